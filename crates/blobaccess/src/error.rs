@@ -1,0 +1,389 @@
+//! What can go wrong, as one type with a closed set of kinds.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
+
+/// The result of an operation on blobs.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, in terms of what a caller can do about it.
+///
+/// These are the sixteen status codes of gRPC other than `OK`, under their standard names and numbers, so that a
+/// server maps them without judgement and a policy needs to know nothing of backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+#[repr(i32)]
+pub enum ErrorKind {
+    /// The caller gave up.
+    Cancelled = 1,
+    /// A failure that says nothing of its nature.
+    Unknown = 2,
+    /// The request can never succeed, whatever the state of the store.
+    InvalidArgument = 3,
+    /// The time allowed ran out. Whether the operation took effect is not known.
+    DeadlineExceeded = 4,
+    /// The blob is not stored, and nothing else. The caller may upload it and try again.
+    NotFound = 5,
+    /// Something that must not be there is there.
+    AlreadyExists = 6,
+    /// This caller may not do this.
+    PermissionDenied = 7,
+    /// A limit was reached. A smaller or a later request may pass.
+    ResourceExhausted = 8,
+    /// The system is not in a state in which the request can be served, and will not be by waiting.
+    FailedPrecondition = 9,
+    /// A conflict with another caller ended the operation.
+    Aborted = 10,
+    /// An offset beyond the end.
+    OutOfRange = 11,
+    /// The store does not offer this operation.
+    Unimplemented = 12,
+    /// A fault of the store's own that fits no other kind.
+    Internal = 13,
+    /// The store cannot be reached now. The same request may pass later.
+    Unavailable = 14,
+    /// What is stored is not what was put: a size, a hash or a checksum disagrees.
+    DataLoss = 15,
+    /// The caller has not said who it is.
+    Unauthenticated = 16,
+}
+
+impl ErrorKind {
+    /// Every kind, by its number.
+    pub const ALL: [Self; 16] = [
+        Self::Cancelled,
+        Self::Unknown,
+        Self::InvalidArgument,
+        Self::DeadlineExceeded,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::PermissionDenied,
+        Self::ResourceExhausted,
+        Self::FailedPrecondition,
+        Self::Aborted,
+        Self::OutOfRange,
+        Self::Unimplemented,
+        Self::Internal,
+        Self::Unavailable,
+        Self::DataLoss,
+        Self::Unauthenticated,
+    ];
+
+    /// The number of this kind among gRPC's status codes (`google.rpc.Code`): 1 to 16.
+    #[must_use]
+    #[expect(clippy::as_conversions, reason = "the discriminants are the numbers")]
+    pub const fn grpc_code(self) -> i32 {
+        self as i32
+    }
+
+    /// The kind with this number; `None` for 0 (`OK`) and for numbers that are not assigned.
+    #[must_use]
+    pub fn from_grpc_code(code: i32) -> Option<Self> {
+        let index = usize::try_from(code).ok()?.checked_sub(1)?;
+        Self::ALL.get(index).copied()
+    }
+
+    /// The name of this kind, as gRPC's metrics spell it: `NotFound`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            // The metrics of this field spell it with one l.
+            Self::Cancelled => "Canceled",
+            Self::Unknown => "Unknown",
+            Self::InvalidArgument => "InvalidArgument",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::NotFound => "NotFound",
+            Self::AlreadyExists => "AlreadyExists",
+            Self::PermissionDenied => "PermissionDenied",
+            Self::ResourceExhausted => "ResourceExhausted",
+            Self::FailedPrecondition => "FailedPrecondition",
+            Self::Aborted => "Aborted",
+            Self::OutOfRange => "OutOfRange",
+            Self::Unimplemented => "Unimplemented",
+            Self::Internal => "Internal",
+            Self::Unavailable => "Unavailable",
+            Self::DataLoss => "DataLoss",
+            Self::Unauthenticated => "Unauthenticated",
+        }
+    }
+
+    /// What is assumed of a failed put of this kind, unless the store says better.
+    const fn put_certainty(self) -> PutCertainty {
+        match self {
+            Self::InvalidArgument
+            | Self::PermissionDenied
+            | Self::Unauthenticated
+            | Self::Unimplemented
+            | Self::FailedPrecondition
+            | Self::OutOfRange => PutCertainty::NotStored,
+            Self::Cancelled
+            | Self::Unknown
+            | Self::DeadlineExceeded
+            | Self::NotFound
+            | Self::AlreadyExists
+            | Self::ResourceExhausted
+            | Self::Aborted
+            | Self::Internal
+            | Self::Unavailable
+            | Self::DataLoss => PutCertainty::MaybeStored,
+        }
+    }
+}
+
+impl Display for ErrorKind {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Whether a put that failed may have stored its blob all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PutCertainty {
+    /// It is certain that this put stored nothing.
+    NotStored,
+    /// The blob may be stored now: an answer was lost, or the store stopped midway.
+    MaybeStored,
+}
+
+/// Why an operation on blobs failed: a kind, a message, the places it went through and what caused it.
+///
+/// An `Error` is as wide as a pointer, so that a [`Result`] costs the way that succeeds nothing. It can be cloned, as
+/// several waiters may share one failure.
+///
+/// It prints as its places, outermost first, and its message: `mirror a: shard 3: disk on fire`.
+#[derive(Clone)]
+pub struct Error(Box<Facts>);
+
+#[derive(Clone)]
+struct Facts {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    /// Innermost first.
+    trail: Vec<Cow<'static, str>>,
+    retryable: bool,
+    put_certainty: Option<PutCertainty>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+macro_rules! constructors {
+    ($($(#[$doc:meta])* $name:ident => $kind:ident;)*) => {
+        $(
+            $(#[$doc])*
+            #[must_use]
+            pub fn $name(message: impl Into<Cow<'static, str>>) -> Self {
+                Self::new(ErrorKind::$kind, message)
+            }
+        )*
+    };
+}
+
+impl Error {
+    /// An error of `kind`. By convention, messages are in lower case, without a full stop, and name the digest.
+    ///
+    /// It is retryable if it is [`Unavailable`](ErrorKind::Unavailable): for others, say so with
+    /// [`with_retryable`](Self::with_retryable).
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Facts {
+            kind,
+            message: message.into(),
+            trail: Vec::new(),
+            retryable: kind == ErrorKind::Unavailable,
+            put_certainty: None,
+            source: None,
+        }))
+    }
+
+    constructors! {
+        /// The caller gave up.
+        cancelled => Cancelled;
+        /// The request can never succeed.
+        invalid_argument => InvalidArgument;
+        /// The time allowed ran out.
+        deadline_exceeded => DeadlineExceeded;
+        /// The blob is not stored. Nothing else may be reported so.
+        not_found => NotFound;
+        /// This caller may not do this.
+        permission_denied => PermissionDenied;
+        /// A limit was reached.
+        resource_exhausted => ResourceExhausted;
+        /// The system is not in a state in which this can be served.
+        failed_precondition => FailedPrecondition;
+        /// A conflict with another caller.
+        aborted => Aborted;
+        /// An offset beyond the end.
+        out_of_range => OutOfRange;
+        /// The store does not offer this operation.
+        unimplemented => Unimplemented;
+        /// A fault of the store's own.
+        internal => Internal;
+        /// The store cannot be reached now.
+        unavailable => Unavailable;
+        /// What is stored is not what was put.
+        data_loss => DataLoss;
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether this says that the blob is absent. Only then may another store be asked for it instead.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.kind() == ErrorKind::NotFound
+    }
+
+    /// Whether the store itself is in trouble, rather than the request: `Internal`, `Unavailable`, `Unknown` or
+    /// `DeadlineExceeded`.
+    ///
+    /// A hanging store counts, so that one that is canaried or mirrored can be avoided.
+    #[must_use]
+    pub fn is_infrastructure(&self) -> bool {
+        matches!(
+            self.kind(),
+            ErrorKind::Internal | ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::DeadlineExceeded
+        )
+    }
+
+    /// The message, without the places.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The places that this error went through, outermost first.
+    pub fn trail(&self) -> impl Iterator<Item = &str> {
+        self.0.trail.iter().rev().map(AsRef::as_ref)
+    }
+
+    /// Whether the same request may pass if it is sent again.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable
+    }
+
+    /// Whether a put that failed so may have stored its blob all the same.
+    ///
+    /// Where the store has not said, it follows from the kind: a request that was refused stored nothing, of all
+    /// others nothing is known.
+    #[must_use]
+    pub fn put_certainty(&self) -> PutCertainty {
+        self.0.put_certainty.unwrap_or_else(|| self.0.kind.put_certainty())
+    }
+
+    /// The same error, of another kind.
+    #[must_use]
+    pub fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    /// Adds the place that this error came through: which of several stores, which step.
+    #[must_use]
+    pub fn at(mut self, place: impl Into<Cow<'static, str>>) -> Self {
+        self.0.trail.push(place.into());
+        self
+    }
+
+    /// Says whether the same request may pass if it is sent again.
+    #[must_use]
+    pub fn with_retryable(mut self, retryable: bool) -> Self {
+        self.0.retryable = retryable;
+        self
+    }
+
+    /// Says whether the failed put may have stored its blob.
+    #[must_use]
+    pub fn with_put_certainty(mut self, certainty: PutCertainty) -> Self {
+        self.0.put_certainty = Some(certainty);
+        self
+    }
+
+    /// Adds what caused this error.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(Arc::from(source.into()));
+        self
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for place in self.trail() {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({self}", self.kind())?;
+        let mut cause = self.source();
+        while let Some(source) = cause {
+            write!(f, "; caused by: {source}")?;
+            cause = source.source();
+        }
+        f.write_str(")")
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| -> &(dyn StdError + 'static) { source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_as_wide_as_a_pointer() {
+        assert_eq!(size_of::<Result<(), Error>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn the_kinds_are_the_codes_of_grpc() {
+        for (kind, code) in ErrorKind::ALL.into_iter().zip(1..) {
+            assert_eq!(kind.grpc_code(), code);
+            assert_eq!(ErrorKind::from_grpc_code(code), Some(kind));
+        }
+        for code in [i32::MIN, -1, 0, 17, i32::MAX] {
+            assert_eq!(ErrorKind::from_grpc_code(code), None);
+        }
+    }
+
+    #[test]
+    fn places_print_outermost_first() {
+        let error = Error::internal("disk on fire").at("shard 3").at("mirror a");
+        assert_eq!(error.to_string(), "mirror a: shard 3: disk on fire");
+        assert_eq!(error.message(), "disk on fire");
+        assert_eq!(error.trail().collect::<Vec<_>>(), ["mirror a", "shard 3"]);
+    }
+
+    #[test]
+    fn debug_tells_the_kind_and_every_cause() {
+        let error = Error::unavailable("no answer").with_source(std::io::Error::other("connection reset"));
+        assert_eq!(format!("{error:?}"), "Unavailable(no answer; caused by: connection reset)");
+    }
+
+    #[test]
+    fn retrying_is_a_field_not_a_function_of_the_kind() {
+        assert!(Error::unavailable("busy").is_retryable());
+        assert!(!Error::unavailable("gone for good").with_retryable(false).is_retryable());
+        assert!(Error::resource_exhausted("throttled").with_retryable(true).is_retryable());
+    }
+
+    #[test]
+    fn a_refused_put_stored_nothing_and_of_others_nothing_is_known() {
+        assert_eq!(Error::invalid_argument("bad").put_certainty(), PutCertainty::NotStored);
+        assert_eq!(Error::unavailable("lost").put_certainty(), PutCertainty::MaybeStored);
+        let refused = Error::unavailable("queue full").with_put_certainty(PutCertainty::NotStored);
+        assert_eq!(refused.put_certainty(), PutCertainty::NotStored);
+    }
+}

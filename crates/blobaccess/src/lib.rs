@@ -1,0 +1,13 @@
+//! Blob storage for build servers: one trait, and the layers to compose a store from.
+
+mod capabilities;
+mod clock;
+mod digest;
+mod error;
+mod kind;
+
+pub use capabilities::{Capabilities, Compressor};
+pub use clock::{Clock, SystemClock};
+pub use digest::{DigestFunction, KeyFormat};
+pub use error::{Error, ErrorKind, PutCertainty, Result};
+pub use kind::{Ac, Cas, Fsac, Icas, Iscc, Kind, StorageType};
