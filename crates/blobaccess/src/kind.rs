@@ -3,6 +3,7 @@
 use crate::KeyFormat;
 
 mod sealed {
+    #[expect(unnameable_types, reason = "this is what seals the trait")]
     pub trait Sealed {}
 }
 

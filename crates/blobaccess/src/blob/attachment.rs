@@ -1,0 +1,156 @@
+//! What layers attach to a blob: whom to ask, what to do meanwhile, what to hold and whom to tell.
+
+use std::any::Any;
+use std::fmt::{self, Debug, Formatter};
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::Poll;
+
+use futures::future::{BoxFuture, poll_fn};
+use futures::{FutureExt, StreamExt, stream};
+
+use super::finish::{self, Callback, Finish};
+use super::resume::{self, ErrorHandler};
+use super::{Blob, RawStream};
+use crate::{Error, Result};
+
+pub(super) enum Attachment {
+    /// Is asked when reading fails.
+    Handler(Box<dyn ErrorHandler>),
+    /// Is done meanwhile, and must have ended well.
+    Task(BoxFuture<'static, Result<()>>),
+    /// Ends reading when it ends.
+    Interruption(BoxFuture<'static, Error>),
+    /// Is held meanwhile.
+    Guard(Arc<dyn Any + Send + Sync>),
+    /// Is told how it ended.
+    Finish(Callback),
+}
+
+impl Blob {
+    /// Attaches a handler that is asked what to do when reading fails.
+    ///
+    /// A stream goes on from the replacement where the failed one stopped, under one verification of the whole, so
+    /// that wrong contents are not handed out however they were pieced together. Where all is wanted at once
+    /// ([`into_bytes`](Self::into_bytes)), all of the replacement is read.
+    #[must_use]
+    pub fn with_error_handler(self, handler: impl ErrorHandler) -> Self {
+        self.attach(Attachment::Handler(Box::new(handler)))
+    }
+
+    /// Attaches work that is done while the blob is read, and ends with it: the last bytes are handed out once it has
+    /// ended, and its error in place of them. An error of the source comes first.
+    ///
+    /// It is polled by the reader, and dropped with the blob. What is to outlive the reader belongs into a queue.
+    #[must_use]
+    pub fn with_task(self, task: impl Future<Output = Result<()>> + Send + 'static) -> Self {
+        self.attach(Attachment::Task(task.boxed()))
+    }
+
+    /// Makes reading fail with the error that `interruption` ends with, if it ends while the blob is read.
+    #[must_use]
+    pub fn interrupted_by(self, interruption: impl Future<Output = Error> + Send + 'static) -> Self {
+        self.attach(Attachment::Interruption(interruption.boxed()))
+    }
+
+    /// Keeps `guard` (a lease, a permit) for exactly as long as the blob can be read.
+    #[must_use]
+    pub fn holding(self, guard: impl Any + Send + Sync) -> Self {
+        self.attach(Attachment::Guard(Arc::new(guard)))
+    }
+
+    /// Tells `callback` exactly once how reading ended.
+    ///
+    /// It is called from wherever the blob is read or dropped, so it must not block.
+    #[must_use]
+    pub fn on_finish(self, callback: impl FnOnce(Finish) + Send + 'static) -> Self {
+        self.attach(Attachment::Finish(Callback::new(callback)))
+    }
+
+    fn attach(mut self, attachment: Attachment) -> Self {
+        self.attachments.push(attachment);
+        self
+    }
+}
+
+impl Attachment {
+    pub(super) fn is_handler(&self) -> bool {
+        matches!(self, Self::Handler(_))
+    }
+
+    /// Passes `stream`, which yields the contents within `range`, on with this attached to it.
+    pub(super) fn wrap(self, stream: RawStream, range: &Range<u64>, verified_above: bool) -> RawStream {
+        match self {
+            Self::Handler(handler) => resume::resume(stream, handler, range.clone(), verified_above),
+            Self::Task(task) => with_task(stream, task),
+            Self::Interruption(interruption) => interrupted_by(stream, interruption),
+            Self::Guard(guard) => stream
+                .map(move |piece| {
+                    let _: &Arc<dyn Any + Send + Sync> = &guard;
+                    piece
+                })
+                .boxed(),
+            Self::Finish(callback) => finish::observe(stream, callback),
+        }
+    }
+}
+
+/// The same attachments for a second reader, if all of them are of the kind that can be shared.
+pub(super) fn share(attachments: &[Attachment]) -> Option<Vec<Attachment>> {
+    attachments
+        .iter()
+        .map(|attachment| match attachment {
+            Attachment::Guard(guard) => Some(Attachment::Guard(Arc::clone(guard))),
+            Attachment::Handler(_) | Attachment::Task(_) | Attachment::Interruption(_) | Attachment::Finish(_) => None,
+        })
+        .collect()
+}
+
+/// Polls `task` beside `stream`, and ends only when both have.
+fn with_task(stream: RawStream, task: BoxFuture<'static, Result<()>>) -> RawStream {
+    // What the task came to is kept until the stream ends: an error of the source comes first.
+    let task = task.fuse();
+    stream::try_unfold((stream, task, Ok(())), |(mut stream, mut task, mut result)| async move {
+        let piece = poll_fn(|poller| {
+            if let Poll::Ready(ended) = task.poll_unpin(poller) {
+                result = ended;
+            }
+            stream.poll_next_unpin(poller)
+        })
+        .await;
+        if let Some(piece) = piece {
+            return Ok(Some((piece?, (stream, task, result))));
+        }
+        if !futures::future::FusedFuture::is_terminated(&task) {
+            result = task.await;
+        }
+        result.map(|()| None)
+    })
+    .boxed()
+}
+
+/// Ends `stream` with the error that `interruption` ends with.
+fn interrupted_by(stream: RawStream, interruption: BoxFuture<'static, Error>) -> RawStream {
+    stream::try_unfold((stream, interruption), |(mut stream, mut interruption)| async move {
+        let piece = poll_fn(|poller| match interruption.poll_unpin(poller) {
+            Poll::Ready(error) => Poll::Ready(Some(Err(error))),
+            Poll::Pending => stream.poll_next_unpin(poller),
+        })
+        .await;
+        piece.transpose().map(|piece| piece.map(|piece| (piece, (stream, interruption))))
+    })
+    .boxed()
+}
+
+impl Debug for Attachment {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Handler(_) => "Handler",
+            Self::Task(_) => "Task",
+            Self::Interruption(_) => "Interruption",
+            Self::Guard(_) => "Guard",
+            Self::Finish(_) => "Finish",
+        })
+    }
+}

@@ -1,0 +1,1 @@
+//! Layers around stores, and the order in which they are commonly stacked.

@@ -1,0 +1,318 @@
+//! A store in memory, bounded in bytes: the plainest backend.
+
+use std::fmt::{self, Debug, Display, Formatter};
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lru::LruCache;
+
+use crate::digest::DigestKey;
+use crate::{
+    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, Event, InstanceName, Inventory, InventoryCursor,
+    InventoryEntry, InventoryPage, KeyFormat, Kind, NoObserver, Observer, PutOutcome, ResolveUpload, Result, Slicer,
+    UploadResolution, UploadToken, get_and_slice,
+};
+
+/// What an entry takes besides its contents, in bytes: key, links, table slot and allocation, rounded up. So a store
+/// of small blobs is bounded too.
+const ENTRY_OVERHEAD_BYTES: u64 = 256;
+
+/// How many digests are looked up before others get a turn at the lock. One look-up takes some 50 ns.
+const DIGESTS_PER_LOCK: usize = 512;
+
+/// A store of any kind in memory, which gives up what was used least lately when it is full.
+///
+/// Reading and being asked about both count as use. Nothing outlives the value.
+///
+/// # Memory
+///
+/// At most `capacity_bytes`, of which each blob takes its size and 256 bytes, and besides whatever is being put at
+/// the moment. Blobs are handed out without being copied: one that is evicted while it is read stays in memory until
+/// its reader is done.
+///
+/// # Cancel safety
+///
+/// A put that is dropped stores nothing.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> blobaccess::Result<()> {
+/// use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryBlobAccess};
+///
+/// let store = MemoryBlobAccess::<Cas>::new(1 << 20);
+/// let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
+/// store.put(&Context::background(), &digest, Blob::from_bytes("hello")).await?;
+/// let blob = store.get(&Context::background(), &digest).await?;
+/// assert_eq!(blob.into_bytes(1024).await?, "hello");
+/// # Ok(())
+/// # }
+/// ```
+pub struct MemoryBlobAccess<K: Kind> {
+    entries: Mutex<Entries>,
+    capacity_bytes: u64,
+    observer: Arc<dyn Observer>,
+    kind: PhantomData<K>,
+}
+
+struct Entries {
+    by_key: LruCache<DigestKey, Entry>,
+    taken_bytes: u64,
+    evicted: u64,
+    evicted_bytes: u64,
+}
+
+struct Entry {
+    contents: Bytes,
+    token: Option<UploadToken>,
+    /// For listings: the key may have lost its instance name.
+    digest: Digest,
+}
+
+/// What a [`MemoryBlobAccess`] holds at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemorySnapshot {
+    /// Blobs.
+    pub blobs: usize,
+    /// What they take, in bytes, with what each takes besides its contents.
+    pub taken_bytes: u64,
+    /// What they may take at most, in bytes.
+    pub capacity_bytes: u64,
+    /// Blobs given up so far to make room.
+    pub evicted: u64,
+    /// The contents of those, in bytes.
+    pub evicted_bytes: u64,
+}
+
+impl<K: Kind> MemoryBlobAccess<K> {
+    /// A store that takes at most `capacity_bytes` of memory.
+    #[must_use]
+    pub fn new(capacity_bytes: u64) -> Self {
+        Self {
+            entries: Mutex::new(Entries {
+                by_key: LruCache::unbounded(),
+                taken_bytes: 0,
+                evicted: 0,
+                evicted_bytes: 0,
+            }),
+            capacity_bytes,
+            observer: Arc::new(NoObserver),
+            kind: PhantomData,
+        }
+    }
+
+    /// Tells `observer` what is evicted.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// What it holds now.
+    #[must_use]
+    pub fn snapshot(&self) -> MemorySnapshot {
+        let entries = self.lock();
+        MemorySnapshot {
+            blobs: entries.by_key.len(),
+            taken_bytes: entries.taken_bytes,
+            capacity_bytes: self.capacity_bytes,
+            evicted: entries.evicted,
+            evicted_bytes: entries.evicted_bytes,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        // Nothing that panics is called while the entries are half changed.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn key(digest: &Digest) -> DigestKey {
+        digest.cache_key(K::STORAGE_TYPE.key_format())
+    }
+
+    fn max_blob_size_bytes(&self) -> u64 {
+        self.capacity_bytes.saturating_sub(ENTRY_OVERHEAD_BYTES)
+    }
+
+    /// Contents never change: where some are, they are these.
+    fn find_contents(&self, digest: &Digest) -> Option<PutOutcome> {
+        if K::STORAGE_TYPE.is_mutable() {
+            return None;
+        }
+        self.lock()
+            .by_key
+            .get(&Self::key(digest))
+            .map(|entry| PutOutcome::AlreadyExists { stored_bytes: size_of(&entry.contents) })
+    }
+
+    fn insert(&self, digest: &Digest, contents: Bytes, token: Option<UploadToken>) -> PutOutcome {
+        let stored_bytes = size_of(&contents);
+        let key = Self::key(digest);
+        let mut released = Vec::new();
+        let outcome = {
+            let mut entries = self.lock();
+            let old = entries.by_key.get(&key).map(|entry| (size_of(&entry.contents), entry.contents == contents));
+            let outcome = match old {
+                None => PutOutcome::Created { stored_bytes },
+                Some((old_bytes, equal)) if equal || !K::STORAGE_TYPE.is_mutable() => {
+                    return PutOutcome::AlreadyExists { stored_bytes: old_bytes };
+                }
+                Some((old_bytes, _)) => PutOutcome::Replaced { stored_bytes, old_bytes },
+            };
+            let entry = Entry { contents, token, digest: Self::listed(digest) };
+            entries.insert(key, entry, self.capacity_bytes, &mut released);
+            outcome
+        };
+        for released_bytes in released {
+            self.observer.event(&Event::Evicted { storage_type: K::STORAGE_TYPE, released_bytes });
+        }
+        outcome
+    }
+
+    fn listed(digest: &Digest) -> Digest {
+        match K::STORAGE_TYPE.key_format() {
+            KeyFormat::WithInstanceName => digest.clone(),
+            KeyFormat::WithoutInstanceName => digest.with_instance_name(InstanceName::empty()),
+        }
+    }
+}
+
+impl Entries {
+    fn insert(&mut self, key: DigestKey, entry: Entry, capacity_bytes: u64, released: &mut Vec<u64>) {
+        self.taken_bytes += footprint(&entry.contents);
+        if let Some(old) = self.by_key.put(key, entry) {
+            self.taken_bytes -= footprint(&old.contents);
+        }
+        while self.taken_bytes > capacity_bytes {
+            let Some((_, old)) = self.by_key.pop_lru() else {
+                return;
+            };
+            self.taken_bytes -= footprint(&old.contents);
+            self.evicted += 1;
+            self.evicted_bytes += size_of(&old.contents);
+            released.push(size_of(&old.contents));
+        }
+    }
+}
+
+fn size_of(contents: &Bytes) -> u64 {
+    u64::try_from(contents.len()).unwrap_or(u64::MAX)
+}
+
+fn footprint(contents: &Bytes) -> u64 {
+    size_of(contents).saturating_add(ENTRY_OVERHEAD_BYTES)
+}
+
+/// The same bytes, in memory that holds nothing else: a small blob may have arrived as a part of a large message, all
+/// of which it would otherwise keep.
+fn alone(contents: Bytes) -> Bytes {
+    let size = contents.len();
+    match contents.try_into_mut() {
+        Ok(own) if own.capacity() - size <= size / 8 => own.freeze(),
+        Ok(slack) => Bytes::copy_from_slice(&slack),
+        Err(shared) => Bytes::copy_from_slice(&shared),
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<K: Kind> BlobAccess for MemoryBlobAccess<K> {
+    type Kind = K;
+
+    async fn get(&self, _ctx: &Context, digest: &Digest) -> Result<Blob> {
+        let contents = self.lock().by_key.get(&Self::key(digest)).map(|entry| entry.contents.clone());
+        match contents {
+            None => Err(Error::not_found(format!("blob {digest} is not stored"))),
+            Some(contents) if K::STORAGE_TYPE.is_mutable() => Ok(Blob::from_bytes(contents)),
+            Some(contents) => Ok(Blob::from_verified_bytes(digest, contents)),
+        }
+    }
+
+    async fn get_from_composite(
+        &self,
+        ctx: &Context,
+        parent: &Digest,
+        child: &Digest,
+        slicer: Arc<dyn Slicer>,
+    ) -> Result<Blob> {
+        get_and_slice(self, ctx, parent, child, slicer).await
+    }
+
+    async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        if let Some(outcome) = self.find_contents(digest) {
+            return Ok(outcome);
+        }
+        let blob = if K::STORAGE_TYPE.is_mutable() { blob } else { blob.expecting(digest) };
+        let contents = blob.into_bytes(self.max_blob_size_bytes()).await?;
+        Ok(self.insert(digest, alone(contents), ctx.upload_token().copied()))
+    }
+
+    async fn find_missing(&self, _ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
+        let mut missing = Vec::new();
+        let mut all = digests.iter();
+        while !all.as_slice().is_empty() {
+            let mut entries = self.lock();
+            missing.extend(
+                all.by_ref().take(DIGESTS_PER_LOCK).filter(|digest| entries.by_key.get(&Self::key(digest)).is_none()),
+            );
+        }
+        Ok(missing.into_iter().cloned().collect())
+    }
+
+    async fn capabilities(&self, _ctx: &Context, _instance_name: &InstanceName) -> Result<Capabilities> {
+        Ok(Capabilities::unlimited().with_max_blob_size_bytes(self.max_blob_size_bytes()))
+    }
+
+    fn key_format(&self) -> KeyFormat {
+        K::STORAGE_TYPE.key_format()
+    }
+}
+
+#[async_trait]
+impl<K: Kind> ResolveUpload for MemoryBlobAccess<K> {
+    async fn resolve_upload(&self, _ctx: &Context, digest: &Digest, token: &UploadToken) -> Result<UploadResolution> {
+        let entries = self.lock();
+        Ok(match entries.by_key.peek(&Self::key(digest)) {
+            None => UploadResolution::Absent,
+            Some(Entry { token: None, .. }) => UploadResolution::Unknown,
+            Some(Entry { token: Some(stored), contents, .. }) => {
+                let stored_bytes = size_of(contents);
+                if stored == token {
+                    UploadResolution::Mine { stored_bytes }
+                } else {
+                    UploadResolution::Anothers { stored_bytes }
+                }
+            }
+        })
+    }
+}
+
+#[async_trait]
+impl<K: Kind> Inventory for MemoryBlobAccess<K> {
+    /// All of it in one page.
+    async fn inventory(&self, _ctx: &Context, cursor: Option<&InventoryCursor>) -> Result<InventoryPage> {
+        if cursor.is_some() {
+            return Err(Error::invalid_argument("a store in memory lists everything in one page, and has no cursors"));
+        }
+        let entries = self.lock();
+        let all = entries.by_key.iter();
+        let all = all.map(|(_, entry)| InventoryEntry::new(entry.digest.clone(), size_of(&entry.contents)));
+        Ok(InventoryPage::new(all.collect(), None))
+    }
+}
+
+impl<K: Kind> Display for MemoryBlobAccess<K> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("memory")
+    }
+}
+
+impl<K: Kind> Debug for MemoryBlobAccess<K> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryBlobAccess").field("capacity_bytes", &self.capacity_bytes).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,74 @@
+//! How one blob is found within another.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{Blob, BlobAccess, Context, Digest, Result};
+
+/// Knows how to find the parts of a composite blob: the directories of a tree, the files of an archive.
+///
+/// It may be called any number of times, for one parent or for several.
+#[async_trait]
+pub trait Slicer: Debug + Send + Sync + 'static {
+    /// Finds `child` in `parent`, which it reads.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if `parent` has no such part. What reading `parent` fails with.
+    async fn slice(&self, parent: Blob, child: &Digest) -> Result<Sliced>;
+}
+
+/// What a slicer found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Sliced {
+    /// The contents of the part that was asked for.
+    pub child: Blob,
+    /// Every part that the slicer came across, so that a store can answer for them without slicing again.
+    pub slices: Vec<Slice>,
+}
+
+impl Sliced {
+    /// The part that was asked for, without any other.
+    #[must_use]
+    pub fn new(child: Blob) -> Self {
+        Self { child, slices: Vec::new() }
+    }
+
+    /// The same, with the places of these parts.
+    #[must_use]
+    pub fn with_slices(mut self, slices: Vec<Slice>) -> Self {
+        self.slices = slices;
+        self
+    }
+}
+
+/// Where a part lies within its composite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// The part.
+    pub digest: Digest,
+    /// Where it begins, in bytes from the beginning of the composite.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub size_bytes: u64,
+}
+
+/// Answers [`BlobAccess::get_from_composite`] for a store that does not remember parts: reads `parent` whole and
+/// slices it.
+///
+/// # Errors
+///
+/// What reading `parent` from `store`, or slicing it, fails with.
+pub async fn get_and_slice<B: BlobAccess + ?Sized>(
+    store: &B,
+    ctx: &Context,
+    parent: &Digest,
+    child: &Digest,
+    slicer: Arc<dyn Slicer>,
+) -> Result<Blob> {
+    let parent = store.get(ctx, parent).await?;
+    Ok(slicer.slice(parent, child).await?.child)
+}

@@ -1,0 +1,50 @@
+//! Digests and instance names as requests carry them.
+
+use blobaccess::{Digest, DigestFunction, Error, InstanceName, Result};
+use blobaccess_proto::remote_execution as re;
+
+/// The instance name that a request was made in.
+pub(crate) fn instance_name(name: &str) -> Result<InstanceName> {
+    InstanceName::new(name)
+}
+
+/// The digest function of a request: `number`, or where that is 0, as older clients leave it, the one whose hashes are
+/// as long as that of `first`.
+pub(crate) fn digest_function(number: i32, first: Option<&re::Digest>) -> Result<DigestFunction> {
+    if number != 0 {
+        return DigestFunction::from_number(number)
+            .ok_or_else(|| Error::invalid_argument(format!("digest function {number} is not supported")));
+    }
+    let first = first.ok_or_else(no_digest)?;
+    let length = first.hash.len();
+    DigestFunction::infer(length).ok_or_else(|| {
+        Error::invalid_argument(format!("no digest function has hashes of {length} characters, and none was named"))
+    })
+}
+
+/// The digest that a message names.
+pub(crate) fn digest(
+    instance_name: &InstanceName,
+    function: DigestFunction,
+    digest: Option<&re::Digest>,
+) -> Result<Digest> {
+    let digest = digest.ok_or_else(no_digest)?;
+    Digest::parse(instance_name.clone(), function, &digest.hash, digest.size_bytes)
+}
+
+fn no_digest() -> Error {
+    Error::invalid_argument("no digest was provided")
+}
+
+/// The message that names `digest`.
+pub(crate) fn to_proto(digest: &Digest) -> re::Digest {
+    re::Digest {
+        hash: digest.hash().to_string(),
+        size_bytes: i64::try_from(digest.size_bytes()).unwrap_or(i64::MAX),
+    }
+}
+
+/// The number of bytes as the protocol has it, signed.
+pub(crate) fn size(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
