@@ -1,0 +1,39 @@
+//! A digest, as a cache in memory keys by it.
+
+use super::{Digest, InstanceName, KeyFormat};
+
+/// A digest without what the key format leaves out, so that equal keys mean one blob.
+///
+/// [`Digest::cache_key`] makes one. Keys of different formats must not meet in one map: in the empty instance name
+/// they are equal.
+///
+/// # Memory
+///
+/// That of a [`Digest`]: 96 bytes, and a clone shares the instance name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DigestKey(Digest);
+
+impl DigestKey {
+    pub(super) fn new(digest: &Digest, format: KeyFormat) -> Self {
+        Self(match format {
+            KeyFormat::WithInstanceName => digest.clone(),
+            KeyFormat::WithoutInstanceName => digest.with_instance_name(InstanceName::empty()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DigestFunction;
+
+    #[test]
+    fn instance_names_tell_keys_apart_only_where_they_tell_blobs_apart() {
+        let [a, b] = ["a", "b"].map(|name| {
+            let name = InstanceName::new(name).unwrap();
+            Digest::of(name, DigestFunction::Sha256, b"Hello")
+        });
+        assert_ne!(a.cache_key(KeyFormat::WithInstanceName), b.cache_key(KeyFormat::WithInstanceName));
+        assert_eq!(a.cache_key(KeyFormat::WithoutInstanceName), b.cache_key(KeyFormat::WithoutInstanceName));
+    }
+}

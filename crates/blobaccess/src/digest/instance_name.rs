@@ -1,0 +1,264 @@
+//! The namespace that a digest lives in.
+
+use std::cmp::Ordering;
+use std::fmt::{self, Display, Formatter};
+use std::hash::{Hash, Hasher};
+use std::iter;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::quoted::Quoted;
+use crate::{Error, Result};
+
+/// The components that resource names are told apart by.
+const RESERVED: [&str; 7] =
+    ["blobs", "uploads", "actions", "actionResults", "operations", "capabilities", "compressed-blobs"];
+
+/// The namespace that a request is made in: components with a slash between two of them, or none at all.
+///
+/// No component is empty, or one of the words `blobs`, `uploads`, `actions`, `actionResults`, `operations`,
+/// `capabilities` and `compressed-blobs`. Beyond that, any characters will do. Names are ordered as strings.
+///
+/// A clone shares the string, and the empty name has none: it neither allocates nor counts references.
+#[derive(Clone, Default)]
+pub struct InstanceName(
+    /// `None` if it is empty, never `Some("")`.
+    Option<Arc<str>>,
+);
+
+impl InstanceName {
+    /// The name that is written so.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if a slash is redundant, or a component is reserved.
+    pub fn new(name: &str) -> Result<Self> {
+        if name.is_empty() {
+            return Ok(Self::empty());
+        }
+        for component in name.split('/') {
+            if component.is_empty() {
+                return Err(Error::invalid_argument("instance name contains redundant slashes"));
+            }
+            if RESERVED.contains(&component) {
+                let message = format!("instance name contains reserved keyword {}", Quoted(component));
+                return Err(Error::invalid_argument(message));
+            }
+        }
+        Ok(Self::from_valid(name))
+    }
+
+    /// The name without components.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self(None)
+    }
+
+    /// The name that is written so, which the caller knows to be valid.
+    fn from_valid(name: &str) -> Self {
+        Self((!name.is_empty()).then(|| Arc::from(name)))
+    }
+
+    /// The name as a string, without slashes at its ends.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    /// Whether this is the name without components.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The components, outermost first.
+    #[must_use]
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.iter().flat_map(|name| name.split('/'))
+    }
+
+    /// The names that have the first 0, 1, 2 and so on of the components, up to this one itself.
+    ///
+    /// Reversed, it goes from this name up to the empty one.
+    #[must_use]
+    pub fn parents(&self) -> impl DoubleEndedIterator<Item = Self> {
+        let name = self.as_str();
+        let between = name.match_indices('/').filter_map(|(end, _)| name.get(..end)).map(Self::from_valid);
+        let itself = (!self.is_empty()).then(|| self.clone());
+        iter::once(Self::empty()).chain(between).chain(itself)
+    }
+
+    /// Whether the first components of this name are those of `prefix`.
+    #[must_use]
+    pub fn starts_with(&self, prefix: &Self) -> bool {
+        self.after(prefix).is_some()
+    }
+
+    /// The components after those of `prefix`, as a string without slashes at its ends.
+    pub(super) fn after(&self, prefix: &Self) -> Option<&str> {
+        let rest = self.as_str().strip_prefix(prefix.as_str())?;
+        if rest.is_empty() || prefix.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+    }
+
+    /// This name, and behind it components of another name.
+    pub(super) fn join(&self, components: &str) -> Self {
+        match (self.as_str(), components) {
+            (_, "") => self.clone(),
+            ("", components) => Self::from_valid(components),
+            (name, components) => Self::from_valid(&format!("{name}/{components}")),
+        }
+    }
+
+    /// Whether both are one string in memory: then they are equal, without a look at it.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(name), Some(other)) => Arc::ptr_eq(name, other),
+            (None, Some(_)) | (Some(_), None) => false,
+        }
+    }
+}
+
+// The digests of a request share their name, so most comparisons are of a string with itself.
+
+impl PartialEq for InstanceName {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other) || self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for InstanceName {}
+
+impl PartialOrd for InstanceName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for InstanceName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if self.is_same(other) { Ordering::Equal } else { self.as_str().cmp(other.as_str()) }
+    }
+}
+
+impl Hash for InstanceName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl FromStr for InstanceName {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::new(name)
+    }
+}
+
+impl Display for InstanceName {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for InstanceName {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("InstanceName").field(&self.as_str()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ErrorKind;
+
+    fn refused(name: &str) -> String {
+        let error = InstanceName::new(name).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        error.to_string()
+    }
+
+    #[test]
+    fn redundant_slashes_are_refused() {
+        for name in ["/", "/hello", "hello/", "hello//world", "//", "a/b//"] {
+            assert_eq!(refused(name), "instance name contains redundant slashes", "{name}");
+        }
+    }
+
+    #[test]
+    fn reserved_words_are_refused_as_components_only() {
+        for word in RESERVED {
+            for name in [word.to_owned(), format!("{word}/x"), format!("keep/{word}"), format!("a/{word}/b")] {
+                assert_eq!(refused(&name), format!("instance name contains reserved keyword \"{word}\""));
+            }
+            assert!(InstanceName::new(&format!("a{word}/{word}s")).is_ok());
+        }
+    }
+
+    #[test]
+    fn any_other_name_is_taken_as_it_is() {
+        for name in ["", "a", "hello/world", "Blobs", "this is/ok", "日本/\u{0}/-"] {
+            let parsed: InstanceName = name.parse().unwrap();
+            assert_eq!(parsed.as_str(), name);
+            assert_eq!(parsed.to_string(), name);
+            assert_eq!(parsed.is_empty(), name.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_empty_name_is_the_default_and_needs_no_memory() {
+        assert_eq!(InstanceName::new("").unwrap(), InstanceName::empty());
+        assert_eq!(InstanceName::default(), InstanceName::empty());
+        assert!(InstanceName::new("").unwrap().0.is_none());
+    }
+
+    #[test]
+    fn components_are_listed_outermost_first() {
+        let components = |name| InstanceName::new(name).unwrap().components().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(components(""), [""; 0]);
+        assert_eq!(components("hello"), ["hello"]);
+        assert_eq!(components("a/bc/d"), ["a", "bc", "d"]);
+    }
+
+    #[test]
+    fn parents_go_from_the_empty_name_to_the_name_itself() {
+        let name = InstanceName::new("a/bc/d").unwrap();
+        let parents: Vec<_> = name.parents().collect();
+        assert_eq!(parents.iter().map(InstanceName::as_str).collect::<Vec<_>>(), ["", "a", "a/bc", "a/bc/d"]);
+        assert!(name.parents().rev().eq(parents.iter().rev().cloned()));
+        assert!(InstanceName::empty().parents().eq([InstanceName::empty()]));
+        assert!(InstanceName::new("a").unwrap().parents().rev().map(|name| name.to_string()).eq(["a", ""]));
+    }
+
+    #[test]
+    fn a_prefix_is_of_whole_components() {
+        let name = InstanceName::new("hello/world").unwrap();
+        for (prefix, starts) in [
+            ("", true),
+            ("hello", true),
+            ("hello/world", true),
+            ("hell", false),
+            ("hello/world/x", false),
+            ("x", false),
+        ] {
+            assert_eq!(name.starts_with(&InstanceName::new(prefix).unwrap()), starts, "{prefix}");
+        }
+        assert!(!InstanceName::empty().starts_with(&name));
+    }
+
+    proptest! {
+        #[test]
+        fn no_string_panics_and_what_is_taken_is_kept(name in "[a/]{0,8}|\\PC*") {
+            if let Ok(parsed) = InstanceName::new(&name) {
+                prop_assert_eq!(parsed.as_str(), &*name);
+                prop_assert_eq!(parsed.parents().count(), parsed.components().count() + 1);
+                for parent in parsed.parents() {
+                    prop_assert!(InstanceName::new(parent.as_str()).is_ok());
+                    prop_assert!(parsed.starts_with(&parent));
+                }
+            }
+        }
+    }
+}
