@@ -3,7 +3,7 @@
 use crate::KeyFormat;
 
 mod sealed {
-    #[expect(unnameable_types, reason = "this is what seals the trait")]
+    #[expect(unnameable_types, reason = "nobody else is to implement it")]
     pub trait Sealed {}
 }
 

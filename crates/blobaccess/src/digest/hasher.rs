@@ -9,13 +9,14 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use super::sha256_tree::Sha256Tree;
 use super::{DigestFunction, Hash};
 
-/// A computation of a [`Hash`] over contents that arrive in pieces.
+/// A computation of a [`Hash`](struct@Hash) over contents that arrive in pieces.
 ///
 /// [`DigestFunction::hasher`] begins one.
 ///
 /// # Memory
 ///
-/// At most 2 KiB, whatever the size of the contents. Nothing is allocated for a piece.
+/// About 2 KiB at most, whatever the size of the contents. Pieces are not copied, and nothing is allocated for them but
+/// the tree of [`DigestFunction::Sha256Tree`] as it grows: a few times in all.
 #[derive(Clone)]
 pub struct Hasher(State);
 

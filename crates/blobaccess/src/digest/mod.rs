@@ -64,9 +64,12 @@ impl Digest {
         if hash.len() != 2 * function.hash_size_bytes() {
             return Err(wrong_length(function, hash));
         }
-        let hash = Hash::from_hex(hash).ok_or_else(|| not_hexadecimal(hash))?;
-        let size_bytes = u64::try_from(size_bytes).map_err(|_| invalid_size(size_bytes))?;
-        Ok(Self { function, hash, size_bytes, instance_name })
+        let mut digest = Self { function, hash: Hash::NONE, size_bytes: 0, instance_name };
+        if !digest.hash.read_hex(hash) {
+            return Err(not_hexadecimal(hash));
+        }
+        digest.size_bytes = u64::try_from(size_bytes).map_err(|_| invalid_size(size_bytes))?;
+        Ok(digest)
     }
 
     /// The digest with these bytes as its hash.
@@ -80,14 +83,15 @@ impl Digest {
         hash: &[u8],
         size_bytes: u64,
     ) -> Result<Self> {
-        let hash = Hash::from_bytes(hash).filter(|_| hash.len() == function.hash_size_bytes()).ok_or_else(|| {
-            let expected = function.hash_size_bytes();
-            Error::invalid_argument(format!("hash has {} bytes, while {expected} bytes were expected", hash.len()))
-        })?;
+        if hash.len() != function.hash_size_bytes() {
+            return Err(wrong_size(function, hash));
+        }
         if i64::try_from(size_bytes).is_err() {
             return Err(invalid_size(size_bytes));
         }
-        Ok(Self { function, hash, size_bytes, instance_name })
+        let mut digest = Self { function, hash: Hash::NONE, size_bytes, instance_name };
+        digest.hash.read_bytes(hash);
+        Ok(digest)
     }
 
     /// The digest of `contents`.
@@ -192,6 +196,12 @@ fn size_bytes_of(contents: &[u8]) -> u64 {
 fn wrong_length(function: DigestFunction, hash: &str) -> Error {
     let expected = 2 * function.hash_size_bytes();
     Error::invalid_argument(format!("hash has length {}, while {expected} characters were expected", hash.len()))
+}
+
+#[cold]
+fn wrong_size(function: DigestFunction, hash: &[u8]) -> Error {
+    let expected = function.hash_size_bytes();
+    Error::invalid_argument(format!("hash has {} bytes, while {expected} bytes were expected", hash.len()))
 }
 
 #[cold]

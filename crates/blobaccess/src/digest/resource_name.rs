@@ -12,7 +12,6 @@ use crate::{Compressor, Error, Result};
 /// The function is there if it [appears in resource names](DigestFunction::appears_in_resource_names), otherwise it is
 /// told by the length of the hash. It prints without redundant slashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "these are all the parts of the name")]
 pub struct ReadResource {
     /// The blob.
     pub digest: Digest,
@@ -57,7 +56,6 @@ impl Display for ReadResource {
 /// told by the length of the hash. What a client adds behind the size, such as the name of a file, means nothing and
 /// is not kept. It prints without redundant slashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "these are all the parts of the name")]
 pub struct WriteResource {
     /// What tells this upload apart from others of the same blob: one component, without slashes. That it is a UUID is
     /// not checked.
