@@ -19,6 +19,7 @@ pub use blob::{Blob, BlobStream, EncodedBlob, ErrorHandler, Finish, Provenance, 
 pub use blob_access::{BlobAccess, PutOutcome, RECOMMENDED_FIND_MISSING_DIGESTS};
 pub use capabilities::{Capabilities, Compressor};
 pub use clock::{Clock, SystemClock};
+pub use context::{Caller, Context, Metadata, UploadToken};
 pub use digest::{
     Digest, DigestFunction, DigestKey, DigestSet, Hash, Hasher, InstanceName, InstanceNamePatcher, InstanceNameTrie,
     KeyFormat, ReadResource, WriteResource,

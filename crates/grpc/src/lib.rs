@@ -1,5 +1,11 @@
 //! The Remote Execution API's storage services over any store, and a remote store as one.
 
+mod client;
+mod compression;
+mod message;
+mod outcome;
+mod server;
+mod status;
 #[expect(
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
@@ -13,6 +19,9 @@
     reason = "tonic generates services so"
 )]
 mod stubs;
+
+pub use outcome::{OUTCOME_REQUEST, OUTCOME_RESPONSE};
+pub use server::{ServiceOptions, UPLOAD_TOKEN};
 
 /// The generated clients and servers of all services, for who wants to speak the protocol without a store.
 ///

@@ -11,15 +11,11 @@ pub(crate) fn instance_name(name: &str) -> Result<InstanceName> {
 /// The digest function of a request: `number`, or where that is 0, as older clients leave it, the one whose hashes are
 /// as long as that of `first`.
 pub(crate) fn digest_function(number: i32, first: Option<&re::Digest>) -> Result<DigestFunction> {
-    if number != 0 {
-        return DigestFunction::from_number(number)
-            .ok_or_else(|| Error::invalid_argument(format!("digest function {number} is not supported")));
+    match first {
+        Some(first) => DigestFunction::resolve(number, first.hash.len()),
+        None if number == 0 => Err(no_digest()),
+        None => DigestFunction::resolve(number, 0),
     }
-    let first = first.ok_or_else(no_digest)?;
-    let length = first.hash.len();
-    DigestFunction::infer(length).ok_or_else(|| {
-        Error::invalid_argument(format!("no digest function has hashes of {length} characters, and none was named"))
-    })
 }
 
 /// The digest that a message names.
@@ -38,10 +34,7 @@ fn no_digest() -> Error {
 
 /// The message that names `digest`.
 pub(crate) fn to_proto(digest: &Digest) -> re::Digest {
-    re::Digest {
-        hash: digest.hash().to_string(),
-        size_bytes: i64::try_from(digest.size_bytes()).unwrap_or(i64::MAX),
-    }
+    re::Digest { hash: digest.hash().to_string(), size_bytes: i64::try_from(digest.size_bytes()).unwrap_or(i64::MAX) }
 }
 
 /// The number of bytes as the protocol has it, signed.

@@ -1,0 +1,1 @@
+//! A remote store as a [`BlobAccess`](blobaccess::BlobAccess).
