@@ -20,7 +20,7 @@ pub(super) struct Batches {
     full: UnboundedSender<DigestSet>,
 }
 
-/// The sets, in the order in which they were filled.
+/// The sets, in the order in which they were filled. Nobody looks for more once it is dropped.
 #[derive(Debug)]
 pub(super) struct FullBatches(UnboundedReceiver<DigestSet>);
 
@@ -73,10 +73,5 @@ impl FullBatches {
     /// The next set; `None` once there are no more to come.
     pub(super) async fn next(&mut self) -> Option<DigestSet> {
         self.0.next().await
-    }
-
-    /// Says that no more are looked for.
-    pub(super) fn close(&mut self) {
-        self.0.close();
     }
 }

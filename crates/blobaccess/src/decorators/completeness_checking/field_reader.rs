@@ -97,9 +97,6 @@ impl FieldReader {
     pub(super) async fn payload(&mut self, field: &Field, max: u64) -> Result<Bytes, Failure> {
         let size = usize::try_from(field.size_bytes).ok().filter(|_| field.size_bytes <= max);
         let size = size.ok_or_else(|| too_large(field, max))?;
-        if size > 0 {
-            self.receive().await?;
-        }
         if self.piece.len() >= size {
             return Ok(self.take(size));
         }

@@ -226,11 +226,7 @@ impl<A: BlobAccess<Kind = Ac>, C: BlobAccess<Kind = Cas>> CompletenessChecking<A
     /// Fails unless all digests in the batches are stored.
     async fn find_all(&self, ctx: &Context, action: &Digest, mut full: FullBatches) -> Result<()> {
         while let Some(batch) = full.next().await {
-            let found = self.find(ctx, action, &batch).await;
-            if found.is_err() {
-                full.close();
-                return found;
-            }
+            self.find(ctx, action, &batch).await?;
         }
         Ok(())
     }

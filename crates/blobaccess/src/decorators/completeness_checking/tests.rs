@@ -165,7 +165,14 @@ impl BlobAccess for ScriptedCas {
         self.may_read.acquire().await.unwrap().forget();
         let pieces = self.trees.lock().unwrap().get(digest).cloned();
         let pieces = pieces.unwrap_or_else(|| Err(Error::not_found(format!("blob {digest} is not stored"))))?;
-        Ok(Blob::from_untrusted_stream(digest, stream::iter(pieces), Provenance::store()).holding(leaving))
+        // Others get a turn before each piece but the first.
+        let pieces = stream::iter(pieces).enumerate().then(|(index, piece)| async move {
+            for _ in 0..3 * index {
+                tokio::task::yield_now().await;
+            }
+            piece
+        });
+        Ok(Blob::from_untrusted_stream(digest, pieces, Provenance::store()).holding(leaving))
     }
 
     async fn get_from_composite(
@@ -498,9 +505,12 @@ mod what_fails {
     #[tokio::test]
     async fn sizes_of_trees_do_not_overflow() {
         let huge = |byte| Digest::from_hash(namespace(), DigestFunction::Sha1, &[byte; 20], i64::MAX.unsigned_abs());
-        let directories = [1, 2, 3].map(|byte| output_directory_of("a", &huge(byte).unwrap(), None)).to_vec();
-        let result = ActionResult { output_directories: directories, ..ActionResult::default() };
-        assert!(fixture(ScriptedCas::new()).check_fails(&result).await.is_not_found());
+        // Together they are 0 in 64 bits.
+        let directories =
+            [huge(1).unwrap(), huge(3).unwrap(), digest(2)].map(|tree| output_directory_of("a", &tree, None));
+        let result = ActionResult { output_directories: directories.to_vec(), ..ActionResult::default() };
+        let error = fixture(ScriptedCas::new()).check_fails(&result).await;
+        assert!(error.is_not_found() && error.message().contains("in total"), "{error:?}");
     }
 
     #[tokio::test]
@@ -542,11 +552,14 @@ mod what_fails {
 mod what_a_failure_comes_from {
     use super::*;
 
-    /// Two directories, of which the second is not what was stored.
+    /// Three directories, the last of which is not what was stored, each in a piece of its own.
     fn corrupt() -> (Digest, Vec<Result<Bytes>>) {
-        let good = tree(directory(&[11, 12, 13], &[]), &[directory(&[14, 15, 16], &[])]);
-        let (beginning, end) = good.split_at(good.len() / 2 + 20);
-        let pieces = vec![Ok(Bytes::copy_from_slice(beginning)), Ok(Bytes::from(vec![0; end.len()]))];
+        let [root, child] = [&[11, 12, 13], &[14, 15, 16]].map(|files| directory(files, &[]));
+        let good = tree(root.clone(), &[child.clone(), directory(&[17, 18, 19], &[])]);
+        let mut corrupt = tree(root, &[child, directory(&[17, 18, 20], &[])]);
+        assert_eq!(good.len(), corrupt.len());
+        let size = corrupt.len() / 3;
+        let pieces = vec![Ok(corrupt.split_to(size)), Ok(corrupt.split_to(size)), Ok(corrupt)];
         (digest_of(&good), pieces)
     }
 
@@ -574,8 +587,9 @@ mod what_a_failure_comes_from {
     #[tokio::test]
     async fn a_corrupt_tree_comes_before_what_its_contents_look_like() {
         let digest_of_tree = digest_of(&flat(&[11]));
-        let garbage = Bytes::from(vec![0xff; usize::try_from(digest_of_tree.size_bytes()).unwrap()]);
-        let it = fixture(ScriptedCas::new().with_pieces(&digest_of_tree, vec![Ok(garbage)]));
+        let mut garbage = Bytes::from(vec![0xff; usize::try_from(digest_of_tree.size_bytes()).unwrap()]);
+        let pieces = vec![Ok(garbage.split_to(20)), Ok(garbage)];
+        let it = fixture(ScriptedCas::new().with_pieces(&digest_of_tree, pieces));
         assert_eq!(it.check_fails(&result_with(&digest_of_tree)).await.kind(), ErrorKind::DataLoss);
     }
 
@@ -832,7 +846,7 @@ mod what_is_remembered {
             let cas = ScriptedCas::new().with_tree(&tree).with_pieces(&other, vec![Ok(tree.clone())]);
             let it = remembering(ScriptedCas { key_format, ..cas });
             let result = Bytes::from(with_trees(&[&tree]).encode_to_vec());
-            for name in [namespace(), InstanceName::empty()] {
+            for name in [InstanceName::empty(), namespace(), InstanceName::empty(), namespace()] {
                 let action = action().with_instance_name(name.clone());
                 it.ac.put(&Context::background(), &action, Blob::from_bytes(result.clone())).await.unwrap();
                 it.checking.get(&Context::background(), &action).await.unwrap();
