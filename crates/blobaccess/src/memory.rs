@@ -316,3 +316,6 @@ impl<K: Kind> Debug for MemoryBlobAccess<K> {
         f.debug_struct("MemoryBlobAccess").field("capacity_bytes", &self.capacity_bytes).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,9 +36,13 @@ impl Provenance {
 }
 
 impl Provenance {
-    /// The same, for contents whose verdict is told elsewhere.
-    pub(super) fn without_verdict(&self) -> Self {
-        Self { fault: self.fault, verdict: None }
+    /// The kind of error that wrong contents are.
+    pub(super) fn fault(&self) -> ErrorKind {
+        self.fault
+    }
+
+    pub(super) fn of_fault(fault: ErrorKind) -> Self {
+        Self { fault, verdict: None }
     }
 }
 
@@ -52,19 +56,25 @@ impl Debug for Provenance {
 pub(super) struct Check {
     digest: Digest,
     provenance: Provenance,
+    /// Whether the source answers for the hash, so that only the size is verified.
+    size_only: bool,
 }
 
 impl Check {
     pub(super) fn new(digest: Digest, provenance: Provenance) -> Self {
-        Self { digest, provenance }
+        Self { digest, provenance, size_only: false }
+    }
+
+    pub(super) fn of_size(digest: Digest, provenance: Provenance) -> Self {
+        Self { digest, provenance, size_only: true }
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
         self.digest.size_bytes()
     }
 
-    pub(super) fn hasher(&self) -> Hasher {
-        self.digest.function().hasher(self.digest.size_bytes())
+    pub(super) fn hasher(&self) -> Option<Hasher> {
+        (!self.size_only).then(|| self.digest.function().hasher(self.digest.size_bytes()))
     }
 
     pub(super) fn verify(self, contents: &[u8]) -> Result<()> {
@@ -73,13 +83,17 @@ impl Check {
             return Err(self.wrong_size(size, false));
         }
         let mut hasher = self.hasher();
-        hasher.update(contents);
+        if let Some(hasher) = &mut hasher {
+            hasher.update(contents);
+        }
         self.judge(hasher)
     }
 
     /// Compares the hash of contents whose size is right.
-    pub(super) fn judge(self, hasher: Hasher) -> Result<()> {
-        let hash = hasher.finish();
+    pub(super) fn judge(self, hasher: Option<Hasher>) -> Result<()> {
+        let Some(hash) = hasher.map(Hasher::finish) else {
+            return Ok(());
+        };
         if hash == *self.digest.hash() {
             self.conclude(true);
             return Ok(());
