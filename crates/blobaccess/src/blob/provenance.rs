@@ -79,39 +79,41 @@ impl Check {
 
     pub(super) fn verify(self, contents: &[u8]) -> Result<()> {
         let size = u64::try_from(contents.len()).unwrap_or(u64::MAX);
-        if size != self.size_bytes() {
-            return Err(self.wrong_size(size, false));
-        }
         let mut hasher = self.hasher();
-        if let Some(hasher) = &mut hasher {
+        if size == self.size_bytes()
+            && let Some(hasher) = &mut hasher
+        {
             hasher.update(contents);
         }
-        self.judge(hasher)
+        self.conclude(size, hasher)
     }
 
-    /// Compares the hash of contents whose size is right.
-    pub(super) fn judge(self, hasher: Option<Hasher>) -> Result<()> {
+    /// Says whether contents of `observed` bytes, of which `hasher` has had all, are right.
+    pub(super) fn conclude(self, observed: u64, hasher: Option<Hasher>) -> Result<()> {
+        if observed != self.size_bytes() {
+            return Err(self.wrong_size(observed, false));
+        }
         let Some(hash) = hasher.map(Hasher::finish) else {
             return Ok(());
         };
         if hash == *self.digest.hash() {
-            self.conclude(true);
+            self.tell(true);
             return Ok(());
         }
         let message = format!("blob {} has hash {hash}", self.digest);
         let fault = self.provenance.fault;
-        self.conclude(false);
+        self.tell(false);
         Err(Error::new(fault, message))
     }
 
     pub(super) fn wrong_size(self, observed: u64, at_least: bool) -> Error {
         let name = format!("blob {}", self.digest);
         let error = wrong_size(self.provenance.fault, &name, observed, at_least, self.size_bytes());
-        self.conclude(false);
+        self.tell(false);
         error
     }
 
-    fn conclude(self, right: bool) {
+    fn tell(self, right: bool) {
         if let Some(verdict) = self.provenance.verdict {
             verdict(right);
         }

@@ -1,4 +1,5 @@
 //! What a blob promises, by theme.
+#![expect(clippy::as_conversions, reason = "sizes are small in tests, and trait objects need one")]
 
 mod encoded;
 mod finishing;
