@@ -1,3 +1,5 @@
+//! What a store in memory keeps, gives up and accounts for.
+
 use futures::future::join_all;
 use futures::stream;
 
@@ -169,7 +171,7 @@ async fn the_observer_hears_of_what_is_evicted() {
         }
     }
     let heard = Arc::new(Heard::default());
-    let store = MemoryBlobAccess::<Cas>::new(TWO).with_observer(heard.clone());
+    let store = MemoryBlobAccess::<Cas>::new(TWO).with_observer(Arc::<Heard>::clone(&heard));
     for contents in [A, B, C] {
         put(&store, contents).await.unwrap();
     }
