@@ -70,7 +70,7 @@ impl ManualClock {
     pub async fn until_sleepers(&self, count: usize) {
         let mut sleepers = self.sleepers.subscribe();
         // This clock has the sender, so the channel is not closed.
-        let _: Result<_, _> = sleepers.wait_for(|sleepers| *sleepers >= count).await;
+        drop(sleepers.wait_for(|sleepers| *sleepers >= count).await);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

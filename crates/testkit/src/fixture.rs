@@ -65,7 +65,7 @@ pub trait Fixture: Send + Sync {
         Vec::new()
     }
 
-    /// A message with `filling` within it: what a contract puts into a store of messages.
+    /// A message with `filling` within it, and at most 16 bytes besides: what a contract puts into a store of messages.
     ///
     /// As it is given here, it is an `ActionResult` without outputs, which has `filling` as its `stdout_raw` and a
     /// `worker_completed_timestamp`; nothing that layers need to add.

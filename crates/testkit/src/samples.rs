@@ -10,6 +10,9 @@ use crate::Fixture;
 /// The variable of the environment that sets the seed.
 const SEED_VARIABLE: &str = "BLOBACCESS_TESTKIT_SEED";
 
+/// What a message takes at most besides what it is filled with, in bytes.
+const MESSAGE_OVERHEAD_BYTES: u64 = 16;
+
 /// Draws blobs that no store has seen.
 #[derive(Debug)]
 pub(crate) struct Samples(u64);
@@ -56,17 +59,17 @@ impl Samples {
         bytes.freeze()
     }
 
-    /// What a store of the kind of `fixture` can be given: of `size_bytes` where it is contents, and where it is a
-    /// message, of some bytes more.
+    /// What a store of the kind of `fixture` can be given: contents of `size_bytes`, or a message of nearly that size.
     pub(crate) fn sample<F: Fixture>(&mut self, fixture: &F, size_bytes: u64) -> Sample {
-        let filling = self.bytes(size_bytes);
         let name = Self::instance_name(fixture);
         if is_mutable::<F>() {
+            let filling = self.bytes(size_bytes.saturating_sub(MESSAGE_OVERHEAD_BYTES).max(1));
             // The digest of some action.
             let action = self.bytes(142);
             let digest = Digest::of(name, DigestFunction::Sha256, &action);
             Sample { digest, value: fixture.message(&filling) }
         } else {
+            let filling = self.bytes(size_bytes);
             Sample { digest: Digest::of(name, DigestFunction::Sha256, &filling), value: filling }
         }
     }

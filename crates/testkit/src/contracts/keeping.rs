@@ -41,7 +41,7 @@ async fn stays<F: Fixture>(fixture: &F, used: &Use) -> Result<()> {
         return Ok(());
     };
     match used {
-        Use::Put => _ = fill(&subject, fixture, &mut samples, keeps_bytes).await?,
+        Use::Put => drop(fill(&subject, fixture, &mut samples, keeps_bytes).await?),
         // Four times half of what it outlives unused: so it is its use that keeps it.
         Use::Get => {
             for _ in 0..4 {

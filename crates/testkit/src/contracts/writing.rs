@@ -4,7 +4,7 @@ use blobaccess::{Blob, Digest, DigestFunction, Error, ErrorKind, PutOutcome, Res
 
 use crate::Fixture;
 use crate::fakes::watched_stream;
-use crate::samples::{Samples, is_mutable};
+use crate::samples::Samples;
 use crate::subject::{Subject, polled, refused};
 
 /// How many puts are made at once: more than there are processors, so that some are held up midway.
@@ -115,9 +115,7 @@ pub async fn a_blob_larger_than_promised_is_refused_unread<F: Fixture>(fixture: 
 pub async fn the_largest_blob_promised_is_stored<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let max = subject.promises.max_blob_size_bytes.filter(|max| *max <= LARGEST_MADE_BYTES).unwrap_or(5 << 20);
-    // A message takes a few bytes besides what is filled in.
-    let filling = if is_mutable::<F>() { max.saturating_sub(16) } else { max };
-    let sample = samples.sample(fixture, filling);
+    let sample = samples.sample(fixture, max);
     let outcome = subject.put(&sample).await?;
     subject.assert_created(outcome);
     subject.assert_present(&sample).await
@@ -126,8 +124,7 @@ pub async fn the_largest_blob_promised_is_stored<F: Fixture>(fixture: &F) -> Res
 /// A blob of some MiB, in pieces of odd sizes, is stored whole.
 pub async fn a_large_blob_in_odd_pieces_is_stored_whole<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
-    let size = subject.at_most((3 << 20) + 4321);
-    let sample = samples.sample(fixture, if is_mutable::<F>() { size.saturating_sub(16) } else { size });
+    let sample = samples.sample(fixture, subject.at_most((3 << 20) + 4321));
     let outcome = subject.put_blob(&sample.digest, Subject::<F>::slow_blob(&sample)).await?;
     subject.assert_created(outcome);
     subject.assert_present(&sample).await

@@ -38,7 +38,7 @@ impl<B> PausedBlobAccess<B> {
     pub async fn until_waiting(&self, count: usize) {
         let mut waiting = self.waiting.subscribe();
         // This store has the sender, so the channel is not closed.
-        let _: std::result::Result<_, _> = waiting.wait_for(|waiting| *waiting >= count).await;
+        drop(waiting.wait_for(|waiting| *waiting >= count).await);
     }
 
     /// Lets one call go: the one that was held first, or else the next to come.
