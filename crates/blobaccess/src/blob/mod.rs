@@ -363,7 +363,8 @@ impl Blob {
         let mut check = self.digest.filter(|_| verified && !vouched).map(|digest| Check::new(digest, self.provenance));
         let whole = 0..self.size_bytes;
         let read = if seekable { range.clone() } else { whole };
-        let mut stream = self.body.open(read.clone());
+        // Bytes beyond the announced end are there to be found.
+        let mut stream = self.body.open(if seekable { read.clone() } else { 0..u64::MAX });
         if handler.is_none()
             && let Some(check) = check.take()
         {
