@@ -90,6 +90,8 @@ impl<K: Kind> Noting<K> {
         self.noted.lock().unwrap().push(Noted { operation, digests, ctx: ctx.clone() });
         let mut held = self.held.subscribe();
         held.wait_for(|held| !held).await.unwrap();
+        // Others get a turn between the question and the answer.
+        tokio::task::yield_now().await;
         self.failure.lock().unwrap().clone().map_or(Ok(()), Err)
     }
 }

@@ -53,7 +53,7 @@ mod tests {
         digest_of(name).cache_key(KeyFormat::WithInstanceName)
     }
 
-    const DURATION: Duration = Duration::from_secs(60);
+    const DURATION: Duration = Duration::from_mins(1);
     const NANOSECOND: Duration = Duration::from_nanos(1);
 
     fn found(capacity: usize) -> (Found, Instant) {

@@ -181,7 +181,7 @@ impl Ticket {
             let mut state = self.questions.lock();
             for digest in some {
                 let key = digest.cache_key(self.format);
-                if !state.asked.get(&key).is_some_and(|asked| asked.question == self.question) {
+                if state.asked.get(&key).is_none_or(|asked| asked.question != self.question) {
                     continue;
                 }
                 state.asked.remove(&key);

@@ -8,7 +8,7 @@ use crate::decorators::fakes::{Beginning, Noting, Told, digest_of, instance_name
 use crate::{DigestFunction, Operation, PutCertainty};
 
 static CTX: Context = Context::background();
-const DURATION: Duration = Duration::from_secs(60);
+const DURATION: Duration = Duration::from_mins(1);
 
 type Inner = Arc<Noting<Cas>>;
 
@@ -385,4 +385,36 @@ async fn everything_else_is_the_inner_stores() {
     assert_eq!(store.to_string(), "existence_caching(noting)");
     let capabilities = store.capabilities(&CTX, &InstanceName::empty()).await.unwrap();
     assert_eq!(capabilities, inner.capabilities(&CTX, &InstanceName::empty()).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn callers_who_come_and_go_on_many_threads_are_all_answered_rightly() {
+    let inner: Inner = Noting::new();
+    let store = Arc::new(over(&inner, 4));
+    let mut all = Vec::new();
+    for number in 0..16 {
+        let contents: &'static str = Box::leak(format!("blob {number}").into_boxed_str());
+        all.push(if number % 3 == 0 { digest_of(contents) } else { inner.hold_contents(contents).await });
+    }
+    let callers = (0..64_usize).map(|caller| {
+        let (store, inner, all) = (Arc::clone(&store), Arc::clone(&inner), all.clone());
+        tokio::spawn(async move {
+            for round in 0..50 {
+                let first = caller * 7 + round * 3;
+                let digests: DigestSet = all.iter().cycle().skip(first % 16).take(1 + first % 9).cloned().collect();
+                let mut asked = store.find_missing(&CTX, &digests).boxed();
+                if (caller + round) % 3 == 0 {
+                    // Given up, perhaps as the last who waits.
+                    drop(poll!(&mut asked));
+                } else {
+                    let missing = inner.memory.find_missing(&CTX, &digests).await.unwrap();
+                    assert_eq!(asked.await.unwrap(), missing);
+                }
+            }
+        })
+    });
+    for caller in join_all(callers).await {
+        caller.unwrap();
+    }
+    assert!(format!("{store:?}").contains("asked: 0"), "{store:?}");
 }
