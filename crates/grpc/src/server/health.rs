@@ -183,19 +183,18 @@ impl health_server::Health for Health {
     /// Ends when the server drains, which would otherwise wait for it.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let needs = self.needs(&request.get_ref().service);
-        let mut known = self.known.subscribe();
-        known.mark_changed();
+        let known = self.known.subscribe();
         let answers = stream::unfold((known, None), move |(mut known, told)| async move {
             loop {
-                if told.is_some() && known.borrow().draining {
-                    return None;
-                }
-                known.changed().await.ok()?;
-                let now = needs
-                    .map_or(ServingStatus::ServiceUnknown, |needs| status(known.borrow_and_update().serving(needs)));
+                let seen = *known.borrow_and_update();
+                let now = needs.map_or(ServingStatus::ServiceUnknown, |needs| status(seen.serving(needs)));
                 if told != Some(now) {
                     return Some((Ok(answer(now)), (known, Some(now))));
                 }
+                if seen.draining {
+                    return None;
+                }
+                known.changed().await.ok()?;
             }
         });
         Ok(Response::new(answers.boxed()))

@@ -18,6 +18,11 @@ use crate::stubs::bytestream::byte_stream_server;
 use crate::stubs::remote_execution::capabilities_server::{self, CapabilitiesServer};
 use crate::stubs::remote_execution::{action_cache_server, content_addressable_storage_server};
 
+/// The names of the services that describe the others.
+const HEALTH: &str = "grpc.health.v1.Health";
+const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
+const REFLECTION_BEFORE: &str = "grpc.reflection.v1alpha.ServerReflection";
+
 /// The storage services of the Remote Execution API over stores: content-addressable storage with byte stream, action
 /// cache, capabilities; besides, health and reflection.
 ///
@@ -151,7 +156,7 @@ impl Services {
         }
         // A layer concerns what is there already. The last one lies outermost.
         let limited = limited.into_axum_router().layer(OutcomeTrailerLayer).layer(self.open_calls.clone());
-        let (v1, v1alpha) = (self.reflection(), self.reflection());
+        let (v1, v1alpha) = (self.reflection(REFLECTION), self.reflection(REFLECTION_BEFORE));
         let unfit = |error| Error::internal("services cannot be described").with_source(error);
         Ok(Routes::from(limited)
             .add_service(HealthServer::new(self.health.clone()))
@@ -159,11 +164,12 @@ impl Services {
             .add_service(v1alpha.build_v1alpha().map_err(unfit)?))
     }
 
-    fn reflection(&self) -> tonic_reflection::server::Builder<'static> {
+    fn reflection(&self, of_itself: &str) -> tonic_reflection::server::Builder<'static> {
         let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(blobaccess_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .with_service_name("grpc.health.v1.Health");
+            .with_service_name(HEALTH)
+            .with_service_name(of_itself);
         names(self.cas.is_some(), self.ac.is_some())
             .into_iter()
             .fold(builder, |builder, (name, _)| builder.with_service_name(name))

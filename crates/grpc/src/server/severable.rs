@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use futures::FutureExt;
 use futures::channel::oneshot;
-use futures::future::Shared;
+use futures::future::{Fuse, FusedFuture, Shared};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
@@ -29,7 +29,7 @@ impl Knife {
     /// What makes connections that this knife cuts.
     pub(crate) fn attach<IO>(&self) -> impl Fn(IO) -> Severable<IO> + Send + Sync + 'static {
         let cut = self.cut.clone();
-        move |inner| Severable { inner, cut: cut.clone() }
+        move |inner| Severable { inner, cut: cut.clone().fuse() }
     }
 }
 
@@ -39,12 +39,12 @@ impl Knife {
 #[derive(Debug)]
 pub(crate) struct Severable<IO> {
     inner: IO,
-    cut: Cut,
+    cut: Fuse<Cut>,
 }
 
 impl<IO> Severable<IO> {
     fn unless_cut<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_pending() && (self.cut.peek().is_some() || self.cut.poll_unpin(cx).is_ready()) {
+        if polled.is_pending() && (self.cut.is_terminated() || self.cut.poll_unpin(cx).is_ready()) {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "server is shutting down")));
         }
         polled
