@@ -1,7 +1,9 @@
 //! The services, over any stores.
 
 mod action_cache;
+mod byte_stream;
 mod capabilities;
+mod cas;
 mod health;
 mod in_flight;
 mod inlining;
@@ -14,6 +16,8 @@ mod serve;
 mod services;
 mod severable;
 mod tls;
+#[cfg(test)]
+mod watched_store;
 mod wire;
 
 pub use self::options::ServiceOptions;

@@ -8,15 +8,18 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use super::action_cache::ActionCacheService;
+use super::byte_stream::ByteStreamService;
 use super::capabilities::CapabilitiesService;
+use super::cas::CasService;
 use super::health::{Health, Needs, Probe};
 use super::in_flight::InFlight;
 use super::open_calls::OpenCalls;
 use super::options::ServiceOptions;
 use super::outcome_trailer::OutcomeTrailerLayer;
-use crate::stubs::bytestream::byte_stream_server;
+use crate::stubs::bytestream::byte_stream_server::{self, ByteStreamServer};
+use crate::stubs::remote_execution::action_cache_server;
 use crate::stubs::remote_execution::capabilities_server::{self, CapabilitiesServer};
-use crate::stubs::remote_execution::{action_cache_server, content_addressable_storage_server};
+use crate::stubs::remote_execution::content_addressable_storage_server::{self, ContentAddressableStorageServer};
 
 /// The names of the services that describe the others.
 const HEALTH: &str = "grpc.health.v1.Health";
@@ -149,6 +152,15 @@ impl Services {
         let mut limited = Routes::new(
             CapabilitiesServer::new(capabilities).max_decoding_message_size(max).max_encoding_message_size(max),
         );
+        if let Some(cas) = &self.cas {
+            let storage = CasService::new(Arc::clone(cas), options(), self.in_flight.clone());
+            let stream = ByteStreamService::new(Arc::clone(cas), options(), self.in_flight.clone());
+            let storage = ContentAddressableStorageServer::new(storage);
+            let stream = ByteStreamServer::new(stream);
+            limited = limited
+                .add_service(storage.max_decoding_message_size(max).max_encoding_message_size(max))
+                .add_service(stream.max_decoding_message_size(max).max_encoding_message_size(max));
+        }
         if let Some(ac) = &self.ac {
             let in_flight = self.in_flight.clone();
             let service = ActionCacheService::new(Arc::clone(ac), self.cas.clone(), options(), in_flight);
