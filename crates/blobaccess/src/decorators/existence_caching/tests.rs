@@ -311,7 +311,7 @@ async fn who_asks_after_a_put_is_not_told_what_was_missing_before_it() {
     let (inner, store) = stack(10);
     let digest = digest_of("new");
     let digests = set(&[&digest]);
-    // The question reaches the store, and its answer is held back; so the put is done beside it.
+    // The answer is held back, and a put is begun meanwhile.
     inner.set_held(true);
     let mut question = store.find_missing(&CTX, &digests).boxed();
     assert!(poll!(&mut question).is_pending());
@@ -323,9 +323,14 @@ async fn who_asks_after_a_put_is_not_told_what_was_missing_before_it() {
     let mut later = store.find_missing(&CTX, &digests).boxed();
     assert!(poll!(&mut later).is_pending());
     assert_eq!(asked(&inner).len(), 2);
+    // The question from before ends, and leaves the one after it to be waited for.
+    drop(question);
+    let mut last = store.find_missing(&CTX, &digests).boxed();
+    assert!(poll!(&mut last).is_pending());
     inner.set_held(false);
-    assert_eq!(question.await.unwrap(), digests);
     assert_eq!(later.await.unwrap(), digests);
+    assert_eq!(last.await.unwrap(), digests);
+    assert_eq!(asked(&inner).len(), 2);
 }
 
 #[tokio::test]

@@ -37,7 +37,8 @@ use crate::{
 ///
 /// # Memory
 ///
-/// What a call takes while it runs, about 200 bytes. Two allocations for a blob, to be told of its end.
+/// About 200 bytes for a call while it runs. Five allocations for a blob that is read (measured): that of the layer
+/// itself, and those of being told of the end, for which even bytes at hand are read as a stream.
 pub struct Observing<B> {
     inner: B,
     told: Arc<Told>,
