@@ -10,7 +10,7 @@
 /// ```
 /// use blobaccess_testkit::Promises;
 ///
-/// let promises = Promises::IN_MEMORY.with_durable(true).with_max_blob_size_bytes(1 << 20);
+/// let promises = Promises::IN_MEMORY.with_durable(true).with_max_blob_size_bytes(Some(1 << 20));
 /// assert_eq!(promises.max_blob_size_bytes, Some(1 << 20));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,10 +68,10 @@ impl Promises {
         }
     }
 
-    /// The same, with this largest blob.
+    /// The same, but with this largest blob; `None` if there is no such limit.
     #[must_use]
-    pub const fn with_max_blob_size_bytes(mut self, max: u64) -> Self {
-        self.max_blob_size_bytes = Some(max);
+    pub const fn with_max_blob_size_bytes(mut self, max: Option<u64>) -> Self {
+        self.max_blob_size_bytes = max;
         self
     }
 

@@ -10,7 +10,7 @@ use futures::future::{Either, select};
 
 /// How long a contract may take before it counts as broken: what hangs is to be reported, not waited for. On an idle
 /// machine the longest take some seconds.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// Runs a contract, and panics if it is broken.
 ///

@@ -40,7 +40,7 @@ impl Samples {
         Self(seed)
     }
 
-    /// The next of a sequence of numbers (SplitMix64).
+    /// The next of a sequence of numbers (`SplitMix64`).
     pub(crate) fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

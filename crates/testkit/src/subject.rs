@@ -20,6 +20,17 @@ use crate::{Fixture, Promises};
 /// More than any blob of the suite.
 pub(crate) const ANY_SIZE: u64 = 1 << 40;
 
+/// How several puts are run at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AtOnce {
+    TurnByTurn,
+    InParallel,
+}
+
+impl AtOnce {
+    pub(crate) const ALL: [Self; 2] = [Self::TurnByTurn, Self::InParallel];
+}
+
 /// The store that a contract has opened.
 pub(crate) struct Subject<'f, F: Fixture> {
     fixture: &'f F,
@@ -55,8 +66,13 @@ impl<'f, F: Fixture> Subject<'f, F> {
         self.store.put(&self.ctx, digest, blob).await
     }
 
-    /// Runs all of `puts` at once, as far as the runtime allows.
-    pub(crate) async fn put_at_once(&self, puts: Vec<(Digest, Blob)>) -> Vec<Result<PutOutcome>> {
+    /// Runs all of `puts` at once: turn by turn, so that each has begun before any goes on, or in parallel, as far as
+    /// the runtime allows.
+    pub(crate) async fn put_at_once(&self, puts: Vec<(Digest, Blob)>, at_once: AtOnce) -> Vec<Result<PutOutcome>> {
+        if matches!(at_once, AtOnce::TurnByTurn) {
+            let puts = puts.into_iter().map(|(digest, blob)| async move { self.put_blob(&digest, blob).await });
+            return join_all(puts).await;
+        }
         let barrier = Arc::new(tokio::sync::Barrier::new(puts.len()));
         let tasks = puts.into_iter().map(|(digest, blob)| {
             let (store, ctx, barrier) = (Arc::clone(&self.store), self.ctx.clone(), Arc::clone(&barrier));
@@ -203,7 +219,7 @@ pub(crate) fn refused<T: Debug>(result: Result<T>, what: &str) -> Error {
     }
 }
 
-/// Polls `future` no more than `polls` times, and then drops it.
+/// Polls `future` no more than `polls` times, and then drops it (or the reference to it).
 pub(crate) async fn polled<T>(future: impl Future<Output = T> + Send, polls: usize) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;

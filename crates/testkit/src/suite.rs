@@ -132,7 +132,7 @@ macro_rules! __results {
 
 /// Makes one test of each contract for each fixture, in a module that is named as the fixture is.
 ///
-/// Each line is a name, the kind of the store ([`Cas`](blobaccess::Cas) if it is left out) and what makes the fixture;
+/// Each line is a name, the kind of the store ([`Cas`] if it is left out) and what makes the fixture;
 /// each test makes its own. `+ ResolveUpload` and `+ Inventory` behind the kind add the contracts of those traits. The
 /// attributes of a line are those of its tests: `#[ignore = "needs a bucket"]`. The kinds have the names of
 /// [`blobaccess`], which need not be imported.

@@ -2,11 +2,12 @@
 
 use blobaccess::{Blob, BlobAccess, Cas, Digest, DigestFunction, ErrorKind, Provenance, PutOutcome, Result};
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 
 use crate::Fixture;
 use crate::fakes::slow_stream;
 use crate::samples::{Sample, Samples};
-use crate::subject::{Subject, refused};
+use crate::subject::{AtOnce, Subject, polled, refused};
 
 /// Every way in which a client can bring `bytes` as those of `digest`.
 fn brought(digest: &Digest, bytes: &Bytes) -> Vec<Blob> {
@@ -78,26 +79,57 @@ where
     F: Fixture<Store: BlobAccess<Kind = Cas>>,
 {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
-    for right_every in [2, 8, 32] {
-        let sample = samples.sample(fixture, subject.at_most(20_000));
-        let wrong = Sample { value: sample.wrong_value(), ..sample.clone() };
+    let judge = |outcome: Result<PutOutcome>, is_right: bool| match outcome {
+        Ok(PutOutcome::Created { .. }) => {
+            assert!(is_right, "a put of wrong contents came to Created");
+            Ok(())
+        }
+        Ok(outcome) => {
+            subject.assert_already_exists(outcome);
+            Ok(())
+        }
+        Err(error) if is_right => Err(error.at("a put of right contents beside wrong ones")),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
+            Ok(())
+        }
+    };
+    // The first has read a part of its blob when the second comes.
+    for first_is_right in [false, true] {
+        let (sample, wrong) = right_and_wrong(fixture, &subject, &mut samples);
+        let (first, second) = if first_is_right { (&sample, &wrong) } else { (&wrong, &sample) };
+        let mut first_put = subject.put_blob(&first.digest, Subject::<F>::slow_blob(first)).boxed();
+        let first_ended = polled(&mut first_put, 4).await;
+        let second_put = subject.put_blob(&second.digest, Subject::<F>::slow_blob(second));
+        let (first_ended, second_ended) = if let Some(ended) = first_ended {
+            (ended, second_put.await)
+        } else {
+            futures::join!(first_put, second_put)
+        };
+        judge(first_ended, first_is_right)?;
+        judge(second_ended, !first_is_right)?;
+        subject.assert_present(&sample).await?;
+    }
+    // Many come at once.
+    for (right_every, at_once) in [2, 8, 32].into_iter().flat_map(|every| AtOnce::ALL.map(|at_once| (every, at_once))) {
+        let (sample, wrong) = right_and_wrong(fixture, &subject, &mut samples);
         let is_right = |index: usize| index % right_every == right_every - 1;
         let puts = (0..32).map(|index| {
             let blob = Subject::<F>::slow_blob(if is_right(index) { &sample } else { &wrong });
             (sample.digest.clone(), blob)
         });
-        let outcomes = subject.put_at_once(puts.collect()).await;
-        for (index, outcome) in outcomes.into_iter().enumerate() {
-            match outcome {
-                Ok(PutOutcome::Created { .. }) => assert!(is_right(index), "a put of wrong contents came to Created"),
-                Ok(outcome) => subject.assert_already_exists(outcome),
-                Err(error) if is_right(index) => return Err(error.at("a put of right contents beside wrong ones")),
-                Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}"),
-            }
+        for (index, outcome) in subject.put_at_once(puts.collect(), at_once).await.into_iter().enumerate() {
+            judge(outcome, is_right(index))?;
         }
         subject.assert_present(&sample).await?;
     }
     Ok(())
+}
+
+fn right_and_wrong<F: Fixture>(fixture: &F, subject: &Subject<'_, F>, samples: &mut Samples) -> (Sample, Sample) {
+    let right = samples.sample(fixture, subject.at_most(20_000));
+    let wrong = Sample { value: right.wrong_value(), ..right.clone() };
+    (right, wrong)
 }
 
 /// Wrong contents for what is stored change nothing; a store that demands possession refuses them.

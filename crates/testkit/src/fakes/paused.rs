@@ -1,6 +1,7 @@
 //! Holds calls until a test lets them go.
 
 use std::fmt::{self, Display, Formatter};
+use std::future::Future;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -35,10 +36,12 @@ impl<B> PausedBlobAccess<B> {
     }
 
     /// Ends once `count` calls or more are held.
-    pub async fn until_waiting(&self, count: usize) {
+    pub fn until_waiting(&self, count: usize) -> impl Future<Output = ()> + Send + use<B> {
         let mut waiting = self.waiting.subscribe();
-        // This store has the sender, so the channel is not closed.
-        drop(waiting.wait_for(|waiting| *waiting >= count).await);
+        async move {
+            // When this store is gone, nobody is waited for.
+            drop(waiting.wait_for(|waiting| *waiting >= count).await);
+        }
     }
 
     /// Lets one call go: the one that was held first, or else the next to come.
@@ -51,7 +54,10 @@ impl<B> PausedBlobAccess<B> {
         self.releases.close();
     }
 
-    async fn hold(&self) {
+    async fn hold(&self)
+    where
+        B: Sync,
+    {
         let _held = Held::new(&self.waiting);
         // Once closed, nobody waits any more.
         if let Ok(permit) = self.releases.acquire().await {
