@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blobaccess::{
-    Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName, MemoryBlobAccess,
-};
+use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName, MemoryBlobAccess};
 use blobaccess_proto::remote_execution as re;
 use blobaccess_workbench::{blobs, digests, scaled};
 use futures::executor::block_on;
@@ -43,7 +41,9 @@ pub(crate) fn compare() {
         std::hint::black_box(answer.encode_to_vec());
     });
     let ratio = answering.as_secs_f64() / decoding.as_secs_f64();
-    println!("find missing of {count} digests, half of them there: decoding {decoding:.1?}, all {answering:.1?}, {ratio:.2} times");
+    println!(
+        "find missing of {count} digests, half of them there: decoding {decoding:.1?}, all {answering:.1?}, {ratio:.2} times"
+    );
 }
 
 /// The shortest of many runs.

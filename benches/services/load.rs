@@ -165,7 +165,8 @@ impl Call {
             Self::Read(digest) => {
                 let resource = ReadResource { digest: digest.clone(), compressor: None };
                 let request = bs::ReadRequest { resource_name: resource.to_string(), ..Default::default() };
-                let mut messages = ByteStreamClient::new(channel).read(request).await.expect("it is there").into_inner();
+                let mut messages =
+                    ByteStreamClient::new(channel).read(request).await.expect("it is there").into_inner();
                 let mut size = 0;
                 while let Some(message) = messages.try_next().await.expect("it can be read") {
                     size += message.data.len();

@@ -42,7 +42,7 @@ mod tests {
         type Store = FolderBlobAccess;
 
         fn promises(&self) -> Promises {
-            Promises::new().with_durable(true)
+            Promises::IN_MEMORY.with_durable(true)
         }
 
         async fn open(&self) -> Result<FolderBlobAccess> {
