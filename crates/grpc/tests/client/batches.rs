@@ -26,7 +26,7 @@ fn found(request: &re::BatchReadBlobsRequest) -> re::BatchReadBlobsResponse {
         re::batch_read_blobs_response::Response {
             digest: Some(asked.clone()),
             data: data.cloned().unwrap_or_default().into(),
-            status: if data.is_some() { None } else { status(Code::NotFound) },
+            status: if data.is_some() { None } else { Some(status(Code::NotFound)) },
             ..Default::default()
         }
     });
@@ -231,17 +231,13 @@ async fn a_caller_whose_time_is_up_leaves_and_the_batch_goes_on() {
     let (first, second) = (cas.get(&soon, &a), cas.get(&ctx, &b));
     let release = async {
         settle().await;
-        clock_passes(Duration::from_secs(2)).await;
+        tokio::time::advance(Duration::from_secs(2)).await;
         gate.add_permits(10);
     };
     let (first, second, ()) = futures::join!(first, second, release);
     assert_eq!(first.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
     assert_eq!(second.unwrap().into_bytes(100).await.unwrap(), blob(1));
     cas.get(&ctx, &c).await.unwrap();
-}
-
-async fn clock_passes(duration: Duration) {
-    tokio::time::advance(duration).await;
 }
 
 /// Answers a batch of puts with `result` for each.
@@ -251,7 +247,7 @@ fn stored(
 ) -> Response<re::BatchUpdateBlobsResponse> {
     let responses = request.requests.iter().map(|put| re::batch_update_blobs_response::Response {
         digest: put.digest.clone(),
-        status: result.err().and_then(status),
+        status: result.err().map(status),
         outcome: result.ok().map(outcome),
     });
     Response::new(re::BatchUpdateBlobsResponse { responses: responses.collect() })
@@ -377,7 +373,7 @@ async fn a_refused_entry_is_refused_alone() {
         let small = proto(&digest(b"bad"));
         for entry in &mut response.get_mut().responses {
             if entry.digest.as_ref() == Some(&small) {
-                (entry.status, entry.outcome) = (status(Code::InvalidArgument), None);
+                (entry.status, entry.outcome) = (Some(status(Code::InvalidArgument)), None);
             }
         }
         Ok(response)

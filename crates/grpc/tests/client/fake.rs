@@ -320,8 +320,8 @@ pub(crate) fn noise(size: usize) -> Vec<u8> {
     (0..size).map(|at| if at % 4096 < 2048 { next() } else { 7 }).collect()
 }
 
-pub(crate) fn status(code: tonic::Code) -> Option<rpc::Status> {
-    Some(rpc::Status { code: code.into(), message: "so it is".to_owned(), ..Default::default() })
+pub(crate) fn status(code: tonic::Code) -> rpc::Status {
+    rpc::Status { code: code.into(), message: "so it is".to_owned(), ..Default::default() }
 }
 
 pub(crate) fn outcome(outcome: PutOutcome) -> outcome::PutOutcome {
@@ -340,6 +340,7 @@ pub(crate) fn outcome(outcome: PutOutcome) -> outcome::PutOutcome {
     outcome::PutOutcome { outcome: Some(outcome) }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is what a handler returns")]
 pub(crate) fn reads(pieces: impl IntoIterator<Item = Result<Vec<u8>, Status>>) -> Answer<Reads> {
     let pieces: Vec<_> = pieces.into_iter().map(|piece| piece.map(|data| ReadResponse { data: data.into() })).collect();
     Ok(Response::new(futures::stream::iter(pieces).boxed()))

@@ -1,5 +1,5 @@
 //! The client against servers that do as they are told.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests fail so")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail so")]
 
 mod action_cache;
 mod batches;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use blobaccess::{
-    Blob, BlobAccess as _, Compressor, Context, Digest, Error, ErrorKind, Provenance, PutCertainty, PutOutcome,
+    Blob, BlobAccess as _, Clock as _, Compressor, Context, Digest, Error, ErrorKind, Provenance, PutCertainty,
+    PutOutcome, SystemClock,
 };
 use blobaccess_proto::bytestream::{WriteRequest, WriteResponse};
 use bytes::Bytes;
@@ -295,12 +296,9 @@ async fn a_server_that_takes_nothing_is_given_up_and_a_slow_source_is_waited_for
 
     let _uploads = takes(&fake);
     let digest = digest(&noise(SIZE));
-    let pieces =
-        stream::iter(noise(SIZE).chunks(100_000).map(|piece| Bytes::copy_from_slice(piece)).collect::<Vec<_>>());
+    let pieces = stream::iter(noise(SIZE).chunks(100_000).map(Bytes::copy_from_slice).collect::<Vec<_>>());
     let slow = pieces.then(|piece| async {
-        let clock = blobaccess::SystemClock;
-        use blobaccess::Clock as _;
-        clock.sleep_until(clock.monotonic() + Duration::from_secs(12)).await;
+        SystemClock.sleep_until(SystemClock.monotonic() + Duration::from_secs(12)).await;
         Ok(piece)
     });
     let blob = Blob::from_untrusted_stream(&digest, slow, Provenance::client());
