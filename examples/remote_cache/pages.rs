@@ -1,6 +1,5 @@
 //! What the status page and the metrics say.
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -44,21 +43,21 @@ impl Pages for RemoteCachePages {
             (false, true) => "serving",
             (false, false) => "not serving: a store does not answer",
         };
-        line(&mut page, "state", state);
-        line(&mut page, "open calls", &format!("{} of {}", services.open_calls, services.max_open_calls));
-        line(&mut page, "refused calls", &services.refused_calls.to_string());
+        page += &line("state", state);
+        page += &line("open calls", &format!("{} of {}", services.open_calls, services.max_open_calls));
+        page += &line("refused calls", &services.refused_calls.to_string());
         let in_flight = (services.in_flight_bytes, services.max_in_flight_bytes);
-        line(&mut page, "uploads on their way", &format!("{} of {}", mib(in_flight.0), mib(in_flight.1)));
+        page += &line("uploads on their way", &format!("{} of {}", mib(in_flight.0), mib(in_flight.1)));
         page.push('\n');
-        line(&mut page, "contents", &self.stack.cas.to_string());
-        line(&mut page, "action results", &self.stack.ac.to_string());
+        page += &line("contents", &self.stack.cas.to_string());
+        page += &line("action results", &self.stack.ac.to_string());
         page.push('\n');
         match &self.stack.backend {
             Backend::Memory { cas, ac } => {
-                line(&mut page, "contents in memory", &describe(&cas.snapshot()));
-                line(&mut page, "results in memory", &describe(&ac.snapshot()));
+                page += &line("contents in memory", &describe(&cas.snapshot()));
+                page += &line("results in memory", &describe(&ac.snapshot()));
             }
-            Backend::Remote(remote) => line(&mut page, "upstream", &format!("{remote}: {:?}", remote.snapshot())),
+            Backend::Remote(remote) => page += &line("upstream", &format!("{remote}: {:?}", remote.snapshot())),
         }
         page
     }
@@ -107,9 +106,8 @@ fn number(value: u64) -> f64 {
 }
 
 /// One line of the page: what, and how it is.
-fn line(page: &mut String, what: &str, how: &str) {
-    // A string takes whatever is written to it.
-    drop(writeln!(page, "{what:<22}{how}"));
+fn line(what: &str, how: &str) -> String {
+    format!("{what:<22}{how}\n")
 }
 
 fn describe(memory: &MemorySnapshot) -> String {
