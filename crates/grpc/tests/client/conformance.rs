@@ -1,11 +1,16 @@
 //! The client of our services over stores in memory, held to what every store is.
 
+use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::sync::Arc;
 
-use blobaccess::{Ac, Blob, BlobAccess, Cas, Context, Digest, Kind, MemoryBlobAccess, Result};
+use async_trait::async_trait;
+use blobaccess::{
+    Ac, Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestSet, InstanceName, KeyFormat, Kind,
+    MemoryBlobAccess, PutOutcome, Result, Slicer,
+};
 use blobaccess_grpc::{Remote, RemoteAc, RemoteCas, RemoteOptions, RetryPolicy, ServiceOptions, Services};
-use blobaccess_testkit::{Fixture, Layered, Promises, Stores, conformance};
+use blobaccess_testkit::{Beneath, Fixture, Layered, Promises, Stores, conformance};
 use bytes::Bytes;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -30,13 +35,72 @@ fn options() -> RemoteOptions {
 }
 
 fn cas(beneath: &Stores<Cas>, options: RemoteOptions) -> RemoteCas {
-    let store = Arc::new(beneath.store("remote"));
-    connect(Services::new(ServiceOptions::default()).with_cas(store), options).cas()
+    let store = TellingApart { left: beneath.store("left"), others: beneath.store("others") };
+    connect(Services::new(ServiceOptions::default()).with_cas(Arc::new(store)), options).cas()
 }
 
 fn ac(beneath: &Stores<Ac>) -> RemoteAc {
     let store = Arc::new(beneath.store("remote"));
     connect(Services::new(ServiceOptions::default()).with_ac(store), options()).ac()
+}
+
+/// Two stores: a client cannot know whether a server shows contents of one instance name in another, so it says that it
+/// does not, and this one does not.
+#[derive(Debug)]
+struct TellingApart {
+    left: Beneath<Cas>,
+    others: Beneath<Cas>,
+}
+
+impl TellingApart {
+    fn of(&self, name: &InstanceName) -> &Beneath<Cas> {
+        if name.as_str() == "left" { &self.left } else { &self.others }
+    }
+}
+
+impl Display for TellingApart {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "telling_apart({}, {})", self.left, self.others)
+    }
+}
+
+#[async_trait]
+impl BlobAccess for TellingApart {
+    type Kind = Cas;
+
+    async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
+        self.of(digest.instance_name()).get(ctx, digest).await
+    }
+
+    async fn get_from_composite(
+        &self,
+        ctx: &Context,
+        parent: &Digest,
+        child: &Digest,
+        slicer: Arc<dyn Slicer>,
+    ) -> Result<Blob> {
+        self.of(parent.instance_name()).get_from_composite(ctx, parent, child, slicer).await
+    }
+
+    async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        self.of(digest.instance_name()).put(ctx, digest, blob).await
+    }
+
+    /// The services ask for one instance name at a time.
+    async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
+        match digests.first() {
+            Some(first) => self.of(first.instance_name()).find_missing(ctx, digests).await,
+            None => Ok(DigestSet::new()),
+        }
+    }
+
+    async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
+        self.of(instance_name).capabilities(ctx, instance_name).await
+    }
+
+    fn key_format(&self) -> KeyFormat {
+        KeyFormat::WithInstanceName
+    }
 }
 
 /// The same fixture, whose layers are beyond the wire.
