@@ -29,13 +29,17 @@ pub(super) struct Offer {
     pub(super) zstd: bool,
     /// Whether zstd is offered for batches that are stored.
     pub(super) zstd_batch_updates: bool,
+    /// The largest blob; `None` if the server has set no limit.
+    pub(super) max_blob_bytes: Option<u64>,
 }
 
 impl Offer {
     fn new(cache: &re::CacheCapabilities) -> Self {
         let zstd = Compressor::Zstd.number();
+        let limit = |bytes| u64::try_from(bytes).ok().filter(|bytes| *bytes > 0);
         Self {
-            max_batch_bytes: u64::try_from(cache.max_batch_total_size_bytes).ok().filter(|max| *max > 0),
+            max_batch_bytes: limit(cache.max_batch_total_size_bytes),
+            max_blob_bytes: limit(cache.max_cas_blob_size_bytes),
             zstd: cache.supported_compressors.contains(&zstd),
             zstd_batch_updates: cache.supported_batch_update_compressors.contains(&zstd),
         }
@@ -146,11 +150,12 @@ impl Link {
         let functions: Vec<_> =
             cache.digest_functions.iter().filter_map(|number| DigestFunction::from_number(*number)).collect();
         let capabilities = Capabilities::unlimited().with_digest_functions(functions);
-        let mut capabilities = match u64::try_from(cache.max_cas_blob_size_bytes) {
-            Ok(max) if max > 0 => capabilities.with_max_blob_size_bytes(max),
-            Ok(_) | Err(_) => capabilities,
+        let offer = Offer::new(&cache);
+        let mut capabilities = match offer.max_blob_bytes {
+            Some(max) => capabilities.with_max_blob_size_bytes(max),
+            None => capabilities,
         };
-        if self.options.compression_level.is_some() && Offer::new(&cache).zstd {
+        if self.options.compression_level.is_some() && offer.zstd {
             capabilities = capabilities.with_compressors([Compressor::Zstd]);
         }
         let updates = cache.action_cache_update_capabilities.is_some_and(|update| update.update_enabled);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Capabilities, Cas, Compressor, Context, Digest, DigestSet, ErrorKind, InstanceName, KeyFormat,
-    PutCertainty, PutOutcome, Result, Slicer, get_and_slice,
+    Blob, BlobAccess, Capabilities, Cas, Compressor, Context, Digest, DigestSet, Error, ErrorKind, InstanceName,
+    KeyFormat, PutCertainty, PutOutcome, Result, Slicer, get_and_slice,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -135,6 +135,12 @@ impl BlobAccess for RemoteCas {
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let blob = blob.expecting(digest);
         let offer = self.link.offer(ctx, digest.instance_name()).await.map_err(not_stored)?;
+        if let Some(max) = offer.and_then(|offer| offer.max_blob_bytes)
+            && digest.size_bytes() > max
+        {
+            let message = format!("blob {digest} is too large: the remote store takes at most {max} bytes");
+            return Err(not_stored(Error::invalid_argument(message)));
+        }
         if self.is_small(digest) {
             let contents = blob.into_bytes(digest.size_bytes()).await.map_err(not_stored)?;
             return self.put_small(ctx, digest, contents, offer).await;
@@ -171,6 +177,6 @@ impl Display for RemoteCas {
     }
 }
 
-fn not_stored(error: blobaccess::Error) -> blobaccess::Error {
+fn not_stored(error: Error) -> Error {
     error.with_put_certainty(PutCertainty::NotStored)
 }
