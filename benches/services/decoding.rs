@@ -5,20 +5,20 @@ use std::time::{Duration, Instant};
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName, MemoryBlobAccess};
 use blobaccess_proto::remote_execution as re;
 use blobaccess_workbench::{blobs, digests, scaled};
-use futures::executor::block_on;
 use prost::Message;
+use tokio::runtime::Runtime;
 
 use crate::load::message;
 
 /// Prints both, and their ratio: decoding alone, and with digests, set, look-up and answer.
-pub(crate) fn compare() {
+pub(crate) fn compare(runtime: &Runtime) {
     let count = scaled(10_000, 1_000);
     let store = MemoryBlobAccess::<Cas>::new(1 << 30);
     let ctx = Context::background();
     // Half of them are there.
     let there = blobs(8, count / 2, 16);
     for (digest, bytes) in &there {
-        block_on(store.put(&ctx, digest, Blob::from_verified_bytes(digest, bytes.clone()))).expect("there is room");
+        runtime.block_on(store.put(&ctx, digest, Blob::from_verified_bytes(digest, bytes.clone()))).expect("there is room");
     }
     let absent = digests(9, count - there.len());
     let mut asked: Vec<_> = there.iter().map(|(digest, _)| message(digest)).chain(absent.iter().map(message)).collect();
@@ -35,7 +35,7 @@ pub(crate) fn compare() {
             .iter()
             .map(|d| Digest::parse(name.clone(), DigestFunction::Sha256, &d.hash, d.size_bytes).expect("a digest"))
             .collect();
-        let missing = block_on(store.find_missing(&ctx, &DigestSet::from(parsed))).expect("memory can tell");
+        let missing = runtime.block_on(store.find_missing(&ctx, &DigestSet::from(parsed))).expect("memory can tell");
         assert_eq!(missing.len(), absent.len());
         let answer = re::FindMissingBlobsResponse { missing_blob_digests: missing.iter().map(message).collect() };
         std::hint::black_box(answer.encode_to_vec());

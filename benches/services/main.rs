@@ -32,9 +32,8 @@ use load::{Load, Work};
 const ROUNDS: usize = 5;
 
 fn main() {
-    decoding::compare();
-
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    decoding::compare(&runtime);
     let ours = runtime.block_on(serve_ours());
     let bare = runtime.block_on(Bare::serve());
     let rounds = scaled(ROUNDS, 1);
