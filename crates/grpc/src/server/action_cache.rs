@@ -106,8 +106,9 @@ fn concatenation(mut parts: Vec<Bytes>) -> Option<Bytes> {
         return Some(last);
     }
     let mut whole = BytesMut::new();
-    parts.iter().for_each(|part| whole.extend_from_slice(part));
-    whole.extend_from_slice(&last);
+    for part in parts.iter().chain([&last]) {
+        whole.extend_from_slice(part);
+    }
     Some(whole.freeze())
 }
 

@@ -203,7 +203,6 @@ impl health_server::Health for Health {
 
 #[cfg(test)]
 mod tests {
-    use blobaccess::{Cas, MemoryBlobAccess};
     use futures::FutureExt;
     use tonic_health::pb::health_server::Health as _;
 
@@ -254,24 +253,5 @@ mod tests {
         assert_eq!(told.next().now_or_never(), None);
         health.drain();
         assert_eq!(told.next().await, None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_probe_asks_about_a_digest_of_its_own_each_time() {
-        let store = Arc::new(MemoryBlobAccess::<Cas>::new(1000));
-        let probe = Probe {
-            cas: Some(Arc::clone(&store)),
-            ac: None::<Arc<MemoryBlobAccess<blobaccess::Ac>>>,
-            ctx: Context::background(),
-            instance_name: InstanceName::empty(),
-            options: Arc::default(),
-        };
-        let due = probe.options.clock.monotonic() + INTERVAL;
-        assert!(probe.ask(probe.cas.as_ref(), due).await.is_ok());
-        let hour = probe.options.clock.sleep_until(due + Duration::from_secs(3600));
-        let health = health();
-        let running = pin!(probe.run(&health));
-        future::select(running, hour).await;
-        assert!(health.is_serving() && !health.is_draining());
     }
 }

@@ -11,6 +11,8 @@ mod open_calls;
 mod options;
 mod outcome_trailer;
 mod raw_codec;
+#[cfg(test)]
+mod recorded_frames;
 mod request;
 mod serve;
 mod services;

@@ -33,7 +33,7 @@ impl Default for ServiceOptions {
             max_message_size_bytes: DEFAULT_MAX_MESSAGE_SIZE_BYTES,
             max_open_calls: 4096,
             max_in_flight_bytes: 512 << 20,
-            upload_idle_timeout: Duration::from_secs(60),
+            upload_idle_timeout: Duration::from_mins(1),
             shutdown_grace: Duration::from_secs(30),
             compression_level: Some(1),
             batch_concurrency: 16,

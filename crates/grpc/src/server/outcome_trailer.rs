@@ -17,8 +17,7 @@ pub(crate) struct OutcomeTrailer(pub(crate) PutOutcome);
 
 /// Adds [`OUTCOME_RESPONSE`](crate::OUTCOME_RESPONSE) to the trailers of each answer that has an [`OutcomeTrailer`].
 ///
-/// gRPC's own metadata of an answer comes before its message, when the outcome of an upload is not known yet to
-/// services that answer in a stream; trailers come last for all.
+/// tonic has a service put metadata before its message only, as headers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutcomeTrailerLayer;
 

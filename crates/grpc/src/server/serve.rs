@@ -29,7 +29,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 const STREAMS_PER_CONNECTION: u32 = 1024;
 
 /// A connection that is silent for so long is asked for a sign of life ...
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// ... and closed if it gives none for so long.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -93,15 +93,15 @@ impl Services {
             }
             accepted
         });
-        let mut server = server();
+        let mut builder = builder();
         if let Some(tls) = tls {
-            server = server.tls_config(tls.to_config()).or_else(ServerTls::unusable)?;
+            builder = builder.tls_config(tls.to_config()).or_else(ServerTls::unusable)?;
         }
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = server.add_routes(self.routes()?).serve_with_incoming_shutdown(incoming, async {
+        let serving = builder.add_routes(self.routes()?).serve_with_incoming_shutdown(incoming, async {
             drop(stopped.await);
         });
-        let mut served = Box::pin(async { served.await.map_err(broken) });
+        let mut served = Box::pin(async { serving.await.map_err(broken) });
 
         let (shutdown, probing) = (pin!(shutdown), pin!(self.run()));
         if let Either::Left((ended, _)) = future::select(&mut served, future::select(shutdown, probing)).await {
@@ -119,7 +119,7 @@ impl Services {
     }
 }
 
-fn server() -> Server {
+fn builder() -> Server {
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)

@@ -48,14 +48,12 @@ const REFLECTION_BEFORE: &str = "grpc.reflection.v1alpha.ServerReflection";
 ///
 /// ```no_run
 /// # async fn example() -> blobaccess::Result<()> {
-/// use std::sync::Arc;
-///
 /// use blobaccess::MemoryBlobAccess;
 /// use blobaccess_grpc::{ServiceOptions, Services};
 ///
 /// let services = Services::new(ServiceOptions::default())
-///     .with_cas(Arc::new(MemoryBlobAccess::new(1 << 30)))
-///     .with_ac(Arc::new(MemoryBlobAccess::new(64 << 20)));
+///     .with_cas(MemoryBlobAccess::new(1 << 30))
+///     .with_ac(MemoryBlobAccess::new(64 << 20));
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8980").await.unwrap();
 /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
 /// # drop(stop);
@@ -112,16 +110,16 @@ impl Services {
 
     /// Offers content-addressable storage and the byte stream.
     #[must_use]
-    pub fn with_cas(mut self, store: Arc<dyn BlobAccess<Kind = Cas>>) -> Self {
-        self.cas = Some(store);
+    pub fn with_cas(mut self, store: impl BlobAccess<Kind = Cas>) -> Self {
+        self.cas = Some(Arc::new(store));
         self.health = health(true, self.ac.is_some());
         self
     }
 
     /// Offers the action cache.
     #[must_use]
-    pub fn with_ac(mut self, store: Arc<dyn BlobAccess<Kind = Ac>>) -> Self {
-        self.ac = Some(store);
+    pub fn with_ac(mut self, store: impl BlobAccess<Kind = Ac>) -> Self {
+        self.ac = Some(Arc::new(store));
         self.health = health(self.cas.is_some(), true);
         self
     }

@@ -14,29 +14,29 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Everything is in PEM. Its `Debug` shows neither.
 #[derive(Clone)]
 pub struct ServerTls {
-    certificate_pem: String,
-    key_pem: String,
-    client_authority_pem: Option<String>,
+    certificate: String,
+    key: String,
+    client_authority: Option<String>,
 }
 
 impl ServerTls {
     /// Shows the certificate, followed by those that lead to a root, and proves it with the private key.
     pub fn new(certificate_pem: impl Into<String>, key_pem: impl Into<String>) -> Self {
-        Self { certificate_pem: certificate_pem.into(), key_pem: key_pem.into(), client_authority_pem: None }
+        Self { certificate: certificate_pem.into(), key: key_pem.into(), client_authority: None }
     }
 
     /// Lets only clients in that show a certificate from one of these authorities. Anybody is let in unless set.
     #[must_use]
     pub fn with_client_authority(mut self, certificates_pem: impl Into<String>) -> Self {
-        self.client_authority_pem = Some(certificates_pem.into());
+        self.client_authority = Some(certificates_pem.into());
         self
     }
 
     /// What tonic takes.
     pub(crate) fn to_config(&self) -> ServerTlsConfig {
-        let identity = Identity::from_pem(&self.certificate_pem, &self.key_pem);
+        let identity = Identity::from_pem(&self.certificate, &self.key);
         let config = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE_TIMEOUT);
-        match &self.client_authority_pem {
+        match &self.client_authority {
             Some(authority) => config.client_ca_root(Certificate::from_pem(authority)),
             None => config,
         }
@@ -51,7 +51,7 @@ impl ServerTls {
 impl Debug for ServerTls {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerTls")
-            .field("clients_are_certified", &self.client_authority_pem.is_some())
+            .field("clients_are_certified", &self.client_authority.is_some())
             .finish_non_exhaustive()
     }
 }

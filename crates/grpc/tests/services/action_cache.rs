@@ -255,8 +255,8 @@ async fn contents_are_inlined_as_far_as_the_message_goes() {
         |path: &str, digest| re::OutputFile { path: path.into(), digest: Some(digest), ..re::OutputFile::default() };
     let result = re::ActionResult {
         stdout_digest: Some(wired.store(&large).await),
-        stderr_digest: Some(wired.store(&[b'x'; 100 << 10]).await),
-        output_files: vec![file("a", wired.store(&small).await), file("b", wired.store(&[b'y'; 20 << 10]).await)],
+        stderr_digest: Some(wired.store(&vec![b'x'; 100 << 10]).await),
+        output_files: vec![file("a", wired.store(&small).await), file("b", wired.store(&vec![b'y'; 20 << 10]).await)],
         ..exit_code(1)
     };
     let answer = inlined(&wired, &result).await;
@@ -321,12 +321,12 @@ async fn stored_bytes_that_are_no_result_are_data_loss_to_who_has_them_looked_in
 #[tokio::test]
 async fn without_contents_nothing_is_inlined_and_without_results_there_is_no_such_service() {
     let ac = Fake::new();
-    let services = Services::new(ServiceOptions::default()).with_ac(Arc::clone(&ac) as _);
+    let services = Services::new(ServiceOptions::default()).with_ac(Arc::clone(&ac));
     let wired = Wired { cas: Fake::new(), ac, services };
     let result = re::ActionResult { stdout_digest: Some(wired.store(b"printed").await), ..exit_code(1) };
     assert_eq!(inlined(&wired, &result).await, result);
 
-    let services = Services::new(ServiceOptions::default()).with_cas(Arc::clone(&wired.cas) as _);
+    let services = Services::new(ServiceOptions::default()).with_cas(Arc::clone(&wired.cas));
     let wired = Wired { services, ..wired };
     let status = wired.action_cache().get_action_result(get()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);

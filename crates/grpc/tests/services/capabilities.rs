@@ -52,7 +52,7 @@ async fn what_is_not_offered_is_not_told() {
     assert!(cache.supported_compressors.is_empty() && cache.supported_batch_update_compressors.is_empty());
     assert_eq!(cache.max_cas_blob_size_bytes, 0, "no limit");
 
-    let cas_alone = Services::new(ServiceOptions::default()).with_cas(Arc::clone(&wired.cas) as _);
+    let cas_alone = Services::new(ServiceOptions::default()).with_cas(Arc::clone(&wired.cas));
     let cache = ask(&cas_alone, "").await.unwrap().cache_capabilities.unwrap();
     assert!(!cache.action_cache_update_capabilities.unwrap().update_enabled);
     assert_eq!(cache.digest_functions.len(), DigestFunction::ALL.len());
@@ -72,7 +72,7 @@ async fn a_store_that_is_not_for_the_caller_is_passed_over_and_one_in_trouble_is
     let absent = || Err(Error::not_found("no such instance name"));
     let broken = || Err(Error::unavailable("disk on fire"));
     let fine = || Ok(Capabilities::unlimited());
-    let cases: [(Result<Capabilities>, Result<Capabilities>, Result<bool, Code>); 8] = [
+    let cases = [
         (fine(), denied(), Ok(false)),
         (denied(), fine(), Ok(true)),
         (absent(), fine(), Ok(true)),

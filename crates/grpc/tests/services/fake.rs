@@ -13,26 +13,27 @@ use tokio::sync::Semaphore;
 
 /// A store in memory that can be made to fail and to hang.
 #[derive(Debug)]
-pub struct Fake<K: Kind> {
-    pub inner: MemoryBlobAccess<K>,
+pub(crate) struct Fake<K: Kind> {
+    pub(crate) inner: MemoryBlobAccess<K>,
     /// What each call fails with.
-    pub error: Mutex<Option<Error>>,
+    pub(crate) error: Mutex<Option<Error>>,
     /// What `find_missing` fails with, or hangs for if it is `None`, in the order of the calls.
-    pub finds: Mutex<Vec<Option<Error>>>,
-    pub found: AtomicUsize,
+    pub(crate) finds: Mutex<Vec<Option<Error>>>,
+    /// The digests that `find_missing` was asked about.
+    pub(crate) asked: Mutex<Vec<Digest>>,
     /// Each `get` takes one, and waits for it.
-    pub gets: Semaphore,
-    pub waiting: AtomicUsize,
-    pub capabilities: Mutex<Result<Capabilities>>,
+    pub(crate) gets: Semaphore,
+    pub(crate) waiting: AtomicUsize,
+    pub(crate) capabilities: Mutex<Result<Capabilities>>,
 }
 
 impl<K: Kind> Fake<K> {
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             inner: MemoryBlobAccess::new(64 << 20),
             error: Mutex::default(),
             finds: Mutex::default(),
-            found: AtomicUsize::new(0),
+            asked: Mutex::default(),
             gets: Semaphore::new(1000),
             waiting: AtomicUsize::new(0),
             capabilities: Mutex::new(Ok(Capabilities::unlimited())),
@@ -40,7 +41,7 @@ impl<K: Kind> Fake<K> {
     }
 
     /// Makes every `get` hang until `gets` is given permits.
-    pub fn hang(&self) {
+    pub(crate) fn hang(&self) {
         self.gets.forget_permits(1000);
     }
 
@@ -76,7 +77,7 @@ impl<K: Kind> BlobAccess for Fake<K> {
     }
 
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
-        self.found.fetch_add(1, Ordering::SeqCst);
+        self.asked.lock().unwrap().extend(digests.iter().cloned());
         let next = {
             let mut finds = self.finds.lock().unwrap();
             if finds.is_empty() { None } else { Some(finds.remove(0)) }

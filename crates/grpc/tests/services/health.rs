@@ -1,8 +1,8 @@
 //! Health follows the stores, and no single accident.
 
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use blobaccess::{Clock, Context, Error, InstanceName, SystemClock};
@@ -48,7 +48,9 @@ async fn two_failures_in_a_row_and_it_is_not_serving_until_it_answers() {
     let reported = after_probes(&wired.services, 9).await;
     let expected = [Serving, Serving, Serving, NotServing, NotServing, Serving, Serving, Serving, Serving];
     assert_eq!(reported, expected);
-    assert_eq!(wired.cas.found.load(Ordering::SeqCst), 9, "one probe every ten seconds");
+    let asked = wired.cas.asked.lock().unwrap();
+    assert_eq!(asked.len(), 9, "one probe every ten seconds");
+    assert_eq!(asked.iter().collect::<HashSet<_>>().len(), 9, "each of a digest of its own");
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,8 +146,7 @@ async fn the_probe_is_made_as_whoever_it_is_told_to_be() {
         }
     }
 
-    let store = Arc::new(Named(blobaccess::MemoryBlobAccess::new(1000)));
-    let services = Services::new(ServiceOptions::default()).with_cas(store);
+    let services = Services::new(ServiceOptions::default()).with_cas(Named(blobaccess::MemoryBlobAccess::new(1000)));
     assert_eq!(after_probes(&services, 2).await, [Serving, NotServing]);
     let ctx = Context::background().with_caller(blobaccess::Caller::new("probe"));
     let services = services.with_probe(ctx, InstanceName::new("main").unwrap());

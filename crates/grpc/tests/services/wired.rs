@@ -15,31 +15,31 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::fake::Fake;
 
-pub struct Wired {
-    pub cas: Arc<Fake<Cas>>,
-    pub ac: Arc<Fake<Ac>>,
-    pub services: Services,
+pub(crate) struct Wired {
+    pub(crate) cas: Arc<Fake<Cas>>,
+    pub(crate) ac: Arc<Fake<Ac>>,
+    pub(crate) services: Services,
 }
 
 /// A server on loopback; it stops when `stop` is dropped.
-pub struct Server {
-    pub address: SocketAddr,
-    pub stop: oneshot::Sender<()>,
-    pub task: JoinHandle<Result<()>>,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) stop: oneshot::Sender<()>,
+    pub(crate) task: JoinHandle<Result<()>>,
 }
 
 impl Wired {
-    pub fn new(options: ServiceOptions) -> Self {
+    pub(crate) fn new(options: ServiceOptions) -> Self {
         let (cas, ac) = (Fake::new(), Fake::new());
-        let services = Services::new(options).with_cas(Arc::clone(&cas) as _).with_ac(Arc::clone(&ac) as _);
+        let services = Services::new(options).with_cas(Arc::clone(&cas)).with_ac(Arc::clone(&ac));
         Self { cas, ac, services }
     }
 
-    pub fn action_cache(&self) -> ActionCacheClient<Routes> {
+    pub(crate) fn action_cache(&self) -> ActionCacheClient<Routes> {
         ActionCacheClient::new(self.services.routes().unwrap())
     }
 
-    pub async fn serve(&self, tls: Option<ServerTls>) -> Server {
+    pub(crate) async fn serve(&self, tls: Option<ServerTls>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -49,7 +49,7 @@ impl Wired {
     }
 
     /// Stores contents, and returns their digest as messages have it.
-    pub async fn store(&self, contents: &[u8]) -> re::Digest {
+    pub(crate) async fn store(&self, contents: &[u8]) -> re::Digest {
         let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents);
         let blob = Blob::from_bytes(contents.to_vec());
         self.cas.inner.put(&Context::background(), &digest, blob).await.unwrap();
@@ -58,30 +58,30 @@ impl Wired {
 }
 
 impl Server {
-    pub async fn connect(&self) -> Channel {
+    pub(crate) async fn connect(&self) -> Channel {
         Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
     }
 
-    pub async fn stop(self) -> Result<()> {
+    pub(crate) async fn stop(self) -> Result<()> {
         drop(self.stop);
         self.task.await.unwrap()
     }
 }
 
-pub fn to_proto(digest: &Digest) -> re::Digest {
+pub(crate) fn to_proto(digest: &Digest) -> re::Digest {
     re::Digest { hash: digest.hash().to_string(), size_bytes: i64::try_from(digest.size_bytes()).unwrap() }
 }
 
 /// The digest of an action that nobody looks at.
-pub fn action() -> re::Digest {
+pub(crate) fn action() -> re::Digest {
     to_proto(&Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"an action"))
 }
 
-pub fn get() -> re::GetActionResultRequest {
+pub(crate) fn get() -> re::GetActionResultRequest {
     re::GetActionResultRequest { action_digest: Some(action()), ..re::GetActionResultRequest::default() }
 }
 
-pub fn update(result: re::ActionResult) -> re::UpdateActionResultRequest {
+pub(crate) fn update(result: re::ActionResult) -> re::UpdateActionResultRequest {
     re::UpdateActionResultRequest {
         action_digest: Some(action()),
         action_result: Some(result),

@@ -108,14 +108,12 @@ where
     }
 
     async fn receive(&mut self) -> Result<Option<WriteRequest>> {
-        match self.patience.next(&mut self.messages).await {
-            Some(message) => message.transpose().map_err(from_status),
-            None => {
-                let (seconds, received) = (self.patience.timeout.as_secs_f64(), self.progress.received_bytes());
-                let message = format!("no request came for {seconds} s, after {received} bytes");
-                Err(Error::deadline_exceeded(message))
-            }
-        }
+        let message = self.patience.next(&mut self.messages).await;
+        let message = message.ok_or_else(|| {
+            let (seconds, received) = (self.patience.timeout.as_secs_f64(), self.progress.received_bytes());
+            Error::deadline_exceeded(format!("no request came for {seconds} s, after {received} bytes"))
+        })?;
+        message.transpose().map_err(from_status)
     }
 
     fn check(&self, message: &WriteRequest) -> Result<()> {

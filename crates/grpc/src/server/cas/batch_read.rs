@@ -40,7 +40,7 @@ impl CasService {
         let zstd = request.acceptable_compressors.contains(&Compressor::Zstd.number());
         let level = self.options.compression_level.filter(|_| zstd);
 
-        let (unique, places) = deduplicate(digests);
+        let (unique, places) = deduplicate(&digests);
         let share = self.in_flight.share(digests::total_size_bytes(&unique)).await?;
         let read = |digest| read(Arc::clone(&self.store), ctx.clone(), digest, level);
         let concurrency = self.options.batch_concurrency;
@@ -54,7 +54,7 @@ impl CasService {
 }
 
 /// The digests without duplicates, and where among them each of `digests` is.
-fn deduplicate(digests: Vec<Digest>) -> (Vec<Digest>, Vec<usize>) {
+fn deduplicate(digests: &[Digest]) -> (Vec<Digest>, Vec<usize>) {
     let mut unique = Vec::with_capacity(digests.len());
     let mut known = HashMap::with_capacity(digests.len());
     let places = digests

@@ -133,7 +133,7 @@ async fn compressed_uploads_are_decoded_whatever_their_frames_and_messages() {
         (frames::CONTENTS, frames::PLAIN_WITHOUT_SIZE),
         (b"first second\n", frames::TWO_FRAMES),
         (b"", frames::EMPTY),
-        (&[0; 1_000_000], frames::MILLION_ZEROS),
+        (&vec![0; 1_000_000], frames::MILLION_ZEROS),
     ] {
         for size in [1, 3, 14, 1000] {
             let store = WatchedStore::new();
@@ -274,12 +274,13 @@ async fn one_upload_however_large_leaves_room_for_others() {
     let begin = || stream::iter([Ok(messages(&large, b"x", 1)[0].clone())]).chain(stream::pending());
     let mut uploads: Vec<_> = (0..5)
         .map(|_| {
-            let begun = begin().map(|message| message.map(|first| bs::WriteRequest { finish_write: false, ..first }));
-            Box::pin(service.write_blob(&ctx, begun))
+            let messages =
+                begin().map(|message| message.map(|first| bs::WriteRequest { finish_write: false, ..first }));
+            Box::pin(service.write_blob(&ctx, messages))
         })
         .collect();
-    for (n, upload) in uploads.iter_mut().enumerate() {
-        assert_eq!(service.in_flight.taken_bytes(), n as u64 * (100 << 10));
+    for (n, upload) in (0_u64..).zip(&mut uploads) {
+        assert_eq!(service.in_flight.taken_bytes(), n * (100 << 10));
         drop(upload.as_mut().now_or_never());
     }
 }

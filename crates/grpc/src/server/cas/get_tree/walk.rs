@@ -22,6 +22,9 @@ pub(super) struct Found {
     pub(super) directory: re::Directory,
 }
 
+/// What a step of a walk comes to: a directory, or a digest whose directory is missing.
+type Step = (Digest, Option<re::Directory>);
+
 /// A walk through all directories of a tree, each once. Those that are missing are passed over.
 pub(super) struct Walk {
     store: Arc<dyn BlobAccess<Kind = Cas>>,
@@ -34,7 +37,7 @@ pub(super) struct Walk {
     /// Whatever has been met.
     met: HashSet<Digest>,
     /// Being read, in order.
-    reading: FuturesOrdered<BoxFuture<'static, Result<(Digest, Option<re::Directory>)>>>,
+    reading: FuturesOrdered<BoxFuture<'static, Result<Step>>>,
     /// The sizes of those, in bytes.
     reading_bytes: u64,
 }
@@ -99,7 +102,7 @@ impl Walk {
     }
 
     /// What comes next, even if it is missing.
-    async fn step(&mut self) -> Result<Option<(Digest, Option<re::Directory>)>> {
+    async fn step(&mut self) -> Result<Option<Step>> {
         self.read_ahead();
         let Some((digest, directory)) = self.reading.try_next().await? else { return Ok(None) };
         self.reading_bytes = self.reading_bytes.saturating_sub(digest.size_bytes());
