@@ -136,6 +136,7 @@ impl BlobAccess for RemoteAc {
         let (both, updates_allowed) = self.link.capabilities(ctx, instance_name).await?;
         Ok(Capabilities::unlimited()
             .with_digest_functions(both.digest_functions)
+            .with_max_blob_size_bytes(self.link.options.max_message_contents())
             .with_updates_allowed(updates_allowed)
             .with_finds_in_bulk(false))
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Capabilities, Cas, Compressor, Context, Digest, DigestSet, ErrorKind, InstanceName, KeyFormat,
-    PutCertainty, PutOutcome, Result, Slicer, get_and_slice,
+    Blob, BlobAccess, Capabilities, Cas, Compressor, Context, Digest, DigestSet, Error, ErrorKind, InstanceName,
+    KeyFormat, PutCertainty, PutOutcome, Result, Slicer, get_and_slice,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -135,8 +135,13 @@ impl BlobAccess for RemoteCas {
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let blob = blob.expecting(digest);
         let offer = self.link.offer(ctx, digest.instance_name()).await.map_err(not_stored)?;
+        let size = digest.size_bytes();
+        if let Some(max) = offer.and_then(|offer| offer.max_blob_bytes).filter(|max| size > *max) {
+            let message = format!("blob {digest} is {size} bytes, while the remote store takes at most {max}");
+            return Err(not_stored(Error::invalid_argument(message)));
+        }
         if self.is_small(digest) {
-            let contents = blob.into_bytes(digest.size_bytes()).await.map_err(not_stored)?;
+            let contents = blob.into_bytes(size).await.map_err(not_stored)?;
             return self.put_small(ctx, digest, contents, offer).await;
         }
         let level = self.link.options.compression_level.filter(|_| offer.is_some_and(|offer| offer.zstd));
@@ -171,6 +176,6 @@ impl Display for RemoteCas {
     }
 }
 
-fn not_stored(error: blobaccess::Error) -> blobaccess::Error {
+fn not_stored(error: Error) -> Error {
     error.with_put_certainty(PutCertainty::NotStored)
 }
