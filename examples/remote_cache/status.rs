@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::{Clock, SystemClock};
+use blobaccess_metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -48,15 +49,15 @@ pub(crate) async fn serve(listener: TcpListener, pages: Arc<dyn Pages>) -> io::R
 }
 
 fn answer(request: &Request<Incoming>, pages: &dyn Pages) -> Response<Full<Bytes>> {
-    let (status, page) = match (request.method(), request.uri().path()) {
-        (&Method::GET | &Method::HEAD, "/") => (StatusCode::OK, pages.status()),
-        (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, pages.metrics()),
-        (&Method::GET | &Method::HEAD, _) => (StatusCode::NOT_FOUND, "there are / and /metrics\n".to_owned()),
-        _ => (StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned()),
+    const TEXT: &str = "text/plain; charset=utf-8";
+    let (status, content_type, page) = match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/") => (StatusCode::OK, TEXT, pages.status()),
+        (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, CONTENT_TYPE_OF_METRICS, pages.metrics()),
+        (&Method::GET | &Method::HEAD, _) => (StatusCode::NOT_FOUND, TEXT, "there are / and /metrics\n".to_owned()),
+        _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(page)));
     *response.status_mut() = status;
-    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, text);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

@@ -12,18 +12,22 @@ use blobaccess_proto::remote_execution as re;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use tonic::client::Grpc;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use super::codec::{Encode, RawAnswer, Update};
 use super::failure;
 use super::link::Link;
 use crate::message::to_proto;
 use crate::outcome::{self, OUTCOME_RESPONSE};
+use crate::server::RawCodec;
 
 const GET: &str = "/build.bazel.remote.execution.v2.ActionCache/GetActionResult";
 const UPDATE: &str = "/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult";
+
+/// The number of `UpdateActionResultRequest.action_result`.
+const ACTION_RESULT: u32 = 3;
 
 /// The action cache of a [`Remote`](crate::Remote).
 ///
@@ -50,32 +54,41 @@ impl RemoteAc {
         Self { link }
     }
 
-    async fn update(&self, ctx: &Context, digest: &Digest, action_result: Bytes) -> Result<PutOutcome> {
-        let request = re::UpdateActionResultRequest {
-            instance_name: digest.instance_name().as_str().to_owned(),
-            action_digest: Some(to_proto(digest)),
-            digest_function: digest.function().number(),
-            ..re::UpdateActionResultRequest::default()
-        };
+    async fn update(&self, ctx: &Context, message: Bytes) -> Result<PutOutcome> {
         let max = self.link.options.max_message_size_bytes;
         let send = |channel, request| unary(channel, request, UPDATE, max);
-        let answer = self.link.call(ctx, Update { request, action_result }, send).await;
+        let answer = self.link.call(ctx, message, send).await;
         let answer = answer.map_err(failure::never_absent)?;
         let outcome = answer.metadata().get_bin(OUTCOME_RESPONSE).and_then(|value| value.to_bytes().ok());
         Ok(outcome::from_bytes(outcome.as_deref()))
     }
 }
 
-/// Makes a call that is answered with bytes.
-async fn unary<T: Encode>(
+/// The request that puts `action_result`, which is encoded already. Fields may come in any order.
+fn update_request(digest: &Digest, action_result: &[u8]) -> Bytes {
+    let request = re::UpdateActionResultRequest {
+        instance_name: digest.instance_name().as_str().to_owned(),
+        action_digest: Some(to_proto(digest)),
+        digest_function: digest.function().number(),
+        ..re::UpdateActionResultRequest::default()
+    };
+    let mut message = request.encode_to_vec();
+    encode_key(ACTION_RESULT, WireType::LengthDelimited, &mut message);
+    encode_varint(u64::try_from(action_result.len()).unwrap_or(u64::MAX), &mut message);
+    message.extend_from_slice(action_result);
+    message.into()
+}
+
+/// Makes a call whose messages are left as they are encoded.
+async fn unary(
     channel: Channel,
-    request: Request<T>,
+    request: Request<Bytes>,
     path: &'static str,
     max_message_size_bytes: usize,
 ) -> Result<Response<Bytes>, Status> {
     let mut grpc = Grpc::new(channel).max_decoding_message_size(max_message_size_bytes);
     grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
-    grpc.unary(request, PathAndQuery::from_static(path), RawAnswer::default()).await
+    grpc.unary(request, PathAndQuery::from_static(path), RawCodec).await
 }
 
 #[async_trait]
@@ -89,6 +102,7 @@ impl BlobAccess for RemoteAc {
             digest_function: digest.function().number(),
             ..re::GetActionResultRequest::default()
         };
+        let message = Bytes::from(message.encode_to_vec());
         let max = self.link.options.max_message_size_bytes;
         let attempt = || self.link.call(ctx, message.clone(), |channel, request| unary(channel, request, GET, max));
         let found = self
@@ -119,7 +133,8 @@ impl BlobAccess for RemoteAc {
         re::ActionResult::decode(action_result.clone()).map_err(|error| {
             Error::invalid_argument(format!("what is to be put for {digest} is no action result: {error}"))
         })?;
-        self.link.retried_put(ctx, || true, || self.update(ctx, digest, action_result.clone())).await
+        let message = update_request(digest, &action_result);
+        self.link.retried_put(ctx, || true, || self.update(ctx, message.clone())).await
     }
 
     /// # Errors

@@ -25,17 +25,18 @@ const MAX_KNOWN: usize = 1024;
 pub(super) struct Offer {
     /// How many bytes of blobs a batch may have; `None` if the server has set no limit.
     pub(super) max_batch_bytes: Option<u64>,
-    /// The largest blob that it takes; `None` if the server has set no limit.
-    pub(super) max_blob_bytes: Option<u64>,
     /// Whether zstd is offered for streams and for batches that are read.
     pub(super) zstd: bool,
     /// Whether zstd is offered for batches that are stored.
     pub(super) zstd_batch_updates: bool,
+    /// The largest blob; `None` if the server has set no limit.
+    pub(super) max_blob_bytes: Option<u64>,
 }
 
 impl Offer {
     fn new(cache: &re::CacheCapabilities) -> Self {
         let zstd = Compressor::Zstd.number();
+        let limit = |bytes| u64::try_from(bytes).ok().filter(|bytes| *bytes > 0);
         Self {
             max_batch_bytes: limit(cache.max_batch_total_size_bytes),
             max_blob_bytes: limit(cache.max_cas_blob_size_bytes),
@@ -43,11 +44,6 @@ impl Offer {
             zstd_batch_updates: cache.supported_batch_update_compressors.contains(&zstd),
         }
     }
-}
-
-/// A limit as messages have it, where 0 is none.
-fn limit(bytes: i64) -> Option<u64> {
-    u64::try_from(bytes).ok().filter(|max| *max > 0)
 }
 
 /// An answer that several callers wait for, whoever of them is polled driving the call.
@@ -153,11 +149,12 @@ impl Link {
         let cache = self.retried(ctx, || true, || self.cache_capabilities(ctx, name)).await?;
         let functions: Vec<_> =
             cache.digest_functions.iter().filter_map(|number| DigestFunction::from_number(*number)).collect();
+        let capabilities = Capabilities::unlimited().with_digest_functions(functions);
         let offer = Offer::new(&cache);
-        let mut capabilities = Capabilities::unlimited().with_digest_functions(functions);
-        if let Some(max) = offer.max_blob_bytes {
-            capabilities = capabilities.with_max_blob_size_bytes(max);
-        }
+        let mut capabilities = match offer.max_blob_bytes {
+            Some(max) => capabilities.with_max_blob_size_bytes(max),
+            None => capabilities,
+        };
         if self.options.compression_level.is_some() && offer.zstd {
             capabilities = capabilities.with_compressors([Compressor::Zstd]);
         }

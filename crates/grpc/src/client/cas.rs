@@ -135,13 +135,14 @@ impl BlobAccess for RemoteCas {
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let blob = blob.expecting(digest);
         let offer = self.link.offer(ctx, digest.instance_name()).await.map_err(not_stored)?;
-        let size = digest.size_bytes();
-        if let Some(max) = offer.and_then(|offer| offer.max_blob_bytes).filter(|max| size > *max) {
-            let message = format!("blob {digest} is {size} bytes, while the remote store takes at most {max}");
+        if let Some(max) = offer.and_then(|offer| offer.max_blob_bytes)
+            && digest.size_bytes() > max
+        {
+            let message = format!("blob {digest} is too large: the remote store takes at most {max} bytes");
             return Err(not_stored(Error::invalid_argument(message)));
         }
         if self.is_small(digest) {
-            let contents = blob.into_bytes(size).await.map_err(not_stored)?;
+            let contents = blob.into_bytes(digest.size_bytes()).await.map_err(not_stored)?;
             return self.put_small(ctx, digest, contents, offer).await;
         }
         let level = self.link.options.compression_level.filter(|_| offer.is_some_and(|offer| offer.zstd));

@@ -8,7 +8,6 @@ mod batching;
 mod capabilities;
 mod cas;
 mod channel;
-mod codec;
 mod failure;
 mod find_missing;
 mod link;

@@ -1,13 +1,13 @@
 //! The messages of one upload, made as they are taken.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blobaccess::{Error, Result};
 use blobaccess_proto::bytestream::WriteRequest;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::sync::oneshot;
 
 /// The largest part of a blob in one message, in bytes, where messages may be that large. More would only make larger
@@ -23,33 +23,58 @@ pub(super) type Pieces = BoxStream<'static, Result<Bytes>>;
 pub(super) enum Contents {
     /// All at hand, so that it can be sent again.
     AtHand(Bytes),
-    /// To be read once; `None` once reading has begun.
-    Once(Mutex<Option<Pieces>>),
+    /// To be read once; `None` once sending has begun.
+    Once(Mutex<Option<Source>>),
+}
+
+/// What is read once.
+pub(super) struct Source {
+    /// The piece that has been waited for.
+    first: Option<Bytes>,
+    pieces: Pieces,
 }
 
 impl Contents {
     pub(super) fn once(pieces: Pieces) -> Self {
-        Self::Once(Mutex::new(Some(pieces)))
+        Self::Once(Mutex::new(Some(Source { first: None, pieces })))
     }
 
     /// Whether it can be sent from the beginning.
     pub(super) fn is_whole(&self) -> bool {
         match self {
             Self::AtHand(_) => true,
-            Self::Once(pieces) => pieces.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
+            Self::Once(source) => lock(source).is_some(),
         }
     }
 
+    /// Waits for the first piece. A source that fails at once, as that of a small blob with wrong contents does, is
+    /// worth no call: servers close connections of clients that reset many.
+    pub(super) async fn prepare(&self) -> Result<()> {
+        let Self::Once(source) = self else { return Ok(()) };
+        let Some(mut taken) = lock(source).take() else { return Ok(()) };
+        if taken.first.is_none() {
+            taken.first = taken.pieces.try_next().await?;
+        }
+        *lock(source) = Some(taken);
+        Ok(())
+    }
+
     fn take(&self) -> Pieces {
-        match self {
-            Self::AtHand(bytes) => stream::iter([Ok(bytes.clone())]).boxed(),
-            Self::Once(pieces) => {
-                // A panic cannot leave it half changed: each use of it is one call.
-                let pieces = pieces.lock().unwrap_or_else(PoisonError::into_inner).take();
-                pieces.unwrap_or_else(|| stream::iter([Err(Error::internal("a blob was sent twice"))]).boxed())
-            }
+        let source = match self {
+            Self::AtHand(bytes) => return stream::iter([Ok(bytes.clone())]).boxed(),
+            Self::Once(source) => lock(source).take(),
+        };
+        match source {
+            Some(Source { first: Some(first), pieces }) => stream::iter([Ok(first)]).chain(pieces).boxed(),
+            Some(Source { first: None, pieces }) => pieces,
+            None => stream::iter([Err(Error::internal("a blob was sent twice"))]).boxed(),
         }
     }
+}
+
+fn lock(source: &Mutex<Option<Source>>) -> MutexGuard<'_, Option<Source>> {
+    // A panic cannot leave it half changed: each use of it is one call.
+    source.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How far an upload has got.

@@ -52,6 +52,7 @@ impl Link {
         let (failed, failure) = oneshot::channel();
         let resource = WriteResource { uuid: Uuid::new_v4().to_string(), digest: digest.clone(), compressor };
         let upload = async {
+            self.within(ctx.deadline(), contents.prepare()).await?;
             let _permit = self.within(self.patience(ctx), self.permit()).await?;
             let max = self.options.max_message_contents();
             let messages = upload::messages(contents, resource.to_string(), max, Arc::clone(&progress), failed);
@@ -63,8 +64,7 @@ impl Link {
             let outcome = response.metadata().get_bin(OUTCOME_RESPONSE).and_then(|value| value.to_bytes().ok());
             Ok(outcome::from_bytes(outcome.as_deref()))
         };
-        let uploaded = upload.await.map_err(failure::never_absent);
-        uploaded.map_err(|error| {
+        upload.await.map_err(|error: Error| {
             let unfinished = !progress.finished.load(Ordering::Relaxed);
             if unfinished { error.with_put_certainty(PutCertainty::NotStored) } else { error }
         })
@@ -92,8 +92,8 @@ impl Link {
             let silent = self.within(self.patience(ctx), std::future::pending::<Result<()>>());
             tokio::select! {
                 biased;
-                answer = &mut call => return answer.map_err(failure::from_status),
-                error = &mut failed => return Err(error.with_retryable(false)),
+                answer = &mut call => return answer.map_err(|status| failure::never_absent(failure::from_status(status))),
+                error = &mut failed => return Err(error),
                 silence = silent => {
                     let overdue = ctx.deadline().is_some_and(|deadline| deadline <= self.now());
                     let moved = progress.steps.load(Ordering::Relaxed) != steps;

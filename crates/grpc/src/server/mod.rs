@@ -23,6 +23,7 @@ mod watched_store;
 mod wire;
 
 pub use self::options::ServiceOptions;
+pub(crate) use self::raw_codec::RawCodec;
 pub use self::request::UPLOAD_TOKEN;
 pub use self::services::{Services, ServicesSnapshot};
 pub use self::tls::ServerTls;

@@ -156,9 +156,9 @@ pub(crate) struct Wire {
     pub(crate) refusals: Arc<AtomicUsize>,
 }
 
-struct Connector {
-    connections: mpsc::UnboundedSender<io::Result<DuplexStream>>,
-    wire: Wire,
+pub(crate) struct Connector {
+    pub(crate) connections: mpsc::UnboundedSender<io::Result<DuplexStream>>,
+    pub(crate) wire: Wire,
 }
 
 impl Service<Uri> for Connector {

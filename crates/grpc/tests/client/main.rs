@@ -4,6 +4,7 @@
 mod action_cache;
 mod batches;
 mod calls;
+mod conformance;
 mod fake;
 mod find_missing;
 mod reads;
