@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use blobaccess::WriteResource;
-use blobaccess::{Blob, BlobAccess, Compressor, Context, Digest, ErrorKind, Provenance, PutOutcome, Result};
+use blobaccess::{
+    Blob, BlobAccess, Compressor, Context, Digest, ErrorKind, Provenance, PutOutcome, Result, WriteResource,
+};
 use blobaccess_proto::bytestream::WriteRequest;
 use futures::Stream;
 use tonic::Status;
