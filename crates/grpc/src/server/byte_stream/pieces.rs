@@ -20,7 +20,7 @@ pub(super) type Pieces = BoxStream<'static, Result<bs::ReadResponse, Status>>;
 pub(super) fn pieces(contents: impl Stream<Item = Result<Bytes>> + Send + 'static, max_bytes: u64) -> Pieces {
     let max = usize::try_from(max_bytes).map_or(PIECE_BYTES, |max| max.clamp(1, PIECE_BYTES));
     let state = (contents.boxed(), Bytes::new());
-    stream::try_unfold(state, |(mut contents, mut rest)| async move {
+    stream::try_unfold(state, move |(mut contents, mut rest)| async move {
         while rest.is_empty() {
             match contents.try_next().await? {
                 Some(next) => rest = next,
