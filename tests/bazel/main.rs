@@ -1,0 +1,83 @@
+//! A real Bazel builds against `remote_cache`, and finds everything the second time.
+//!
+//! Needs Bazel 4 and the rules for C++ tests, as Debian has them (`apt-get install bazel-bootstrap bazel-rules-java
+//! bazel-rules-proto`), and the examples built in the same profile (`cargo build --examples`).
+
+#![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failed expectation is a failed test")]
+
+mod cache;
+mod client;
+mod workspace;
+
+use cache::RemoteCache;
+use client::Bazel;
+use workspace::Workspace;
+
+/// How many targets the workspace of genrules has, besides the one of 50 MB.
+const TARGETS: usize = 64;
+
+/// All of them, and the large one.
+const ACTIONS: usize = TARGETS + 1;
+
+#[test]
+#[ignore = "needs Bazel: see CONTRIBUTING.md"]
+fn a_second_build_is_all_remote_cache_hits() {
+    let cache = RemoteCache::start(&[]);
+    let bazel = Bazel::new(Workspace::of_genrules(TARGETS));
+    let url = cache.flag();
+
+    let first = bazel.build(&[&url]);
+    assert_eq!(first.remote_cache_hits(), 0, "{first}");
+    bazel.clean();
+    let second = bazel.build(&[&url]);
+    assert_eq!(second.remote_cache_hits(), ACTIONS, "{second}");
+    assert_eq!(bazel.large_output(), workspace::large_output(), "the output of 50 MB is not what was built");
+
+    bazel.clean();
+    let minimal = bazel.build(&[&url, "--remote_download_minimal"]);
+    assert_eq!(minimal.remote_cache_hits(), ACTIONS, "{minimal}");
+
+    bazel.clean();
+    let elsewhere = bazel.build(&[&url, "--remote_instance_name=some/where"]);
+    assert_eq!(elsewhere.remote_cache_hits(), 0, "an instance name of its own has no results yet: {elsewhere}");
+    bazel.clean();
+    let again = bazel.build(&[&url, "--remote_instance_name=some/where"]);
+    assert_eq!(again.remote_cache_hits(), ACTIONS, "{again}");
+    cache.stop();
+}
+
+#[test]
+#[ignore = "needs Bazel: see CONTRIBUTING.md"]
+fn compiled_targets_and_their_test_are_hits() {
+    let cache = RemoteCache::start(&[]);
+    let bazel = Bazel::new(Workspace::of_cc());
+    let url = cache.flag();
+
+    let first = bazel.test(&[&url]);
+    assert_eq!(first.remote_cache_hits(), 0, "{first}");
+    assert!(first.to_string().contains("1 test passes"), "{first}");
+    bazel.clean();
+    let second = bazel.test(&[&url]);
+    let hits = second.remote_cache_hits();
+    assert!(hits > 0 && hits == first.executed(), "{hits} hits of {} actions: {second}", first.executed());
+    assert!(second.to_string().contains("(cached) PASSED"), "{second}");
+    cache.stop();
+}
+
+#[test]
+#[ignore = "needs Bazel: see CONTRIBUTING.md"]
+fn a_chain_of_two_caches_serves_the_same_build() {
+    let back = RemoteCache::start(&[]);
+    let front = RemoteCache::start(&["--upstream", &back.url()]);
+    let bazel = Bazel::new(Workspace::of_genrules(TARGETS));
+
+    bazel.build(&[&front.flag()]);
+    bazel.clean();
+    let second = bazel.build(&[&front.flag()]);
+    assert_eq!(second.remote_cache_hits(), ACTIONS, "{second}");
+    bazel.clean();
+    let behind = bazel.build(&[&back.flag()]);
+    assert_eq!(behind.remote_cache_hits(), ACTIONS, "what the front was given is in the back: {behind}");
+    front.stop();
+    back.stop();
+}
