@@ -6,5 +6,6 @@ mod batches;
 mod calls;
 mod fake;
 mod find_missing;
+mod hostile;
 mod reads;
 mod writes;
