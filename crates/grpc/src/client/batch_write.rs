@@ -75,13 +75,11 @@ async fn write(link: Arc<Link>, key: BatchKey, ctx: Context, items: Vec<Stored>)
     let found = Answers::new(answers);
     let answers = names.into_iter().map(|(digest, first)| {
         let response = found.get(&digest)?;
-        match failure::from_entry(response.status.as_ref()) {
-            Some(error) => Err(failure::never_absent(error)),
-            None => {
-                let outcome = outcome::from_proto(response.outcome.as_ref());
-                Ok(if first { outcome } else { repeated(outcome) })
-            }
+        if let Some(error) = failure::from_entry(response.status.as_ref()) {
+            return Err(failure::never_absent(error));
         }
+        let outcome = outcome::from_proto(response.outcome.as_ref());
+        Ok(if first { outcome } else { repeated(outcome) })
     });
     Ok(answers.collect())
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use blobaccess::{Clock, SystemClock};
 use blobaccess_grpc::ServiceOptions;
 use blobaccess_proto::bytestream as bs;
 use blobaccess_proto::remote_execution as re;
+use futures::future::{self, Either};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use prost::Message;
@@ -43,8 +45,11 @@ impl InProcess {
     fn call(&self, path: &str, body: Vec<u8>) -> Option<Status> {
         self.runtime.block_on(async {
             let mut routes = self.routes.clone();
-            let answer = tokio::time::timeout(Duration::from_hours(24), call(&mut routes, request(path, body))).await;
-            answer.ok().map(|(status, _)| status)
+            let day = SystemClock.sleep_until(SystemClock.monotonic() + Duration::from_hours(24));
+            match future::select(Box::pin(call(&mut routes, request(path, body))), day).await {
+                Either::Left(((status, _), _)) => Some(status),
+                Either::Right(((), _)) => None,
+            }
         })
     }
 }
