@@ -11,6 +11,7 @@ use super::action_cache::ActionCacheService;
 use super::byte_stream::ByteStreamService;
 use super::capabilities::CapabilitiesService;
 use super::cas::CasService;
+use super::deadlines::Deadlines;
 use super::health::{Health, Needs, Probe};
 use super::in_flight::InFlight;
 use super::open_calls::OpenCalls;
@@ -43,6 +44,8 @@ const REFLECTION_BEFORE: &str = "grpc.reflection.v1alpha.ServerReflection";
 ///
 /// One call beyond [`with_max_open_calls`](ServiceOptions::with_max_open_calls) is refused at once. Health and
 /// reflection are exempt, so that a server at its limit is not taken for dead.
+///
+/// A call that has not been answered when the time of its `grpc-timeout` is up ends with `DeadlineExceeded`.
 ///
 /// # Examples
 ///
@@ -165,7 +168,8 @@ impl Services {
             limited = limited.add_service(service);
         }
         // A layer concerns what is there already. The last one lies outermost.
-        let limited = limited.into_axum_router().layer(OutcomeTrailerLayer).layer(self.open_calls.clone());
+        let timed = limited.into_axum_router().layer(Deadlines::new(Arc::clone(&self.options.clock)));
+        let limited = timed.layer(OutcomeTrailerLayer).layer(self.open_calls.clone());
         let (v1, v1alpha) = (self.reflection(REFLECTION), self.reflection(REFLECTION_BEFORE));
         let unfit = |error| Error::internal("services cannot be described").with_source(error);
         Ok(Routes::from(limited)
