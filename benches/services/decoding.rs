@@ -18,7 +18,9 @@ pub(crate) fn compare(runtime: &Runtime) {
     // Half of them are there.
     let there = blobs(8, count / 2, 16);
     for (digest, bytes) in &there {
-        runtime.block_on(store.put(&ctx, digest, Blob::from_verified_bytes(digest, bytes.clone()))).expect("there is room");
+        runtime
+            .block_on(store.put(&ctx, digest, Blob::from_verified_bytes(digest, bytes.clone())))
+            .expect("there is room");
     }
     let absent = digests(9, count - there.len());
     let mut asked: Vec<_> = there.iter().map(|(digest, _)| message(digest)).chain(absent.iter().map(message)).collect();

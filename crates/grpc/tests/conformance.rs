@@ -113,7 +113,10 @@ fn within_the_process(services: Services, options: RemoteOptions) -> Remote {
     let (connections, incoming) = unbounded_channel();
     let incoming = UnboundedReceiverStream::new(incoming);
     tokio::spawn(async move { services.serve_incoming(incoming, None, future::pending()).await });
-    let channel = Endpoint::from_static("http://memory").connect_with_connector_lazy(Connector(connections));
+    // A contract opens 32 blobs before it reads the first: what nobody reads yet must not use up the connection's
+    // window, or nothing more arrives on it.
+    let endpoint = Endpoint::from_static("http://memory").initial_connection_window_size(8 << 20);
+    let channel = endpoint.connect_with_connector_lazy(Connector(connections));
     Remote::with_channels(options, [channel]).unwrap()
 }
 
