@@ -18,7 +18,7 @@ use crate::{Result, read};
 /// How many digests are remembered as present upstream, at some 170 bytes each, and for how long: much less than an
 /// upstream cache keeps what it was asked about.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
-const REMEMBERED_FOR: Duration = Duration::from_secs(60);
+const REMEMBERED_FOR: Duration = Duration::from_mins(1);
 
 /// The stores, and what is at their bottom.
 #[derive(Debug)]
