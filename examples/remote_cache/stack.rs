@@ -71,7 +71,6 @@ fn in_memory(flags: &Flags, observer: &Arc<dyn Observer>) -> Stores {
 
 /// Stores in another server, which checks its action results itself.
 fn upstream(flags: &Flags, url: &str, observer: &Arc<dyn Observer>) -> Result<Stores> {
-    let url = url.replacen("grpc://", "http://", 1).replacen("grpcs://", "https://", 1);
     let mut options = RemoteOptions::new(url);
     if let Some(authority) = &flags.upstream_ca {
         options = options.with_tls(RemoteTls::new().with_ca_pem(read("--upstream-ca", authority)?));
