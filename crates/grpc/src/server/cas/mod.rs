@@ -6,20 +6,23 @@ mod digests;
 mod find_missing;
 mod get_tree;
 mod room;
+mod server;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use blobaccess::{BlobAccess, Cas};
+use blobaccess::{BlobAccess, Cas, DigestSet};
 use blobaccess_proto::remote_execution as re;
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
+pub(super) use self::server::CasServer;
 use super::in_flight::InFlight;
 use super::options::ServiceOptions;
 use super::request;
+use crate::message;
 use crate::status::to_status;
 use crate::stubs::remote_execution::content_addressable_storage_server::ContentAddressableStorage;
 
@@ -52,8 +55,13 @@ impl ContentAddressableStorage for CasService {
         request: Request<re::FindMissingBlobsRequest>,
     ) -> Result<Response<re::FindMissingBlobsResponse>, Status> {
         let ctx = request::context(&request, &self.options);
-        let answer = find_missing::find_missing(&*self.store, &ctx, request.into_inner()).await;
-        answer.map(Response::new).map_err(|error| to_status(&error))
+        let request = request.into_inner();
+        let digests = digests::spelled(&request.blob_digests);
+        let missing = self.find_missing(&ctx, &request.instance_name, request.digest_function, digests).await;
+        let answer = |missing: DigestSet| re::FindMissingBlobsResponse {
+            missing_blob_digests: missing.iter().map(message::to_proto).collect(),
+        };
+        missing.map(|missing| Response::new(answer(missing))).map_err(|error| to_status(&error))
     }
 
     async fn batch_update_blobs(
