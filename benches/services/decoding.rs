@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 use tonic::codegen::{Service, http};
 use tonic::service::Routes;
 
+use crate::bare::Bare;
 use crate::load::message;
 
 const PATH: &str = "http://localhost/build.bazel.remote.execution.v2.ContentAddressableStorage/FindMissingBlobs";
@@ -51,13 +52,15 @@ pub(crate) fn compare(runtime: &Runtime) {
     assert_eq!(missing.len(), absent.len());
 
     // In turns, so that a machine that is busy with something else is so for all.
-    let mut best = [Duration::MAX; 5];
+    let mut bare = Bare::routes();
+    let mut best = [Duration::MAX; 6];
     for _ in 0..scaled(200, 2) {
         let decode =
             || drop(black_box(re::FindMissingBlobsRequest::decode(black_box(&*encoded)).expect("it was encoded")));
         let copy = parsed.clone();
         let times = [
             time(decode),
+            time(|| drop(black_box(runtime.block_on(call(&mut bare, whole.clone()))))),
             time(|| drop(black_box(runtime.block_on(call(&mut routes, whole.clone()))))),
             time(|| drop(black_box(parse(black_box(&request))))),
             time(|| drop(black_box(DigestSet::from(copy)))),
@@ -65,14 +68,14 @@ pub(crate) fn compare(runtime: &Runtime) {
         ];
         best = std::array::from_fn(|part| best[part].min(times[part]));
     }
-    let [decoding, call, parsing, set, look_up] = best;
-    let ratio = call.as_secs_f64() / decoding.as_secs_f64();
-    println!(
-        "find missing of {count} digests, half of them there: decoding {decoding:.0?}, call {call:.0?}, {ratio:.2} times"
-    );
+    let [decoding, bare, call, parsing, set, look_up] = best;
+    let times = |limit: Duration| call.as_secs_f64() / limit.as_secs_f64();
+    println!("find missing of {count} digests, half of them there, in the process: {call:.2?}");
+    println!("  decoding alone {decoding:.2?}: {:.2} times", times(decoding));
+    println!("  a bare tonic service, which decodes and answers nothing, {bare:.2?}: {:.2} times", times(bare));
     let rest = call.saturating_sub(parsing + set + look_up);
     println!(
-        "  of the call: parsing {parsing:.0?}, set {set:.0?}, look-up {look_up:.0?}, request and answer {rest:.0?}"
+        "  of the call: parsing {parsing:.2?}, set {set:.2?}, look-up {look_up:.2?}, request and answer {rest:.2?}"
     );
 }
 

@@ -13,7 +13,7 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use blobaccess::{BlobAccess, Cas, DigestSet};
+use blobaccess::{BlobAccess, Cas};
 use blobaccess_proto::remote_execution as re;
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -55,13 +55,10 @@ impl ContentAddressableStorage for CasService {
         request: Request<re::FindMissingBlobsRequest>,
     ) -> Result<Response<re::FindMissingBlobsResponse>, Status> {
         let ctx = request::context(&request, &self.options);
-        let request = request.into_inner();
-        let digests = digests::spelled(&request.blob_digests);
-        let missing = self.find_missing(&ctx, &request.instance_name, request.digest_function, digests).await;
-        let answer = |missing: DigestSet| re::FindMissingBlobsResponse {
-            missing_blob_digests: missing.iter().map(message::to_proto).collect(),
-        };
-        missing.map(|missing| Response::new(answer(missing))).map_err(|error| to_status(&error))
+        let digests = find_missing::of_message(&request.into_inner());
+        let missing = self.find_missing(&ctx, digests).await?;
+        let missing_blob_digests = missing.iter().map(message::to_proto).collect();
+        Ok(Response::new(re::FindMissingBlobsResponse { missing_blob_digests }))
     }
 
     async fn batch_update_blobs(

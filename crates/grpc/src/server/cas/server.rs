@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 
+use blobaccess::DigestSet;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tonic::body::Body;
@@ -12,7 +13,7 @@ use tonic::{Request, Response, Status};
 use tower::Service;
 
 use super::CasService;
-use crate::server::raw_codec::RawCodec;
+use super::find_missing::FindMissingCodec;
 use crate::stubs::remote_execution::content_addressable_storage_server::{
     ContentAddressableStorageServer, SERVICE_NAME,
 };
@@ -45,8 +46,8 @@ fn is_find_missing(path: &str) -> bool {
 struct FindMissing(CasService);
 
 impl UnaryService<Bytes> for FindMissing {
-    type Response = Bytes;
-    type Future = BoxFuture<'static, Result<Response<Bytes>, Status>>;
+    type Response = DigestSet;
+    type Future = BoxFuture<'static, Result<Response<DigestSet>, Status>>;
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let service = self.0.clone();
@@ -74,7 +75,7 @@ where
         let max = self.service.options.max_message_size_bytes;
         let call = FindMissing(self.service.clone());
         Box::pin(async move {
-            let grpc = Grpc::new(RawCodec).max_decoding_message_size(max);
+            let grpc = Grpc::new(FindMissingCodec).max_decoding_message_size(max);
             Ok(grpc.max_encoding_message_size(max).unary(call, request).await)
         })
     }

@@ -1,19 +1,54 @@
-//! The answer that tells what is missing, written without a message in between.
+//! The codec of a request as it is, and of the answer that is written without a message in between.
 
 use blobaccess::{Digest, DigestSet};
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use prost::encoding::{self, WireType, encoded_len_varint};
+use tonic::Status;
+use tonic::codec::{Codec, EncodeBuf, Encoder};
+
+use crate::server::raw_codec::RawCodec;
 
 /// What a SHA-256 and the size of a blob below 256 MiB take at most.
-const USUAL_DIGEST_BYTES: usize = 73;
+const USUAL_DIGEST_BYTES: usize = 75;
 
-/// A [`FindMissingBlobsResponse`](blobaccess_proto::remote_execution::FindMissingBlobsResponse) that names `missing`.
-pub(super) fn encode(missing: &DigestSet) -> Bytes {
-    let mut answer = Vec::with_capacity(missing.len() * USUAL_DIGEST_BYTES);
-    for digest in missing {
-        append(digest, &mut answer);
+/// Writes a set as the [`FindMissingBlobsResponse`](blobaccess_proto::remote_execution::FindMissingBlobsResponse) that
+/// names its digests.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::server::cas) struct FindMissingCodec;
+
+impl Codec for FindMissingCodec {
+    type Encode = DigestSet;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = RawCodec;
+
+    fn encoder(&mut self) -> Self {
+        *self
     }
-    answer.into()
+
+    fn decoder(&mut self) -> RawCodec {
+        RawCodec
+    }
+}
+
+impl Encoder for FindMissingCodec {
+    type Item = DigestSet;
+    type Error = Status;
+
+    fn encode(&mut self, missing: DigestSet, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.reserve(missing.len() * USUAL_DIGEST_BYTES);
+        append_all(&missing, buffer);
+        Ok(())
+    }
+}
+
+fn append_all(missing: &DigestSet, answer: &mut impl BufMut) {
+    let mut one = Vec::new();
+    for digest in missing {
+        one.clear();
+        append(digest, &mut one);
+        answer.put_slice(&one);
+    }
 }
 
 fn append(digest: &Digest, answer: &mut Vec<u8>) {
@@ -68,7 +103,9 @@ mod tests {
             let message = re::FindMissingBlobsResponse {
                 missing_blob_digests: missing.iter().map(message::to_proto).collect(),
             };
-            prop_assert_eq!(encode(&missing), message.encode_to_vec());
+            let mut answer = Vec::new();
+            append_all(&missing, &mut answer);
+            prop_assert_eq!(answer, message.encode_to_vec());
         }
     }
 }
