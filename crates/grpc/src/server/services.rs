@@ -10,7 +10,7 @@ use tonic_health::pb::health_server::HealthServer;
 use super::action_cache::ActionCacheService;
 use super::byte_stream::ByteStreamService;
 use super::capabilities::CapabilitiesService;
-use super::cas::CasService;
+use super::cas::{CasServer, CasService};
 use super::deadlines::Deadlines;
 use super::health::{Health, Needs, Probe};
 use super::in_flight::InFlight;
@@ -20,7 +20,7 @@ use super::outcome_trailer::OutcomeTrailerLayer;
 use crate::stubs::bytestream::byte_stream_server::{self, ByteStreamServer};
 use crate::stubs::remote_execution::action_cache_server;
 use crate::stubs::remote_execution::capabilities_server::{self, CapabilitiesServer};
-use crate::stubs::remote_execution::content_addressable_storage_server::{self, ContentAddressableStorageServer};
+use crate::stubs::remote_execution::content_addressable_storage_server;
 
 /// The names of the services that describe the others.
 const HEALTH: &str = "grpc.health.v1.Health";
@@ -156,10 +156,9 @@ impl Services {
         if let Some(cas) = &self.cas {
             let storage = CasService::new(Arc::clone(cas), options(), self.in_flight.clone());
             let stream = ByteStreamService::new(Arc::clone(cas), options(), self.in_flight.clone());
-            let storage = ContentAddressableStorageServer::new(storage);
             let stream = ByteStreamServer::new(stream);
             limited = limited
-                .add_service(storage.max_decoding_message_size(max).max_encoding_message_size(max))
+                .add_service(CasServer::new(storage))
                 .add_service(stream.max_decoding_message_size(max).max_encoding_message_size(max));
         }
         if let Some(ac) = &self.ac {
