@@ -104,7 +104,9 @@ mod tests {
             any_digest().prop_map(|digest| digest.encode_to_vec()),
             vec((1..4_u32, 0..200_u64), 0..4).prop_map(|numbers| {
                 let mut fields = Vec::new();
-                numbers.iter().for_each(|(number, value)| encoding::uint64::encode(*number, value, &mut fields));
+                for (number, value) in numbers {
+                    encoding::uint64::encode(number, &value, &mut fields);
+                }
                 fields
             }),
             vec(any::<u8>(), 0..9),
