@@ -66,7 +66,9 @@ pub(crate) fn compare(runtime: &Runtime) {
             time(|| drop(black_box(DigestSet::from(copy)))),
             time(|| drop(black_box(runtime.block_on(store.find_missing(&ctx, &set)).expect("memory can tell")))),
         ];
-        best = std::array::from_fn(|part| best[part].min(times[part]));
+        for (best, time) in best.iter_mut().zip(times) {
+            *best = time.min(*best);
+        }
     }
     let [decoding, bare, call, parsing, set, look_up] = best;
     let times = |limit: Duration| call.as_secs_f64() / limit.as_secs_f64();
