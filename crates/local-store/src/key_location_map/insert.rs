@@ -98,7 +98,7 @@ impl KeyLocationMap {
                 return Inserted::default();
             }
         }
-        if let Some((bucket, slot)) = self.displace(place) {
+        if let Some((bucket, slot)) = self.displace(writer, place) {
             Edit::new(self).write(bucket, slot, record, place, flags);
             writer.records += 1;
             return Inserted::default();
@@ -115,10 +115,13 @@ impl KeyLocationMap {
     }
 
     /// Moves a record of one of these full buckets to its other one, and returns the slot that is free then.
-    fn displace(&self, place: Place) -> Option<(u32, usize)> {
+    fn displace(&self, writer: &MapWriter, place: Place) -> Option<(u32, usize)> {
         for bucket in [place.primary, place.secondary] {
             for slot in 0..SLOTS {
                 let record = self.slot(bucket, slot)?.load();
+                if writer.pinned == Some(record.location.block) {
+                    continue;
+                }
                 let home = self.placement.of(&record.key(self.check_mask));
                 let other = if home.primary == bucket { home.secondary } else { home.primary };
                 if other == place.primary || other == place.secondary {

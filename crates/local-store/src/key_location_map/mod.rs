@@ -42,9 +42,16 @@ pub(crate) struct KeyLocationMap {
 pub(crate) struct MapWriter {
     /// Slots that are taken.
     records: u64,
+    /// The block whose records stay where they are, so that a sweep for them misses none.
+    pinned: Option<u16>,
 }
 
 impl MapWriter {
+    /// Keeps the records of `block`, and of no other, where they are.
+    pub(crate) fn pin(&mut self, block: Option<u16>) {
+        self.pinned = block;
+    }
+
     /// Slots that are taken.
     pub(crate) fn records(&self) -> u64 {
         self.records
@@ -66,7 +73,7 @@ impl KeyLocationMap {
             placement: Placement::new(seeds, buckets),
             check_mask,
         };
-        (map, MapWriter { records: 0 })
+        (map, MapWriter { records: 0, pinned: None })
     }
 
     /// How many slots there are.
