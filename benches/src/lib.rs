@@ -1,1 +1,66 @@
-//! The workloads.
+//! The workloads that benchmarks, examples and load tests share: contents, digests and sizes, the same in every run.
+
+mod allocations;
+mod latencies;
+
+pub use allocations::{CountingAllocator, allocations_of};
+pub use latencies::Latencies;
+
+use blobaccess::{Digest, DigestFunction, DigestSet, InstanceName};
+use bytes::Bytes;
+
+/// Whether this run is only to show that the benchmarks work (`cargo bench -- --test`): every workload then shrinks.
+#[must_use]
+pub fn is_test_run() -> bool {
+    std::env::args().any(|argument| argument == "--test")
+}
+
+/// `full`, or in a test run `small`.
+#[must_use]
+pub fn scaled(full: usize, small: usize) -> usize {
+    if is_test_run() { small } else { full }
+}
+
+/// Bytes that look random and are the same for the same `seed`: xorshift64*, which is quick enough to make gigabytes.
+#[must_use]
+pub fn contents(seed: u64, size: usize) -> Bytes {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        bytes.extend_from_slice(&state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes.into()
+}
+
+/// `count` blobs of `size` bytes, with their SHA-256 digests.
+#[must_use]
+pub fn blobs(seed: u64, count: usize, size: usize) -> Vec<(Digest, Bytes)> {
+    let seeds = (0_u64..).map(|number| seed.wrapping_mul(1_000_003).wrapping_add(number));
+    seeds
+        .take(count)
+        .map(|seed| {
+            let bytes = contents(seed, size);
+            (Digest::of(InstanceName::empty(), DigestFunction::Sha256, &bytes), bytes)
+        })
+        .collect()
+}
+
+/// `count` SHA-256 digests of nothing in particular, in no order.
+#[must_use]
+pub fn digests(seed: u64, count: usize) -> Vec<Digest> {
+    let bytes = contents(seed, count * 32);
+    let hashes = bytes.chunks_exact(32);
+    hashes
+        .filter_map(|hash| Digest::from_hash(InstanceName::empty(), DigestFunction::Sha256, hash, 1024).ok())
+        .collect()
+}
+
+/// The same as a set.
+#[must_use]
+pub fn digest_set(seed: u64, count: usize) -> DigestSet {
+    digests(seed, count).into()
+}

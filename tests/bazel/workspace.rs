@@ -26,7 +26,7 @@ impl Workspace {
         );
         let large = format!(
             "genrule(name = 'large', outs = ['large.bin'], \
-             cmd = 'yes 0123456789abcde | head -c {LARGE_BYTES} > $@')\n"
+             cmd = 'head -c {LARGE_BYTES} < <(yes 0123456789abcde) > $@')\n"
         );
         workspace.write("work/BUILD", &(small + &large));
         workspace

@@ -31,3 +31,8 @@ pub use memory::{MemoryBlobAccess, MemorySnapshot};
 pub use observer::{Call, Event, NoObserver, Observer, Operation};
 pub use slicing::{Slice, Sliced, Slicer, get_and_slice};
 pub use upload::{ResolveUpload, UploadResolution};
+
+/// Compiles and runs the code of the guide. Nothing else reads it, so that a package without it builds.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/writing-a-decorator.md")]
+mod writing_a_decorator {}

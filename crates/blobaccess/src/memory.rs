@@ -152,22 +152,24 @@ impl<K: Kind> MemoryBlobAccess<K> {
     fn insert(&self, digest: &Digest, contents: Bytes, token: Option<UploadToken>) -> PutOutcome {
         let stored_bytes = size_of(&contents);
         let key = Self::key(digest);
-        let mut released = Vec::new();
+        let mut evicted = Vec::new();
         let outcome = {
             let mut entries = self.lock();
-            let old = entries.by_key.get(&key).map(|entry| (size_of(&entry.contents), entry.contents == contents));
-            let outcome = match old {
+            let outcome = match entries.by_key.get(&key).map(|entry| &entry.contents) {
                 None => PutOutcome::Created { stored_bytes },
-                Some((old_bytes, equal)) if equal || !K::STORAGE_TYPE.is_mutable() => {
-                    return PutOutcome::AlreadyExists { stored_bytes: old_bytes };
+                // Contents that never change need not be compared.
+                Some(old) if !K::STORAGE_TYPE.is_mutable() || *old == contents => {
+                    return PutOutcome::AlreadyExists { stored_bytes: size_of(old) };
                 }
-                Some((old_bytes, _)) => PutOutcome::Replaced { stored_bytes, old_bytes },
+                Some(old) => PutOutcome::Replaced { stored_bytes, old_bytes: size_of(old) },
             };
             let entry = Entry { contents, token, digest: Self::listed(digest) };
-            entries.insert(key, entry, self.capacity_bytes, &mut released);
+            entries.insert(key, entry, self.capacity_bytes, &mut evicted);
             outcome
         };
-        for released_bytes in released {
+        // What is evicted is freed here, outside of the lock.
+        for entry in evicted {
+            let released_bytes = size_of(&entry.contents);
             self.observer.event(&Event::Evicted { storage_type: K::STORAGE_TYPE, released_bytes });
         }
         outcome
@@ -182,7 +184,7 @@ impl<K: Kind> MemoryBlobAccess<K> {
 }
 
 impl Entries {
-    fn insert(&mut self, key: DigestKey, entry: Entry, capacity_bytes: u64, released: &mut Vec<u64>) {
+    fn insert(&mut self, key: DigestKey, entry: Entry, capacity_bytes: u64, evicted: &mut Vec<Entry>) {
         self.taken_bytes += footprint(&entry.contents);
         if let Some(old) = self.by_key.put(key, entry) {
             self.taken_bytes -= footprint(&old.contents);
@@ -194,7 +196,7 @@ impl Entries {
             self.taken_bytes -= footprint(&old.contents);
             self.evicted += 1;
             self.evicted_bytes += size_of(&old.contents);
-            released.push(size_of(&old.contents));
+            evicted.push(old);
         }
     }
 }
@@ -210,12 +212,9 @@ fn footprint(contents: &Bytes) -> u64 {
 /// The same bytes, in memory that holds nothing else: a small blob may have arrived as a part of a large message, all
 /// of which it would otherwise keep.
 fn alone(contents: Bytes) -> Bytes {
-    let size = contents.len();
-    match contents.try_into_mut() {
-        Ok(own) if own.capacity() - size <= size / 8 => own.freeze(),
-        Ok(slack) => Bytes::copy_from_slice(&slack),
-        Err(shared) => Bytes::copy_from_slice(&shared),
-    }
+    // Only as a vector do bytes tell how much memory is behind them, in front of them included. Shared ones are copied.
+    let own = Vec::from(contents);
+    if own.capacity() - own.len() <= own.len() / 8 { own.into() } else { Bytes::copy_from_slice(&own) }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -247,6 +246,10 @@ impl<K: Kind> BlobAccess for MemoryBlobAccess<K> {
             return Ok(outcome);
         }
         let blob = if K::STORAGE_TYPE.is_mutable() { blob } else { blob.expecting(digest) };
+        if self.capacity_bytes < ENTRY_OVERHEAD_BYTES {
+            let capacity = self.capacity_bytes;
+            return Err(Error::invalid_argument(format!("store of {capacity} bytes has no room for any blob")));
+        }
         let contents = blob.into_bytes(self.max_blob_size_bytes()).await?;
         Ok(self.insert(digest, alone(contents), ctx.upload_token().copied()))
     }
@@ -316,3 +319,6 @@ impl<K: Kind> Debug for MemoryBlobAccess<K> {
         f.debug_struct("MemoryBlobAccess").field("capacity_bytes", &self.capacity_bytes).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,8 +20,9 @@ mod status;
 )]
 mod stubs;
 
+pub use client::{Remote, RemoteAc, RemoteCas, RemoteOptions, RemoteSnapshot, RemoteTls, RetryPolicy};
 pub use outcome::{OUTCOME_REQUEST, OUTCOME_RESPONSE};
-pub use server::{ServiceOptions, UPLOAD_TOKEN};
+pub use server::{ServerTls, ServiceOptions, Services, ServicesSnapshot, UPLOAD_TOKEN};
 
 /// The generated clients and servers of all services, for who wants to speak the protocol without a store.
 ///

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::fmt::{self, Debug, Formatter};
 use std::future::Future;
-use std::ops::Range;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -11,7 +10,7 @@ use futures::future::{BoxFuture, poll_fn};
 use futures::{FutureExt, StreamExt, stream};
 
 use super::finish::{self, Callback, Finish};
-use super::resume::{self, ErrorHandler};
+use super::resume::ErrorHandler;
 use super::{Blob, RawStream};
 use crate::{Error, Result};
 
@@ -79,10 +78,11 @@ impl Attachment {
         matches!(self, Self::Handler(_))
     }
 
-    /// Passes `stream`, which yields the contents within `range`, on with this attached to it.
-    pub(super) fn wrap(self, stream: RawStream, range: &Range<u64>, verified_above: bool) -> RawStream {
+    /// Passes `stream` on with this attached to it. A handler is dropped unasked: where there may be one, the stream
+    /// is resumed with it instead.
+    pub(super) fn wrap(self, stream: RawStream) -> RawStream {
         match self {
-            Self::Handler(handler) => resume::resume(stream, handler, range.clone(), verified_above),
+            Self::Handler(_) => stream,
             Self::Task(task) => with_task(stream, task),
             Self::Interruption(interruption) => interrupted_by(stream, interruption),
             Self::Guard(guard) => stream
@@ -96,11 +96,11 @@ impl Attachment {
     }
 }
 
-/// The same attachments for a second reader, if all of them are of the kind that can be shared.
-pub(super) fn share(attachments: &[Attachment]) -> Option<Vec<Attachment>> {
+/// What can be shared of the attachments: what a second reader is to hold as well.
+pub(super) fn guards(attachments: &[Attachment]) -> Vec<Attachment> {
     attachments
         .iter()
-        .map(|attachment| match attachment {
+        .filter_map(|attachment| match attachment {
             Attachment::Guard(guard) => Some(Attachment::Guard(Arc::clone(guard))),
             Attachment::Handler(_) | Attachment::Task(_) | Attachment::Interruption(_) | Attachment::Finish(_) => None,
         })

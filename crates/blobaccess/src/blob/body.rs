@@ -24,14 +24,37 @@ pub(super) enum Body {
 }
 
 impl Body {
-    /// The contents, unverified. What is not seekable yields all of them.
-    pub(super) fn open(self, range: Range<u64>) -> RawStream {
+    /// Whether every byte is right by itself, wherever it is read and whatever comes after it.
+    pub(super) fn vouches_for_ranges(&self) -> bool {
+        match self {
+            Self::Bytes { trusted, .. } => *trusted,
+            Self::RandomAccess(_) | Self::Failed(_) => true,
+            Self::Stream { .. } | Self::Encoded { .. } => false,
+        }
+    }
+
+    /// Whether the contents are right if they are read to their end.
+    pub(super) fn vouches_as_a_whole(&self) -> bool {
+        self.vouches_for_ranges() || matches!(self, Self::Stream { vouched: true, .. })
+    }
+
+    /// Whether a range can be read without what comes before it.
+    pub(super) fn is_seekable(&self) -> bool {
+        match self {
+            Self::Bytes { .. } | Self::RandomAccess(_) | Self::Failed(_) => true,
+            Self::Stream { .. } | Self::Encoded { .. } => false,
+        }
+    }
+
+    /// The contents, unverified. What is not seekable yields all of them, and what is random access no more than
+    /// `size_bytes`.
+    pub(super) fn open(self, range: Range<u64>, size_bytes: u64) -> RawStream {
         match self {
             Self::Bytes { bytes, .. } => {
                 let bytes = window::slice(&bytes, &range);
                 stream::once(async move { Ok(bytes) }).boxed()
             }
-            Self::RandomAccess(source) => random_access::stream(source, range),
+            Self::RandomAccess(source) => random_access::stream(source, range.start..range.end.min(size_bytes)),
             Self::Stream { stream, .. } => stream,
             Self::Encoded { stream, decode, .. } => decode(stream),
             Self::Failed(error) => stream::once(async move { Err(error) }).boxed(),

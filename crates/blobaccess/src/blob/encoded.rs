@@ -2,24 +2,34 @@
 
 use std::fmt::{self, Debug, Formatter};
 use std::pin::Pin;
-use std::task::{Context as Poller, Poll};
+use std::task::{Context as Poller, Poll, ready};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 
 use super::RawStream;
-use crate::{Compressor, Result};
+use crate::{Compressor, Error, Result};
 
-/// The compressed form of a blob, in pieces, as its source has it: not verified.
+/// The compressed form of a blob, in pieces that are not empty, as its source has it: not verified.
+///
+/// Where something is attached to the blob, a piece is handed out once the one after it is there, so that the error
+/// of a task comes in place of the last. After an error, every further read returns that error.
 pub struct EncodedBlob {
     compressor: Compressor,
     size_bytes: Option<u64>,
-    stream: RawStream,
+    source: Source,
+    holds_back: bool,
+}
+
+enum Source {
+    Flowing { stream: RawStream, held: Option<Bytes> },
+    Ended,
+    Failed(Error),
 }
 
 impl EncodedBlob {
-    pub(super) fn new(compressor: Compressor, size_bytes: Option<u64>, stream: RawStream) -> Self {
-        Self { compressor, size_bytes, stream }
+    pub(super) fn new(compressor: Compressor, size_bytes: Option<u64>, stream: RawStream, holds_back: bool) -> Self {
+        Self { compressor, size_bytes, source: Source::Flowing { stream, held: None }, holds_back }
     }
 
     /// What it is compressed with.
@@ -39,7 +49,32 @@ impl Stream for EncodedBlob {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<Option<Self::Item>> {
-        self.stream.poll_next_unpin(poller)
+        let holds_back = self.holds_back;
+        loop {
+            let (next, held) = match &mut self.source {
+                Source::Flowing { stream, held } => (ready!(stream.poll_next_unpin(poller)), held),
+                Source::Ended => return Poll::Ready(None),
+                Source::Failed(error) => return Poll::Ready(Some(Err(error.clone()))),
+            };
+            match next {
+                Some(Ok(piece)) if piece.is_empty() => {}
+                Some(Ok(piece)) if !holds_back => return Poll::Ready(Some(Ok(piece))),
+                Some(Ok(piece)) => {
+                    if let Some(before) = held.replace(piece) {
+                        return Poll::Ready(Some(Ok(before)));
+                    }
+                }
+                Some(Err(error)) => {
+                    self.source = Source::Failed(error.clone());
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    let last = held.take();
+                    self.source = Source::Ended;
+                    return Poll::Ready(last.map(Ok));
+                }
+            }
+        }
     }
 }
 

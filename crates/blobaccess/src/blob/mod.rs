@@ -10,21 +10,22 @@ mod resume;
 mod stream;
 mod tee;
 mod verify;
+mod whole;
 mod window;
 
 use std::fmt::{self, Debug, Formatter};
 use std::ops::{Range, RangeBounds};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use futures::future::BoxFuture;
+use bytes::Bytes;
 use futures::io::AsyncRead;
 use futures::stream::BoxStream;
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 
 use self::attachment::Attachment;
 use self::body::Body;
 use self::provenance::Check;
+use self::resume::Expected;
 use crate::{Compressor, Digest, Error, ErrorKind, Result};
 
 pub use self::encoded::EncodedBlob;
@@ -187,16 +188,22 @@ impl Blob {
     /// theirs. Instance names do not matter.
     #[must_use]
     pub fn expecting(self, digest: &Digest) -> Self {
+        self.held_to(digest, Provenance::client())
+    }
+
+    fn held_to(mut self, digest: &Digest, provenance: Provenance) -> Self {
         if self.digest.as_ref().is_some_and(|known| has_same_contents(known, digest)) {
             return self;
         }
-        if let Body::Bytes { bytes, trusted: true } = &self.body {
-            let body = Body::Bytes { bytes: bytes.clone(), trusted: false };
-            let attachments = self.attachments;
-            return Self { attachments, ..Self::new(digest, body, Provenance::client()) };
-        }
-        let all = 0..self.size_bytes;
-        Self::from_untrusted_stream(digest, self.open(all, true), Provenance::client())
+        // What is attached stays outermost, so as to learn what comes of the verification.
+        let attachments = std::mem::take(&mut self.attachments);
+        let body = if let Body::Bytes { bytes, trusted: true } = self.body {
+            Body::Bytes { bytes, trusted: false }
+        } else {
+            let all = 0..self.size_bytes;
+            Body::Stream { stream: self.open(all, true), vouched: false }
+        };
+        Self { attachments, ..Self::new(digest, body, provenance) }
     }
 
     /// The compressed form that the source has, if any: what [`into_encoded`](Self::into_encoded) can hand out.
@@ -210,72 +217,6 @@ impl Blob {
             | Body::Stream { .. }
             | Body::Failed(_) => None,
         }
-    }
-
-    /// All of the contents.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidArgument` if they are larger than `max` bytes; nothing is read then. Whatever the source failed with;
-    /// what is wrong with the contents.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future drops the blob.
-    pub async fn into_bytes(self, max: u64) -> Result<Bytes> {
-        if self.size_bytes > max {
-            let size = self.size_bytes;
-            return Err(Error::invalid_argument(format!("blob is {size} bytes, while at most {max} are permitted")));
-        }
-        let Some(handler) = self.attachments.iter().rposition(Attachment::is_handler) else {
-            return self.read_whole().await;
-        };
-        self.read_whole_with_handler(handler, max).await
-    }
-
-    async fn read_whole(self) -> Result<Bytes> {
-        let size = usize::try_from(self.size_bytes)
-            .map_err(|_| Error::resource_exhausted("blob is larger than the address space"))?;
-        if let Body::Bytes { trusted: true, .. } = self.body
-            && self.attachments.is_empty()
-            && let Body::Bytes { bytes, .. } = self.body
-        {
-            return Ok(bytes);
-        }
-        let mut stream = self.into_stream(..)?;
-        let first = stream.try_next().await?.unwrap_or_default();
-        if first.len() == size {
-            return Ok(first);
-        }
-        let mut whole = BytesMut::with_capacity(size);
-        whole.extend_from_slice(&first);
-        while let Some(piece) = stream.try_next().await? {
-            whole.extend_from_slice(&piece);
-        }
-        Ok(whole.freeze())
-    }
-
-    /// Nothing has been handed out yet, so a failure of any kind, wrong contents included, may be made good by
-    /// reading all of the replacement.
-    fn read_whole_with_handler(mut self, handler: usize, max: u64) -> BoxFuture<'static, Result<Bytes>> {
-        async move {
-            let above = self.attachments.split_off(handler + 1);
-            let Some(Attachment::Handler(mut handler)) = self.attachments.pop() else {
-                return Err(Error::internal("an attachment changed its nature"));
-            };
-            let mut attempt = self;
-            let bytes = loop {
-                match attempt.into_bytes(max).await {
-                    Ok(bytes) => break bytes,
-                    Err(error) => attempt = handler.on_error(error).await?,
-                }
-            };
-            drop(handler);
-            let mut whole = Self::from_bytes(bytes);
-            whole.attachments = above;
-            whole.read_whole().await
-        }
-        .boxed()
     }
 
     /// The contents within `range`, in bytes from the beginning, in pieces.
@@ -331,9 +272,9 @@ impl Blob {
         }
         match self.body {
             Body::Encoded { compressor, size_bytes, stream, .. } => {
-                let stream =
-                    self.attachments.into_iter().fold(stream, |stream, attached| attached.wrap(stream, &(0..0), true));
-                Ok(EncodedBlob::new(compressor, size_bytes, stream))
+                let holds_back = !self.attachments.is_empty();
+                let stream = self.attachments.into_iter().fold(stream, |stream, attached| attached.wrap(stream));
+                Ok(EncodedBlob::new(compressor, size_bytes, stream, holds_back))
             }
             body @ (Body::Bytes { .. } | Body::RandomAccess(_) | Body::Stream { .. } | Body::Failed(_)) => {
                 Err(Self { body, ..self })
@@ -345,34 +286,54 @@ impl Blob {
         self.attachments.iter().any(Attachment::is_handler)
     }
 
+    fn handled_by(mut self, handler: Option<Box<dyn ErrorHandler>>) -> Self {
+        self.attachments.extend(handler.map(Attachment::Handler));
+        self
+    }
+
+    /// Whether every byte is right by itself, wherever it is read and whatever comes after it.
+    fn vouches_for_ranges(&self) -> bool {
+        !self.has_handler() && self.body.vouches_for_ranges()
+    }
+
     /// The contents within `range`, with everything that is attached; verified if so wanted and needed.
     ///
     /// The stream ends properly only once all has been found right, which is why [`BlobStream`] holds the last piece
     /// back until then.
     fn open(self, range: Range<u64>, verified: bool) -> RawStream {
-        let handler = self.attachments.iter().rposition(Attachment::is_handler);
-        let (seekable, vouched) = match &self.body {
-            Body::Bytes { trusted, .. } => (*trusted, *trusted),
-            Body::RandomAccess(_) | Body::Failed(_) => (true, true),
-            // A stream that vouches for its whole does not vouch for a beginning that another source completes.
-            Body::Stream { vouched, .. } => (false, *vouched && handler.is_none()),
-            Body::Encoded { .. } => (false, false),
+        let expected = self.has_handler().then(|| Expected::of(&self));
+        let outermost = self.attachments.iter().rposition(Attachment::is_handler);
+        let innermost = self.attachments.iter().position(Attachment::is_handler);
+        // With two handlers, what the inner one goes on from may have handed out something wrong before the outer one
+        // is asked: only the whole can be verified then.
+        let vouched_for_ranges = self.body.vouches_for_ranges() && innermost == outermost;
+        // A stream that vouches for its whole does not vouch for a beginning that another source completes.
+        let vouched_as_a_whole = self.body.vouches_as_a_whole() && outermost.is_none();
+        let vouched = vouched_for_ranges || vouched_as_a_whole;
+        let mut check = match self.digest {
+            Some(digest) if verified && !vouched => Some(Check::new(digest, self.provenance)),
+            Some(digest) if verified && !vouched_for_ranges => Some(Check::of_size(digest, self.provenance)),
+            Some(_) | None => None,
         };
         // Who resumes elsewhere and verifies above needs no byte before the range.
-        let seekable = seekable || (!verified && matches!(self.body, Body::Bytes { .. }));
-        let mut check = self.digest.filter(|_| verified && !vouched).map(|digest| Check::new(digest, self.provenance));
-        let whole = 0..self.size_bytes;
-        let read = if seekable { range.clone() } else { whole };
-        let mut stream = self.body.open(read.clone());
-        if handler.is_none()
+        let seekable = vouched_for_ranges || (!verified && self.body.is_seekable());
+        let read = if seekable { range.clone() } else { 0..self.size_bytes };
+        // What is verified is not cut to size before.
+        let mut stream = self.body.open(if seekable { range.clone() } else { 0..u64::MAX }, self.size_bytes);
+        if outermost.is_none()
             && let Some(check) = check.take()
         {
             stream = verify::verify(stream, check);
         }
         let verified_above = check.is_some() || !verified;
         for (position, attachment) in self.attachments.into_iter().enumerate() {
-            stream = attachment.wrap(stream, &read, verified_above);
-            if Some(position) == handler
+            stream = match (attachment, &expected) {
+                (Attachment::Handler(handler), Some(expected)) => {
+                    resume::resume(stream, handler, read.clone(), expected.clone(), verified_above)
+                }
+                (attachment, _) => attachment.wrap(stream),
+            };
+            if Some(position) == outermost
                 && let Some(check) = check.take()
             {
                 stream = verify::verify(stream, check);

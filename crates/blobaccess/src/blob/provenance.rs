@@ -36,9 +36,13 @@ impl Provenance {
 }
 
 impl Provenance {
-    /// The same, for contents whose verdict is told elsewhere.
-    pub(super) fn without_verdict(&self) -> Self {
-        Self { fault: self.fault, verdict: None }
+    /// The kind of error that wrong contents are.
+    pub(super) fn fault(&self) -> ErrorKind {
+        self.fault
+    }
+
+    pub(super) fn of_fault(fault: ErrorKind) -> Self {
+        Self { fault, verdict: None }
     }
 }
 
@@ -52,52 +56,64 @@ impl Debug for Provenance {
 pub(super) struct Check {
     digest: Digest,
     provenance: Provenance,
+    /// Whether the source answers for the hash, so that only the size is verified.
+    size_only: bool,
 }
 
 impl Check {
     pub(super) fn new(digest: Digest, provenance: Provenance) -> Self {
-        Self { digest, provenance }
+        Self { digest, provenance, size_only: false }
+    }
+
+    pub(super) fn of_size(digest: Digest, provenance: Provenance) -> Self {
+        Self { digest, provenance, size_only: true }
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
         self.digest.size_bytes()
     }
 
-    pub(super) fn hasher(&self) -> Hasher {
-        self.digest.function().hasher(self.digest.size_bytes())
+    pub(super) fn hasher(&self) -> Option<Hasher> {
+        (!self.size_only).then(|| self.digest.function().hasher(self.digest.size_bytes()))
     }
 
     pub(super) fn verify(self, contents: &[u8]) -> Result<()> {
         let size = u64::try_from(contents.len()).unwrap_or(u64::MAX);
-        if size != self.size_bytes() {
-            return Err(self.wrong_size(size, false));
-        }
         let mut hasher = self.hasher();
-        hasher.update(contents);
-        self.judge(hasher)
+        if size == self.size_bytes()
+            && let Some(hasher) = &mut hasher
+        {
+            hasher.update(contents);
+        }
+        self.conclude(size, hasher)
     }
 
-    /// Compares the hash of contents whose size is right.
-    pub(super) fn judge(self, hasher: Hasher) -> Result<()> {
-        let hash = hasher.finish();
+    /// Says whether contents of `observed` bytes, of which `hasher` has had all, are right.
+    pub(super) fn conclude(self, observed: u64, hasher: Option<Hasher>) -> Result<()> {
+        if observed != self.size_bytes() {
+            return Err(self.wrong_size(observed, false));
+        }
+        let Some(hash) = hasher.map(Hasher::finish) else {
+            return Ok(());
+        };
         if hash == *self.digest.hash() {
-            self.conclude(true);
+            self.tell(true);
             return Ok(());
         }
         let message = format!("blob {} has hash {hash}", self.digest);
         let fault = self.provenance.fault;
-        self.conclude(false);
+        self.tell(false);
         Err(Error::new(fault, message))
     }
 
     pub(super) fn wrong_size(self, observed: u64, at_least: bool) -> Error {
         let name = format!("blob {}", self.digest);
         let error = wrong_size(self.provenance.fault, &name, observed, at_least, self.size_bytes());
-        self.conclude(false);
+        self.tell(false);
         error
     }
 
-    fn conclude(self, right: bool) {
+    fn tell(self, right: bool) {
         if let Some(verdict) = self.provenance.verdict {
             verdict(right);
         }

@@ -5,15 +5,17 @@ use std::ops::Range;
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 
-use super::{Blob, RawStream, size_of_bytes};
-use crate::{Error, Result};
+use super::{Blob, Provenance, RawStream, size_of_bytes};
+use crate::{Digest, Error, ErrorKind, Result};
 
 /// Is asked what to do when reading a blob fails.
 #[async_trait]
 pub trait ErrorHandler: Send + 'static {
     /// A blob with the same contents to go on from, or the error to fail with.
     ///
-    /// It is asked again if the replacement fails too, and dropped once reading has ended, however it ended.
+    /// It is asked again if the replacement fails too, and dropped once reading has ended, however it ended. A
+    /// replacement of another size ends reading with `Internal`; one that is for another digest is verified against
+    /// the first.
     ///
     /// # Errors
     ///
@@ -21,24 +23,58 @@ pub trait ErrorHandler: Send + 'static {
     async fn on_error(&mut self, error: Error) -> Result<Blob>;
 }
 
+/// What a replacement must be.
+#[derive(Clone)]
+pub(super) struct Expected {
+    size_bytes: u64,
+    digest: Option<Digest>,
+    fault: ErrorKind,
+}
+
+impl Expected {
+    pub(super) fn of(blob: &Blob) -> Self {
+        Self { size_bytes: blob.size_bytes, digest: blob.digest.clone(), fault: blob.provenance.fault() }
+    }
+
+    fn hold_to_size(&self, replacement: Blob) -> Result<Blob> {
+        let (size, expected) = (replacement.size_bytes, self.size_bytes);
+        if size != expected {
+            return Err(Error::internal(format!("replacement is {size} bytes, while {expected} were expected")));
+        }
+        Ok(replacement)
+    }
+
+    /// The replacement, to be verified unless it is known to be what is expected.
+    pub(super) fn hold(&self, replacement: Blob) -> Result<Blob> {
+        let replacement = self.hold_to_size(replacement)?;
+        Ok(match &self.digest {
+            Some(digest) => replacement.held_to(digest, Provenance::of_fault(self.fault)),
+            None => replacement,
+        })
+    }
+}
+
 struct Resuming {
     stream: RawStream,
-    handler: Box<dyn ErrorHandler>,
+    /// `None` once a replacement has it.
+    handler: Option<Box<dyn ErrorHandler>>,
     /// What is still to come.
     range: Range<u64>,
+    expected: Expected,
     verified_above: bool,
 }
 
 /// Passes `stream` on, which yields the contents within `range`, and where it fails, goes on from what `handler` says.
 ///
-/// Where nobody verifies the whole above, the replacement verifies itself.
+/// Where nobody verifies the whole above, what has been handed out is vouched for, and replacements verify themselves.
 pub(super) fn resume(
     stream: RawStream,
     handler: Box<dyn ErrorHandler>,
     range: Range<u64>,
+    expected: Expected,
     verified_above: bool,
 ) -> RawStream {
-    let state = Resuming { stream, handler, range, verified_above };
+    let state = Resuming { stream, handler: Some(handler), range, expected, verified_above };
     stream::try_unfold(state, |mut state| async move {
         loop {
             match state.stream.next().await {
@@ -56,14 +92,23 @@ pub(super) fn resume(
 
 impl Resuming {
     async fn replace(&mut self, error: Error) -> Result<()> {
-        let replacement = self.handler.on_error(error).await?;
+        let Some(handler) = &mut self.handler else {
+            return Err(error);
+        };
+        let replacement = handler.on_error(error).await?;
         // More than was announced may have come from a source that nobody vouches for: that is for the verification.
         let range = self.range.start.min(self.range.end)..self.range.end;
-        let size = replacement.size_bytes();
-        if size < range.end {
-            return Err(Error::internal(format!("replacement is {size} bytes, while {} were expected", range.end)));
+        if self.verified_above {
+            self.stream = self.expected.hold_to_size(replacement)?.open(range, false);
+            return Ok(());
         }
-        self.stream = replacement.open(range, !self.verified_above);
+        let mut replacement = self.expected.hold(replacement)?;
+        // What is not vouched for is wrong or right as a whole. If it fails midway, whatever completes it must come
+        // under the same verification: so it is the replacement that the handler is asked about from now on.
+        if !replacement.vouches_for_ranges() {
+            replacement = replacement.handled_by(self.handler.take());
+        }
+        self.stream = replacement.open(range, true);
         Ok(())
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context as Poller, Poll, Waker};
+use std::task::{Context as Poller, Poll, Wake, Waker};
 
 use bytes::Bytes;
+use futures::task::AtomicWaker;
 use futures::{Stream, StreamExt};
 
 use super::attachment;
@@ -28,7 +29,7 @@ impl Blob {
 
     /// Two blobs with the contents of this one, the second of which is expendable: where the halves are coupled, the
     /// second fails with `ResourceExhausted` when it is more than `max_apart_bytes` behind, rather than stall the
-    /// first.
+    /// first. The first then gives way once, so that a second half which is ready to read can catch up.
     #[must_use]
     pub fn tee_expendable(self, max_apart_bytes: u64) -> (Self, Self) {
         self.split(max_apart_bytes, true)
@@ -53,11 +54,13 @@ impl Blob {
         };
         let size_bytes = self.size_bytes;
         let digest = self.digest.clone();
-        let provenance = self.provenance.without_verdict();
+        let fault = self.provenance.fault();
+        let guards = attachment::guards(&self.attachments);
         if let Some(body) = rereadable
-            && let Some(attachments) = attachment::share(&self.attachments)
+            && guards.len() == self.attachments.len()
         {
-            let other = Self { size_bytes, body, digest, provenance, attachments };
+            let provenance = Provenance::of_fault(fault);
+            let other = Self { size_bytes, body, digest, provenance, attachments: guards };
             return (self, other);
         }
         let half = |half: Half| Self {
@@ -65,8 +68,9 @@ impl Blob {
             body: Body::Stream { stream: half.boxed(), vouched: true },
             digest: digest.clone(),
             // The verdict is the business of the source that both halves share.
-            provenance: provenance.without_verdict(),
-            attachments: Vec::new(),
+            provenance: Provenance::of_fault(fault),
+            // The source ends with the half that is ahead.
+            attachments: attachment::guards(&guards),
         };
         let source = BlobStream::new(self.open(0..size_bytes, true), size_bytes);
         let (first, second) = tee(source, max_apart_bytes, expendable);
@@ -77,6 +81,7 @@ impl Blob {
 /// One of two readers.
 struct Half {
     shared: Arc<Mutex<Shared>>,
+    wakers: Arc<Wakers>,
     side: Side,
 }
 
@@ -88,6 +93,8 @@ enum Side {
 
 struct Shared {
     source: BlobStream,
+    /// Wakes both.
+    waker: Waker,
     /// How the source ended, once it has.
     ended: Option<Result<()>>,
     first: Reader,
@@ -102,19 +109,58 @@ struct Reader {
     gone: bool,
     /// Left behind, because it was too slow.
     left_behind: bool,
+    /// About to be left behind: the other has given way once.
+    warned: bool,
     /// What the other reader has had and this one has not.
     behind: VecDeque<Bytes>,
     behind_bytes: u64,
-    waker: Option<Waker>,
+}
+
+/// Who waits. It is not locked with the rest, as the source may wake while it is polled.
+#[derive(Default)]
+struct Wakers {
+    first: AtomicWaker,
+    second: AtomicWaker,
+}
+
+/// What a poll came to, and who is to be polled because of it.
+struct Turn {
+    next: Poll<Option<Result<Bytes>>>,
+    wakes_other: bool,
+    wakes_itself: bool,
+}
+
+/// The source remembers only who polled last, who may be dropped, or busy elsewhere: so it wakes both.
+impl Wake for Wakers {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.first.wake();
+        self.second.wake();
+    }
+}
+
+impl Wakers {
+    fn of(&self, side: Side) -> &AtomicWaker {
+        match side {
+            Side::First => &self.first,
+            Side::Second => &self.second,
+        }
+    }
+}
+
+impl Side {
+    fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
 }
 
 impl Reader {
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
     fn leave(&mut self) {
         self.behind = VecDeque::new();
         self.behind_bytes = 0;
@@ -125,17 +171,34 @@ impl Reader {
     }
 }
 
+impl Turn {
+    fn ready(next: Option<Result<Bytes>>) -> Self {
+        Self { next: Poll::Ready(next), wakes_other: false, wakes_itself: false }
+    }
+
+    fn pending() -> Self {
+        Self { next: Poll::Pending, wakes_other: false, wakes_itself: false }
+    }
+
+    fn waking_other(self) -> Self {
+        Self { wakes_other: true, ..self }
+    }
+}
+
 /// Splits `source`, which stays whole: whichever half is polled reads on for both.
 fn tee(source: BlobStream, max_apart_bytes: u64, second_is_expendable: bool) -> (Half, Half) {
+    let wakers = Arc::<Wakers>::default();
     let shared = Arc::new(Mutex::new(Shared {
         source,
+        waker: Waker::from(Arc::clone(&wakers)),
         ended: None,
         first: Reader::default(),
         second: Reader::default(),
         max_apart_bytes,
         second_is_expendable,
     }));
-    (Half { shared: Arc::clone(&shared), side: Side::First }, Half { shared, side: Side::Second })
+    let half = |side| Half { shared: Arc::clone(&shared), wakers: Arc::clone(&wakers), side };
+    (half(Side::First), half(Side::Second))
 }
 
 impl Half {
@@ -146,36 +209,38 @@ impl Half {
 }
 
 impl Shared {
-    fn poll(&mut self, side: Side, poller: &mut Poller<'_>) -> Poll<Option<Result<Bytes>>> {
+    fn poll(&mut self, side: Side) -> Turn {
         let (mine, other) = match side {
             Side::First => (&mut self.first, &mut self.second),
             Side::Second => (&mut self.second, &mut self.first),
         };
         if mine.left_behind {
             let message = format!("reader fell more than {} bytes behind its sister", self.max_apart_bytes);
-            return Poll::Ready(Some(Err(Error::resource_exhausted(message))));
+            return Turn::ready(Some(Err(Error::resource_exhausted(message))));
         }
         if let Some(piece) = mine.behind.pop_front() {
             mine.behind_bytes = mine.behind_bytes.saturating_sub(size_of_bytes(&piece));
-            other.wake();
-            return Poll::Ready(Some(Ok(piece)));
+            mine.warned = false;
+            return Turn::ready(Some(Ok(piece))).waking_other();
         }
         if let Some(ended) = &self.ended {
-            return Poll::Ready(ended.clone().err().map(Err));
+            return Turn::ready(ended.clone().err().map(Err));
         }
-        if other.is_reading() && other.behind_bytes > 0 && other.behind_bytes >= self.max_apart_bytes {
+        // The end of the source takes no room.
+        let is_full = other.behind_bytes > self.max_apart_bytes && self.source.remaining_bytes() > 0;
+        if is_full && other.is_reading() {
             if matches!(side, Side::Second) || !self.second_is_expendable {
-                mine.waker = Some(poller.waker().clone());
-                return Poll::Pending;
+                return Turn::pending();
+            }
+            if !other.warned {
+                other.warned = true;
+                return Turn { wakes_itself: true, ..Turn::pending().waking_other() };
             }
             other.left_behind = true;
             other.leave();
-            other.wake();
         }
-        // The source remembers only who polled last: the other waits for a piece, and is woken when it is there.
-        let Poll::Ready(next) = self.source.poll_next_unpin(poller) else {
-            mine.waker = Some(poller.waker().clone());
-            return Poll::Pending;
+        let Poll::Ready(next) = self.source.poll_next_unpin(&mut Poller::from_waker(&self.waker)) else {
+            return Turn::pending();
         };
         match &next {
             Some(Ok(piece)) if other.is_reading() => {
@@ -186,8 +251,7 @@ impl Shared {
             Some(Err(error)) => self.ended = Some(Err(error.clone())),
             None => self.ended = Some(Ok(())),
         }
-        other.wake();
-        Poll::Ready(next)
+        Turn::ready(next).waking_other()
     }
 }
 
@@ -195,20 +259,30 @@ impl Stream for Half {
     type Item = Result<Bytes>;
 
     fn poll_next(self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<Option<Self::Item>> {
-        self.lock().poll(self.side, poller)
+        self.wakers.of(self.side).register(poller.waker());
+        let turn = self.lock().poll(self.side);
+        if turn.wakes_other {
+            self.wakers.of(self.side.other()).wake();
+        }
+        if turn.wakes_itself {
+            poller.waker().wake_by_ref();
+        }
+        turn.next
     }
 }
 
 impl Drop for Half {
     fn drop(&mut self) {
-        let mut shared = self.lock();
-        let Shared { first, second, .. } = &mut *shared;
-        let (mine, other) = match self.side {
-            Side::First => (first, second),
-            Side::Second => (second, first),
-        };
-        mine.gone = true;
-        mine.leave();
-        other.wake();
+        {
+            let mut shared = self.lock();
+            let mine = match self.side {
+                Side::First => &mut shared.first,
+                Side::Second => &mut shared.second,
+            };
+            mine.gone = true;
+            mine.leave();
+        }
+        drop(self.wakers.of(self.side).take());
+        self.wakers.of(self.side.other()).wake();
     }
 }

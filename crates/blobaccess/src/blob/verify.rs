@@ -1,8 +1,10 @@
 //! Holds a stream to its digest: size and hash, at the latest when it ends.
 
+use std::pin::Pin;
+use std::task::{Context as Poller, Poll, ready};
+
 use bytes::Bytes;
-use futures::stream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 
 use super::RawStream;
 use super::provenance::Check;
@@ -11,8 +13,10 @@ use crate::digest::Hasher;
 
 struct Verifying {
     stream: RawStream,
-    check: Check,
-    hasher: Hasher,
+    /// `None` once it has been answered.
+    check: Option<Check>,
+    /// `None` if only the size is verified.
+    hasher: Option<Hasher>,
     observed: u64,
 }
 
@@ -22,33 +26,41 @@ struct Verifying {
 /// reads holds it back until the stream has ended.
 pub(super) fn verify(stream: RawStream, check: Check) -> RawStream {
     let hasher = check.hasher();
-    let state = Verifying { stream, check, hasher, observed: 0 };
-    stream::try_unfold(Some(state), |state| async move {
-        match state {
-            Some(state) => state.next().await,
-            None => Ok(None),
-        }
-    })
-    .boxed()
+    Verifying { stream, check: Some(check), hasher, observed: 0 }.boxed()
 }
 
-impl Verifying {
-    async fn next(mut self) -> Result<Option<(Bytes, Option<Self>)>> {
-        while let Some(piece) = self.stream.try_next().await? {
-            if piece.is_empty() {
-                continue;
+impl Stream for Verifying {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            let Some(expected) = this.check.as_ref().map(Check::size_bytes) else {
+                return Poll::Ready(None);
+            };
+            match ready!(this.stream.poll_next_unpin(poller)) {
+                Some(Ok(piece)) if piece.is_empty() => {}
+                Some(Ok(piece)) => {
+                    this.observed = this.observed.saturating_add(super::size_of_bytes(&piece));
+                    if this.observed <= expected {
+                        if let Some(hasher) = &mut this.hasher {
+                            hasher.update(&piece);
+                        }
+                        return Poll::Ready(Some(Ok(piece)));
+                    }
+                    let error = this.check.take().map(|check| check.wrong_size(this.observed, true));
+                    return Poll::Ready(error.map(Err));
+                }
+                Some(Err(error)) => {
+                    this.check = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    let error =
+                        this.check.take().and_then(|check| check.conclude(this.observed, this.hasher.take()).err());
+                    return Poll::Ready(error.map(Err));
+                }
             }
-            self.observed = self.observed.saturating_add(super::size_of_bytes(&piece));
-            if self.observed > self.check.size_bytes() {
-                return Err(self.check.wrong_size(self.observed, true));
-            }
-            self.hasher.update(&piece);
-            return Ok(Some((piece, Some(self))));
         }
-        if self.observed != self.check.size_bytes() {
-            return Err(self.check.wrong_size(self.observed, false));
-        }
-        self.check.judge(self.hasher)?;
-        Ok(None)
     }
 }

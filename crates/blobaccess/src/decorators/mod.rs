@@ -1,1 +1,85 @@
 //! Layers around stores, and the order in which they are commonly stacked.
+//!
+//! | layer | for | what it does |
+//! |---|---|---|
+//! | [`ActionResultTimestampInjecting`] | AC | adds the time to results that do not say when their worker completed |
+//! | [`Authorizing`] | any | refuses what a caller may not do |
+//! | [`CompletenessChecking`] | AC | returns an action result only while all its outputs are stored |
+//! | [`DeadlineEnforcing`] | any | ends a call that takes too long |
+//! | [`EmptyBlobInjecting`] | CAS | answers for the blob of size zero, which always exists |
+//! | [`ErrorBlobAccess`] | any | fails every call in the same way: a backend for what is not to be had |
+//! | [`ExistenceCaching`] | CAS | remembers which blobs were found lately |
+//! | [`Observing`] | any | tells an observer of every call |
+//!
+//! # Order
+//!
+//! Each says in its documentation what must be inside and what outside of it. Commonly:
+//!
+//! ```text
+//!   contents (CAS)                          action results (AC)
+//!
+//!   Authorizing                             Authorizing
+//!        │                                       │
+//!   EmptyBlobInjecting                      ActionResultTimestampInjecting
+//!        │                                       │
+//!        ├────────────────────────────── CompletenessChecking
+//!        │   its questions are not a caller's,   │
+//!        │   so they pass by what authorizes     │
+//!   Observing "existence_caching"                │
+//!        │                                       │
+//!   ExistenceCaching                             │
+//!        │                                       │
+//!   DeadlineEnforcing                       DeadlineEnforcing
+//!        │                                       │
+//!   Observing "grpc"                        Observing "grpc"
+//!        │                                       │
+//!     a backend                               a backend
+//! ```
+//!
+//! Rights come first, so that everything below may remember answers without regard to who asked. What every client
+//! relies on comes next. Caches stand outside what they spare. A deadline stands directly around what may hang, so
+//! that a layer above it can still do something about it. An observer may stand anywhere, with a label of its own: two
+//! of them show what the layers between them cost and spare.
+//!
+//! # Examples
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> blobaccess::Result<()> {
+//! use std::num::NonZeroUsize;
+//! use std::time::Duration;
+//!
+//! use blobaccess::decorators::{DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching};
+//! use blobaccess::{BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryBlobAccess};
+//!
+//! let store = MemoryBlobAccess::<Cas>::new(1 << 20);
+//! let store = DeadlineEnforcing::new(store, Duration::from_secs(30));
+//! let store = ExistenceCaching::new(store, NonZeroUsize::MIN.saturating_add(100_000), Duration::from_mins(1));
+//! let store = EmptyBlobInjecting::new(store);
+//! assert_eq!(store.to_string(), "empty_blob_injecting(existence_caching(deadline_enforcing(memory)))");
+//!
+//! let empty = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"");
+//! assert!(store.find_missing(&Context::background(), &empty.into()).await?.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+
+mod action_result_timestamp_injecting;
+mod authorizing;
+mod completeness_checking;
+mod deadline_enforcing;
+mod empty_blob_injecting;
+mod error;
+mod existence_caching;
+#[cfg(test)]
+mod fakes;
+mod observing;
+
+pub use self::action_result_timestamp_injecting::ActionResultTimestampInjecting;
+pub use self::authorizing::{Authorizer, Authorizers, Authorizing, StaticAuthorizer};
+pub use self::completeness_checking::{CompletenessChecking, CompletenessOptions, CompletenessSnapshot};
+pub use self::deadline_enforcing::DeadlineEnforcing;
+pub use self::empty_blob_injecting::EmptyBlobInjecting;
+pub use self::error::ErrorBlobAccess;
+pub use self::existence_caching::ExistenceCaching;
+pub use self::observing::Observing;

@@ -20,6 +20,7 @@ pub struct ServiceOptions {
     pub(crate) max_open_calls: usize,
     pub(crate) max_in_flight_bytes: u64,
     pub(crate) upload_idle_timeout: Duration,
+    pub(crate) shutdown_grace: Duration,
     pub(crate) compression_level: Option<i32>,
     pub(crate) batch_concurrency: usize,
     pub(crate) forwarded_metadata: Vec<String>,
@@ -32,7 +33,8 @@ impl Default for ServiceOptions {
             max_message_size_bytes: DEFAULT_MAX_MESSAGE_SIZE_BYTES,
             max_open_calls: 4096,
             max_in_flight_bytes: 512 << 20,
-            upload_idle_timeout: Duration::from_secs(60),
+            upload_idle_timeout: Duration::from_mins(1),
+            shutdown_grace: Duration::from_secs(30),
             compression_level: Some(1),
             batch_concurrency: 16,
             forwarded_metadata: vec!["build.bazel.remote.execution.v2.requestmetadata-bin".to_owned()],
@@ -78,6 +80,16 @@ impl ServiceOptions {
     #[must_use]
     pub fn with_upload_idle_timeout(mut self, timeout: Duration) -> Self {
         self.upload_idle_timeout = timeout;
+        self
+    }
+
+    /// How long calls that are running may take to finish once the server is told to stop: 30 seconds unless set. What
+    /// is left then is cut off.
+    ///
+    /// Too small, and uploads of large blobs are lost at each restart; too large, and a client that hangs delays it.
+    #[must_use]
+    pub fn with_shutdown_grace(mut self, grace: Duration) -> Self {
+        self.shutdown_grace = grace;
         self
     }
 

@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_timeout_has_digits_and_a_unit() {
         assert_eq!(timeout("250m"), Some(Duration::from_millis(250)));
-        assert_eq!(timeout("1H"), Some(Duration::from_secs(3600)));
+        assert_eq!(timeout("1H"), Some(Duration::from_hours(1)));
         assert_eq!(timeout("99999999S"), Some(Duration::from_secs(99_999_999)));
         for bad in ["", "S", "1", "-1S", "+1S", "123456789S", "1x", "1é", "1 S"] {
             assert_eq!(timeout(bad), None, "{bad}");

@@ -1,0 +1,101 @@
+//! What each layer adds to a call: time, and allocations, which are the same in every run.
+
+#![expect(missing_docs, reason = "criterion generates the entry point")]
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints and fails loudly")]
+
+use std::hint::black_box;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use blobaccess::decorators::{
+    Authorizers, Authorizing, DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, StaticAuthorizer,
+};
+use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestSet, MemoryBlobAccess, NoObserver};
+use blobaccess_workbench::{CountingAllocator, allocations_of, blobs, scaled};
+use criterion::{Criterion, criterion_group, criterion_main};
+use tokio::runtime::Runtime;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+type Store = Arc<dyn BlobAccess<Kind = Cas>>;
+
+/// Each layer around a store in memory, and all of them at once.
+fn stacks() -> Vec<(&'static str, Store)> {
+    let memory = || MemoryBlobAccess::<Cas>::new(1 << 30);
+    let capacity = NonZeroUsize::new(100_000).unwrap();
+    let allow = || Authorizers::all(Arc::new(StaticAuthorizer::Allow));
+    let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
+    let all = Observing::new(memory(), "memory", Arc::new(NoObserver));
+    let all = ExistenceCaching::new(all, capacity, minute);
+    let all = DeadlineEnforcing::new(Authorizing::new(EmptyBlobInjecting::new(all), allow()), hour);
+    vec![
+        ("none", Arc::new(memory())),
+        ("pointer", Arc::new(Arc::new(memory()) as Store)),
+        ("empty_blob_injecting", Arc::new(EmptyBlobInjecting::new(memory()))),
+        ("existence_caching", Arc::new(ExistenceCaching::new(memory(), capacity, minute))),
+        ("authorizing", Arc::new(Authorizing::new(memory(), allow()))),
+        ("deadline_enforcing", Arc::new(DeadlineEnforcing::new(memory(), hour))),
+        ("observing", Arc::new(Observing::new(memory(), "memory", Arc::new(NoObserver)))),
+        ("all five", Arc::new(all)),
+    ]
+}
+
+/// One call, with what it needs.
+struct Calls {
+    ctx: Context,
+    digest: Digest,
+    blob: bytes::Bytes,
+    asked: DigestSet,
+}
+
+impl Calls {
+    fn new(runtime: &Runtime, store: &Store) -> Self {
+        let all = blobs(1, scaled(100, 10), 1024);
+        let ctx = Context::background();
+        for (digest, bytes) in &all {
+            let blob = Blob::from_verified_bytes(digest, bytes.clone());
+            runtime.block_on(store.put(&ctx, digest, blob)).unwrap();
+        }
+        let asked = all.iter().map(|(digest, _)| digest.clone()).collect();
+        let (digest, blob) = all.into_iter().next().unwrap();
+        Self { ctx, digest, blob, asked }
+    }
+
+    async fn get(&self, store: &Store) {
+        black_box(store.get(&self.ctx, &self.digest).await.unwrap().into_bytes(1 << 20).await.unwrap());
+    }
+
+    async fn put(&self, store: &Store) {
+        let blob = Blob::from_untrusted_bytes(&self.digest, self.blob.clone(), blobaccess::Provenance::client());
+        black_box(store.put(&self.ctx, &self.digest, blob).await.unwrap());
+    }
+
+    async fn find_missing(&self, store: &Store) {
+        black_box(store.find_missing(&self.ctx, &self.asked).await.unwrap());
+    }
+}
+
+fn layers(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    println!("{:<22} {:>6} {:>22} {:>18}", "allocations a call", "get", "put of what is there", "find_missing, 100");
+    for (name, store) in stacks() {
+        let calls = Calls::new(&runtime, &store);
+        let get = allocations_of(100, || runtime.block_on(calls.get(&store)));
+        let put = allocations_of(100, || runtime.block_on(calls.put(&store)));
+        let find = allocations_of(100, || runtime.block_on(calls.find_missing(&store)));
+        println!("{name:<22} {get:>6.1} {put:>22.1} {find:>18.1}");
+    }
+    for (name, store) in stacks() {
+        let calls = Calls::new(&runtime, &store);
+        let mut group = c.benchmark_group(name);
+        group.bench_function("get", |b| b.to_async(&runtime).iter(|| calls.get(&store)));
+        group.bench_function("put of what is there", |b| b.to_async(&runtime).iter(|| calls.put(&store)));
+        group.bench_function("find_missing of 100", |b| b.to_async(&runtime).iter(|| calls.find_missing(&store)));
+        group.finish();
+    }
+}
+
+criterion_group!(benches, layers);
+criterion_main!(benches);

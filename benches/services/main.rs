@@ -1,0 +1,78 @@
+//! The services over loopback, beside a bare tonic service that only moves the same bytes, in the same run.
+//!
+//! Client and server share the machine's cores, in both. The rounds alternate, so that a machine that is busy with
+//! something else is so for both; what counts is the ratio.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark prints, fails loudly and measures the real time"
+)]
+
+mod bare;
+mod decoding;
+mod load;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use blobaccess::decorators::EmptyBlobInjecting;
+use blobaccess::{Ac, Cas, MemoryBlobAccess};
+use blobaccess_grpc::{ServiceOptions, Services};
+use blobaccess_workbench::scaled;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use bare::Bare;
+use load::{Load, Work};
+
+/// How often each side has its turn. The best of its turns counts: what disturbs only ever slows down.
+const ROUNDS: usize = 5;
+
+fn main() {
+    decoding::compare();
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let ours = runtime.block_on(serve_ours());
+    let bare = runtime.block_on(Bare::serve());
+    let rounds = scaled(ROUNDS, 1);
+    println!("\n32 calls at a time over 4 connections; best of {rounds} rounds a side, in turns");
+    println!("{:<28} {:<44} {:<44} ratio", "", "bare tonic service", "ours");
+    for work in Work::ALL {
+        compare(&runtime, work, bare, ours, rounds);
+    }
+}
+
+fn compare(runtime: &Runtime, work: Work, bare: SocketAddr, ours: SocketAddr, rounds: usize) {
+    let load = Load::new(work);
+    let (bare, ours) = runtime.block_on(async {
+        let (bare, ours) = (load.connect(bare).await, load.connect(ours).await);
+        load.prepare(&bare).await;
+        load.prepare(&ours).await;
+        (bare, ours)
+    });
+    let mut best: [Option<blobaccess_workbench::Latencies>; 2] = [None, None];
+    for _ in 0..rounds {
+        for (side, best) in [&bare, &ours].into_iter().zip(&mut best) {
+            let round = runtime.block_on(load.round(side));
+            if best.as_ref().is_none_or(|best| round.per_second() > best.per_second()) {
+                *best = Some(round);
+            }
+        }
+    }
+    let [Some(bare), Some(ours)] = best else { return };
+    println!("{:<28} {bare}   {ours}   {:.2}", work.name(), ours.per_second() / bare.per_second());
+}
+
+/// The services as `remote_cache` has them, without what watches over them.
+async fn serve_ours() -> SocketAddr {
+    let services = Services::new(ServiceOptions::default())
+        .with_cas(Arc::new(EmptyBlobInjecting::new(MemoryBlobAccess::<Cas>::new(4 << 30))))
+        .with_ac(Arc::new(MemoryBlobAccess::<Ac>::new(64 << 20)));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be listened on");
+    let address = listener.local_addr().expect("a listener has an address");
+    tokio::spawn(async move { services.serve(listener, None, std::future::pending()).await });
+    address
+}

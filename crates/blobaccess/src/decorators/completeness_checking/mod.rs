@@ -1,0 +1,309 @@
+//! Returns an action result only while all of its outputs are stored.
+
+mod batches;
+mod complete_trees;
+mod field_reader;
+mod options;
+mod references;
+mod tree;
+
+use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use blobaccess_proto::remote_execution::ActionResult;
+use futures::future::try_join;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use prost::Message;
+
+use self::batches::{Batches, FullBatches};
+use self::complete_trees::CompleteTrees;
+use self::field_reader::{Failure, FieldReader};
+use self::references::{References, TreeReference, output_directory};
+use self::tree::TreeReader;
+use crate::{
+    Ac, Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestSet, Error, ErrorKind, InstanceName, KeyFormat,
+    PutOutcome, Result, Slicer, get_and_slice,
+};
+
+pub use self::options::CompletenessOptions;
+
+/// An action cache that answers with a result only while everything that the result refers to is in the content store.
+///
+/// Build clients rely on it. Bazel, by default, does not download the outputs of actions that nobody asked for ("builds
+/// without the bytes"): it takes a result as the promise that they can be had later. If one is gone by then, the build
+/// fails, or has to be unwound and run again. So a result of which anything is missing is `NotFound` here, and the
+/// client runs the action.
+///
+/// Looked for are output files, the trees of output directories with all files in them, standard output and standard
+/// error; where a result names the root of an output directory, also each directory of it. Whatever is reported present
+/// was thereby used, and stays for as long as the content store promises. Digests are those of the instance name and
+/// the digest function of the action. Results are returned as the bytes that were stored, with fields that are not
+/// known here. Contents that a result carries inline do not make up for a missing blob.
+///
+/// Several trees are read at once, each piece by piece, and digests are looked for while reading goes on.
+///
+/// # Order
+///
+/// In front of a whole action cache, and asking the same content store that clients are served from, with its
+/// empty-blob injecting: many actions print nothing, and few clients upload that. Outside of hierarchical instance
+/// names, so that an incomplete result is not filled in from a parent whose own blobs were not looked at. Inside of
+/// authorizing: what is remembered is the same for every caller, and the content store is asked in the name of the
+/// caller of the action cache. Inside of whatever changes results on their way out.
+///
+/// # Weakens
+///
+/// *A get says what is there now.* For a tree that was found complete lately, neither the tree is read nor are the
+/// files in it looked for. (The tree itself is, as is all else that the result names.) They thereby do not count as
+/// used, and may have been evicted since. Keep the duration, one minute by default, well below the time that the
+/// content store keeps what is used, or set it to zero
+/// ([`with_remembered_trees`](CompletenessOptions::with_remembered_trees)). Whenever anything of a result is missing,
+/// its trees are forgotten.
+///
+/// # Memory
+///
+/// About 200 bytes for each tree remembered. For each check under way: the result, a directory for each tree that is
+/// read at the time, and some 100 bytes for each digest that is yet to be looked for. There are at most as many of
+/// these as the trees permitted can name, so that the latter is about the size of the trees. That much is needed only
+/// if trees arrive faster than digests are looked for: reading does not wait for that, as it would deadlock on a store
+/// that lets only so many calls in at once.
+///
+/// # Cancel safety
+///
+/// A get that is dropped ends its reads and leaves nothing, not even the memory of a tree.
+///
+/// # Errors
+///
+/// Those of the action cache come as they are. Those of the content store say `failed to determine existence of child
+/// objects`, or which output directory could not be read; they keep their kind, except that one which claims `NotFound`
+/// of a search is `Internal`. `NotFound` is
+///
+/// * what refers to a blob that is not stored,
+/// * what has a malformed digest, or an output directory without the digest of its tree,
+/// * what has more trees than permitted, by size.
+///
+/// An entry that is no action result is a `DataLoss`; a tree that is no tree, and a result or directory that is larger
+/// than permitted, an `InvalidArgument`. A failure to read a tree comes before anything that its contents gave rise to.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> blobaccess::Result<()> {
+/// use std::sync::Arc;
+///
+/// use blobaccess::decorators::{CompletenessChecking, CompletenessOptions};
+/// use blobaccess::{Ac, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryBlobAccess};
+///
+/// let cas = Arc::new(MemoryBlobAccess::<Cas>::new(1 << 30));
+/// let ac = MemoryBlobAccess::<Ac>::new(1 << 20);
+/// let ac = CompletenessChecking::new(ac, Arc::clone(&cas), CompletenessOptions::new());
+///
+/// let action = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"an action");
+/// assert!(ac.get(&Context::background(), &action).await.is_err_and(|error| error.is_not_found()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct CompletenessChecking<A, C> {
+    inner: A,
+    cas: C,
+    options: CompletenessOptions,
+    complete: CompleteTrees,
+    trees_read: AtomicU64,
+    trees_known: AtomicU64,
+}
+
+/// What a [`CompletenessChecking`] did so far, and what it remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompletenessSnapshot {
+    /// How often a tree was found complete by reading it.
+    pub trees_read: u64,
+    /// How often a tree was known to be complete, and was not read.
+    pub trees_known: u64,
+    /// The trees that are remembered, some of them perhaps for too long to count.
+    pub remembered_trees: usize,
+}
+
+impl<A, C: BlobAccess> CompletenessChecking<A, C> {
+    /// Checks the results that `inner` has against `cas`.
+    pub fn new(inner: A, cas: C, options: CompletenessOptions) -> Self {
+        let complete = CompleteTrees::new(options.remembered_trees, options.remembered_for, cas.key_format());
+        Self { inner, cas, options, complete, trees_read: AtomicU64::new(0), trees_known: AtomicU64::new(0) }
+    }
+}
+
+impl<A, C> CompletenessChecking<A, C> {
+    /// What it did so far, and what it remembers.
+    #[must_use]
+    pub fn snapshot(&self) -> CompletenessSnapshot {
+        CompletenessSnapshot {
+            trees_read: self.trees_read.load(Ordering::Relaxed),
+            trees_known: self.trees_known.load(Ordering::Relaxed),
+            remembered_trees: self.complete.len(),
+        }
+    }
+}
+
+impl<A: BlobAccess<Kind = Ac>, C: BlobAccess<Kind = Cas>> CompletenessChecking<A, C> {
+    /// Fails unless everything that `result` refers to is stored.
+    async fn check(&self, ctx: &Context, action: &Digest, result: &ActionResult) -> Result<()> {
+        let references = References::of(result, action)?;
+        let total = references.total_tree_size_bytes();
+        let max = self.options.max_total_tree_size_bytes;
+        if total > max {
+            let message = format!("output directories are {total} bytes in total, while at most {max} are permitted");
+            return Err(Error::not_found(message));
+        }
+        // From before anything is looked for, so that a slow check does not make what it found look newer.
+        let began = self.options.clock.monotonic();
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            references.trees.iter().partition(|tree| self.complete.knows(tree, began));
+        let outcome = self.check_existence(ctx, action, &references.digests, &unknown).await;
+        match &outcome {
+            Ok(()) => {
+                self.complete.remember(unknown.iter().copied(), began);
+                self.trees_read.fetch_add(count(&unknown), Ordering::Relaxed);
+                self.trees_known.fetch_add(count(&known), Ordering::Relaxed);
+            }
+            Err(error) if error.is_not_found() => self.complete.forget(&references.trees),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    /// Fails unless all `digests` are stored, and all that `trees` refer to.
+    async fn check_existence(
+        &self,
+        ctx: &Context,
+        action: &Digest,
+        digests: &[Digest],
+        trees: &[&TreeReference],
+    ) -> Result<()> {
+        let (batches, full) = Batches::new(self.options.batch_size);
+        for digest in digests {
+            batches.add(digest.clone());
+        }
+        let reads: Vec<_> = trees.iter().map(|tree| self.read_tree(ctx, action, tree, &batches).boxed()).collect();
+        let reading = async {
+            let reads = stream::iter(reads).buffer_unordered(self.options.trees_at_once.get());
+            reads.try_collect::<()>().await?;
+            batches.finish();
+            Ok(())
+        };
+        // A failure to read ends the search; a failure to find lets those trees that are being read come to their end,
+        // as what was looked for came out of contents that may yet turn out to be wrong.
+        let finding = async { Ok(self.find_all(ctx, action, full).await) };
+        let ((), found) = try_join(reading, finding).await?;
+        found
+    }
+
+    async fn read_tree(&self, ctx: &Context, action: &Digest, tree: &TreeReference, batches: &Batches) -> Result<()> {
+        if batches.is_closed() {
+            return Ok(());
+        }
+        let at = |error: Error| error.at(output_directory(&tree.path));
+        let blob = self.cas.get(ctx, &tree.digest).await.map_err(at)?;
+        let mut fields = FieldReader::new(blob.into_stream(..).map_err(at)?);
+        let reader = TreeReader {
+            action,
+            with_directories: tree.with_directories,
+            max_directory_size_bytes: self.options.max_message_size_bytes,
+        };
+        match reader.read(&mut fields, batches).await {
+            Ok(()) => Ok(()),
+            Err(Failure::Read(error)) => Err(at(error)),
+            Err(Failure::Malformed(error)) => {
+                // Perhaps it is not what was stored; the end of the stream tells.
+                fields.drain().await.map_err(at)?;
+                Err(at(error))
+            }
+        }
+    }
+
+    /// Fails unless all digests in the batches are stored.
+    async fn find_all(&self, ctx: &Context, action: &Digest, mut full: FullBatches) -> Result<()> {
+        while let Some(batch) = full.next().await {
+            self.find(ctx, action, &batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn find(&self, ctx: &Context, action: &Digest, batch: &DigestSet) -> Result<()> {
+        let missing = self.cas.find_missing(ctx, batch).await.map_err(|error| {
+            // A search that failed says nothing about what it was for.
+            let error = if error.is_not_found() { error.with_kind(ErrorKind::Internal) } else { error };
+            error.at("failed to determine existence of child objects")
+        })?;
+        missing.first().map_or(Ok(()), |blob| {
+            Err(Error::not_found(format!("blob {blob}, which the result of action {action} refers to, is not stored")))
+        })
+    }
+}
+
+fn count<T>(items: &[T]) -> u64 {
+    u64::try_from(items.len()).unwrap_or(u64::MAX)
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<A, C> BlobAccess for CompletenessChecking<A, C>
+where
+    A: BlobAccess<Kind = Ac>,
+    C: BlobAccess<Kind = Cas>,
+{
+    type Kind = Ac;
+
+    async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
+        let blob = self.inner.get(ctx, digest).await?;
+        let (size, max) = (blob.size_bytes(), self.options.max_message_size_bytes);
+        if size > max {
+            let message = format!("result of action {digest} is {size} bytes, while at most {max} are permitted");
+            return Err(Error::invalid_argument(message));
+        }
+        let message = blob.into_bytes(max).await?;
+        let result = ActionResult::decode(message.clone()).map_err(|error| {
+            Error::data_loss(format!("what is stored for action {digest} is no action result")).with_source(error)
+        })?;
+        self.check(ctx, digest, &result).await?;
+        Ok(Blob::from_bytes(message))
+    }
+
+    async fn get_from_composite(
+        &self,
+        ctx: &Context,
+        parent: &Digest,
+        child: &Digest,
+        slicer: Arc<dyn Slicer>,
+    ) -> Result<Blob> {
+        // Not by the inner store, which would answer for a part without the whole being complete.
+        get_and_slice(self, ctx, parent, child, slicer).await
+    }
+
+    async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        self.inner.put(ctx, digest, blob).await
+    }
+
+    async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
+        self.inner.find_missing(ctx, digests).await
+    }
+
+    async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
+        self.inner.capabilities(ctx, instance_name).await
+    }
+
+    fn key_format(&self) -> KeyFormat {
+        self.inner.key_format().combine(self.cas.key_format())
+    }
+}
+
+impl<A: Display, C: Display> Display for CompletenessChecking<A, C> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "completeness_checking({}, {})", self.inner, self.cas)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! The limits of a completeness check, and how long its outcome is remembered.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Clock, RECOMMENDED_FIND_MISSING_DIGESTS, SystemClock};
+
+const DEFAULT_BATCH_SIZE: NonZeroUsize = NonZeroUsize::new(RECOMMENDED_FIND_MISSING_DIGESTS).unwrap();
+const DEFAULT_TREES_AT_ONCE: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+
+/// The limits of [`CompletenessChecking`](super::CompletenessChecking), and how long complete trees are remembered.
+#[derive(Clone, Debug)]
+pub struct CompletenessOptions {
+    pub(super) batch_size: NonZeroUsize,
+    pub(super) max_message_size_bytes: u64,
+    pub(super) max_total_tree_size_bytes: u64,
+    pub(super) trees_at_once: NonZeroUsize,
+    pub(super) remembered_trees: usize,
+    pub(super) remembered_for: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Default for CompletenessOptions {
+    fn default() -> Self {
+        Self {
+            batch_size: DEFAULT_BATCH_SIZE,
+            max_message_size_bytes: 16 << 20,
+            max_total_tree_size_bytes: 64 << 20,
+            trees_at_once: DEFAULT_TREES_AT_ONCE,
+            remembered_trees: 10_000,
+            remembered_for: Duration::from_mins(1),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl CompletenessOptions {
+    /// Those that suit most: the defaults below.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many digests one call of [`find_missing`](crate::BlobAccess::find_missing) asks for at most: 1 or more, by
+    /// default [`RECOMMENDED_FIND_MISSING_DIGESTS`].
+    ///
+    /// Too few cost a round trip each; too many may exceed what a remote store takes in one message.
+    #[must_use]
+    pub fn with_batch_size(mut self, digests: NonZeroUsize) -> Self {
+        self.batch_size = digests;
+        self
+    }
+
+    /// The largest message that is held in memory, in bytes, by default 16 MiB: an action result, or one directory of a
+    /// tree.
+    ///
+    /// Too small, and results of actions with many outputs, or trees with a large directory, are refused with
+    /// `InvalidArgument`. A file in a directory takes some 100 bytes, so the default is enough for 160,000 of them.
+    #[must_use]
+    pub fn with_max_message_size_bytes(mut self, bytes: u64) -> Self {
+        self.max_message_size_bytes = bytes;
+        self
+    }
+
+    /// The size that all trees of one action result may have together, in bytes, by default 64 MiB. A tree that is
+    /// named twice counts once; one that is remembered as complete counts too.
+    ///
+    /// Too small, and results with large output directories are `NotFound`, each time: such actions run again and
+    /// again. Too large, and one request can make the store read, and the check keep in memory, as much as that.
+    #[must_use]
+    pub fn with_max_total_tree_size_bytes(mut self, bytes: u64) -> Self {
+        self.max_total_tree_size_bytes = bytes;
+        self
+    }
+
+    /// How many trees one check reads at once: 1 or more, by default 8.
+    ///
+    /// Each costs a round trip and more to a remote store, which few make one wait for one after another. Each takes
+    /// memory for up to one directory of the largest size permitted.
+    #[must_use]
+    pub fn with_trees_at_once(mut self, trees: NonZeroUsize) -> Self {
+        self.trees_at_once = trees;
+        self
+    }
+
+    /// How many complete trees are remembered, and for how long: by default 10,000, for one minute. None are if either
+    /// is zero.
+    ///
+    /// Too few or too short, and trees that many results share, or that many clients ask for at a time, are read again.
+    /// Too long, and a result may be returned although files in its trees are gone: see *Weakens* at
+    /// [`CompletenessChecking`](super::CompletenessChecking). [`CompletenessSnapshot`](super::CompletenessSnapshot)
+    /// tells how many were read and how many were known.
+    #[must_use]
+    pub fn with_remembered_trees(mut self, trees: usize, duration: Duration) -> Self {
+        self.remembered_trees = trees;
+        self.remembered_for = duration;
+        self
+    }
+
+    /// The clock that tells how long ago a tree was complete; that of the system by default.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+}

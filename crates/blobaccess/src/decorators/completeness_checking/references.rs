@@ -1,0 +1,92 @@
+//! What an action result refers to: the blobs that it names, and the trees that name further ones.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use blobaccess_proto::remote_execution::{self, ActionResult};
+
+use crate::{Digest, Error, ErrorKind, Result};
+
+/// What an action result refers to.
+#[derive(Debug, Default)]
+pub(super) struct References {
+    /// Every digest that the result itself names, in the order of its fields; the trees are among them.
+    pub(super) digests: Vec<Digest>,
+    /// Every tree once, in the order in which they are first named.
+    pub(super) trees: Vec<TreeReference>,
+}
+
+/// An output directory, all of which is described by one blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TreeReference {
+    pub(super) digest: Digest,
+    /// Where the action made it: the first place, if there are several.
+    pub(super) path: String,
+    /// Whether the directories of the tree must be stored as blobs of their own too: the result names the root.
+    pub(super) with_directories: bool,
+}
+
+impl References {
+    /// What `result`, the result of `action`, refers to.
+    ///
+    /// Symbolic links refer to nothing that is stored, and contents that came along are not looked at: where a digest
+    /// stands beside them, it counts.
+    pub(super) fn of(result: &ActionResult, action: &Digest) -> Result<Self> {
+        let mut references = Self::default();
+        for file in &result.output_files {
+            references.add(action, file.digest.as_ref())?;
+        }
+        let mut indexes: HashMap<Digest, usize> = HashMap::new();
+        for directory in &result.output_directories {
+            let at = |error: Error| error.at(output_directory(&directory.path));
+            let tree = directory.tree_digest.as_ref().ok_or_else(|| at(malformed("a tree has none")))?;
+            let tree = child_digest(action, tree).map_err(at)?;
+            let with_directories = directory.root_directory_digest.is_some();
+            references.digests.push(tree.clone());
+            references.add(action, directory.root_directory_digest.as_ref()).map_err(at)?;
+            match indexes.entry(tree) {
+                Entry::Occupied(index) => {
+                    if let Some(known) = references.trees.get_mut(*index.get()) {
+                        known.with_directories |= with_directories;
+                    }
+                }
+                Entry::Vacant(vacant) => {
+                    let digest = vacant.key().clone();
+                    references.trees.push(TreeReference { digest, path: directory.path.clone(), with_directories });
+                    vacant.insert(references.trees.len() - 1);
+                }
+            }
+        }
+        references.add(action, result.stdout_digest.as_ref())?;
+        references.add(action, result.stderr_digest.as_ref())?;
+        Ok(references)
+    }
+
+    /// The size of all trees, in bytes.
+    pub(super) fn total_tree_size_bytes(&self) -> u64 {
+        self.trees.iter().fold(0, |total, tree| total.saturating_add(tree.digest.size_bytes()))
+    }
+
+    fn add(&mut self, action: &Digest, child: Option<&remote_execution::Digest>) -> Result<()> {
+        if let Some(child) = child {
+            self.digests.push(child_digest(action, child)?);
+        }
+        Ok(())
+    }
+}
+
+/// The digest that a message below the result of `action` names: of the same instance name and function.
+pub(super) fn child_digest(action: &Digest, child: &remote_execution::Digest) -> Result<Digest> {
+    Digest::parse(action.instance_name().clone(), action.function(), &child.hash, child.size_bytes)
+        .map_err(|error| malformed(error.message().to_owned()))
+}
+
+/// Where an error came about.
+pub(super) fn output_directory(path: &str) -> String {
+    format!("output directory {path:?}")
+}
+
+/// A result with a digest that can name nothing is of no use: the action is to be run again.
+fn malformed(reason: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::NotFound, reason).at("action result contained malformed digest")
+}

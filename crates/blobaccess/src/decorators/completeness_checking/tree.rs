@@ -1,0 +1,86 @@
+//! Finds what the directories of a tree refer to, while the tree is read.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use blobaccess_proto::remote_execution::Directory;
+use prost::Message;
+
+use super::batches::Batches;
+use super::field_reader::{Failure, Field, FieldReader};
+use super::references::child_digest;
+use crate::{Digest, Error};
+
+/// The fields of a tree that are directories: the root, and all that are below it.
+const ROOT: u64 = 1;
+const CHILDREN: u64 = 2;
+
+/// How much of a tree is looked at before others get a turn, in bytes. It takes some tenths of a millisecond.
+const BYTES_PER_TURN: u64 = 1 << 16;
+
+/// How the directories of one tree are read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TreeReader<'a> {
+    /// The action whose result names the tree.
+    pub(super) action: &'a Digest,
+    /// Whether directories are to be looked for as blobs too.
+    pub(super) with_directories: bool,
+    /// The largest directory, in bytes.
+    pub(super) max_directory_size_bytes: u64,
+}
+
+impl TreeReader<'_> {
+    /// Adds to `batches` what the directories of the tree refer to, in their order.
+    ///
+    /// Once nobody looks for more, the rest is read only to find out whether the tree itself can be.
+    pub(super) async fn read(self, fields: &mut FieldReader, batches: &Batches) -> Result<(), Failure> {
+        let mut bytes_this_turn = 0;
+        while let Some(field) = fields.next().await? {
+            if batches.is_closed() {
+                return fields.drain().await.map_err(Failure::Read);
+            }
+            if matches!(field.number, ROOT | CHILDREN) {
+                let directory = fields.payload(&field, self.max_directory_size_bytes).await?;
+                let directory = Directory::decode(directory).map_err(|error| {
+                    let message = format!("{} is no directory", name(field));
+                    Failure::Malformed(Error::invalid_argument(message).with_source(error))
+                })?;
+                self.add(&directory, batches).map_err(|error| Failure::Malformed(error.at(name(field))))?;
+            }
+            // One, so that fields without a payload count too.
+            bytes_this_turn += field.size_bytes + 1;
+            if bytes_this_turn >= BYTES_PER_TURN {
+                bytes_this_turn = 0;
+                give_way().await;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(self, directory: &Directory, batches: &Batches) -> crate::Result<()> {
+        let files = directory.files.iter().filter_map(|file| file.digest.as_ref());
+        let directories = directory.directories.iter().filter_map(|directory| directory.digest.as_ref());
+        for child in files.chain(directories.filter(|_| self.with_directories)) {
+            batches.add(child_digest(self.action, child)?);
+        }
+        Ok(())
+    }
+}
+
+fn name(field: Field) -> String {
+    let Field { number, offset, size_bytes } = field;
+    format!("field with number {number} at offset {offset} size {size_bytes}")
+}
+
+/// Lets whoever else is ready run first: a tree at hand has nothing that it would wait for.
+async fn give_way() {
+    let mut gave_way = false;
+    poll_fn(|poller| {
+        if std::mem::replace(&mut gave_way, true) {
+            return Poll::Ready(());
+        }
+        poller.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

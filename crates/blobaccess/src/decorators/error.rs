@@ -1,0 +1,115 @@
+//! Fails every call in the same way.
+
+use std::fmt::{self, Debug, Display, Formatter};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{
+    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind, PutCertainty,
+    PutOutcome, Result, Slicer,
+};
+
+/// A backend of any kind whose every call fails with the error that it was given.
+///
+/// It stands where nothing is to be had: for instance names that nobody serves, for a store that is out of use. To be
+/// asked about no digests needs no store, and alone does not fail.
+pub struct ErrorBlobAccess<K> {
+    error: Error,
+    kind: PhantomData<K>,
+}
+
+impl<K: Kind> ErrorBlobAccess<K> {
+    /// Fails with `error`; of puts it is added that they stored nothing.
+    #[must_use]
+    pub fn new(error: Error) -> Self {
+        Self { error: error.with_put_certainty(PutCertainty::NotStored), kind: PhantomData }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<K: Kind> BlobAccess for ErrorBlobAccess<K> {
+    type Kind = K;
+
+    async fn get(&self, _ctx: &Context, _digest: &Digest) -> Result<Blob> {
+        Err(self.error.clone())
+    }
+
+    async fn get_from_composite(
+        &self,
+        _ctx: &Context,
+        _parent: &Digest,
+        _child: &Digest,
+        _slicer: Arc<dyn Slicer>,
+    ) -> Result<Blob> {
+        Err(self.error.clone())
+    }
+
+    async fn put(&self, _ctx: &Context, _digest: &Digest, _blob: Blob) -> Result<PutOutcome> {
+        Err(self.error.clone())
+    }
+
+    async fn find_missing(&self, _ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
+        if digests.is_empty() { Ok(DigestSet::new()) } else { Err(self.error.clone()) }
+    }
+
+    async fn capabilities(&self, _ctx: &Context, _instance_name: &InstanceName) -> Result<Capabilities> {
+        Err(self.error.clone())
+    }
+
+    /// Without instance names, since all of them fail alike: beside another store, that one decides.
+    fn key_format(&self) -> KeyFormat {
+        KeyFormat::WithoutInstanceName
+    }
+}
+
+impl<K> Display for ErrorBlobAccess<K> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "error({}: {})", self.error.kind(), self.error)
+    }
+}
+
+impl<K> Debug for ErrorBlobAccess<K> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ErrorBlobAccess").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decorators::fakes::{Beginning, digest_of};
+    use crate::{Ac, ErrorKind};
+
+    #[tokio::test]
+    async fn every_call_fails_as_told() {
+        let store = ErrorBlobAccess::<Ac>::new(Error::unavailable("under repair"));
+        let (ctx, digest) = (Context::background(), digest_of("hello"));
+        let put = store.put(&ctx, &digest, Blob::from_bytes("hello")).await.unwrap_err();
+        assert_eq!(put.put_certainty(), PutCertainty::NotStored);
+        let errors = [
+            store.get(&ctx, &digest).await.unwrap_err(),
+            store.get_from_composite(&ctx, &digest, &digest, Arc::new(Beginning)).await.unwrap_err(),
+            put,
+            store.find_missing(&ctx, &digest.into()).await.unwrap_err(),
+            store.capabilities(&ctx, &InstanceName::empty()).await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Unavailable, "under repair"));
+        }
+    }
+
+    #[tokio::test]
+    async fn no_digests_are_never_missing() {
+        let store = ErrorBlobAccess::<Ac>::new(Error::unavailable("under repair"));
+        assert!(store.find_missing(&Context::background(), &DigestSet::new()).await.unwrap().is_empty());
+    }
+
+    #[test]
+    fn it_prints_what_it_fails_with() {
+        let store = ErrorBlobAccess::<Ac>::new(Error::unavailable("under repair"));
+        assert_eq!(store.to_string(), "error(Unavailable: under repair)");
+    }
+}

@@ -1,0 +1,210 @@
+//! Fakes for the tests of decorators: a store that notes what it is asked, and a clock that stands still.
+
+use std::fmt::{self, Display, Formatter};
+use std::sync::{Arc, Mutex};
+use std::time::{Instant, SystemTime};
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::{
+    Blob, BlobAccess, Call, Capabilities, Clock, Context, Digest, DigestFunction, DigestSet, Error, Event,
+    InstanceName, KeyFormat, Kind, MemoryBlobAccess, Observer, Operation, PutOutcome, Result, Sliced, Slicer,
+    SystemClock,
+};
+
+/// A call that a [`Noting`] store was asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Noted {
+    pub(super) operation: Operation,
+    pub(super) digests: Vec<Digest>,
+    pub(super) ctx: Context,
+}
+
+/// A store in memory that notes each call, and fails or holds it when it is told to.
+#[derive(Debug)]
+pub(super) struct Noting<K: Kind> {
+    pub(super) memory: MemoryBlobAccess<K>,
+    key_format: KeyFormat,
+    noted: Mutex<Vec<Noted>>,
+    failure: Mutex<Option<Error>>,
+    next_blob: Mutex<Option<Blob>>,
+    held: watch::Sender<bool>,
+}
+
+impl<K: Kind> Noting<K> {
+    pub(super) fn new() -> Arc<Self> {
+        Self::with_key_format(K::STORAGE_TYPE.key_format())
+    }
+
+    pub(super) fn with_key_format(key_format: KeyFormat) -> Arc<Self> {
+        Arc::new(Self {
+            memory: MemoryBlobAccess::new(1 << 20),
+            key_format,
+            noted: Mutex::default(),
+            failure: Mutex::default(),
+            next_blob: Mutex::default(),
+            held: watch::Sender::new(false),
+        })
+    }
+
+    /// Stores `contents` without a note of it.
+    pub(super) async fn hold_contents(&self, contents: &'static str) -> Digest {
+        let digest = digest_of(contents);
+        self.memory.put(&Context::background(), &digest, Blob::from_bytes(contents)).await.unwrap();
+        digest
+    }
+
+    /// Lets every call from now on fail with `error`, or none.
+    pub(super) fn fail_with(&self, error: impl Into<Option<Error>>) {
+        *self.failure.lock().unwrap() = error.into();
+    }
+
+    /// Returns `blob` from the next get.
+    pub(super) fn return_next(&self, blob: Blob) {
+        *self.next_blob.lock().unwrap() = Some(blob);
+    }
+
+    /// Holds every call from its beginning, or lets them go on.
+    pub(super) fn set_held(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    pub(super) fn noted(&self) -> Vec<Noted> {
+        self.noted.lock().unwrap().clone()
+    }
+
+    /// How often `operation` was asked for.
+    pub(super) fn count(&self, operation: Operation) -> usize {
+        self.noted().iter().filter(|noted| noted.operation == operation).count()
+    }
+
+    /// What each call of `operation` was about.
+    pub(super) fn asked(&self, operation: Operation) -> Vec<Vec<Digest>> {
+        let noted = self.noted().into_iter();
+        noted.filter(|noted| noted.operation == operation).map(|noted| noted.digests).collect()
+    }
+
+    async fn note(&self, ctx: &Context, operation: Operation, digests: Vec<Digest>) -> Result<()> {
+        self.noted.lock().unwrap().push(Noted { operation, digests, ctx: ctx.clone() });
+        let mut held = self.held.subscribe();
+        held.wait_for(|held| !held).await.unwrap();
+        // Others get a turn between the question and the answer.
+        tokio::task::yield_now().await;
+        self.failure.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<K: Kind> BlobAccess for Noting<K> {
+    type Kind = K;
+
+    async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
+        self.note(ctx, Operation::Get, vec![digest.clone()]).await?;
+        let next = self.next_blob.lock().unwrap().take();
+        match next {
+            Some(blob) => Ok(blob),
+            None => self.memory.get(ctx, digest).await,
+        }
+    }
+
+    async fn get_from_composite(
+        &self,
+        ctx: &Context,
+        parent: &Digest,
+        child: &Digest,
+        slicer: Arc<dyn Slicer>,
+    ) -> Result<Blob> {
+        self.note(ctx, Operation::GetFromComposite, vec![parent.clone(), child.clone()]).await?;
+        self.memory.get_from_composite(ctx, parent, child, slicer).await
+    }
+
+    async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        self.note(ctx, Operation::Put, vec![digest.clone()]).await?;
+        self.memory.put(ctx, digest, blob).await
+    }
+
+    async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
+        self.note(ctx, Operation::FindMissing, digests.as_slice().to_vec()).await?;
+        self.memory.find_missing(ctx, digests).await
+    }
+
+    async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
+        self.note(ctx, Operation::GetCapabilities, Vec::new()).await?;
+        self.memory.capabilities(ctx, instance_name).await
+    }
+
+    fn key_format(&self) -> KeyFormat {
+        self.key_format
+    }
+}
+
+impl<K: Kind> Display for Noting<K> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("noting")
+    }
+}
+
+/// Finds the first bytes of a parent: as many as the child's digest says.
+#[derive(Debug)]
+pub(super) struct Beginning;
+
+#[async_trait]
+impl Slicer for Beginning {
+    async fn slice(&self, parent: Blob, child: &Digest) -> Result<Sliced> {
+        let parent = parent.into_bytes(1 << 20).await?;
+        let size = usize::try_from(child.size_bytes()).unwrap();
+        Ok(Sliced::new(Blob::from_untrusted_bytes(child, parent.slice(..size), crate::Provenance::store())))
+    }
+}
+
+/// An observer that keeps what it is told.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) calls: Mutex<Vec<Call>>,
+    pub(super) events: Mutex<Vec<Event>>,
+}
+
+impl Observer for Told {
+    fn call_ended(&self, call: &Call) {
+        self.calls.lock().unwrap().push(call.clone());
+    }
+
+    fn event(&self, event: &Event) {
+        self.events.lock().unwrap().push(event.clone());
+    }
+}
+
+/// A clock on which it is always the same time of day.
+#[derive(Debug)]
+pub(super) struct StandingClock(pub(super) SystemTime);
+
+impl Clock for StandingClock {
+    fn now(&self) -> SystemTime {
+        self.0
+    }
+
+    fn monotonic(&self) -> Instant {
+        SystemClock.monotonic()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        SystemClock.sleep_until(deadline)
+    }
+}
+
+pub(super) fn instance_name(name: &str) -> InstanceName {
+    InstanceName::new(name).unwrap()
+}
+
+/// The digest of `contents` in the empty instance name.
+pub(super) fn digest_of(contents: &str) -> Digest {
+    Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents.as_bytes())
+}
+
+/// A digest of 0 bytes whose hash is not that of 0 bytes.
+pub(super) fn wrong_empty_digest() -> Digest {
+    Digest::from_hash(InstanceName::empty(), DigestFunction::Sha256, &[7; 32], 0).unwrap()
+}

@@ -1,0 +1,199 @@
+//! How often reading and storing allocate.
+#![expect(unsafe_code, reason = "an allocator that counts is a global allocator, which is an unsafe trait")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use blobaccess::{
+    Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, Error, InstanceName, MemoryBlobAccess,
+    Provenance, PutOutcome, RandomAccess, Result,
+};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, stream};
+
+struct Counting;
+
+thread_local! {
+    /// Of this thread: tests run beside each other.
+    static ALLOCATIONS: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+}
+
+fn count(bytes: usize) {
+    ALLOCATIONS.with(|counted| {
+        let (calls, most) = counted.get();
+        counted.set((calls + 1, most.max(bytes)));
+    });
+}
+
+// SAFETY: every call is passed on to the system's allocator as it is. Counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller's promises are those that are asked for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are those that are asked for.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size);
+        // SAFETY: the caller's promises are those that are asked for.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Bytes that are shared already: the first clone of others allocates.
+fn shared(contents: Vec<u8>) -> Bytes {
+    let bytes = Bytes::from(contents);
+    drop(bytes.clone());
+    bytes
+}
+
+/// How many allocations `action` makes, the largest of them in bytes, and what it comes to.
+fn counting<T>(action: impl FnOnce() -> T) -> (usize, usize, T) {
+    ALLOCATIONS.with(|counted| counted.set((0, 0)));
+    let outcome = action();
+    let (calls, most) = ALLOCATIONS.with(Cell::get);
+    (calls, most, outcome)
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("nothing here waits for anything")
+}
+
+fn digest_of(contents: &[u8]) -> Digest {
+    Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents)
+}
+
+/// How many allocations a read of all of `blob`, made by the first, takes as bytes and as a stream.
+fn reads(blob: impl Fn() -> Blob) -> (usize, usize) {
+    let (one, two) = (blob(), blob());
+    let (bytes, _, read) = counting(|| run(one.into_bytes(u64::MAX)));
+    read.unwrap();
+    let (pieces, _, ()) = counting(|| {
+        let mut stream = two.into_stream(..).unwrap();
+        while let Some(piece) = run(stream.next()) {
+            piece.unwrap();
+        }
+    });
+    (bytes, pieces)
+}
+
+#[test]
+fn reading_what_is_at_hand_and_right_allocates_nothing() {
+    let digest = digest_of(b"hello");
+    assert_eq!(reads(|| Blob::from_verified_bytes(&digest, Bytes::from_static(b"hello"))), (0, 0));
+    assert_eq!(reads(|| Blob::from_bytes(Bytes::from_static(b"hello"))), (0, 0));
+    let (allocations, _, blob) = counting(|| Blob::from_verified_bytes(&digest, Bytes::from_static(b"hello")));
+    assert_eq!((allocations, blob.size_bytes()), (0, 5));
+}
+
+#[test]
+fn reading_what_is_to_be_verified_allocates_a_fixed_number_of_times() {
+    let digest = digest_of(b"hello");
+    let hello = Bytes::from_static(b"hello");
+    let bytes = reads(|| Blob::from_untrusted_bytes(&digest, hello.clone(), Provenance::store()));
+    let source = || stream::iter([Ok(Bytes::from_static(b"he")), Ok(Bytes::from_static(b"llo"))]);
+    let pieces = reads(|| Blob::from_untrusted_stream(&digest, source(), Provenance::store()));
+    // The contents in one piece, and a box for the verification.
+    assert_eq!((bytes, pieces), ((0, 2), (2, 1)));
+}
+
+struct Chunks(Bytes);
+
+#[async_trait]
+impl RandomAccess for Chunks {
+    async fn read_at(&self, offset: u64, length: usize) -> Result<Bytes> {
+        let offset = usize::try_from(offset).map_err(|_| Error::out_of_range("offset"))?;
+        Ok(self.0.slice(offset..(offset + length).min(self.0.len())))
+    }
+}
+
+#[test]
+fn random_access_allocates_for_each_call_and_once_for_the_contents() {
+    let contents = shared(vec![7; 1 << 20]);
+    let digest = digest_of(&contents);
+    let source: Arc<dyn RandomAccess> = Arc::new(Chunks(contents));
+    // Four calls, whose futures are boxed, and the box of the stream.
+    assert_eq!(reads(|| Blob::from_random_access(&digest, Arc::clone(&source))), (6, 5));
+}
+
+#[test]
+fn common_sizes_take_one_allocation_for_the_contents() {
+    for size in [8 << 10_usize, 64 << 10, 1 << 20] {
+        let contents = vec![7; size];
+        let digest = digest_of(&contents);
+        let piece = shared(vec![7; size / 4]);
+        let pieces = stream::iter((0..4).map(move |_| Ok(piece.clone())));
+        let blob = Blob::from_verified_stream(&digest, pieces);
+        let (allocations, most, read) = counting(|| run(blob.into_bytes(u64::MAX)));
+        // The other one holds the stream to its size.
+        assert_eq!((read.unwrap().len(), allocations, most), (size, 2, size));
+    }
+}
+
+#[test]
+fn an_announced_size_is_believed_for_one_mebibyte() {
+    let huge = Digest::from_hash(InstanceName::empty(), DigestFunction::Sha256, &[7; 32], 4 << 30).unwrap();
+    let endings = [Err(Error::unavailable("gone")), Ok(Bytes::new())];
+    for ending in endings {
+        let pieces = stream::iter([Ok(Bytes::from_static(b"a few bytes")), ending]);
+        let blob = Blob::from_untrusted_stream(&huge, pieces, Provenance::client());
+        let (_, most, read) = counting(|| run(blob.into_bytes(u64::MAX)));
+        assert!(read.is_err());
+        assert_eq!(most, 1 << 20);
+    }
+}
+
+#[test]
+fn memory_grows_with_what_has_arrived() {
+    let piece = shared(vec![7; 256 << 10]);
+    let digest = digest_of(&vec![7; 9 << 20]);
+    let pieces = stream::iter((0..36).map(move |_| Ok(piece.clone())));
+    let blob = Blob::from_verified_stream(&digest, pieces);
+    let (allocations, most, read) = counting(|| run(blob.into_bytes(u64::MAX)));
+    // One for the stream, and 1, 2½, 5½ and 9 MiB.
+    assert_eq!((read.unwrap().len(), allocations, most), (9 << 20, 5, 9 << 20));
+}
+
+#[test]
+fn a_store_in_memory_allocates_for_its_futures_and_what_it_keeps() {
+    let store = MemoryBlobAccess::<Cas>::new(1 << 20);
+    let ctx = Context::background();
+    let digest = digest_of(b"hello");
+    let contents = Bytes::from(b"hello".to_vec());
+    let put = |blob| counting(|| run(store.put(&ctx, &digest, blob)));
+    put(Blob::from_untrusted_bytes(&digest, contents.clone(), Provenance::client())).2.unwrap();
+    let (put, _, outcome) = put(Blob::from_untrusted_bytes(&digest, contents, Provenance::client()));
+    assert_eq!(outcome.unwrap(), PutOutcome::AlreadyExists { stored_bytes: 5 });
+    // The first get makes the bytes shared, which allocates once for as long as they are stored.
+    let get = || counting(|| drop(run(store.get(&ctx, &digest)).unwrap())).0;
+    assert_eq!(get(), 2);
+    let get = get();
+    assert_eq!((put, get), (1, 1));
+}
+
+#[test]
+fn find_missing_allocates_for_its_future_and_its_answer() {
+    let store = MemoryBlobAccess::<Cas>::new(1 << 20);
+    let ctx = Context::background();
+    let digests: DigestSet = (0..100_u8).map(|number| digest_of(&[number])).collect();
+    let (absent, _, missing) = counting(|| run(store.find_missing(&ctx, &digests)));
+    assert_eq!(missing.unwrap().len(), 100);
+    for number in 0..100_u8 {
+        run(store.put(&ctx, &digest_of(&[number]), Blob::from_bytes(vec![number]))).unwrap();
+    }
+    let (present, _, missing) = counting(|| run(store.find_missing(&ctx, &digests)));
+    assert!(missing.unwrap().is_empty());
+    // The list of what is missing doubles until it is long enough; then it is copied.
+    assert_eq!((absent, present), (9, 1));
+}

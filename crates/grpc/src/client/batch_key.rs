@@ -1,0 +1,107 @@
+//! What blobs must have in common to travel in one batch.
+
+use blobaccess::{Context, Digest, DigestFunction, InstanceName, Metadata, UploadToken};
+
+/// Tells servers on whose behalf a call is made: which tool, which build, which action. It only informs, and differs
+/// from action to action.
+const REQUEST_METADATA: &str = "build.bazel.remote.execution.v2.requestmetadata-bin";
+
+/// What blobs must have in common to travel in one batch: all that the call says about every one of them.
+///
+/// Forwarded metadata may decide about rights, so that of one caller must not serve another. `RequestMetadata` does
+/// not, and is dropped from a batch of several.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct BatchKey {
+    pub(super) instance_name: InstanceName,
+    pub(super) function: DigestFunction,
+    token: Option<UploadToken>,
+    metadata: Vec<(String, Vec<u8>)>,
+}
+
+impl BatchKey {
+    pub(super) fn new(ctx: &Context, digest: &Digest) -> Self {
+        let shared = ctx.metadata().iter().filter(|(name, _)| *name != REQUEST_METADATA);
+        Self {
+            instance_name: digest.instance_name().clone(),
+            function: digest.function(),
+            token: ctx.upload_token().copied(),
+            metadata: shared.map(|(name, value)| (name.to_owned(), value.to_vec())).collect(),
+        }
+    }
+}
+
+/// The context of a call on behalf of all of `contexts`, which have their key in common. It lasts as long as that of
+/// whoever waits longest.
+pub(super) fn common(contexts: &[Context]) -> Context {
+    let Some((first, others)) = contexts.split_first() else { return Context::background() };
+    if others.is_empty() {
+        return first.clone();
+    }
+    let mut ctx = Context::background();
+    if let Some(token) = first.upload_token() {
+        ctx = ctx.with_upload_token(*token);
+    }
+    let agreed = |get: fn(&Context) -> Option<&[u8]>| others.iter().all(|other| get(other) == get(first));
+    if let Some(parent) = first.trace_parent()
+        && agreed(|ctx| ctx.trace_parent().map(str::as_bytes))
+    {
+        ctx = ctx.with_trace_parent(parent);
+    }
+    let keep = agreed(|ctx| ctx.metadata().get(REQUEST_METADATA));
+    let metadata = first.metadata().iter().filter(|(name, _)| keep || *name != REQUEST_METADATA);
+    let metadata = metadata.fold(Metadata::new(), |all, (name, value)| all.with(name.to_owned(), value));
+    if !metadata.is_empty() {
+        ctx = ctx.with_metadata(metadata);
+    }
+    let deadlines: Option<Vec<_>> = contexts.iter().map(Context::deadline).collect();
+    match deadlines.and_then(|deadlines| deadlines.into_iter().max()) {
+        Some(latest) => ctx.with_deadline(latest),
+        None => ctx,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use blobaccess::{Clock, SystemClock};
+
+    use super::*;
+
+    fn digest() -> Digest {
+        Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello")
+    }
+
+    #[test]
+    fn callers_with_other_rights_do_not_travel_together_and_other_actions_do() {
+        let with = |name: &'static str, value: &str| {
+            Context::background().with_metadata(Metadata::new().with(name, value.as_bytes()))
+        };
+        let key = |ctx: &Context| BatchKey::new(ctx, &digest());
+        assert_ne!(key(&with("authorization", "a")), key(&with("authorization", "b")));
+        assert_eq!(key(&with(REQUEST_METADATA, "a")), key(&with(REQUEST_METADATA, "b")));
+        let tokened = Context::background().with_upload_token(UploadToken::from_bytes([1; 16]));
+        assert_ne!(key(&tokened), key(&Context::background()));
+        let elsewhere = digest().with_instance_name(InstanceName::new("a").unwrap());
+        assert_ne!(BatchKey::new(&tokened, &elsewhere), key(&tokened));
+    }
+
+    #[test]
+    fn a_batch_says_what_all_agree_on_and_lasts_as_long_as_the_longest() {
+        let now = SystemClock.monotonic();
+        let of = |action: &str, trace: &str, seconds| {
+            let metadata = Metadata::new().with(REQUEST_METADATA, action.as_bytes()).with("x-user", b"me".as_slice());
+            Context::background()
+                .with_metadata(metadata)
+                .with_trace_parent(trace)
+                .with_deadline(now + Duration::from_secs(seconds))
+        };
+        let ctx = common(&[of("a", "t", 1), of("b", "t", 9), of("c", "t", 5)]);
+        assert_eq!(ctx.metadata().names().collect::<Vec<_>>(), ["x-user"]);
+        assert_eq!(ctx.trace_parent(), Some("t"));
+        assert_eq!(ctx.deadline(), Some(now + Duration::from_secs(9)));
+        let ctx = common(&[of("a", "t", 1), of("a", "u", 1).without_deadline()]);
+        assert_eq!(ctx.metadata().get(REQUEST_METADATA), Some(b"a".as_slice()));
+        assert_eq!((ctx.trace_parent(), ctx.deadline()), (None, None));
+    }
+}

@@ -1,0 +1,132 @@
+//! Reads small blobs, many in one call.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use blobaccess::{Blob, Compressor, Context, Digest, Error, Provenance, Result};
+use blobaccess_proto::remote_execution::{self as re, batch_read_blobs_response::Response};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, stream};
+
+use super::batch_key::BatchKey;
+use super::batching::BatchCall;
+use super::capabilities::Offer;
+use super::failure;
+use super::link::Link;
+use super::snapshot::Counters;
+use crate::compression;
+use crate::message::to_proto;
+use crate::stubs::remote_execution::content_addressable_storage_client::ContentAddressableStorageClient;
+
+/// What a blob takes in a message besides its contents, at most: a hash of 128 digits, sizes, a status, lengths.
+pub(super) const ENTRY_BYTES: u64 = 192;
+
+/// A blob that is smaller than this part of the message that it came in is copied out of it, so that a small blob that
+/// is kept does not keep a large message.
+const KEPT_PART: usize = 4;
+
+/// Reads batches.
+pub(super) struct ReadBatch(pub(super) Arc<Link>);
+
+/// A digest to read, and whether it may come compressed.
+pub(super) struct Wanted {
+    pub(super) digest: Digest,
+    pub(super) zstd: bool,
+}
+
+/// Contents as they came: not verified.
+#[derive(Clone)]
+pub(super) struct Contents {
+    data: Bytes,
+    zstd: bool,
+}
+
+impl Contents {
+    /// The blob, which is held to its digest.
+    pub(super) fn into_blob(self, digest: &Digest) -> Blob {
+        if !self.zstd {
+            return Blob::from_untrusted_bytes(digest, self.data, Provenance::store());
+        }
+        let size = u64::try_from(self.data.len()).ok();
+        let stream = stream::iter([Ok(self.data)]);
+        let decode = |stream| compression::decode(stream, blobaccess::ErrorKind::DataLoss);
+        Blob::from_encoded(digest, Compressor::Zstd, size, stream, decode, Provenance::store())
+    }
+}
+
+/// How much of a message a batch of blobs may take, costs of entries included.
+pub(super) fn max_cost(link: &Link, offer: &Offer) -> u64 {
+    let message = link.options.max_message_contents();
+    offer.max_batch_bytes.map_or(message, |max| max.min(message))
+}
+
+impl BatchCall for ReadBatch {
+    type Item = Wanted;
+    type Answer = Contents;
+
+    fn call(
+        &self,
+        key: BatchKey,
+        ctx: Context,
+        items: Vec<Wanted>,
+    ) -> BoxFuture<'static, Result<Vec<Result<Contents>>>> {
+        read(Arc::clone(&self.0), key, ctx, items).boxed()
+    }
+}
+
+async fn read(link: Arc<Link>, key: BatchKey, ctx: Context, items: Vec<Wanted>) -> Result<Vec<Result<Contents>>> {
+    let zstd = items.iter().all(|item| item.zstd);
+    // Several may want one blob: it is asked for once.
+    let mut digests: Vec<re::Digest> = items.iter().map(|item| to_proto(&item.digest)).collect();
+    digests.sort_unstable_by(|a, b| a.hash.cmp(&b.hash).then(a.size_bytes.cmp(&b.size_bytes)));
+    digests.dedup();
+    Counters::batch(&link.counters.read_batches, &link.counters.batched_reads, digests.len());
+    let message = re::BatchReadBlobsRequest {
+        instance_name: key.instance_name.as_str().to_owned(),
+        digests,
+        acceptable_compressors: if zstd { vec![0, Compressor::Zstd.number()] } else { Vec::new() },
+        digest_function: key.function.number(),
+    };
+    let max = link.options.max_message_size_bytes;
+    let call = link.call(&ctx, message, |channel, request| async move {
+        ContentAddressableStorageClient::new(channel).max_decoding_message_size(max).batch_read_blobs(request).await
+    });
+    let answer = call.await.map_err(failure::never_absent)?.into_inner();
+    let total = answer.responses.iter().map(|response| response.data.len()).sum();
+    let mut found = HashMap::with_capacity(answer.responses.len());
+    for response in answer.responses {
+        if let Some(digest) = &response.digest {
+            let name = (digest.hash.clone(), digest.size_bytes);
+            found.insert(name, response);
+        }
+    }
+    let answers = items.into_iter().map(|Wanted { digest, .. }| {
+        let name = to_proto(&digest);
+        match found.get(&(name.hash, name.size_bytes)) {
+            Some(response) => contents(&digest, response, zstd, total),
+            None => Err(Error::internal(format!("remote store left blob {digest} out of its answer"))),
+        }
+    });
+    Ok(answers.collect())
+}
+
+fn contents(digest: &Digest, response: &Response, zstd: bool, total: usize) -> Result<Contents> {
+    if let Some(error) = failure::from_entry(response.status.as_ref()) {
+        return Err(if error.is_not_found() { failure::not_found(digest, &error) } else { error });
+    }
+    let compressed = match Compressor::from_number(response.compressor) {
+        None if response.compressor == 0 => false,
+        Some(Compressor::Zstd) if zstd => true,
+        Some(_) | None => {
+            let number = response.compressor;
+            return Err(Error::internal(format!(
+                "remote store sent blob {digest} in compressor {number}, which was not asked for"
+            )));
+        }
+    };
+    let data = &response.data;
+    let small = data.len().saturating_mul(KEPT_PART) < total;
+    let data = if small { Bytes::copy_from_slice(data) } else { data.clone() };
+    Ok(Contents { data, zstd: compressed })
+}

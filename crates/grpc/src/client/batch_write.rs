@@ -1,0 +1,108 @@
+//! Stores small blobs, many in one call.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use blobaccess::{Compressor, Context, Digest, Error, PutOutcome, Result};
+use blobaccess_proto::remote_execution::{self as re, batch_update_blobs_request::Request};
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::batch_key::BatchKey;
+use super::batching::BatchCall;
+use super::failure;
+use super::link::Link;
+use super::snapshot::Counters;
+use crate::compression;
+use crate::message::to_proto;
+use crate::outcome;
+use crate::stubs::remote_execution::content_addressable_storage_client::ContentAddressableStorageClient;
+
+/// The smallest blob that is worth compressing by itself, in bytes.
+const MIN_COMPRESSED_BYTES: usize = 512;
+
+/// Stores batches.
+pub(super) struct WriteBatch(pub(super) Arc<Link>);
+
+/// A blob to store: its contents were verified.
+pub(super) struct Stored {
+    pub(super) digest: Digest,
+    pub(super) contents: Bytes,
+    /// Whether the server takes it compressed.
+    pub(super) zstd: bool,
+}
+
+impl BatchCall for WriteBatch {
+    type Item = Stored;
+    type Answer = PutOutcome;
+
+    fn call(
+        &self,
+        key: BatchKey,
+        ctx: Context,
+        items: Vec<Stored>,
+    ) -> BoxFuture<'static, Result<Vec<Result<PutOutcome>>>> {
+        write(Arc::clone(&self.0), key, ctx, items).boxed()
+    }
+}
+
+async fn write(link: Arc<Link>, key: BatchKey, ctx: Context, items: Vec<Stored>) -> Result<Vec<Result<PutOutcome>>> {
+    let (mut requests, mut names) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+    let mut seen = HashSet::with_capacity(items.len());
+    for Stored { digest, contents, zstd } in items {
+        let message = to_proto(&digest);
+        let name = (message.hash.clone(), message.size_bytes);
+        let first = seen.insert(name.clone());
+        if first {
+            requests.push(request(message, contents, link.options.compression_level.filter(|_| zstd)));
+        }
+        names.push((name, digest, first));
+    }
+    Counters::batch(&link.counters.write_batches, &link.counters.batched_writes, requests.len());
+    let message = re::BatchUpdateBlobsRequest {
+        instance_name: key.instance_name.as_str().to_owned(),
+        requests,
+        digest_function: key.function.number(),
+    };
+    let max = link.options.max_message_size_bytes;
+    let call = link.call(&ctx, message, |channel, request| async move {
+        ContentAddressableStorageClient::new(channel).max_decoding_message_size(max).batch_update_blobs(request).await
+    });
+    let answer = call.await.map_err(failure::never_absent)?.into_inner();
+    let mut found = HashMap::with_capacity(answer.responses.len());
+    for response in answer.responses {
+        if let Some(digest) = response.digest {
+            let result = match failure::from_entry(response.status.as_ref()) {
+                Some(error) => Err(failure::never_absent(error)),
+                None => Ok(outcome::from_proto(response.outcome.as_ref())),
+            };
+            found.insert((digest.hash, digest.size_bytes), result);
+        }
+    }
+    let answers = names.into_iter().map(|(name, digest, first)| match found.get(&name) {
+        Some(result) => result.clone().map(|outcome| if first { outcome } else { repeated(outcome) }),
+        None => Err(Error::internal(format!("remote store left blob {digest} out of its answer"))),
+    });
+    Ok(answers.collect())
+}
+
+fn request(digest: re::Digest, contents: Bytes, level: Option<i32>) -> Request {
+    let compressed = level
+        .filter(|_| contents.len() >= MIN_COMPRESSED_BYTES)
+        .and_then(|level| compression::encode_at_once(&contents, level));
+    match compressed {
+        Some(data) => Request { digest: Some(digest), data, compressor: Compressor::Zstd.number() },
+        None => Request { digest: Some(digest), data: contents, compressor: 0 },
+    }
+}
+
+/// What a put came to whose blob was sent on behalf of another one: it is as if it had come right after that.
+fn repeated(outcome: PutOutcome) -> PutOutcome {
+    match outcome {
+        PutOutcome::Created { stored_bytes } | PutOutcome::Replaced { stored_bytes, .. } => {
+            PutOutcome::AlreadyExists { stored_bytes }
+        }
+        PutOutcome::AlreadyExists { .. } | PutOutcome::Unclassified { .. } => outcome,
+    }
+}

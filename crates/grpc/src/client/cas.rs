@@ -1,0 +1,182 @@
+//! The content-addressable storage of a remote server.
+
+use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use blobaccess::{
+    Blob, BlobAccess, Capabilities, Cas, Compressor, Context, Digest, DigestSet, Error, ErrorKind, InstanceName,
+    KeyFormat, PutCertainty, PutOutcome, Result, Slicer, get_and_slice,
+};
+use bytes::Bytes;
+use futures::StreamExt;
+
+use super::batch_key::BatchKey;
+use super::batch_read::{self, ENTRY_BYTES, ReadBatch, Wanted};
+use super::batch_write::{Stored, WriteBatch};
+use super::batching::Batching;
+use super::capabilities::Offer;
+use super::link::Link;
+use super::upload::Contents;
+use crate::compression;
+
+/// The content-addressable storage of a [`Remote`](crate::Remote).
+///
+/// Small blobs travel in batches: what is asked for while a batch is under way goes along with the next one. Large ones
+/// are streamed, compressed if the server offers that. A large blob that is read compressed, or comes compressed, is
+/// not decoded here unless its reader wants that.
+///
+/// # Contract
+///
+/// Contents are held to their digests in both directions, but for what is passed on compressed: that the server does.
+/// Whether a put is `Created` is what the server says, and `Unclassified` if it says nothing, or only that the blob was
+/// there once an earlier attempt of this put may have stored it. A get of a blob that vanishes while it is read fails
+/// with `Aborted`.
+///
+/// Calls that fail in passing are made again. So are puts of small blobs, and of others as long as nothing was read of
+/// them. A stream that breaks is gone on with where it broke, unless it is compressed.
+///
+/// # Memory
+///
+/// A small blob that is put is held until it is stored. One that was read does not keep its batch in memory, unless it
+/// is a quarter of it or more. Streams hold some messages of 256 KiB.
+///
+/// # Cancel safety
+///
+/// A dropped call that is part of a batch leaves it to the others: a small put may still be stored. A dropped upload is
+/// reset, and stores nothing unless all of it had been sent.
+#[derive(Debug)]
+pub struct RemoteCas {
+    link: Arc<Link>,
+    reads: Batching<ReadBatch>,
+    writes: Batching<WriteBatch>,
+}
+
+impl RemoteCas {
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        let reads = Batching::new(ReadBatch(Arc::clone(&link)));
+        let writes = Batching::new(WriteBatch(Arc::clone(&link)));
+        Self { link, reads, writes }
+    }
+
+    fn is_small(&self, digest: &Digest) -> bool {
+        digest.size_bytes() <= self.link.options.batch_threshold_bytes
+    }
+
+    fn compresses(&self) -> bool {
+        self.link.options.compression_level.is_some()
+    }
+
+    /// What a small blob costs of a batch and what a batch may cost, if it fits.
+    fn batch_costs(&self, digest: &Digest, offer: &Offer) -> Option<(u64, u64)> {
+        let max = batch_read::max_cost(&self.link, offer);
+        let cost = digest.size_bytes().saturating_add(ENTRY_BYTES);
+        (self.is_small(digest) && cost <= max).then_some((cost, max))
+    }
+
+    async fn put_small(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        contents: Bytes,
+        offer: Option<Offer>,
+    ) -> Result<PutOutcome> {
+        if let Some(offer) = offer
+            && let Some((cost, max_cost)) = self.batch_costs(digest, &offer)
+        {
+            let zstd = self.compresses() && offer.zstd_batch_updates;
+            let attempt = || {
+                let item = Stored { digest: digest.clone(), contents: contents.clone(), zstd };
+                let asked = self.writes.ask(ctx, BatchKey::new(ctx, digest), item, cost, max_cost);
+                self.link.within(ctx.deadline(), asked)
+            };
+            match self.link.retried_put(ctx, || true, attempt).await {
+                Err(error) if error.kind() == ErrorKind::Unimplemented => {}
+                stored => return stored,
+            }
+        }
+        self.link.write(ctx, digest, None, Contents::AtHand(contents)).await
+    }
+}
+
+#[async_trait]
+impl BlobAccess for RemoteCas {
+    type Kind = Cas;
+
+    async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
+        let offer = self.link.offer(ctx, digest.instance_name()).await?;
+        let zstd = self.compresses() && offer.is_some_and(|offer| offer.zstd);
+        if let Some(offer) = offer
+            && let Some((cost, max_cost)) = self.batch_costs(digest, &offer)
+        {
+            let attempt = || {
+                let item = Wanted { digest: digest.clone(), zstd };
+                let asked = self.reads.ask(ctx, BatchKey::new(ctx, digest), item, cost, max_cost);
+                self.link.within(ctx.deadline(), asked)
+            };
+            match self.link.retried(ctx, || true, attempt).await {
+                Err(error) if error.kind() == ErrorKind::Unimplemented => {}
+                read => return Ok(read?.into_blob(digest)),
+            }
+        }
+        self.link.read(ctx, digest, zstd && !self.is_small(digest)).await
+    }
+
+    async fn get_from_composite(
+        &self,
+        ctx: &Context,
+        parent: &Digest,
+        child: &Digest,
+        slicer: Arc<dyn Slicer>,
+    ) -> Result<Blob> {
+        get_and_slice(self, ctx, parent, child, slicer).await
+    }
+
+    async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        let blob = blob.expecting(digest);
+        let offer = self.link.offer(ctx, digest.instance_name()).await.map_err(not_stored)?;
+        if let Some(max) = offer.and_then(|offer| offer.max_blob_bytes)
+            && digest.size_bytes() > max
+        {
+            let message = format!("blob {digest} is too large: the remote store takes at most {max} bytes");
+            return Err(not_stored(Error::invalid_argument(message)));
+        }
+        if self.is_small(digest) {
+            let contents = blob.into_bytes(digest.size_bytes()).await.map_err(not_stored)?;
+            return self.put_small(ctx, digest, contents, offer).await;
+        }
+        let level = self.link.options.compression_level.filter(|_| offer.is_some_and(|offer| offer.zstd));
+        let Some(level) = level else {
+            let pieces = blob.into_stream(..).map_err(not_stored)?.boxed();
+            return self.link.write(ctx, digest, None, Contents::once(pieces)).await;
+        };
+        let pieces = match blob.into_encoded(&[Compressor::Zstd]) {
+            Ok(encoded) => encoded.boxed(),
+            Err(blob) => compression::encode(blob.into_stream(..).map_err(not_stored)?.boxed(), level),
+        };
+        self.link.write(ctx, digest, Some(Compressor::Zstd), Contents::once(pieces)).await
+    }
+
+    async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
+        self.link.find_missing(ctx, digests).await
+    }
+
+    async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
+        Ok(self.link.capabilities(ctx, instance_name).await?.0)
+    }
+
+    /// What a server shows of one instance name to another is not known.
+    fn key_format(&self) -> KeyFormat {
+        KeyFormat::WithInstanceName
+    }
+}
+
+impl Display for RemoteCas {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "grpc({})", self.link.options.address)
+    }
+}
+
+fn not_stored(error: Error) -> Error {
+    error.with_put_certainty(PutCertainty::NotStored)
+}

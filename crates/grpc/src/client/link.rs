@@ -1,0 +1,144 @@
+//! What all stores of one server share: connections, headers, limits, and how a call is made.
+
+use std::future::Future;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use blobaccess::{Context, Error, Metadata, Result};
+use futures::future::{self, Either};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tonic::metadata::{AsciiMetadataKey, BinaryMetadataKey, MetadataMap, MetadataValue};
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+use super::capabilities::KnownServers;
+use super::channel::Channels;
+use super::failure;
+use super::options::RemoteOptions;
+use super::retry::Waits;
+use super::snapshot::Counters;
+use crate::outcome::OUTCOME_REQUEST;
+use crate::server::UPLOAD_TOKEN;
+
+/// The W3C trace context of a call.
+const TRACE_PARENT: &str = "traceparent";
+
+#[derive(Debug)]
+pub(super) struct Link {
+    channels: Channels,
+    permits: Semaphore,
+    pub(super) waits: Waits,
+    pub(super) known: KnownServers,
+    pub(super) counters: Counters,
+    pub(super) options: RemoteOptions,
+}
+
+impl Link {
+    pub(super) fn new(options: RemoteOptions, channels: Channels) -> Result<Self> {
+        // Headers that cannot be sent are found now, not with the first call.
+        insert(&mut MetadataMap::new(), &options.headers)?;
+        Ok(Self {
+            channels,
+            permits: Semaphore::new(options.max_concurrent_calls),
+            waits: Waits::new(options.retry.clone()),
+            known: KnownServers::default(),
+            counters: Counters::default(),
+            options,
+        })
+    }
+
+    /// The time now.
+    pub(super) fn now(&self) -> Instant {
+        self.options.clock.monotonic()
+    }
+
+    /// Until when the server may be silent from now on, on behalf of `ctx`.
+    pub(super) fn patience(&self, ctx: &Context) -> Option<Instant> {
+        let patience = self.now().checked_add(self.options.silence_timeout);
+        match (patience, ctx.deadline()) {
+            (Some(patience), Some(deadline)) => Some(patience.min(deadline)),
+            (patience, deadline) => patience.or(deadline),
+        }
+    }
+
+    /// What `work` comes to, if that is before `deadline`.
+    pub(super) async fn within<T>(
+        &self,
+        deadline: Option<Instant>,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let Some(deadline) = deadline else { return work.await };
+        let work = std::pin::pin!(work);
+        match future::select(work, self.options.clock.sleep_until(deadline)).await {
+            Either::Left((result, _)) => result,
+            Either::Right(((), _)) => Err(Error::deadline_exceeded("remote store did not answer in time")),
+        }
+    }
+
+    /// Makes a call that has one message each way.
+    pub(super) async fn call<M, R, F>(
+        &self,
+        ctx: &Context,
+        message: M,
+        send: impl FnOnce(Channel, Request<M>) -> F,
+    ) -> Result<Response<R>>
+    where
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        let deadline = self.patience(ctx);
+        self.within(deadline, async {
+            let _permit = self.permit().await?;
+            let request = self.request(ctx, deadline, message)?;
+            Box::pin(send(self.channel()?, request)).await.map_err(failure::from_status)
+        })
+        .await
+    }
+
+    /// Waits for one of the calls that may be under way at once.
+    pub(super) async fn permit(&self) -> Result<SemaphorePermit<'_>> {
+        let permit = self.permits.acquire().await;
+        permit.map_err(|_| Error::internal("the limit of calls was closed"))
+    }
+
+    /// The connection for a call that is made now.
+    pub(super) fn channel(&self) -> Result<Channel> {
+        self.counters.calls.fetch_add(1, Ordering::Relaxed);
+        self.channels.pick()
+    }
+
+    /// `message` with all that goes along with it.
+    pub(super) fn request<M>(&self, ctx: &Context, deadline: Option<Instant>, message: M) -> Result<Request<M>> {
+        let mut request = Request::new(message);
+        if let Some(deadline) = deadline {
+            request.set_timeout(deadline.saturating_duration_since(self.now()));
+        }
+        let metadata = request.metadata_mut();
+        insert(metadata, ctx.metadata())?;
+        if let Some(parent) = ctx.trace_parent() {
+            insert_one(metadata, TRACE_PARENT, parent.as_bytes())?;
+        }
+        if let Some(token) = ctx.upload_token() {
+            insert_one(metadata, UPLOAD_TOKEN, token.as_bytes())?;
+        }
+        insert_one(metadata, OUTCOME_REQUEST, b"1")?;
+        insert(metadata, &self.options.headers)?;
+        Ok(request)
+    }
+}
+
+fn insert(map: &mut MetadataMap, metadata: &Metadata) -> Result<()> {
+    metadata.iter().try_for_each(|(name, value)| insert_one(map, name, value))
+}
+
+/// Sets one value. Errors name it, and never show it.
+fn insert_one(map: &mut MetadataMap, name: &str, value: &[u8]) -> Result<()> {
+    let invalid = |what| Error::invalid_argument(format!("metadata {name:?} has {what} that cannot be sent"));
+    if name.ends_with("-bin") {
+        let key = BinaryMetadataKey::from_bytes(name.as_bytes()).map_err(|_| invalid("a name"))?;
+        map.insert_bin(key, MetadataValue::from_bytes(value));
+    } else {
+        let key = AsciiMetadataKey::from_bytes(name.as_bytes()).map_err(|_| invalid("a name"))?;
+        map.insert(key, MetadataValue::try_from(value).map_err(|_| invalid("a value"))?);
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! How a remote store is reached, and how it is used.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use blobaccess::{Clock, Metadata, SystemClock};
+
+use super::retry::RetryPolicy;
+use super::tls::RemoteTls;
+
+/// What every common server of gRPC takes as the largest message unless told otherwise: 4 MiB.
+const DEFAULT_MAX_MESSAGE_SIZE_BYTES: usize = 4 << 20;
+
+/// What surrounds the blobs of a batch besides their own digests: instance name, lengths.
+const MESSAGE_HEADROOM_BYTES: usize = 64 << 10;
+
+/// How a [`Remote`](crate::Remote) is reached, and how it is used.
+#[derive(Clone, Debug)]
+pub struct RemoteOptions {
+    pub(super) address: String,
+    pub(super) tls: Option<RemoteTls>,
+    pub(super) headers: Metadata,
+    pub(super) connections: usize,
+    pub(super) connect_timeout: Duration,
+    pub(super) silence_timeout: Duration,
+    pub(super) keepalive: Option<(Duration, Duration)>,
+    pub(super) max_message_size_bytes: usize,
+    pub(super) max_concurrent_calls: usize,
+    pub(super) find_missing_concurrency: usize,
+    pub(super) batch_threshold_bytes: u64,
+    pub(super) compression_level: Option<i32>,
+    pub(super) capabilities_lifetime: Duration,
+    pub(super) retry: RetryPolicy,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl RemoteOptions {
+    /// The store at `address`: `http://host:port`, `https://host:port` or `unix:/path/of/a/socket`.
+    #[must_use]
+    pub fn new(address: impl Into<String>) -> Self {
+        Self {
+            address: address.into(),
+            tls: None,
+            headers: Metadata::new(),
+            connections: 2,
+            connect_timeout: Duration::from_secs(10),
+            silence_timeout: Duration::from_mins(1),
+            keepalive: None,
+            max_message_size_bytes: DEFAULT_MAX_MESSAGE_SIZE_BYTES,
+            max_concurrent_calls: 256,
+            find_missing_concurrency: 8,
+            batch_threshold_bytes: 64 << 10,
+            compression_level: Some(1),
+            capabilities_lifetime: Duration::from_mins(1),
+            retry: RetryPolicy::default(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// How TLS is done with an `https` address: with the roots of the system unless set.
+    #[must_use]
+    pub fn with_tls(mut self, tls: RemoteTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Sends this with every call, in place of anything of that name that is forwarded. A name that ends in `-bin` has
+    /// a value of any bytes. Values are not shown by `Debug`.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        self.headers = self.headers.with(name.into(), value);
+        self
+    }
+
+    /// How many connections calls are spread over, 1 to 64: 2 unless set.
+    ///
+    /// Each has one task that encrypts, frames and copies. Too few, and that task is the limit: throughput does not
+    /// rise with concurrency while no processor of either side is busy but one. Too many cost sockets and memory of
+    /// the server, and windows that warm up slowly.
+    #[must_use]
+    pub fn with_connections(mut self, connections: usize) -> Self {
+        self.connections = connections.clamp(1, 64);
+        self
+    }
+
+    /// How long it may take to connect: 10 s unless set.
+    #[must_use]
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long the server may be silent: 60 s unless set. A call that is not a stream is to be answered within; in a
+    /// stream, each message is to arrive, or to be taken, within.
+    ///
+    /// It bounds each attempt. Deadlines of callers bound the whole, retries included, and may end before.
+    #[must_use]
+    pub fn with_silence_timeout(mut self, timeout: Duration) -> Self {
+        self.silence_timeout = timeout;
+        self
+    }
+
+    /// Pings a connection every `interval` and gives it up if no answer comes within `timeout`. Not done unless set:
+    /// servers close the connections of clients that ping more often than they permit (often 5 minutes).
+    #[must_use]
+    pub fn with_keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.keepalive = Some((interval, timeout));
+        self
+    }
+
+    /// The largest message that is sent or received, in bytes. At least 128 KiB; 4 MiB unless set, which every server
+    /// takes.
+    #[must_use]
+    pub fn with_max_message_size_bytes(mut self, bytes: usize) -> Self {
+        self.max_message_size_bytes = bytes.max(128 << 10);
+        self
+    }
+
+    /// How many calls may be under way at once, at least 1: 256 unless set. Others wait, in the order of asking.
+    ///
+    /// A read counts until its first message has come: how long it takes from then on is up to its reader, who may
+    /// well wait for another blob meanwhile.
+    #[must_use]
+    pub fn with_max_concurrent_calls(mut self, calls: usize) -> Self {
+        self.max_concurrent_calls = calls.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// How many calls one `find_missing` that is split may have under way, at least 1: 8 unless set.
+    #[must_use]
+    pub fn with_find_missing_concurrency(mut self, calls: usize) -> Self {
+        self.find_missing_concurrency = calls.max(1);
+        self
+    }
+
+    /// The largest blob that travels in batches, in bytes: 64 KiB unless set; 0 streams every blob but empty ones.
+    ///
+    /// Too small, and small blobs cost a call each; too large, and blobs wait for others of their batch.
+    #[must_use]
+    pub fn with_batch_threshold_bytes(mut self, bytes: u64) -> Self {
+        self.batch_threshold_bytes = bytes;
+        self
+    }
+
+    /// The level that blobs are compressed at for a server that takes zstd, 1 to 19: 1 unless set. `None` neither
+    /// sends nor asks for compressed blobs: on a network faster than some 5 Gbit/s that is quicker.
+    #[must_use]
+    pub fn with_compression_level(mut self, level: Option<i32>) -> Self {
+        self.compression_level = level.map(|level| level.clamp(1, 19));
+        self
+    }
+
+    /// How long it is taken for granted what the server has said that it can do: 60 s unless set.
+    #[must_use]
+    pub fn with_capabilities_lifetime(mut self, lifetime: Duration) -> Self {
+        self.capabilities_lifetime = lifetime;
+        self
+    }
+
+    /// When and how often calls that failed are made again.
+    #[must_use]
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// The clock: that of the machine unless set.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How many bytes of blobs a message may have.
+    pub(super) fn max_message_contents(&self) -> u64 {
+        let bytes = self.max_message_size_bytes.saturating_sub(MESSAGE_HEADROOM_BYTES);
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+}

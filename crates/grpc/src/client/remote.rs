@@ -1,0 +1,93 @@
+//! A server of the Remote Execution API, and the stores that it offers.
+
+use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
+
+use blobaccess::Result;
+use tonic::transport::Channel;
+
+use super::ac::RemoteAc;
+use super::cas::RemoteCas;
+use super::channel::Channels;
+use super::link::Link;
+use super::options::RemoteOptions;
+use super::snapshot::RemoteSnapshot;
+
+/// A server of the Remote Execution API, and the stores that it offers: [`cas`](Self::cas) and [`ac`](Self::ac).
+///
+/// They share its connections, its limits and what is known of the server. It is cheap to clone.
+///
+/// # Memory
+///
+/// For each call under way up to two messages ([`with_max_message_size_bytes`]), and no more than
+/// [`with_max_concurrent_calls`] calls; for each connection a window of 8 MiB of what readers have not yet taken; for
+/// each small blob that waits for its batch, that blob. Of the server's capabilities, what is known for at most 1024
+/// instance names.
+///
+/// [`with_max_message_size_bytes`]: RemoteOptions::with_max_message_size_bytes
+/// [`with_max_concurrent_calls`]: RemoteOptions::with_max_concurrent_calls
+///
+/// # Examples
+///
+/// ```
+/// use blobaccess_grpc::{Remote, RemoteOptions};
+///
+/// # fn main() -> blobaccess::Result<()> {
+/// let remote = Remote::new(RemoteOptions::new("http://cache.example.com:8980"))?;
+/// let (cas, ac) = (remote.cas(), remote.ac());
+/// assert_eq!(cas.to_string(), "grpc(http://cache.example.com:8980)");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Remote {
+    link: Arc<Link>,
+}
+
+impl Remote {
+    /// The server that `options` tell of. Nothing is connected before the first call, which must be made within a
+    /// tokio runtime: the connections live as long as that.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if the address is none, a header cannot be sent, or TLS cannot be set up as wanted.
+    pub fn new(options: RemoteOptions) -> Result<Self> {
+        let channels = Channels::lazy(&options)?;
+        Ok(Self { link: Arc::new(Link::new(options, channels)?) })
+    }
+
+    /// The server that these channels lead to, whatever they are made of. The address is only a name then; what
+    /// `options` say of connections and TLS is for who made the channels.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if there is no channel, or a header cannot be sent.
+    pub fn with_channels(options: RemoteOptions, channels: impl IntoIterator<Item = Channel>) -> Result<Self> {
+        let channels = Channels::given(channels.into_iter().collect())?;
+        Ok(Self { link: Arc::new(Link::new(options, channels)?) })
+    }
+
+    /// Its content-addressable storage. Stores of separate calls do not share batches.
+    #[must_use]
+    pub fn cas(&self) -> RemoteCas {
+        RemoteCas::new(Arc::clone(&self.link))
+    }
+
+    /// Its action cache.
+    #[must_use]
+    pub fn ac(&self) -> RemoteAc {
+        RemoteAc::new(Arc::clone(&self.link))
+    }
+
+    /// What it was used for so far.
+    #[must_use]
+    pub fn snapshot(&self) -> RemoteSnapshot {
+        self.link.counters.snapshot()
+    }
+}
+
+impl Display for Remote {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "grpc({})", self.link.options.address)
+    }
+}

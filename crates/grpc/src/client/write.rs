@@ -1,0 +1,122 @@
+//! Stores a blob as a stream.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use blobaccess::{Compressor, Context, Digest, Error, PutCertainty, PutOutcome, Result, WriteResource};
+use blobaccess_proto::bytestream::WriteResponse;
+use tokio::sync::oneshot;
+use tonic::{CancellationHandle, Response, Status};
+use uuid::Uuid;
+
+use super::failure;
+use super::link::Link;
+use super::upload::{self, Contents, Progress};
+use crate::outcome::{self, OUTCOME_RESPONSE};
+use crate::stubs::bytestream::byte_stream_client::ByteStreamClient;
+
+/// Resets the stream of an upload that is not waited for any more: left to itself, its body would go on.
+struct ResetOnDrop(Option<CancellationHandle>);
+
+impl Drop for ResetOnDrop {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.take() {
+            handle.cancel();
+        }
+    }
+}
+
+impl Link {
+    /// Stores `contents` under `digest`. What is not at hand is sent again only if nothing of it was read.
+    pub(super) async fn write(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        compressor: Option<Compressor>,
+        contents: Contents,
+    ) -> Result<PutOutcome> {
+        let contents = Arc::new(contents);
+        let attempt = || self.upload(ctx, digest, compressor, Arc::clone(&contents));
+        self.retried_put(ctx, || contents.is_whole(), attempt).await
+    }
+
+    async fn upload(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        compressor: Option<Compressor>,
+        contents: Arc<Contents>,
+    ) -> Result<PutOutcome> {
+        let progress = Arc::new(Progress::default());
+        let (failed, failure) = oneshot::channel();
+        let resource = WriteResource { uuid: Uuid::new_v4().to_string(), digest: digest.clone(), compressor };
+        let upload = async {
+            self.within(ctx.deadline(), contents.prepare()).await?;
+            let _permit = self.within(self.patience(ctx), self.permit()).await?;
+            let messages = upload::messages(contents, resource.to_string(), Arc::clone(&progress), failed);
+            let mut request = self.request(ctx, ctx.deadline(), messages)?;
+            let _reset = ResetOnDrop(Some(request.cancellation_handle()));
+            let mut client = ByteStreamClient::new(self.channel()?);
+            let response = self.supervise(ctx, &progress, client.write(request), failure).await?;
+            check_committed_size(digest, compressor, &progress, response.get_ref().committed_size)?;
+            let outcome = response.metadata().get_bin(OUTCOME_RESPONSE).and_then(|value| value.to_bytes().ok());
+            Ok(outcome::from_bytes(outcome.as_deref()))
+        };
+        upload.await.map_err(|error: Error| {
+            let unfinished = !progress.finished.load(Ordering::Relaxed);
+            if unfinished { error.with_put_certainty(PutCertainty::NotStored) } else { error }
+        })
+    }
+
+    /// Waits for the answer, for as long as the source does not fail and the server takes what it is sent.
+    async fn supervise(
+        &self,
+        ctx: &Context,
+        progress: &Progress,
+        call: impl Future<Output = Result<Response<WriteResponse>, Status>>,
+        failure: oneshot::Receiver<Error>,
+    ) -> Result<Response<WriteResponse>> {
+        let mut call = std::pin::pin!(call);
+        // A body that is done with drops its end, which is no failure.
+        let failed = async {
+            match failure.await {
+                Ok(error) => error,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let mut failed = std::pin::pin!(failed);
+        loop {
+            let steps = progress.steps.load(Ordering::Relaxed);
+            let silent = self.within(self.patience(ctx), std::future::pending::<Result<()>>());
+            tokio::select! {
+                biased;
+                answer = &mut call => return answer.map_err(|status| failure::never_absent(failure::from_status(status))),
+                error = &mut failed => return Err(error),
+                silence = silent => {
+                    let overdue = ctx.deadline().is_some_and(|deadline| deadline <= self.now());
+                    let moved = progress.steps.load(Ordering::Relaxed) != steps;
+                    if overdue || !(moved || progress.in_source.load(Ordering::Relaxed)) {
+                        silence?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What was committed is all of the blob; of a compressed one, what was sent, or -1 if it was there already.
+fn check_committed_size(
+    digest: &Digest,
+    compressor: Option<Compressor>,
+    progress: &Progress,
+    committed: i64,
+) -> Result<()> {
+    let whole = crate::message::size(digest.size_bytes());
+    let sent = crate::message::size(progress.sent.load(Ordering::Relaxed));
+    let finished = progress.finished.load(Ordering::Relaxed);
+    if committed == whole || committed == -1 || (compressor.is_some() && finished && committed == sent) {
+        return Ok(());
+    }
+    Err(Error::internal(format!("remote store committed {committed} bytes of blob {digest}")))
+}

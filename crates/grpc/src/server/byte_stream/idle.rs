@@ -1,0 +1,36 @@
+//! Waits for the next message of a client, but not for ever.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use blobaccess::Clock;
+use futures::{FutureExt, Stream, StreamExt};
+
+/// A time to wait, and the clock to measure it by.
+#[derive(Clone, Debug)]
+pub(super) struct Patience {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) timeout: Duration,
+}
+
+impl Patience {
+    /// The next item of `stream`, which ends as `Some(None)`; `None` if that takes too long. Of what is there already,
+    /// the clock is not asked.
+    pub(super) async fn next<S: Stream + Unpin>(&self, stream: &mut S) -> Option<Option<S::Item>> {
+        let mut alarm = None;
+        poll_fn(|poller| {
+            if let Poll::Ready(item) = stream.poll_next_unpin(poller) {
+                return Poll::Ready(Some(item));
+            }
+            let alarm = alarm.get_or_insert_with(|| {
+                // An end that lies beyond all times never comes.
+                let end = self.clock.monotonic().checked_add(self.timeout);
+                end.map_or_else(|| futures::future::pending().boxed(), |end| self.clock.sleep_until(end))
+            });
+            alarm.poll_unpin(poller).map(|()| None)
+        })
+        .await
+    }
+}

@@ -1,0 +1,22 @@
+//! Tells how far an upload has come: to the end, or nowhere.
+
+use blobaccess::{BlobAccess, Cas, Context, DigestSet, Result, WriteResource};
+use blobaccess_proto::bytestream as bs;
+
+use crate::message;
+
+/// Complete with all bytes if the blob is stored, whoever stored it; otherwise nothing has been taken.
+///
+/// Nothing is kept of an upload that was interrupted, so that one which is not complete goes on at offset 0, whether
+/// or not it ever began. `NotFound` would be as true, but there are clients that give up on it.
+pub(super) async fn query(
+    store: &dyn BlobAccess<Kind = Cas>,
+    ctx: &Context,
+    request: &bs::QueryWriteStatusRequest,
+) -> Result<bs::QueryWriteStatusResponse> {
+    let digest = WriteResource::parse(&request.resource_name)?.digest;
+    let size = message::size(digest.size_bytes());
+    let missing = store.find_missing(ctx, &DigestSet::from(digest)).await?;
+    let complete = missing.is_empty();
+    Ok(bs::QueryWriteStatusResponse { committed_size: if complete { size } else { 0 }, complete })
+}

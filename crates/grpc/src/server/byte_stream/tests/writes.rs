@@ -1,0 +1,304 @@
+use std::time::Duration;
+
+use blobaccess::{Context, PutOutcome, SystemClock};
+use futures::{FutureExt, StreamExt};
+use tonic::{Code, Request};
+
+use super::*;
+use crate::server::outcome_trailer::OutcomeTrailer;
+use crate::server::recorded_frames as frames;
+use crate::server::watched_store::sha256;
+
+const CONTENTS: &[u8] = b"hello world, hello all";
+
+/// The upload is refused, leaves nothing, and the next that is right is taken.
+async fn refused(name: &str, uploaded: Vec<bs::WriteRequest>) -> Status {
+    let store = WatchedStore::new();
+    let mut client = client(&store);
+    let error = write(&mut client, uploaded).await.unwrap_err();
+    let digest = sha256(CONTENTS);
+    assert!(!store.has(&digest).await, "{name}");
+    let committed = write(&mut client, messages(&write_name(&digest), CONTENTS, 7)).await.unwrap();
+    assert_eq!(committed, 22);
+    assert!(store.has(&digest).await);
+    error
+}
+
+#[tokio::test]
+async fn an_upload_arrives_in_messages_of_any_size_and_any_instance_name() {
+    for size in [1, 14, 22, 100] {
+        let store = WatchedStore::new();
+        let digest = sha256(CONTENTS);
+        for name in [write_name(&digest), format!("a/b/{}/some/file", write_name(&digest))] {
+            let committed = write(&mut client(&store), messages(&name, CONTENTS, size)).await.unwrap();
+            assert_eq!(committed, 22);
+        }
+        assert!(store.has(&digest).await);
+    }
+}
+
+#[tokio::test]
+async fn messages_without_data_and_with_the_name_again_are_fine() {
+    let store = WatchedStore::new();
+    let digest = sha256(CONTENTS);
+    let mut uploaded = messages(&write_name(&digest), CONTENTS, 10);
+    for message in &mut uploaded {
+        message.resource_name = write_name(&digest);
+    }
+    uploaded[2].finish_write = false;
+    uploaded.insert(1, bs::WriteRequest { write_offset: 10, ..Default::default() });
+    uploaded.push(bs::WriteRequest { write_offset: 22, finish_write: true, ..Default::default() });
+    assert_eq!(write(&mut client(&store), uploaded).await.unwrap(), 22);
+    assert!(store.has(&digest).await);
+    let empty = sha256(b"");
+    assert_eq!(write(&mut client(&store), messages(&write_name(&empty), b"", 1)).await.unwrap(), 0);
+    assert!(store.has(&empty).await);
+}
+
+#[tokio::test]
+async fn an_upload_without_a_request_or_with_a_bad_name_is_refused() {
+    let error = refused("none", Vec::new()).await;
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(error.message().contains("without a request"), "{error}");
+    let good = write_name(&sha256(CONTENTS));
+    for name in [
+        "",
+        "This is an incorrect resource name",
+        &good.replace("uploads/", ""),
+        &good.replace("blobs/", ""),
+        &good.to_uppercase(),
+        &good.replace("/22", "/-22"),
+        &good.replace("/22", ""),
+    ] {
+        let error = refused(name, messages(name, CONTENTS, 100)).await;
+        assert_eq!(error.code(), Code::InvalidArgument, "{name}: {error}");
+    }
+    for compressor in ["deflate", "xyzzy"] {
+        let name = good.replace("blobs/", &format!("compressed-blobs/{compressor}/"));
+        assert_eq!(refused(&name, messages(&name, CONTENTS, 100)).await.code(), Code::Unimplemented);
+    }
+}
+
+#[tokio::test]
+async fn messages_that_do_not_follow_each_other_are_refused() {
+    let good = messages(&write_name(&sha256(CONTENTS)), CONTENTS, 10);
+    let changed = |change: fn(&mut Vec<bs::WriteRequest>)| {
+        let mut changed = good.clone();
+        change(&mut changed);
+        changed
+    };
+    for (what, uploaded, expected) in [
+        ("first offset", changed(|all| all[0].write_offset = 5), "at offset 5 was requested, while 0"),
+        ("gap", changed(|all| all[1].write_offset = 11), "at offset 11 was requested, while 10"),
+        ("overlap", changed(|all| all[2].write_offset = 10), "at offset 10 was requested, while 20"),
+        ("negative", changed(|all| all[1].write_offset = -1), "at offset -1 was requested, while 10"),
+        ("other name", changed(|all| all[1].resource_name = "other".into()), "differs from that of the first"),
+        ("unfinished", changed(|all| all[2].finish_write = false), "after 22 bytes, without finishing it"),
+        ("cut short", changed(|all| drop(all.pop())), "after 20 bytes, without finishing it"),
+        ("finished early", changed(|all| all[1].finish_write = true), "behind the one that finished"),
+        ("finished twice", changed(|all| all.push(all[2].clone())), "behind the one that finished"),
+        (
+            "data behind the end",
+            changed(|all| all.push(bs::WriteRequest { write_offset: 22, data: "!".into(), ..Default::default() })),
+            "behind the one that finished",
+        ),
+    ] {
+        let error = refused(what, uploaded).await;
+        assert_eq!(error.code(), Code::InvalidArgument, "{what}: {error}");
+        assert!(error.message().contains(expected), "{what}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn contents_that_are_not_those_of_the_digest_are_refused() {
+    let name = write_name(&sha256(CONTENTS));
+    for (contents, expected) in [
+        (&b"hello world, hello all!"[..], "at least 23 bytes, while at most 22"),
+        (b"hello world, hello al", "is 21 bytes, while 22 bytes were expected"),
+        (b"hello world, hello alL", "has hash"),
+        (b"", "is 0 bytes, while 22 bytes were expected"),
+    ] {
+        for size in [1, 5, 100] {
+            let error = refused("contents", messages(&name, contents, size)).await;
+            assert_eq!(error.code(), Code::InvalidArgument, "{error}");
+            assert!(error.message().contains(expected), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn compressed_uploads_are_decoded_whatever_their_frames_and_messages() {
+    for (contents, frame) in [
+        (frames::CONTENTS, frames::PLAIN),
+        (frames::CONTENTS, frames::PLAIN_WITHOUT_SIZE),
+        (b"first second\n", frames::TWO_FRAMES),
+        (b"", frames::EMPTY),
+        (&vec![0; 1_000_000], frames::MILLION_ZEROS),
+    ] {
+        for size in [1, 3, 14, 1000] {
+            let store = WatchedStore::new();
+            let digest = sha256(contents);
+            let committed = write(&mut client(&store), messages(&zstd_name(&digest), frame, size)).await.unwrap();
+            assert_eq!(usize::try_from(committed).unwrap(), frame.len());
+            assert!(store.has(&digest).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_compressed_upload_commits_its_compressed_size() {
+    let store = WatchedStore::new();
+    let contents: Vec<u8> = (0..3_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+    let frame = zstd::bulk::compress(&contents, 1).unwrap();
+    let digest = sha256(&contents);
+    let committed = write(&mut client(&store), messages(&zstd_name(&digest), &frame, 10_000)).await.unwrap();
+    assert_eq!(usize::try_from(committed).unwrap(), frame.len());
+    assert!(store.has(&digest).await);
+}
+
+#[tokio::test]
+async fn compressed_uploads_that_are_wrong_are_refused() {
+    let digest = sha256(CONTENTS);
+    let right = zstd::bulk::compress(CONTENTS, 1).unwrap();
+    let twice = [&*right, &*right].concat();
+    let empty_frames = frames::EMPTY.repeat(90_000);
+    for (frame, expected) in [
+        (&right[..right.len() - 1], "ends within a frame"),
+        (&right[..3], "ends within a frame"),
+        (b"no zstd at all", "cannot be decoded"),
+        (frames::MILLION_ZEROS, "at least"),
+        (frames::PLAIN, "at least 35 bytes, while 22"),
+        (frames::TWO_FRAMES, "is 13 bytes, while 22"),
+        (&twice, "at least 44 bytes, while 22"),
+        (b"", "is 0 bytes, while 22"),
+        (&empty_frames, "while at most 1048928 are permitted"),
+    ] {
+        for size in [13, 100_000] {
+            let error = refused("zstd", messages(&zstd_name(&digest), frame, size)).await;
+            assert_eq!(error.code(), Code::InvalidArgument, "{error}");
+            assert!(error.message().contains(expected), "{expected}: {error}");
+        }
+    }
+    let mut gap = messages(&zstd_name(&digest), &right, 10);
+    gap[1].write_offset = 11;
+    assert_eq!(refused("gap", gap).await.code(), Code::InvalidArgument);
+    let mut shifted = messages(&zstd_name(&digest), &right, 100);
+    shifted[0].write_offset = 1;
+    assert_eq!(refused("first offset", shifted).await.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_blob_that_is_there_is_answered_for_before_its_data_is_read() {
+    let store = WatchedStore::new();
+    let digest = store.add(CONTENTS).await;
+    let mut client = client(&store);
+    for (name, committed) in [(write_name(&digest), 22), (zstd_name(&digest), -1)] {
+        let first = bs::WriteRequest { resource_name: name, ..Default::default() };
+        // What would follow never comes.
+        let uploaded = stream::iter([first]).chain(stream::pending());
+        assert_eq!(client.write(uploaded).await.unwrap().into_inner().committed_size, committed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_ends_when_it_is_finished_and_waits_for_no_half_close() {
+    let store = WatchedStore::new();
+    let digest = sha256(CONTENTS);
+    let uploaded = stream::iter(messages(&write_name(&digest), CONTENTS, 10)).chain(stream::pending());
+    let committed = client(&store).write(uploaded).await.unwrap().into_inner().committed_size;
+    assert_eq!(committed, 22);
+    assert!(store.has(&digest).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_upload_ends_and_leaves_nothing() {
+    let store = WatchedStore::new();
+    let digest = sha256(CONTENTS);
+    let options = ServiceOptions::default().with_upload_idle_timeout(Duration::from_secs(7));
+    let service = service(&store, options.with_clock(Arc::new(SystemClock)));
+    let start = blobaccess::Clock::monotonic(&SystemClock);
+    for said in 0..3 {
+        let uploaded = messages(&write_name(&digest), CONTENTS, 10).into_iter().take(said).map(Ok);
+        let uploaded = stream::iter(uploaded).chain(stream::pending());
+        let error = service.write_blob(&Context::background(), uploaded).await.unwrap_err();
+        assert_eq!(error.kind(), blobaccess::ErrorKind::DeadlineExceeded, "{error}");
+        assert!(error.message().contains("for 7 s"), "{error}");
+    }
+    assert_eq!(blobaccess::Clock::monotonic(&SystemClock) - start, Duration::from_secs(21));
+    assert!(!store.has(&digest).await);
+    assert_eq!(service.in_flight.taken_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_keeps_talking_is_not_idle() {
+    let store = WatchedStore::new();
+    let digest = sha256(CONTENTS);
+    let options = ServiceOptions::default().with_upload_idle_timeout(Duration::from_secs(7));
+    let slow = stream::iter(messages(&write_name(&digest), CONTENTS, 3)).then(|message| async {
+        let clock = SystemClock;
+        let then = blobaccess::Clock::monotonic(&clock) + Duration::from_secs(6);
+        blobaccess::Clock::sleep_until(&clock, then).await;
+        Ok(message)
+    });
+    let service = service(&store, options);
+    let written = service.write_blob(&Context::background(), slow.boxed()).await.unwrap();
+    assert_eq!(written.outcome, PutOutcome::Created { stored_bytes: 22 });
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_nothing_and_gives_its_share_back() {
+    let store = WatchedStore::new();
+    let digest = sha256(CONTENTS);
+    let service = service(&store, ServiceOptions::default());
+    let ctx = Context::background();
+    let begun = || stream::iter(messages(&write_name(&digest), CONTENTS, 10).into_iter().take(2).map(Ok));
+    let mut dropped = Box::pin(service.write_blob(&ctx, begun().chain(stream::pending())));
+    assert!(dropped.as_mut().now_or_never().is_none());
+    assert_eq!(service.in_flight.taken_bytes(), 1024);
+    drop(dropped);
+    assert_eq!(service.in_flight.taken_bytes(), 0);
+    let broken = stream::iter([Err(Status::cancelled("stream was reset"))]);
+    let error = service.write_blob(&ctx, begun().chain(broken)).await.unwrap_err();
+    assert_eq!(error.kind(), blobaccess::ErrorKind::Cancelled);
+    assert!(!store.has(&digest).await);
+    let whole = stream::iter(messages(&write_name(&digest), CONTENTS, 10).into_iter().map(Ok));
+    assert_eq!(service.write_blob(&ctx, whole).await.unwrap().committed_size, 22);
+}
+
+#[tokio::test]
+async fn one_upload_however_large_leaves_room_for_others() {
+    let store = WatchedStore::new();
+    let service = service(&store, ServiceOptions::default().with_max_in_flight_bytes(400 << 10));
+    let ctx = Context::background();
+    let large = format!("uploads/u/blobs/{}/{}", "0".repeat(64), 1 << 20);
+    let begin = || stream::iter([Ok(messages(&large, b"x", 1)[0].clone())]).chain(stream::pending());
+    let mut uploads: Vec<_> = (0..5)
+        .map(|_| {
+            let messages =
+                begin().map(|message| message.map(|first| bs::WriteRequest { finish_write: false, ..first }));
+            Box::pin(service.write_blob(&ctx, messages))
+        })
+        .collect();
+    for (n, upload) in (0_u64..).zip(&mut uploads) {
+        assert_eq!(service.in_flight.taken_bytes(), n * (100 << 10));
+        drop(upload.as_mut().now_or_never());
+    }
+}
+
+#[tokio::test]
+async fn the_outcome_is_left_for_who_asks() {
+    let store = WatchedStore::new();
+    let digest = sha256(CONTENTS);
+    let mut client = client(&store);
+    let mut outcome = async |asked: bool| {
+        let mut request = Request::new(stream::iter(messages(&write_name(&digest), CONTENTS, 10)));
+        if asked {
+            request.metadata_mut().insert("blobaccess-outcome", "1".parse().unwrap());
+        }
+        let response = client.write(request).await.unwrap();
+        response.extensions().get::<OutcomeTrailer>().map(|trailer| trailer.0)
+    };
+    assert_eq!(outcome(true).await, Some(PutOutcome::Created { stored_bytes: 22 }));
+    assert_eq!(outcome(true).await, Some(PutOutcome::AlreadyExists { stored_bytes: 22 }));
+    assert_eq!(outcome(false).await, None);
+}

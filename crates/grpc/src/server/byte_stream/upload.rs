@@ -1,0 +1,159 @@
+//! The contents of an upload, out of messages that are held to the protocol.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use blobaccess::{Error, Result};
+use blobaccess_proto::bytestream::WriteRequest;
+use bytes::Bytes;
+use futures::{Stream, stream};
+use tonic::Status;
+
+use super::idle::Patience;
+use crate::message;
+use crate::status::from_status;
+
+/// How long a client that has finished its upload may take to close its side: so long, what it sends behind the end
+/// can still be refused. All but the strangest clients close at once.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The messages of an upload.
+pub(super) struct Upload<S> {
+    messages: S,
+    patience: Patience,
+    /// The first message, once it has been looked at.
+    first: Option<WriteRequest>,
+    resource_name: String,
+    /// No more than this is taken.
+    max_bytes: u64,
+    progress: Arc<Progress>,
+}
+
+/// How far an upload has come, for who does not read it.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    received_bytes: AtomicU64,
+    finished: AtomicBool,
+}
+
+impl Progress {
+    /// How many bytes have been read, of what was sent.
+    pub(super) fn received_bytes(&self) -> u64 {
+        self.received_bytes.load(Ordering::Acquire)
+    }
+
+    /// Whether all there is has been read.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
+    }
+}
+
+impl<S> Upload<S>
+where
+    S: Stream<Item = Result<WriteRequest, Status>> + Unpin + Send + 'static,
+{
+    /// An upload that begins with the next of `messages`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if there is none; that with which the stream failed; `DeadlineExceeded` if nothing comes.
+    pub(super) async fn begin(messages: S, patience: Patience) -> Result<Self> {
+        let mut upload = Self {
+            messages,
+            patience,
+            first: None,
+            resource_name: String::new(),
+            max_bytes: u64::MAX,
+            progress: Arc::default(),
+        };
+        let first = upload.receive().await?;
+        let first = first.ok_or_else(|| Error::invalid_argument("client closed the upload without a request"))?;
+        upload.resource_name.clone_from(&first.resource_name);
+        upload.check(&first)?;
+        upload.first = Some(first);
+        Ok(upload)
+    }
+
+    /// Which resource the first message names.
+    pub(super) fn resource_name(&self) -> &str {
+        &self.resource_name
+    }
+
+    /// How far it has come.
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// The data of the messages, of which at most `max_bytes` are taken. It ends well only behind the message that
+    /// finishes the upload.
+    pub(super) fn into_stream(mut self, max_bytes: u64) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+        self.max_bytes = max_bytes;
+        stream::try_unfold((self, false), |(mut upload, mut finished)| async move {
+            while !finished {
+                let message = match upload.first.take() {
+                    Some(first) => first,
+                    None => upload.receive().await?.ok_or_else(|| upload.unfinished())?,
+                };
+                upload.check(&message)?;
+                finished = message.finish_write;
+                if !message.data.is_empty() {
+                    upload.take(&message.data)?;
+                    return Ok(Some((message.data, (upload, finished))));
+                }
+            }
+            upload.end().await?;
+            Ok(None)
+        })
+    }
+
+    async fn receive(&mut self) -> Result<Option<WriteRequest>> {
+        let message = self.patience.next(&mut self.messages).await;
+        let message = message.ok_or_else(|| {
+            let (seconds, received) = (self.patience.timeout.as_secs_f64(), self.progress.received_bytes());
+            Error::deadline_exceeded(format!("no request came for {seconds} s, after {received} bytes"))
+        })?;
+        message.transpose().map_err(from_status)
+    }
+
+    fn check(&self, message: &WriteRequest) -> Result<()> {
+        if !message.resource_name.is_empty() && message.resource_name != self.resource_name {
+            return Err(Error::invalid_argument("resource name differs from that of the first request"));
+        }
+        let (offset, expected) = (message.write_offset, message::size(self.progress.received_bytes()));
+        if offset != expected {
+            let message = format!("write at offset {offset} was requested, while {expected} was expected");
+            return Err(Error::invalid_argument(message));
+        }
+        Ok(())
+    }
+
+    fn take(&self, data: &Bytes) -> Result<()> {
+        let data = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        let received = self.progress.received_bytes().saturating_add(data);
+        if received > self.max_bytes {
+            let max = self.max_bytes;
+            let message = format!("upload is at least {received} bytes, while at most {max} are permitted");
+            return Err(Error::invalid_argument(message));
+        }
+        self.progress.received_bytes.store(received, Ordering::Release);
+        Ok(())
+    }
+
+    /// Sees to it that nothing follows the message that finished the upload.
+    async fn end(&mut self) -> Result<()> {
+        let timeout = CLOSING_TIMEOUT.min(self.patience.timeout);
+        let patience = Patience { timeout, ..self.patience.clone() };
+        if let Some(Some(message)) = patience.next(&mut self.messages).await {
+            message.map_err(from_status)?;
+            return Err(Error::invalid_argument("client sent a request behind the one that finished the upload"));
+        }
+        self.progress.finished.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn unfinished(&self) -> Error {
+        let received = self.progress.received_bytes();
+        Error::invalid_argument(format!("client closed the upload after {received} bytes, without finishing it"))
+    }
+}

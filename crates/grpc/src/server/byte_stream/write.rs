@@ -1,0 +1,81 @@
+//! Receives a blob.
+
+use std::sync::Arc;
+
+use blobaccess::WriteResource;
+use blobaccess::{Blob, BlobAccess, Compressor, Context, Digest, ErrorKind, Provenance, PutOutcome, Result};
+use blobaccess_proto::bytestream::WriteRequest;
+use futures::Stream;
+use tonic::Status;
+
+use super::ByteStreamService;
+use super::idle::Patience;
+use super::upload::Upload;
+use crate::{compression, message};
+
+/// An upload takes at most one part in so many of the bytes that may be in flight, so that one which is large and slow
+/// does not keep out all others.
+const SHARES: u64 = 4;
+
+/// How many bytes of zstd may be sent for each byte of a blob: a client that flushes its encoder after every byte sends
+/// four. This, and not only the size of what they decode to, bounds frames without contents.
+const MAX_EXPANSION: u64 = 16;
+
+/// And how many besides.
+const MAX_EXPANSION_BYTES: u64 = 1 << 20;
+
+/// What a client is told of its upload.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) committed_size: i64,
+    pub(super) outcome: PutOutcome,
+}
+
+impl ByteStreamService {
+    /// Stores what `messages` bring.
+    ///
+    /// Nothing is read behind the first message unless the store wants it: one that has the blob answers at once, and
+    /// so does the call. The rest of what the client sends is then thrown away by the transport.
+    ///
+    /// From before the store is asked until it is done, the upload has a share of the bytes in flight: the size of the
+    /// blob, but at most a quarter of all.
+    pub(super) async fn write_blob<S>(&self, ctx: &Context, messages: S) -> Result<Written>
+    where
+        S: Stream<Item = Result<WriteRequest, Status>> + Unpin + Send + 'static,
+    {
+        let timeout = self.options.upload_idle_timeout;
+        let patience = Patience { clock: Arc::clone(&self.options.clock), timeout };
+        let upload = Upload::begin(messages, patience).await?;
+        let WriteResource { digest, compressor, uuid: _ } = WriteResource::parse(upload.resource_name())?;
+        if let Some(compressor) = compressor {
+            self.compression_level(compressor)?;
+        }
+        let size = digest.size_bytes();
+        let share = self.in_flight.share(size.min(self.options.max_in_flight_bytes / SHARES)).await?;
+        let progress = upload.progress();
+        let outcome = self.store.put(ctx, &digest, blob(&digest, compressor, upload)).await?;
+        drop(share);
+        let committed_size = match compressor {
+            None => message::size(size),
+            Some(_) if progress.is_finished() => message::size(progress.received_bytes()),
+            // This is what the protocol has for blobs that were there before all of them had come.
+            Some(_) => -1,
+        };
+        Ok(Written { committed_size, outcome })
+    }
+}
+
+/// What is to be stored. Compressed contents are decoded as the store reads them, and no further than the size of the
+/// blob.
+fn blob<S>(digest: &Digest, compressor: Option<Compressor>, upload: Upload<S>) -> Blob
+where
+    S: Stream<Item = Result<WriteRequest, Status>> + Unpin + Send + 'static,
+{
+    let size = digest.size_bytes();
+    let Some(compressor) = compressor else {
+        return Blob::from_untrusted_stream(digest, upload.into_stream(size), Provenance::client());
+    };
+    let max = size.saturating_mul(MAX_EXPANSION).saturating_add(MAX_EXPANSION_BYTES);
+    let decode = |compressed| compression::decode(compressed, ErrorKind::InvalidArgument);
+    Blob::from_encoded(digest, compressor, None, upload.into_stream(max), decode, Provenance::client())
+}

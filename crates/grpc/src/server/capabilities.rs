@@ -1,0 +1,137 @@
+//! The capabilities service: what this server can do, as far as its stores tell.
+
+use std::sync::Arc;
+
+use blobaccess::{Ac, BlobAccess, Capabilities, Cas, Context, Error, ErrorKind, InstanceName, Result};
+use blobaccess_proto::remote_execution as re;
+use blobaccess_proto::semver::SemVer;
+use futures::future;
+use tonic::{Request, Response, Status};
+
+use super::options::ServiceOptions;
+use super::request;
+use crate::message;
+use crate::status::to_status;
+use crate::stubs::remote_execution::capabilities_server;
+
+/// The versions of the protocol that are spoken. Bazel speaks exactly 2.0: with a later lowest version, some of its
+/// releases stop, and others go on without a cache.
+const LOWEST_VERSION: (i32, i32) = (2, 0);
+const HIGHEST_VERSION: (i32, i32) = (2, 12);
+
+/// Tells what the stores can do.
+#[derive(Debug)]
+pub(crate) struct CapabilitiesService {
+    cas: Option<Arc<dyn BlobAccess<Kind = Cas>>>,
+    ac: Option<Arc<dyn BlobAccess<Kind = Ac>>>,
+    options: Arc<ServiceOptions>,
+}
+
+impl CapabilitiesService {
+    pub(crate) fn new(
+        cas: Option<Arc<dyn BlobAccess<Kind = Cas>>>,
+        ac: Option<Arc<dyn BlobAccess<Kind = Ac>>>,
+        options: Arc<ServiceOptions>,
+    ) -> Self {
+        Self { cas, ac, options }
+    }
+
+    async fn ask(&self, ctx: &Context, instance_name: &str) -> Result<re::ServerCapabilities> {
+        let instance_name = message::instance_name(instance_name)?;
+        let (cas, ac) = future::join(
+            capabilities(self.cas.as_deref(), ctx, &instance_name),
+            capabilities(self.ac.as_deref(), ctx, &instance_name),
+        )
+        .await;
+        let (cas, ac) = merge(cas, ac, &instance_name)?;
+        Ok(self.to_proto(cas.as_ref(), ac.as_ref()))
+    }
+
+    fn to_proto(&self, cas: Option<&Capabilities>, ac: Option<&Capabilities>) -> re::ServerCapabilities {
+        let both = match (cas, ac) {
+            (Some(cas), Some(ac)) => cas.intersection(ac).digest_functions,
+            (Some(one), None) | (None, Some(one)) => one.digest_functions.clone(),
+            (None, None) => Vec::new(),
+        };
+        let compressors: Vec<i32> =
+            self.options.compression_level.map(|_| blobaccess::Compressor::Zstd.number()).into_iter().collect();
+        let default_priority = re::priority_capabilities::PriorityRange { min_priority: 0, max_priority: 0 };
+        let cache_capabilities = re::CacheCapabilities {
+            digest_functions: both.into_iter().map(blobaccess::DigestFunction::number).collect(),
+            action_cache_update_capabilities: Some(re::ActionCacheUpdateCapabilities {
+                update_enabled: ac.is_some_and(|ac| ac.updates_allowed),
+            }),
+            cache_priority_capabilities: Some(re::PriorityCapabilities { priorities: vec![default_priority] }),
+            max_batch_total_size_bytes: message::size(self.options.max_batch_total_size_bytes()),
+            symlink_absolute_path_strategy: re::symlink_absolute_path_strategy::Value::Allowed.into(),
+            supported_compressors: compressors.clone(),
+            supported_batch_update_compressors: compressors,
+            max_cas_blob_size_bytes: cas.and_then(|cas| cas.max_blob_size_bytes).map_or(0, message::size),
+            ..re::CacheCapabilities::default()
+        };
+        re::ServerCapabilities {
+            cache_capabilities: Some(cache_capabilities),
+            execution_capabilities: None,
+            deprecated_api_version: Some(version(LOWEST_VERSION)),
+            low_api_version: Some(version(LOWEST_VERSION)),
+            high_api_version: Some(version(HIGHEST_VERSION)),
+        }
+    }
+}
+
+fn version((major, minor): (i32, i32)) -> SemVer {
+    SemVer { major, minor, ..SemVer::default() }
+}
+
+/// The capabilities of a store; `None` if there is no store.
+async fn capabilities<B: BlobAccess + ?Sized>(
+    store: Option<&B>,
+    ctx: &Context,
+    instance_name: &InstanceName,
+) -> Result<Option<Capabilities>> {
+    match store {
+        Some(store) => store.capabilities(ctx, instance_name).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Both, or the one that the caller may use.
+///
+/// A store that is not there for this caller or this instance name is passed over as long as the other is. A store in
+/// trouble is not: a client that took its absence for a fact would build without it.
+fn merge(
+    cas: Result<Option<Capabilities>>,
+    ac: Result<Option<Capabilities>>,
+    instance_name: &InstanceName,
+) -> Result<(Option<Capabilities>, Option<Capabilities>)> {
+    let (cas, ac) = match (cas, ac) {
+        (Err(cas), Err(ac)) if is_tolerable(&cas) && is_tolerable(&ac) => {
+            return Err(Error::new(cas.kind(), format!("{cas}; {ac}")).with_source(ac));
+        }
+        (Err(error), Ok(Some(ac))) if is_tolerable(&error) => (None, Some(ac)),
+        (Ok(Some(cas)), Err(error)) if is_tolerable(&error) => (Some(cas), None),
+        (Err(in_trouble), Ok(_)) | (Ok(_), Err(in_trouble)) => return Err(in_trouble),
+        (Err(cas), Err(ac)) => return Err(if is_tolerable(&cas) { ac } else { cas }),
+        (Ok(cas), Ok(ac)) => (cas, ac),
+    };
+    if cas.is_none() && ac.is_none() {
+        return Err(Error::not_found(format!("no store serves instance name {:?}", instance_name.as_str())));
+    }
+    Ok((cas, ac))
+}
+
+fn is_tolerable(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidArgument | ErrorKind::NotFound | ErrorKind::PermissionDenied)
+}
+
+#[tonic::async_trait]
+impl capabilities_server::Capabilities for CapabilitiesService {
+    async fn get_capabilities(
+        &self,
+        request: Request<re::GetCapabilitiesRequest>,
+    ) -> Result<Response<re::ServerCapabilities>, Status> {
+        let ctx = request::context(&request, &self.options);
+        let answer = self.ask(&ctx, &request.get_ref().instance_name).await;
+        answer.map(Response::new).map_err(|error| to_status(&error))
+    }
+}

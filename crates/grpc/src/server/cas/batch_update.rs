@@ -1,0 +1,116 @@
+//! Stores many small blobs in one call.
+
+use std::sync::Arc;
+
+use blobaccess::PutOutcome;
+use blobaccess::{
+    Blob, Compressor, Context, Digest, DigestFunction, Error, ErrorKind, InstanceName, Provenance, Result,
+};
+use blobaccess_proto::remote_execution as re;
+use blobaccess_proto::rpc;
+use bytes::Bytes;
+use futures::{StreamExt, future, stream};
+use re::batch_update_blobs_request::Request;
+use re::batch_update_blobs_response::Response;
+
+use super::room::Room;
+use super::{CasService, digests};
+use crate::{compression, message, outcome};
+
+impl CasService {
+    /// One answer for each blob, in their order. What is wrong with one blob is said of that one.
+    pub(super) async fn batch_update(
+        &self,
+        ctx: &Context,
+        request: re::BatchUpdateBlobsRequest,
+        wants_outcome: bool,
+    ) -> Result<re::BatchUpdateBlobsResponse> {
+        if request.requests.is_empty() {
+            return Ok(re::BatchUpdateBlobsResponse::default());
+        }
+        let instance_name = message::instance_name(&request.instance_name)?;
+        let function = function(request.digest_function, &request.requests)?;
+        let mut room = Room::new(request.requests.iter().map(|entry| entry.digest.as_ref()), &self.options)?;
+
+        let mut names = Vec::with_capacity(request.requests.len());
+        let mut uploads = Vec::with_capacity(request.requests.len());
+        for entry in request.requests {
+            uploads.push(self.upload(&instance_name, function, &entry));
+            names.push(entry.digest);
+        }
+        let announced = digests::total_size_bytes(uploads.iter().flatten().map(|(digest, _)| digest));
+        let max = self.options.max_batch_total_size_bytes();
+        if announced > max {
+            let message = format!("batch stores a total of {announced} bytes, while at most {max} are permitted");
+            return Err(Error::invalid_argument(message));
+        }
+
+        let share = self.in_flight.share(announced).await?;
+        let put = |upload: Result<(Digest, Blob)>| {
+            let (store, ctx) = (Arc::clone(&self.store), ctx.clone());
+            async move {
+                let (digest, blob) = upload?;
+                store.put(&ctx, &digest, blob).await
+            }
+        };
+        let concurrency = self.options.batch_concurrency;
+        let results: Vec<Result<PutOutcome>> = stream::iter(uploads).map(put).buffered(concurrency).collect().await;
+        drop(share);
+
+        let entries = names.into_iter().zip(results);
+        let responses = entries.map(|(digest, result)| {
+            let outcome = result.as_ref().ok().filter(|_| wants_outcome).map(|put| outcome::to_proto(*put));
+            let status = result.map_or_else(|error| room.status(&error), |_| rpc::Status::default());
+            Response { digest, status: Some(status), outcome }
+        });
+        Ok(re::BatchUpdateBlobsResponse { responses: responses.collect() })
+    }
+
+    /// What `entry` is to store, and under which digest. Compressed contents are decoded as the store reads them, and
+    /// no further than the size that the digest announces.
+    fn upload(
+        &self,
+        instance_name: &InstanceName,
+        function: Option<DigestFunction>,
+        entry: &Request,
+    ) -> Result<(Digest, Blob)> {
+        let function = function.map_or_else(|| message::digest_function(0, entry.digest.as_ref()), Ok)?;
+        let digest = message::digest(instance_name, function, entry.digest.as_ref())?;
+        let data = entry.data.clone();
+        let blob = match Compressor::from_number(entry.compressor) {
+            None if entry.compressor == 0 => plain(&digest, data)?,
+            Some(Compressor::Zstd) if self.options.compression_level.is_some() => zstd(&digest, data),
+            Some(_) | None => {
+                let number = entry.compressor;
+                return Err(Error::unimplemented(format!("compressor number {number} is not supported")));
+            }
+        };
+        Ok((digest, blob))
+    }
+}
+
+/// The function of a request. Where it names none, that of the first hash that is as long as those of one, so that a
+/// malformed digest in front fails alone; `None` if there is no such hash.
+fn function(number: i32, entries: &[Request]) -> Result<Option<DigestFunction>> {
+    if number != 0 {
+        return DigestFunction::resolve(number, 0).map(Some);
+    }
+    let digests = entries.iter().filter_map(|entry| entry.digest.as_ref());
+    Ok(digests.map(|digest| digest.hash.len()).find_map(DigestFunction::infer))
+}
+
+fn plain(digest: &Digest, data: Bytes) -> Result<Blob> {
+    let (sent, expected) = (u64::try_from(data.len()).unwrap_or(u64::MAX), digest.size_bytes());
+    if sent != expected {
+        let message = format!("blob {digest} is {sent} bytes, while {expected} bytes were expected");
+        return Err(Error::invalid_argument(message));
+    }
+    Ok(Blob::from_untrusted_bytes(digest, data, Provenance::client()))
+}
+
+fn zstd(digest: &Digest, data: Bytes) -> Blob {
+    let size = u64::try_from(data.len()).ok();
+    let whole = stream::once(future::ready(Ok(data)));
+    let decode = |compressed| compression::decode(compressed, ErrorKind::InvalidArgument);
+    Blob::from_encoded(digest, Compressor::Zstd, size, whole, decode, Provenance::client())
+}

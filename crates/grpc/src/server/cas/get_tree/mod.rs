@@ -1,0 +1,108 @@
+//! Returns a directory and all directories below it, in pages.
+
+mod page_token;
+mod walk;
+
+use std::sync::Arc;
+
+use blobaccess::{BlobAccess, Cas, Context, Error, Result};
+use blobaccess_proto::remote_execution as re;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use prost::Message;
+use tonic::Status;
+
+use self::page_token::PageToken;
+use self::walk::{Found, Walk};
+use super::super::options::ServiceOptions;
+use crate::message;
+use crate::status::to_status;
+
+/// The size that pages are filled up to, in bytes, unless a single directory is larger: 1 MiB. A client gets the first
+/// directories while others are still being read.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// What a page may have besides directories, in bytes: a token takes some 320.
+const PAGE_HEADROOM_BYTES: usize = 1 << 10;
+
+/// What a page has for each directory besides the directory itself, in bytes, at most: a tag and a length.
+const FRAMING_BYTES: usize = 8;
+
+type Pages = BoxStream<'static, Result<re::GetTreeResponse, Status>>;
+
+/// The directories from the root on, or from where the page token says, breadth first and each once.
+///
+/// All pages come in one call. Each but the last has the token by which a further call goes on behind it, for a client
+/// that was interrupted. What is missing below the root is left out, as the protocol has it.
+///
+/// # Memory
+///
+/// A page, what is read ahead, which is about one message, and some 300 bytes for each directory: the tree may have
+/// [`MAX_DIRECTORIES`](walk::MAX_DIRECTORIES).
+pub(super) async fn get_tree(
+    store: Arc<dyn BlobAccess<Kind = Cas>>,
+    ctx: Context,
+    request: re::GetTreeRequest,
+    options: &ServiceOptions,
+) -> Result<Pages> {
+    let instance_name = message::instance_name(&request.instance_name)?;
+    let function = message::digest_function(request.digest_function, request.root_digest.as_ref())?;
+    let root = message::digest(&instance_name, function, request.root_digest.as_ref())?;
+    let max_directories = match usize::try_from(request.page_size) {
+        Ok(0) => usize::MAX,
+        Ok(size) => size,
+        Err(_) => return Err(Error::invalid_argument(format!("page size {} is negative", request.page_size))),
+    };
+    let after = match &*request.page_token {
+        "" => None,
+        token => Some(PageToken::parse(token, &root)?.after),
+    };
+    let max_directory_bytes = options.max_message_size_bytes.saturating_sub(PAGE_HEADROOM_BYTES);
+    let mut walk = Walk::new(store, ctx, root, options.batch_concurrency, max_directory_bytes);
+    // The root decides what becomes of the call, before it is answered.
+    let root = walk.read_root().await?;
+    let next = match after {
+        None => Some(root),
+        Some(after) => walk.find_next(root, &after).await?,
+    };
+    let pages = Pager { walk, next, max_directories, page_bytes: PAGE_BYTES.min(max_directory_bytes) };
+    let pages = stream::try_unfold(Some(pages), |pages| async move {
+        match pages {
+            Some(pages) => pages.next_page().await.map(Some),
+            None => Ok(None),
+        }
+    });
+    Ok(pages.map_err(|error: Error| to_status(&error)).boxed())
+}
+
+/// Puts directories together to pages.
+struct Pager {
+    walk: Walk,
+    /// The first directory of the next page.
+    next: Option<Found>,
+    max_directories: usize,
+    page_bytes: usize,
+}
+
+impl Pager {
+    /// A page, and unless it is the last what follows it.
+    async fn next_page(mut self) -> Result<(re::GetTreeResponse, Option<Self>)> {
+        let mut page = re::GetTreeResponse::default();
+        let mut left_bytes = self.page_bytes;
+        let mut last = None;
+        while let Some(found) = self.next.take() {
+            let size = found.directory.encoded_len() + FRAMING_BYTES;
+            let full = page.directories.len() >= self.max_directories || size > left_bytes;
+            if full && let Some(last) = last {
+                page.next_page_token = PageToken { after: last }.to_text(self.walk.root());
+                self.next = Some(found);
+                return Ok((page, Some(self)));
+            }
+            left_bytes = left_bytes.saturating_sub(size);
+            page.directories.push(found.directory);
+            last = Some(found.digest);
+            self.next = self.walk.next().await?;
+        }
+        Ok((page, None))
+    }
+}

@@ -1,0 +1,116 @@
+//! The content-addressable storage, as a service.
+
+mod batch_read;
+mod batch_update;
+mod digests;
+mod find_missing;
+mod get_tree;
+mod room;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use blobaccess::{BlobAccess, Cas};
+use blobaccess_proto::remote_execution as re;
+use futures::stream::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::in_flight::InFlight;
+use super::options::ServiceOptions;
+use super::request;
+use crate::status::to_status;
+use crate::stubs::remote_execution::content_addressable_storage_server::ContentAddressableStorage;
+
+/// The content-addressable storage over a store of contents.
+#[derive(Clone, Debug)]
+pub(crate) struct CasService {
+    store: Arc<dyn BlobAccess<Kind = Cas>>,
+    options: Arc<ServiceOptions>,
+    in_flight: InFlight,
+}
+
+impl CasService {
+    /// The service over `store`, whose batches take their share of `in_flight`.
+    pub(crate) fn new(
+        store: Arc<dyn BlobAccess<Kind = Cas>>,
+        options: Arc<ServiceOptions>,
+        in_flight: InFlight,
+    ) -> Self {
+        Self { store, options, in_flight }
+    }
+}
+
+#[async_trait]
+impl ContentAddressableStorage for CasService {
+    type GetTreeStream = BoxStream<'static, Result<re::GetTreeResponse, Status>>;
+    type GetChunkMappingStream = BoxStream<'static, Result<re::GetChunkMappingResponse, Status>>;
+
+    async fn find_missing_blobs(
+        &self,
+        request: Request<re::FindMissingBlobsRequest>,
+    ) -> Result<Response<re::FindMissingBlobsResponse>, Status> {
+        let ctx = request::context(&request, &self.options);
+        let answer = find_missing::find_missing(&*self.store, &ctx, request.into_inner()).await;
+        answer.map(Response::new).map_err(|error| to_status(&error))
+    }
+
+    async fn batch_update_blobs(
+        &self,
+        request: Request<re::BatchUpdateBlobsRequest>,
+    ) -> Result<Response<re::BatchUpdateBlobsResponse>, Status> {
+        let ctx = request::context(&request, &self.options);
+        let wants_outcome = request::wants_outcome(&request);
+        let answer = self.batch_update(&ctx, request.into_inner(), wants_outcome).await;
+        answer.map(Response::new).map_err(|error| to_status(&error))
+    }
+
+    async fn batch_read_blobs(
+        &self,
+        request: Request<re::BatchReadBlobsRequest>,
+    ) -> Result<Response<re::BatchReadBlobsResponse>, Status> {
+        let ctx = request::context(&request, &self.options);
+        let answer = self.batch_read(&ctx, request.into_inner()).await;
+        answer.map(Response::new).map_err(|error| to_status(&error))
+    }
+
+    async fn get_tree(&self, request: Request<re::GetTreeRequest>) -> Result<Response<Self::GetTreeStream>, Status> {
+        let ctx = request::context(&request, &self.options);
+        let pages = get_tree::get_tree(Arc::clone(&self.store), ctx, request.into_inner(), &self.options).await;
+        pages.map(Response::new).map_err(|error| to_status(&error))
+    }
+
+    async fn split_blob(
+        &self,
+        _request: Request<re::SplitBlobRequest>,
+    ) -> Result<Response<re::SplitBlobResponse>, Status> {
+        Err(no_chunks("splitting blobs"))
+    }
+
+    async fn get_chunk_mapping(
+        &self,
+        _request: Request<re::GetChunkMappingRequest>,
+    ) -> Result<Response<Self::GetChunkMappingStream>, Status> {
+        Err(no_chunks("mapping chunks"))
+    }
+
+    async fn splice_blob(
+        &self,
+        _request: Request<re::SpliceBlobRequest>,
+    ) -> Result<Response<re::SpliceBlobResponse>, Status> {
+        Err(no_chunks("splicing blobs"))
+    }
+
+    async fn register_chunk_mapping(
+        &self,
+        _request: Request<Streaming<re::RegisterChunkMappingRequest>>,
+    ) -> Result<Response<re::RegisterChunkMappingResponse>, Status> {
+        Err(no_chunks("mapping chunks"))
+    }
+}
+
+/// What a client gets that did not look at the capabilities, which do not have these.
+fn no_chunks(what: &str) -> Status {
+    Status::unimplemented(format!("{what} is not supported"))
+}

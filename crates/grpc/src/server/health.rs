@@ -1,0 +1,257 @@
+//! The health service: whether the stores answer, and whether the server takes calls.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use blobaccess::{BlobAccess, Context, Digest, DigestFunction, DigestSet, Error, ErrorKind, InstanceName, Result};
+use futures::future::{self, Either};
+use futures::stream::{self, BoxStream, StreamExt};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_server;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use uuid::Uuid;
+
+use super::options::ServiceOptions;
+
+/// From one probe to the next. One that takes longer has failed.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// So many failures in a row and the store is not serving. One alone may be an accident.
+const FAILURES: u32 = 2;
+
+/// The stores that a service needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    Cas,
+    Ac,
+    All,
+}
+
+/// What is known of the stores and of the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Known {
+    cas_failed: bool,
+    ac_failed: bool,
+    draining: bool,
+}
+
+impl Known {
+    fn serving(self, needs: Needs) -> bool {
+        !self.draining
+            && match needs {
+                Needs::Cas => !self.cas_failed,
+                Needs::Ac => !self.ac_failed,
+                Needs::All => !self.cas_failed && !self.ac_failed,
+            }
+    }
+}
+
+/// The health of the services by name, and of the server as a whole under the empty name.
+#[derive(Clone, Debug)]
+pub(crate) struct Health {
+    known: Arc<watch::Sender<Known>>,
+    services: Arc<[(&'static str, Needs)]>,
+}
+
+impl Health {
+    /// Serving, until more is known.
+    pub(crate) fn new(services: impl IntoIterator<Item = (&'static str, Needs)>) -> Self {
+        let all = [("", Needs::All)].into_iter().chain(services);
+        Self { known: Arc::new(watch::Sender::new(Known::default())), services: all.collect() }
+    }
+
+    /// Not serving from now on, whatever the stores do. Whoever watches is told, and let go.
+    pub(crate) fn drain(&self) {
+        self.change(|known| known.draining = true);
+    }
+
+    /// Whether all stores are serving, and the server is not draining.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.known.borrow().serving(Needs::All)
+    }
+
+    /// Whether [`drain`](Self::drain) was called.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.known.borrow().draining
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Known)) {
+        self.known.send_if_modified(|known| {
+            let before = *known;
+            change(known);
+            *known != before
+        });
+    }
+
+    fn needs(&self, service: &str) -> Option<Needs> {
+        self.services.iter().find_map(|(name, needs)| (*name == service).then_some(*needs))
+    }
+}
+
+/// Asks the stores every ten seconds whether a random digest is stored.
+#[derive(Clone, Debug)]
+pub(crate) struct Probe<C, A> {
+    pub(crate) cas: Option<C>,
+    pub(crate) ac: Option<A>,
+    pub(crate) ctx: Context,
+    pub(crate) instance_name: InstanceName,
+    pub(crate) options: Arc<ServiceOptions>,
+}
+
+impl<C: BlobAccess, A: BlobAccess> Probe<C, A> {
+    /// Never ends. What it finds is told by `health`.
+    pub(crate) async fn run(&self, health: &Health) -> ! {
+        let (mut cas, mut ac) = (Failures("content-addressable storage", 0), Failures("action cache", 0));
+        loop {
+            let due = self.options.clock.monotonic() + INTERVAL;
+            let (cas_answer, ac_answer) =
+                future::join(self.ask(self.cas.as_ref(), due), self.ask(self.ac.as_ref(), due)).await;
+            let (cas_failed, ac_failed) = (cas.count(cas_answer), ac.count(ac_answer));
+            health.change(|known| {
+                known.cas_failed = cas_failed;
+                known.ac_failed = ac_failed;
+            });
+            self.options.clock.sleep_until(due).await;
+        }
+    }
+
+    async fn ask<B: BlobAccess>(&self, store: Option<&B>, due: Instant) -> Result<()> {
+        let Some(store) = store else { return Ok(()) };
+        let nonce = Uuid::new_v4();
+        let digest = Digest::of(self.instance_name.clone(), DigestFunction::Sha256, nonce.as_bytes());
+        let ctx = self.ctx.clone().with_deadline(due);
+        let asked = DigestSet::from(digest);
+        let answer = pin!(store.find_missing(&ctx, &asked));
+        match future::select(answer, self.options.clock.sleep_until(due)).await {
+            Either::Left((Ok(_), _)) => Ok(()),
+            // It was reached, and does not find in bulk.
+            Either::Left((Err(error), _)) if error.kind() == ErrorKind::Unimplemented => Ok(()),
+            Either::Left((Err(error), _)) => Err(error),
+            Either::Right(_) => {
+                Err(Error::deadline_exceeded(format!("store did not answer within {} s", INTERVAL.as_secs())))
+            }
+        }
+    }
+}
+
+/// How often a store has failed in a row.
+struct Failures(&'static str, u32);
+
+impl Failures {
+    /// Whether the store is to be taken as failed after this answer.
+    fn count(&mut self, answer: Result<()>) -> bool {
+        let Self(store, failures) = self;
+        match answer {
+            Ok(()) => {
+                if *failures >= FAILURES {
+                    tracing::info!(store, "serving again");
+                }
+                *failures = 0;
+            }
+            Err(error) => {
+                *failures = failures.saturating_add(1);
+                if *failures == FAILURES {
+                    tracing::warn!(store, %error, "not serving");
+                }
+            }
+        }
+        *failures >= FAILURES
+    }
+}
+
+fn answer(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
+}
+
+fn status(serving: bool) -> ServingStatus {
+    if serving { ServingStatus::Serving } else { ServingStatus::NotServing }
+}
+
+#[tonic::async_trait]
+impl health_server::Health for Health {
+    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        let service = &request.get_ref().service;
+        let needs = self.needs(service).ok_or_else(|| Status::not_found(format!("there is no service {service:?}")))?;
+        Ok(Response::new(answer(status(self.known.borrow().serving(needs)))))
+    }
+
+    type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
+
+    /// Ends when the server drains, which would otherwise wait for it.
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let needs = self.needs(&request.get_ref().service);
+        let known = self.known.subscribe();
+        let answers = stream::unfold((known, None), move |(mut known, told)| async move {
+            loop {
+                let seen = *known.borrow_and_update();
+                let now = needs.map_or(ServingStatus::ServiceUnknown, |needs| status(seen.serving(needs)));
+                if told != Some(now) {
+                    return Some((Ok(answer(now)), (known, Some(now))));
+                }
+                if seen.draining {
+                    return None;
+                }
+                known.changed().await.ok()?;
+            }
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use tonic_health::pb::health_server::Health as _;
+
+    use super::*;
+
+    fn health() -> Health {
+        Health::new([("cas", Needs::Cas), ("ac", Needs::Ac)])
+    }
+
+    async fn check(health: &Health, service: &str) -> Result<ServingStatus, tonic::Code> {
+        let request = Request::new(HealthCheckRequest { service: service.to_owned() });
+        health.check(request).await.map(|answer| answer.into_inner().status()).map_err(|status| status.code())
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_concerns_the_services_that_need_it() {
+        let health = health();
+        health.change(|known| known.ac_failed = true);
+        assert_eq!(check(&health, "").await, Ok(ServingStatus::NotServing));
+        assert_eq!(check(&health, "cas").await, Ok(ServingStatus::Serving));
+        assert_eq!(check(&health, "ac").await, Ok(ServingStatus::NotServing));
+        assert_eq!(check(&health, "other").await, Err(tonic::Code::NotFound));
+    }
+
+    #[tokio::test]
+    async fn whoever_watches_is_told_of_changes_and_let_go_when_the_server_drains() {
+        let health = health();
+        let request = Request::new(HealthCheckRequest { service: "cas".to_owned() });
+        let mut told = health.watch(request).await.unwrap().into_inner().map(|answer| answer.unwrap().status());
+        assert_eq!(told.next().await, Some(ServingStatus::Serving));
+        health.change(|known| known.ac_failed = true);
+        assert_eq!(told.next().now_or_never(), None);
+        health.change(|known| known.cas_failed = true);
+        assert_eq!(told.next().await, Some(ServingStatus::NotServing));
+        health.change(|known| known.cas_failed = false);
+        assert_eq!(told.next().await, Some(ServingStatus::Serving));
+        health.drain();
+        assert_eq!(told.next().await, Some(ServingStatus::NotServing));
+        assert_eq!(told.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_service_that_is_not_there_is_watched_as_unknown() {
+        let health = health();
+        let request = Request::new(HealthCheckRequest { service: "other".to_owned() });
+        let mut told = health.watch(request).await.unwrap().into_inner().map(|answer| answer.unwrap().status());
+        assert_eq!(told.next().await, Some(ServingStatus::ServiceUnknown));
+        assert_eq!(told.next().now_or_never(), None);
+        health.drain();
+        assert_eq!(told.next().await, None);
+    }
+}

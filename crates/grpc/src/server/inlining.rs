@@ -1,0 +1,154 @@
+//! Contents that are put into an action result on request, to spare the client a call for each.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use blobaccess::{BlobAccess, Cas, Context, Digest, Error, Result};
+use blobaccess_proto::remote_execution as re;
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, stream};
+use prost::Message;
+
+use super::in_flight::InFlight;
+use super::options::ServiceOptions;
+use super::wire;
+use crate::message;
+
+/// The fields of `ActionResult` and `OutputFile` that are rewritten or appended.
+const OUTPUT_FILES: u32 = 2;
+const STDOUT_RAW: u32 = 5;
+const STDERR_RAW: u32 = 7;
+const OUTPUT_FILE_CONTENTS: u32 = 5;
+
+/// What a message grows by at most besides contents that are put into it: a key and a length, and four bytes if the
+/// length of what surrounds them takes more of them.
+const FIELD_OVERHEAD_BYTES: u64 = 10;
+
+/// Where contents go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Stdout,
+    Stderr,
+    /// The output file at this position.
+    OutputFile(usize),
+}
+
+/// Puts contents from a store into action results.
+///
+/// It is an offer, which the protocol lets a server decline: what does not fit the message, or cannot be read, is left
+/// out, and a client that misses it reads it itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Inlining {
+    cas: Arc<dyn BlobAccess<Kind = Cas>>,
+    options: Arc<ServiceOptions>,
+    in_flight: InFlight,
+}
+
+impl Inlining {
+    pub(crate) fn new(cas: Arc<dyn BlobAccess<Kind = Cas>>, options: Arc<ServiceOptions>, in_flight: InFlight) -> Self {
+        Self { cas, options, in_flight }
+    }
+
+    /// `stored`, the encoded result of `action`, with what `asked` asks for as far as it fits.
+    ///
+    /// # Errors
+    ///
+    /// `DataLoss` if `stored` is no action result.
+    pub(crate) async fn inline(
+        &self,
+        ctx: &Context,
+        action: &Digest,
+        asked: &re::GetActionResultRequest,
+        stored: Bytes,
+    ) -> Result<Bytes> {
+        if !asked.inline_stdout && !asked.inline_stderr && asked.inline_output_files.is_empty() {
+            return Ok(stored);
+        }
+        let broken =
+            |error| Error::data_loss(format!("stored action result of {action} cannot be decoded")).with_source(error);
+        let result = re::ActionResult::decode(stored.clone()).map_err(broken)?;
+        let size = u64::try_from(stored.len()).unwrap_or(u64::MAX);
+        let planned = plan(action, asked, &result, self.options.max_message_bytes().saturating_sub(size));
+        if planned.is_empty() {
+            return Ok(stored);
+        }
+        let share = self.in_flight.share(planned.iter().map(|(_, digest)| digest.size_bytes()).sum()).await?;
+        let contents = self.read(ctx, planned).await;
+        let inlined = put_into(&stored, &contents).map_err(broken);
+        drop(share);
+        inlined
+    }
+
+    async fn read(&self, ctx: &Context, planned: Vec<(Place, Digest)>) -> BTreeMap<Place, Bytes> {
+        let reads = planned.into_iter().map(|(place, digest)| async move {
+            let read = async { self.cas.get(ctx, &digest).await?.into_bytes(digest.size_bytes()).await };
+            match read.await {
+                Ok(contents) => Some((place, contents)),
+                Err(error) => {
+                    tracing::debug!(%digest, %error, "contents to inline cannot be read");
+                    None
+                }
+            }
+        });
+        let read = stream::iter(reads).buffer_unordered(self.options.batch_concurrency);
+        read.filter_map(std::future::ready).collect().await
+    }
+}
+
+/// What is to be inlined, in the order of the fields, of what fits `room` bytes.
+fn plan(
+    action: &Digest,
+    asked: &re::GetActionResultRequest,
+    result: &re::ActionResult,
+    mut room: u64,
+) -> Vec<(Place, Digest)> {
+    let mut wanted = Vec::new();
+    if asked.inline_stdout && result.stdout_raw.is_empty() {
+        wanted.push((Place::Stdout, result.stdout_digest.as_ref()));
+    }
+    if asked.inline_stderr && result.stderr_raw.is_empty() {
+        wanted.push((Place::Stderr, result.stderr_digest.as_ref()));
+    }
+    let paths: HashSet<&str> = asked.inline_output_files.iter().map(String::as_str).collect();
+    let files = result.output_files.iter().enumerate();
+    let files = files.filter(|(_, file)| file.contents.is_empty() && paths.contains(file.path.as_str()));
+    wanted.extend(files.map(|(position, file)| (Place::OutputFile(position), file.digest.as_ref())));
+
+    let digests = wanted.into_iter().filter_map(|(place, digest)| {
+        let digest = message::digest(action.instance_name(), action.function(), digest).ok()?;
+        (!digest.is_empty_blob()).then_some((place, digest))
+    });
+    let mut fits = |digest: &Digest| {
+        let left = room.checked_sub(digest.size_bytes().saturating_add(FIELD_OVERHEAD_BYTES));
+        room = left.unwrap_or(room);
+        left.is_some()
+    };
+    digests.filter(|(_, digest)| fits(digest)).collect()
+}
+
+/// The encoded result with `contents` in their places, and all else as it is.
+fn put_into(stored: &Bytes, contents: &BTreeMap<Place, Bytes>) -> Result<Bytes, prost::DecodeError> {
+    let added: usize = contents.values().map(Bytes::len).sum();
+    let mut message = BytesMut::with_capacity(stored.len() + added + 16 * contents.len());
+    let mut position = 0;
+    for field in wire::fields(stored)? {
+        let file = field.value.filter(|_| field.number == OUTPUT_FILES);
+        let file_contents = file.as_ref().and_then(|_| contents.get(&Place::OutputFile(position)));
+        position += usize::from(file.is_some());
+        match file.zip(file_contents) {
+            Some((file, contents)) => {
+                let mut filled = BytesMut::with_capacity(file.len() + contents.len() + 16);
+                filled.extend_from_slice(&file);
+                wire::append(&mut filled, OUTPUT_FILE_CONTENTS, contents);
+                wire::append(&mut message, OUTPUT_FILES, &filled.freeze());
+            }
+            None => message.extend_from_slice(&field.encoded),
+        }
+    }
+    for (place, number) in [(Place::Stdout, STDOUT_RAW), (Place::Stderr, STDERR_RAW)] {
+        if let Some(contents) = contents.get(&place) {
+            wire::append(&mut message, number, contents);
+        }
+    }
+    Ok(message.freeze())
+}

@@ -1,0 +1,172 @@
+//! Bounds how many calls are open at once.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+use tower::{Layer, Service};
+
+/// The calls that are open, on all connections together. As a layer, it refuses one more at once.
+///
+/// A call is open from its request until the last byte of its answer was taken, or either side gave it up.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenCalls {
+    permits: Arc<Semaphore>,
+    max: usize,
+    refused: Arc<AtomicU64>,
+}
+
+impl OpenCalls {
+    /// At most `max` at once.
+    pub(crate) fn new(max: usize) -> Self {
+        let max = max.min(Semaphore::MAX_PERMITS);
+        Self { permits: Arc::new(Semaphore::new(max)), max, refused: Arc::default() }
+    }
+
+    /// How many are open now.
+    pub(crate) fn open(&self) -> usize {
+        self.max.saturating_sub(self.permits.available_permits())
+    }
+
+    /// How many were refused so far.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn admit(&self) -> Result<OwnedSemaphorePermit, Status> {
+        Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            Status::resource_exhausted(format!("server has {} calls open, which is as many as it takes", self.max))
+        })
+    }
+}
+
+impl<S> Layer<S> for OpenCalls {
+    type Service = Limited<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Limited { inner, calls: self.clone() }
+    }
+}
+
+/// The service that [`OpenCalls`] makes.
+#[derive(Clone, Debug)]
+pub(crate) struct Limited<S> {
+    inner: S,
+    calls: OpenCalls,
+}
+
+impl<S, Q, B> Service<http::Request<Q>> for Limited<S>
+where
+    S: Service<http::Request<Q>, Response = http::Response<B>>,
+    S::Future: Send + 'static,
+    B: Send + 'static,
+{
+    type Response = http::Response<CallBody<B>>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Q>) -> Self::Future {
+        let permit = match self.calls.admit() {
+            Ok(permit) => permit,
+            Err(status) => {
+                let refusal = status.into_http::<()>().map(|()| CallBody { open: None });
+                return Box::pin(async move { Ok(refusal) });
+            }
+        };
+        let answer = self.inner.call(request);
+        Box::pin(async move { Ok(answer.await?.map(|body| CallBody { open: Some((body, permit)) })) })
+    }
+}
+
+/// The body of an answer, which keeps its call open until it ends.
+#[derive(Debug)]
+pub(crate) struct CallBody<B> {
+    /// `None` once it has ended.
+    open: Option<(B, OwnedSemaphorePermit)>,
+}
+
+impl<B: Body + Unpin> Body for CallBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let Some((body, _)) = &mut self.open else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
+        let ended = match &polled {
+            Poll::Pending => false,
+            Poll::Ready(None | Some(Err(_))) => true,
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
+        };
+        if ended {
+            self.open = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.open.as_ref().is_none_or(|(body, _)| body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.open.as_ref().map_or_else(|| SizeHint::with_exact(0), |(body, _)| body.size_hint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::FutureExt;
+    use futures::future::{pending, ready};
+
+    use super::*;
+
+    fn call<S>(service: &mut Limited<S>) -> BoxFuture<'static, Result<http::Response<CallBody<String>>, Infallible>>
+    where
+        S: Service<http::Request<()>, Response = http::Response<String>, Error = Infallible>,
+        S::Future: Send + 'static,
+    {
+        service.call(http::Request::new(()))
+    }
+
+    #[test]
+    fn a_call_is_open_until_its_answer_is_let_go() {
+        let calls = OpenCalls::new(1);
+        let mut service = calls.layer(tower::service_fn(|_| ready(Ok(http::Response::new("answer".to_owned())))));
+        let first = call(&mut service).now_or_never().unwrap().unwrap();
+        assert_eq!(calls.open(), 1);
+
+        let refused = call(&mut service).now_or_never().unwrap().unwrap();
+        assert_eq!(Status::from_header_map(refused.headers()).unwrap().code(), tonic::Code::ResourceExhausted);
+        assert!(refused.body().is_end_stream());
+        assert_eq!(calls.refused(), 1);
+
+        drop(first);
+        assert_eq!(calls.open(), 0);
+        let next = call(&mut service).now_or_never().unwrap().unwrap();
+        assert!(Status::from_header_map(next.headers()).is_none());
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_before_its_answer_is_open_no_longer() {
+        let calls = OpenCalls::new(1);
+        let mut service = calls.layer(tower::service_fn(|_| pending()));
+        let hanging = call(&mut service);
+        assert_eq!(calls.open(), 1);
+        drop(hanging);
+        assert_eq!(calls.open(), 0);
+    }
+}

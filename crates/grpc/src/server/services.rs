@@ -1,0 +1,240 @@
+//! All services over a pair of stores, to be served or to be mounted elsewhere.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use blobaccess::{Ac, BlobAccess, Cas, Context, Error, InstanceName, Result};
+use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
+
+use super::action_cache::ActionCacheService;
+use super::byte_stream::ByteStreamService;
+use super::capabilities::CapabilitiesService;
+use super::cas::CasService;
+use super::health::{Health, Needs, Probe};
+use super::in_flight::InFlight;
+use super::open_calls::OpenCalls;
+use super::options::ServiceOptions;
+use super::outcome_trailer::OutcomeTrailerLayer;
+use crate::stubs::bytestream::byte_stream_server::{self, ByteStreamServer};
+use crate::stubs::remote_execution::action_cache_server;
+use crate::stubs::remote_execution::capabilities_server::{self, CapabilitiesServer};
+use crate::stubs::remote_execution::content_addressable_storage_server::{self, ContentAddressableStorageServer};
+
+/// The names of the services that describe the others.
+const HEALTH: &str = "grpc.health.v1.Health";
+const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
+const REFLECTION_BEFORE: &str = "grpc.reflection.v1alpha.ServerReflection";
+
+/// The storage services of the Remote Execution API over stores: content-addressable storage with byte stream, action
+/// cache, capabilities; besides, health and reflection.
+///
+/// [`serve`](Self::serve) runs them on a listener. [`routes`](Self::routes) are for programs with a tonic server of
+/// their own. Clones share limits, health and what the [snapshot](Self::snapshot) tells.
+///
+/// # Health
+///
+/// Each store is asked every 10 seconds whether a random digest is stored. After two failures in a row, other than
+/// `Unimplemented`, the services that need it are `NOT_SERVING`, until it answers again; so are all of them from the
+/// moment that the server is told to stop. Health is known by the name of each service, and as a whole by the empty
+/// name.
+///
+/// # Limits
+///
+/// One call beyond [`with_max_open_calls`](ServiceOptions::with_max_open_calls) is refused at once. Health and
+/// reflection are exempt, so that a server at its limit is not taken for dead.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() -> blobaccess::Result<()> {
+/// use blobaccess::MemoryBlobAccess;
+/// use blobaccess_grpc::{ServiceOptions, Services};
+///
+/// let services = Services::new(ServiceOptions::default())
+///     .with_cas(MemoryBlobAccess::new(1 << 30))
+///     .with_ac(MemoryBlobAccess::new(64 << 20));
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8980").await.unwrap();
+/// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+/// # drop(stop);
+/// services.serve(listener, None, async { drop(stopped.await) }).await
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Services {
+    cas: Option<Arc<dyn BlobAccess<Kind = Cas>>>,
+    ac: Option<Arc<dyn BlobAccess<Kind = Ac>>>,
+    probe_ctx: Context,
+    probe_instance_name: InstanceName,
+    in_flight: InFlight,
+    pub(super) options: Arc<ServiceOptions>,
+    pub(super) open_calls: OpenCalls,
+    pub(super) health: Health,
+}
+
+/// What [`Services`] are doing at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServicesSnapshot {
+    /// Calls that are open now.
+    pub open_calls: usize,
+    /// How many may be.
+    pub max_open_calls: usize,
+    /// Calls that were refused so far because as many were open.
+    pub refused_calls: u64,
+    /// Bytes of blobs that are on their way, rounded up.
+    pub in_flight_bytes: u64,
+    /// How many may be, unless one blob alone is larger.
+    pub max_in_flight_bytes: u64,
+    /// Whether the server as a whole reports `SERVING`.
+    pub serving: bool,
+    /// Whether it was told to stop.
+    pub draining: bool,
+}
+
+impl Services {
+    /// Services without a store yet: only capabilities, which there are none of.
+    #[must_use]
+    pub fn new(options: ServiceOptions) -> Self {
+        Self {
+            cas: None,
+            ac: None,
+            probe_ctx: Context::background(),
+            probe_instance_name: InstanceName::empty(),
+            in_flight: InFlight::new(options.max_in_flight_bytes),
+            open_calls: OpenCalls::new(options.max_open_calls),
+            health: health(false, false),
+            options: Arc::new(options),
+        }
+    }
+
+    /// Offers content-addressable storage and the byte stream.
+    #[must_use]
+    pub fn with_cas(mut self, store: impl BlobAccess<Kind = Cas>) -> Self {
+        self.cas = Some(Arc::new(store));
+        self.health = health(true, self.ac.is_some());
+        self
+    }
+
+    /// Offers the action cache.
+    #[must_use]
+    pub fn with_ac(mut self, store: impl BlobAccess<Kind = Ac>) -> Self {
+        self.ac = Some(Arc::new(store));
+        self.health = health(self.cas.is_some(), true);
+        self
+    }
+
+    /// Probes the stores in this context and instance name: the background and the empty one unless set.
+    ///
+    /// Needed where callers are authorized, or where the empty instance name is not served: the probe must not be
+    /// refused, or the server reports itself as not serving.
+    #[must_use]
+    pub fn with_probe(mut self, ctx: Context, instance_name: InstanceName) -> Self {
+        self.probe_ctx = ctx;
+        self.probe_instance_name = instance_name;
+        self
+    }
+
+    /// All services, with their limits, for a tonic server of the caller's own.
+    ///
+    /// What is added to them is not subject to the limit of open calls. Let [`run`](Self::run) run beside that server,
+    /// and call [`drain`](Self::drain) before it stops.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` if reflection cannot describe the services.
+    pub fn routes(&self) -> Result<Routes> {
+        let max = self.options.max_message_size_bytes;
+        let options = || Arc::clone(&self.options);
+        let capabilities = CapabilitiesService::new(self.cas.clone(), self.ac.clone(), options());
+        let mut limited = Routes::new(
+            CapabilitiesServer::new(capabilities).max_decoding_message_size(max).max_encoding_message_size(max),
+        );
+        if let Some(cas) = &self.cas {
+            let storage = CasService::new(Arc::clone(cas), options(), self.in_flight.clone());
+            let stream = ByteStreamService::new(Arc::clone(cas), options(), self.in_flight.clone());
+            let storage = ContentAddressableStorageServer::new(storage);
+            let stream = ByteStreamServer::new(stream);
+            limited = limited
+                .add_service(storage.max_decoding_message_size(max).max_encoding_message_size(max))
+                .add_service(stream.max_decoding_message_size(max).max_encoding_message_size(max));
+        }
+        if let Some(ac) = &self.ac {
+            let in_flight = self.in_flight.clone();
+            let service = ActionCacheService::new(Arc::clone(ac), self.cas.clone(), options(), in_flight);
+            limited = limited.add_service(service);
+        }
+        // A layer concerns what is there already. The last one lies outermost.
+        let limited = limited.into_axum_router().layer(OutcomeTrailerLayer).layer(self.open_calls.clone());
+        let (v1, v1alpha) = (self.reflection(REFLECTION), self.reflection(REFLECTION_BEFORE));
+        let unfit = |error| Error::internal("services cannot be described").with_source(error);
+        Ok(Routes::from(limited)
+            .add_service(HealthServer::new(self.health.clone()))
+            .add_service(v1.build_v1().map_err(unfit)?)
+            .add_service(v1alpha.build_v1alpha().map_err(unfit)?))
+    }
+
+    fn reflection(&self, of_itself: &str) -> tonic_reflection::server::Builder<'static> {
+        let builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(blobaccess_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name(HEALTH)
+            .with_service_name(of_itself);
+        names(self.cas.is_some(), self.ac.is_some())
+            .into_iter()
+            .fold(builder, |builder, (name, _)| builder.with_service_name(name))
+    }
+
+    /// Watches the health of the stores, without end. [`serve`](Self::serve) does so itself.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any time; health then stays as it was last found.
+    pub async fn run(&self) -> Infallible {
+        let probe = Probe {
+            cas: self.cas.clone(),
+            ac: self.ac.clone(),
+            ctx: self.probe_ctx.clone(),
+            instance_name: self.probe_instance_name.clone(),
+            options: Arc::clone(&self.options),
+        };
+        probe.run(&self.health).await
+    }
+
+    /// Reports all services as `NOT_SERVING` from now on, so that clients go elsewhere, while calls are still served.
+    /// There is no way back.
+    pub fn drain(&self) {
+        self.health.drain();
+    }
+
+    /// What they are doing now.
+    #[must_use]
+    pub fn snapshot(&self) -> ServicesSnapshot {
+        ServicesSnapshot {
+            open_calls: self.open_calls.open(),
+            max_open_calls: self.options.max_open_calls,
+            refused_calls: self.open_calls.refused(),
+            in_flight_bytes: self.in_flight.taken_bytes(),
+            max_in_flight_bytes: self.options.max_in_flight_bytes,
+            serving: self.health.is_serving(),
+            draining: self.health.is_draining(),
+        }
+    }
+}
+
+fn health(cas: bool, ac: bool) -> Health {
+    Health::new(names(cas, ac))
+}
+
+/// The services over these stores by name, with what each needs.
+fn names(cas: bool, ac: bool) -> Vec<(&'static str, Needs)> {
+    let mut names = vec![(capabilities_server::SERVICE_NAME, Needs::All)];
+    if cas {
+        names.push((content_addressable_storage_server::SERVICE_NAME, Needs::Cas));
+        names.push((byte_stream_server::SERVICE_NAME, Needs::Cas));
+    }
+    if ac {
+        names.push((action_cache_server::SERVICE_NAME, Needs::Ac));
+    }
+    names
+}

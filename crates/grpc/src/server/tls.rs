@@ -1,0 +1,57 @@
+//! Who a server is, and whom it lets in, by certificates.
+
+use std::fmt::{self, Debug, Formatter};
+use std::time::Duration;
+
+use blobaccess::{Error, Result};
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+
+/// How long a client may take to agree on encryption before its connection is dropped.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The certificate and key that a server shows, and the authority that its clients must be certified by, if any.
+///
+/// Everything is in PEM. Its `Debug` shows neither.
+#[derive(Clone)]
+pub struct ServerTls {
+    certificate: String,
+    key: String,
+    client_authority: Option<String>,
+}
+
+impl ServerTls {
+    /// Shows the certificate, followed by those that lead to a root, and proves it with the private key.
+    pub fn new(certificate_pem: impl Into<String>, key_pem: impl Into<String>) -> Self {
+        Self { certificate: certificate_pem.into(), key: key_pem.into(), client_authority: None }
+    }
+
+    /// Lets only clients in that show a certificate from one of these authorities. Anybody is let in unless set.
+    #[must_use]
+    pub fn with_client_authority(mut self, certificates_pem: impl Into<String>) -> Self {
+        self.client_authority = Some(certificates_pem.into());
+        self
+    }
+
+    /// What tonic takes.
+    pub(crate) fn to_config(&self) -> ServerTlsConfig {
+        let identity = Identity::from_pem(&self.certificate, &self.key);
+        let config = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE_TIMEOUT);
+        match &self.client_authority {
+            Some(authority) => config.client_ca_root(Certificate::from_pem(authority)),
+            None => config,
+        }
+    }
+
+    /// What tonic reports of a configuration that cannot be used.
+    pub(crate) fn unusable<T>(error: tonic::transport::Error) -> Result<T> {
+        Err(Error::invalid_argument("certificate, key or authority of the server cannot be used").with_source(error))
+    }
+}
+
+impl Debug for ServerTls {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls")
+            .field("clients_are_certified", &self.client_authority.is_some())
+            .finish_non_exhaustive()
+    }
+}

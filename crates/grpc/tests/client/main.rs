@@ -1,0 +1,11 @@
+//! The client against servers that do as they are told.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail so")]
+
+mod action_cache;
+mod batches;
+mod calls;
+mod conformance;
+mod fake;
+mod find_missing;
+mod reads;
+mod writes;

@@ -1,0 +1,154 @@
+//! Health follows the stores, and no single accident.
+
+use std::collections::HashSet;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use blobaccess::{Clock, Context, Error, InstanceName, SystemClock};
+use blobaccess_grpc::{ServiceOptions, Services};
+use futures::future::{self, Either};
+use tonic::service::Routes;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus::{self, NotServing, Serving};
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::wired::Wired;
+
+const CAS: &str = "build.bazel.remote.execution.v2.ContentAddressableStorage";
+const AC: &str = "build.bazel.remote.execution.v2.ActionCache";
+const CAPABILITIES: &str = "build.bazel.remote.execution.v2.Capabilities";
+
+async fn check(client: &mut HealthClient<Routes>, service: &str) -> ServingStatus {
+    let request = HealthCheckRequest { service: service.into() };
+    client.check(request).await.unwrap().into_inner().status()
+}
+
+/// What is reported of the CAS after each of so many probes.
+async fn after_probes(services: &Services, probes: usize) -> Vec<ServingStatus> {
+    let mut client = HealthClient::new(services.routes().unwrap());
+    let mut running = pin!(services.run());
+    let start = SystemClock.monotonic() + Duration::from_millis(9_999);
+    let mut reported = Vec::new();
+    for probe in 0..u32::try_from(probes).unwrap() {
+        let soon_due = SystemClock.sleep_until(start + probe * Duration::from_secs(10));
+        let Either::Right(((), _)) = future::select(&mut running, soon_due).await;
+        reported.push(check(&mut client, CAS).await);
+    }
+    reported
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_failures_in_a_row_and_it_is_not_serving_until_it_answers() {
+    let wired = Wired::new(ServiceOptions::default());
+    let fire = || Some(Error::unavailable("disk on fire"));
+    let unimplemented = || Some(Error::unimplemented("finds nothing in bulk"));
+    *wired.cas.finds.lock().unwrap() =
+        vec![fire(), unimplemented(), fire(), fire(), fire(), unimplemented(), unimplemented(), unimplemented()];
+    let reported = after_probes(&wired.services, 9).await;
+    let expected = [Serving, Serving, Serving, NotServing, NotServing, Serving, Serving, Serving, Serving];
+    assert_eq!(reported, expected);
+    let asked = wired.cas.asked.lock().unwrap();
+    assert_eq!(asked.len(), 9, "one probe every ten seconds");
+    assert_eq!(asked.iter().collect::<HashSet<_>>().len(), 9, "each of a digest of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_has_failed() {
+    let wired = Wired::new(ServiceOptions::default());
+    *wired.cas.finds.lock().unwrap() = vec![None, None, None, None];
+    let reported = after_probes(&wired.services, 5).await;
+    assert_eq!(reported, [Serving, Serving, NotServing, NotServing, Serving]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_service_depends_on_its_own_store_and_the_server_on_all() {
+    let wired = Wired::new(ServiceOptions::default());
+    *wired.ac.error.lock().unwrap() = Some(Error::internal("disk on fire"));
+    assert_eq!(after_probes(&wired.services, 2).await, [Serving, Serving]);
+    let mut client = HealthClient::new(wired.services.routes().unwrap());
+    assert_eq!(check(&mut client, AC).await, NotServing);
+    assert_eq!(check(&mut client, "google.bytestream.ByteStream").await, Serving);
+    assert_eq!(check(&mut client, CAPABILITIES).await, NotServing);
+    assert_eq!(check(&mut client, "").await, NotServing);
+    assert!(!wired.services.snapshot().serving);
+    let unknown = client.check(HealthCheckRequest { service: "other".into() }).await.unwrap_err();
+    assert_eq!(unknown.code(), tonic::Code::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_drains_is_not_serving_however_well_its_stores_do() {
+    let wired = Wired::new(ServiceOptions::default());
+    wired.services.drain();
+    assert_eq!(after_probes(&wired.services, 2).await, [NotServing, NotServing]);
+    let snapshot = wired.services.snapshot();
+    assert!(snapshot.draining && !snapshot.serving);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_probe_is_made_as_whoever_it_is_told_to_be() {
+    #[derive(Debug)]
+    struct Named(blobaccess::MemoryBlobAccess<blobaccess::Cas>);
+
+    impl std::fmt::Display for Named {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("named")
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl blobaccess::BlobAccess for Named {
+        type Kind = blobaccess::Cas;
+
+        async fn get(&self, ctx: &Context, digest: &blobaccess::Digest) -> blobaccess::Result<blobaccess::Blob> {
+            self.0.get(ctx, digest).await
+        }
+
+        async fn get_from_composite(
+            &self,
+            ctx: &Context,
+            parent: &blobaccess::Digest,
+            child: &blobaccess::Digest,
+            slicer: Arc<dyn blobaccess::Slicer>,
+        ) -> blobaccess::Result<blobaccess::Blob> {
+            self.0.get_from_composite(ctx, parent, child, slicer).await
+        }
+
+        async fn put(
+            &self,
+            ctx: &Context,
+            digest: &blobaccess::Digest,
+            blob: blobaccess::Blob,
+        ) -> blobaccess::Result<blobaccess::PutOutcome> {
+            self.0.put(ctx, digest, blob).await
+        }
+
+        async fn find_missing(
+            &self,
+            ctx: &Context,
+            digests: &blobaccess::DigestSet,
+        ) -> blobaccess::Result<blobaccess::DigestSet> {
+            let known = ctx.caller().is_some_and(|caller| caller.name() == "probe");
+            let here = digests.iter().all(|digest| digest.instance_name().as_str() == "main");
+            if known && here { self.0.find_missing(ctx, digests).await } else { Err(Error::permission_denied("no")) }
+        }
+
+        async fn capabilities(
+            &self,
+            ctx: &Context,
+            instance_name: &InstanceName,
+        ) -> blobaccess::Result<blobaccess::Capabilities> {
+            self.0.capabilities(ctx, instance_name).await
+        }
+
+        fn key_format(&self) -> blobaccess::KeyFormat {
+            self.0.key_format()
+        }
+    }
+
+    let services = Services::new(ServiceOptions::default()).with_cas(Named(blobaccess::MemoryBlobAccess::new(1000)));
+    assert_eq!(after_probes(&services, 2).await, [Serving, NotServing]);
+    let ctx = Context::background().with_caller(blobaccess::Caller::new("probe"));
+    let services = services.with_probe(ctx, InstanceName::new("main").unwrap());
+    assert_eq!(after_probes(&services, 3).await, [Serving; 3]);
+}

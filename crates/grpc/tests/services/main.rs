@@ -1,0 +1,13 @@
+//! The services as a client meets them: in process, over loopback and over pipes.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod action_cache;
+mod blobs;
+mod capabilities;
+mod fake;
+mod health;
+mod limits;
+mod reflection;
+mod shutdown;
+mod tls;
+mod wired;

@@ -1,0 +1,83 @@
+//! Encrypted connections, and clients that show who they are.
+
+use blobaccess::ErrorKind;
+use blobaccess_grpc::services::remote_execution::action_cache_client::ActionCacheClient;
+use blobaccess_grpc::{ServerTls, ServiceOptions};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tonic::Code;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use crate::wired::{Server, Wired, get};
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate_pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate_pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), certificate_pem }
+    }
+
+    /// A certificate for `name`, and its key.
+    fn certify(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+}
+
+async fn call(server: &Server, tls: ClientTlsConfig) -> Result<Code, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(format!("https://{}", server.address))?;
+    let channel: Channel = endpoint.tls_config(tls.domain_name("localhost"))?.connect().await?;
+    Ok(ActionCacheClient::new(channel).get_action_result(get()).await.unwrap_err().code())
+}
+
+#[tokio::test]
+async fn a_client_that_trusts_the_authority_is_served() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (certificate, key) = authority.certify("localhost");
+    let server = Wired::new(ServiceOptions::default()).serve(Some(ServerTls::new(certificate, key))).await;
+    let trusting = |authority: &Authority| {
+        ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&authority.certificate_pem))
+    };
+    assert_eq!(call(&server, trusting(&authority)).await.unwrap(), Code::NotFound);
+    assert!(call(&server, trusting(&other)).await.is_err());
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn only_clients_of_the_authority_are_let_in_where_one_is_named() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (certificate, key) = authority.certify("localhost");
+    let tls = ServerTls::new(certificate, key).with_client_authority(&*authority.certificate_pem);
+    let server = Wired::new(ServiceOptions::default()).serve(Some(tls)).await;
+    let trusting = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&authority.certificate_pem));
+    let showing = |authority: &Authority| {
+        let (certificate, key) = authority.certify("client");
+        trusting.clone().identity(Identity::from_pem(certificate, key))
+    };
+    assert_eq!(call(&server, showing(&authority)).await.unwrap(), Code::NotFound);
+    // The handshake of TLS 1.3 is over for a client before the server has looked at its certificate.
+    assert_ne!(call(&server, showing(&other)).await.unwrap_or(Code::Unavailable), Code::NotFound);
+    assert_ne!(call(&server, trusting.clone()).await.unwrap_or(Code::Unavailable), Code::NotFound);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_certificate_is_refused_before_anything_is_served() {
+    let (certificate, key) = Authority::new().certify("localhost");
+    for tls in [
+        ServerTls::new("nonsense", key.clone()),
+        ServerTls::new(certificate.clone(), "nonsense"),
+        ServerTls::new(certificate, Authority::new().certify("localhost").1),
+    ] {
+        assert!(!format!("{tls:?}").contains("nonsense"));
+        let server = Wired::new(ServiceOptions::default()).serve(Some(tls)).await;
+        assert_eq!(server.task.await.unwrap().unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+}

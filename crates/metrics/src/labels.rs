@@ -1,0 +1,53 @@
+//! What metrics tell apart.
+
+use prometheus_client::encoding::EncodeLabelSet;
+
+/// What a store holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Storage {
+    pub(crate) storage_type: &'static str,
+}
+
+/// A store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Backend {
+    pub(crate) storage_type: &'static str,
+    pub(crate) backend_type: &'static str,
+}
+
+/// A method of a store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Method {
+    pub(crate) storage_type: &'static str,
+    pub(crate) backend_type: &'static str,
+    pub(crate) operation: &'static str,
+}
+
+/// A method of a store, and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Ended {
+    pub(crate) storage_type: &'static str,
+    pub(crate) backend_type: &'static str,
+    pub(crate) operation: &'static str,
+    pub(crate) grpc_code: &'static str,
+}
+
+/// A store, and what a put into it came to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct PutEnded {
+    pub(crate) storage_type: &'static str,
+    pub(crate) backend_type: &'static str,
+    pub(crate) outcome: &'static str,
+}
+
+/// Whether an action result had the time at which its worker completed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Timestamp {
+    pub(crate) worker_completed_timestamp: &'static str,
+}
+
+/// Whether a cache could answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Asked {
+    pub(crate) result: &'static str,
+}

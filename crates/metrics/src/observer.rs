@@ -1,0 +1,240 @@
+//! Counts what stores report.
+
+use std::fmt::{self, Debug, Formatter};
+use std::sync::Arc;
+
+use blobaccess::{Call, Event, Observer, Operation, PutOutcome, Result, StorageType};
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::buckets;
+use crate::gauges::Gauges;
+use crate::labels::{Asked, Backend, Ended, Method, PutEnded, Storage, Timestamp};
+
+/// The `Content-Type` of what [`PrometheusObserver::encode`] returns.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// An [`Observer`] that counts, and tells Prometheus.
+///
+/// One is enough for a server: stores are told apart by the labels under which they are observed. Nothing is
+/// registered anywhere else, so two of them do not meet.
+///
+/// # Memory
+///
+/// Some 300 to 700 bytes for each combination of labels that occurs; callers and digests are no labels.
+pub struct PrometheusObserver {
+    registry: Registry,
+    gauges: Gauges,
+    duration: Family<Ended, Histogram>,
+    blob_size: Family<Method, Histogram>,
+    batch_size: Family<Backend, Histogram>,
+    action_results: Family<Timestamp, Counter>,
+    outcomes: Family<PutEnded, Counter>,
+    created_bytes: Family<Backend, Counter>,
+    evictions: Family<Storage, Counter>,
+    evicted_bytes: Family<Storage, Counter>,
+    corruptions: Family<Storage, Counter>,
+    existence_cache: Family<Asked, Counter>,
+}
+
+impl PrometheusObserver {
+    /// An observer that has been told of nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut observer = Self {
+            registry: Registry::default(),
+            gauges: Gauges::default(),
+            duration: Family::new_with_constructor(buckets::seconds),
+            blob_size: Family::new_with_constructor(buckets::blob_size_bytes),
+            batch_size: Family::new_with_constructor(buckets::batch_size),
+            action_results: Family::default(),
+            outcomes: Family::default(),
+            created_bytes: Family::default(),
+            evictions: Family::default(),
+            evicted_bytes: Family::default(),
+            corruptions: Family::default(),
+            existence_cache: Family::default(),
+        };
+        observer.register();
+        observer
+    }
+
+    /// Names what is counted. The suffix `_total` of a counter and the full stop of a text are added when encoded.
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "buildbarn_blobstore_blob_access_operations_duration_seconds",
+            "How long calls of stores took, in seconds",
+            self.duration.clone(),
+        );
+        registry.register(
+            "buildbarn_blobstore_blob_access_operations_blob_size_bytes",
+            "How large the blobs were that were got or put, in bytes",
+            self.blob_size.clone(),
+        );
+        registry.register(
+            "buildbarn_blobstore_blob_access_operations_find_missing_batch_size",
+            "How many digests were asked about at once",
+            self.batch_size.clone(),
+        );
+        registry.register(
+            "buildbarn_blobstore_action_result_timestamp_injecting_blob_access_put_operations",
+            "Action results put, with and without the time at which their worker completed",
+            self.action_results.clone(),
+        );
+        registry.register(
+            "blobaccess_put_outcomes",
+            "Puts that did not fail, by what they came to",
+            self.outcomes.clone(),
+        );
+        registry.register(
+            "blobaccess_put_created_bytes",
+            "What puts created, in bytes as stored",
+            self.created_bytes.clone(),
+        );
+        registry.register("blobaccess_evictions", "Blobs given up to make room", self.evictions.clone());
+        registry.register(
+            "blobaccess_evicted_bytes",
+            "What blobs took that were given up to make room, in bytes",
+            self.evicted_bytes.clone(),
+        );
+        registry.register(
+            "blobaccess_corruptions",
+            "Times that what was stored was not what was put",
+            self.corruptions.clone(),
+        );
+        registry.register(
+            "blobaccess_existence_cache_digests",
+            "Digests that caches of found digests were asked about",
+            self.existence_cache.clone(),
+        );
+        registry.register_collector(Box::new(self.gauges.clone()));
+    }
+
+    /// Adds a value of the server's own, which `read` tells each time that metrics are encoded.
+    ///
+    /// Several of one name are told apart by their `labels`; the first says what the name is for. One of the same name
+    /// and labels takes the place of the one before. Names of this crate's own metrics are not to be used.
+    ///
+    /// `read` is called by whoever scrapes, so it must not block.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if `name` or the name of a label has other characters than `A-Z`, `a-z`, `0-9`, `_` and (in
+    /// `name`) `:`, or begins with a digit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> blobaccess::Result<()> {
+    /// let metrics = blobaccess_metrics::PrometheusObserver::new();
+    /// metrics.register_gauge("cache_bytes", "Bytes held", &[("storage_type", "cas")], || 42.0)?;
+    /// assert!(metrics.encode().contains(r#"cache_bytes{storage_type="cas"} 42.0"#));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn register_gauge(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Result<()> {
+        self.gauges.register(name, help, labels, Arc::new(read))
+    }
+
+    /// Everything counted so far, as `OpenMetrics` text: what a scrape is answered with, as [`CONTENT_TYPE`].
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut encoded = String::new();
+        // Writing into a string cannot fail, and our own values have no other way to.
+        if text::encode(&mut encoded, &self.registry).is_err() {
+            encoded.clear();
+        }
+        encoded
+    }
+
+    fn count_outcome(&self, storage_type: &'static str, backend_type: &'static str, outcome: PutOutcome) {
+        let labels = PutEnded { storage_type, backend_type, outcome: outcome.name() };
+        self.outcomes.get_or_create(&labels).inc();
+        if let PutOutcome::Created { stored_bytes } = outcome {
+            self.created_bytes.get_or_create(&Backend { storage_type, backend_type }).inc_by(stored_bytes);
+        }
+    }
+}
+
+impl Default for PrometheusObserver {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Observer for PrometheusObserver {
+    fn call_ended(&self, call: &Call) {
+        let (storage_type, backend_type) = (call.storage_type.name(), call.backend);
+        let operation = call.operation.name();
+        let ended = Ended { storage_type, backend_type, operation, grpc_code: call.code_name() };
+        self.duration.get_or_create(&ended).observe(call.duration.as_secs_f64());
+        match call.operation {
+            Operation::Get | Operation::GetFromComposite | Operation::Put => {
+                if let Some(size) = call.blob_size_bytes {
+                    let method = Method { storage_type, backend_type, operation };
+                    self.blob_size.get_or_create(&method).observe(float(size));
+                }
+            }
+            Operation::FindMissing => {
+                if let Some(digests) = call.digests {
+                    let digests = u64::try_from(digests).unwrap_or(u64::MAX);
+                    self.batch_size.get_or_create(&Backend { storage_type, backend_type }).observe(float(digests));
+                }
+            }
+            Operation::GetCapabilities => {}
+        }
+        if let Some(outcome) = call.outcome {
+            self.count_outcome(storage_type, backend_type, outcome);
+        }
+    }
+
+    fn event(&self, event: &Event) {
+        let storage = |storage_type: StorageType| Storage { storage_type: storage_type.name() };
+        match *event {
+            Event::Evicted { storage_type, released_bytes } => {
+                self.evictions.get_or_create(&storage(storage_type)).inc();
+                self.evicted_bytes.get_or_create(&storage(storage_type)).inc_by(released_bytes);
+            }
+            Event::Corrupted { storage_type, message: _ } => {
+                self.corruptions.get_or_create(&storage(storage_type)).inc();
+            }
+            Event::ActionResultPut { worker_completed_timestamp } => {
+                let worker_completed_timestamp = if worker_completed_timestamp { "present" } else { "absent" };
+                self.action_results.get_or_create(&Timestamp { worker_completed_timestamp }).inc();
+            }
+            Event::ExistenceCacheAsked { hits, misses } => {
+                self.existence_cache.get_or_create(&Asked { result: "hit" }).inc_by(hits);
+                self.existence_cache.get_or_create(&Asked { result: "miss" }).inc_by(misses);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "beyond 2^53 a histogram needs no exact numbers"
+)]
+fn float(number: u64) -> f64 {
+    number as f64
+}
+
+impl Debug for PrometheusObserver {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PrometheusObserver").field("gauges", &self.gauges).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

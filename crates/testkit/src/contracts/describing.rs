@@ -1,0 +1,88 @@
+//! What a store says of itself is so.
+
+use blobaccess::{Blob, BlobAccess, Digest, DigestFunction, KeyFormat, Result};
+
+use crate::Fixture;
+use crate::samples::{Sample, Samples, is_mutable};
+use crate::subject::{Subject, refused};
+
+/// A store prints as one line, which names its layers, outermost first.
+pub async fn a_store_prints_as_one_line_that_names_its_layers<F: Fixture>(fixture: &F) -> Result<()> {
+    let subject = Subject::open(fixture).await?;
+    let line = subject.store.to_string();
+    assert!(!line.trim().is_empty(), "the store prints as nothing");
+    assert!(!line.contains(char::is_control), "the store prints as more than a line: {line:?}");
+    let mut rest = line.as_str();
+    for layer in fixture.layers() {
+        let place = rest.find(&layer);
+        assert!(place.is_some(), "`{line}` does not name `{layer}` in its place");
+        rest = rest.get(place.unwrap_or_default() + layer.len()..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Capabilities are what is promised, and the same whenever they are asked for; updates are allowed, or no contract
+/// could be checked.
+pub async fn capabilities_are_those_promised<F: Fixture>(fixture: &F) -> Result<()> {
+    let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
+    for name in fixture.instance_names() {
+        let capabilities = subject.store.capabilities(&subject.ctx, &name).await?;
+        assert_eq!(capabilities.max_blob_size_bytes, subject.promises.max_blob_size_bytes, "the largest blob");
+        assert_eq!(capabilities.finds_in_bulk, subject.promises.finds_in_bulk, "whether it finds in bulk");
+        assert!(capabilities.updates_allowed, "updates are not allowed in `{name}`");
+        let listed = &capabilities.digest_functions;
+        assert!(!listed.is_empty(), "no digest function is listed");
+        assert!(listed.is_sorted_by(|a, b| a < b), "functions are not listed once each, in order: {listed:?}");
+        assert_eq!(subject.store.capabilities(&subject.ctx, &name).await?, capabilities);
+        let sample = samples.small(fixture).within(name);
+        subject.put(&sample).await?;
+        subject.assert_present(&sample).await?;
+    }
+    Ok(())
+}
+
+/// Every digest function that the capabilities list can be used; contents are held to it.
+pub async fn every_digest_function_listed_can_be_used<F: Fixture>(fixture: &F) -> Result<()> {
+    let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
+    let [name, _] = fixture.instance_names();
+    let listed = subject.store.capabilities(&subject.ctx, &name).await?.digest_functions;
+    let value = samples.small(fixture).value;
+    let digest = |function: DigestFunction, contents: &[u8]| Digest::of(name.clone(), function, contents);
+    for function in &listed {
+        let sample = Sample { digest: digest(*function, &value), value: value.clone() };
+        if !is_mutable::<F>() {
+            let blob = Blob::from_bytes(sample.wrong_value());
+            refused(subject.put_blob(&sample.digest, blob).await, "a put of wrong bytes");
+        }
+        subject.assert_absent(&sample.digest).await?;
+        let outcome = subject.put(&sample).await?;
+        subject.assert_created(outcome);
+    }
+    for function in listed {
+        subject.assert_present(&Sample { digest: digest(function, &value), value: value.clone() }).await?;
+    }
+    Ok(())
+}
+
+/// Whether a blob of one instance name is there in another is as the key format says.
+pub async fn instance_names_are_told_apart_as_the_key_format_says<F: Fixture>(fixture: &F) -> Result<()> {
+    let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
+    let [_, other] = fixture.instance_names();
+    let sample = samples.small(fixture);
+    let there = sample.within(other);
+    subject.put(&sample).await?;
+    match subject.store.key_format() {
+        KeyFormat::WithInstanceName => {
+            subject.assert_absent(&there.digest).await?;
+            let outcome = subject.put(&there).await?;
+            subject.assert_created(outcome);
+        }
+        KeyFormat::WithoutInstanceName => {
+            subject.assert_present(&there).await?;
+            let outcome = subject.put(&there).await?;
+            subject.assert_already_exists(outcome);
+        }
+    }
+    subject.assert_present(&there).await?;
+    subject.assert_present(&sample).await
+}

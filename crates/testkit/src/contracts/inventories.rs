@@ -1,0 +1,67 @@
+//! A listing has all that is stored, once.
+
+use std::collections::BTreeMap;
+
+use blobaccess::{
+    BlobAccess, Digest, ErrorKind, InstanceName, Inventory, InventoryCursor, KeyFormat, Kind, Result, StorageType,
+};
+
+use crate::Fixture;
+use crate::samples::Samples;
+use crate::subject::{Subject, refused};
+
+/// No listing of the suite takes more pages.
+const MAX_PAGES: usize = 10_000;
+
+async fn list<F: Fixture<Store: Inventory>>(subject: &Subject<'_, F>) -> Result<BTreeMap<Digest, u64>> {
+    let mut listed = BTreeMap::new();
+    let mut cursor = None;
+    for _ in 0..MAX_PAGES {
+        let page = subject.store.inventory(&subject.ctx, cursor.as_ref()).await?;
+        for entry in page.entries {
+            let twice = listed.insert(entry.digest.clone(), entry.stored_bytes);
+            assert!(twice.is_none(), "{} is listed twice", entry.digest);
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(listed);
+        }
+    }
+    assert!(cursor.is_none(), "the listing has not ended after {MAX_PAGES} pages");
+    Ok(listed)
+}
+
+/// Every blob is listed exactly once, with the bytes that its put counted, and nothing else is.
+pub async fn every_blob_is_listed_exactly_once<F: Fixture<Store: Inventory>>(fixture: &F) -> Result<()> {
+    let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
+    assert_eq!(list(&subject).await?, BTreeMap::new(), "a store that holds nothing");
+    let mut expected = BTreeMap::new();
+    for _ in 0..300 {
+        let sample = samples.small(fixture);
+        let stored_bytes = subject.put(&sample).await?.stored_bytes();
+        let digest = match subject.store.key_format() {
+            KeyFormat::WithInstanceName => sample.digest,
+            KeyFormat::WithoutInstanceName => sample.digest.with_instance_name(InstanceName::empty()),
+        };
+        expected.insert(digest, stored_bytes);
+    }
+    let listed = list(&subject).await?;
+    let storage_type: StorageType = <F::Store as BlobAccess>::Kind::STORAGE_TYPE;
+    for (digest, stored_bytes) in &expected {
+        let entry = listed.get(digest).copied();
+        assert!(entry.is_some(), "{digest} is stored in {}, but not listed", storage_type.name());
+        assert!(stored_bytes.is_none() || entry == *stored_bytes, "{digest} is listed with another number of bytes");
+    }
+    assert_eq!(listed.len(), expected.len(), "blobs listed");
+    Ok(())
+}
+
+/// A cursor that the store did not give out is refused.
+pub async fn a_cursor_of_another_store_is_refused<F: Fixture<Store: Inventory>>(fixture: &F) -> Result<()> {
+    let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
+    subject.put(&samples.small(fixture)).await?;
+    let cursor = InventoryCursor::from_bytes(&b"\xff no store's cursor \x00"[..]);
+    let error = refused(subject.store.inventory(&subject.ctx, Some(&cursor)).await, "a listing from a foreign cursor");
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! What every store is held to, one function a contract.
+//!
+//! Each takes a fixture whose state is fresh, panics where the store broke its word, and returns the errors that it did
+//! not expect.
+#![expect(clippy::missing_panics_doc, reason = "to panic is how a contract reports that it is broken")]
+#![expect(clippy::missing_errors_doc, reason = "a contract returns whatever it did not expect")]
+
+pub mod composites;
+pub mod contents;
+pub mod describing;
+pub mod finding;
+pub mod inventories;
+pub mod keeping;
+pub mod messages;
+pub mod outages;
+pub mod reading;
+pub mod restart;
+pub mod uploads;
+pub mod writing;

@@ -1,0 +1,62 @@
+//! Whose upload a stored blob is can be found out afterwards.
+
+use blobaccess::{Blob, BlobAccess, ResolveUpload, Result, UploadResolution, UploadToken};
+
+use crate::Fixture;
+use crate::samples::{Sample, Samples};
+use crate::subject::Subject;
+
+fn token(samples: &mut Samples) -> UploadToken {
+    let mut bytes = [0; 16];
+    for (byte, drawn) in bytes.iter_mut().zip(samples.bytes(16)) {
+        *byte = drawn;
+    }
+    UploadToken::from_bytes(bytes)
+}
+
+async fn put<F: Fixture>(subject: &Subject<'_, F>, sample: &Sample, token: UploadToken) -> Result<()> {
+    let ctx = subject.ctx.clone().with_upload_token(token);
+    subject.store.put(&ctx, &sample.digest, Blob::from_bytes(sample.value.clone())).await?;
+    Ok(())
+}
+
+/// The upload that stored a blob is told from all others, and from none at all.
+pub async fn an_upload_is_told_from_all_others<F: Fixture<Store: ResolveUpload>>(fixture: &F) -> Result<()> {
+    let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
+    let (mine, anothers) = (token(&mut samples), token(&mut samples));
+    let sample = samples.small(fixture);
+    let resolve = |token| subject.store.resolve_upload(&subject.ctx, &sample.digest, token);
+    assert_eq!(resolve(&mine).await?, UploadResolution::Absent);
+    put(&subject, &sample, mine).await?;
+    for _ in 0..2 {
+        assert!(matches!(resolve(&mine).await?, UploadResolution::Mine { .. }), "the upload that stored it");
+        assert!(matches!(resolve(&anothers).await?, UploadResolution::Anothers { .. }), "another upload");
+    }
+    Ok(())
+}
+
+/// A put that adds nothing does not claim what an earlier one has stored.
+pub async fn a_put_that_adds_nothing_claims_nothing<F: Fixture<Store: ResolveUpload>>(fixture: &F) -> Result<()> {
+    let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
+    let (first, second) = (token(&mut samples), token(&mut samples));
+    let sample = samples.small(fixture);
+    put(&subject, &sample, first).await?;
+    put(&subject, &sample, second).await?;
+    let resolve = |token| subject.store.resolve_upload(&subject.ctx, &sample.digest, token);
+    assert!(matches!(resolve(&first).await?, UploadResolution::Mine { .. }), "the upload that stored it");
+    assert!(matches!(resolve(&second).await?, UploadResolution::Anothers { .. }), "the upload that added nothing");
+    Ok(())
+}
+
+/// What was put without a token is nobody's: it may be known to be another's, and is never mine.
+pub async fn what_was_put_without_a_token_is_never_mine<F: Fixture<Store: ResolveUpload>>(fixture: &F) -> Result<()> {
+    let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
+    let sample = samples.small(fixture);
+    subject.put(&sample).await?;
+    for token in [token(&mut samples), UploadToken::from_bytes([0; 16])] {
+        let resolution = subject.store.resolve_upload(&subject.ctx, &sample.digest, &token).await?;
+        let is_right = matches!(resolution, UploadResolution::Unknown | UploadResolution::Anothers { .. });
+        assert!(is_right, "a blob without a token resolves to {resolution:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! Stores and sources that do what a test tells them to.
+
+mod counting;
+mod interruptible;
+mod paused;
+mod scripted;
+mod streams;
+mod unreachable;
+
+pub use self::counting::{CountingBlobAccess, Counts};
+pub use self::interruptible::{InterruptibleBlobAccess, Outage};
+pub use self::paused::PausedBlobAccess;
+pub use self::scripted::{RecordedCall, ScriptedBlobAccess};
+pub use self::streams::{Polls, failing_stream, slow_stream, watched_stream};
+pub use self::unreachable::UnreachableBlobAccess;

@@ -1,0 +1,130 @@
+//! Holds calls until a test lets them go.
+
+use std::fmt::{self, Display, Formatter};
+use std::future::Future;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use blobaccess::{
+    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, InstanceName, KeyFormat, PutOutcome, Result, Slicer,
+};
+use tokio::sync::{Semaphore, watch};
+
+/// A store that holds every call until it is released, and then passes it on to `inner`.
+///
+/// For what happens while a call is under way: who joins it, who waits, what its end does to them.
+///
+/// # Cancel safety
+///
+/// A held call that is dropped no longer counts as waiting, and takes no release with it.
+#[derive(Debug)]
+pub struct PausedBlobAccess<B> {
+    inner: B,
+    releases: Semaphore,
+    waiting: watch::Sender<usize>,
+}
+
+impl<B> PausedBlobAccess<B> {
+    /// Holds the calls of `inner`.
+    pub fn new(inner: B) -> Self {
+        Self { inner, releases: Semaphore::new(0), waiting: watch::Sender::new(0) }
+    }
+
+    /// How many calls are held.
+    pub fn waiting(&self) -> usize {
+        *self.waiting.borrow()
+    }
+
+    /// Ends once `count` calls or more are held.
+    pub fn until_waiting(&self, count: usize) -> impl Future<Output = ()> + Send + use<B> {
+        let mut waiting = self.waiting.subscribe();
+        async move {
+            // When this store is gone, nobody is waited for.
+            drop(waiting.wait_for(|waiting| *waiting >= count).await);
+        }
+    }
+
+    /// Lets one call go: the one that was held first, or else the next to come.
+    pub fn release_one(&self) {
+        self.releases.add_permits(1);
+    }
+
+    /// Lets go all that are held, and all that come.
+    pub fn release_all(&self) {
+        self.releases.close();
+    }
+
+    async fn hold(&self)
+    where
+        B: Sync,
+    {
+        let _held = Held::new(&self.waiting);
+        // Once closed, nobody waits any more.
+        if let Ok(permit) = self.releases.acquire().await {
+            permit.forget();
+        }
+    }
+}
+
+/// Counts a call as waiting.
+struct Held<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Held<'a> {
+    fn new(waiting: &'a watch::Sender<usize>) -> Self {
+        waiting.send_modify(|waiting| *waiting += 1);
+        Self(waiting)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting = waiting.saturating_sub(1));
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<B: BlobAccess> BlobAccess for PausedBlobAccess<B> {
+    type Kind = B::Kind;
+
+    async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
+        self.hold().await;
+        self.inner.get(ctx, digest).await
+    }
+
+    async fn get_from_composite(
+        &self,
+        ctx: &Context,
+        parent: &Digest,
+        child: &Digest,
+        slicer: Arc<dyn Slicer>,
+    ) -> Result<Blob> {
+        self.hold().await;
+        self.inner.get_from_composite(ctx, parent, child, slicer).await
+    }
+
+    async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        self.hold().await;
+        self.inner.put(ctx, digest, blob).await
+    }
+
+    async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
+        self.hold().await;
+        self.inner.find_missing(ctx, digests).await
+    }
+
+    async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
+        self.hold().await;
+        self.inner.capabilities(ctx, instance_name).await
+    }
+
+    fn key_format(&self) -> KeyFormat {
+        self.inner.key_format()
+    }
+}
+
+impl<B: Display> Display for PausedBlobAccess<B> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "paused({})", self.inner)
+    }
+}

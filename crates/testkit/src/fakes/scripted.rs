@@ -1,0 +1,252 @@
+//! Answers as it was told to, and remembers what it was asked.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Debug, Display, Formatter};
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use blobaccess::{
+    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind, PutOutcome,
+    Result, Slicer,
+};
+use bytes::Bytes;
+
+/// A store that gives the answers which were queued for each method, in that order, and remembers its calls.
+///
+/// A call for which no answer is left fails with `Internal`. Behind an [`Arc`], one clone goes beneath the layer under
+/// test and another is asked for its [`calls`](Self::calls).
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use blobaccess::{BlobAccess, Cas, Context, Digest, DigestFunction, Error, InstanceName};
+/// use blobaccess_testkit::fakes::{RecordedCall, ScriptedBlobAccess};
+///
+/// let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
+/// let store = ScriptedBlobAccess::<Cas>::new().on_get(Err(Error::unavailable("busy")));
+/// assert!(store.get(&Context::background(), &digest).await.is_err());
+/// assert_eq!(store.calls(), [RecordedCall::Get { digest }]);
+/// # }
+/// ```
+pub struct ScriptedBlobAccess<K> {
+    script: Mutex<Script>,
+    key_format: KeyFormat,
+    kind: PhantomData<K>,
+}
+
+#[derive(Default)]
+struct Script {
+    gets: VecDeque<Result<Blob>>,
+    gets_from_composite: VecDeque<Result<Blob>>,
+    puts: VecDeque<PutAnswer>,
+    finds: VecDeque<Result<DigestSet>>,
+    capabilities: VecDeque<Result<Capabilities>>,
+    calls: Vec<RecordedCall>,
+}
+
+struct PutAnswer {
+    reads: bool,
+    answer: Result<PutOutcome>,
+}
+
+/// A call that a [`ScriptedBlobAccess`] got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecordedCall {
+    /// `get`.
+    Get {
+        /// Of this.
+        digest: Digest,
+    },
+    /// `get_from_composite`.
+    GetFromComposite {
+        /// Of this.
+        parent: Digest,
+        /// This part.
+        child: Digest,
+    },
+    /// `put`.
+    Put {
+        /// Of this.
+        digest: Digest,
+        /// What was read of it: `None` if it was left unread, or if reading it failed.
+        contents: Option<Bytes>,
+    },
+    /// `find_missing`.
+    FindMissing {
+        /// Of these.
+        digests: DigestSet,
+    },
+    /// `capabilities`.
+    Capabilities {
+        /// In this instance name.
+        instance_name: InstanceName,
+    },
+}
+
+impl<K: Kind> ScriptedBlobAccess<K> {
+    /// A store without any answers, whose key format is that of its kind.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { script: Mutex::default(), key_format: K::STORAGE_TYPE.key_format(), kind: PhantomData }
+    }
+
+    /// The same, with another key format.
+    #[must_use]
+    pub fn with_key_format(mut self, key_format: KeyFormat) -> Self {
+        self.key_format = key_format;
+        self
+    }
+
+    /// The same, with another answer to `get`.
+    #[must_use]
+    pub fn on_get(self, answer: Result<Blob>) -> Self {
+        self.lock().gets.push_back(answer);
+        self
+    }
+
+    /// The same, with another answer to `get_from_composite`.
+    #[must_use]
+    pub fn on_get_from_composite(self, answer: Result<Blob>) -> Self {
+        self.lock().gets_from_composite.push_back(answer);
+        self
+    }
+
+    /// The same, with another answer to `put`, given once the blob was read. If reading fails, the call fails so.
+    #[must_use]
+    pub fn on_put(self, answer: Result<PutOutcome>) -> Self {
+        self.lock().puts.push_back(PutAnswer { reads: true, answer });
+        self
+    }
+
+    /// The same, with another answer to `put`, given without reading the blob.
+    #[must_use]
+    pub fn on_put_unread(self, answer: Result<PutOutcome>) -> Self {
+        self.lock().puts.push_back(PutAnswer { reads: false, answer });
+        self
+    }
+
+    /// The same, with another answer to `find_missing`.
+    #[must_use]
+    pub fn on_find_missing(self, answer: Result<DigestSet>) -> Self {
+        self.lock().finds.push_back(answer);
+        self
+    }
+
+    /// The same, with another answer to `capabilities`.
+    #[must_use]
+    pub fn on_capabilities(self, answer: Result<Capabilities>) -> Self {
+        self.lock().capabilities.push_back(answer);
+        self
+    }
+
+    /// The calls so far, in the order in which they came; puts in that in which their blobs had been read.
+    #[must_use]
+    pub fn calls(&self) -> Vec<RecordedCall> {
+        self.lock().calls.clone()
+    }
+
+    /// Whether every answer was given.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        let script = self.lock();
+        script.gets.is_empty()
+            && script.gets_from_composite.is_empty()
+            && script.puts.is_empty()
+            && script.finds.is_empty()
+            && script.capabilities.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Script> {
+        // Each use of the lock is a push or a pop.
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unscripted(call: &RecordedCall) -> Error {
+    Error::internal(format!("no answer is scripted for {call:?}"))
+}
+
+impl<K: Kind> Default for ScriptedBlobAccess<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<K: Kind> BlobAccess for ScriptedBlobAccess<K> {
+    type Kind = K;
+
+    async fn get(&self, _ctx: &Context, digest: &Digest) -> Result<Blob> {
+        let call = RecordedCall::Get { digest: digest.clone() };
+        let mut script = self.lock();
+        script.calls.push(call.clone());
+        script.gets.pop_front().unwrap_or_else(|| Err(unscripted(&call)))
+    }
+
+    async fn get_from_composite(
+        &self,
+        _ctx: &Context,
+        parent: &Digest,
+        child: &Digest,
+        _slicer: Arc<dyn Slicer>,
+    ) -> Result<Blob> {
+        let call = RecordedCall::GetFromComposite { parent: parent.clone(), child: child.clone() };
+        let mut script = self.lock();
+        script.calls.push(call.clone());
+        script.gets_from_composite.pop_front().unwrap_or_else(|| Err(unscripted(&call)))
+    }
+
+    async fn put(&self, _ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        let next = self.lock().puts.pop_front();
+        let digest = digest.clone();
+        let Some(PutAnswer { reads, answer }) = next else {
+            let call = RecordedCall::Put { digest, contents: None };
+            let error = unscripted(&call);
+            self.lock().calls.push(call);
+            return Err(error);
+        };
+        let read = if reads { Some(blob.into_bytes(u64::MAX).await) } else { None };
+        let (contents, failure) = match read {
+            Some(Ok(contents)) => (Some(contents), None),
+            Some(Err(error)) => (None, Some(error)),
+            None => (None, None),
+        };
+        self.lock().calls.push(RecordedCall::Put { digest, contents });
+        failure.map_or(answer, Err)
+    }
+
+    async fn find_missing(&self, _ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
+        let call = RecordedCall::FindMissing { digests: digests.clone() };
+        let mut script = self.lock();
+        script.calls.push(call.clone());
+        script.finds.pop_front().unwrap_or_else(|| Err(unscripted(&call)))
+    }
+
+    async fn capabilities(&self, _ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
+        let call = RecordedCall::Capabilities { instance_name: instance_name.clone() };
+        let mut script = self.lock();
+        script.calls.push(call.clone());
+        script.capabilities.pop_front().unwrap_or_else(|| Err(unscripted(&call)))
+    }
+
+    fn key_format(&self) -> KeyFormat {
+        self.key_format
+    }
+}
+
+impl<K> Display for ScriptedBlobAccess<K> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("scripted")
+    }
+}
+
+impl<K: Kind> Debug for ScriptedBlobAccess<K> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScriptedBlobAccess").field("calls", &self.calls()).finish_non_exhaustive()
+    }
+}

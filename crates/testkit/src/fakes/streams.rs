@@ -1,0 +1,59 @@
+//! Sources of blobs that are slow, that fail, or that are never to be read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use blobaccess::{Error, Result};
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
+
+/// `contents` in pieces of `piece_bytes`, before each of which the reader has to wait for a turn of the runtime.
+#[must_use]
+pub fn slow_stream(contents: Bytes, piece_bytes: usize) -> BoxStream<'static, Result<Bytes>> {
+    stream::unfold(contents, move |mut rest| async move {
+        tokio::task::yield_now().await;
+        if rest.is_empty() {
+            return None;
+        }
+        let piece = rest.split_to(piece_bytes.clamp(1, rest.len()));
+        Some((Ok(piece), rest))
+    })
+    .boxed()
+}
+
+/// The first `after_bytes` of `contents` in pieces of at most `piece_bytes`, and then `error`.
+#[must_use]
+pub fn failing_stream(
+    mut contents: Bytes,
+    after_bytes: usize,
+    piece_bytes: usize,
+    error: Error,
+) -> BoxStream<'static, Result<Bytes>> {
+    contents.truncate(after_bytes);
+    slow_stream(contents, piece_bytes).chain(async { Err(error) }.into_stream()).boxed()
+}
+
+/// A stream of nothing that counts how often it is polled, and its counter.
+#[must_use]
+pub fn watched_stream() -> (BoxStream<'static, Result<Bytes>>, Polls) {
+    let polls = Polls::default();
+    let counted = polls.clone();
+    let stream = stream::poll_fn(move |_| {
+        counted.0.fetch_add(1, Ordering::Relaxed);
+        std::task::Poll::Ready(None)
+    });
+    (stream.boxed(), polls)
+}
+
+/// How often a [`watched_stream`] was polled.
+#[derive(Clone, Debug, Default)]
+pub struct Polls(Arc<AtomicU64>);
+
+impl Polls {
+    /// How often so far.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

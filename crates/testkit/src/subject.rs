@@ -1,0 +1,235 @@
+//! The store that a contract has opened, with the questions that contracts ask it.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use blobaccess::{
+    Blob, BlobAccess, Context, Digest, DigestSet, Error, ErrorKind, Kind, Provenance, PutOutcome, Result,
+};
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{join_all, poll_fn};
+
+use crate::fakes::{failing_stream, slow_stream};
+use crate::samples::Sample;
+use crate::{Fixture, Promises};
+
+/// More than any blob of the suite.
+pub(crate) const ANY_SIZE: u64 = 1 << 40;
+
+/// How several puts are run at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AtOnce {
+    TurnByTurn,
+    InParallel,
+}
+
+impl AtOnce {
+    pub(crate) const ALL: [Self; 2] = [Self::TurnByTurn, Self::InParallel];
+}
+
+/// The store that a contract has opened.
+pub(crate) struct Subject<'f, F: Fixture> {
+    fixture: &'f F,
+    pub(crate) store: Arc<F::Store>,
+    pub(crate) ctx: Context,
+    pub(crate) promises: Promises,
+}
+
+impl<'f, F: Fixture> Subject<'f, F> {
+    pub(crate) async fn open(fixture: &'f F) -> Result<Self> {
+        let store = Arc::new(fixture.open().await?);
+        Ok(Self { fixture, store, ctx: fixture.context(), promises: fixture.promises() })
+    }
+
+    /// Closes the store, which nobody uses any more.
+    pub(crate) async fn close(self) -> Result<()> {
+        let store = Arc::into_inner(self.store);
+        let store = store.ok_or_else(|| Error::internal("the contract still uses the store that it closes"))?;
+        self.fixture.close(store).await
+    }
+
+    pub(crate) async fn reopen(self) -> Result<Self> {
+        let fixture = self.fixture;
+        self.close().await?;
+        Self::open(fixture).await
+    }
+
+    pub(crate) async fn put(&self, sample: &Sample) -> Result<PutOutcome> {
+        self.put_blob(&sample.digest, Blob::from_bytes(sample.value.clone())).await
+    }
+
+    pub(crate) async fn put_blob(&self, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        self.store.put(&self.ctx, digest, blob).await
+    }
+
+    /// Runs all of `puts` at once: turn by turn, so that each has begun before any goes on, or in parallel, as far as
+    /// the runtime allows.
+    pub(crate) async fn put_at_once(&self, puts: Vec<(Digest, Blob)>, at_once: AtOnce) -> Vec<Result<PutOutcome>> {
+        if matches!(at_once, AtOnce::TurnByTurn) {
+            let puts = puts.into_iter().map(|(digest, blob)| async move { self.put_blob(&digest, blob).await });
+            return join_all(puts).await;
+        }
+        let barrier = Arc::new(tokio::sync::Barrier::new(puts.len()));
+        let tasks = puts.into_iter().map(|(digest, blob)| {
+            let (store, ctx, barrier) = (Arc::clone(&self.store), self.ctx.clone(), Arc::clone(&barrier));
+            tokio::spawn(async move {
+                barrier.wait().await;
+                store.put(&ctx, &digest, blob).await
+            })
+        });
+        let ended = join_all(tasks).await.into_iter();
+        ended
+            .map(|ended| ended.unwrap_or_else(|panic| Err(Error::internal("a put panicked").with_source(panic))))
+            .collect()
+    }
+
+    pub(crate) async fn get(&self, digest: &Digest) -> Result<Blob> {
+        self.store.get(&self.ctx, digest).await
+    }
+
+    pub(crate) async fn read(&self, digest: &Digest) -> Result<Bytes> {
+        self.get(digest).await?.into_bytes(ANY_SIZE).await
+    }
+
+    /// Which of `digests` are missing; `None` where the store rightly does not offer to say.
+    pub(crate) async fn missing(&self, digests: &DigestSet) -> Result<Option<DigestSet>> {
+        let answer = self.store.find_missing(&self.ctx, digests).await;
+        if self.promises.finds_in_bulk || digests.is_empty() {
+            return answer.map(Some);
+        }
+        let error = refused(answer, "find_missing, by a store that does not promise to find in bulk");
+        assert_eq!(error.kind(), ErrorKind::Unimplemented, "{error:?}");
+        Ok(None)
+    }
+
+    /// Asserts that exactly those of `digests` are missing that are also in `expected`.
+    pub(crate) async fn assert_missing(&self, digests: &DigestSet, expected: &DigestSet) -> Result<()> {
+        if let Some(missing) = self.missing(digests).await? {
+            let (wrongly, _, overlooked) = missing.split(expected);
+            assert!(wrongly.is_empty(), "reported missing, but not so: {:?} of {}", wrongly.first(), wrongly.len());
+            assert!(
+                overlooked.is_empty(),
+                "missing, but not reported: {:?} of {}",
+                overlooked.first(),
+                overlooked.len()
+            );
+        }
+        Ok(())
+    }
+
+    /// Asserts that the store has `sample`, as far as anybody can tell.
+    pub(crate) async fn assert_present(&self, sample: &Sample) -> Result<()> {
+        self.assert_missing(&sample.digest.clone().into(), &DigestSet::new()).await?;
+        self.assert_reads(sample).await
+    }
+
+    /// Asserts that the value of `sample` is read.
+    pub(crate) async fn assert_reads(&self, sample: &Sample) -> Result<()> {
+        let blob = self.get(&sample.digest).await?;
+        assert_eq!(blob.size_bytes(), sample.size_bytes(), "the blob announces another size");
+        let read = blob.into_bytes(ANY_SIZE).await?;
+        assert!(read == sample.value, "another value was read than was put under {}", sample.digest);
+        Ok(())
+    }
+
+    /// Asserts that the store does not have `digest`, and says so in either way.
+    pub(crate) async fn assert_absent(&self, digest: &Digest) -> Result<()> {
+        let asked = DigestSet::from(digest.clone());
+        self.assert_missing(&asked, &asked).await?;
+        let error = refused(self.get(digest).await, "the get of an absent blob");
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+        Ok(())
+    }
+
+    /// Asserts that the store has all of `sample` or nothing, and says the same in either way; returns which.
+    pub(crate) async fn assert_present_or_absent(&self, sample: &Sample) -> Result<bool> {
+        let missing = self.missing(&sample.digest.clone().into()).await?;
+        let present = match self.read(&sample.digest).await {
+            Ok(read) => {
+                assert!(read == sample.value, "another value was read than was put under {}", sample.digest);
+                true
+            }
+            Err(error) if error.is_not_found() => false,
+            Err(error) => return Err(error),
+        };
+        if let Some(missing) = missing {
+            assert_eq!(missing.is_empty(), present, "find_missing and get disagree about {}", sample.digest);
+        }
+        Ok(present)
+    }
+
+    /// Asserts that `outcome` is what a put comes to that added the blob.
+    pub(crate) fn assert_created(&self, outcome: PutOutcome) {
+        self.assert_outcome(outcome, matches!(outcome, PutOutcome::Created { .. }), "Created");
+    }
+
+    /// Asserts that `outcome` is what a put comes to that added nothing.
+    pub(crate) fn assert_already_exists(&self, outcome: PutOutcome) {
+        self.assert_outcome(outcome, matches!(outcome, PutOutcome::AlreadyExists { .. }), "AlreadyExists");
+    }
+
+    /// Asserts that `outcome` is the right one, or that it is none where the store does not promise to tell.
+    pub(crate) fn assert_outcome(&self, outcome: PutOutcome, is_right: bool, right: &str) {
+        let untold = !self.promises.exact_outcomes && matches!(outcome, PutOutcome::Unclassified { .. });
+        assert!(is_right || untold, "the put came to {outcome:?}, while {right} was expected");
+    }
+
+    /// The blob of `sample`, which comes piece by piece and takes many turns of the runtime to do so.
+    pub(crate) fn slow_blob(sample: &Sample) -> Blob {
+        if <F::Store as BlobAccess>::Kind::STORAGE_TYPE.is_mutable() {
+            let turns = async {
+                for _ in 0..8 {
+                    tokio::task::yield_now().await;
+                }
+                Ok(())
+            };
+            return Blob::from_bytes(sample.value.clone()).with_task(turns);
+        }
+        let stream = slow_stream(sample.value.clone(), (sample.value.len() / 7).max(1));
+        Blob::from_untrusted_stream(&sample.digest, stream, Provenance::client())
+    }
+
+    /// The blob of `sample`, whose source fails midway.
+    pub(crate) fn failing_blob(sample: &Sample, error: Error) -> Blob {
+        if <F::Store as BlobAccess>::Kind::STORAGE_TYPE.is_mutable() {
+            return Blob::from_bytes(sample.value.clone()).with_task(async { Err(error) }.boxed());
+        }
+        let half = sample.value.len() / 2;
+        let stream = failing_stream(sample.value.clone(), half, (half / 3).max(1), error);
+        Blob::from_untrusted_stream(&sample.digest, stream, Provenance::client())
+    }
+
+    /// The largest size not above `wanted` that the store promises to take, in bytes.
+    pub(crate) fn at_most(&self, wanted: u64) -> u64 {
+        self.promises.max_blob_size_bytes.map_or(wanted, |max| max.min(wanted))
+    }
+}
+
+/// The error that `result` is.
+#[track_caller]
+#[expect(clippy::panic, reason = "this is how a contract reports that it is broken")]
+pub(crate) fn refused<T: Debug>(result: Result<T>, what: &str) -> Error {
+    match result {
+        Err(error) => error,
+        Ok(value) => panic!("{what} was to fail, but came to {value:?}"),
+    }
+}
+
+/// Polls `future` no more than `polls` times, and then drops it (or the reference to it).
+pub(crate) async fn polled<T>(future: impl Future<Output = T> + Send, polls: usize) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|poller| {
+        left = left.saturating_sub(1);
+        match future.as_mut().poll(poller) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}

@@ -1,0 +1,55 @@
+//! A fixture for stores that a function makes, and of which nothing is left when they are dropped.
+
+use std::fmt::{self, Debug, Formatter};
+
+use blobaccess::{BlobAccess, Result};
+
+use crate::{Fixture, Promises};
+
+/// A [`Fixture`] for stores that a function makes, and of which nothing is left when they are dropped.
+///
+/// # Examples
+///
+/// ```
+/// use blobaccess::{Cas, MemoryBlobAccess};
+/// use blobaccess_testkit::{Promises, Volatile, contracts, hold};
+///
+/// let fixture = Volatile::new(|| MemoryBlobAccess::<Cas>::new(1 << 20)).promising(Promises::of_memory(1 << 20));
+/// assert_eq!(hold(contracts::reading::what_was_put_is_read(&fixture)), Ok(()));
+/// ```
+pub struct Volatile<M> {
+    make: M,
+    promises: Promises,
+}
+
+impl<M> Volatile<M> {
+    /// A fixture for what `make` returns, which promises what [`Promises::IN_MEMORY`] has.
+    pub const fn new(make: M) -> Self {
+        Self { make, promises: Promises::IN_MEMORY }
+    }
+
+    /// The same, promising this instead.
+    #[must_use]
+    pub fn promising(mut self, promises: Promises) -> Self {
+        self.promises = promises;
+        self
+    }
+}
+
+impl<S: BlobAccess, M: Fn() -> S + Send + Sync> Fixture for Volatile<M> {
+    type Store = S;
+
+    fn promises(&self) -> Promises {
+        self.promises
+    }
+
+    async fn open(&self) -> Result<S> {
+        Ok((self.make)())
+    }
+}
+
+impl<M> Debug for Volatile<M> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Volatile").field("promises", &self.promises).finish_non_exhaustive()
+    }
+}

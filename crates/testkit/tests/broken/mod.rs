@@ -1,0 +1,158 @@
+//! A store that breaks one rule, and the fixture that opens it.
+#![expect(clippy::wildcard_enum_match_arm, reason = "a fault shows in one place, and elsewhere all are alike")]
+
+mod calls;
+mod fault;
+mod puts;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt::{self, Debug, Display, Formatter};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use blobaccess::{Digest, Error, Kind, MemoryBlobAccess, PutOutcome, Result, UploadToken};
+use blobaccess_testkit::fakes::{InterruptibleBlobAccess, Outage};
+use blobaccess_testkit::{Fixture, Promises};
+use bytes::Bytes;
+use futures::future::{BoxFuture, Shared};
+
+pub(crate) use self::fault::Fault;
+
+/// Little, so that contracts about eviction are quick.
+pub(crate) const CAPACITY_BYTES: u64 = 1 << 20;
+
+/// More than any blob.
+const ANY_SIZE: u64 = 1 << 40;
+
+fn size_of(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap()
+}
+
+/// A store in memory, but for one fault.
+pub(crate) struct Broken<K: Kind> {
+    fault: Fault,
+    inner: Arc<InterruptibleBlobAccess<Arc<MemoryBlobAccess<K>>>>,
+    memory: Arc<MemoryBlobAccess<K>>,
+    state: Arc<Mutex<State>>,
+    /// How often the fixture was opened, this time included.
+    generation: u64,
+    /// What was put since it was opened.
+    put_here: Mutex<HashSet<Digest>>,
+    alive: Arc<()>,
+}
+
+/// What faults remember.
+#[derive(Default)]
+struct State {
+    /// Values that are read in place of what is stored.
+    instead: HashMap<Digest, Bytes>,
+    /// The first value of each digest.
+    first: HashMap<Digest, Bytes>,
+    /// Answered for as if they were absent.
+    absent: HashSet<Digest>,
+    /// Answered for by `find_missing` as if they were present.
+    found: HashSet<Digest>,
+    /// In order of use, with their sizes.
+    order: VecDeque<(Digest, u64)>,
+    tokens: HashMap<Digest, UploadToken>,
+    flights: HashMap<Digest, Shared<BoxFuture<'static, Result<PutOutcome>>>>,
+    part: Option<Bytes>,
+    lent: u64,
+    latched: Option<Error>,
+}
+
+impl<K: Kind> Broken<K> {
+    fn is(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl<K: Kind> Display for Broken<K> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.fault {
+            Fault::PrintsTwoLines => f.write_str("broken\n(memory)"),
+            Fault::HidesItsLayers => f.write_str("broken"),
+            _ => write!(f, "broken({})", self.inner),
+        }
+    }
+}
+
+impl<K: Kind> Debug for Broken<K> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "Broken({:?})", self.fault)
+    }
+}
+
+/// Opens a broken store over one that is sound, durable and can break down.
+pub(crate) struct BrokenFixture<K: Kind> {
+    fault: Fault,
+    promises: Promises,
+    memory: Mutex<Arc<MemoryBlobAccess<K>>>,
+    state: Arc<Mutex<State>>,
+    outage: Outage,
+    opened: Mutex<u64>,
+}
+
+impl<K: Kind> BrokenFixture<K> {
+    pub(crate) fn new(fault: Fault) -> Self {
+        let mut promises = Promises::of_memory(CAPACITY_BYTES).with_durable(true);
+        if fault == Fault::KeepsLessThanPromised {
+            promises = promises.with_keeps_bytes(Some(2 * CAPACITY_BYTES));
+        }
+        Self {
+            fault,
+            promises,
+            memory: Mutex::new(Arc::new(MemoryBlobAccess::new(CAPACITY_BYTES))),
+            state: Arc::default(),
+            outage: Outage::default(),
+            opened: Mutex::new(0),
+        }
+    }
+
+    pub(crate) fn promising(mut self, change: impl FnOnce(Promises) -> Promises) -> Self {
+        self.promises = change(self.promises);
+        self
+    }
+}
+
+impl<K: Kind> Fixture for BrokenFixture<K> {
+    type Store = Broken<K>;
+
+    fn promises(&self) -> Promises {
+        self.promises
+    }
+
+    async fn open(&self) -> Result<Broken<K>> {
+        let mut opened = self.opened.lock().unwrap();
+        *opened += 1;
+        let mut memory = self.memory.lock().unwrap();
+        if *opened > 1 && self.fault == Fault::LosesAllOnRestart {
+            *memory = Arc::new(MemoryBlobAccess::new(CAPACITY_BYTES));
+        }
+        Ok(Broken {
+            fault: self.fault,
+            inner: Arc::new(InterruptibleBlobAccess::new(Arc::clone(&memory), self.outage.clone())),
+            memory: Arc::clone(&memory),
+            state: Arc::clone(&self.state),
+            generation: *opened,
+            put_here: Mutex::default(),
+            alive: Arc::default(),
+        })
+    }
+
+    fn break_down(&self) -> bool {
+        self.outage.begin(Error::unavailable("down for a test"));
+        true
+    }
+
+    fn mend(&self) {
+        self.outage.end();
+    }
+
+    fn layers(&self) -> Vec<String> {
+        vec!["broken".to_owned(), "memory".to_owned()]
+    }
+}

@@ -1,0 +1,153 @@
+//! A store of contents in a folder, with a file for each blob.
+
+use std::fmt::{self, Display, Formatter};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use blobaccess::{
+    Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, PutOutcome,
+    RandomAccess, Result, Slicer, get_and_slice,
+};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use tokio::fs::{self, File};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
+
+/// A [`BlobAccess`] over a folder.
+///
+/// A blob is written beside its place and linked there once it is whole and verified, which the file system does for
+/// exactly one of several writers: so it is whole or absent, and one of equal puts is `Created`.
+#[derive(Debug)]
+pub(crate) struct FolderBlobAccess {
+    folder: PathBuf,
+    uploads: AtomicU64,
+}
+
+/// An upload on its way, whose file goes when it is dropped.
+#[derive(Debug)]
+struct Upload(PathBuf);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        // If it is not there any more, that is what is wanted.
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
+impl FolderBlobAccess {
+    /// Opens the store in `folder`, which is made if it is not there. Uploads that an earlier process left are removed.
+    pub(crate) fn open(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref().to_owned();
+        let uploads = folder.join("uploads");
+        match std::fs::remove_dir_all(&uploads) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(broken(error)),
+            Ok(()) | Err(_) => {}
+        }
+        std::fs::create_dir_all(uploads).map_err(broken)?;
+        Ok(Self { folder, uploads: AtomicU64::new(0) })
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.folder.join(digest.key(KeyFormat::WithoutInstanceName))
+    }
+
+    async fn write(&self, digest: &Digest, blob: Blob) -> Result<Upload> {
+        let number = self.uploads.fetch_add(1, Ordering::Relaxed);
+        let upload = Upload(self.folder.join("uploads").join(number.to_string()));
+        let mut file = File::create_new(&upload.0).await.map_err(broken)?;
+        // `expecting` makes the blob fail in place of its last bytes if it is not what the digest says.
+        let mut contents = blob.expecting(digest).into_stream(..)?;
+        while let Some(piece) = contents.try_next().await? {
+            file.write_all(&piece).await.map_err(broken)?;
+        }
+        file.flush().await.map_err(broken)?;
+        Ok(upload)
+    }
+}
+
+/// Trouble with the disk is never reported as absence.
+fn broken(error: io::Error) -> Error {
+    Error::internal("folder cannot be used").with_source(error)
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl BlobAccess for FolderBlobAccess {
+    type Kind = Cas;
+
+    async fn get(&self, _ctx: &Context, digest: &Digest) -> Result<Blob> {
+        match File::open(self.path(digest)).await {
+            Ok(file) => Ok(Blob::from_random_access(digest, Arc::new(OpenFile(tokio::sync::Mutex::new(file))))),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(Error::not_found(format!("blob {digest} is not stored")))
+            }
+            Err(error) => Err(broken(error)),
+        }
+    }
+
+    async fn get_from_composite(
+        &self,
+        ctx: &Context,
+        parent: &Digest,
+        child: &Digest,
+        slicer: Arc<dyn Slicer>,
+    ) -> Result<Blob> {
+        get_and_slice(self, ctx, parent, child, slicer).await
+    }
+
+    async fn put(&self, _ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        let (path, stored_bytes) = (self.path(digest), digest.size_bytes());
+        if fs::try_exists(&path).await.map_err(broken)? {
+            return Ok(PutOutcome::AlreadyExists { stored_bytes });
+        }
+        let upload = self.write(digest, blob).await?;
+        match fs::hard_link(&upload.0, &path).await {
+            Ok(()) => Ok(PutOutcome::Created { stored_bytes }),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(PutOutcome::AlreadyExists { stored_bytes }),
+            Err(error) => Err(broken(error)),
+        }
+    }
+
+    async fn find_missing(&self, _ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
+        let mut missing = Vec::new();
+        for digest in digests {
+            if !fs::try_exists(self.path(digest)).await.map_err(broken)? {
+                missing.push(digest.clone());
+            }
+        }
+        Ok(missing.into())
+    }
+
+    async fn capabilities(&self, _ctx: &Context, _instance_name: &InstanceName) -> Result<Capabilities> {
+        Ok(Capabilities::unlimited())
+    }
+
+    fn key_format(&self) -> KeyFormat {
+        KeyFormat::WithoutInstanceName
+    }
+}
+
+impl Display for FolderBlobAccess {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("folder")
+    }
+}
+
+/// A file that is read from anywhere. What is in it was verified when it was put.
+#[derive(Debug)]
+struct OpenFile(tokio::sync::Mutex<File>);
+
+#[async_trait]
+impl RandomAccess for OpenFile {
+    async fn read_at(&self, offset: u64, length: usize) -> Result<Bytes> {
+        let mut file = self.0.lock().await;
+        file.seek(SeekFrom::Start(offset)).await.map_err(broken)?;
+        let mut piece = vec![0; length];
+        let read = file.read(&mut piece).await.map_err(broken)?;
+        piece.truncate(read);
+        Ok(piece.into())
+    }
+}

@@ -1,0 +1,125 @@
+//! A remote cache that a real Bazel uses: the services over a stack of stores, with metrics and a status page.
+//!
+//! `cargo run --release --example remote_cache -- --help` lists what can be set.
+
+#![expect(clippy::print_stdout, reason = "it tells whoever starts it how to use it")]
+
+mod flags;
+mod pages;
+mod stack;
+mod status;
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use blobaccess::{Clock, SystemClock};
+use blobaccess_grpc::{ServerTls, ServiceOptions, Services};
+use blobaccess_metrics::PrometheusObserver;
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use flags::Flags;
+use pages::RemoteCachePages;
+use stack::Stack;
+
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Flags::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            println!("remote_cache stops: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(flags: Flags) -> Result<()> {
+    let filter = EnvFilter::try_new(&flags.log).map_err(|error| format!("--log: {error}"))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+
+    let metrics = Arc::new(PrometheusObserver::new());
+    let stack = Stack::build(&flags, &metrics)?;
+    let services =
+        Services::new(service_options(&flags)?).with_cas(Arc::clone(&stack.cas)).with_ac(Arc::clone(&stack.ac));
+    let tls = server_tls(&flags)?;
+
+    let listener = listen("--listen", flags.listen).await?;
+    let status_listener = listen("--status-listen", flags.status_listen).await?;
+    let (address, status_address) = (listener.local_addr()?, status_listener.local_addr()?);
+    introduce(&flags, &stack, address, status_address);
+
+    let pages = RemoteCachePages::new(stack, services.clone(), metrics, SystemClock.monotonic())?;
+    let shutdown = stop_signal()?;
+    tokio::select! {
+        ended = services.serve(listener, tls, shutdown) => ended?,
+        ended = status::serve(status_listener, Arc::new(pages)) => ended?,
+    }
+    println!("stopped");
+    Ok(())
+}
+
+fn service_options(flags: &Flags) -> Result<ServiceOptions> {
+    let max_message_size = usize::try_from(flags.max_message_size).map_err(|_| "--max-message-size: too large")?;
+    Ok(ServiceOptions::default()
+        .with_max_message_size_bytes(max_message_size)
+        .with_max_open_calls(flags.max_open_calls)
+        .with_max_in_flight_bytes(flags.max_in_flight)
+        .with_upload_idle_timeout(flags.upload_idle_timeout)
+        .with_shutdown_grace(flags.shutdown_grace)
+        .with_compression_level((flags.compression_level > 0).then_some(flags.compression_level)))
+}
+
+fn server_tls(flags: &Flags) -> Result<Option<ServerTls>> {
+    let (Some(certificate), Some(key)) = (&flags.tls_certificate, &flags.tls_key) else {
+        return Ok(None);
+    };
+    let tls = ServerTls::new(read("--tls-certificate", certificate)?, read("--tls-key", key)?);
+    Ok(Some(match &flags.tls_client_ca {
+        Some(authority) => tls.with_client_authority(read("--tls-client-ca", authority)?),
+        None => tls,
+    }))
+}
+
+/// The file that a flag names. What cannot be read is reported with the flag.
+fn read(flag: &str, path: &Path) -> Result<String> {
+    Ok(std::fs::read_to_string(path).map_err(|error| format!("{flag}: {}: {error}", path.display()))?)
+}
+
+async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener> {
+    Ok(TcpListener::bind(address).await.map_err(|error| format!("{flag}: {address}: {error}"))?)
+}
+
+/// Says where it listens, and what Bazel is to be told.
+fn introduce(flags: &Flags, stack: &Stack, address: SocketAddr, status_address: SocketAddr) {
+    let scheme = if flags.tls_certificate.is_some() { "grpcs" } else { "grpc" };
+    println!("contents:        {}", stack.cas);
+    println!("action results:  {}", stack.ac);
+    println!("status page:     http://{status_address}/ (metrics: /metrics)");
+    println!("flags for Bazel: --remote_cache={scheme}://{address}");
+    if flags.compression_level > 0 {
+        println!(
+            "  from Bazel 5:  --remote_cache_compression (Bazel 5 and 6: --experimental_remote_cache_compression)"
+        );
+    }
+    println!("listening on {scheme}://{address}");
+}
+
+/// Ends when the process is told to stop: by SIGTERM, or from the keyboard.
+fn stop_signal() -> Result<impl Future<Output = ()> + Send> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        println!("stopping: running calls may finish");
+    })
+}

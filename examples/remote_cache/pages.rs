@@ -1,0 +1,122 @@
+//! What the status page and the metrics say.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use blobaccess::{Clock, MemorySnapshot, SystemClock};
+use blobaccess_grpc::Services;
+use blobaccess_metrics::PrometheusObserver;
+
+use crate::Result;
+use crate::stack::{Backend, Stack};
+use crate::status::Pages;
+
+/// The pages of a running `remote_cache`.
+#[derive(Debug)]
+pub(crate) struct RemoteCachePages {
+    stack: Arc<Stack>,
+    services: Services,
+    metrics: Arc<PrometheusObserver>,
+    started: Instant,
+}
+
+impl RemoteCachePages {
+    pub(crate) fn new(
+        stack: Stack,
+        services: Services,
+        metrics: Arc<PrometheusObserver>,
+        started: Instant,
+    ) -> Result<Self> {
+        let stack = Arc::new(stack);
+        register_gauges(&metrics, &stack, &services)?;
+        Ok(Self { stack, services, metrics, started })
+    }
+}
+
+impl Pages for RemoteCachePages {
+    fn status(&self) -> String {
+        let services = self.services.snapshot();
+        let up = SystemClock.monotonic().duration_since(self.started).as_secs();
+        let mut page = format!("remote_cache {}, up {up} s\n\n", env!("CARGO_PKG_VERSION"));
+        let state = match (services.draining, services.serving) {
+            (true, _) => "draining",
+            (false, true) => "serving",
+            (false, false) => "not serving: a store does not answer",
+        };
+        page += &line("state", state);
+        page += &line("open calls", &format!("{} of {}", services.open_calls, services.max_open_calls));
+        page += &line("refused calls", &services.refused_calls.to_string());
+        let in_flight = (services.in_flight_bytes, services.max_in_flight_bytes);
+        page += &line("uploads on their way", &format!("{} of {}", mib(in_flight.0), mib(in_flight.1)));
+        page.push('\n');
+        page += &line("contents", &self.stack.cas.to_string());
+        page += &line("action results", &self.stack.ac.to_string());
+        page.push('\n');
+        match &self.stack.backend {
+            Backend::Memory { cas, ac } => {
+                page += &line("contents in memory", &describe(&cas.snapshot()));
+                page += &line("results in memory", &describe(&ac.snapshot()));
+            }
+            Backend::Remote(remote) => page += &line("upstream", &format!("{remote}: {:?}", remote.snapshot())),
+        }
+        page
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.encode()
+    }
+}
+
+/// What is measured when it is asked for.
+fn register_gauges(metrics: &PrometheusObserver, stack: &Arc<Stack>, services: &Services) -> Result<()> {
+    let open = services.clone();
+    metrics.register_gauge("remote_cache_open_calls", "Calls that are open", &[], move || {
+        number(u64::try_from(open.snapshot().open_calls).unwrap_or(u64::MAX))
+    })?;
+    let in_flight = services.clone();
+    metrics.register_gauge("remote_cache_in_flight_bytes", "Bytes of blobs on their way", &[], move || {
+        number(in_flight.snapshot().in_flight_bytes)
+    })?;
+    if let Backend::Memory { cas, ac } = &stack.backend {
+        let (cas, ac) = (Arc::clone(cas), Arc::clone(ac));
+        register_memory(metrics, "cas", move || cas.snapshot())?;
+        register_memory(metrics, "ac", move || ac.snapshot())?;
+    }
+    Ok(())
+}
+
+fn register_memory<F>(metrics: &PrometheusObserver, storage_type: &str, snapshot: F) -> Result<()>
+where
+    F: Fn() -> MemorySnapshot + Clone + Send + Sync + 'static,
+{
+    let labels = [("storage_type", storage_type)];
+    let taken = snapshot.clone();
+    metrics
+        .register_gauge("remote_cache_memory_bytes", "Memory taken", &labels, move || number(taken().taken_bytes))?;
+    metrics.register_gauge("remote_cache_memory_capacity_bytes", "Memory that may be taken", &labels, move || {
+        number(snapshot().capacity_bytes)
+    })?;
+    Ok(())
+}
+
+/// A gauge's value: exact up to 2^53.
+#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
+fn number(value: u64) -> f64 {
+    value as f64
+}
+
+/// One line of the page: what, and how it is.
+fn line(what: &str, how: &str) -> String {
+    format!("{what:<22}{how}\n")
+}
+
+fn describe(memory: &MemorySnapshot) -> String {
+    let MemorySnapshot { blobs, taken_bytes, capacity_bytes, evicted, .. } = memory;
+    let percent = taken_bytes.saturating_mul(100) / (*capacity_bytes).max(1);
+    let (taken, capacity) = (mib(*taken_bytes), mib(*capacity_bytes));
+    format!("{blobs} blobs, {taken} of {capacity} ({percent} %), {evicted} evicted so far")
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{}.{} MiB", bytes >> 20, (bytes & 0xf_ffff) * 10 >> 20)
+}

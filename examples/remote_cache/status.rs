@@ -1,0 +1,63 @@
+//! The status page and the metrics, over HTTP.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use blobaccess::{Clock, SystemClock};
+use blobaccess_metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// What the pages are made of.
+pub(crate) trait Pages: Send + Sync + 'static {
+    /// For people.
+    fn status(&self) -> String;
+
+    /// For Prometheus.
+    fn metrics(&self) -> String;
+}
+
+/// Serves `pages` on `listener` until it is dropped.
+pub(crate) async fn serve(listener: TcpListener, pages: Arc<dyn Pages>) -> io::Result<()> {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((connection, _)) = listener.accept().await else {
+            // Out of files, most likely: no reason to stop, nor to spin.
+            SystemClock.sleep_until(SystemClock.monotonic() + Duration::from_millis(100)).await;
+            continue;
+        };
+        let pages = Arc::clone(&pages);
+        connections.spawn(async move {
+            let service = service_fn(move |request| {
+                let pages = Arc::clone(&pages);
+                async move { Ok::<_, Infallible>(answer(&request, &*pages)) }
+            });
+            // Who goes away in the middle of a page is no news.
+            drop(http1::Builder::new().serve_connection(TokioIo::new(connection), service).await);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+fn answer(request: &Request<Incoming>, pages: &dyn Pages) -> Response<Full<Bytes>> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    let (status, content_type, page) = match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/") => (StatusCode::OK, TEXT, pages.status()),
+        (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, CONTENT_TYPE_OF_METRICS, pages.metrics()),
+        (&Method::GET | &Method::HEAD, _) => (StatusCode::NOT_FOUND, TEXT, "there are / and /metrics\n".to_owned()),
+        _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned()),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(page)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
