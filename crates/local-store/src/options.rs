@@ -15,7 +15,7 @@ use std::time::Duration;
 /// use blobaccess_local_store::{Options, Sizes};
 ///
 /// let sizes = Sizes::derive(&Options::in_memory(1 << 30), StorageType::Cas)?;
-/// assert!(sizes.max_blob_size_bytes() > 28 << 20);
+/// assert!(sizes.max_blob_size_bytes() >= 28 << 20);
 /// println!("{sizes}");
 /// # Ok::<(), blobaccess::Error>(())
 /// ```

@@ -187,6 +187,12 @@ impl<K: Kind> LocalStore<K> {
         self.engine.snapshot()
     }
 
+    /// Whether a blob is stored, without that counting as use: for operators and tests.
+    #[must_use]
+    pub fn is_stored(&self, digest: &Digest) -> bool {
+        self.engine.peek(&self.engine.keys.key(digest)).is_some()
+    }
+
     /// Makes durable everything that was put, found or copied before the call. Of a store that is not persistent, it
     /// only tells whether the device has failed.
     ///
@@ -228,7 +234,7 @@ impl<K: Kind> LocalStore<K> {
         let mut synced_at = clock.monotonic();
         loop {
             let next_sync = interval.filter(|_| self.engine.is_dirty()).map(|interval| synced_at + interval);
-            let wake_at = next_sync.unwrap_or_else(|| clock.monotonic() + Duration::from_secs(60));
+            let wake_at = next_sync.unwrap_or_else(|| clock.monotonic() + Duration::from_mins(1));
             let work = std::pin::pin!(self.engine.work.notified());
             select(work, clock.sleep_until(wake_at)).await;
             if self.engine.needs_recycling() {
@@ -369,16 +375,16 @@ impl<K: Kind> BlobAccess for LocalStore<K> {
             Err(error) if error.is_not_found() => {}
             known => return known,
         }
-        let sliced = slicer.slice(self.get(ctx, parent).await?, child).await?;
-        if !sliced.slices.is_empty() {
+        let found = slicer.slice(self.get(ctx, parent).await?, child).await?;
+        if !found.slices.is_empty() {
             let engine = Arc::clone(&self.engine);
             blocking(move || {
-                engine.remember_parts(&record, &sliced.slices);
+                engine.remember_parts(&record, &found.slices);
                 Ok(())
             })
             .await?;
         }
-        Ok(sliced.child)
+        Ok(found.child)
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {

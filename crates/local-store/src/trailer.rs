@@ -26,31 +26,30 @@ pub(crate) const fn max_contents(bytes: u64) -> u64 {
 
 /// Sums up contents that arrive in parts of any size.
 pub(crate) struct Sums {
-    piece: Xxh3,
+    open: Xxh3,
     in_piece: u64,
-    sums: Vec<u64>,
+    pieces: Vec<u64>,
 }
 
 impl Sums {
     pub(crate) fn new() -> Self {
-        Self { piece: Xxh3::new(), in_piece: 0, sums: Vec::new() }
+        Self { open: Xxh3::new(), in_piece: 0, pieces: Vec::new() }
     }
 
     /// The sums of contents at hand.
     pub(crate) fn of(contents: &[u8]) -> Self {
-        let pieces = contents.chunks(width::in_memory(PIECE_BYTES));
-        let mut sums: Vec<_> = pieces.map(xxh3_64).collect();
-        if sums.is_empty() {
-            sums.push(xxh3_64(&[]));
+        let mut pieces: Vec<_> = contents.chunks(width::in_memory(PIECE_BYTES)).map(xxh3_64).collect();
+        if pieces.is_empty() {
+            pieces.push(xxh3_64(&[]));
         }
-        Self { piece: Xxh3::new(), in_piece: 0, sums }
+        Self { open: Xxh3::new(), in_piece: 0, pieces }
     }
 
     pub(crate) fn update(&mut self, mut part: &[u8]) {
         while !part.is_empty() {
             let room = width::in_memory(PIECE_BYTES - self.in_piece).min(part.len());
             let (now, later) = part.split_at(room);
-            self.piece.update(now);
+            self.open.update(now);
             self.in_piece += width::on_device(room);
             if self.in_piece == PIECE_BYTES {
                 self.end_piece();
@@ -60,26 +59,26 @@ impl Sums {
     }
 
     fn end_piece(&mut self) {
-        self.sums.push(self.piece.digest());
-        self.piece.reset();
+        self.pieces.push(self.open.digest());
+        self.open.reset();
         self.in_piece = 0;
     }
 
     /// No more contents come.
     pub(crate) fn end(&mut self) {
-        if self.in_piece > 0 || self.sums.is_empty() {
+        if self.in_piece > 0 || self.pieces.is_empty() {
             self.end_piece();
         }
     }
 
     /// The trailer for what `record` names.
     pub(crate) fn trailer(&self, record: &Record) -> BytesMut {
-        let mut trailer = BytesMut::with_capacity((self.sums.len() + 1) * 8);
-        for sum in &self.sums {
+        let mut trailer = BytesMut::with_capacity((self.pieces.len() + 1) * 8);
+        for sum in &self.pieces {
             trailer.put_u64_le(*sum);
         }
         let bound = xxh3_64_with_seed(&trailer, seed(record));
-        if self.sums.len() == 1 {
+        if self.pieces.len() == 1 {
             trailer.clear();
         }
         trailer.put_u64_le(bound);

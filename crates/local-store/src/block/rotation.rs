@@ -143,7 +143,7 @@ mod tests {
         let mut rotation = Rotation::restore(growth, (0..10).collect(), 2, 0);
         for _ in 0..3 {
             let mut counts = [0; 10];
-            for _ in 0..16 * 4 + 8 + 4 + 2 + 1 {
+            for _ in 0..79 {
                 let Choice::Block(block) = rotation.choose(|_| true, || None) else { panic!() };
                 counts[usize::from(block)] += 1;
             }

@@ -57,12 +57,12 @@ impl FileDevice {
                 return Err(Error::failed_precondition(message));
             }
         } else {
-            allocate(&file, size_bytes).map_err(|error| match error.kind() {
-                io::ErrorKind::StorageFull => {
-                    let message = format!("no space for the {size_bytes} bytes of {}", path.display());
-                    Error::resource_exhausted(message).with_source(error)
+            allocate(&file, size_bytes).map_err(|error| {
+                if error.kind() != io::ErrorKind::StorageFull {
+                    return failed("allocate", error);
                 }
-                _ => failed("allocate", error),
+                let message = format!("no space for the {size_bytes} bytes of {}", path.display());
+                Error::resource_exhausted(message).with_source(error)
             })?;
         }
         Ok(Self { file, path: path.to_owned(), size_bytes })

@@ -95,7 +95,7 @@ mod tests {
     fn a_device_that_failed_stays_failed_and_can_be_read() {
         for sync in [false, true] {
             let failing = Arc::new(Failing { inner: MemoryDevice::new(100), fails: AtomicBool::new(false) });
-            let device = LatchedDevice::new(Arc::clone(&failing) as Arc<dyn Device>);
+            let device = LatchedDevice::new(Arc::<Failing>::clone(&failing));
             device.write_at(0, b"hello").unwrap();
             failing.fails.store(true, Ordering::Relaxed);
             let result = if sync { device.sync() } else { device.write_at(0, b"x") };

@@ -98,7 +98,9 @@ impl LargeWriter {
             let message = "the block of an upload was recycled before the upload was complete";
             return Err(Error::unavailable(message).with_put_certainty(PutCertainty::NotStored));
         }
-        let record = engine.draft(&mut space, &self.reservation, self.named(key.words, function));
+        let Reservation { block, offset, .. } = self.reservation;
+        let sequence = space.draw_sequence();
+        let record = space.draft(block, offset, self.named(key.words, function), sequence);
         self.end(&record);
         let inserted = engine.publish(&mut space, &record);
         let publications = space.publications;
@@ -117,7 +119,7 @@ impl LargeWriter {
             return false;
         }
         let Reservation { block, offset, .. } = self.reservation;
-        let record = engine.draft_with(&space, block, offset, self.named(from.key_words, from.function), from.sequence);
+        let record = space.draft(block, offset, self.named(from.key_words, from.function), from.sequence);
         self.end(&record);
         engine.append(&mut space, &record);
         engine.map.replace(&mut space.map, from, &record)

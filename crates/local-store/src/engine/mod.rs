@@ -34,7 +34,7 @@ use crate::snapshot::BlockGroup;
 
 pub(crate) use self::find::Presence;
 pub(crate) use self::large::LargeWriter;
-pub(crate) use self::put::{Contents, Put};
+pub(crate) use self::put::Put;
 pub(crate) use self::read::{Mode, Read};
 pub(crate) use self::space::Space;
 
@@ -119,11 +119,6 @@ impl Engine {
 
     pub(crate) fn is_persistent(&self) -> bool {
         self.surroundings.policy.is_some()
-    }
-
-    /// Whether reading may have to wait for a disk.
-    pub(crate) fn has_disk(&self) -> bool {
-        self.disk.is_some()
     }
 
     /// Records published so far.

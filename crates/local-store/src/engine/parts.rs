@@ -2,9 +2,8 @@
 
 use blobaccess::{Digest, Slice};
 
-use super::read::is_contents_of;
 use super::space::Named;
-use super::{Engine, Mode, Read};
+use super::{Engine, Mode, Read, Space};
 use crate::key_location_map::Record;
 
 impl Engine {
@@ -35,37 +34,23 @@ impl Engine {
             is_part: true,
         };
         let block = parent.location.block;
-        let draft = |space: &super::Space| self.draft_with(space, block, parent.location.offset + offset, named, 0);
         let Ok(Read::Bytes(bytes)) = self.read(parent, offset..offset + digest.size_bytes(), Mode::Waiting) else {
             return;
         };
+        if !digest.verify(&bytes) {
+            return;
+        }
         let mut space = self.space();
         let Some(of) = self.block(block) else { return };
         let most = self.sizes.entries_per_block();
-        let has_log_space =
-            space.use_of(block).is_some_and(|usage| most.is_none_or(|most| u64::from(usage.entries) < most));
-        if of.is_copying() || !of.is(parent.location.generation) || !has_log_space {
+        let has_log_space = space.use_of(block).is_some_and(|usage| Space::has_log_space(usage, most));
+        // Once what was touched is being copied, nothing is added to a block.
+        let is_staying = of.is(parent.location.generation) && !of.is_copying();
+        if !has_log_space || !is_staying || self.map.lookup_as_writer(&key, &space.map).is_some() {
             return;
         }
-        // The hash is computed under the lock no more than the record is drafted: it needs size and function only.
-        let record = draft(&space);
-        drop(space);
-        if !is_contents_of(&record, &bytes) {
-            return;
-        }
-        space = self.space();
-        let is_still_there = of.is(parent.location.generation) && !of.is_copying();
-        if !is_still_there || self.map.lookup_as_writer(&key, &space.map).is_some() {
-            return;
-        }
-        let has_log_space =
-            space.use_of(block).is_some_and(|usage| most.is_none_or(|most| u64::from(usage.entries) < most));
-        if !has_log_space {
-            return;
-        }
-        let sequence = space.next_record;
-        space.next_record += 1;
-        let record = Record { sequence, ..draft(&space) };
+        let sequence = space.draw_sequence();
+        let record = space.draft(block, parent.location.offset + offset, named, sequence);
         let inserted = self.publish(&mut space, &record);
         drop(space);
         if let Some(dropped) = &inserted.dropped {

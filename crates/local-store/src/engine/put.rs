@@ -82,7 +82,8 @@ impl Engine {
         let size_bytes = width::on_device(contents.bytes.len());
         let reservation = self.reserve(space, self.sizes.stored_bytes(size_bytes), For::Put)?;
         let named = Named { key_words: key.words, function: contents.function, size_bytes, is_part: false };
-        let record = self.draft(space, &reservation, named);
+        let sequence = space.draw_sequence();
+        let record = space.draft(reservation.block, reservation.offset, named, sequence);
         self.write_whole(&reservation, &record, contents);
         Some((record, self.publish(space, &record)))
     }

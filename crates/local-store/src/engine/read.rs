@@ -75,12 +75,11 @@ impl Engine {
             };
             (bytes, from, Checked::read(record, &trailer))
         };
-        // An object without contents has one piece all the same.
-        let is_right = checked.is_some_and(|checked| match bytes.is_empty() {
-            true => checked.verify(0, &bytes),
-            false => (from / PIECE_BYTES..)
-                .zip(bytes.chunks(width::in_memory(PIECE_BYTES)))
-                .all(|(number, piece)| checked.verify(number, piece)),
+        let is_right = checked.is_some_and(|checked| {
+            let pieces = bytes.chunks(width::in_memory(PIECE_BYTES));
+            // An object without contents has one piece all the same.
+            let is_empty_right = !bytes.is_empty() || checked.verify(0, &[]);
+            is_empty_right && (from / PIECE_BYTES..).zip(pieces).all(|(number, piece)| checked.verify(number, piece))
         });
         if !is_right {
             return Err(self.wrong(record));
@@ -137,7 +136,7 @@ impl Engine {
 }
 
 /// Whether `bytes` are the contents that the key of `record` is the hash of.
-pub(super) fn is_contents_of(record: &Record, bytes: &[u8]) -> bool {
+fn is_contents_of(record: &Record, bytes: &[u8]) -> bool {
     let Some(function) = DigestFunction::from_number(i32::from(record.function)) else { return false };
     let mut hasher = function.hasher(record.location.size_bytes);
     hasher.update(bytes);

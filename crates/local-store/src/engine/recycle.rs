@@ -17,11 +17,6 @@ impl Engine {
         self.space().rotation.blocks().len() > width::index(self.sizes.live_blocks())
     }
 
-    /// Whether puts have to wait for a block.
-    pub(crate) fn is_short_of_blocks(&self) -> bool {
-        self.space().free.len() <= 1
-    }
-
     /// Recycles all blocks that are more than old, current and new together. It may block.
     pub(crate) fn recycle(self: &Arc<Self>) -> Result<()> {
         let recycling = enter(&self.recycling);
@@ -129,7 +124,7 @@ impl Engine {
             size_bytes: record.location.size_bytes,
             is_part: false,
         };
-        let copy = self.draft_with(&space, reservation.block, reservation.offset, named, record.sequence);
+        let copy = space.draft(reservation.block, reservation.offset, named, record.sequence);
         self.write_whole(&reservation, &copy, &contents);
         self.append(&mut space, &copy);
         Ok(self.map.replace(&mut space.map, record, &copy))

@@ -128,6 +128,31 @@ impl Space {
         self.uses.get_mut(usize::from(block))
     }
 
+    /// Draws the sequence of a new record.
+    pub(super) fn draw_sequence(&mut self) -> u64 {
+        let sequence = self.next_record;
+        self.next_record += 1;
+        sequence
+    }
+
+    /// A record with this sequence, whose entry is the next one of its block.
+    pub(super) fn draft(&self, block: u16, offset: u64, named: Named, sequence: u64) -> Record {
+        let usage = self.use_of(block);
+        Record {
+            key_words: named.key_words,
+            location: Location {
+                block,
+                generation: usage.map_or(0, |usage| usage.generation),
+                offset,
+                size_bytes: named.size_bytes,
+            },
+            function: named.function,
+            is_part: named.is_part,
+            sequence,
+            entry: usage.map_or(0, |usage| usage.entries),
+        }
+    }
+
     pub(super) fn quarantine(&mut self, record: Quarantined) {
         if self.quarantined.len() < MAX_QUARANTINED {
             self.quarantined.push(record);
@@ -136,7 +161,7 @@ impl Space {
     }
 
     /// Whether a block of this use takes one more entry.
-    fn has_log_space(usage: &Use, log_entries: Option<u64>) -> bool {
+    pub(super) fn has_log_space(usage: &Use, log_entries: Option<u64>) -> bool {
         log_entries.is_none_or(|most| u64::from(usage.entries) < most)
     }
 }
@@ -296,30 +321,6 @@ impl Engine {
             usage.cursor = begin.next_multiple_of(chunk);
             let end = usage.cursor;
             self.pad(block, generation, begin..end);
-        }
-    }
-
-    /// Draws the sequence and the number of the entry of a new record.
-    pub(super) fn draft(&self, space: &mut Space, reservation: &Reservation, named: Named) -> Record {
-        let sequence = space.next_record;
-        space.next_record += 1;
-        self.draft_with(space, reservation.block, reservation.offset, named, sequence)
-    }
-
-    pub(super) fn draft_with(&self, space: &Space, block: u16, offset: u64, named: Named, sequence: u64) -> Record {
-        let usage = space.use_of(block);
-        Record {
-            key_words: named.key_words,
-            location: Location {
-                block,
-                generation: usage.map_or(0, |usage| usage.generation),
-                offset,
-                size_bytes: named.size_bytes,
-            },
-            function: named.function,
-            is_part: named.is_part,
-            sequence,
-            entry: usage.map_or(0, |usage| usage.entries),
         }
     }
 

@@ -28,12 +28,12 @@ impl Placement {
     }
 
     pub(super) fn of(&self, key: &Key) -> Place {
-        let [a, b, c, d] = key.words;
-        let [s, t] = self.seeds;
+        let [first_word, second_word, third_word, fourth_word] = key.words;
+        let [seed, other_seed] = self.seeds;
         // A 64 by 64 to 128 bit multiplication folds 16 bytes (0.6 ns). All 32 are used, so that contents whose
         // hashes were made to agree in 16 do not meet in one bucket either.
-        let first = u128::from(a ^ s) * u128::from(b ^ t);
-        let second = u128::from(c ^ t) * u128::from(d ^ s.rotate_left(32));
+        let first = u128::from(first_word ^ seed) * u128::from(second_word ^ other_seed);
+        let second = u128::from(third_word ^ other_seed) * u128::from(fourth_word ^ seed.rotate_left(32));
         let [first_low, first_high] = [width::low_64(first), width::low_64(first >> 64)];
         let [second_low, second_high] = [width::low_64(second), width::low_64(second >> 64)];
         let buckets = first_low ^ first_high ^ second_high.rotate_left(23);

@@ -38,13 +38,9 @@ const PART: u64 = 1 << 56;
 impl Slot {
     /// Whether the slot is that of `key`. Only the version of the bucket tells whether what it says can be believed.
     pub(super) fn has_key(&self, key: &Key, check_mask: u64) -> bool {
-        let [a, b, c, d, e, ..] = &self.0;
-        let [ka, kb, kc, kd] = key.words;
-        a.load(Ordering::Relaxed) == ka
-            && b.load(Ordering::Relaxed) == kb
-            && c.load(Ordering::Relaxed) == kc
-            && d.load(Ordering::Relaxed) == kd
-            && e.load(Ordering::Relaxed) & check_mask == key.check & check_mask
+        let (words, [check, ..]) = self.0.split_at(4) else { return false };
+        words.iter().zip(key.words).all(|(word, of_key)| word.load(Ordering::Relaxed) == of_key)
+            && check.load(Ordering::Relaxed) & check_mask == key.check & check_mask
     }
 
     pub(super) fn load(&self) -> Record {

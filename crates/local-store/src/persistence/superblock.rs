@@ -145,7 +145,7 @@ impl Superblock {
         let size = width::in_memory(size_bytes(identity.blocks));
         let mut bytes = Vec::with_capacity(size);
         bytes.extend_from_slice(&MAGIC);
-        let mut u32s = |bytes: &mut Vec<u8>, numbers: &[u32]| {
+        let u32s = |bytes: &mut Vec<u8>, numbers: &[u32]| {
             for number in numbers {
                 bytes.extend_from_slice(&number.to_le_bytes());
             }
@@ -307,6 +307,6 @@ mod tests {
             assert_eq!(Superblock::decode(&torn), None);
         }
         assert_eq!(Superblock::decode(&[]), None);
-        assert_eq!(Superblock::decode(&[0; 65536]), None);
+        assert_eq!(Superblock::decode(&vec![0; 65536]), None);
     }
 }

@@ -27,10 +27,6 @@ pub(crate) struct Touches {
 }
 
 impl Touches {
-    pub(crate) fn none() -> Self {
-        Self::new(0)
-    }
-
     pub(crate) fn new(sectors: u32) -> Self {
         Self {
             words: (0..width::index(sectors) * WORDS).map(|_| AtomicU64::new(0)).collect(),
@@ -96,20 +92,17 @@ impl Touches {
             used += 1;
             let bits = bits_of(sector, generation);
             let words = self.words.iter().skip(number * WORDS).take(WORDS);
-            match bits {
-                Some(bits) => {
-                    for (word, bits) in words.zip(bits.as_chunks().0) {
-                        word.store(u64::from_le_bytes(*bits), Ordering::Relaxed);
-                    }
+            if let Some(bits) = bits {
+                for (word, bits) in words.zip(bits.as_chunks().0) {
+                    word.store(u64::from_le_bytes(*bits), Ordering::Relaxed);
                 }
-                None => {
-                    for word in words {
-                        word.store(u64::MAX, Ordering::Relaxed);
-                    }
-                    if let Some(dirty) = self.dirty.get(number) {
-                        dirty.store(true, Ordering::Release);
-                    }
-                }
+                continue;
+            }
+            for word in words {
+                word.store(u64::MAX, Ordering::Relaxed);
+            }
+            if let Some(dirty) = self.dirty.get(number) {
+                dirty.store(true, Ordering::Release);
             }
         }
         self.used.store(used, Ordering::Relaxed);
