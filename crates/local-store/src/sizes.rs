@@ -20,6 +20,9 @@ const MAX_CHUNK_BYTES: u64 = 1 << 20;
 /// How many chunks a block has at least.
 const MIN_CHUNKS: u64 = 16;
 
+/// Log sectors of a block for the syncs that come while it is written, which leave a part of a sector unused.
+const SPARE_LOG_SECTORS: u64 = 16;
+
 /// Slots that a store has at least, unless told.
 const MIN_ENTRIES: u64 = 16_384;
 
@@ -39,6 +42,7 @@ pub struct Sizes {
     pub(crate) superblock_bytes: u64,
     pub(crate) has_trailers: bool,
     pub(crate) copied_percent: u32,
+    is_synced_on_put: bool,
     memory_bytes: u64,
 }
 
@@ -104,6 +108,7 @@ impl Sizes {
             superblock_bytes,
             has_trailers: on_device,
             copied_percent: options.copied_percent,
+            is_synced_on_put: options.persistence == Some(SyncPolicy::OnPut),
             memory_bytes,
         })
     }
@@ -136,12 +141,33 @@ impl Sizes {
     /// may be copied.
     ///
     /// It is old and current blocks, less what copies and the ends of chunks take: at most half the capacity. Objects
-    /// count with what they take: under [`SyncPolicy::OnPut`], at least a sector each.
+    /// count as [`counted_bytes`](Self::counted_bytes) says.
     #[must_use]
     pub fn promised_bytes(&self) -> u64 {
         let blocks = u64::from(self.old_blocks) + u64::from(self.current_blocks).saturating_sub(1);
         let share = u64::from(100 - self.copied_percent.min(100));
         (self.data_bytes * blocks / 100 * share / 16 * 14).min(self.capacity_bytes / 2)
+    }
+
+    /// What a put of this size counts as, where what is kept is counted in bytes of further puts.
+    ///
+    /// It is what the object takes of a block, or of its log if that is more: under [`SyncPolicy::OnPut`], where puts
+    /// that come alone take a sector of both. Where a sync is asked for, what was put since the one before counts as
+    /// one such put more.
+    #[must_use]
+    pub fn counted_bytes(&self, size_bytes: u64) -> u64 {
+        let taken = self.taken_bytes(size_bytes);
+        let of_log = match (self.entries_per_block(), self.is_synced_on_put) {
+            (None, _) => 0,
+            (Some(_), true) => self.bytes_per_log_sector(),
+            (Some(entries), false) => self.data_bytes.div_ceil(entries),
+        };
+        let taken = if self.is_synced_on_put { taken.next_multiple_of(SECTOR_BYTES) } else { taken };
+        taken.max(of_log)
+    }
+
+    fn bytes_per_log_sector(&self) -> u64 {
+        self.data_bytes / u64::from(self.log_sectors).saturating_sub(SPARE_LOG_SECTORS).max(1)
     }
 
     /// Up to this many bytes, with their trailer, objects share chunks. A sixteenth of a chunk, so that what is left
@@ -159,7 +185,14 @@ impl Sizes {
         width::in_memory(self.data_bytes / self.chunk_bytes)
     }
 
-    /// What an object of this size takes in a block.
+    /// What an object of this size takes of a block: with its trailer, and if it does not share a chunk, to the end of
+    /// a sector.
+    pub(crate) fn taken_bytes(&self, size_bytes: u64) -> u64 {
+        let stored = self.stored_bytes(size_bytes);
+        if stored <= self.small_bytes() { stored } else { stored.next_multiple_of(SECTOR_BYTES) }
+    }
+
+    /// What an object of this size has, with its trailer.
     pub(crate) fn stored_bytes(&self, size_bytes: u64) -> u64 {
         if self.has_trailers { size_bytes + trailer::size_bytes(size_bytes) } else { size_bytes }
     }
@@ -200,10 +233,11 @@ fn check_groups(options: &Options, storage_type: StorageType) -> Result<()> {
 fn log_sectors(policy: SyncPolicy, slots: u64, blocks: u32, block_bytes: u64) -> (u32, u32) {
     let entries = slots.div_ceil(u64::from(blocks)) * 3 / 2;
     let sectors = entries.div_ceil(persistence::ENTRIES_PER_SECTOR);
-    let sectors = match policy {
-        SyncPolicy::OnPut => sectors.max(block_bytes / 8 / SECTOR_BYTES),
-        SyncPolicy::Interval(_) | SyncPolicy::OnClose => sectors + 16,
-    };
+    let sectors = SPARE_LOG_SECTORS
+        + match policy {
+            SyncPolicy::OnPut => sectors.max(block_bytes / 8 / SECTOR_BYTES),
+            SyncPolicy::Interval(_) | SyncPolicy::OnClose => sectors,
+        };
     let touches = (sectors * persistence::ENTRIES_PER_SECTOR).div_ceil(persistence::TOUCHES_PER_SECTOR);
     (u32::try_from(sectors).unwrap_or(u32::MAX), u32::try_from(touches).unwrap_or(u32::MAX))
 }

@@ -45,6 +45,8 @@ struct Moment {
     /// What was put or found, and how many bytes had been put by then.
     promised: BTreeMap<Digest, u64>,
     put_bytes: u64,
+    /// What the operation put, if a block was recycled for it: an earlier value may have gone before it came.
+    replaced: Option<Digest>,
 }
 
 struct History<K: Kind> {
@@ -57,11 +59,13 @@ struct History<K: Kind> {
     put_bytes: u64,
     moments: Vec<Moment>,
     is_synced_on_put: bool,
+    replaced: Option<Digest>,
 }
 
-/// What an object takes at most, however often there is a sync.
-fn taken(size: usize) -> u64 {
-    u64::try_from(size).unwrap().next_multiple_of(4096) + 4096
+/// What an object counts as, if it may share a sync with none.
+fn taken(sizes: &Sizes, size: usize) -> u64 {
+    let size = u64::try_from(size).unwrap();
+    sizes.counted_bytes(size).max(size.next_multiple_of(4096) + 4096)
 }
 
 /// A message of this version: it begins with it.
@@ -91,11 +95,13 @@ impl<K: Kind> History<K> {
             let contents = self.numbers.bytes(size);
             (Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents), contents)
         };
-        self.put_bytes += taken(size + 16);
+        self.put_bytes += taken(self.store.sizes(), size + 16);
         // Before the put: a crash in the midst of it may leave it, and then it must be known.
         *self.versions.entry(digest.clone()).or_default() += 1;
         self.contents.insert(digest.clone(), contents.clone());
+        let before = self.store.snapshot().recycled_blocks;
         block_on(self.store.put(&Context::background(), &digest, Blob::from_bytes(contents))).unwrap();
+        self.replaced = (self.store.snapshot().recycled_blocks > before).then(|| digest.clone());
         self.promised.insert(digest, self.put_bytes);
     }
 
@@ -145,6 +151,7 @@ impl<K: Kind> History<K> {
             is_sync,
             promised: self.promised.clone(),
             put_bytes: self.put_bytes,
+            replaced: self.replaced.take(),
         });
     }
 }
@@ -166,6 +173,7 @@ fn history<K: Kind>(policy: SyncPolicy, seed: u64) -> History<K> {
         put_bytes: 0,
         moments: Vec::new(),
         is_synced_on_put: policy == SyncPolicy::OnPut,
+        replaced: None,
     };
     history.note(true);
     let operations = 50 + history.numbers.below(350);
@@ -191,8 +199,8 @@ fn expected(moments: &[Moment], position: usize) -> Option<Expected<'_>> {
     let synced = moments[..=last].iter().rposition(|moment| moment.is_sync)?;
     let mut needed: BTreeSet<&Digest> = moments[synced].stored.iter().collect();
     // What was given up since may be there or not; the operation that the crash came into may have given up more.
-    for moment in &moments[synced..moments.len().min(last + 2)] {
-        needed.retain(|digest| moment.stored.contains(*digest));
+    for moment in &moments[synced + 1..moments.len().min(last + 2)] {
+        needed.retain(|digest| moment.stored.contains(*digest) && moment.replaced.as_ref() != Some(*digest));
     }
     let least = moments[synced].versions.iter().map(|(digest, version)| (digest, *version)).collect();
     Some(Expected { needed, least, certain: &moments[last], synced: &moments[synced] })
@@ -236,7 +244,7 @@ fn check<K: Kind>(
         });
     let promised: DigestSet = promised.map(|(digest, _)| digest.clone()).collect();
     let mut left = promise / 2;
-    while left > taken(9_000) {
+    while left > taken(sizes, 9_000) {
         let contents = if K::STORAGE_TYPE.is_mutable() {
             message(1, &numbers.bytes(9_000))
         } else {
@@ -244,7 +252,7 @@ fn check<K: Kind>(
             numbers.bytes(size)
         };
         let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents);
-        left -= taken(contents.len() + 16);
+        left -= taken(sizes, contents.len() + 16);
         block_on(store.put(&ctx, &digest, Blob::from_bytes(contents.clone()))).unwrap();
         let read = block_on(block_on(store.get(&ctx, &digest)).unwrap().into_bytes(1 << 20)).unwrap();
         assert_eq!(read, contents);

@@ -61,8 +61,8 @@ impl Engine {
         let mut left = self.sizes.data_bytes / 100 * u64::from(self.sizes.copied_percent);
         for (is_read_only, _, record) in touched {
             let size = record.location.size_bytes;
-            let stored = self.sizes.stored_bytes(size);
-            let is_copied = stored <= left
+            let taken = self.sizes.taken_bytes(size);
+            let is_copied = taken <= left
                 && match self.copy_forward(&record) {
                     Ok(()) => true,
                     // It can not be read, or there is no space: it goes.
@@ -73,7 +73,7 @@ impl Engine {
                     }
                 };
             if is_copied {
-                left -= stored;
+                left -= taken;
             } else if !is_read_only {
                 count(&self.counters.breached_bytes, size);
             }
