@@ -73,6 +73,6 @@ conformance! {
     file: Cas => in_file::<Cas>(None),
     file_of_action_results: Ac => in_file::<Ac>(None),
     persistent: Cas => in_file::<Cas>(Some(SyncPolicy::OnClose)),
-    persistent_of_action_results: Ac => in_file::<Ac>(Some(SyncPolicy::Interval(Duration::from_secs(60)))),
+    persistent_of_action_results: Ac => in_file::<Ac>(Some(SyncPolicy::Interval(Duration::from_mins(1)))),
     synced_on_put: Cas => in_file::<Cas>(Some(SyncPolicy::OnPut)),
 }
