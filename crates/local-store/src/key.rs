@@ -44,10 +44,8 @@ impl Keys {
     pub(crate) fn key(&self, digest: &Digest) -> Key {
         match self {
             Self::Contents => {
-                let mut bytes = [0; 32];
-                for (byte, of_hash) in bytes.iter_mut().zip(digest.hash_bytes()) {
-                    *byte = *of_hash;
-                }
+                // Most hashes have 32 bytes: that is one copy of a known length.
+                let bytes = digest.hash_bytes().first_chunk().copied().unwrap_or_else(|| padded(digest.hash_bytes()));
                 Key { words: words(&bytes), check: pack(digest.size_bytes(), function(digest)) }
             }
             Self::Messages { secret } => {
@@ -61,6 +59,15 @@ impl Keys {
             }
         }
     }
+}
+
+/// A short hash, with zeros behind it.
+fn padded(hash: &[u8]) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for (byte, of_hash) in bytes.iter_mut().zip(hash) {
+        *byte = *of_hash;
+    }
+    bytes
 }
 
 /// The function of a digest, by its number in the protocol.

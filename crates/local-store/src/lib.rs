@@ -18,11 +18,11 @@
 //! [`LocalStore`] is the store, [`Options`] what it is made of, [`Sizes`] what follows from those. `docs/format.md` has
 //! every byte that a persistent store writes, `docs/safety.md` every loss and what prevents it.
 
-#![forbid(unsafe_code)]
-
 mod block;
 mod device;
+mod direct;
 mod engine;
+mod huge_pages;
 mod key;
 mod key_location_map;
 mod location;

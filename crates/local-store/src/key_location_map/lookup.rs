@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::place::Place;
-use super::tag_line::{FINGERPRINT_MASK, Seen, TagLine, block_of};
+use super::tag_line::{SLOTS, Seen, TagLine, block_of};
 use super::{KeyLocationMap, MapWriter, Record};
 use crate::key::Key;
 use crate::width;
@@ -81,31 +81,27 @@ impl KeyLocationMap {
     /// Looks for all of `keys`, and tells `each` what was found of which, in order.
     pub(crate) fn lookup_all(&self, keys: &[Key], mut each: impl FnMut(usize, Option<Found>)) {
         let mut position = 0;
+        let mut places = [Place::default(); BATCH];
         for batch in keys.chunks(BATCH) {
-            let mut places = [const { None }; BATCH];
-            // The first loads of all, none of which waits for another.
+            // Two rounds of loads that wait for nothing but memory, and decide nothing: the processor has as many of
+            // them under way as it can.
             let mut any = 0;
             for (place, key) in places.iter_mut().zip(batch) {
-                let at = self.placement.of(key);
-                any ^= self.line(at.primary).map_or(0, |line| self.first_candidate(line, at));
-                *place = Some(at);
+                *place = self.placement.of(key);
+                any ^= self.line(place.primary).map_or(0, TagLine::load);
+            }
+            for place in places.iter().take(batch.len()) {
+                let matches = self.line(place.primary).map_or(0, |line| line.matches(place.fingerprint));
+                any ^= self
+                    .slot(place.primary, width::index(matches.trailing_zeros()) % SLOTS)
+                    .map_or(0, super::Slot::load_beginning);
             }
             std::hint::black_box(any);
             for (place, key) in places.iter().zip(batch) {
-                each(position, place.and_then(|place| self.lookup_at(key, place)));
+                each(position, self.lookup_at(key, *place));
                 position += 1;
             }
         }
-    }
-
-    /// Fetches the tags of a bucket, and the beginning of the record that is likely the one looked for.
-    fn first_candidate(&self, line: &TagLine, place: Place) -> u64 {
-        for (slot, tag) in line.tags().iter().enumerate() {
-            if tag.load(Ordering::Relaxed) & FINGERPRINT_MASK == place.fingerprint {
-                return self.slot(place.primary, slot).map_or(0, |slot| slot.load().sequence);
-            }
-        }
-        0
     }
 
     fn scan(&self, key: &Key, place: Place) -> Scan {
@@ -128,12 +124,13 @@ impl KeyLocationMap {
 
     fn scan_line(&self, key: &Key, place: Place, bucket: u32, line: &TagLine, seen: Seen) -> Option<Found> {
         let slots = self.slots.get(width::index(bucket))?;
-        for (slot, (tag, record)) in line.tags().iter().zip(slots).enumerate() {
-            let tag = tag.load(Ordering::Relaxed);
-            if tag & FINGERPRINT_MASK == place.fingerprint
-                && block_of(tag).is_some()
-                && record.has_key(key, self.check_mask)
-            {
+        let mut matches = line.matches(place.fingerprint);
+        while matches != 0 {
+            let slot = width::index(matches.trailing_zeros());
+            matches &= matches - 1;
+            let tag = line.tags().get(slot)?.load(Ordering::Relaxed);
+            let record = slots.get(slot)?;
+            if block_of(tag).is_some() && record.has_key(key, self.check_mask) {
                 return Some(Found { record: record.load(), bucket, slot, tag, seen });
             }
         }

@@ -17,7 +17,7 @@ mod tag_line;
 use self::place::Placement;
 use self::record::Slot;
 use self::tag_line::{SLOTS, TagLine};
-use crate::width;
+use crate::{huge_pages, width};
 
 pub(crate) use self::insert::Inserted;
 pub(crate) use self::lookup::{Found, Touch};
@@ -68,8 +68,8 @@ impl KeyLocationMap {
     pub(crate) fn new(slots: u64, seeds: [u64; 2], check_mask: u64) -> (Self, MapWriter) {
         let buckets = buckets_for(slots);
         let map = Self {
-            lines: (0..buckets).map(|_| TagLine::default()).collect(),
-            slots: (0..buckets).map(|_| Default::default()).collect(),
+            lines: huge_pages::boxed_slice(width::index(buckets)),
+            slots: huge_pages::boxed_slice(width::index(buckets)),
             placement: Placement::new(seeds, buckets),
             check_mask,
         };

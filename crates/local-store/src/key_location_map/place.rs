@@ -6,7 +6,7 @@ use crate::width;
 use super::tag_line::FINGERPRINT_MASK;
 
 /// The two buckets that a key may lie in, and its fingerprint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) primary: u32,
     /// Another one, unless there is only one.

@@ -70,6 +70,22 @@ impl TagLine {
         self.control.load(Ordering::Relaxed) == seen.0
     }
 
+    /// Fetches the line.
+    pub(super) fn load(&self) -> u64 {
+        u64::from(self.control.load(Ordering::Relaxed))
+    }
+
+    /// The slots whose tags have this fingerprint, as bits. There is no branch in it that depends on memory, so that a
+    /// processor runs ahead to the next line while it waits for this one.
+    pub(super) fn matches(&self, fingerprint: u32) -> u32 {
+        let mut matches = 0;
+        for (slot, tag) in self.tags.iter().enumerate() {
+            let is_it = tag.load(Ordering::Relaxed) & FINGERPRINT_MASK == fingerprint;
+            matches |= u32::from(is_it) << slot;
+        }
+        matches
+    }
+
     pub(super) fn tags(&self) -> &[AtomicU32; SLOTS] {
         &self.tags
     }

@@ -1,5 +1,10 @@
 //! What the tests of crashes and faults share: a device that records, and numbers that repeat.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a step that fails is a failed test; seeds are printed"
+)]
 #![expect(clippy::allow_attributes, reason = "what is dead differs from test to test")]
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
@@ -10,7 +15,7 @@ use blobaccess_local_store::{Device, MemoryDevice};
 
 pub const SECTOR: usize = 4096;
 
-/// Random numbers from a seed (SplitMix64).
+/// Random numbers from a seed (`SplitMix64`).
 #[derive(Clone, Debug)]
 pub struct Numbers(pub u64);
 
