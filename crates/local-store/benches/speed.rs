@@ -16,7 +16,7 @@ use blobaccess::{Blob, BlobAccess, Cas, Clock, Context, Digest, DigestFunction, 
 use blobaccess_local_store::{LocalStore, Options, SyncPolicy};
 use bytes::Bytes;
 
-/// What one core takes for a task, at best of so many rounds.
+/// A task is done so often, and the best time counts: others share the machine.
 const ROUNDS: usize = 5;
 
 struct Numbers(u64);
@@ -39,7 +39,7 @@ fn digest(numbers: &mut Numbers, size: u64) -> Digest {
 }
 
 fn best(mut work: impl FnMut()) -> Duration {
-    (0..ROUNDS).map(|_| timed(&mut work)).min().unwrap()
+    (0..ROUNDS).map(|_| elapsed(&mut work)).min().unwrap()
 }
 
 /// Processor time of this thread, where it can be told: others share the machine.
@@ -115,6 +115,13 @@ fn finds(entries: u64) {
     let count = u64::try_from(asked.len()).unwrap();
     report(&format!("find missing, half present, first touch, {entries} entries"), count, timed(|| find(&asked)));
     report(&format!("find missing, half present, {entries} entries"), count, best(|| find(&asked)));
+    let absent: Vec<Digest> = (0..entries).map(|_| digest(&mut numbers, 128)).collect();
+    report(&format!("find missing, all absent, {entries} entries"), entries, best(|| find(&absent)));
+    let mut present = stored.clone();
+    for position in (1..present.len()).rev() {
+        present.swap(position, usize::try_from(numbers.next()).unwrap() % (position + 1));
+    }
+    report(&format!("find missing, all present, {entries} entries"), entries, best(|| find(&present)));
     assert!(missing > 0);
     let mut order = stored;
     for position in (1..order.len()).rev() {
@@ -184,7 +191,7 @@ fn puts(options: Options, what: &str, count: usize, verify: bool) {
 
 fn main() {
     let is_test = std::env::args().any(|argument| argument == "--test");
-    let entries: &[u64] = if is_test { &[1_000] } else { &[10_000, 1_000_000, 10_000_000] };
+    let entries: &[u64] = if is_test { &[1_000] } else { &[10_000, 1_000_000] };
     for entries in entries {
         finds(*entries);
     }

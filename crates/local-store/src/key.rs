@@ -41,6 +41,7 @@ impl Keys {
         }
     }
 
+    #[inline]
     pub(crate) fn key(&self, digest: &Digest) -> Key {
         match self {
             Self::Contents => {
@@ -71,17 +72,20 @@ fn padded(hash: &[u8]) -> [u8; 32] {
 }
 
 /// The function of a digest, by its number in the protocol.
+#[inline]
 pub(crate) fn function(digest: &Digest) -> u8 {
     u8::try_from(digest.function().number()).unwrap_or_default()
 }
 
 /// Size and function as a record has them.
+#[inline]
 pub(crate) const fn pack(size_bytes: u64, function: u8) -> u64 {
     #[expect(clippy::as_conversions, reason = "`u64::from` is not const")]
     let function = function as u64;
     size_bytes & ((1 << 48) - 1) | function << 48
 }
 
+#[inline]
 pub(crate) fn words(bytes: &[u8; 32]) -> [u64; 4] {
     let mut words = [0; 4];
     for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {

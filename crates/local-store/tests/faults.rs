@@ -1,6 +1,6 @@
 //! What fails, and what is damaged: a device that refuses, a bit that flips, a state that is another's.
 
-#![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails is a failed test")]
 
 mod support;
 

@@ -57,6 +57,7 @@ impl Block {
 
     /// Whether the block is in the use that `generation` names. What was read from the device before this is asked is
     /// of that use, if it is.
+    #[inline]
     pub(crate) fn is(&self, generation: u32) -> bool {
         self.generation.load(Ordering::SeqCst) == generation
     }
@@ -65,6 +66,7 @@ impl Block {
         self.generation.store(generation, Ordering::SeqCst);
     }
 
+    #[inline]
     pub(crate) fn is_copying(&self) -> bool {
         self.copying.load(Ordering::SeqCst)
     }

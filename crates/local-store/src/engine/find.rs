@@ -47,6 +47,7 @@ impl Engine {
     }
 
     /// `None` if the record has moved meanwhile.
+    #[inline]
     fn note_found(&self, found: &Found) -> Option<Presence> {
         let location = found.record.location;
         let block = self.block(location.block)?;
@@ -65,6 +66,7 @@ impl Engine {
     }
 
     /// Looks up an object to read it. To be read counts as use, unless it is among the newest.
+    #[inline]
     pub(crate) fn look_up_to_read(&self, key: &Key) -> Option<Record> {
         let found = self.map.lookup(key)?;
         if !found.has(READ) && !self.is_newest(&found.record) {
@@ -80,6 +82,7 @@ impl Engine {
     }
 
     /// Whether a record lies in one of the blocks begun last.
+    #[inline]
     fn is_newest(&self, record: &Record) -> bool {
         let newest = self.newest_generation.load(std::sync::atomic::Ordering::Relaxed);
         record.location.generation + self.sizes.new_blocks > newest

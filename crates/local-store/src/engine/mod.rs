@@ -113,6 +113,7 @@ impl Engine {
         enter(&self.space)
     }
 
+    #[inline]
     fn block(&self, block: u16) -> Option<&Block> {
         self.blocks.get(usize::from(block))
     }

@@ -27,6 +27,7 @@ pub(crate) struct Found {
 
 impl Found {
     /// Whether all of `flags` are set.
+    #[inline]
     pub(crate) fn has(&self, flags: u32) -> bool {
         self.tag & flags == flags
     }
@@ -51,10 +52,12 @@ enum Scan {
 
 impl KeyLocationMap {
     /// The record of `key`.
+    #[inline]
     pub(crate) fn lookup(&self, key: &Key) -> Option<Found> {
         self.lookup_at(key, self.placement.of(key))
     }
 
+    #[inline]
     fn lookup_at(&self, key: &Key, place: Place) -> Option<Found> {
         let mut repeated = 0;
         loop {
@@ -91,7 +94,11 @@ impl KeyLocationMap {
                 any ^= self.line(place.primary).map_or(0, TagLine::load);
             }
             for place in places.iter().take(batch.len()) {
-                let matches = self.line(place.primary).map_or(0, |line| line.matches(place.fingerprint));
+                let line = self.line(place.primary);
+                let matches = line.map_or(0, |line| line.matches(place.fingerprint));
+                let has_spilled = line.is_some_and(TagLine::has_spilled_now);
+                let other = if has_spilled { place.secondary } else { place.primary };
+                any ^= self.line(other).map_or(0, TagLine::load);
                 any ^= self
                     .slot(place.primary, width::index(matches.trailing_zeros()) % SLOTS)
                     .map_or(0, super::Slot::load_beginning);
@@ -104,6 +111,7 @@ impl KeyLocationMap {
         }
     }
 
+    #[inline]
     fn scan(&self, key: &Key, place: Place) -> Scan {
         let Some(first) = self.line(place.primary) else { return Scan::Miss };
         let Some(seen_first) = first.begin() else { return Scan::Again };
@@ -122,6 +130,7 @@ impl KeyLocationMap {
         if second.is_unchanged(seen_second) && first.is_unchanged(seen_first) { Scan::Miss } else { Scan::Again }
     }
 
+    #[inline]
     fn scan_line(&self, key: &Key, place: Place, bucket: u32, line: &TagLine, seen: Seen) -> Option<Found> {
         let slots = self.slots.get(width::index(bucket))?;
         let mut matches = line.matches(place.fingerprint);
@@ -141,6 +150,7 @@ impl KeyLocationMap {
     ///
     /// It is sequentially consistent with what follows: whoever looks at the state of the record's block afterwards
     /// either sees that its touches are being looked at, or this one will be seen.
+    #[inline]
     pub(crate) fn touch(&self, found: &Found, flags: u32) -> Touch {
         let Some(line) = self.line(found.bucket) else { return Touch::Moved };
         let Some(tag) = line.tags().get(found.slot) else { return Touch::Moved };

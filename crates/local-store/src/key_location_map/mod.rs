@@ -85,10 +85,12 @@ impl KeyLocationMap {
         self.check_mask
     }
 
+    #[inline]
     fn line(&self, bucket: u32) -> Option<&TagLine> {
         self.lines.get(width::index(bucket))
     }
 
+    #[inline]
     fn slot(&self, bucket: u32, slot: usize) -> Option<&Slot> {
         self.slots.get(width::index(bucket))?.get(slot)
     }

@@ -27,6 +27,7 @@ impl Placement {
         Self { seeds, buckets }
     }
 
+    #[inline]
     pub(super) fn of(&self, key: &Key) -> Place {
         let [first_word, second_word, third_word, fourth_word] = key.words;
         let [seed, other_seed] = self.seeds;
@@ -47,6 +48,7 @@ impl Placement {
     }
 
     /// A number below that of buckets, from one of 32 bits, without a division.
+    #[inline]
     fn reduce(&self, number: u32) -> u32 {
         width::high(u64::from(number) * u64::from(self.buckets))
     }

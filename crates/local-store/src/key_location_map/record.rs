@@ -37,6 +37,7 @@ const PART: u64 = 1 << 56;
 
 impl Slot {
     /// Whether the slot is that of `key`. Only the version of the bucket tells whether what it says can be believed.
+    #[inline]
     pub(super) fn has_key(&self, key: &Key, check_mask: u64) -> bool {
         let (words, [check, ..]) = self.0.split_at(4) else { return false };
         words.iter().zip(key.words).all(|(word, of_key)| word.load(Ordering::Relaxed) == of_key)
@@ -44,11 +45,13 @@ impl Slot {
     }
 
     /// Fetches the slot.
+    #[inline]
     pub(super) fn load_beginning(&self) -> u64 {
         let [beginning, ..] = &self.0;
         beginning.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(super) fn load(&self) -> Record {
         Record::from_words(self.0.each_ref().map(|word| word.load(Ordering::Relaxed)))
     }
@@ -77,6 +80,7 @@ impl Record {
         ]
     }
 
+    #[inline]
     fn from_words([a, b, c, d, size, offset, sequence, rest]: Words) -> Self {
         Self {
             key_words: [a, b, c, d],

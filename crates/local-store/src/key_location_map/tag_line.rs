@@ -31,6 +31,7 @@ pub(super) fn tag(fingerprint: u32, block: u16, flags: u32) -> u32 {
 }
 
 /// The block that a tag names, if its slot is taken.
+#[inline]
 pub(super) fn block_of(tag: u32) -> Option<u16> {
     u16::try_from((tag & BLOCK_MASK).checked_sub(1)?).ok()
 }
@@ -51,6 +52,7 @@ pub(super) struct TagLine {
 pub(super) struct Seen(u32);
 
 impl Seen {
+    #[inline]
     pub(super) fn has_spilled(self) -> bool {
         self.0 & SPILL_MASK != 0
     }
@@ -58,25 +60,35 @@ impl Seen {
 
 impl TagLine {
     /// Begins a look-up; `None` while the bucket is being changed.
+    #[inline]
     pub(super) fn begin(&self) -> Option<Seen> {
         let control = self.control.load(Ordering::Acquire);
         (control & ODD == 0).then_some(Seen(control))
     }
 
     /// Whether nothing has changed since [`begin`](Self::begin): what was read from the bucket in between is right.
+    #[inline]
     pub(super) fn is_unchanged(&self, seen: Seen) -> bool {
         // Orders the reads of tags and records before that of the version.
         fence(Ordering::Acquire);
         self.control.load(Ordering::Relaxed) == seen.0
     }
 
+    /// As [`Seen::has_spilled`], of a look at the line that nothing is concluded from.
+    #[inline]
+    pub(super) fn has_spilled_now(&self) -> bool {
+        self.control.load(Ordering::Relaxed) & SPILL_MASK != 0
+    }
+
     /// Fetches the line.
+    #[inline]
     pub(super) fn load(&self) -> u64 {
         u64::from(self.control.load(Ordering::Relaxed))
     }
 
     /// The slots whose tags have this fingerprint, as bits. There is no branch in it that depends on memory, so that a
     /// processor runs ahead to the next line while it waits for this one.
+    #[inline]
     pub(super) fn matches(&self, fingerprint: u32) -> u32 {
         let mut matches = 0;
         for (slot, tag) in self.tags.iter().enumerate() {
@@ -86,6 +98,7 @@ impl TagLine {
         matches
     }
 
+    #[inline]
     pub(super) fn tags(&self) -> &[AtomicU32; SLOTS] {
         &self.tags
     }

@@ -36,6 +36,7 @@ impl Touches {
     }
 
     /// Notes a touch. Where touches are not kept, this does nothing.
+    #[inline]
     pub(crate) fn set(&self, entry: u32) {
         let word = width::index(entry / 64);
         let Some(bits) = self.words.get(word) else { return };

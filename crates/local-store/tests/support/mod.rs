@@ -5,7 +5,6 @@
     clippy::print_stdout,
     reason = "a step that fails is a failed test; seeds are printed"
 )]
-#![expect(clippy::allow_attributes, reason = "what is dead differs from test to test")]
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
 use std::io;
