@@ -282,11 +282,14 @@ impl<K: Kind> LocalStore<K> {
             return blocking(move || engine.flush()).await;
         }
         if self.engine.claim_flush() {
-            let engine = Arc::clone(&self.engine);
             match tokio::runtime::Handle::try_current() {
-                // Its error shows to whoever puts or syncs next: the device stays failed.
-                Ok(runtime) => drop(runtime.spawn_blocking(move || drop(engine.flush()))),
-                Err(_) => engine.flush()?,
+                // Its error shows to whoever puts or syncs next: the device stays failed. It does not keep a store
+                // open that has been closed meanwhile: then all is written.
+                Ok(runtime) => {
+                    let engine = Arc::downgrade(&self.engine);
+                    drop(runtime.spawn_blocking(move || engine.upgrade().map(|engine| engine.flush())));
+                }
+                Err(_) => self.engine.flush()?,
             }
         }
         Ok(())

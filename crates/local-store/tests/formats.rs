@@ -3,7 +3,7 @@
 //! `formats/v1/contents.image` holds the blobs of [`blobs`], as version 1 wrote them. To write one of a new version, run
 //! `cargo test -p blobaccess-local-store --test formats -- --ignored`.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 
 mod support;
 
