@@ -7,7 +7,12 @@
 //!
 //! `BLOBACCESS_CRASH_SECONDS` sets how long this goes on (30), `BLOBACCESS_CRASH_SEED` repeats a run.
 
-#![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a step that fails is a failed test"
+)]
 
 mod support;
 
@@ -122,7 +127,7 @@ impl<K: Kind> History<K> {
             11..=14 => {
                 let asked = self.some();
                 let missing = block_on(self.store.find_missing(&ctx, &asked)).unwrap();
-                for digest in asked.difference(&missing).iter() {
+                for digest in &asked.difference(&missing) {
                     self.promised.insert(digest.clone(), self.put_bytes);
                 }
             }
@@ -188,7 +193,7 @@ struct Expected<'a> {
     /// What must be there.
     needed: BTreeSet<&'a Digest>,
     /// Of messages, which version they must have at least, if they are there.
-    least: BTreeMap<&'a Digest, u64>,
+    at_least: BTreeMap<&'a Digest, u64>,
     /// The last moment that is certain to have been.
     certain: &'a Moment,
     synced: &'a Moment,
@@ -202,8 +207,8 @@ fn expected(moments: &[Moment], position: usize) -> Option<Expected<'_>> {
     for moment in &moments[synced + 1..moments.len().min(last + 2)] {
         needed.retain(|digest| moment.stored.contains(*digest) && moment.replaced.as_ref() != Some(*digest));
     }
-    let least = moments[synced].versions.iter().map(|(digest, version)| (digest, *version)).collect();
-    Some(Expected { needed, least, certain: &moments[last], synced: &moments[synced] })
+    let at_least = moments[synced].versions.iter().map(|(digest, version)| (digest, *version)).collect();
+    Some(Expected { needed, at_least, certain: &moments[last], synced: &moments[synced] })
 }
 
 fn check<K: Kind>(
@@ -228,8 +233,11 @@ fn check<K: Kind>(
         };
         if K::STORAGE_TYPE.is_mutable() {
             let (found, last) = (version(&read), history.versions[digest]);
-            let least = expected.least.get(digest).copied().unwrap_or(1);
-            assert!((least..=last).contains(&found), "{digest} has version {found}, not one of {least} to {last}");
+            let at_least = expected.at_least.get(digest).copied().unwrap_or(1);
+            assert!(
+                (at_least..=last).contains(&found),
+                "{digest} has version {found}, not one of {at_least} to {last}"
+            );
             assert!(found < last || read == *contents);
         } else {
             assert_eq!(read, *contents);
@@ -268,7 +276,7 @@ fn check<K: Kind>(
 fn rot_younger_superblock(image: &mut [u8]) {
     const SLOT: usize = (160 + 48 * 8 + 24 * 1024 + 8_usize).next_multiple_of(4096);
     let sequence = |slot: usize| u64::from_le_bytes(*image[slot * SLOT + 32..].first_chunk().unwrap());
-    let younger = if sequence(0) > sequence(1) { 0 } else { 1 };
+    let younger = usize::from(sequence(0) <= sequence(1));
     image[younger * SLOT + 200] ^= 1;
 }
 
@@ -283,14 +291,13 @@ fn try_history<K: Kind>(policy: SyncPolicy, seed: u64, images: &mut u64) {
         for loss in Loss::ALL {
             let image = crashes.image(position, loss, &mut numbers);
             let expected = expected(&history.moments, position);
-            match expected {
-                Some(expected) => check(image, policy, &history, &expected, &mut numbers, &sizes),
+            if let Some(expected) = expected {
+                check(image, policy, &history, &expected, &mut numbers, &sizes);
+            } else {
                 // The store was being made: it must be possible to make it again.
-                None => {
-                    let device = Arc::new(MemoryDevice::from_image(image));
-                    let opened = LocalStore::<K>::open_on(options(policy), device, Environment::default());
-                    block_on(opened).unwrap();
-                }
+                let device = Arc::new(MemoryDevice::from_image(image));
+                let opened = LocalStore::<K>::open_on(options(policy), device, Environment::default());
+                block_on(opened).unwrap();
             }
             *images += 1;
         }
@@ -299,7 +306,7 @@ fn try_history<K: Kind>(policy: SyncPolicy, seed: u64, images: &mut u64) {
             let mut image = crashes.image(position, Loss::Everything, &mut numbers);
             rot_younger_superblock(&mut image);
             known.needed.clear();
-            known.least.clear();
+            known.at_least.clear();
             check(image, policy, &history, &known, &mut numbers, &sizes);
             *images += 1;
         }
