@@ -1,6 +1,5 @@
 //! What each layer adds to a call: time, and allocations, which are the same in every run.
 
-#![expect(missing_docs, reason = "criterion generates the entry point")]
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints and fails loudly")]
 
 use std::hint::black_box;
@@ -26,13 +25,14 @@ fn stacks() -> Vec<(&'static str, Store)> {
     let memory = || MemoryBlobAccess::<Cas>::new(1 << 30);
     let capacity = NonZeroUsize::new(100_000).unwrap();
     let allow = || Authorizers::all(Arc::new(StaticAuthorizer::Allow));
-    let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
+    let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));
     let all = Observing::new(memory(), "memory", Arc::new(NoObserver));
     let all = ExistenceCaching::new(all, capacity, minute);
     let all = DeadlineEnforcing::new(Authorizing::new(EmptyBlobInjecting::new(all), allow()), hour);
+    let pointer: Store = Arc::new(memory());
     vec![
         ("none", Arc::new(memory())),
-        ("pointer", Arc::new(Arc::new(memory()) as Store)),
+        ("pointer", Arc::new(pointer)),
         ("empty_blob_injecting", Arc::new(EmptyBlobInjecting::new(memory()))),
         ("existence_caching", Arc::new(ExistenceCaching::new(memory(), capacity, minute))),
         ("authorizing", Arc::new(Authorizing::new(memory(), allow()))),

@@ -98,10 +98,14 @@ async fn main() -> Result<()> {
 mod tests {
     use super::*;
 
+    use blobaccess_testkit::Layered;
+
+    /// Less than what any store beneath takes, so that it is this limit which is met.
+    const MAX_BLOB_SIZE_BYTES: u64 = 2 << 20;
+
     // A layer passes the suite that every store passes, with the limit that it adds as one of its promises.
     blobaccess_testkit::conformance! {
-        size_limiting => blobaccess_testkit::Volatile::new(|| {
-            SizeLimiting::new(MemoryBlobAccess::<Cas>::new(256 << 20), 16 << 20)
-        }),
+        size_limiting => Layered::<Cas, _>::new(|beneath| SizeLimiting::new(beneath.store("inner"), MAX_BLOB_SIZE_BYTES))
+            .promising(|promises| promises.with_max_blob_size_bytes(Some(MAX_BLOB_SIZE_BYTES))),
     }
 }

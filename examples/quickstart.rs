@@ -17,7 +17,7 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 async fn main() -> Result<()> {
     let ctx = Context::background();
     let memory = MemoryBlobAccess::<Cas>::new(64 << 20);
-    let store = ExistenceCaching::new(memory, REMEMBERED, Duration::from_secs(60));
+    let store = ExistenceCaching::new(memory, REMEMBERED, Duration::from_mins(1));
     println!("the store is {store}");
 
     let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");

@@ -14,6 +14,7 @@ use blobaccess_proto::remote_execution::batch_update_blobs_response::Response as
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt, stream};
 use tokio::net::TcpListener;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
@@ -32,6 +33,11 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
+    /// The service in this process.
+    pub(crate) fn routes() -> Routes {
+        Routes::new(ContentAddressableStorageServer::new(Self { blob: Bytes::new() }))
+    }
+
     /// Serves it on a port of its own, with the settings of ours.
     pub(crate) async fn serve() -> SocketAddr {
         let service = Self { blob: blobaccess_workbench::contents(1, load::LARGE_BYTES) };

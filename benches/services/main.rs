@@ -2,11 +2,13 @@
 //!
 //! Client and server share the machine's cores, in both. The rounds alternate, so that a machine that is busy with
 //! something else is so for both; what counts is the ratio.
+//!
+//! `cargo bench --bench services -- batch` runs only what has that in its name.
 
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,
-    clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a benchmark prints, fails loudly and measures the real time"
 )]
@@ -32,15 +34,22 @@ use load::{Load, Work};
 const ROUNDS: usize = 5;
 
 fn main() {
-    decoding::compare();
-
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(&**part));
+    if is_wanted("decoding") {
+        decoding::compare(&runtime);
+    }
+    let loads: Vec<_> = Work::ALL.into_iter().filter(|work| is_wanted(work.name())).collect();
+    if loads.is_empty() {
+        return;
+    }
     let ours = runtime.block_on(serve_ours());
     let bare = runtime.block_on(Bare::serve());
     let rounds = scaled(ROUNDS, 1);
     println!("\n32 calls at a time over 4 connections; best of {rounds} rounds a side, in turns");
     println!("{:<28} {:<44} {:<44} ratio", "", "bare tonic service", "ours");
-    for work in Work::ALL {
+    for work in loads {
         compare(&runtime, work, bare, ours, rounds);
     }
 }

@@ -64,3 +64,8 @@ pub fn digests(seed: u64, count: usize) -> Vec<Digest> {
 pub fn digest_set(seed: u64, count: usize) -> DigestSet {
     digests(seed, count).into()
 }
+
+/// Compiles and runs the code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

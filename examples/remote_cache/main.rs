@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example remote_cache -- --help` lists what can be set.
 
-#![expect(clippy::print_stdout, reason = "it tells whoever starts it how to use it")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it tells whoever starts it how to use it")]
 
 mod flags;
 mod pages;
@@ -34,8 +34,7 @@ async fn main() -> ExitCode {
     match run(Flags::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error}");
-            println!("remote_cache stops: {error}");
+            eprintln!("remote_cache: {error}");
             ExitCode::FAILURE
         }
     }

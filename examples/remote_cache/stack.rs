@@ -18,7 +18,7 @@ use crate::{Result, read};
 /// How many digests are remembered as present upstream, at some 170 bytes each, and for how long: much less than an
 /// upstream cache keeps what it was asked about.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
-const REMEMBERED_FOR: Duration = Duration::from_secs(60);
+const REMEMBERED_FOR: Duration = Duration::from_mins(1);
 
 /// The stores, and what is at their bottom.
 #[derive(Debug)]
@@ -71,7 +71,6 @@ fn in_memory(flags: &Flags, observer: &Arc<dyn Observer>) -> Stores {
 
 /// Stores in another server, which checks its action results itself.
 fn upstream(flags: &Flags, url: &str, observer: &Arc<dyn Observer>) -> Result<Stores> {
-    let url = url.replacen("grpc://", "http://", 1).replacen("grpcs://", "https://", 1);
     let mut options = RemoteOptions::new(url);
     if let Some(authority) = &flags.upstream_ca {
         options = options.with_tls(RemoteTls::new().with_ca_pem(read("--upstream-ca", authority)?));

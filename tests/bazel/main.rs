@@ -3,7 +3,7 @@
 //! Needs Bazel 4 and the rules for C++ tests, as Debian has them (`apt-get install bazel-bootstrap bazel-rules-java
 //! bazel-rules-proto`), and the examples built in the same profile (`cargo build --examples`).
 
-#![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failed expectation is a failed test")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a failed expectation is a failed test")]
 
 mod cache;
 mod client;

@@ -1,4 +1,80 @@
 //! Blob storage for build servers: one trait, and the layers to compose a store from.
+//!
+//! # The idea
+//!
+//! ```text
+//!   Digest -> contents
+//! ```
+//!
+//! A [`Digest`] is the hash and the size of contents, within an instance name. A [`BlobAccess`] stores contents under
+//! their digest, returns them, and says which are missing. Whatever can be said in front of a store is a layer: a
+//! [`BlobAccess`] around another one, that changes what happens on the way and nothing else. So a stack is a value, and
+//! its type says what it does:
+//!
+//! ```text
+//!   Authorizing              may this caller do that?
+//!        │
+//!   EmptyBlobInjecting       the empty blob needs no store
+//!        │
+//!   ExistenceCaching         was it found a moment ago?
+//!        │
+//!   DeadlineEnforcing        not longer than 30 s
+//!        │
+//!   MemoryBlobAccess         or whatever else stores: a disk, a bucket, a server
+//! ```
+//!
+//! Action results are stored the same way. Their digest is that of the action, so they may be replaced, and nothing can
+//! hold them to it. What a store holds is its [`Kind`], a part of its type: an action cache cannot stand in for
+//! contents.
+//!
+//! # Examples
+//!
+//! ```
+//! use blobaccess::decorators::EmptyBlobInjecting;
+//! use blobaccess::{
+//!     Blob, BlobAccess, Cas, Context, Digest, DigestFunction, ErrorKind, InstanceName, MemoryBlobAccess, PutOutcome,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> blobaccess::Result<()> {
+//! let store = EmptyBlobInjecting::new(MemoryBlobAccess::<Cas>::new(64 << 20));
+//! let ctx = Context::background();
+//! let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
+//!
+//! let outcome = store.put(&ctx, &digest, Blob::from_bytes("hello")).await?;
+//! assert!(matches!(outcome, PutOutcome::Created { .. }));
+//! let again = store.put(&ctx, &digest, Blob::from_bytes("hello")).await?;
+//! assert!(matches!(again, PutOutcome::AlreadyExists { .. }));
+//! assert_eq!(store.get(&ctx, &digest).await?.into_bytes(1024).await?, "hello");
+//!
+//! let other = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"other");
+//! let refused = store.put(&ctx, &other, Blob::from_bytes("hello")).await;
+//! assert!(refused.is_err_and(|error| error.kind() == ErrorKind::InvalidArgument));
+//! assert_eq!(store.find_missing(&ctx, &other.clone().into()).await?, other.into());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is promised
+//!
+//! * No reader receives the last bytes of contents whose size or hash is wrong: a [`Blob`] is verified as it is read.
+//! * Only absence is [`NotFound`](ErrorKind::NotFound). An outage or corruption is an error of another kind.
+//! * Of any number of puts of one blob at once, exactly one is [`Created`](PutOutcome::Created).
+//! * A future that is dropped leaves the store as if the call had not been made, or had completed.
+//! * Nothing here starts a task, reads a configuration or registers a metric.
+//!
+//! Each is a contract of the crate `blobaccess-testkit`, which every store here is held to (`tests/conformance.rs`).
+//!
+//! # What is not
+//!
+//! * That a blob stays. Any may be evicted at any time; how long one is kept is up to its store.
+//! * That a store outlives its process. [`MemoryBlobAccess`] does not.
+//! * A network. The services, and remote stores, are in the crate `blobaccess-grpc`.
+//!
+//! # Where to read on
+//!
+//! [`BlobAccess`] is the contract of every store; [`Blob`] how contents travel; [`decorators`] has the layers, and the
+//! order in which they are commonly stacked.
 
 mod blob;
 mod blob_access;

@@ -3,15 +3,29 @@
 //! A decorator is one line: `name => Layered::new(|beneath| Decorator::new(beneath.store("inner")))`, with
 //! `: Ac` behind the name if it is one of messages, and `.promising(|promises| ..)` for what it does not keep up.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
-use blobaccess::{Ac, BlobAccess, Cas, Fsac, Icas, Iscc, MemoryBlobAccess};
-use blobaccess_testkit::{Layered, Promises, Volatile, conformance};
+use blobaccess::decorators::{
+    ActionResultTimestampInjecting, Authorizers, Authorizing, CompletenessChecking, CompletenessOptions,
+    DeadlineEnforcing, EmptyBlobInjecting, ErrorBlobAccess, ExistenceCaching, Observing, StaticAuthorizer,
+};
+use blobaccess::{
+    Ac, BlobAccess, Caller, Cas, Context, Error, Fsac, Icas, Iscc, MemoryBlobAccess, NoObserver, Observer,
+};
+use blobaccess_testkit::{Beneath, Layered, Promises, Stores, Volatile, conformance, contracts, hold};
 
 /// Little, so that contracts about eviction are quick.
 const CAPACITY_BYTES: u64 = 1 << 20;
 
 const PROMISES: Promises = Promises::of_memory(CAPACITY_BYTES);
+
+/// The largest action result, in bytes, where a layer has such a limit: less than the stores beneath take.
+const MAX_MESSAGE_SIZE_BYTES: u64 = 4 << 20;
+
+/// More than they take.
+const NO_LIMIT_BYTES: u64 = 64 << 20;
 
 conformance! {
     memory: Cas + ResolveUpload + Inventory =>
@@ -24,4 +38,99 @@ conformance! {
     of_any_type => Layered::<Cas, _>::new(|beneath| -> Arc<dyn BlobAccess<Kind = Cas>> { Arc::new(beneath.store("any")) }),
     of_any_type_boxed: Ac =>
         Layered::<Ac, _>::new(|beneath| -> Box<dyn BlobAccess<Kind = Ac>> { Box::new(beneath.store("any")) }),
+
+    empty_blob_injecting =>
+        Layered::<Cas, _>::new(|beneath| EmptyBlobInjecting::new(beneath.store("inner")))
+            .promising(|promises| promises.with_empty_blob_exists(true)),
+    existence_caching => Layered::<Cas, _>::new(|beneath| existence_caching_over(beneath.store("inner"))),
+    existence_caching_that_answers_puts =>
+        Layered::<Cas, _>::new(|beneath| existence_caching_over(beneath.store("inner")).answering_puts()),
+    // So little that what was found is forgotten all the time.
+    existence_caching_of_one_digest =>
+        Layered::<Cas, _>::new(|beneath| {
+            ExistenceCaching::new(beneath.store("inner"), NonZeroUsize::MIN, Duration::from_mins(1))
+        }),
+    completeness_checking: Ac =>
+        Layered::<Ac, _>::new(|beneath| completeness_checking_over(beneath.store("inner"), NO_LIMIT_BYTES)),
+    action_result_timestamp_injecting: Ac =>
+        Layered::<Ac, _>::new(|beneath| {
+            ActionResultTimestampInjecting::new(beneath.store("inner"), MAX_MESSAGE_SIZE_BYTES)
+        })
+        .promising(|promises| promises.with_max_blob_size_bytes(Some(MAX_MESSAGE_SIZE_BYTES))),
+    deadline_enforcing => Layered::<Cas, _>::new(|beneath| deadline_enforcing_over(beneath.store("inner"))),
+    deadline_enforcing_of_messages: Ac =>
+        Layered::<Ac, _>::new(|beneath| deadline_enforcing_over(beneath.store("inner"))),
+    authorizing =>
+        Layered::<Cas, _>::new(|beneath| authorizing_over(beneath.store("inner"))).with_context(of_a_caller()),
+    authorizing_of_messages: Ac =>
+        Layered::<Ac, _>::new(|beneath| authorizing_over(beneath.store("inner"))).with_context(of_a_caller()),
+    observing => Layered::<Cas, _>::new(|beneath| observing_over(beneath.store("inner"))),
+    observing_of_messages: Ac => Layered::<Ac, _>::new(|beneath| observing_over(beneath.store("inner"))),
+
+    stack =>
+        Layered::<Cas, _>::new(stack_of_contents)
+            .promising(|promises| promises.with_empty_blob_exists(true))
+            .with_context(of_a_caller()),
+    stack_of_action_results: Ac =>
+        Layered::<Ac, _>::new(stack_of_messages)
+            .promising(|promises| promises.with_max_blob_size_bytes(Some(MAX_MESSAGE_SIZE_BYTES)))
+            .with_context(of_a_caller()),
+}
+
+/// Whoever calls: everybody may.
+fn of_a_caller() -> Context {
+    Context::background().with_caller(Caller::new("a build"))
+}
+
+fn existence_caching_over<B: BlobAccess<Kind = Cas>>(inner: B) -> ExistenceCaching<B> {
+    ExistenceCaching::new(inner, NonZeroUsize::MIN.saturating_add(100_000), Duration::from_mins(1))
+}
+
+/// Over results that refer to nothing, which are complete in whatever content store.
+fn completeness_checking_over<A: BlobAccess<Kind = Ac>>(
+    inner: A,
+    max_message_size_bytes: u64,
+) -> CompletenessChecking<A, EmptyBlobInjecting<ErrorBlobAccess<Cas>>> {
+    let cas = EmptyBlobInjecting::new(ErrorBlobAccess::new(Error::internal("nothing is to be looked for")));
+    let options = CompletenessOptions::new().with_max_message_size_bytes(max_message_size_bytes);
+    CompletenessChecking::new(inner, cas, options)
+}
+
+/// With more time than a contract has.
+fn deadline_enforcing_over<B: BlobAccess>(inner: B) -> DeadlineEnforcing<B> {
+    DeadlineEnforcing::new(inner, Duration::from_hours(1))
+}
+
+fn authorizing_over<B: BlobAccess>(inner: B) -> Authorizing<B> {
+    Authorizing::new(inner, Authorizers::all(Arc::new(StaticAuthorizer::Allow)))
+}
+
+fn observing_over<B: BlobAccess>(inner: B) -> Observing<B> {
+    let observer: Arc<dyn Observer> = Arc::new(NoObserver);
+    Observing::new(inner, "inner", observer)
+}
+
+/// All layers for contents, in the order in which they are commonly stacked.
+fn stack_of_contents(beneath: &Stores<Cas>) -> impl BlobAccess<Kind = Cas> + use<> {
+    let store = deadline_enforcing_over(observing_over(beneath.store("inner")));
+    let store = observing_over(existence_caching_over(store));
+    authorizing_over(EmptyBlobInjecting::new(store))
+}
+
+/// All layers for action results, in that order.
+fn stack_of_messages(beneath: &Stores<Ac>) -> impl BlobAccess<Kind = Ac> + use<> {
+    let store: DeadlineEnforcing<Observing<Beneath<Ac>>> =
+        deadline_enforcing_over(observing_over(beneath.store("inner")));
+    let store = completeness_checking_over(store, MAX_MESSAGE_SIZE_BYTES);
+    authorizing_over(ActionResultTimestampInjecting::new(store, MAX_MESSAGE_SIZE_BYTES))
+}
+
+/// It fails every call, so that most contracts cannot even begin. What it says of itself it can be held to, and it may
+/// not pass for a store that serves.
+#[test]
+fn a_store_that_always_fails_describes_itself_and_passes_for_no_other() {
+    let fixture = Volatile::new(|| ErrorBlobAccess::<Cas>::new(Error::unavailable("under repair")));
+    assert_eq!(hold(contracts::describing::a_store_prints_as_one_line_that_names_its_layers(&fixture)), Ok(()));
+    let outage = hold(contracts::outages::an_outage_is_never_not_found(&fixture));
+    assert!(outage.is_err_and(|how| how.contains("under repair")));
 }

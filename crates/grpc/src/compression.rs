@@ -15,6 +15,18 @@ const MAX_WINDOW_LOG: u32 = 23;
 /// The size of the pieces that are handed out, in bytes: 128 KiB, the largest block of a frame.
 const PIECE_BYTES: usize = 128 << 10;
 
+/// How many bytes of zstd may be sent for each byte of a blob: who flushes the encoder after every byte sends four. This,
+/// and not only the size of what they decode to, bounds frames without contents.
+const MAX_EXPANSION: u64 = 16;
+
+/// And how many besides.
+const MAX_EXPANSION_BYTES: u64 = 1 << 20;
+
+/// How many bytes are taken at most as the compressed form of a blob of `size_bytes`.
+pub(crate) fn max_encoded_bytes(size_bytes: u64) -> u64 {
+    size_bytes.saturating_mul(MAX_EXPANSION).saturating_add(MAX_EXPANSION_BYTES)
+}
+
 type Pieces = BoxStream<'static, Result<Bytes>>;
 
 /// The contents of any number of zstd frames, with or without content sizes.

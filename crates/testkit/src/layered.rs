@@ -39,6 +39,7 @@ pub struct Layered<K: Kind, M> {
     stores: Stores<K>,
     promises: Promises,
     context: Context,
+    layers: Vec<String>,
 }
 
 /// The stores beneath a decorator, by name.
@@ -65,7 +66,7 @@ impl<K: Kind, S: BlobAccess, M: Fn(&Stores<K>) -> S> Layered<K, M> {
             .with_durable(true)
             .with_keeps_bytes(Some(1 << 20))
             .with_capacity_bytes(None);
-        Self { make, stores, promises, context: Context::background() }
+        Self { make, stores, promises, context: Context::background(), layers: vec!["memory".to_owned()] }
     }
 
     /// The same, with what `change` makes of its promises.
@@ -79,6 +80,14 @@ impl<K: Kind, S: BlobAccess, M: Fn(&Stores<K>) -> S> Layered<K, M> {
     #[must_use]
     pub fn with_context(mut self, context: Context) -> Self {
         self.context = context;
+        self
+    }
+
+    /// The same, with what the decorator's `Display` must mention, outermost first: for one that does not print what is
+    /// beneath it. Unless set, `memory`.
+    #[must_use]
+    pub fn with_layers<L: Into<String>>(mut self, layers: impl IntoIterator<Item = L>) -> Self {
+        self.layers = layers.into_iter().map(Into::into).collect();
         self
     }
 }
@@ -108,7 +117,7 @@ impl<K: Kind, S: BlobAccess, M: Fn(&Stores<K>) -> S + Send + Sync> Fixture for L
     }
 
     fn layers(&self) -> Vec<String> {
-        vec!["memory".to_owned()]
+        self.layers.clone()
     }
 }
 

@@ -40,6 +40,9 @@ pub struct Promises {
     pub demands_possession: bool,
     /// Whether the blob of no bytes exists without having been put. If not, it is like any other.
     pub empty_blob_exists: bool,
+    /// Whether the store knows what it shows of one instance name to another. If not, its key format is the one that is
+    /// safe for caches above it, with instance names.
+    pub knows_key_format: bool,
 }
 
 impl Promises {
@@ -54,6 +57,7 @@ impl Promises {
         capacity_bytes: None,
         demands_possession: false,
         empty_blob_exists: false,
+        knows_key_format: true,
     };
 
     /// Those of [`MemoryBlobAccess`](blobaccess::MemoryBlobAccess) with this capacity.
@@ -121,6 +125,13 @@ impl Promises {
     #[must_use]
     pub const fn with_empty_blob_exists(mut self, exists: bool) -> Self {
         self.empty_blob_exists = exists;
+        self
+    }
+
+    /// The same, but whether the store knows what it shows of one instance name to another.
+    #[must_use]
+    pub const fn with_knows_key_format(mut self, knows: bool) -> Self {
+        self.knows_key_format = knows;
         self
     }
 }

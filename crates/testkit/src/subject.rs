@@ -146,6 +146,9 @@ impl<'f, F: Fixture> Subject<'f, F> {
     }
 
     /// Asserts that the store has all of `sample` or nothing, and says the same in either way; returns which.
+    ///
+    /// A put that was dropped may still come to its end somewhere behind the store. So a `get` is held to what
+    /// `find_missing` says before it or after it.
     pub(crate) async fn assert_present_or_absent(&self, sample: &Sample) -> Result<bool> {
         let missing = self.missing(&sample.digest.clone().into()).await?;
         let present = match self.read(&sample.digest).await {
@@ -156,8 +159,10 @@ impl<'f, F: Fixture> Subject<'f, F> {
             Err(error) if error.is_not_found() => false,
             Err(error) => return Err(error),
         };
-        if let Some(missing) = missing {
-            assert_eq!(missing.is_empty(), present, "find_missing and get disagree about {}", sample.digest);
+        if missing.is_some_and(|missing| missing.is_empty() != present) {
+            let missing = self.missing(&sample.digest.clone().into()).await?;
+            let found = missing.is_none_or(|missing| missing.is_empty());
+            assert_eq!(found, present, "find_missing and get disagree about {}", sample.digest);
         }
         Ok(present)
     }

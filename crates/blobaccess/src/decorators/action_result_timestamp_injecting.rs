@@ -32,7 +32,8 @@ use crate::{
 /// # Errors
 ///
 /// Of a put: `InvalidArgument` if it is not an `ActionResult`, or if it is larger than is permitted, with what is
-/// appended. Nothing is stored then.
+/// appended. Nothing is stored then. What is larger by itself is not even read; what is permitted here, but too large
+/// for the store, is.
 pub struct ActionResultTimestampInjecting<B> {
     inner: B,
     max_message_size_bytes: u64,
@@ -131,7 +132,8 @@ impl<B: BlobAccess<Kind = Ac>> BlobAccess for ActionResultTimestampInjecting<B> 
     }
 
     async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
-        self.inner.capabilities(ctx, instance_name).await
+        let capabilities = self.inner.capabilities(ctx, instance_name).await?;
+        Ok(capabilities.with_max_blob_size_bytes(self.max_message_size_bytes))
     }
 
     fn key_format(&self) -> KeyFormat {

@@ -1,5 +1,7 @@
 //! A digest, as a cache in memory keys by it.
 
+use std::borrow::Borrow;
+
 use super::{Digest, InstanceName, KeyFormat};
 
 /// A digest without what the key format leaves out, so that equal keys mean one blob.
@@ -22,6 +24,14 @@ impl DigestKey {
     }
 }
 
+/// For look-ups without making a key first, where the digest is as the key format has it: see
+/// [`Digest::is_own_cache_key`].
+impl Borrow<Digest> for DigestKey {
+    fn borrow(&self) -> &Digest {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,6 +44,8 @@ mod tests {
             Digest::of(name, DigestFunction::Sha256, b"Hello")
         });
         assert_ne!(a.cache_key(KeyFormat::WithInstanceName), b.cache_key(KeyFormat::WithInstanceName));
+        assert!(a.is_own_cache_key(KeyFormat::WithInstanceName));
+        assert!(!a.is_own_cache_key(KeyFormat::WithoutInstanceName));
         assert_eq!(a.cache_key(KeyFormat::WithoutInstanceName), b.cache_key(KeyFormat::WithoutInstanceName));
     }
 }

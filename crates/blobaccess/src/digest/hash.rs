@@ -82,6 +82,17 @@ impl Hash {
         self.bytes.get(..usize::from(self.size_bytes)).unwrap_or(&self.bytes)
     }
 
+    /// Appends the hash in lower-case hexadecimal: two characters for each byte.
+    pub fn to_hex(&self, out: &mut Vec<u8>) {
+        let mut pairs = [[0; 2]; MAX_SIZE_BYTES];
+        // All of them, as a loop of known length is quicker than one of half as many.
+        for (pair, byte) in pairs.iter_mut().zip(self.bytes) {
+            *pair = [digit(byte >> 4), digit(byte & 15)];
+        }
+        let hex = pairs.as_flattened();
+        out.extend_from_slice(hex.get(..2 * self.as_bytes().len()).unwrap_or(hex));
+    }
+
     /// The first eight bytes, most significant first.
     pub(super) fn prefix(&self) -> u64 {
         self.bytes.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))

@@ -171,6 +171,13 @@ impl Digest {
         DigestKey::new(self, format)
     }
 
+    /// Whether [`cache_key`](Self::cache_key) leaves out nothing, so that what is kept by that key can be looked up by
+    /// the digest as it is.
+    #[must_use]
+    pub const fn is_own_cache_key(&self, format: KeyFormat) -> bool {
+        matches!(format, KeyFormat::WithInstanceName) || self.instance_name.is_empty()
+    }
+
     /// Whether these are the contents: of this size, and with this hash.
     #[must_use]
     pub fn verify(&self, contents: &[u8]) -> bool {

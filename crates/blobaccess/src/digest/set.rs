@@ -45,6 +45,14 @@ impl DigestSet {
         if digests.len() == whole.len() { whole.clone() } else { Self::from_sorted(digests) }
     }
 
+    /// The set of `part`, which are some of the digests of this set, in their order.
+    pub(crate) fn of_part(&self, part: &[&Digest]) -> Self {
+        if part.len() == self.len() {
+            return self.clone();
+        }
+        Self::from_sorted(part.iter().copied().cloned().collect())
+    }
+
     /// The digests, sorted.
     #[must_use]
     pub fn as_slice(&self) -> &[Digest] {

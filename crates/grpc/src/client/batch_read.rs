@@ -1,6 +1,5 @@
 //! Reads small blobs, many in one call.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use blobaccess::{Blob, Compressor, Context, Digest, Error, Provenance, Result};
@@ -9,6 +8,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, stream};
 
+use super::answers::Answers;
 use super::batch_key::BatchKey;
 use super::batching::BatchCall;
 use super::capabilities::Offer;
@@ -94,19 +94,11 @@ async fn read(link: Arc<Link>, key: BatchKey, ctx: Context, items: Vec<Wanted>) 
     });
     let answer = call.await.map_err(failure::never_absent)?.into_inner();
     let total = answer.responses.iter().map(|response| response.data.len()).sum();
-    let mut found = HashMap::with_capacity(answer.responses.len());
-    for response in answer.responses {
-        if let Some(digest) = &response.digest {
-            let name = (digest.hash.clone(), digest.size_bytes);
-            found.insert(name, response);
-        }
-    }
+    let answers = answer.responses.into_iter().filter_map(|response| Some((response.digest.clone()?, response)));
+    let found = Answers::new(answers);
     let answers = items.into_iter().map(|Wanted { digest, .. }| {
-        let name = to_proto(&digest);
-        match found.get(&(name.hash, name.size_bytes)) {
-            Some(response) => contents(&digest, response, zstd, total),
-            None => Err(Error::internal(format!("remote store left blob {digest} out of its answer"))),
-        }
+        let response = found.get(&digest)?;
+        contents(&digest, response, zstd, total)
     });
     Ok(answers.collect())
 }

@@ -1,14 +1,15 @@
 //! Stores small blobs, many in one call.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use blobaccess::{Compressor, Context, Digest, Error, PutOutcome, Result};
+use blobaccess::{Compressor, Context, Digest, PutOutcome, Result};
 use blobaccess_proto::remote_execution::{self as re, batch_update_blobs_request::Request};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::answers::Answers;
 use super::batch_key::BatchKey;
 use super::batching::BatchCall;
 use super::failure;
@@ -53,11 +54,11 @@ async fn write(link: Arc<Link>, key: BatchKey, ctx: Context, items: Vec<Stored>)
     for Stored { digest, contents, zstd } in items {
         let message = to_proto(&digest);
         let name = (message.hash.clone(), message.size_bytes);
-        let first = seen.insert(name.clone());
+        let first = seen.insert(name);
         if first {
             requests.push(request(message, contents, link.options.compression_level.filter(|_| zstd)));
         }
-        names.push((name, digest, first));
+        names.push((digest, first));
     }
     Counters::batch(&link.counters.write_batches, &link.counters.batched_writes, requests.len());
     let message = re::BatchUpdateBlobsRequest {
@@ -70,19 +71,15 @@ async fn write(link: Arc<Link>, key: BatchKey, ctx: Context, items: Vec<Stored>)
         ContentAddressableStorageClient::new(channel).max_decoding_message_size(max).batch_update_blobs(request).await
     });
     let answer = call.await.map_err(failure::never_absent)?.into_inner();
-    let mut found = HashMap::with_capacity(answer.responses.len());
-    for response in answer.responses {
-        if let Some(digest) = response.digest {
-            let result = match failure::from_entry(response.status.as_ref()) {
-                Some(error) => Err(failure::never_absent(error)),
-                None => Ok(outcome::from_proto(response.outcome.as_ref())),
-            };
-            found.insert((digest.hash, digest.size_bytes), result);
+    let answers = answer.responses.into_iter().filter_map(|response| Some((response.digest.clone()?, response)));
+    let found = Answers::new(answers);
+    let answers = names.into_iter().map(|(digest, first)| {
+        let response = found.get(&digest)?;
+        if let Some(error) = failure::from_entry(response.status.as_ref()) {
+            return Err(failure::never_absent(error));
         }
-    }
-    let answers = names.into_iter().map(|(name, digest, first)| match found.get(&name) {
-        Some(result) => result.clone().map(|outcome| if first { outcome } else { repeated(outcome) }),
-        None => Err(Error::internal(format!("remote store left blob {digest} out of its answer"))),
+        let outcome = outcome::from_proto(response.outcome.as_ref());
+        Ok(if first { outcome } else { repeated(outcome) })
     });
     Ok(answers.collect())
 }

@@ -61,12 +61,18 @@ impl Debug for Channels {
 fn endpoint(options: &RemoteOptions) -> Result<Endpoint> {
     let address = &options.address;
     let invalid = |reason: String| Error::invalid_argument(format!("address {address:?} {reason}"));
-    let unix = address.starts_with("unix:");
-    let secure = address.starts_with("https://");
-    if !unix && !secure && !address.starts_with("http://") {
-        return Err(invalid("begins with none of http://, https:// and unix:".to_owned()));
+    // As Bazel spells it, which is the same.
+    let url = match address.split_once("://") {
+        Some(("grpc", rest)) => format!("http://{rest}"),
+        Some(("grpcs", rest)) => format!("https://{rest}"),
+        _ => address.clone(),
+    };
+    let unix = url.starts_with("unix:");
+    let secure = url.starts_with("https://");
+    if !unix && !secure && !url.starts_with("http://") {
+        return Err(invalid("begins with none of grpc://, grpcs://, http://, https:// and unix:".to_owned()));
     }
-    let endpoint = Endpoint::from_shared(address.clone())
+    let endpoint = Endpoint::from_shared(url)
         .map_err(|error| invalid(format!("is no address: {}", super::failure::causes(&error))))?;
     if !unix && endpoint.uri().host().is_none_or(str::is_empty) {
         return Err(invalid("has no host".to_owned()));
@@ -82,7 +88,7 @@ fn endpoint(options: &RemoteOptions) -> Result<Endpoint> {
     match &options.tls {
         Some(tls) if secure => tls.apply(endpoint),
         None if secure => RemoteTls::new().apply(endpoint),
-        Some(_) => Err(invalid("is not of https, while TLS is configured".to_owned())),
+        Some(_) => Err(invalid("is not of https or grpcs, while TLS is configured".to_owned())),
         None => Ok(endpoint),
     }
 }
@@ -93,10 +99,11 @@ mod tests {
 
     #[test]
     fn an_address_is_checked_before_anything_is_connected() {
-        for good in ["http://localhost:8980", "http://[::1]:1", "unix:/run/cache.sock", "unix:///run/cache.sock"] {
+        let unix = ["unix:/run/cache.sock", "unix:///run/cache.sock"];
+        for good in ["http://localhost:8980", "http://[::1]:1", "grpc://localhost:1"].into_iter().chain(unix) {
             assert!(Channels::lazy(&RemoteOptions::new(good)).is_ok(), "{good}");
         }
-        for bad in ["localhost:8980", "", "grpc://localhost:1", "http://", "http://a b", "ftp://host"] {
+        for bad in ["localhost:8980", "", "grpc:/localhost:1", "http://", "http://a b", "ftp://host"] {
             let error = Channels::lazy(&RemoteOptions::new(bad)).unwrap_err();
             assert_eq!(error.kind(), blobaccess::ErrorKind::InvalidArgument, "{bad}: {error}");
         }

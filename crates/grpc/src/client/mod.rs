@@ -1,6 +1,7 @@
 //! A remote store as a [`BlobAccess`](blobaccess::BlobAccess).
 
 mod ac;
+mod answers;
 mod batch_key;
 mod batch_read;
 mod batch_write;

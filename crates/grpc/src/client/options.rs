@@ -35,7 +35,8 @@ pub struct RemoteOptions {
 }
 
 impl RemoteOptions {
-    /// The store at `address`: `http://host:port`, `https://host:port` or `unix:/path/of/a/socket`.
+    /// The store at `address`: `grpc://host:port` or `http://host:port`; with TLS `grpcs://host:port` or
+    /// `https://host:port`; or `unix:/path/of/a/socket`.
     #[must_use]
     pub fn new(address: impl Into<String>) -> Self {
         Self {
@@ -57,7 +58,7 @@ impl RemoteOptions {
         }
     }
 
-    /// How TLS is done with an `https` address: with the roots of the system unless set.
+    /// How TLS is done with an `https` or `grpcs` address: with the roots of the system unless set.
     #[must_use]
     pub fn with_tls(mut self, tls: RemoteTls) -> Self {
         self.tls = Some(tls);

@@ -17,6 +17,10 @@ use crate::stubs::bytestream::byte_stream_client::ByteStreamClient;
 /// The name of what is read, by which proxies route a call without looking into its messages.
 const RESOURCE_NAME: &str = "build.bazel.remote.execution.v2.resource-name";
 
+/// How many messages without data may come one after the other. Some servers begin or end with one; a server that does
+/// not stop would otherwise never be silent, and its reader never done.
+const MAX_EMPTY_MESSAGES: u32 = 1000;
+
 /// A blob that is being read.
 struct Reading {
     link: Arc<Link>,
@@ -92,6 +96,7 @@ impl Link {
 impl Reading {
     /// The next piece; `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>> {
+        let mut empty = 0;
         loop {
             let piece = match self.first.take() {
                 Some(piece) => Some(piece),
@@ -107,9 +112,27 @@ impl Reading {
             if !piece.is_empty() {
                 self.failures = 0;
                 self.received = self.received.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+                self.check_received()?;
                 return Ok(Some(piece));
             }
+            empty += 1;
+            if empty > MAX_EMPTY_MESSAGES {
+                let (digest, received) = (&self.digest, self.received);
+                let message = format!("remote store sends no data of blob {digest} after {received} bytes");
+                return Err(Error::data_loss(message));
+            }
         }
+    }
+
+    /// What is not compressed is held to its size where it is verified.
+    fn check_received(&self) -> Result<()> {
+        let max = compression::max_encoded_bytes(self.digest.size_bytes());
+        if self.compressor.is_some() && self.received > max {
+            let digest = &self.digest;
+            let message = format!("remote store sends more than {max} bytes as the compressed form of blob {digest}");
+            return Err(Error::data_loss(message));
+        }
+        Ok(())
     }
 
     async fn receive(&mut self) -> Result<Option<Bytes>> {

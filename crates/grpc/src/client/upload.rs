@@ -10,8 +10,9 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::sync::oneshot;
 
-/// The largest part of a blob in one message, in bytes. More would only make larger buffers on both sides.
-const MAX_MESSAGE_BYTES: usize = 256 << 10;
+/// The largest part of a blob in one message, in bytes, where messages may be that large. More would only make larger
+/// buffers on both sides.
+const MAX_PART_BYTES: usize = 256 << 10;
 
 /// Pieces that are no larger than this together, in bytes, are joined: a message each would cost more than the copy.
 const JOINED_BYTES: usize = 64 << 10;
@@ -97,17 +98,20 @@ struct Upload {
     held: Bytes,
     ended: bool,
     offset: u64,
+    /// The largest part of the blob in one message.
+    max_part_bytes: usize,
     /// Only the first message has it.
     resource_name: String,
     progress: Arc<Progress>,
     failed: Option<oneshot::Sender<Error>>,
 }
 
-/// The messages that upload `contents`. If the source fails, `failed` is told, and no further message comes: the
+/// The messages that upload `contents`, with at most `max_bytes` of it in each. If the source fails, `failed` is told, and no further message comes: the
 /// stream does not end, as its end would look like that of an upload.
 pub(super) fn messages(
     contents: Arc<Contents>,
     resource_name: String,
+    max_bytes: u64,
     progress: Arc<Progress>,
     failed: oneshot::Sender<Error>,
 ) -> impl Stream<Item = WriteRequest> + Send + 'static {
@@ -117,6 +121,7 @@ pub(super) fn messages(
         held: Bytes::new(),
         ended: false,
         offset: 0,
+        max_part_bytes: usize::try_from(max_bytes).map_or(MAX_PART_BYTES, |max| max.clamp(1, MAX_PART_BYTES)),
         resource_name,
         progress,
         failed: Some(failed),
@@ -133,8 +138,8 @@ pub(super) fn messages(
 impl Upload {
     async fn next(&mut self) -> WriteRequest {
         loop {
-            if self.held.len() > MAX_MESSAGE_BYTES {
-                let data = self.held.split_to(MAX_MESSAGE_BYTES);
+            if self.held.len() > self.max_part_bytes {
+                let data = self.held.split_to(self.max_part_bytes);
                 return self.message(data, false);
             }
             match self.pull().await {

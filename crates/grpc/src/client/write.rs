@@ -54,7 +54,8 @@ impl Link {
         let upload = async {
             self.within(ctx.deadline(), contents.prepare()).await?;
             let _permit = self.within(self.patience(ctx), self.permit()).await?;
-            let messages = upload::messages(contents, resource.to_string(), Arc::clone(&progress), failed);
+            let max = self.options.max_message_contents();
+            let messages = upload::messages(contents, resource.to_string(), max, Arc::clone(&progress), failed);
             let mut request = self.request(ctx, ctx.deadline(), messages)?;
             let _reset = ResetOnDrop(Some(request.cancellation_handle()));
             let mut client = ByteStreamClient::new(self.channel()?);

@@ -4,6 +4,7 @@ mod action_cache;
 mod byte_stream;
 mod capabilities;
 mod cas;
+mod deadlines;
 mod health;
 mod in_flight;
 mod inlining;

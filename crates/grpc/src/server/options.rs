@@ -69,7 +69,8 @@ impl ServiceOptions {
     /// What is beyond that waits, unread.
     ///
     /// Too small, and uploads wait for each other; it need not exceed the number of concurrent uploads times their
-    /// size. A blob that is larger by itself is let in alone.
+    /// size. An upload counts for at most a quarter of all, so that a slow one does not keep out the others: of larger
+    /// blobs the rest is not counted.
     #[must_use]
     pub fn with_max_in_flight_bytes(mut self, bytes: u64) -> Self {
         self.max_in_flight_bytes = bytes.max(1);

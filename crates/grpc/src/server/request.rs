@@ -64,7 +64,7 @@ fn forwarded(metadata: &MetadataMap, names: &[String]) -> Metadata {
 }
 
 /// The value of `grpc-timeout`: at most eight digits and a unit.
-fn timeout(value: &str) -> Option<Duration> {
+pub(crate) fn timeout(value: &str) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

@@ -28,6 +28,11 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// How many calls one connection may have open. Clients wait with what is beyond, or open another connection.
 const STREAMS_PER_CONNECTION: u32 = 1024;
 
+/// How many calls one connection may have taken back before they were looked at. A client that sends on behalf of many
+/// takes back all that it has open when one of them goes away; to close the connection for that, as HTTP/2 does at 20
+/// unless told otherwise, would fail the calls of the others.
+const TAKEN_BACK_PER_CONNECTION: usize = 1024;
+
 /// A connection that is silent for so long is asked for a sign of life ...
 const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -124,6 +129,7 @@ fn builder() -> Server {
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .http2_max_pending_accept_reset_streams(Some(TAKEN_BACK_PER_CONNECTION))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
 }

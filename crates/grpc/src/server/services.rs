@@ -10,7 +10,8 @@ use tonic_health::pb::health_server::HealthServer;
 use super::action_cache::ActionCacheService;
 use super::byte_stream::ByteStreamService;
 use super::capabilities::CapabilitiesService;
-use super::cas::CasService;
+use super::cas::{CasServer, CasService};
+use super::deadlines::Deadlines;
 use super::health::{Health, Needs, Probe};
 use super::in_flight::InFlight;
 use super::open_calls::OpenCalls;
@@ -19,7 +20,7 @@ use super::outcome_trailer::OutcomeTrailerLayer;
 use crate::stubs::bytestream::byte_stream_server::{self, ByteStreamServer};
 use crate::stubs::remote_execution::action_cache_server;
 use crate::stubs::remote_execution::capabilities_server::{self, CapabilitiesServer};
-use crate::stubs::remote_execution::content_addressable_storage_server::{self, ContentAddressableStorageServer};
+use crate::stubs::remote_execution::content_addressable_storage_server;
 
 /// The names of the services that describe the others.
 const HEALTH: &str = "grpc.health.v1.Health";
@@ -43,6 +44,8 @@ const REFLECTION_BEFORE: &str = "grpc.reflection.v1alpha.ServerReflection";
 ///
 /// One call beyond [`with_max_open_calls`](ServiceOptions::with_max_open_calls) is refused at once. Health and
 /// reflection are exempt, so that a server at its limit is not taken for dead.
+///
+/// A call that has not been answered when the time of its `grpc-timeout` is up ends with `DeadlineExceeded`.
 ///
 /// # Examples
 ///
@@ -153,10 +156,9 @@ impl Services {
         if let Some(cas) = &self.cas {
             let storage = CasService::new(Arc::clone(cas), options(), self.in_flight.clone());
             let stream = ByteStreamService::new(Arc::clone(cas), options(), self.in_flight.clone());
-            let storage = ContentAddressableStorageServer::new(storage);
             let stream = ByteStreamServer::new(stream);
             limited = limited
-                .add_service(storage.max_decoding_message_size(max).max_encoding_message_size(max))
+                .add_service(CasServer::new(storage))
                 .add_service(stream.max_decoding_message_size(max).max_encoding_message_size(max));
         }
         if let Some(ac) = &self.ac {
@@ -165,7 +167,8 @@ impl Services {
             limited = limited.add_service(service);
         }
         // A layer concerns what is there already. The last one lies outermost.
-        let limited = limited.into_axum_router().layer(OutcomeTrailerLayer).layer(self.open_calls.clone());
+        let timed = limited.into_axum_router().layer(Deadlines::new(Arc::clone(&self.options.clock)));
+        let limited = timed.layer(OutcomeTrailerLayer).layer(self.open_calls.clone());
         let (v1, v1alpha) = (self.reflection(REFLECTION), self.reflection(REFLECTION_BEFORE));
         let unfit = |error| Error::internal("services cannot be described").with_source(error);
         Ok(Routes::from(limited)

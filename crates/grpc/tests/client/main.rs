@@ -7,5 +7,6 @@ mod calls;
 mod conformance;
 mod fake;
 mod find_missing;
+mod hostile;
 mod reads;
 mod writes;

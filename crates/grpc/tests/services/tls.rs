@@ -1,8 +1,8 @@
 //! Encrypted connections, and clients that show who they are.
 
-use blobaccess::ErrorKind;
+use blobaccess::{BlobAccess, Context, Digest, DigestFunction, ErrorKind, InstanceName};
 use blobaccess_grpc::services::remote_execution::action_cache_client::ActionCacheClient;
-use blobaccess_grpc::{ServerTls, ServiceOptions};
+use blobaccess_grpc::{Remote, RemoteOptions, RemoteTls, RetryPolicy, ServerTls, ServiceOptions};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tonic::Code;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -80,4 +80,25 @@ async fn what_is_no_certificate_is_refused_before_anything_is_served() {
         let server = Wired::new(ServiceOptions::default()).serve(Some(tls)).await;
         assert_eq!(server.task.await.unwrap().unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
+}
+
+#[tokio::test]
+async fn our_client_and_our_server_know_each_other_by_their_certificates() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (certificate, key) = authority.certify("localhost");
+    let tls = ServerTls::new(certificate, key).with_client_authority(&*authority.certificate_pem);
+    let server = Wired::new(ServiceOptions::default()).serve(Some(tls)).await;
+    let (ctx, absent) = (Context::background(), Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"absent"));
+    let get = async |trusted: &Authority, shown: &Authority| {
+        let (certificate, key) = shown.certify("client");
+        let tls = RemoteTls::new().with_ca_pem(&*trusted.certificate_pem).with_client_certificate(certificate, key);
+        let options = RemoteOptions::new(format!("grpcs://{}", server.address)).with_retry(RetryPolicy::never());
+        let remote = Remote::new(options.with_tls(tls.with_server_name("localhost"))).unwrap();
+        remote.ac().get(&ctx, &absent).await.unwrap_err().kind()
+    };
+    assert_eq!(get(&authority, &authority).await, ErrorKind::NotFound);
+    // Who is not known is no reason to believe that anything is absent.
+    assert_eq!(get(&other, &authority).await, ErrorKind::Unavailable);
+    assert_eq!(get(&authority, &other).await, ErrorKind::Unavailable);
+    server.stop().await.unwrap();
 }

@@ -5,11 +5,11 @@ mod interruptible;
 mod paused;
 mod scripted;
 mod streams;
-mod unreachable;
 
 pub use self::counting::{CountingBlobAccess, Counts};
 pub use self::interruptible::{InterruptibleBlobAccess, Outage};
 pub use self::paused::PausedBlobAccess;
 pub use self::scripted::{RecordedCall, ScriptedBlobAccess};
 pub use self::streams::{Polls, failing_stream, slow_stream, watched_stream};
-pub use self::unreachable::UnreachableBlobAccess;
+/// A store of which every call fails with the same error.
+pub use blobaccess::decorators::ErrorBlobAccess as UnreachableBlobAccess;

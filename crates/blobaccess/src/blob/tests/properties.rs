@@ -167,14 +167,15 @@ proptest! {
                 0 | 1 => drop(poll(&mut halves, 0)?),
                 2 | 3 => drop(poll(&mut halves, 1)?),
                 4 => match (pieces.next(), &sender) {
-                    (Some(piece), Some(sender)) => sender.unbounded_send(piece).unwrap(),
+                    // With one half left behind and the other dropped, nobody takes it.
+                    (Some(piece), Some(sender)) => drop(sender.unbounded_send(piece)),
                     _ => sender = None,
                 },
                 _ => if halves.iter().flatten().count() == 2 && max_apart % 5 == 0 { halves[usize::from(max_apart % 2 == 0)] = None },
             }
         }
         if let Some(sender) = sender.take() {
-            pieces.for_each(|piece| sender.unbounded_send(piece).unwrap());
+            pieces.for_each(|piece| drop(sender.unbounded_send(piece)));
         }
         // Whatever came before, both come to an end when both are polled, and neither waits for the other twice.
         let mut idle = 0;

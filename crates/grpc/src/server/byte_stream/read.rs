@@ -28,17 +28,18 @@ impl ByteStreamService {
             return Err(Error::invalid_argument(message));
         }
 
+        let max = self.options.max_batch_total_size_bytes();
         let blob = self.store.get(ctx, &digest).await?;
         let Some(level) = level else {
             let end = if limit == 0 { size } else { offset.saturating_add(limit) };
-            return Ok(pieces(blob.into_stream(offset..end)?));
+            return Ok(pieces(blob.into_stream(offset..end)?, max));
         };
         if offset > 0 {
-            return Ok(pieces(compression::encode(blob.into_stream(offset..)?.boxed(), level)));
+            return Ok(pieces(compression::encode(blob.into_stream(offset..)?.boxed(), level), max));
         }
         match blob.into_encoded(&[Compressor::Zstd]) {
-            Ok(encoded) => Ok(pieces(encoded)),
-            Err(blob) => Ok(pieces(compression::encode(blob.into_stream(..)?.boxed(), level))),
+            Ok(encoded) => Ok(pieces(encoded, max)),
+            Err(blob) => Ok(pieces(compression::encode(blob.into_stream(..)?.boxed(), level), max)),
         }
     }
 }

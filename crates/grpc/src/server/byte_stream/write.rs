@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use blobaccess::WriteResource;
-use blobaccess::{Blob, BlobAccess, Compressor, Context, Digest, ErrorKind, Provenance, PutOutcome, Result};
+use blobaccess::{
+    Blob, BlobAccess, Compressor, Context, Digest, ErrorKind, Provenance, PutOutcome, Result, WriteResource,
+};
 use blobaccess_proto::bytestream::WriteRequest;
 use futures::Stream;
 use tonic::Status;
@@ -16,13 +17,6 @@ use crate::{compression, message};
 /// An upload takes at most one part in so many of the bytes that may be in flight, so that one which is large and slow
 /// does not keep out all others.
 const SHARES: u64 = 4;
-
-/// How many bytes of zstd may be sent for each byte of a blob: a client that flushes its encoder after every byte sends
-/// four. This, and not only the size of what they decode to, bounds frames without contents.
-const MAX_EXPANSION: u64 = 16;
-
-/// And how many besides.
-const MAX_EXPANSION_BYTES: u64 = 1 << 20;
 
 /// What a client is told of its upload.
 #[derive(Debug)]
@@ -75,7 +69,7 @@ where
     let Some(compressor) = compressor else {
         return Blob::from_untrusted_stream(digest, upload.into_stream(size), Provenance::client());
     };
-    let max = size.saturating_mul(MAX_EXPANSION).saturating_add(MAX_EXPANSION_BYTES);
+    let max = compression::max_encoded_bytes(size);
     let decode = |compressed| compression::decode(compressed, ErrorKind::InvalidArgument);
     Blob::from_encoded(digest, compressor, None, upload.into_stream(max), decode, Provenance::client())
 }

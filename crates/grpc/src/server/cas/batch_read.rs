@@ -30,7 +30,8 @@ impl CasService {
         if request.digests.is_empty() {
             return Ok(re::BatchReadBlobsResponse::default());
         }
-        let digests = digests::parse(&request.instance_name, request.digest_function, &request.digests)?;
+        let spelled = digests::spelled(&request.digests);
+        let digests = digests::parse(&request.instance_name, request.digest_function, spelled)?;
         let (total, max) = (digests::total_size_bytes(&digests), self.options.max_batch_total_size_bytes());
         if total > max {
             let message = format!("batch reads a total of {total} bytes, while at most {max} are permitted");

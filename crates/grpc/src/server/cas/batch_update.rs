@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use blobaccess::PutOutcome;
 use blobaccess::{
-    Blob, Compressor, Context, Digest, DigestFunction, Error, ErrorKind, InstanceName, Provenance, Result,
+    Blob, Compressor, Context, Digest, DigestFunction, Error, ErrorKind, InstanceName, Provenance, PutOutcome, Result,
 };
 use blobaccess_proto::remote_execution as re;
 use blobaccess_proto::rpc;

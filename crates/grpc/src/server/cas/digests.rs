@@ -1,21 +1,30 @@
 //! The digests of a request that names many.
 
-use blobaccess::{Digest, Result};
+use blobaccess::{Digest, DigestFunction, Result};
 use blobaccess_proto::remote_execution as re;
 
 use crate::message;
 
-/// All digests of a request, of which there is at least one. The first that is malformed is the error, and says which
-/// it is, counted from 0.
-pub(super) fn parse(instance_name: &str, function: i32, digests: &[re::Digest]) -> Result<Vec<Digest>> {
+/// All digests of a request, of which there is at least one, by hash and size. The first that is malformed is the error,
+/// and says which it is, counted from 0.
+pub(super) fn parse<'a>(
+    instance_name: &str,
+    function: i32,
+    digests: impl ExactSizeIterator<Item = (&'a str, i64)> + Clone,
+) -> Result<Vec<Digest>> {
     let instance_name = message::instance_name(instance_name)?;
-    let function = message::digest_function(function, digests.first())?;
+    let function = DigestFunction::resolve(function, digests.clone().next().map_or(0, |(hash, _)| hash.len()))?;
     let mut parsed = Vec::with_capacity(digests.len());
-    for (index, digest) in digests.iter().enumerate() {
-        let digest = Digest::parse(instance_name.clone(), function, &digest.hash, digest.size_bytes);
+    for (index, (hash, size_bytes)) in digests.enumerate() {
+        let digest = Digest::parse(instance_name.clone(), function, hash, size_bytes);
         parsed.push(digest.map_err(|error| error.at(format!("digest {index}")))?);
     }
     Ok(parsed)
+}
+
+/// The hash and the size of each of `digests`.
+pub(super) fn spelled(digests: &[re::Digest]) -> impl ExactSizeIterator<Item = (&str, i64)> + Clone {
+    digests.iter().map(|digest| (&*digest.hash, digest.size_bytes))
 }
 
 /// The sizes of `digests` added up, or the largest number if they are more.

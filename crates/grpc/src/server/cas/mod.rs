@@ -6,6 +6,7 @@ mod digests;
 mod find_missing;
 mod get_tree;
 mod room;
+mod server;
 #[cfg(test)]
 mod tests;
 
@@ -17,9 +18,11 @@ use blobaccess_proto::remote_execution as re;
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
+pub(super) use self::server::CasServer;
 use super::in_flight::InFlight;
 use super::options::ServiceOptions;
 use super::request;
+use crate::message;
 use crate::status::to_status;
 use crate::stubs::remote_execution::content_addressable_storage_server::ContentAddressableStorage;
 
@@ -52,8 +55,10 @@ impl ContentAddressableStorage for CasService {
         request: Request<re::FindMissingBlobsRequest>,
     ) -> Result<Response<re::FindMissingBlobsResponse>, Status> {
         let ctx = request::context(&request, &self.options);
-        let answer = find_missing::find_missing(&*self.store, &ctx, request.into_inner()).await;
-        answer.map(Response::new).map_err(|error| to_status(&error))
+        let digests = find_missing::of_message(&request.into_inner());
+        let missing = self.find_missing(&ctx, digests).await?;
+        let missing_blob_digests = missing.iter().map(message::to_proto).collect();
+        Ok(Response::new(re::FindMissingBlobsResponse { missing_blob_digests }))
     }
 
     async fn batch_update_blobs(

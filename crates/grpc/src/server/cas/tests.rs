@@ -7,22 +7,21 @@ use futures::TryStreamExt;
 use prost::Message;
 use tonic::{Code, Request, Status};
 
-use super::CasService;
+use super::{CasServer, CasService};
 use crate::server::ServiceOptions;
 use crate::server::in_flight::InFlight;
 use crate::server::recorded_frames as frames;
 use crate::server::watched_store::{WatchedStore, sha256};
 use crate::stubs::remote_execution::content_addressable_storage_client::ContentAddressableStorageClient;
-use crate::stubs::remote_execution::content_addressable_storage_server::ContentAddressableStorageServer;
 use crate::{message, outcome};
 
-type Client = ContentAddressableStorageClient<ContentAddressableStorageServer<CasService>>;
+type Client = ContentAddressableStorageClient<CasServer>;
 
 fn client(store: &Arc<WatchedStore>, options: ServiceOptions) -> Client {
     let in_flight = InFlight::new(options.max_in_flight_bytes);
     let store: Arc<dyn blobaccess::BlobAccess<Kind = blobaccess::Cas>> = Arc::<WatchedStore>::clone(store);
     let service = CasService::new(store, Arc::new(options), in_flight);
-    ContentAddressableStorageClient::new(ContentAddressableStorageServer::new(service))
+    ContentAddressableStorageClient::new(CasServer::new(service))
 }
 
 fn small() -> ServiceOptions {

@@ -1,0 +1,65 @@
+//! Tells which of many blobs are not stored.
+
+mod asked;
+mod codec;
+
+use blobaccess::{Context, DigestSet, Result};
+use blobaccess_proto::remote_execution as re;
+use bytes::Bytes;
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use self::asked::Asked;
+pub(super) use self::codec::FindMissingCodec;
+use super::{CasService, digests};
+use crate::server::request;
+use crate::status::to_status;
+
+impl CasService {
+    /// What is missing of `digests`. No digests at all need no store.
+    pub(super) async fn find_missing(&self, ctx: &Context, digests: Result<DigestSet>) -> Result<DigestSet, Status> {
+        let missing = match digests {
+            Ok(digests) if digests.is_empty() => Ok(digests),
+            Ok(digests) => self.store.find_missing(ctx, &digests).await,
+            Err(error) => Err(error),
+        };
+        missing.map_err(|error| to_status(&error))
+    }
+
+    /// The same from the bytes of a message.
+    ///
+    /// Clients ask about tens of thousands of digests at once, and a string for each, twice, would take longer than all
+    /// the rest.
+    pub(super) async fn find_missing_encoded(&self, request: Request<Bytes>) -> Result<Response<DigestSet>, Status> {
+        let ctx = request::context(&request, &self.options);
+        let digests = decode(request.into_inner())?;
+        self.find_missing(&ctx, digests).await.map(Response::new)
+    }
+}
+
+/// The digests that `message` asks for. What is written in an unusual way is left to the generated message.
+#[expect(clippy::needless_pass_by_value, reason = "a large message is freed before its digests are looked for")]
+fn decode(message: Bytes) -> Result<Result<DigestSet>, Status> {
+    if let Some(asked) = Asked::read(&message) {
+        return Ok(digest_set(asked.instance_name, asked.digest_function, asked.digests.iter().copied()));
+    }
+    let request = re::FindMissingBlobsRequest::decode(&*message);
+    // As the generated service has it.
+    request.map(|request| of_message(&request)).map_err(|error| Status::internal(error.to_string()))
+}
+
+/// The digests that `request` asks for.
+pub(super) fn of_message(request: &re::FindMissingBlobsRequest) -> Result<DigestSet> {
+    digest_set(&request.instance_name, request.digest_function, digests::spelled(&request.blob_digests))
+}
+
+fn digest_set<'a>(
+    instance_name: &str,
+    function: i32,
+    digests: impl ExactSizeIterator<Item = (&'a str, i64)> + Clone,
+) -> Result<DigestSet> {
+    if digests.len() == 0 {
+        return Ok(DigestSet::new());
+    }
+    digests::parse(instance_name, function, digests).map(DigestSet::from)
+}

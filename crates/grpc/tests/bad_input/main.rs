@@ -1,0 +1,15 @@
+//! What a client may do wrong, over real connections: each gets its status, nothing is lost, and the server goes on.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+
+mod anything;
+mod deadlines;
+mod departures;
+mod digests;
+mod limits;
+mod malformed;
+mod names;
+mod pressure;
+mod raw;
+mod stack;
+mod uploads;
+mod zstd_frames;
