@@ -1,0 +1,200 @@
+//! A large piece of storage, filled front to back, released whole.
+//!
+//! A block is a row of chunks. A chunk is written in memory; once it is full, it is shared with readers as it is. On a
+//! device, it gives up its memory when it has been written there. Each use of a block has a *generation* of its own,
+//! which everybody who writes or reads must name.
+
+mod chunk;
+mod growth;
+mod pool;
+mod rotation;
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use self::chunk::{Chunk, Part};
+use crate::persistence::Touches;
+use crate::width;
+
+pub(crate) use self::growth::Growth;
+pub(crate) use self::pool::ChunkPool;
+pub(crate) use self::rotation::{Choice, Rotation};
+
+/// A row of chunks.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// Of the present use; 0 if there is none.
+    generation: AtomicU32,
+    /// Whether what was touched is being copied elsewhere, since the block is to be recycled.
+    copying: AtomicBool,
+    chunk_bytes: u64,
+    chunks: Box<[Mutex<Chunk>]>,
+    /// Which entries were touched, where that is to be durable.
+    pub(crate) touches: Touches,
+}
+
+/// A range of a block, as far as one chunk has it.
+#[derive(Debug)]
+pub(crate) enum ReadPart {
+    Bytes(Bytes),
+    /// It is to be read from the device, from there.
+    OnDevice(Range<u64>),
+}
+
+impl Block {
+    pub(crate) fn new(chunk_bytes: u64, chunks: usize, touches: Touches) -> Self {
+        Self {
+            generation: AtomicU32::new(0),
+            copying: AtomicBool::new(false),
+            chunk_bytes,
+            chunks: (0..chunks).map(|_| Mutex::default()).collect(),
+            touches,
+        }
+    }
+
+    /// Whether the block is in the use that `generation` names. What was read from the device before this is asked is
+    /// of that use, if it is.
+    #[inline]
+    pub(crate) fn is(&self, generation: u32) -> bool {
+        self.generation.load(Ordering::SeqCst) == generation
+    }
+
+    pub(crate) fn begin(&self, generation: u32) {
+        self.generation.store(generation, Ordering::SeqCst);
+    }
+
+    #[inline]
+    pub(crate) fn is_copying(&self) -> bool {
+        self.copying.load(Ordering::SeqCst)
+    }
+
+    /// From now on, whoever touches a record of this block knows that it may be too late.
+    pub(crate) fn begin_copying(&self) {
+        self.copying.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends the present use. Readers keep what they hold.
+    pub(crate) fn end(&self, pool: &ChunkPool) {
+        self.generation.store(0, Ordering::SeqCst);
+        for index in 0..self.chunks.len() {
+            if let Some(mut chunk) = self.chunk(index) {
+                let (had_memory, memory) = chunk.clear();
+                if had_memory {
+                    pool.give_back(memory);
+                }
+            }
+        }
+        self.copying.store(false, Ordering::SeqCst);
+        self.touches.clear();
+    }
+
+    fn chunk(&self, index: usize) -> Option<MutexGuard<'_, Chunk>> {
+        // A chunk is changed by assignments, and by copies between checked slices: nothing panics midway.
+        Some(self.chunks.get(index)?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The parts of a range by chunk: index, range within the chunk.
+    fn parts(&self, range: Range<u64>) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
+        let chunk_bytes = self.chunk_bytes;
+        let mut from = range.start;
+        std::iter::from_fn(move || {
+            if from >= range.end {
+                return None;
+            }
+            let index = from / chunk_bytes;
+            let begin = index * chunk_bytes;
+            let to = range.end.min(begin + chunk_bytes);
+            let part = width::in_memory(from - begin)..width::in_memory(to - begin);
+            from = to;
+            Some((width::in_memory(index), part))
+        })
+    }
+
+    /// Writes what was reserved and not written yet. Tells `full` each chunk that is full now.
+    pub(crate) fn write(
+        &self,
+        pool: &ChunkPool,
+        generation: u32,
+        offset: u64,
+        mut bytes: &[u8],
+        mut full: impl FnMut(usize),
+    ) {
+        for (index, part) in self.parts(offset..offset + width::on_device(bytes.len())) {
+            let (now, later) = bytes.split_at(part.len().min(bytes.len()));
+            bytes = later;
+            let is_full = self.chunk(index).is_some_and(|mut chunk| {
+                self.is(generation) && chunk.write(generation, part.start, now, || pool.take())
+            });
+            if is_full {
+                full(index);
+            }
+        }
+    }
+
+    /// Gives up a range that was reserved and is not going to be written. Tells `full` each chunk that is full now.
+    pub(crate) fn pad(&self, pool: &ChunkPool, generation: u32, range: Range<u64>, mut full: impl FnMut(usize)) {
+        for (index, part) in self.parts(range) {
+            let is_full = self
+                .chunk(index)
+                .is_some_and(|mut chunk| self.is(generation) && chunk.pad(generation, part, || pool.take()));
+            if is_full {
+                full(index);
+            }
+        }
+    }
+
+    /// Reads a range that was written whole; `None` if the block is in another use.
+    pub(crate) fn read(&self, generation: u32, range: Range<u64>) -> Option<Vec<ReadPart>> {
+        let mut parts = Vec::with_capacity(1);
+        let mut at = range.start;
+        for (index, part) in self.parts(range) {
+            let length = width::on_device(part.len());
+            match self.chunk(index)?.read(generation, part) {
+                Part::Bytes(bytes) => parts.push(ReadPart::Bytes(bytes)),
+                Part::OnDevice => match parts.last_mut() {
+                    Some(ReadPart::OnDevice(before)) => before.end += length,
+                    Some(ReadPart::Bytes(_)) | None => parts.push(ReadPart::OnDevice(at..at + length)),
+                },
+                Part::Gone => return None,
+            }
+            at += length;
+        }
+        self.is(generation).then_some(parts)
+    }
+
+    /// What of a chunk is to be written to the device, with where in the block it begins.
+    pub(crate) fn take_dirty(&self, generation: u32, index: usize) -> Vec<(u64, Bytes)> {
+        let begin = width::on_device(index) * self.chunk_bytes;
+        let dirty = self.chunk(index).map(|mut chunk| chunk.take_dirty(generation)).unwrap_or_default();
+        dirty.into_iter().map(|(offset, bytes)| (begin + width::on_device(offset), bytes)).collect()
+    }
+
+    /// Notes that what was taken of a chunk is on the device.
+    pub(crate) fn settle(&self, pool: &ChunkPool, generation: u32, index: usize) {
+        if self.chunk(index).is_some_and(|mut chunk| chunk.settle(generation)) {
+            // Readers may hold it still; the memory is theirs.
+            pool.give_back(None);
+        }
+    }
+
+    pub(crate) fn chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Goes on with a use of which the first `written` bytes are on the device.
+    pub(crate) fn restore(&self, generation: u32, written: u64) {
+        self.begin(generation);
+        let full = width::in_memory(written.div_ceil(self.chunk_bytes)).min(self.chunks.len());
+        for index in 0..full {
+            if let Some(mut chunk) = self.chunk(index) {
+                chunk.restore(generation);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

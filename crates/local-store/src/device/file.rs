@@ -1,0 +1,162 @@
+//! A file or a block device.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, IoSliceMut, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::{Path, PathBuf};
+
+use blobaccess::{Error, Result};
+use rustix::fs::FallocateFlags;
+use rustix::io::{Errno, ReadWriteFlags};
+
+use super::Device;
+
+/// A file, or a block device. It is locked while this is open, so that no other process writes it.
+#[derive(Debug)]
+pub struct FileDevice {
+    file: File,
+    path: PathBuf,
+    size_bytes: u64,
+}
+
+impl FileDevice {
+    /// Opens what lies at `path`, of which `size_bytes` are used. A file is created if it is not there, and allocated
+    /// in full.
+    ///
+    /// # Errors
+    ///
+    /// `FailedPrecondition` if another process has it open, or a block device is smaller. `ResourceExhausted` if the
+    /// disk is full. `Internal` for whatever else keeps it from being opened.
+    pub fn open(path: impl AsRef<Path>, size_bytes: u64) -> Result<Self> {
+        let path = path.as_ref();
+        let failed = |what: &str, error: io::Error| {
+            Error::internal(format!("failed to {what} {}", path.display())).with_source(error)
+        };
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(|error| failed("open", error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("{} is in use by another store", path.display());
+                return Err(Error::failed_precondition(message));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
+        }
+        let metadata = file.metadata().map_err(|error| failed("inspect", error))?;
+        if metadata.file_type().is_block_device() {
+            let available = file.seek(SeekFrom::End(0)).map_err(|error| failed("measure", error))?;
+            if available < size_bytes {
+                let message =
+                    format!("{} has {available} bytes, while {size_bytes} bytes are to be used", path.display());
+                return Err(Error::failed_precondition(message));
+            }
+        } else {
+            allocate(&file, size_bytes).map_err(|error| {
+                if error.kind() != io::ErrorKind::StorageFull {
+                    return failed("allocate", error);
+                }
+                let message = format!("no space for the {size_bytes} bytes of {}", path.display());
+                Error::resource_exhausted(message).with_source(error)
+            })?;
+        }
+        Ok(Self { file, path: path.to_owned(), size_bytes })
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Takes the space of a file, so that it cannot run out later. Where a file system cannot do that, the file gets its
+/// size and no more.
+fn allocate(file: &File, size_bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size_bytes) {
+        Ok(()) => Ok(()),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+            if file.metadata()?.len() < size_bytes {
+                file.set_len(size_bytes)?;
+            }
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Device for FileDevice {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    fn read_at_once(&self, offset: u64, buffer: &mut [u8]) -> io::Result<bool> {
+        let length = buffer.len();
+        let read = rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT);
+        match read {
+            Ok(read) => Ok(read == length),
+            // Not in the page cache, or a file system that cannot tell.
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR | Errno::INVAL) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use blobaccess::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_allocated_read_and_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blocks");
+        let device = FileDevice::open(&path, 1 << 20).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 1 << 20);
+        device.write_at(4096, b"hello").unwrap();
+        device.sync().unwrap();
+        let mut buffer = [1; 7];
+        device.read_at(4095, &mut buffer).unwrap();
+        assert_eq!(&buffer, b"\0hello\0");
+        if device.read_at_once(4096, &mut buffer[..5]).unwrap() {
+            assert_eq!(&buffer[..5], b"hello");
+        }
+        assert!(device.read_at((1 << 20) - 3, &mut buffer).is_err());
+    }
+
+    #[test]
+    fn a_file_is_open_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blocks");
+        let device = FileDevice::open(&path, 4096).unwrap();
+        let error = FileDevice::open(&path, 4096).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
+        drop(device);
+        FileDevice::open(&path, 4096).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_shows_when_the_file_is_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = FileDevice::open(directory.path().join("blocks"), 1 << 60).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::ResourceExhausted | ErrorKind::Internal), "{error:?}");
+    }
+}

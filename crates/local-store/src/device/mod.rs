@@ -1,0 +1,58 @@
+//! Storage by offset: read, write, sync.
+
+mod file;
+mod latched;
+mod memory;
+
+use std::fmt::Debug;
+use std::io;
+
+pub use self::file::FileDevice;
+pub(crate) use self::latched::LatchedDevice;
+pub use self::memory::MemoryDevice;
+
+/// Storage by offset, of fixed size.
+///
+/// All methods may block. They may be called from several threads at once; no two writes that overlap, nor a write and
+/// a read whose result matters, are under way at the same time.
+///
+/// # Contract
+///
+/// * A write that has returned is seen by every later read.
+/// * A sync that has returned without an error has made durable every write that had returned before it was called.
+/// * Of a write that was not synced, any sectors may be lost in a crash, in any order.
+pub trait Device: Debug + Send + Sync + 'static {
+    /// The size of the device, in bytes.
+    fn size_bytes(&self) -> u64;
+
+    /// Fills `buffer` with what lies at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from reading all of it.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// The same, if it takes no waiting for a disk; `false` if it would, or if that cannot be told.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from reading.
+    fn read_at_once(&self, offset: u64, buffer: &mut [u8]) -> io::Result<bool> {
+        let _: (u64, &mut [u8]) = (offset, buffer);
+        Ok(false)
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from writing all of it; a part may be written then.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes durable what was written.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from that; what is durable is not known then.
+    fn sync(&self) -> io::Result<()>;
+}

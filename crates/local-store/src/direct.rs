@@ -1,0 +1,124 @@
+//! Calls beside the trait, for those who link the store: synchronous, and without allocations where there need be none.
+
+use std::sync::Arc;
+
+use blobaccess::{Digest, Error, Kind, PutOutcome, Result};
+use bytes::Bytes;
+
+use crate::engine::{Mode, Presence, Put, Read};
+use crate::key::{Key, function};
+use crate::options::SyncPolicy;
+use crate::store::LocalStore;
+
+/// How many keys are made before they are looked up: as many as lie in the nearest cache.
+const KEYS_AT_ONCE: usize = 128;
+
+impl<K: Kind> LocalStore<K> {
+    /// Tells `absent` the positions of those of `digests` that are not stored, in order. Counts as use of the others.
+    ///
+    /// It blocks only where a blob is about to be evicted, and is copied for that.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if such a blob cannot be copied.
+    pub fn find_missing_blocking(&self, digests: &[Digest], mut absent: impl FnMut(usize)) -> Result<()> {
+        let mut keys = [Key { words: [0; 4], check: 0 }; KEYS_AT_ONCE];
+        let mut leaving = Vec::new();
+        for (number, some) in digests.chunks(KEYS_AT_ONCE).enumerate() {
+            for (key, digest) in keys.iter_mut().zip(some) {
+                *key = self.engine.keys.key(digest);
+            }
+            let first = number * KEYS_AT_ONCE;
+            let keys = keys.get(..some.len()).unwrap_or_default();
+            let mut missing = |position: usize| absent(first + position);
+            self.engine.find_all(keys, &mut missing, |position| leaving.push(position));
+            for position in leaving.drain(..) {
+                let Some(key) = keys.get(position) else { continue };
+                if self.engine.rescue(key)? == Presence::Absent {
+                    missing(position);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The contents of a blob, if it is stored; from memory without a copy, where they lie in one piece.
+    ///
+    /// It blocks where they are to be read from a disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`BlobAccess::get`](blobaccess::BlobAccess::get), but for absence.
+    pub fn get_blocking(&self, digest: &Digest) -> Result<Option<Bytes>> {
+        let key = self.engine.keys.key(digest);
+        loop {
+            let Some(record) = self.engine.look_up_to_read(&key) else { return Ok(None) };
+            let all = 0..record.location.size_bytes;
+            let read = self.engine.read(&record, all, Mode::Waiting);
+            if let Read::Bytes(bytes) = read.map_err(|error| error.at(digest.to_string()))? {
+                return Ok(Some(bytes));
+            }
+        }
+    }
+
+    /// Stores contents that the caller vouches for: neither their hash nor their size is verified.
+    ///
+    /// It blocks where a block must be recycled first, or writing lags behind; under [`SyncPolicy::OnPut`], until they
+    /// are durable.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if they are larger than the store takes. `Unavailable` if the device has failed.
+    pub fn put_blocking(&self, digest: &Digest, contents: Bytes) -> Result<PutOutcome> {
+        let max = self.engine.sizes.max_blob_size_bytes();
+        let size = crate::width::on_device(contents.len());
+        if size > max {
+            let message = format!("blob {digest} is {size} bytes, while this store takes blobs of up to {max} bytes");
+            return Err(Error::invalid_argument(message));
+        }
+        let key = self.engine.keys.key(digest);
+        let contents = self.engine.contents(contents, function(digest));
+        loop {
+            if self.engine.is_congested() || self.engine.claim_flush() {
+                self.engine.flush()?;
+            }
+            let put = if K::STORAGE_TYPE.is_mutable() {
+                let old = self.engine.peek(&key);
+                if let Some(old) = old.filter(|old| old.location.size_bytes == size)
+                    && let Ok(Read::Bytes(stored)) = self.engine.read(&old, 0..size, Mode::Waiting)
+                    && stored == contents.bytes
+                    && self.engine.find(&key) == Presence::Present(old)
+                {
+                    let outcome = PutOutcome::AlreadyExists { stored_bytes: size };
+                    Put::Done { outcome, publications: self.engine.space_publications() }
+                } else {
+                    self.engine.put_message(&key, &contents, old.as_ref())?
+                }
+            } else {
+                self.engine.put_contents(&key, &contents)?
+            };
+            match put {
+                Put::Done { outcome, publications } => {
+                    if self.engine.surroundings.policy == Some(SyncPolicy::OnPut) {
+                        self.engine.sync_until(publications)?;
+                    }
+                    return Ok(outcome);
+                }
+                Put::NeedsSpace => Arc::clone(&self.engine).recycle()?,
+                Put::Leaving => {
+                    self.engine.rescue(&key)?;
+                }
+                Put::Changed => {}
+            }
+        }
+    }
+
+    /// As [`sync`](Self::sync), on this thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`sync`](Self::sync).
+    pub fn sync_blocking(&self) -> Result<()> {
+        self.engine.sync()
+    }
+}

@@ -1,0 +1,108 @@
+//! Finds what is stored, and notes that somebody was told so.
+
+use std::sync::Arc;
+
+use blobaccess::Result;
+
+use super::Engine;
+use crate::key::Key;
+use crate::key_location_map::{FOUND, Found, READ, Record, Touch};
+
+/// Whether an object is stored, once somebody is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It is, and stays as long as is promised.
+    Present(Record),
+    Absent,
+    /// It is, in a block that is about to be recycled: it must be copied first.
+    Leaving,
+}
+
+impl Engine {
+    /// Whether the object of `key` is stored; notes that somebody is told.
+    pub(crate) fn find(&self, key: &Key) -> Presence {
+        loop {
+            let Some(found) = self.map.lookup(key) else { return Presence::Absent };
+            if let Some(presence) = self.note_found(&found) {
+                return presence;
+            }
+        }
+    }
+
+    /// The same for many. Tells `absent` and `leaving` the positions of those.
+    pub(crate) fn find_all(&self, keys: &[Key], mut absent: impl FnMut(usize), mut leaving: impl FnMut(usize)) {
+        self.map.lookup_all(keys, |position, found| {
+            let presence = match found {
+                None => Presence::Absent,
+                Some(found) => self
+                    .note_found(&found)
+                    .unwrap_or_else(|| keys.get(position).map_or(Presence::Absent, |key| self.find(key))),
+            };
+            match presence {
+                Presence::Present(_) => {}
+                Presence::Absent => absent(position),
+                Presence::Leaving => leaving(position),
+            }
+        });
+    }
+
+    /// `None` if the record has moved meanwhile.
+    #[inline]
+    fn note_found(&self, found: &Found) -> Option<Presence> {
+        let location = found.record.location;
+        let block = self.block(location.block)?;
+        if !found.has(FOUND) {
+            // Before the flag: who sees the flag need not look whether this is noted.
+            block.touches.set(found.record.entry);
+            if self.map.touch(found, FOUND) == Touch::Moved {
+                return None;
+            }
+        }
+        // After the flag: either the copier sees the flag, or this sees that there is a copier.
+        if block.is_copying() {
+            return Some(Presence::Leaving);
+        }
+        block.is(location.generation).then_some(Presence::Present(found.record))
+    }
+
+    /// Looks up an object to read it. To be read counts as use, unless it is among the newest.
+    #[inline]
+    pub(crate) fn look_up_to_read(&self, key: &Key) -> Option<Record> {
+        let found = self.map.lookup(key)?;
+        if !found.has(READ) && !self.is_newest(&found.record) {
+            // If the record moved meanwhile, this use goes unnoted: nothing was promised.
+            let _: Touch = self.map.touch(&found, READ);
+        }
+        Some(found.record)
+    }
+
+    /// Looks up a record without noting a use.
+    pub(crate) fn peek(&self, key: &Key) -> Option<Record> {
+        self.map.lookup(key).map(|found| found.record)
+    }
+
+    /// Whether a record lies in one of the blocks begun last.
+    #[inline]
+    fn is_newest(&self, record: &Record) -> bool {
+        let newest = self.newest_generation.load(std::sync::atomic::Ordering::Relaxed);
+        record.location.generation + self.sizes.new_blocks > newest
+    }
+
+    /// Sees to it that an object stays whose block is about to be recycled: copies it now. It may block.
+    ///
+    /// # Errors
+    ///
+    /// If there is no space for the copy, or it cannot be read. A copy that proves wrong is absent.
+    pub(crate) fn rescue(self: &Arc<Self>, key: &Key) -> Result<Presence> {
+        loop {
+            match self.find(key) {
+                Presence::Leaving => {
+                    if let Some(record) = self.peek(key) {
+                        self.copy_forward(&record)?;
+                    }
+                }
+                known @ (Presence::Present(_) | Presence::Absent) => return Ok(known),
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The store without its trait: map, blocks, space and device, by synchronous calls that may block.
+//!
+//! Order of locks: `recycling`, `syncing`, `flushing`, `space`, then that of a chunk or of the queue. There is no I/O
+//! under `space`.
+
+mod find;
+mod flush;
+mod large;
+mod open;
+mod parts;
+mod put;
+mod read;
+mod recycle;
+mod space;
+mod sync;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use blobaccess::{Clock, Event, Observer, Result, StorageType};
+use tokio::sync::Notify;
+
+use self::flush::Write;
+use self::sync::SyncState;
+use crate::block::{Block, ChunkPool};
+use crate::device::LatchedDevice;
+use crate::key::Keys;
+use crate::key_location_map::{KeyLocationMap, Record};
+use crate::options::SyncPolicy;
+use crate::persistence::{Layout, Quarantined};
+use crate::sizes::Sizes;
+use crate::snapshot::BlockGroup;
+
+pub(crate) use self::find::Presence;
+pub(crate) use self::large::LargeWriter;
+pub(crate) use self::put::Put;
+pub(crate) use self::read::{Mode, Read};
+pub(crate) use self::space::Space;
+
+/// The device that blocks lie on.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    device: LatchedDevice,
+    layout: Layout,
+}
+
+/// Whom the store tells, and when it makes durable what was put.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) policy: Option<SyncPolicy>,
+    pub(crate) staged_bytes: u64,
+}
+
+/// What happened so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) evicted: AtomicU64,
+    pub(crate) evicted_bytes: AtomicU64,
+    pub(crate) dropped_records: AtomicU64,
+    pub(crate) copied: AtomicU64,
+    pub(crate) copied_bytes: AtomicU64,
+    pub(crate) breached_bytes: AtomicU64,
+    pub(crate) corrupted: AtomicU64,
+    pub(crate) recycled_blocks: AtomicU64,
+    pub(crate) waits_for_space: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+}
+
+pub(crate) fn count(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
+}
+
+/// The store without its trait.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) storage_type: StorageType,
+    pub(crate) sizes: Sizes,
+    pub(crate) keys: Keys,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) counters: Counters,
+    map: KeyLocationMap,
+    blocks: Box<[Block]>,
+    pool: ChunkPool,
+    space: Mutex<Space>,
+    disk: Option<Disk>,
+    /// What is to be written to the device.
+    queue: Mutex<VecDeque<Write>>,
+    flushing: Mutex<()>,
+    flush_is_scheduled: AtomicBool,
+    syncing: Mutex<SyncState>,
+    /// The number of publications that the last sync covered.
+    synced: AtomicU64,
+    recycling: Mutex<()>,
+    /// Of the block that was begun last.
+    newest_generation: AtomicU32,
+    /// Is told when there is something to sync or to recycle.
+    pub(crate) work: Notify,
+}
+
+/// Enters a lock whose holder may have panicked.
+///
+/// That is safe wherever it is used: what the locks of an engine guard is changed in steps that do not panic, as the
+/// crate denies unwrapping, indexing and overflow by design; a panic of an observer comes after the change.
+fn enter<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Engine {
+    pub(crate) fn space(&self) -> MutexGuard<'_, Space> {
+        enter(&self.space)
+    }
+
+    #[inline]
+    fn block(&self, block: u16) -> Option<&Block> {
+        self.blocks.get(usize::from(block))
+    }
+
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.surroundings.policy.is_some()
+    }
+
+    /// Records published so far.
+    pub(crate) fn space_publications(&self) -> u64 {
+        self.space().publications
+    }
+
+    /// Blocks, how many are free, and how many records there are.
+    #[expect(clippy::type_complexity, reason = "it is taken apart where it is made a snapshot of")]
+    pub(crate) fn survey(&self) -> (Vec<(BlockGroup, u64, u32, u64)>, usize, u64) {
+        let space = self.space();
+        (space.blocks(), space.free.len(), space.records())
+    }
+
+    /// Refuses what a failed device cannot take.
+    pub(crate) fn check_device(&self) -> Result<()> {
+        self.disk.as_ref().map_or(Ok(()), |disk| disk.device.check())
+    }
+
+    /// The map's slots.
+    pub(crate) fn slots(&self) -> u64 {
+        self.map.capacity()
+    }
+
+    /// Memory that chunks take, in bytes.
+    pub(crate) fn chunk_memory_bytes(&self) -> usize {
+        self.pool.taken_bytes()
+    }
+
+    fn evicted(&self, record: &Record) {
+        count(&self.counters.evicted, 1);
+        count(&self.counters.evicted_bytes, record.location.size_bytes);
+        let event = Event::Evicted { storage_type: self.storage_type, released_bytes: record.location.size_bytes };
+        self.surroundings.observer.event(&event);
+    }
+
+    /// Takes an object that proved wrong out of the store, for good.
+    pub(crate) fn quarantine(&self, record: &Record) {
+        {
+            let mut space = self.space();
+            if !self.map.remove(&mut space.map, record) {
+                return;
+            }
+            if self.is_persistent() {
+                let location = record.location;
+                space.quarantine(Quarantined {
+                    generation: location.generation,
+                    offset: location.offset,
+                    sequence: record.sequence,
+                });
+            }
+        }
+        count(&self.counters.corrupted, 1);
+        let location = record.location;
+        let message = format!(
+            "an object of {} bytes in block {} at {} is not what was put",
+            location.size_bytes, location.block, location.offset
+        );
+        tracing::error!(storage_type = self.storage_type.name(), "{message}");
+        self.surroundings.observer.event(&Event::Corrupted { storage_type: self.storage_type, message });
+        self.evicted(record);
+        self.work.notify_one();
+    }
+}

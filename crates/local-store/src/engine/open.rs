@@ -1,0 +1,268 @@
+//! Opens a store: empty, or as the last sync left it.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex};
+
+use blobaccess::{Error, Result, StorageType};
+use tokio::sync::Notify;
+
+use super::space::Use;
+use super::sync::SyncState;
+use super::{Counters, Disk, Engine, Space, Surroundings};
+use crate::block::{Block, ChunkPool, Growth, Rotation};
+use crate::device::{Device, LatchedDevice};
+use crate::key::Keys;
+use crate::key_location_map::{FOUND, KeyLocationMap};
+use crate::options::Options;
+use crate::persistence::superblock::{self, Identity};
+use crate::persistence::{ENTRIES_PER_SECTOR, Layout, LiveBlock, Quarantined, Superblock, Touches, entry};
+use crate::sizes::{SECTOR_BYTES, Sizes};
+use crate::width;
+
+/// How far sequences jump when a store is opened, so that none is drawn twice, whatever was drawn after the last sync.
+const RECORD_JUMP: u64 = 1 << 32;
+/// The same for generations.
+const GENERATION_JUMP: u32 = 1 << 10;
+
+/// Memory of chunks that is kept for later, in bytes.
+const POOL_BYTES: u64 = 64 << 20;
+
+/// A number that nobody can guess.
+pub(super) fn random() -> u64 {
+    u64::from_le_bytes(random_bytes())
+}
+
+fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    let flags = rustix::rand::GetRandomFlags::empty();
+    if rustix::rand::getrandom(&mut bytes, flags) != Ok(N) {
+        // A kernel without a generator: the standard library has seeds of its own.
+        for chunk in bytes.chunks_mut(8) {
+            use std::hash::BuildHasher as _;
+            let number = std::hash::RandomState::new().hash_one(chunk.len());
+            for (byte, of_number) in chunk.iter_mut().zip(number.to_le_bytes()) {
+                *byte = of_number;
+            }
+        }
+    }
+    bytes
+}
+
+fn growth(storage_type: StorageType, sizes: &Sizes) -> Growth {
+    let current = width::index(sizes.current_blocks);
+    if storage_type.is_mutable() {
+        Growth::Mutable { current }
+    } else {
+        Growth::Immutable { current, new: width::index(sizes.new_blocks) }
+    }
+}
+
+impl Engine {
+    /// Opens a store of this kind. It blocks.
+    pub(crate) fn open(
+        options: &Options,
+        storage_type: StorageType,
+        device: Option<Arc<dyn Device>>,
+        surroundings: Surroundings,
+    ) -> Result<Arc<Self>> {
+        let sizes = Sizes::derive(options, storage_type)?;
+        let disk = match device {
+            None => None,
+            Some(device) if device.size_bytes() < sizes.capacity_bytes => {
+                return Err(Error::failed_precondition(format!(
+                    "the device has {} bytes, while {} bytes are to be used",
+                    device.size_bytes(),
+                    sizes.capacity_bytes
+                )));
+            }
+            Some(device) => Some(Disk { device: LatchedDevice::new(device), layout: Layout::new(&sizes) }),
+        };
+        let restored = match &disk {
+            Some(disk) => find_state(disk, &sizes, storage_type, options)?,
+            None => None,
+        };
+        let identity = restored.as_ref().map_or_else(|| fresh_identity(storage_type, &sizes), |state| state.identity);
+        let keys = Keys::new(storage_type, identity.secret);
+        let (map, writer) = KeyLocationMap::new(sizes.slots, [random(), random()], keys.check_mask());
+        let touches = || Touches::new(sizes.touch_sectors);
+        let block = |_| Block::new(sizes.chunk_bytes, sizes.chunks_per_block(), touches());
+        let most_free = width::in_memory(POOL_BYTES / sizes.chunk_bytes);
+        let sequence = restored.as_ref().map_or(0, |state| state.sequence);
+        let engine = Self {
+            storage_type,
+            sizes,
+            keys,
+            surroundings,
+            counters: Counters::default(),
+            map,
+            blocks: (0..sizes.blocks).map(block).collect(),
+            pool: ChunkPool::new(width::in_memory(sizes.chunk_bytes), most_free),
+            space: Mutex::new(Space::new(writer, growth(storage_type, &sizes), sizes.blocks)),
+            disk,
+            queue: Mutex::default(),
+            flushing: Mutex::new(()),
+            flush_is_scheduled: AtomicBool::new(false),
+            syncing: Mutex::new(SyncState { identity: Some(identity), sequence, is_closed: false }),
+            synced: AtomicU64::new(0),
+            recycling: Mutex::new(()),
+            newest_generation: AtomicU32::new(0),
+            work: Notify::new(),
+        };
+        if let Some(state) = &restored {
+            engine.restore(state)?;
+        }
+        if engine.is_persistent() {
+            let mut state = super::enter(&engine.syncing);
+            // The slot that is not restored from may vouch for blocks that are free: no more after this.
+            engine.sync_under(&mut state, true, false)?;
+            if restored.is_none() {
+                // A state that has one superblock only is one that was never made: see `find_state`.
+                engine.sync_under(&mut state, true, false)?;
+            }
+        }
+        Ok(Arc::new(engine))
+    }
+
+    fn restore(&self, state: &Superblock) -> Result<()> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        let mut space = self.space();
+        let blocks: VecDeque<u16> = state.live.iter().map(|live| live.block).collect();
+        let taken: HashSet<u16> = blocks.iter().copied().collect();
+        let is_sound = taken.len() == blocks.len()
+            && blocks.iter().all(|block| u32::from(*block) < self.sizes.blocks)
+            && state.live.iter().all(|live| live.data_bytes <= self.sizes.data_bytes)
+            && width::index(state.old + state.current) <= blocks.len();
+        if !is_sound {
+            return Err(Error::data_loss("the superblock proves right, but contradicts itself"));
+        }
+        space.free.retain(|block| !taken.contains(block));
+        let growth = growth(self.storage_type, &self.sizes);
+        let groups = (width::index(state.old), width::index(state.current));
+        space.rotation = Rotation::restore(growth, blocks, groups.0, groups.1);
+        space.next_record = state.next_record + RECORD_JUMP;
+        space.next_generation = state.next_generation.saturating_add(GENERATION_JUMP);
+        space.quarantined.clone_from(&state.quarantined);
+        let newest = state.live.iter().map(|live| live.generation).max().unwrap_or_default();
+        self.newest_generation.store(newest, std::sync::atomic::Ordering::Relaxed);
+        let quarantined: HashSet<Quarantined> = state.quarantined.iter().copied().collect();
+        for live in state.live.iter().rev() {
+            self.restore_block(disk, &mut space, live, &quarantined)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over one block. They come newest first, so that a crowded map drops what is oldest.
+    fn restore_block(
+        &self,
+        disk: &Disk,
+        space: &mut Space,
+        live: &LiveBlock,
+        quarantined: &HashSet<Quarantined>,
+    ) -> Result<()> {
+        let LiveBlock { block, generation, seed, .. } = *live;
+        let log_sectors = live.log_sectors.min(self.sizes.log_sectors);
+        let touch_sectors = live.touch_sectors.min(self.sizes.touch_sectors);
+        let Some(of) = self.block(block) else { return Ok(()) };
+        of.restore(generation, live.data_bytes);
+        let mut touches = vec![0; width::in_memory(u64::from(touch_sectors) * SECTOR_BYTES)];
+        disk.device.read_at(disk.layout.touches(block), &mut touches)?;
+        of.touches.restore(&touches, generation);
+        if let Some(usage) = space.use_mut(block) {
+            *usage = Use {
+                generation,
+                seed,
+                // What is left of the last chunk is not used: chunks are written in memory, from their beginning.
+                cursor: live.data_bytes.next_multiple_of(self.sizes.chunk_bytes),
+                entries: u32::try_from(u64::from(log_sectors) * ENTRIES_PER_SECTOR).unwrap_or(u32::MAX),
+                log_sectors,
+                begun_at: live.begun_at,
+                ..Use::default()
+            };
+        }
+        let mut log = vec![0; width::in_memory(u64::from(log_sectors) * SECTOR_BYTES)];
+        disk.device.read_at(disk.layout.log(block), &mut log)?;
+        for record in entry::read_all(&log, block, generation, seed) {
+            let location = record.location;
+            let stored = if record.is_part {
+                location.size_bytes
+            } else {
+                self.sizes.stored_bytes(location.size_bytes.min(self.sizes.data_bytes))
+            };
+            let is_within = location.size_bytes <= self.sizes.data_bytes
+                && location.offset.checked_add(stored).is_some_and(|end| end <= live.data_bytes);
+            let name = Quarantined { generation, offset: location.offset, sequence: record.sequence };
+            if !is_within || quarantined.contains(&name) {
+                continue;
+            }
+            let known = self.map.lookup_as_writer(&record.key(self.map.check_mask()), &space.map);
+            if known.is_some_and(|known| {
+                known.record.sequence > record.sequence
+                    || (known.record.sequence == record.sequence && known.record.location.generation > generation)
+            }) {
+                continue;
+            }
+            let flags = if of.touches.is_set(record.entry) { FOUND } else { 0 };
+            if self.map.insert(&mut space.map, &record, flags).dropped.is_some() {
+                super::count(&self.counters.dropped_records, 1);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fresh_identity(storage_type: StorageType, sizes: &Sizes) -> Identity {
+    Identity {
+        storage_type,
+        store_id: random_bytes(),
+        secret: random_bytes(),
+        data_bytes: sizes.data_bytes,
+        blocks: sizes.blocks,
+        log_sectors: sizes.log_sectors,
+        touch_sectors: sizes.touch_sectors,
+        chunk_bytes: u32::try_from(sizes.chunk_bytes).unwrap_or(u32::MAX),
+    }
+}
+
+/// The state to go on with; `None` if a store is to be made anew.
+///
+/// The first superblock of a store goes to the second slot, and it is not in use before there is one in the first slot
+/// as well. So a store whose first slot is blank, and whose second does not prove right, was never in use.
+fn find_state(disk: &Disk, sizes: &Sizes, storage_type: StorageType, options: &Options) -> Result<Option<Superblock>> {
+    let length = sizes.superblock_bytes.max(sizes.capacity_bytes.min(1 << 20));
+    let mut first = vec![0; width::in_memory(length)];
+    disk.device.read_at(0, &mut first)?;
+    let mut second = vec![0; width::in_memory(sizes.superblock_bytes)];
+    disk.device.read_at(disk.layout.superblock(1), &mut second)?;
+    let slots = [&first, &second];
+    let latest = slots.iter().filter_map(|slot| Superblock::decode(slot)).max_by_key(|slot| slot.sequence);
+    let bears_state = latest.is_some() || slots.iter().any(|slot| superblock::bears_magic(slot));
+    let head = first.get(..width::in_memory(SECTOR_BYTES)).unwrap_or_default();
+    let is_blank = head.iter().all(|byte| *byte == 0);
+    let refusal = match (&latest, options.persistence.is_some()) {
+        (Some(state), true) => match state.identity.check(storage_type, sizes) {
+            Ok(()) => return Ok(latest),
+            Err(refusal) => refusal,
+        },
+        (None, true) if is_blank => return Ok(None),
+        (None, true) => Error::failed_precondition(
+            "the device holds neither a store whose state proves right nor zeros: discard what it holds, or open \
+             another one",
+        ),
+        (_, false) if !bears_state => return Ok(None),
+        (_, false) => Error::failed_precondition(
+            "the device holds a persistent store, while one that starts empty is to be opened: discard it, or open \
+             it as persistent",
+        ),
+    };
+    if !options.discarding {
+        return Err(refusal);
+    }
+    tracing::warn!("what the device held is discarded: {refusal}");
+    let blank = vec![0; width::in_memory(sizes.superblock_bytes)];
+    for slot in 0..2 {
+        disk.device.write_at(disk.layout.superblock(slot), &blank)?;
+    }
+    disk.device.sync()?;
+    Ok(None)
+}

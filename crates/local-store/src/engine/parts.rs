@@ -1,0 +1,60 @@
+//! Remembers where parts of composite objects lie.
+
+use blobaccess::{Digest, Slice};
+
+use super::space::Named;
+use super::{Engine, Mode, Read, Space};
+use crate::key_location_map::Record;
+
+impl Engine {
+    /// Makes those parts of the object that `parent` names found which are what they are said to be.
+    ///
+    /// It may block: each part is read and hashed. What cannot be remembered is passed over: a part that is not found
+    /// is sliced again.
+    pub(crate) fn remember_parts(&self, parent: &Record, slices: &[Slice]) {
+        for slice in slices {
+            let size = slice.digest.size_bytes();
+            let end = slice.offset.checked_add(size);
+            let is_within = end.is_some_and(|end| end <= parent.location.size_bytes);
+            if slice.size_bytes == size && is_within && !parent.is_part {
+                self.remember_part(parent, &slice.digest, slice.offset);
+            }
+        }
+    }
+
+    fn remember_part(&self, parent: &Record, digest: &Digest, offset: u64) {
+        let key = self.keys.key(digest);
+        if self.peek(&key).is_some() {
+            return;
+        }
+        let named = Named {
+            key_words: key.words,
+            function: crate::key::function(digest),
+            size_bytes: digest.size_bytes(),
+            is_part: true,
+        };
+        let block = parent.location.block;
+        let Ok(Read::Bytes(bytes)) = self.read(parent, offset..offset + digest.size_bytes(), Mode::Waiting) else {
+            return;
+        };
+        if !digest.verify(&bytes) {
+            return;
+        }
+        let mut space = self.space();
+        let Some(of) = self.block(block) else { return };
+        let most = self.sizes.entries_per_block();
+        let has_log_space = space.use_of(block).is_some_and(|usage| Space::has_log_space(usage, most));
+        // Once what was touched is being copied, nothing is added to a block.
+        let is_staying = of.is(parent.location.generation) && !of.is_copying();
+        if !has_log_space || !is_staying || self.map.lookup_as_writer(&key, &space.map).is_some() {
+            return;
+        }
+        let sequence = space.draw_sequence();
+        let record = space.draft(block, parent.location.offset + offset, named, sequence);
+        let inserted = self.publish(&mut space, &record);
+        drop(space);
+        if let Some(dropped) = &inserted.dropped {
+            self.evicted(dropped);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Reads what a record names, and believes of a device only what proves right.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+use blobaccess::{DigestFunction, Error, Result};
+
+use super::Engine;
+use crate::block::ReadPart;
+use crate::key_location_map::Record;
+use crate::trailer::{self, Checked, PIECE_BYTES};
+use crate::width;
+
+/// Whether reading may wait for a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Waiting,
+    AtOnce,
+}
+
+/// What reading came to.
+#[derive(Debug)]
+pub(crate) enum Read {
+    Bytes(Bytes),
+    /// The block is in another use: what the record named is gone, or elsewhere.
+    Gone,
+    /// It would take waiting for a disk.
+    NotAtOnce,
+}
+
+impl Engine {
+    /// Reads a range of the contents that `record` names.
+    ///
+    /// What is in memory is as it was put. What is read from the device is checked, by pieces; parts of other objects
+    /// are hashed as a whole, wherever they lie.
+    ///
+    /// # Errors
+    ///
+    /// `DataLoss` if it is not what was put; the object is quarantined then. `Unavailable` if the device fails.
+    pub(crate) fn read(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {
+        if record.is_part {
+            return self.read_part(record, range, mode);
+        }
+        let location = record.location;
+        let Some(block) = self.block(location.block) else { return Ok(Read::Gone) };
+        let within = location.offset + range.start..location.offset + range.end;
+        let Some(parts) = block.read(location.generation, within) else { return Ok(Read::Gone) };
+        if parts.iter().all(|part| matches!(part, ReadPart::Bytes(_))) {
+            return Ok(Read::Bytes(join(parts)));
+        }
+        self.read_checked(record, range, mode)
+    }
+
+    fn read_checked(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {
+        let size = record.location.size_bytes;
+        let trailer_bytes = trailer::size_bytes(size);
+        let (bytes, from, checked) = if size <= PIECE_BYTES {
+            let bytes = match self.read_raw(record, 0..size + trailer_bytes, mode)? {
+                Read::Bytes(bytes) => bytes,
+                other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
+            };
+            let trailer = bytes.slice(width::in_memory(size)..);
+            (bytes.slice(..width::in_memory(size)), 0, Checked::read(record, &trailer))
+        } else {
+            let trailer = match self.read_raw(record, size..size + trailer_bytes, mode)? {
+                Read::Bytes(bytes) => bytes,
+                other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
+            };
+            let from = range.start / PIECE_BYTES * PIECE_BYTES;
+            let to = range.end.next_multiple_of(PIECE_BYTES).min(size);
+            let bytes = match self.read_raw(record, from..to, mode)? {
+                Read::Bytes(bytes) => bytes,
+                other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
+            };
+            (bytes, from, Checked::read(record, &trailer))
+        };
+        let is_right = checked.is_some_and(|checked| {
+            let pieces = bytes.chunks(width::in_memory(PIECE_BYTES));
+            // An object without contents has one piece all the same.
+            let is_empty_right = !bytes.is_empty() || checked.verify(0, &[]);
+            is_empty_right && (from / PIECE_BYTES..).zip(pieces).all(|(number, piece)| checked.verify(number, piece))
+        });
+        if !is_right {
+            return Err(self.wrong(record));
+        }
+        Ok(Read::Bytes(bytes.slice(width::in_memory(range.start - from)..width::in_memory(range.end - from))))
+    }
+
+    fn read_part(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {
+        let size = record.location.size_bytes;
+        let bytes = match self.read_raw(record, 0..size, mode)? {
+            Read::Bytes(bytes) => bytes,
+            other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
+        };
+        if !is_contents_of(record, &bytes) {
+            return Err(self.wrong(record));
+        }
+        Ok(Read::Bytes(bytes.slice(width::in_memory(range.start)..width::in_memory(range.end))))
+    }
+
+    /// Reads what lies there, right or wrong. `range` begins with the contents and may reach into the trailer.
+    pub(super) fn read_raw(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {
+        let location = record.location;
+        let Some(block) = self.block(location.block) else { return Ok(Read::Gone) };
+        let within = location.offset + range.start..location.offset + range.end;
+        let Some(mut parts) = block.read(location.generation, within) else { return Ok(Read::Gone) };
+        let Some(disk) = &self.disk else { return Ok(Read::Bytes(join(parts))) };
+        let begin = disk.layout.data(location.block);
+        for part in &mut parts {
+            if let ReadPart::OnDevice(range) = part {
+                let mut buffer = BytesMut::zeroed(width::in_memory(range.end - range.start));
+                match mode {
+                    Mode::Waiting => disk.device.read_at(begin + range.start, &mut buffer)?,
+                    Mode::AtOnce => {
+                        if !disk.device.read_at_once(begin + range.start, &mut buffer) {
+                            return Ok(Read::NotAtOnce);
+                        }
+                    }
+                }
+                *part = ReadPart::Bytes(buffer.freeze());
+            }
+        }
+        // Only now: the block may have been given another use while it was read.
+        if block.is(location.generation) { Ok(Read::Bytes(join(parts))) } else { Ok(Read::Gone) }
+    }
+
+    fn wrong(&self, record: &Record) -> Error {
+        self.quarantine(record);
+        let location = record.location;
+        Error::data_loss(format!(
+            "what is stored in block {} at {} is not the object of {} bytes that was put there",
+            location.block, location.offset, location.size_bytes
+        ))
+    }
+}
+
+/// Whether `bytes` are the contents that the key of `record` is the hash of.
+fn is_contents_of(record: &Record, bytes: &[u8]) -> bool {
+    let Some(function) = DigestFunction::from_number(i32::from(record.function)) else { return false };
+    let mut hasher = function.hasher(record.location.size_bytes);
+    hasher.update(bytes);
+    let hash = hasher.finish();
+    let mut key = [0; 32];
+    for (byte, of_hash) in key.iter_mut().zip(hash.as_bytes()) {
+        *byte = *of_hash;
+    }
+    key == crate::key::bytes(&record.key_words)
+}
+
+fn join(mut parts: Vec<ReadPart>) -> Bytes {
+    if let [ReadPart::Bytes(only)] = &mut *parts {
+        return std::mem::take(only);
+    }
+    let bytes = |part: &ReadPart| match part {
+        ReadPart::Bytes(bytes) => bytes.clone(),
+        ReadPart::OnDevice(_) => Bytes::new(),
+    };
+    let mut whole = BytesMut::with_capacity(parts.iter().map(|part| bytes(part).len()).sum());
+    for part in &parts {
+        whole.extend_from_slice(&bytes(part));
+    }
+    whole.freeze()
+}

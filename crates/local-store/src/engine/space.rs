@@ -1,0 +1,390 @@
+//! Hands out space in blocks, sequences and entries: everything that happens in one order.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+
+use super::flush::Write;
+use super::{Engine, enter};
+use crate::block::{Choice, Growth, Rotation};
+use crate::key_location_map::{Inserted, MapWriter, Record};
+use crate::location::Location;
+use crate::persistence::superblock::MAX_QUARANTINED;
+use crate::persistence::{ENTRIES_PER_SECTOR, Quarantined, entry};
+use crate::sizes::SECTOR_BYTES;
+use crate::snapshot::BlockGroup;
+use crate::width;
+
+/// Log that is written ahead of a sync once there is so much of it, in bytes.
+const LOG_AHEAD_BYTES: usize = 256 << 10;
+
+/// What is handed out, and in which order.
+#[derive(Debug)]
+pub(crate) struct Space {
+    pub(super) map: MapWriter,
+    pub(super) rotation: Rotation,
+    /// By block.
+    pub(super) uses: Vec<Use>,
+    pub(super) free: VecDeque<u16>,
+    pub(super) lane: Option<Lane>,
+    pub(super) next_record: u64,
+    pub(super) next_generation: u32,
+    pub(super) quarantined: Vec<Quarantined>,
+    /// Whether a superblock would say anything new.
+    pub(super) has_changed: bool,
+    /// Records published so far.
+    pub(super) publications: u64,
+}
+
+/// The present use of a block, as its writer knows it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Use {
+    pub(super) generation: u32,
+    pub(super) seed: u64,
+    /// Where the next reservation begins.
+    pub(super) cursor: u64,
+    /// Entries written or pending, padding counted.
+    pub(super) entries: u32,
+    /// Log that is not written yet; whole sectors but for the last one.
+    pub(super) pending_log: Vec<u8>,
+    /// Log sectors that are written or queued.
+    pub(super) log_sectors: u32,
+    /// Seconds since 1970.
+    pub(super) begun_at: u64,
+    /// Whether anything was written to it since the last sync.
+    pub(super) is_dirty: bool,
+}
+
+/// A range of a block that small objects go to, one after another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lane {
+    pub(super) block: u16,
+    pub(super) generation: u32,
+    pub(super) at: u64,
+    pub(super) end: u64,
+}
+
+/// A range of a block that is the caller's to write.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reservation {
+    pub(super) block: u16,
+    pub(super) generation: u32,
+    pub(super) offset: u64,
+    /// With padding.
+    pub(super) length: u64,
+}
+
+/// Who asks for space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// A put; it leaves the last free block to copies.
+    Put,
+    /// A copy of what was touched.
+    Copy,
+}
+
+impl Space {
+    pub(super) fn new(map: MapWriter, growth: Growth, blocks: u32) -> Self {
+        Self {
+            map,
+            rotation: Rotation::new(growth),
+            uses: vec![Use::default(); width::index(blocks)],
+            free: (0..blocks).filter_map(|block| u16::try_from(block).ok()).collect(),
+            lane: None,
+            next_record: 1,
+            next_generation: 1,
+            quarantined: Vec::new(),
+            has_changed: false,
+            publications: 0,
+        }
+    }
+
+    /// Slots of the map that are taken.
+    pub(crate) fn records(&self) -> u64 {
+        self.map.records()
+    }
+
+    /// Its blocks, oldest first, by group, bytes in use, entries and time of beginning.
+    pub(crate) fn blocks(&self) -> Vec<(BlockGroup, u64, u32, u64)> {
+        let (old, current, _) = self.rotation.groups();
+        let groups = (0..).map(|position| match position {
+            position if position < old => BlockGroup::Old,
+            position if position < old + current => BlockGroup::Current,
+            _ => BlockGroup::New,
+        });
+        let blocks = self.rotation.blocks().zip(groups).filter_map(|(block, group)| {
+            let usage = self.use_of(block)?;
+            // What a lane has not used yet is not in use.
+            let unused = self.lane.filter(|lane| lane.block == block).map_or(0, |lane| lane.end - lane.at);
+            Some((group, usage.cursor - unused, usage.entries, usage.begun_at))
+        });
+        blocks.collect()
+    }
+
+    pub(super) fn use_of(&self, block: u16) -> Option<&Use> {
+        self.uses.get(usize::from(block))
+    }
+
+    pub(super) fn use_mut(&mut self, block: u16) -> Option<&mut Use> {
+        self.uses.get_mut(usize::from(block))
+    }
+
+    /// Draws the sequence of a new record.
+    pub(super) fn draw_sequence(&mut self) -> u64 {
+        let sequence = self.next_record;
+        self.next_record += 1;
+        sequence
+    }
+
+    /// A record with this sequence, whose entry is the next one of its block.
+    pub(super) fn draft(&self, block: u16, offset: u64, named: Named, sequence: u64) -> Record {
+        let usage = self.use_of(block);
+        Record {
+            key_words: named.key_words,
+            location: Location {
+                block,
+                generation: usage.map_or(0, |usage| usage.generation),
+                offset,
+                size_bytes: named.size_bytes,
+            },
+            function: named.function,
+            is_part: named.is_part,
+            sequence,
+            entry: usage.map_or(0, |usage| usage.entries),
+        }
+    }
+
+    pub(super) fn quarantine(&mut self, record: Quarantined) {
+        if self.quarantined.len() < MAX_QUARANTINED {
+            self.quarantined.push(record);
+            self.has_changed = true;
+        }
+    }
+
+    /// Whether a block of this use takes one more entry.
+    pub(super) fn has_log_space(usage: &Use, log_entries: Option<u64>) -> bool {
+        log_entries.is_none_or(|most| u64::from(usage.entries) < most)
+    }
+}
+
+impl Engine {
+    /// Reserves space for an object that takes `length` bytes; `None` if a block must be recycled first.
+    pub(super) fn reserve(&self, space: &mut Space, length: u64, whom: For) -> Option<Reservation> {
+        if length <= self.sizes.small_bytes() {
+            return self.reserve_in_lane(space, length, whom);
+        }
+        let length = length.next_multiple_of(SECTOR_BYTES);
+        let block = self.choose(space, length, whom)?;
+        let usage = space.use_mut(block)?;
+        let reservation = Reservation { block, generation: usage.generation, offset: usage.cursor, length };
+        usage.cursor += length;
+        usage.is_dirty = true;
+        Some(reservation)
+    }
+
+    fn reserve_in_lane(&self, space: &mut Space, length: u64, whom: For) -> Option<Reservation> {
+        let most = self.sizes.entries_per_block();
+        if let Some(lane) = space.lane {
+            let has_log_space = space.use_of(lane.block).is_some_and(|usage| Space::has_log_space(usage, most));
+            if lane.end - lane.at < length || !has_log_space {
+                self.close_lane(space);
+            }
+        }
+        if space.lane.is_none() {
+            self.open_lane(space, whom)?;
+        }
+        let lane = space.lane.as_mut()?;
+        let reservation = Reservation { block: lane.block, generation: lane.generation, offset: lane.at, length };
+        lane.at += length;
+        if let Some(usage) = space.use_mut(reservation.block) {
+            usage.is_dirty = true;
+        }
+        Some(reservation)
+    }
+
+    /// A lane is what is left of a chunk.
+    fn open_lane(&self, space: &mut Space, whom: For) -> Option<()> {
+        // What is left of the chunk may be too little, so there must be room for that and an object.
+        let block = self.choose(space, 2 * self.sizes.small_bytes(), whom)?;
+        let (small, chunk) = (self.sizes.small_bytes(), self.sizes.chunk_bytes);
+        let data_bytes = self.sizes.data_bytes;
+        let usage = space.use_mut(block)?;
+        let begin = usage.cursor;
+        let mut end = (begin + 1).next_multiple_of(chunk).min(data_bytes);
+        if end - begin < small {
+            end = (end + chunk).min(data_bytes);
+            let boundary = (begin + 1).next_multiple_of(chunk);
+            usage.cursor = boundary;
+            let generation = usage.generation;
+            self.pad(block, generation, begin..boundary);
+        }
+        let usage = space.use_mut(block)?;
+        let lane = Lane { block, generation: usage.generation, at: usage.cursor, end };
+        usage.cursor = end;
+        space.lane = Some(lane);
+        Some(())
+    }
+
+    /// Gives up the rest of the lane.
+    pub(super) fn close_lane(&self, space: &mut Space) {
+        if let Some(lane) = space.lane.take() {
+            self.pad(lane.block, lane.generation, lane.at..lane.end);
+        }
+    }
+
+    pub(super) fn pad(&self, block: u16, generation: u32, range: std::ops::Range<u64>) {
+        if let Some(of) = self.block(block) {
+            of.pad(&self.pool, generation, range, |chunk| self.queue(Write::Chunk { block, generation, chunk }));
+        }
+    }
+
+    pub(super) fn write(&self, reservation: &Reservation, at: u64, bytes: &[u8]) {
+        let Reservation { block, generation, offset, .. } = *reservation;
+        if let Some(of) = self.block(block) {
+            let queue = |chunk| self.queue(Write::Chunk { block, generation, chunk });
+            of.write(&self.pool, generation, offset + at, bytes, queue);
+        }
+    }
+
+    /// A new block with so much space. Blocks that are no longer new are closed.
+    fn choose(&self, space: &mut Space, length: u64, whom: For) -> Option<u16> {
+        let most = self.sizes.entries_per_block();
+        let data_bytes = self.sizes.data_bytes;
+        let kept = match whom {
+            For::Put => 1,
+            For::Copy => 0,
+        };
+        let before: Vec<u16> = space.rotation.new_blocks().collect();
+        let mut begun = Vec::new();
+        let Space { rotation, uses, free, .. } = space;
+        let has_space = |block: u16| {
+            // A block that has just been taken is not begun yet, and empty.
+            uses.get(usize::from(block)).is_some_and(|usage| {
+                usage.generation == 0
+                    || (data_bytes.saturating_sub(usage.cursor) >= length && Space::has_log_space(usage, most))
+            })
+        };
+        // A large object goes to any new block that has room, rather than making the first one give up its rest.
+        let first = rotation.new_blocks().next();
+        let other = first.filter(|first| !has_space(*first)).and_then(|_| {
+            let mut new = rotation.new_blocks();
+            new.find(|block| has_space(*block))
+        });
+        let choice = match other.filter(|_| length > 2 * self.sizes.small_bytes()) {
+            Some(block) => Choice::Block(block),
+            None => rotation.choose(has_space, || {
+                if free.len() <= kept {
+                    return None;
+                }
+                let block = free.pop_front()?;
+                begun.push(block);
+                Some(block)
+            }),
+        };
+        for block in begun {
+            self.begin_use(space, block);
+        }
+        for block in before {
+            if !space.rotation.new_blocks().any(|new| new == block) {
+                self.leave_new(space, block);
+            }
+        }
+        match choice {
+            Choice::Block(block) => Some(block),
+            Choice::NeedsBlock => None,
+        }
+    }
+
+    fn begin_use(&self, space: &mut Space, block: u16) {
+        let generation = space.next_generation;
+        space.next_generation += 1;
+        space.has_changed = true;
+        let now = self.surroundings.clock.now().duration_since(std::time::UNIX_EPOCH);
+        let begun_at = now.map_or(0, |since| since.as_secs());
+        if let Some(usage) = space.use_mut(block) {
+            *usage = Use { generation, seed: super::open::random(), begun_at, ..Use::default() };
+        }
+        if let Some(of) = self.block(block) {
+            of.begin(generation);
+        }
+        self.newest_generation.store(generation, Ordering::Relaxed);
+    }
+
+    /// Nothing more is going to be reserved in this block: its last chunk is closed.
+    fn leave_new(&self, space: &mut Space, block: u16) {
+        if space.lane.is_some_and(|lane| lane.block == block) {
+            // Also so that a newer message does not go to an older block.
+            self.close_lane(space);
+        }
+        let chunk = self.sizes.chunk_bytes;
+        if let Some(usage) = space.use_mut(block) {
+            let (begin, generation) = (usage.cursor, usage.generation);
+            usage.cursor = begin.next_multiple_of(chunk);
+            let end = usage.cursor;
+            self.pad(block, generation, begin..end);
+        }
+    }
+
+    /// Makes a record found, and its entry a part of its block's log.
+    pub(super) fn publish(&self, space: &mut Space, record: &Record) -> Inserted {
+        self.append(space, record);
+        let inserted = self.map.insert(&mut space.map, record, 0);
+        if inserted.dropped.is_some() {
+            super::count(&self.counters.dropped_records, 1);
+        }
+        inserted
+    }
+
+    /// Appends the entry of a record to the log of its block.
+    pub(super) fn append(&self, space: &mut Space, record: &Record) {
+        space.publications += 1;
+        space.has_changed = true;
+        let block = record.location.block;
+        let Some(usage) = space.use_mut(block) else { return };
+        usage.is_dirty = true;
+        if !self.is_persistent() {
+            return;
+        }
+        entry::write(&mut usage.pending_log, record, usage.seed);
+        usage.entries += 1;
+        if usage.pending_log.len() >= LOG_AHEAD_BYTES {
+            self.take_log(block, usage, false);
+        }
+    }
+
+    /// Queues the log of a block, as far as it consists of whole sectors, or all of it, padded.
+    pub(super) fn take_log(&self, block: u16, usage: &mut Use, all: bool) {
+        let sector = width::in_memory(SECTOR_BYTES);
+        if all {
+            entry::pad(&mut usage.pending_log);
+            let per_sector = u32::try_from(ENTRIES_PER_SECTOR).unwrap_or(u32::MAX);
+            usage.entries = usage.entries.next_multiple_of(per_sector);
+        }
+        let whole = usage.pending_log.len() / sector * sector;
+        if whole == 0 {
+            return;
+        }
+        let rest = usage.pending_log.split_off(whole);
+        let bytes = std::mem::replace(&mut usage.pending_log, rest);
+        let first = usage.log_sectors;
+        usage.log_sectors += width::narrow(whole / sector);
+        if let Some(disk) = &self.disk {
+            let offset = disk.layout.log(block) + u64::from(first) * SECTOR_BYTES;
+            self.queue(Write::Log { block, generation: usage.generation, offset, bytes });
+        }
+    }
+
+    pub(super) fn queue(&self, write: Write) {
+        if self.disk.is_some() {
+            enter(&self.queue).push_back(write);
+        }
+    }
+}
+
+/// What a record is going to be named by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named {
+    pub(super) key_words: [u64; 4],
+    pub(super) function: u8,
+    pub(super) size_bytes: u64,
+    pub(super) is_part: bool,
+}

@@ -1,0 +1,50 @@
+//! Asks the system for huge pages: the one place with unsafe code, since `madvise` takes a pointer.
+//!
+//! A look-up in a map of 64 MiB and more waits for the tables of small pages as long as for the data itself; what
+//! huge pages buy stands in `docs/safety.md`.
+
+use rustix::mm::Advice;
+
+/// The size of a huge page, in bytes.
+const HUGE_BYTES: usize = 2 << 20;
+
+/// A boxed slice of this length, on huge pages if the system has any to give.
+///
+/// What is smaller than a few huge pages is not worth asking for.
+pub(crate) fn boxed_slice<T: Default>(length: usize) -> Box<[T]> {
+    let mut items = Vec::with_capacity(length);
+    // Before the memory is touched for the first time, as it keeps the pages that it gets then.
+    if length.saturating_mul(size_of::<T>()) >= 4 * HUGE_BYTES {
+        advise(items.spare_capacity_mut());
+    }
+    items.resize_with(length, T::default);
+    items.into_boxed_slice()
+}
+
+#[expect(unsafe_code, reason = "`madvise` is the only way to ask, and takes a pointer; it changes no contents")]
+fn advise<T>(memory: &mut [T]) {
+    let range = memory.as_mut_ptr_range();
+    let begin = range.start.addr().next_multiple_of(HUGE_BYTES);
+    let Some(length) = (range.end.addr() / HUGE_BYTES * HUGE_BYTES).checked_sub(begin) else { return };
+    let begin = range.start.with_addr(begin).cast();
+    // SAFETY: The range lies within `memory`, which is borrowed exclusively, and the advice concerns nothing but the
+    // size of the pages that it is kept in.
+    let advised = unsafe { rustix::mm::madvise(begin, length, Advice::LinuxHugepage) };
+    if let Err(error) = advised {
+        tracing::debug!(%error, "no huge pages");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_of_all_lengths_have_their_items() {
+        for length in [0, 1, 1000, 3 << 20] {
+            let slice: Box<[u64]> = boxed_slice(length);
+            assert_eq!(slice.len(), length);
+            assert!(slice.iter().all(|item| *item == 0));
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Looks for keys without a lock, one by one or in batches.
+
+use std::sync::atomic::Ordering;
+
+use super::place::Place;
+use super::tag_line::{SLOTS, Seen, TagLine, block_of};
+use super::{KeyLocationMap, MapWriter, Record};
+use crate::key::Key;
+use crate::width;
+
+/// How often a look-up repeats before it lets others run. A change of a bucket takes some 100 ns.
+const SPINS: u32 = 64;
+
+/// How many look-ups of a batch are under way at once. Their loads are independent of each other, so that the
+/// processor waits for several lines at a time.
+const BATCH: usize = 32;
+
+/// A record that was found, and where, so that it can be touched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) record: Record,
+    pub(super) bucket: u32,
+    pub(super) slot: usize,
+    tag: u32,
+    seen: Seen,
+}
+
+impl Found {
+    /// Whether all of `flags` are set.
+    #[inline]
+    pub(crate) fn has(&self, flags: u32) -> bool {
+        self.tag & flags == flags
+    }
+}
+
+/// What touching came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Touch {
+    /// The record has the flags now.
+    Touched,
+    /// The record moved or went meanwhile: look it up again.
+    Moved,
+}
+
+/// What one pass over the buckets of a key came to.
+enum Scan {
+    Hit(Found),
+    Miss,
+    /// Something changed meanwhile.
+    Again,
+}
+
+impl KeyLocationMap {
+    /// The record of `key`.
+    #[inline]
+    pub(crate) fn lookup(&self, key: &Key) -> Option<Found> {
+        self.lookup_at(key, self.placement.of(key))
+    }
+
+    #[inline]
+    fn lookup_at(&self, key: &Key, place: Place) -> Option<Found> {
+        let mut repeated = 0;
+        loop {
+            match self.scan(key, place) {
+                Scan::Hit(found) => return Some(found),
+                Scan::Miss => return None,
+                Scan::Again => {
+                    repeated += 1;
+                    if repeated % SPINS == 0 {
+                        std::thread::yield_now();
+                    } else {
+                        std::hint::spin_loop();
+                    }
+                }
+            }
+        }
+    }
+
+    /// The record of `key`, for the writer, whom nothing can change under.
+    pub(crate) fn lookup_as_writer(&self, key: &Key, _writer: &MapWriter) -> Option<Found> {
+        self.lookup(key)
+    }
+
+    /// Looks for all of `keys`, and tells `each` what was found of which, in order.
+    pub(crate) fn lookup_all(&self, keys: &[Key], mut each: impl FnMut(usize, Option<Found>)) {
+        let mut position = 0;
+        let mut places = [Place::default(); BATCH];
+        for batch in keys.chunks(BATCH) {
+            // Two rounds of loads that wait for nothing but memory, and decide nothing: the processor has as many of
+            // them under way as it can.
+            let mut any = 0;
+            for (place, key) in places.iter_mut().zip(batch) {
+                *place = self.placement.of(key);
+                any ^= self.line(place.primary).map_or(0, TagLine::load);
+            }
+            for place in places.iter().take(batch.len()) {
+                let line = self.line(place.primary);
+                let matches = line.map_or(0, |line| line.matches(place.fingerprint));
+                let has_spilled = line.is_some_and(TagLine::has_spilled_now);
+                let other = if has_spilled { place.secondary } else { place.primary };
+                any ^= self.line(other).map_or(0, TagLine::load);
+                any ^= self
+                    .slot(place.primary, width::index(matches.trailing_zeros()) % SLOTS)
+                    .map_or(0, super::Slot::load_beginning);
+            }
+            std::hint::black_box(any);
+            for (place, key) in places.iter().zip(batch) {
+                each(position, self.lookup_at(key, *place));
+                position += 1;
+            }
+        }
+    }
+
+    #[inline]
+    fn scan(&self, key: &Key, place: Place) -> Scan {
+        let Some(first) = self.line(place.primary) else { return Scan::Miss };
+        let Some(seen_first) = first.begin() else { return Scan::Again };
+        if let Some(found) = self.scan_line(key, place, place.primary, first, seen_first) {
+            return if first.is_unchanged(seen_first) { Scan::Hit(found) } else { Scan::Again };
+        }
+        if !seen_first.has_spilled() {
+            return if first.is_unchanged(seen_first) { Scan::Miss } else { Scan::Again };
+        }
+        let Some(second) = self.line(place.secondary) else { return Scan::Miss };
+        let Some(seen_second) = second.begin() else { return Scan::Again };
+        if let Some(found) = self.scan_line(key, place, place.secondary, second, seen_second) {
+            return if second.is_unchanged(seen_second) { Scan::Hit(found) } else { Scan::Again };
+        }
+        // A record may have moved from the second to the first after the first was looked at.
+        if second.is_unchanged(seen_second) && first.is_unchanged(seen_first) { Scan::Miss } else { Scan::Again }
+    }
+
+    #[inline]
+    fn scan_line(&self, key: &Key, place: Place, bucket: u32, line: &TagLine, seen: Seen) -> Option<Found> {
+        let slots = self.slots.get(width::index(bucket))?;
+        let mut matches = line.matches(place.fingerprint);
+        while matches != 0 {
+            let slot = width::index(matches.trailing_zeros());
+            matches &= matches - 1;
+            let tag = line.tags().get(slot)?.load(Ordering::Relaxed);
+            let record = slots.get(slot)?;
+            if block_of(tag).is_some() && record.has_key(key, self.check_mask) {
+                return Some(Found { record: record.load(), bucket, slot, tag, seen });
+            }
+        }
+        None
+    }
+
+    /// Sets flags of a record that was found.
+    ///
+    /// It is sequentially consistent with what follows: whoever looks at the state of the record's block afterwards
+    /// either sees that its touches are being looked at, or this one will be seen.
+    #[inline]
+    pub(crate) fn touch(&self, found: &Found, flags: u32) -> Touch {
+        let Some(line) = self.line(found.bucket) else { return Touch::Moved };
+        let Some(tag) = line.tags().get(found.slot) else { return Touch::Moved };
+        let mut current = found.tag;
+        loop {
+            match tag.compare_exchange(current, current | flags, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => break,
+                // Somebody else set a flag of the same record.
+                Err(now) if now & !super::TOUCHED == found.tag & !super::TOUCHED => current = now,
+                Err(_) => return Touch::Moved,
+            }
+        }
+        // If the slot was given to another record meanwhile, that one was touched for nothing, which does no harm.
+        if line.is_unchanged(found.seen) { Touch::Touched } else { Touch::Moved }
+    }
+}

@@ -1,0 +1,100 @@
+//! Finds where blobs lie; when crowded, forgets the oldest first.
+//!
+//! A key has two buckets of 15 slots that it may lie in. A bucket is a line of tags and 15 records of a line each, so
+//! that a look-up of what is absent reads one line as a rule, and one of what is there two.
+//!
+//! Look-ups take no lock. There is one writer at a time, which the type system sees to: whoever changes the map needs
+//! the one [`MapWriter`]. A look-up believes what it saw if the versions of the buckets that it looked at did not
+//! change meanwhile. For a miss these are both buckets, since a record may move from the one to the other.
+
+mod insert;
+mod lookup;
+mod place;
+mod record;
+mod sweep;
+mod tag_line;
+
+use self::place::Placement;
+use self::record::Slot;
+use self::tag_line::{SLOTS, TagLine};
+use crate::{huge_pages, width};
+
+pub(crate) use self::insert::Inserted;
+pub(crate) use self::lookup::{Found, Touch};
+pub(crate) use self::record::Record;
+pub(crate) use self::tag_line::{FOUND, READ, TOUCHED};
+
+/// Bytes that a slot takes: a record of 64 and a fifteenth of a tag line of 64.
+pub(crate) const BYTES_PER_BUCKET: u64 = 64 * 16;
+
+/// Finds where blobs lie.
+#[derive(Debug)]
+pub(crate) struct KeyLocationMap {
+    lines: Box<[TagLine]>,
+    slots: Box<[[Slot; SLOTS]]>,
+    placement: Placement,
+    /// Which bits of a record's size and function must be those of a key.
+    check_mask: u64,
+}
+
+/// The right to change a map.
+#[derive(Debug)]
+pub(crate) struct MapWriter {
+    /// Slots that are taken.
+    records: u64,
+    /// The block whose records stay where they are, so that a sweep for them misses none.
+    pinned: Option<u16>,
+}
+
+impl MapWriter {
+    /// Keeps the records of `block`, and of no other, where they are.
+    pub(crate) fn pin(&mut self, block: Option<u16>) {
+        self.pinned = block;
+    }
+
+    /// Slots that are taken.
+    pub(crate) fn records(&self) -> u64 {
+        self.records
+    }
+}
+
+/// Buckets for as many slots, rounded up.
+pub(crate) fn buckets_for(slots: u64) -> u32 {
+    u32::try_from(slots.div_ceil(width::on_device(SLOTS))).unwrap_or(u32::MAX).max(1)
+}
+
+impl KeyLocationMap {
+    /// An empty map with at least as many slots, and the right to change it.
+    pub(crate) fn new(slots: u64, seeds: [u64; 2], check_mask: u64) -> (Self, MapWriter) {
+        let buckets = buckets_for(slots);
+        let map = Self {
+            lines: huge_pages::boxed_slice(width::index(buckets)),
+            slots: huge_pages::boxed_slice(width::index(buckets)),
+            placement: Placement::new(seeds, buckets),
+            check_mask,
+        };
+        (map, MapWriter { records: 0, pinned: None })
+    }
+
+    /// How many slots there are.
+    pub(crate) fn capacity(&self) -> u64 {
+        width::on_device(self.lines.len() * SLOTS)
+    }
+
+    pub(crate) fn check_mask(&self) -> u64 {
+        self.check_mask
+    }
+
+    #[inline]
+    fn line(&self, bucket: u32) -> Option<&TagLine> {
+        self.lines.get(width::index(bucket))
+    }
+
+    #[inline]
+    fn slot(&self, bucket: u32, slot: usize) -> Option<&Slot> {
+        self.slots.get(width::index(bucket))?.get(slot)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! One slot: key, location, sequence and number of the entry, as eight words.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::key::Key;
+use crate::location::Location;
+use crate::width;
+
+/// What the map knows of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The key, and whatever size and function are compared with.
+    pub(crate) key_words: [u64; 4],
+    pub(crate) location: Location,
+    /// The digest function, by its number in the protocol.
+    pub(crate) function: u8,
+    /// A part of another object's contents, without a trailer of its own.
+    pub(crate) is_part: bool,
+    /// Drawn at publication; a copy keeps that of its source.
+    pub(crate) sequence: u64,
+    /// The number of its entry in the log of its block.
+    pub(crate) entry: u32,
+}
+
+/// The words of a record: one cache line.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Slot([AtomicU64; 8]);
+
+/// Word 4: size (48 bits), function (8), flags (8). Word 5: offset (40), block (16). Word 6: sequence.
+/// Word 7: generation (32), entry (32).
+type Words = [u64; 8];
+
+const SIZE_MASK: u64 = (1 << 48) - 1;
+const OFFSET_MASK: u64 = (1 << 40) - 1;
+const PART: u64 = 1 << 56;
+
+impl Slot {
+    /// Whether the slot is that of `key`. Only the version of the bucket tells whether what it says can be believed.
+    #[inline]
+    pub(super) fn has_key(&self, key: &Key, check_mask: u64) -> bool {
+        let (words, [check, ..]) = self.0.split_at(4) else { return false };
+        words.iter().zip(key.words).all(|(word, of_key)| word.load(Ordering::Relaxed) == of_key)
+            && check.load(Ordering::Relaxed) & check_mask == key.check & check_mask
+    }
+
+    /// Fetches the slot.
+    #[inline]
+    pub(super) fn load_beginning(&self) -> u64 {
+        let [beginning, ..] = &self.0;
+        beginning.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn load(&self) -> Record {
+        Record::from_words(self.0.each_ref().map(|word| word.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn store(&self, record: &Record) {
+        for (word, value) in self.0.iter().zip(record.to_words()) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Record {
+    fn to_words(self) -> Words {
+        let [a, b, c, d] = self.key_words;
+        let location = self.location;
+        let flags = if self.is_part { PART } else { 0 };
+        [
+            a,
+            b,
+            c,
+            d,
+            location.size_bytes & SIZE_MASK | u64::from(self.function) << 48 | flags,
+            location.offset & OFFSET_MASK | u64::from(location.block) << 40,
+            self.sequence,
+            u64::from(location.generation) | u64::from(self.entry) << 32,
+        ]
+    }
+
+    #[inline]
+    fn from_words([a, b, c, d, size, offset, sequence, rest]: Words) -> Self {
+        Self {
+            key_words: [a, b, c, d],
+            location: Location {
+                block: u16::try_from(offset >> 40 & 0xffff).unwrap_or_default(),
+                generation: width::low(rest),
+                offset: offset & OFFSET_MASK,
+                size_bytes: size & SIZE_MASK,
+            },
+            function: u8::try_from(size >> 48 & 0xff).unwrap_or_default(),
+            is_part: size & PART != 0,
+            sequence,
+            entry: width::high(rest),
+        }
+    }
+
+    /// The key that finds this record.
+    pub(crate) fn key(&self, check_mask: u64) -> Key {
+        Key { words: self.key_words, check: crate::key::pack(self.location.size_bytes, self.function) & check_mask }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_the_largest_values_survives_its_slot() {
+        let record = Record {
+            key_words: [1, 2, 3, u64::MAX],
+            location: Location { block: 65_534, generation: u32::MAX, offset: OFFSET_MASK, size_bytes: SIZE_MASK },
+            function: 10,
+            is_part: true,
+            sequence: u64::MAX,
+            entry: u32::MAX,
+        };
+        let slot = Slot::default();
+        slot.store(&record);
+        assert_eq!(slot.load(), record);
+        assert_eq!(size_of::<Slot>(), 64);
+        assert!(slot.has_key(&record.key(crate::key::CHECK_MASK), crate::key::CHECK_MASK));
+    }
+}

@@ -1,0 +1,56 @@
+//! Walks over the map for the records of one block.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use super::tag_line::{TOUCHED, block_of};
+use super::{KeyLocationMap, MapWriter, Record};
+use crate::width;
+
+/// How many buckets are swept before others get a turn at the writers' lock: some 50 µs.
+pub(crate) const SWEEP_BUCKETS: u32 = 4096;
+
+impl KeyLocationMap {
+    /// All buckets, in ranges that are swept at a time.
+    pub(crate) fn sweeps(&self) -> impl Iterator<Item = Range<u32>> + use<> {
+        let buckets = width::narrow(self.lines.len());
+        (0..buckets).step_by(width::index(SWEEP_BUCKETS)).map(move |from| from..buckets.min(from + SWEEP_BUCKETS))
+    }
+
+    /// The records of these buckets that lie in `block`, with their flags.
+    ///
+    /// The tags are read such that a touch is seen unless whoever touches sees the state that the block was given
+    /// before this is called. Without the writer's right, records may come and go meanwhile, so what is returned is
+    /// to be confirmed.
+    pub(crate) fn records_in(&self, buckets: Range<u32>, block: u16, each: &mut impl FnMut(Record, u32)) {
+        for bucket in buckets {
+            let Some(line) = self.line(bucket) else { return };
+            for (slot, tag) in line.tags().iter().enumerate() {
+                let tag = tag.load(Ordering::SeqCst);
+                if block_of(tag) == Some(block)
+                    && let Some(slot) = self.slot(bucket, slot)
+                {
+                    each(slot.load(), tag & TOUCHED);
+                }
+            }
+        }
+    }
+
+    /// Takes the records of these buckets that lie in `block` out of the map.
+    pub(crate) fn remove_in(
+        &self,
+        writer: &mut MapWriter,
+        buckets: Range<u32>,
+        block: u16,
+        each: &mut impl FnMut(Record),
+    ) {
+        for bucket in buckets {
+            let Some(line) = self.line(bucket) else { return };
+            for slot in 0..line.tags().len() {
+                if let Some(record) = self.clear_if_in(writer, bucket, slot, block) {
+                    each(record);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! A store of fixed size in memory or on one disk, which cleans itself and whose sync is a promise.
+//!
+//! ```text
+//!            find, get ──→ key-location map ──→ (block, generation, offset, size)
+//!                             in memory, no lock                  │
+//!                                                                 ▼
+//!    ┌ old ─────────────┐┌ current ──────────────────────┐┌ new ┐  spare
+//!    │▒▒▒▒│▒▒▒▒│▒▒▒▒│▒▒▒││████│████│████│████│████│████│██││██▏  │ │    │    │
+//!    └────────────────┬─┘└───────────────────────────────┘└──▲──┘  └─▲──┴────┘
+//!                     └── what was touched is copied ────────┘       │
+//!                     └── the block, once nothing vouches for it ────┘
+//! ```
+//!
+//! Blobs are written into new blocks, front to back. When these are full, the groups shift by a block, and the oldest
+//! block is recycled: what somebody read or was told about is copied to a new block, the rest is forgotten. There is
+//! nothing else to clean up.
+//!
+//! [`LocalStore`] is the store, [`Options`] what it is made of, [`Sizes`] what follows from those. `docs/format.md` has
+//! every byte that a persistent store writes, `docs/safety.md` every loss and what prevents it.
+
+mod block;
+mod device;
+mod direct;
+mod engine;
+mod huge_pages;
+mod key;
+mod key_location_map;
+mod location;
+mod object;
+mod options;
+mod persistence;
+mod put;
+mod sizes;
+mod snapshot;
+mod store;
+mod trailer;
+mod width;
+
+pub use self::device::{Device, FileDevice, MemoryDevice};
+pub use self::options::{Options, SyncPolicy};
+pub use self::sizes::Sizes;
+pub use self::snapshot::{BlockGroup, BlockSnapshot, Snapshot};
+pub use self::store::{Environment, LocalStore};

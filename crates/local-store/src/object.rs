@@ -1,0 +1,54 @@
+//! Reads a large object piece by piece, wherever it lies by then.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use blobaccess::{Digest, Error, RandomAccess, Result};
+use bytes::Bytes;
+
+use crate::engine::{Engine, Mode, Read};
+use crate::key::Key;
+use crate::store::blocking;
+use crate::trailer::PIECE_BYTES;
+use crate::width;
+
+/// Reads a large object piece by piece. Nothing is held between two pieces, so that a slow reader holds up nobody; each
+/// counts as use.
+#[derive(Debug)]
+pub(crate) struct ObjectReader {
+    engine: Arc<Engine>,
+    digest: Digest,
+    key: Key,
+}
+
+impl ObjectReader {
+    pub(crate) fn new(engine: Arc<Engine>, digest: Digest, key: Key) -> Self {
+        Self { engine, digest, key }
+    }
+}
+
+#[async_trait]
+impl RandomAccess for ObjectReader {
+    async fn read_at(&self, offset: u64, length: usize) -> Result<Bytes> {
+        loop {
+            let Some(record) = self.engine.look_up_to_read(&self.key) else {
+                let message = format!("blob {} was evicted while it was read", self.digest);
+                return Err(Error::unavailable(message));
+            };
+            // No further than a piece goes, so that one is not read twice.
+            let end_of_piece = (offset / PIECE_BYTES + 1) * PIECE_BYTES;
+            let end = record.location.size_bytes.min(end_of_piece).min(offset.saturating_add(width::on_device(length)));
+            let range = offset.min(end)..end;
+            let read = match self.engine.read(&record, range.clone(), Mode::AtOnce) {
+                Ok(Read::NotAtOnce) => {
+                    let engine = Arc::clone(&self.engine);
+                    blocking(move || engine.read(&record, range, Mode::Waiting)).await
+                }
+                known => known,
+            };
+            if let Read::Bytes(bytes) = read.map_err(|error| error.at(self.digest.to_string()))? {
+                return Ok(bytes);
+            }
+        }
+    }
+}

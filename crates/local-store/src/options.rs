@@ -1,0 +1,187 @@
+//! What a store is made of: where it keeps blobs, and its sizes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a [`LocalStore`](crate::LocalStore) is made of.
+///
+/// Nothing is checked here. [`Sizes::derive`](crate::Sizes::derive) does that, and prints what follows from it;
+/// opening a store begins with the same.
+///
+/// # Examples
+///
+/// ```
+/// use blobaccess::StorageType;
+/// use blobaccess_local_store::{Options, Sizes};
+///
+/// let sizes = Sizes::derive(&Options::in_memory(1 << 30), StorageType::Cas)?;
+/// assert!(sizes.max_blob_size_bytes() >= 28 << 20);
+/// println!("{sizes}");
+/// # Ok::<(), blobaccess::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    pub(crate) medium: Medium,
+    pub(crate) capacity_bytes: u64,
+    pub(crate) old_blocks: u32,
+    pub(crate) current_blocks: u32,
+    pub(crate) new_blocks: u32,
+    pub(crate) spare_blocks: u32,
+    pub(crate) entries: Option<u64>,
+    pub(crate) persistence: Option<SyncPolicy>,
+    pub(crate) copied_percent: u32,
+    pub(crate) in_flight_bytes: u64,
+    pub(crate) staged_bytes: u64,
+    pub(crate) discarding: bool,
+}
+
+/// Where blobs are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Medium {
+    Memory,
+    /// A file, or a block device.
+    File(PathBuf),
+    /// Whatever device the store is opened on.
+    Device,
+}
+
+/// When what was put is made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SyncPolicy {
+    /// Before a put returns. Puts that come together share one sync.
+    OnPut,
+    /// At least this much later, by [`LocalStore::run`](crate::LocalStore::run), if anything has changed.
+    Interval(Duration),
+    /// When the store is closed, or [`LocalStore::sync`](crate::LocalStore::sync) is called.
+    OnClose,
+}
+
+impl Options {
+    fn new(medium: Medium, capacity_bytes: u64) -> Self {
+        Self {
+            medium,
+            capacity_bytes,
+            old_blocks: 8,
+            current_blocks: 24,
+            new_blocks: 1,
+            spare_blocks: 3,
+            entries: None,
+            persistence: None,
+            copied_percent: 50,
+            in_flight_bytes: 64 << 20,
+            staged_bytes: 64 << 20,
+            discarding: false,
+        }
+    }
+
+    /// A store in `capacity_bytes` of memory.
+    #[must_use]
+    pub fn in_memory(capacity_bytes: u64) -> Self {
+        Self::new(Medium::Memory, capacity_bytes)
+    }
+
+    /// A store in the file or block device at `path`, of which it takes `capacity_bytes`.
+    ///
+    /// A file is created if it is not there. It is allocated in full when the store is opened, so that a full disk
+    /// shows there and nowhere else.
+    #[must_use]
+    pub fn in_file(path: impl AsRef<Path>, capacity_bytes: u64) -> Self {
+        Self::new(Medium::File(path.as_ref().to_owned()), capacity_bytes)
+    }
+
+    /// A store on a device that is handed over when it is opened: [`LocalStore::open_on`](crate::LocalStore::open_on).
+    #[must_use]
+    pub fn on_device(capacity_bytes: u64) -> Self {
+        Self::new(Medium::Device, capacity_bytes)
+    }
+
+    /// How many blocks are old, current and new.
+    ///
+    /// Blobs go into the new blocks. A block that is full becomes current, later old, and is recycled when there are
+    /// more old ones than this. Together they say how finely the store forgets: the more blocks, the less goes at once,
+    /// and the smaller is the largest blob, which must fit into one.
+    ///
+    /// * **Too few**: each recycling gives up a large share of the store; the age of what is evicted varies much.
+    /// * **Too many**: a block is not much larger than the largest blobs, so that space at block ends is wasted.
+    /// * **Range**: 0 or more old, 1 or more current and new; up to 65,535 in all. **Default**: 8, 24, 1.
+    /// * More than one new block spreads blobs of one time over several blocks: less goes at once when one is recycled.
+    ///   Stores of messages must have exactly one, so that a newer value is never recycled before an older one.
+    #[must_use]
+    pub fn with_blocks(mut self, old: u32, current: u32, new: u32) -> Self {
+        (self.old_blocks, self.current_blocks, self.new_blocks) = (old, current, new);
+        self
+    }
+
+    /// How many blocks are kept free, so that puts need not wait for one to be recycled.
+    ///
+    /// * **Too few**: puts wait while a block is recycled, which [`Snapshot::waits_for_space`](crate::Snapshot) counts.
+    /// * **Too many**: space that holds nothing.
+    /// * **Range**: 2 or more, as copying what was touched needs one for itself. **Default**: 3.
+    #[must_use]
+    pub fn with_spare_blocks(mut self, spare: u32) -> Self {
+        self.spare_blocks = spare;
+        self
+    }
+
+    /// How many slots the map has, at least: an upper bound of what the store can hold.
+    ///
+    /// * **Too few**: blobs are given up although there is space. [`Snapshot::dropped_records`](crate::Snapshot) counts
+    ///   them; the load, `records / slots`, stands beside it and should stay below 0.85.
+    /// * **Too many**: 68 bytes of memory each.
+    /// * **Default**: one for 16 KiB of capacity, for messages one for 512 bytes; at least 16,384.
+    /// * **Formula**: capacity / average blob size / 0.75.
+    #[must_use]
+    pub fn with_entries(mut self, entries: u64) -> Self {
+        self.entries = Some(entries);
+        self
+    }
+
+    /// Keeps what is stored when the store is closed or its process dies, and makes it durable as `policy` says.
+    /// Unset, a store starts empty.
+    #[must_use]
+    pub fn persistent(mut self, policy: SyncPolicy) -> Self {
+        self.persistence = Some(policy);
+        self
+    }
+
+    /// How much of each recycled block may be copied forward at most because it was touched, in percent.
+    ///
+    /// * **Too little**: blobs go that somebody was told are there; [`Snapshot::breached_bytes`](crate::Snapshot)
+    ///   counts them. What was merely read goes first.
+    /// * **Too much**: a store full of what is in use copies much for each byte it takes in.
+    /// * **Range**: 0 to 80. **Default**: 50.
+    #[must_use]
+    pub fn with_copied_percent(mut self, percent: u32) -> Self {
+        self.copied_percent = percent;
+        self
+    }
+
+    /// How much memory puts may take at once for what has not arrived in full, in bytes. Further puts wait, up to
+    /// their deadline.
+    ///
+    /// **Range**: 64 KiB or more. **Default**: 64 MiB.
+    #[must_use]
+    pub fn with_in_flight_bytes(mut self, bytes: u64) -> Self {
+        self.in_flight_bytes = bytes;
+        self
+    }
+
+    /// How much memory may hold what is stored but not yet written to the device, in bytes. Puts wait when it is
+    /// full. It may be exceeded by what is in flight.
+    ///
+    /// **Default**: 64 MiB.
+    #[must_use]
+    pub fn with_staged_bytes(mut self, bytes: u64) -> Self {
+        self.staged_bytes = bytes;
+        self
+    }
+
+    /// Throws away what the file or device holds, if it cannot be gone on with: another store's state, one of other
+    /// sizes, a damaged one.
+    #[must_use]
+    pub fn discarding(mut self, discarding: bool) -> Self {
+        self.discarding = discarding;
+        self
+    }
+}

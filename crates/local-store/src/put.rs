@@ -1,0 +1,182 @@
+//! Puts: what is small is collected and verified before space is taken, what is large streams into space of its own.
+
+use std::sync::Arc;
+
+use blobaccess::{Blob, Context, Digest, Error, ErrorKind, Kind, PutCertainty, PutOutcome, Result};
+use futures::TryStreamExt;
+
+use crate::engine::{Engine, LargeWriter, Mode, Presence, Put, Read};
+use crate::key::{Key, function};
+use crate::key_location_map::Record;
+use crate::store::{LocalStore, blocking};
+use crate::trailer::PIECE_BYTES;
+
+/// An error before which nothing was published.
+fn nothing_stored(error: Error) -> Error {
+    error.with_put_certainty(PutCertainty::NotStored)
+}
+
+impl<K: Kind> LocalStore<K> {
+    fn check_size(&self, digest: &Digest, size_bytes: u64) -> Result<()> {
+        let max = self.engine.sizes.max_blob_size_bytes();
+        if size_bytes > max {
+            return Err(Error::invalid_argument(format!(
+                "blob {digest} is {size_bytes} bytes, while this store takes blobs of up to {max} bytes"
+            )));
+        }
+        Ok(())
+    }
+
+    /// What is stored already need not be read.
+    async fn find_stored(&self, ctx: &Context, digest: &Digest, key: &Key) -> Result<Option<PutOutcome>> {
+        loop {
+            let publications = self.engine.space_publications();
+            match self.engine.find(key) {
+                Presence::Absent => return Ok(None),
+                Presence::Present(record) => {
+                    self.settle(publications).await?;
+                    let stored_bytes = record.location.size_bytes;
+                    return Ok(Some(PutOutcome::AlreadyExists { stored_bytes }));
+                }
+                Presence::Leaving => {
+                    self.rescue(ctx, digest).await?;
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn put_contents(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        let size = digest.size_bytes();
+        self.check_size(digest, size.max(blob.size_bytes()))?;
+        let key = self.engine.keys.key(digest);
+        if let Some(outcome) = self.find_stored(ctx, digest, &key).await.map_err(nothing_stored)? {
+            return Ok(outcome);
+        }
+        self.engine.check_device().map_err(nothing_stored)?;
+        let permit = self.admit(ctx, size.min(2 * PIECE_BYTES)).await.map_err(nothing_stored)?;
+        let blob = blob.expecting(digest);
+        let outcome = if self.engine.is_large(size) && size > PIECE_BYTES {
+            self.put_stream(ctx, digest, &key, blob).await
+        } else {
+            let bytes = blob.into_bytes(size).await.map_err(nothing_stored)?;
+            let contents = self.engine.contents(bytes, function(digest));
+            loop {
+                self.write_behind().await.map_err(nothing_stored)?;
+                let put = self.engine.put_contents(&key, &contents).map_err(nothing_stored)?;
+                if let Some(outcome) = self.conclude(ctx, digest, put).await? {
+                    break Ok(outcome);
+                }
+            }
+        };
+        drop(permit);
+        outcome
+    }
+
+    async fn put_stream(&self, ctx: &Context, digest: &Digest, key: &Key, blob: Blob) -> Result<PutOutcome> {
+        let mut writer = loop {
+            match self.engine.begin_large(digest.size_bytes()).map_err(nothing_stored)? {
+                Some(writer) => break Some(writer),
+                None => self.make_space(ctx).await.map_err(nothing_stored)?,
+            }
+        };
+        let mut stream = blob.into_stream(..)?;
+        while let Some(piece) = stream.try_next().await.map_err(nothing_stored)? {
+            if let Some(writing) = &mut writer {
+                writing.write(&piece).map_err(nothing_stored)?;
+            }
+            // Somebody else was faster: the rest is read to be verified, and nothing more.
+            if writer.is_some() && self.engine.peek(key).is_some() {
+                writer = None;
+            }
+            self.write_behind().await.map_err(nothing_stored)?;
+        }
+        match writer {
+            Some(writer) => self.finish(ctx, digest, key, writer).await,
+            None => match self.find_stored(ctx, digest, key).await.map_err(nothing_stored)? {
+                Some(outcome) => Ok(outcome),
+                None => Err(nothing_stored(Error::unavailable(
+                    "the blob was stored by another put, and gone before this one was complete",
+                ))),
+            },
+        }
+    }
+
+    async fn finish(&self, ctx: &Context, digest: &Digest, key: &Key, writer: LargeWriter) -> Result<PutOutcome> {
+        let put = writer.finish(key, function(digest)).map_err(nothing_stored)?;
+        if let Some(outcome) = self.conclude(ctx, digest, put).await? {
+            self.write_behind().await?;
+            return Ok(outcome);
+        }
+        match self.find_stored(ctx, digest, key).await? {
+            Some(outcome) => Ok(outcome),
+            None => Err(Error::unavailable("the blob was evicted while it was put")),
+        }
+    }
+
+    /// What a put came to; `None` if it is to be tried again.
+    async fn conclude(&self, ctx: &Context, digest: &Digest, put: Put) -> Result<Option<PutOutcome>> {
+        match put {
+            Put::Done { outcome, publications } => {
+                self.settle(publications).await?;
+                Ok(Some(outcome))
+            }
+            Put::NeedsSpace => self.make_space(ctx).await.map_err(nothing_stored).map(|()| None),
+            Put::Leaving => self.rescue(ctx, digest).await.map_err(nothing_stored).map(|_| None),
+            Put::Changed => Ok(None),
+        }
+    }
+
+    pub(crate) async fn put_message(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        let size = blob.size_bytes();
+        self.check_size(digest, size)?;
+        let key = self.engine.keys.key(digest);
+        self.engine.check_device().map_err(nothing_stored)?;
+        let permit = self.admit(ctx, size).await.map_err(nothing_stored)?;
+        let bytes = blob.into_bytes(size).await.map_err(nothing_stored)?;
+        let contents = self.engine.contents(bytes, function(digest));
+        let outcome = loop {
+            self.write_behind().await.map_err(nothing_stored)?;
+            let publications = self.engine.space_publications();
+            let old = self.engine.peek(&key);
+            if let Some(old) = old
+                && old.location.size_bytes == size
+                && self.holds(&old, &contents.bytes).await?
+            {
+                match self.engine.find(&key) {
+                    Presence::Present(record) if record == old => {
+                        self.settle(publications).await?;
+                        break PutOutcome::AlreadyExists { stored_bytes: size };
+                    }
+                    Presence::Leaving => {
+                        self.rescue(ctx, digest).await.map_err(nothing_stored)?;
+                    }
+                    Presence::Present(_) | Presence::Absent => {}
+                }
+                continue;
+            }
+            let put = self.engine.put_message(&key, &contents, old.as_ref()).map_err(nothing_stored)?;
+            if let Some(outcome) = self.conclude(ctx, digest, put).await? {
+                break outcome;
+            }
+        };
+        drop(permit);
+        Ok(outcome)
+    }
+
+    /// Whether `bytes` are what `record` names. What proves wrong is not, and is gone after this.
+    async fn holds(&self, record: &Record, bytes: &[u8]) -> Result<bool> {
+        let record = *record;
+        let engine: Arc<Engine> = Arc::clone(&self.engine);
+        let all = 0..record.location.size_bytes;
+        let read = match self.engine.read(&record, all.clone(), Mode::AtOnce) {
+            Ok(Read::NotAtOnce) => blocking(move || engine.read(&record, all, Mode::Waiting)).await,
+            known => known,
+        };
+        match read {
+            Ok(Read::Bytes(stored)) => Ok(stored == bytes),
+            Ok(Read::Gone | Read::NotAtOnce) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::DataLoss => Ok(false),
+            Err(error) => Err(nothing_stored(error)),
+        }
+    }
+}

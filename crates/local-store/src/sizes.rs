@@ -1,0 +1,319 @@
+//! What follows from the options: checked, and printed for whoever chose them.
+
+use std::fmt::{self, Display, Formatter};
+
+use blobaccess::{Error, Result, StorageType};
+
+use crate::key_location_map::{BYTES_PER_BUCKET, buckets_for};
+use crate::location::{MAX_BLOCK_BYTES, MAX_BLOCKS};
+use crate::options::{Medium, Options, SyncPolicy};
+use crate::persistence::superblock;
+use crate::trailer;
+use crate::{persistence, width};
+
+/// The unit in which a device is written, in bytes.
+pub(crate) const SECTOR_BYTES: u64 = 4096;
+
+/// The largest chunk, in bytes: what is written to a device at once. Larger ones gain nothing (4.5 GB/s at 1 MiB).
+const MAX_CHUNK_BYTES: u64 = 1 << 20;
+
+/// How many chunks a block has at least.
+const MIN_CHUNKS: u64 = 16;
+
+/// Log sectors of a block for the syncs that come while it is written, which leave a part of a sector unused.
+const SPARE_LOG_SECTORS: u64 = 16;
+
+/// Slots that a store has at least, unless told.
+const MIN_ENTRIES: u64 = 16_384;
+
+/// The sizes that follow from [`Options`]. Its `Display` prints them, one line each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    pub(crate) capacity_bytes: u64,
+    pub(crate) blocks: u32,
+    pub(crate) old_blocks: u32,
+    pub(crate) current_blocks: u32,
+    pub(crate) new_blocks: u32,
+    pub(crate) data_bytes: u64,
+    pub(crate) chunk_bytes: u64,
+    pub(crate) slots: u64,
+    pub(crate) log_sectors: u32,
+    pub(crate) touch_sectors: u32,
+    pub(crate) superblock_bytes: u64,
+    pub(crate) has_trailers: bool,
+    pub(crate) copied_percent: u32,
+    is_synced_on_put: bool,
+    memory_bytes: u64,
+}
+
+impl Sizes {
+    /// Derives the sizes of a store of this kind.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, naming the option, if the store cannot work: blocks of no size, a store of messages with
+    /// several new blocks, persistence in memory, more memory than the control group of this process permits.
+    pub fn derive(options: &Options, storage_type: StorageType) -> Result<Self> {
+        check_groups(options, storage_type)?;
+        let wanted = u64::from(options.old_blocks)
+            + u64::from(options.current_blocks)
+            + u64::from(options.new_blocks)
+            + u64::from(options.spare_blocks);
+        let blocks = u32::try_from(wanted).ok().filter(|blocks| *blocks <= MAX_BLOCKS);
+        let blocks = blocks.ok_or_else(|| {
+            Error::invalid_argument(format!("there are {wanted} blocks, while at most {MAX_BLOCKS} are permitted"))
+        })?;
+        let capacity = options.capacity_bytes;
+        let each = if storage_type.is_mutable() { 512 } else { 16 << 10 };
+        let slots = options.entries.unwrap_or_else(|| (capacity / each).max(MIN_ENTRIES));
+        let buckets = buckets_for(slots);
+        let slots = u64::from(buckets) * 15;
+        let on_device = options.medium != Medium::Memory;
+        let superblock_bytes = if on_device { superblock::size_bytes(blocks) } else { 0 };
+        let block_bytes = capacity.saturating_sub(2 * superblock_bytes) / u64::from(blocks);
+        let (log_sectors, touch_sectors) = match options.persistence {
+            None => (0, 0),
+            Some(policy) => log_sectors(policy, slots, blocks, block_bytes),
+        };
+        let data = block_bytes.saturating_sub(SECTOR_BYTES * (u64::from(log_sectors) + u64::from(touch_sectors)));
+        let chunk_bytes = (data / MIN_CHUNKS / SECTOR_BYTES * SECTOR_BYTES).min(MAX_CHUNK_BYTES);
+        if chunk_bytes == 0 {
+            let least = (MIN_CHUNKS * SECTOR_BYTES + (block_bytes - data)) * u64::from(blocks) + 2 * superblock_bytes;
+            return Err(Error::invalid_argument(format!(
+                "a capacity of {capacity} bytes is too small for {blocks} blocks: {least} bytes are needed"
+            )));
+        }
+        let data_bytes = data / chunk_bytes * chunk_bytes;
+        if data_bytes > MAX_BLOCK_BYTES {
+            return Err(Error::invalid_argument(format!(
+                "a block has {data_bytes} bytes, while at most {MAX_BLOCK_BYTES} are permitted: use more blocks"
+            )));
+        }
+        let map_bytes = u64::from(buckets) * BYTES_PER_BUCKET;
+        let touch_bytes = u64::from(touch_sectors) * SECTOR_BYTES * u64::from(blocks);
+        let contents = if on_device { options.staged_bytes } else { data_bytes * u64::from(blocks) };
+        let memory_bytes = map_bytes + touch_bytes + contents + options.in_flight_bytes;
+        check_memory(memory_bytes)?;
+        Ok(Self {
+            capacity_bytes: capacity,
+            blocks,
+            old_blocks: options.old_blocks,
+            current_blocks: options.current_blocks,
+            new_blocks: options.new_blocks,
+            data_bytes,
+            chunk_bytes,
+            slots,
+            log_sectors,
+            touch_sectors,
+            superblock_bytes,
+            has_trailers: on_device,
+            copied_percent: options.copied_percent,
+            is_synced_on_put: options.persistence == Some(SyncPolicy::OnPut),
+            memory_bytes,
+        })
+    }
+
+    /// The largest blob that the store takes, in bytes: it must fit into a block.
+    #[must_use]
+    pub fn max_blob_size_bytes(&self) -> u64 {
+        if self.has_trailers { trailer::max_contents(self.data_bytes) } else { self.data_bytes }
+    }
+
+    /// What blocks hold, without their logs, in bytes.
+    #[must_use]
+    pub fn data_bytes(&self) -> u64 {
+        self.data_bytes * u64::from(self.blocks)
+    }
+
+    /// The memory that the store needs, in bytes: map, contents if they are in memory, and what is in flight.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// How many entries fit into the log of a block; `None` if there are no logs.
+    #[must_use]
+    pub fn entries_per_block(&self) -> Option<u64> {
+        (self.log_sectors > 0).then(|| u64::from(self.log_sectors) * persistence::ENTRIES_PER_SECTOR)
+    }
+
+    /// How many bytes of further puts outlives what was put or found, as long as no more of a block is touched than
+    /// may be copied.
+    ///
+    /// It is old and current blocks, less what copies and the ends of chunks take: at most half the capacity. Objects
+    /// count as [`counted_bytes`](Self::counted_bytes) says.
+    #[must_use]
+    pub fn promised_bytes(&self) -> u64 {
+        let blocks = u64::from(self.old_blocks) + u64::from(self.current_blocks).saturating_sub(1);
+        let share = u64::from(100 - self.copied_percent.min(100));
+        (self.data_bytes * blocks / 100 * share / 16 * 14).min(self.capacity_bytes / 2)
+    }
+
+    /// What a put of this size counts as, where what is kept is counted in bytes of further puts.
+    ///
+    /// It is what the object takes of a block, or of its log if that is more: under [`SyncPolicy::OnPut`], where puts
+    /// that come alone take a sector of both. Where a sync is asked for, what was put since the one before counts as
+    /// one such put more.
+    #[must_use]
+    pub fn counted_bytes(&self, size_bytes: u64) -> u64 {
+        let taken = self.taken_bytes(size_bytes);
+        let of_log = match (self.entries_per_block(), self.is_synced_on_put) {
+            (None, _) => 0,
+            (Some(_), true) => self.bytes_per_log_sector(),
+            (Some(entries), false) => self.data_bytes.div_ceil(entries),
+        };
+        let taken = if self.is_synced_on_put { taken.next_multiple_of(SECTOR_BYTES) } else { taken };
+        taken.max(of_log)
+    }
+
+    fn bytes_per_log_sector(&self) -> u64 {
+        self.data_bytes / u64::from(self.log_sectors).saturating_sub(SPARE_LOG_SECTORS).max(1)
+    }
+
+    /// Up to this many bytes, with their trailer, objects share chunks. A sixteenth of a chunk, so that what is left
+    /// at chunk ends is less than that.
+    pub(crate) fn small_bytes(&self) -> u64 {
+        self.chunk_bytes / 16
+    }
+
+    /// Blocks that are old, current or new.
+    pub(crate) fn live_blocks(&self) -> u32 {
+        self.old_blocks + self.current_blocks + self.new_blocks
+    }
+
+    pub(crate) fn chunks_per_block(&self) -> usize {
+        width::in_memory(self.data_bytes / self.chunk_bytes)
+    }
+
+    /// What an object of this size takes of a block: with its trailer, and if it does not share a chunk, to the end of
+    /// a sector.
+    pub(crate) fn taken_bytes(&self, size_bytes: u64) -> u64 {
+        let stored = self.stored_bytes(size_bytes);
+        if stored <= self.small_bytes() { stored } else { stored.next_multiple_of(SECTOR_BYTES) }
+    }
+
+    /// What an object of this size has, with its trailer.
+    pub(crate) fn stored_bytes(&self, size_bytes: u64) -> u64 {
+        if self.has_trailers { size_bytes + trailer::size_bytes(size_bytes) } else { size_bytes }
+    }
+}
+
+fn check_groups(options: &Options, storage_type: StorageType) -> Result<()> {
+    let refuse = |message: String| Err(Error::invalid_argument(message));
+    if options.current_blocks < 1 || options.new_blocks < 1 {
+        return refuse("at least one current and one new block are needed".to_owned());
+    }
+    if storage_type.is_mutable() && options.new_blocks != 1 {
+        let new = options.new_blocks;
+        return refuse(format!(
+            "there are {new} new blocks, while a store of {} must have exactly one, as objects cannot be updated \
+             reliably otherwise",
+            storage_type.name()
+        ));
+    }
+    if options.spare_blocks < 2 {
+        return refuse(format!("there are {} spare blocks, while at least 2 are needed", options.spare_blocks));
+    }
+    if options.copied_percent > 80 {
+        return refuse(format!("{} percent are copied, while at most 80 are permitted", options.copied_percent));
+    }
+    if options.in_flight_bytes < 64 << 10 {
+        return refuse(format!("{} bytes may be in flight, while 65536 are needed", options.in_flight_bytes));
+    }
+    if options.persistence.is_some() && options.medium == Medium::Memory {
+        return refuse("a store in memory cannot be persistent".to_owned());
+    }
+    Ok(())
+}
+
+/// Sectors for the log of a block, and for its touches.
+///
+/// A block's fair share of all slots, and half of that again, as blobs are not spread evenly; and besides what syncs
+/// leave unused: under `OnPut` each may take a sector, so an eighth of the block is set aside.
+fn log_sectors(policy: SyncPolicy, slots: u64, blocks: u32, block_bytes: u64) -> (u32, u32) {
+    let entries = slots.div_ceil(u64::from(blocks)) * 3 / 2;
+    let sectors = entries.div_ceil(persistence::ENTRIES_PER_SECTOR);
+    let sectors = SPARE_LOG_SECTORS
+        + match policy {
+            SyncPolicy::OnPut => sectors.max(block_bytes / 8 / SECTOR_BYTES),
+            SyncPolicy::Interval(_) | SyncPolicy::OnClose => sectors,
+        };
+    let touches = (sectors * persistence::ENTRIES_PER_SECTOR).div_ceil(persistence::TOUCHES_PER_SECTOR);
+    (u32::try_from(sectors).unwrap_or(u32::MAX), u32::try_from(touches).unwrap_or(u32::MAX))
+}
+
+/// Refuses what the control group of this process does not permit, where that can be told.
+fn check_memory(needed: u64) -> Result<()> {
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit: Option<u64> = limit.and_then(|limit| limit.trim().parse().ok());
+    match limit {
+        Some(limit) if needed > limit => Err(Error::invalid_argument(format!(
+            "the store needs {needed} bytes of memory, while this process may have {limit}"
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+impl Display for Sizes {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "capacity: {} bytes", self.capacity_bytes)?;
+        writeln!(f, "blocks: {} of {} bytes, in chunks of {}", self.blocks, self.data_bytes, self.chunk_bytes)?;
+        writeln!(f, "largest blob: {} bytes", self.max_blob_size_bytes())?;
+        writeln!(f, "slots of the map: {}", self.slots)?;
+        if let Some(entries) = self.entries_per_block() {
+            writeln!(f, "log of a block: {entries} entries in {} sectors", self.log_sectors)?;
+        }
+        writeln!(f, "memory: {} bytes", self.memory_bytes)?;
+        write!(f, "kept for another: {} bytes", self.promised_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn refused(options: &Options, storage_type: StorageType) -> String {
+        Sizes::derive(options, storage_type).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_derived_fits_the_capacity() {
+        for capacity in [8 << 20, 100 << 20, 64 << 30] {
+            for policy in [SyncPolicy::OnPut, SyncPolicy::Interval(Duration::from_secs(1)), SyncPolicy::OnClose] {
+                let options = Options::in_file("/x", capacity).persistent(policy).with_entries(1000);
+                let sizes = Sizes::derive(&options, StorageType::Cas).unwrap();
+                let block =
+                    sizes.data_bytes + SECTOR_BYTES * (u64::from(sizes.log_sectors) + u64::from(sizes.touch_sectors));
+                let used = 2 * sizes.superblock_bytes + block * u64::from(sizes.blocks);
+                assert!(used <= capacity);
+                assert!(used >= capacity / 16 * 13, "{used} of {capacity}");
+                assert_eq!(sizes.data_bytes % sizes.chunk_bytes, 0);
+                assert!(sizes.stored_bytes(sizes.max_blob_size_bytes()) <= sizes.data_bytes);
+                assert!(sizes.promised_bytes() <= capacity / 2);
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_what_is_wrong() {
+        let options = Options::in_memory(1 << 30);
+        let several = options.clone().with_blocks(8, 24, 3);
+        assert!(Sizes::derive(&several, StorageType::Cas).is_ok());
+        assert!(refused(&several, StorageType::Ac).contains("3 new blocks"));
+        assert!(refused(&options.clone().with_blocks(1, 0, 1), StorageType::Cas).contains("current"));
+        assert!(refused(&options.clone().with_spare_blocks(1), StorageType::Cas).contains("1 spare blocks"));
+        assert!(refused(&options.clone().with_copied_percent(81), StorageType::Cas).contains("81 percent"));
+        assert!(refused(&options.clone().persistent(SyncPolicy::OnPut), StorageType::Cas).contains("in memory"));
+        assert!(refused(&options.with_blocks(60_000, 10_000, 1), StorageType::Cas).contains("70004 blocks"));
+        assert!(refused(&Options::in_memory(1 << 20), StorageType::Cas).contains("too small for 36 blocks"));
+    }
+
+    #[test]
+    fn sizes_print_one_a_line() {
+        let options = Options::in_file("/x", 1 << 30).persistent(SyncPolicy::OnClose);
+        let sizes = Sizes::derive(&options, StorageType::Cas).unwrap();
+        assert_eq!(sizes.to_string().lines().count(), 7);
+    }
+}

@@ -1,0 +1,205 @@
+//! What follows the contents of an object on a device: checksums of its pieces, bound to its name.
+//!
+//! `docs/format.md`, section 4.
+
+use bytes::{BufMut, BytesMut};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
+
+use crate::key_location_map::Record;
+use crate::width;
+
+/// Contents are checked by pieces of this size, so that a range is checked without the rest.
+pub(crate) const PIECE_BYTES: u64 = 256 << 10;
+
+const SUM_BYTES: u64 = 8;
+
+/// The size of the trailer of contents of this size.
+pub(crate) const fn size_bytes(contents: u64) -> u64 {
+    if contents <= PIECE_BYTES { SUM_BYTES } else { SUM_BYTES * (contents.div_ceil(PIECE_BYTES) + 1) }
+}
+
+/// The largest contents that fit into so many bytes with their trailer.
+pub(crate) const fn max_contents(bytes: u64) -> u64 {
+    // The trailer of what is smaller is not larger.
+    bytes.saturating_sub(size_bytes(bytes))
+}
+
+/// Sums up contents that arrive in parts of any size.
+pub(crate) struct Sums {
+    open: Xxh3,
+    in_piece: u64,
+    pieces: Vec<u64>,
+}
+
+impl Sums {
+    pub(crate) fn new() -> Self {
+        Self { open: Xxh3::new(), in_piece: 0, pieces: Vec::new() }
+    }
+
+    /// The sums of contents at hand.
+    pub(crate) fn of(contents: &[u8]) -> Self {
+        let mut pieces: Vec<_> = contents.chunks(width::in_memory(PIECE_BYTES)).map(xxh3_64).collect();
+        if pieces.is_empty() {
+            pieces.push(xxh3_64(&[]));
+        }
+        Self { open: Xxh3::new(), in_piece: 0, pieces }
+    }
+
+    pub(crate) fn update(&mut self, mut part: &[u8]) {
+        while !part.is_empty() {
+            let room = width::in_memory(PIECE_BYTES - self.in_piece).min(part.len());
+            let (now, later) = part.split_at(room);
+            self.open.update(now);
+            self.in_piece += width::on_device(room);
+            if self.in_piece == PIECE_BYTES {
+                self.end_piece();
+            }
+            part = later;
+        }
+    }
+
+    fn end_piece(&mut self) {
+        self.pieces.push(self.open.digest());
+        self.open.reset();
+        self.in_piece = 0;
+    }
+
+    /// No more contents come.
+    pub(crate) fn end(&mut self) {
+        if self.in_piece > 0 || self.pieces.is_empty() {
+            self.end_piece();
+        }
+    }
+
+    /// The trailer for what `record` names.
+    pub(crate) fn trailer(&self, record: &Record) -> BytesMut {
+        let mut trailer = BytesMut::with_capacity((self.pieces.len() + 1) * 8);
+        for sum in &self.pieces {
+            trailer.put_u64_le(*sum);
+        }
+        let bound = xxh3_64_with_seed(&trailer, seed(record));
+        if self.pieces.len() == 1 {
+            trailer.clear();
+        }
+        trailer.put_u64_le(bound);
+        trailer
+    }
+}
+
+/// What the checksum of the sums is bound to.
+fn seed(record: &Record) -> u64 {
+    let mut name = [0; 41];
+    let (key, rest) = name.split_at_mut(32);
+    key.copy_from_slice(&crate::key::bytes(&record.key_words));
+    let (size, function) = rest.split_at_mut(8);
+    size.copy_from_slice(&record.location.size_bytes.to_le_bytes());
+    function.fill(record.function);
+    xxh3_64_with_seed(&name, record.sequence)
+}
+
+/// The sums of the pieces of an object, as its trailer has them.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// Empty of an object of one piece: its sum is compared through `bound` alone.
+    sums: Vec<u64>,
+    bound: u64,
+    seed: u64,
+}
+
+impl Checked {
+    /// Reads the trailer of what `record` names; `None` if it is not the trailer of that.
+    pub(crate) fn read(record: &Record, trailer: &[u8]) -> Option<Self> {
+        let expected = width::in_memory(size_bytes(record.location.size_bytes));
+        let (sums, bound) = trailer.split_at_checked(expected.checked_sub(8)?)?;
+        let bound = u64::from_le_bytes(*bound.first_chunk()?);
+        let seed = seed(record);
+        if !sums.is_empty() && xxh3_64_with_seed(sums, seed) != bound {
+            return None;
+        }
+        let sums = sums.as_chunks().0.iter().map(|sum| u64::from_le_bytes(*sum)).collect();
+        Some(Self { sums, bound, seed })
+    }
+
+    /// Whether this is the piece of that number.
+    pub(crate) fn verify(&self, number: u64, piece: &[u8]) -> bool {
+        let sum = xxh3_64(piece);
+        if self.sums.is_empty() {
+            return number == 0 && xxh3_64_with_seed(&sum.to_le_bytes(), self.seed) == self.bound;
+        }
+        self.sums.get(width::in_memory(number)) == Some(&sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::location::Location;
+
+    fn record(size_bytes: usize, sequence: u64) -> Record {
+        Record {
+            key_words: [1, 2, 3, 4],
+            location: Location { block: 0, generation: 1, offset: 0, size_bytes: width::on_device(size_bytes) },
+            function: 1,
+            is_part: false,
+            sequence,
+            entry: 0,
+        }
+    }
+
+    fn contents(size: usize) -> Vec<u8> {
+        (0..size).map(|position| u8::try_from(position * 31 % 251).unwrap()).collect()
+    }
+
+    #[test]
+    fn pieces_are_recognized_and_others_are_not() {
+        let piece = width::in_memory(PIECE_BYTES);
+        for size in [0, 1, 1000, piece - 1, piece, piece + 1, 3 * piece, 3 * piece + 17] {
+            let contents = contents(size);
+            let trailer = Sums::of(&contents).trailer(&record(size, 9));
+            assert_eq!(width::on_device(trailer.len()), size_bytes(width::on_device(size)));
+            let checked = Checked::read(&record(size, 9), &trailer).unwrap();
+            let mut pieces: Vec<&[u8]> = contents.chunks(piece).collect();
+            if pieces.is_empty() {
+                pieces.push(&[]);
+            }
+            for (number, bytes) in (0..).zip(pieces) {
+                assert!(checked.verify(number, bytes));
+                let mut wrong = bytes.to_vec();
+                wrong.push(0);
+                assert!(!checked.verify(number, &wrong));
+                assert!(!checked.verify(number + 1, bytes) || size >= 2 * piece);
+            }
+            let others = Checked::read(&record(size, 8), &trailer);
+            assert!(others.is_none_or(|others| !others.verify(0, contents.chunks(piece).next().unwrap_or_default())));
+        }
+    }
+
+    #[test]
+    fn contents_in_parts_have_the_sums_of_the_whole() {
+        let contents = contents(700_000);
+        let mut sums = Sums::new();
+        for part in contents.chunks(99_991) {
+            sums.update(part);
+        }
+        sums.end();
+        let record = record(700_000, 3);
+        assert_eq!(sums.trailer(&record), Sums::of(&contents).trailer(&record));
+    }
+
+    #[test]
+    fn a_damaged_trailer_is_none() {
+        let record = record(700_000, 3);
+        let mut trailer = Sums::of(&contents(700_000)).trailer(&record);
+        trailer[3] ^= 1;
+        assert!(Checked::read(&record, &trailer).is_none());
+        assert!(Checked::read(&record, &trailer[..8]).is_none());
+    }
+
+    #[test]
+    fn the_largest_contents_fit() {
+        for bytes in [0, 7, 8, 4096, PIECE_BYTES + 8, PIECE_BYTES + 24, 1 << 20, 1 << 33] {
+            let max = max_contents(bytes);
+            assert!(max == 0 || max + size_bytes(max) <= bytes);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What `run` does: syncs by interval, none while idle, and recycles ahead of need.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName};
+use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, SyncPolicy};
+use blobaccess_testkit::ManualClock;
+
+use support::Numbers;
+
+async fn put(store: &LocalStore<Cas>, numbers: &mut Numbers, size: usize) -> Digest {
+    let contents = numbers.bytes(size);
+    let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents);
+    store.put(&Context::background(), &digest, Blob::from_bytes(contents)).await.unwrap();
+    digest
+}
+
+/// Lets `run` go on until `is_done`, or for a while that is long for a machine.
+async fn until(is_done: impl Fn() -> bool) -> bool {
+    for _ in 0..20_000 {
+        if is_done() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+    }
+    is_done()
+}
+
+#[tokio::test]
+async fn a_store_that_changed_is_synced_once_an_interval_is_over_and_an_idle_one_is_not() {
+    let clock = Arc::new(ManualClock::new());
+    let options = Options::on_device(4 << 20)
+        .with_blocks(1, 4, 1)
+        .with_entries(1_000)
+        .persistent(SyncPolicy::Interval(Duration::from_mins(5)));
+    let device = Arc::new(MemoryDevice::new(4 << 20));
+    let environment = Environment::default().with_clock(Arc::<ManualClock>::clone(&clock));
+    let store = LocalStore::<Cas>::open_on(options, device, environment).await.unwrap();
+    let store = Arc::new(store);
+    let running = Arc::clone(&store);
+    let background = tokio::spawn(async move { running.run().await });
+    let mut numbers = Numbers(1);
+    let at_first = store.snapshot().syncs;
+    let digest = put(&store, &mut numbers, 100).await;
+    tokio::task::yield_now().await;
+    clock.advance(Duration::from_mins(4));
+    assert_eq!(store.snapshot().syncs, at_first);
+    clock.advance(Duration::from_mins(2));
+    assert!(until(|| store.snapshot().syncs == at_first + 1).await);
+    for _ in 0..5 {
+        clock.advance(Duration::from_mins(6));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.snapshot().syncs, at_first + 1);
+    // To be found is to be synced as well.
+    store.find_missing(&Context::background(), &DigestSet::from(digest)).await.unwrap();
+    for _ in 0..3 {
+        clock.advance(Duration::from_mins(6));
+        tokio::task::yield_now().await;
+    }
+    assert!(until(|| store.snapshot().syncs == at_first + 2).await);
+    background.abort();
+}
+
+#[tokio::test]
+async fn blocks_are_recycled_before_puts_need_them() {
+    let options = Options::in_memory(2 << 20).with_blocks(1, 4, 1).with_spare_blocks(3);
+    let store = Arc::new(LocalStore::<Cas>::open(options).await.unwrap());
+    let running = Arc::clone(&store);
+    let background = tokio::spawn(async move { running.run().await });
+    let mut numbers = Numbers(1);
+    for _ in 0..2_000 {
+        put(&store, &mut numbers, 4_000).await;
+        let has_spare = || store.snapshot().free_blocks >= 3 || store.snapshot().blocks.len() <= 6;
+        assert!(until(has_spare).await);
+    }
+    let snapshot = store.snapshot();
+    assert!(snapshot.recycled_blocks > 10);
+    assert_eq!(snapshot.waits_for_space, 0);
+    background.abort();
+}

@@ -1,0 +1,78 @@
+//! The local store in every combination of medium, kind and persistence, held to the suite.
+
+#![expect(clippy::expect_used, reason = "a fixture that cannot be made is a failed test")]
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use blobaccess::{Ac, Cas, Fsac, Icas, Iscc, Kind, Result};
+use blobaccess_local_store::{LocalStore, Options, Sizes, SyncPolicy};
+use blobaccess_testkit::{Fixture, Promises, conformance};
+use tempfile::TempDir;
+
+/// Small, so that blocks are recycled within each contract that puts as much as the suite does.
+const CAPACITY_BYTES: u64 = 2 << 20;
+
+/// A local store, opened again and again over the same file if it has one.
+struct Local<K> {
+    options: Options,
+    directory: Option<TempDir>,
+    kind: PhantomData<K>,
+}
+
+fn shaped(options: Options) -> Options {
+    options.with_blocks(2, 4, 1).with_spare_blocks(2).with_entries(20_000)
+}
+
+fn in_memory<K: Kind>() -> Local<K> {
+    Local { options: shaped(Options::in_memory(CAPACITY_BYTES)), directory: None, kind: PhantomData }
+}
+
+fn in_file<K: Kind>(policy: Option<SyncPolicy>) -> Local<K> {
+    let directory = tempfile::tempdir().expect("there is a place for temporary files");
+    // Logs of 20,000 entries take as much again.
+    let options = shaped(Options::in_file(directory.path().join("blocks"), 2 * CAPACITY_BYTES + (1 << 20)));
+    let options = match policy {
+        Some(policy) => options.persistent(policy),
+        None => options,
+    };
+    Local { options, directory: Some(directory), kind: PhantomData }
+}
+
+impl<K: Kind> Fixture for Local<K> {
+    type Store = LocalStore<K>;
+
+    fn promises(&self) -> Promises {
+        let sizes = Sizes::derive(&self.options, K::STORAGE_TYPE).expect("the options are sound");
+        Promises::IN_MEMORY
+            .with_durable(format!("{:?}", self.options).contains("persistence: Some"))
+            .with_max_blob_size_bytes(Some(sizes.max_blob_size_bytes()))
+            .with_keeps_bytes(Some(sizes.promised_bytes()))
+            .with_capacity_bytes(Some(sizes.data_bytes()))
+    }
+
+    async fn open(&self) -> Result<LocalStore<K>> {
+        LocalStore::open(self.options.clone()).await
+    }
+
+    async fn close(&self, store: LocalStore<K>) -> Result<()> {
+        store.close().await
+    }
+
+    fn layers(&self) -> Vec<String> {
+        vec![if self.directory.is_some() { "local(file)" } else { "local(memory)" }.to_owned()]
+    }
+}
+
+conformance! {
+    memory: Cas => in_memory::<Cas>(),
+    memory_of_action_results: Ac => in_memory::<Ac>(),
+    memory_of_references: Icas => in_memory::<Icas>(),
+    memory_of_size_classes: Iscc => in_memory::<Iscc>(),
+    memory_of_path_profiles: Fsac => in_memory::<Fsac>(),
+    file: Cas => in_file::<Cas>(None),
+    file_of_action_results: Ac => in_file::<Ac>(None),
+    persistent: Cas => in_file::<Cas>(Some(SyncPolicy::OnClose)),
+    persistent_of_action_results: Ac => in_file::<Ac>(Some(SyncPolicy::Interval(Duration::from_mins(1)))),
+    synced_on_put: Cas => in_file::<Cas>(Some(SyncPolicy::OnPut)),
+}

@@ -1,0 +1,346 @@
+//! Every sequence of writes is cut anywhere, with any part of what was not synced lost or torn, and opened again.
+//!
+//! For random histories of puts, overwrites, finds, reads and syncs on a store so small that its blocks are recycled
+//! all the time. Of what was there when the last completed sync began and was not given up since, everything must be
+//! there; an action result must be the one of that sync or a later one; nothing may be read that was not put; and the
+//! store must go on working, and keep what was promised before.
+//!
+//! `BLOBACCESS_CRASH_SECONDS` sets how long this goes on (30), `BLOBACCESS_CRASH_SEED` repeats a run.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a step that fails is a failed test"
+)]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use blobaccess::{
+    Ac, Blob, BlobAccess, Cas, Clock, Context, Digest, DigestFunction, DigestSet, InstanceName, Kind, SystemClock,
+};
+use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, Sizes, SyncPolicy};
+use futures::executor::block_on;
+
+use support::{Crashes, Loss, Numbers, Recorder, seed};
+
+const CAPACITY: u64 = 3 << 19;
+
+fn options(policy: SyncPolicy) -> Options {
+    Options::on_device(CAPACITY).with_blocks(1, 4, 1).with_spare_blocks(2).with_entries(900).persistent(policy)
+}
+
+/// Which contents a digest has: of messages, in the version that was put last.
+type Contents = BTreeMap<Digest, Vec<u8>>;
+
+/// What was true after an operation.
+struct Moment {
+    /// How many steps the device had seen.
+    position: usize,
+    /// What was stored.
+    stored: BTreeSet<Digest>,
+    /// Of messages, how often each had been put.
+    versions: BTreeMap<Digest, u64>,
+    /// Whether it was a sync, or a put that came with one.
+    is_sync: bool,
+    /// What was put or found, and how many bytes had been put by then.
+    promised: BTreeMap<Digest, u64>,
+    put_bytes: u64,
+    /// What the operation put, if a block was recycled for it: an earlier value may have gone before it came.
+    replaced: Option<Digest>,
+}
+
+struct History<K: Kind> {
+    store: LocalStore<K>,
+    device: Arc<Recorder>,
+    numbers: Numbers,
+    contents: Contents,
+    versions: BTreeMap<Digest, u64>,
+    promised: BTreeMap<Digest, u64>,
+    put_bytes: u64,
+    moments: Vec<Moment>,
+    is_synced_on_put: bool,
+    replaced: Option<Digest>,
+}
+
+/// What an object counts as, if it may share a sync with none.
+fn taken(sizes: &Sizes, size: usize) -> u64 {
+    let size = u64::try_from(size).unwrap();
+    sizes.counted_bytes(size).max(size.next_multiple_of(4096) + 4096)
+}
+
+/// A message of this version: it begins with it.
+fn message(version: u64, filling: &[u8]) -> Vec<u8> {
+    let mut message = version.to_le_bytes().to_vec();
+    message.extend_from_slice(filling);
+    message
+}
+
+fn version(message: &[u8]) -> u64 {
+    u64::from_le_bytes(*message.first_chunk().unwrap())
+}
+
+impl<K: Kind> History<K> {
+    fn put(&mut self) {
+        let size = match self.numbers.below(10) {
+            0 => self.numbers.below(40_000),
+            1..=3 => self.numbers.below(8_000),
+            _ => self.numbers.below(1_000),
+        };
+        let (digest, contents) = if K::STORAGE_TYPE.is_mutable() {
+            let number = self.numbers.below(60).to_le_bytes();
+            let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &number);
+            let next = self.versions.get(&digest).copied().unwrap_or_default() + 1;
+            (digest, message(next, &self.numbers.bytes(size)))
+        } else {
+            let contents = self.numbers.bytes(size);
+            (Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents), contents)
+        };
+        self.put_bytes += taken(self.store.sizes(), size + 16);
+        // Before the put: a crash in the midst of it may leave it, and then it must be known.
+        *self.versions.entry(digest.clone()).or_default() += 1;
+        self.contents.insert(digest.clone(), contents.clone());
+        let before = self.store.snapshot().recycled_blocks;
+        block_on(self.store.put(&Context::background(), &digest, Blob::from_bytes(contents))).unwrap();
+        self.replaced = (self.store.snapshot().recycled_blocks > before).then(|| digest.clone());
+        self.promised.insert(digest, self.put_bytes);
+    }
+
+    fn some(&mut self) -> DigestSet {
+        let known: Vec<_> = self.contents.keys().cloned().collect();
+        let count = 1 + self.numbers.below(8);
+        (0..count).filter_map(|_| known.get(self.numbers.below(known.len())).cloned()).collect()
+    }
+
+    fn operate(&mut self) {
+        let ctx = Context::background();
+        let mut is_sync = false;
+        match self.numbers.below(20) {
+            0..=10 => {
+                self.put();
+                is_sync = self.is_synced_on_put;
+            }
+            11..=14 => {
+                let asked = self.some();
+                let missing = block_on(self.store.find_missing(&ctx, &asked)).unwrap();
+                for digest in &asked.difference(&missing) {
+                    self.promised.insert(digest.clone(), self.put_bytes);
+                }
+            }
+            15..=16 => {
+                for digest in &self.some() {
+                    if let Ok(blob) = block_on(self.store.get(&ctx, digest)) {
+                        let read = block_on(blob.into_bytes(1 << 20)).unwrap();
+                        assert_eq!(read, self.contents[digest]);
+                    }
+                }
+            }
+            _ => {
+                block_on(self.store.sync()).unwrap();
+                is_sync = true;
+            }
+        }
+        self.note(is_sync);
+    }
+
+    fn note(&mut self, is_sync: bool) {
+        let stored = self.contents.keys().filter(|digest| self.store.is_stored(digest)).cloned().collect();
+        self.moments.push(Moment {
+            position: self.device.position(),
+            stored,
+            versions: self.versions.clone(),
+            is_sync,
+            promised: self.promised.clone(),
+            put_bytes: self.put_bytes,
+            replaced: self.replaced.take(),
+        });
+    }
+}
+
+fn open<K: Kind>(policy: SyncPolicy, device: Arc<Recorder>) -> LocalStore<K> {
+    block_on(LocalStore::open_on(options(policy), device, Environment::default())).unwrap()
+}
+
+fn history<K: Kind>(policy: SyncPolicy, seed: u64) -> History<K> {
+    let device = Arc::new(Recorder::new(CAPACITY));
+    let store = open::<K>(policy, Arc::clone(&device));
+    let mut history = History {
+        store,
+        device,
+        numbers: Numbers(seed),
+        contents: Contents::new(),
+        versions: BTreeMap::new(),
+        promised: BTreeMap::new(),
+        put_bytes: 0,
+        moments: Vec::new(),
+        is_synced_on_put: policy == SyncPolicy::OnPut,
+        replaced: None,
+    };
+    history.note(true);
+    let operations = 50 + history.numbers.below(350);
+    for _ in 0..operations {
+        history.operate();
+    }
+    history
+}
+
+/// What must be true of a store that is opened after a crash right before step `position`.
+struct Expected<'a> {
+    /// What must be there.
+    needed: BTreeSet<&'a Digest>,
+    /// Of messages, which version they must have at least, if they are there.
+    at_least: BTreeMap<&'a Digest, u64>,
+    /// The last moment that is certain to have been.
+    certain: &'a Moment,
+    synced: &'a Moment,
+}
+
+fn expected(moments: &[Moment], position: usize) -> Option<Expected<'_>> {
+    let last = moments.iter().rposition(|moment| moment.position <= position)?;
+    let synced = moments[..=last].iter().rposition(|moment| moment.is_sync)?;
+    let mut needed: BTreeSet<&Digest> = moments[synced].stored.iter().collect();
+    // What was given up since may be there or not; the operation that the crash came into may have given up more.
+    for moment in &moments[synced + 1..moments.len().min(last + 2)] {
+        needed.retain(|digest| moment.stored.contains(*digest) && moment.replaced.as_ref() != Some(*digest));
+    }
+    let at_least = moments[synced].versions.iter().map(|(digest, version)| (digest, *version)).collect();
+    Some(Expected { needed, at_least, certain: &moments[last], synced: &moments[synced] })
+}
+
+fn check<K: Kind>(
+    image: Vec<u8>,
+    policy: SyncPolicy,
+    history: &History<K>,
+    expected: &Expected<'_>,
+    numbers: &mut Numbers,
+    sizes: &Sizes,
+) {
+    let ctx = Context::background();
+    let device = Arc::new(MemoryDevice::from_image(image));
+    let store = block_on(LocalStore::<K>::open_on(options(policy), device, Environment::default())).unwrap();
+    for (digest, contents) in &history.contents {
+        let read = match block_on(store.get(&ctx, digest)) {
+            Ok(blob) => block_on(blob.into_bytes(1 << 20)).unwrap(),
+            Err(error) => {
+                assert!(error.is_not_found(), "{error:?}");
+                assert!(!expected.needed.contains(digest), "{digest} was durable, and is gone");
+                continue;
+            }
+        };
+        if K::STORAGE_TYPE.is_mutable() {
+            let (found, last) = (version(&read), history.versions[digest]);
+            let at_least = expected.at_least.get(digest).copied().unwrap_or(1);
+            assert!(
+                (at_least..=last).contains(&found),
+                "{digest} has version {found}, not one of {at_least} to {last}"
+            );
+            assert!(found < last || read == *contents);
+        } else {
+            assert_eq!(read, *contents);
+        }
+    }
+    assert_eq!(store.snapshot().corrupted, 0);
+    // It goes on working, and keeps what it had promised: for half of what that is worth, half of it being used up.
+    let promise = sizes.promised_bytes();
+    let promised =
+        expected.synced.promised.iter().filter(|(digest, at)| {
+            expected.needed.contains(digest) && expected.certain.put_bytes - **at <= promise / 2
+        });
+    let promised: DigestSet = promised.map(|(digest, _)| digest.clone()).collect();
+    let mut left = promise / 2;
+    while left > taken(sizes, 9_000) {
+        let contents = if K::STORAGE_TYPE.is_mutable() {
+            message(1, &numbers.bytes(9_000))
+        } else {
+            let size = numbers.below(9_000);
+            numbers.bytes(size)
+        };
+        let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents);
+        left -= taken(sizes, contents.len() + 16);
+        block_on(store.put(&ctx, &digest, Blob::from_bytes(contents.clone()))).unwrap();
+        let read = block_on(block_on(store.get(&ctx, &digest)).unwrap().into_bytes(1 << 20)).unwrap();
+        assert_eq!(read, contents);
+    }
+    if store.snapshot().breached_bytes == 0 {
+        let missing = block_on(store.find_missing(&ctx, &promised)).unwrap();
+        assert!(missing.is_empty(), "promised to be kept, and gone: {missing:?}");
+    }
+    block_on(store.sync()).unwrap();
+}
+
+/// Damages the younger of two superblocks, as `docs/format.md` has them for eight blocks.
+fn rot_younger_superblock(image: &mut [u8]) {
+    const SLOT: usize = (160 + 48 * 8 + 24 * 1024 + 8_usize).next_multiple_of(4096);
+    let sequence = |slot: usize| u64::from_le_bytes(*image[slot * SLOT + 32..].first_chunk().unwrap());
+    let younger = usize::from(sequence(0) <= sequence(1));
+    image[younger * SLOT + 200] ^= 1;
+}
+
+fn try_history<K: Kind>(policy: SyncPolicy, seed: u64, images: &mut u64) {
+    let history = history::<K>(policy, seed);
+    let sizes = *history.store.sizes();
+    let steps = history.device.steps();
+    let mut crashes = Crashes::new(vec![0; usize::try_from(CAPACITY).unwrap()], steps.clone());
+    let mut numbers = Numbers(!seed);
+    let mut position = 0;
+    while position <= steps.len() {
+        for loss in Loss::ALL {
+            let image = crashes.image(position, loss, &mut numbers);
+            let expected = expected(&history.moments, position);
+            if let Some(expected) = expected {
+                check(image, policy, &history, &expected, &mut numbers, &sizes);
+            } else {
+                // The store was being made: it must be possible to make it again.
+                let device = Arc::new(MemoryDevice::from_image(image));
+                let opened = LocalStore::<K>::open_on(options(policy), device, Environment::default());
+                block_on(opened).unwrap();
+            }
+            *images += 1;
+        }
+        // The younger superblock rots: what it alone vouched for may be gone, but nothing may be wrong.
+        if let Some(mut known) = expected(&history.moments, position) {
+            let mut image = crashes.image(position, Loss::Everything, &mut numbers);
+            rot_younger_superblock(&mut image);
+            known.needed.clear();
+            known.at_least.clear();
+            check(image, policy, &history, &known, &mut numbers, &sizes);
+            *images += 1;
+        }
+        position += if position < 12 { 1 } else { 1 + numbers.below(60) };
+    }
+}
+
+fn try_histories<K: Kind>(policy: SyncPolicy, share: u32) {
+    let seconds = std::env::var("BLOBACCESS_CRASH_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let budget = Duration::from_secs(seconds.unwrap_or(30)) / share;
+    let first = seed("BLOBACCESS_CRASH_SEED");
+    let begun = SystemClock.monotonic();
+    let (mut images, mut histories) = (0, 0);
+    while SystemClock.monotonic() - begun < budget {
+        let seed = first.wrapping_add(histories);
+        println!("BLOBACCESS_CRASH_SEED={seed}");
+        try_history::<K>(policy, seed, &mut images);
+        histories += 1;
+    }
+    println!("{images} images of {histories} histories, {:?} of {}", policy, K::STORAGE_TYPE.name());
+}
+
+#[test]
+fn contents_that_were_synced_outlive_a_crash_anywhere() {
+    try_histories::<Cas>(SyncPolicy::OnClose, 3);
+}
+
+#[test]
+fn messages_that_were_synced_outlive_a_crash_anywhere() {
+    try_histories::<Ac>(SyncPolicy::OnClose, 3);
+}
+
+#[test]
+fn under_on_put_everything_outlives_a_crash_anywhere() {
+    try_histories::<Ac>(SyncPolicy::OnPut, 6);
+    try_histories::<Cas>(SyncPolicy::OnPut, 6);
+}

@@ -1,0 +1,134 @@
+//! Many tasks at once on a store whose blocks are recycled all the time: nothing wrong is read, nothing promised is
+//! missed, and a reader that dawdles stops nobody.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails is a failed test")]
+
+mod support;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName, PutOutcome};
+use blobaccess_local_store::{LocalStore, Options, SyncPolicy};
+use bytes::Bytes;
+use futures::TryStreamExt;
+
+use support::Numbers;
+
+const TASKS: u64 = 4;
+
+fn blob(numbers: &mut Numbers) -> (Digest, Bytes) {
+    let size = match numbers.below(20) {
+        0 => numbers.below(200_000),
+        1..=5 => numbers.below(20_000),
+        _ => numbers.below(1_000),
+    };
+    let contents = Bytes::from(numbers.bytes(size));
+    (Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents), contents)
+}
+
+async fn read(store: &LocalStore<Cas>, digest: &Digest) -> Option<Bytes> {
+    match store.get(&Context::background(), digest).await {
+        Ok(blob) => match blob.into_bytes(1 << 30).await {
+            Ok(contents) => Some(contents),
+            // It was recycled while it was read piece by piece.
+            Err(error) => {
+                assert_eq!(error.kind(), blobaccess::ErrorKind::Unavailable, "{error:?}");
+                None
+            }
+        },
+        Err(error) => {
+            assert!(error.is_not_found(), "{error:?}");
+            None
+        }
+    }
+}
+
+/// Puts, and finds its latest blobs again as long as the promise lasts, whatever the others do.
+async fn work(store: Arc<LocalStore<Cas>>, all: Arc<AtomicU64>, seed: u64, rounds: usize) {
+    let ctx = Context::background();
+    let mut numbers = Numbers(seed);
+    let promise = store.sizes().promised_bytes();
+    let mut mine: Vec<(Digest, Bytes)> = Vec::new();
+    // What all had put, or were about to, before a blob of mine was put or found.
+    let mut since: HashMap<Digest, u64> = HashMap::new();
+    let mut held = 0;
+    for _ in 0..rounds {
+        let (digest, contents) = blob(&mut numbers);
+        since.insert(digest.clone(), all.load(Ordering::SeqCst));
+        all.fetch_add(store.sizes().counted_bytes(digest.size_bytes()), Ordering::SeqCst);
+        let outcome = store.put(&ctx, &digest, Blob::from_bytes(contents.clone())).await.unwrap();
+        assert!(matches!(outcome, PutOutcome::Created { .. } | PutOutcome::AlreadyExists { .. }));
+        mine.push((digest, contents));
+        let latest: Vec<_> = mine.iter().rev().take(10).collect();
+        let asked: DigestSet = latest.iter().map(|(digest, _)| digest.clone()).collect();
+        let before = all.load(Ordering::SeqCst);
+        let missing = store.find_missing(&ctx, &asked).await.unwrap();
+        let after = all.load(Ordering::SeqCst);
+        for digest in &asked {
+            if after - since[digest] <= promise {
+                assert!(!missing.contains(digest), "{digest} was promised, and is gone");
+                held += 1;
+            }
+            if !missing.contains(digest) {
+                since.insert(digest.clone(), before);
+            }
+        }
+        let (digest, contents) = latest[numbers.below(latest.len())];
+        if let Some(read) = read(&store, digest).await {
+            assert_eq!(read, contents);
+        }
+        let (digest, contents) = &mine[numbers.below(mine.len())];
+        if let Some(read) = read(&store, digest).await {
+            assert_eq!(read, contents);
+        }
+    }
+    assert!(held > rounds);
+}
+
+async fn stress(options: Options) {
+    let seed = support::seed("BLOBACCESS_STRESS_SEED");
+    let store = Arc::new(LocalStore::<Cas>::open(options).await.unwrap());
+    let running = Arc::clone(&store);
+    let background = tokio::spawn(async move { running.run().await });
+    // A reader that holds on to what it was given.
+    let (held, held_contents) = blob(&mut Numbers(seed));
+    store.put(&Context::background(), &held, Blob::from_bytes(held_contents.clone())).await.unwrap();
+    let held = store.get(&Context::background(), &held).await.unwrap();
+    let all = Arc::new(AtomicU64::new(0));
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| tokio::spawn(work(Arc::clone(&store), Arc::clone(&all), seed ^ task << 40 | 1, 1_500)))
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    background.abort();
+    let snapshot = store.snapshot();
+    assert!(snapshot.recycled_blocks > 10);
+    assert_eq!((snapshot.corrupted, snapshot.dropped_records), (0, 0));
+    if held_contents.len() < 200_000 {
+        let pieces: Vec<Bytes> = held.into_stream(..).unwrap().try_collect().await.unwrap_or_default();
+        assert!(pieces.is_empty() || pieces.concat() == held_contents);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_tasks_at_once_in_memory() {
+    stress(Options::in_memory(16 << 20).with_blocks(2, 8, 1).with_entries(60_000)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_tasks_at_once_in_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::in_file(directory.path().join("blocks"), 16 << 20).with_blocks(2, 8, 1);
+    stress(options.with_entries(60_000).with_staged_bytes(1 << 20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_tasks_at_once_in_a_persistent_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::in_file(directory.path().join("blocks"), 24 << 20).with_blocks(2, 8, 1);
+    let policy = SyncPolicy::Interval(std::time::Duration::from_millis(20));
+    stress(options.with_entries(60_000).with_staged_bytes(1 << 20).persistent(policy)).await;
+}
