@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// A remote cache for Bazel and other clients of the Remote Execution API, in memory.
+/// A remote cache for Bazel and other clients of the Remote Execution API, in memory or in files.
 ///
 /// Sizes take units: 500MiB, 2GiB. Durations too: 30s, 5m.
 #[derive(Debug, Parser)]
@@ -20,11 +20,19 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8981")]
     pub(crate) status_listen: SocketAddr,
 
-    /// Memory for blobs. Should hold the outputs of a few builds; what was used least lately goes.
+    /// Keep everything in files in this folder, where it survives a restart and a crash, rather than in memory.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "upstream")]
+    pub(crate) directory: Option<PathBuf>,
+
+    /// How often what is in the files is made durable: what a crash may lose is what came since.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, requires = "directory")]
+    pub(crate) sync_interval: Duration,
+
+    /// Room for blobs. Should hold the outputs of a few builds; what was used least lately goes.
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = size)]
     pub(crate) cas_size: u64,
 
-    /// Memory for action results, of about 1 KiB each.
+    /// Room for action results, of about 1 KiB each.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     pub(crate) ac_size: u64,
 

@@ -45,7 +45,7 @@ async fn run(flags: Flags) -> Result<()> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
     let metrics = Arc::new(PrometheusObserver::new());
-    let stack = Stack::build(&flags, &metrics)?;
+    let stack = Stack::build(&flags, &metrics).await?;
     let services =
         Services::new(service_options(&flags)?).with_cas(Arc::clone(&stack.cas)).with_ac(Arc::clone(&stack.ac));
     let tls = server_tls(&flags)?;
@@ -55,12 +55,15 @@ async fn run(flags: Flags) -> Result<()> {
     let (address, status_address) = (listener.local_addr()?, status_listener.local_addr()?);
     introduce(&flags, &stack, address, status_address);
 
-    let pages = RemoteCachePages::new(stack, services.clone(), metrics, SystemClock.monotonic())?;
+    let stack = Arc::new(stack);
+    let pages = RemoteCachePages::new(Arc::clone(&stack), services.clone(), metrics, SystemClock.monotonic())?;
     let shutdown = stop_signal()?;
     tokio::select! {
         ended = services.serve(listener, tls, shutdown) => ended?,
         ended = status::serve(status_listener, Arc::new(pages)) => ended?,
+        () = stack.backend.run() => return Err("the background work of the stores ended".into()),
     }
+    stack.backend.sync().await?;
     println!("stopped");
     Ok(())
 }

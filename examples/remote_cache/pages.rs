@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use blobaccess::{Clock, MemorySnapshot, SystemClock};
 use blobaccess_grpc::Services;
+use blobaccess_local_store::{BlockGroup, Snapshot};
 use blobaccess_metrics::PrometheusObserver;
 
 use crate::Result;
@@ -22,12 +23,11 @@ pub(crate) struct RemoteCachePages {
 
 impl RemoteCachePages {
     pub(crate) fn new(
-        stack: Stack,
+        stack: Arc<Stack>,
         services: Services,
         metrics: Arc<PrometheusObserver>,
         started: Instant,
     ) -> Result<Self> {
-        let stack = Arc::new(stack);
         register_gauges(&metrics, &stack, &services)?;
         Ok(Self { stack, services, metrics, started })
     }
@@ -56,6 +56,10 @@ impl Pages for RemoteCachePages {
             Backend::Memory { cas, ac } => {
                 page += &line("contents in memory", &describe(&cas.snapshot()));
                 page += &line("results in memory", &describe(&ac.snapshot()));
+            }
+            Backend::Local { cas, ac } => {
+                page += &blocks("contents in files", &cas.snapshot());
+                page += &blocks("results in files", &ac.snapshot());
             }
             Backend::Remote(remote) => page += &line("upstream", &format!("{remote}: {:?}", remote.snapshot())),
         }
@@ -108,6 +112,27 @@ fn number(value: u64) -> f64 {
 /// One line of the page: what, and how it is.
 fn line(what: &str, how: &str) -> String {
     format!("{what:<22}{how}\n")
+}
+
+/// What a store in blocks holds, and its blocks: their groups, and how full each is.
+fn blocks(what: &str, store: &Snapshot) -> String {
+    const LEVELS: [char; 9] = ['·', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let draw = |group: BlockGroup| -> String {
+        let of_group = store.blocks.iter().filter(|block| block.group == group);
+        let largest = store.blocks.iter().map(|block| block.used_bytes).max().unwrap_or_default().max(1);
+        let level = |used: u64| usize::try_from((used * 8).div_ceil(largest)).unwrap_or_default();
+        of_group.filter_map(|block| LEVELS.get(level(block.used_bytes))).collect()
+    };
+    let groups = [("old", BlockGroup::Old), ("current", BlockGroup::Current), ("new", BlockGroup::New)];
+    let drawn = groups.map(|(name, group)| format!("{name} [{}]", draw(group))).join(" ");
+    let Snapshot { records, slots, retention, evicted, copied, breached_bytes, corrupted, syncs, .. } = store;
+    line(what, &format!("{drawn}, {} free", store.free_blocks))
+        + &line(
+            "",
+            &format!("{records} blobs, {slots} slots; the oldest block was begun {} s ago", retention.as_secs()),
+        )
+        + &line("", &format!("{evicted} evicted, {copied} copied forward, {breached_bytes} bytes gone too early"))
+        + &line("", &format!("{corrupted} corrupt, {syncs} syncs"))
 }
 
 fn describe(memory: &MemorySnapshot) -> String {

@@ -1,6 +1,8 @@
 //! The stores that the services are over, layer by layer.
 
+use std::error::Error;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use blobaccess::decorators::{
 };
 use blobaccess::{Ac, BlobAccess, Cas, Kind, MemoryBlobAccess, Observer};
 use blobaccess_grpc::{Remote, RemoteOptions, RemoteTls};
+use blobaccess_local_store::{LocalStore, Options, SyncPolicy};
 use blobaccess_metrics::PrometheusObserver;
 
 use crate::flags::Flags;
@@ -36,18 +39,39 @@ pub(crate) struct Stack {
 pub(crate) enum Backend {
     /// Here.
     Memory { cas: Arc<MemoryBlobAccess<Cas>>, ac: Arc<MemoryBlobAccess<Ac>> },
+    /// Here, in files.
+    Local { cas: Arc<LocalStore<Cas>>, ac: Arc<LocalStore<Ac>> },
     /// In another server.
     Remote(Remote),
 }
 
+impl Backend {
+    /// Does what is to be done in the background, for as long as it is polled.
+    pub(crate) async fn run(&self) {
+        match self {
+            Self::Local { cas, ac } => drop(futures::join!(cas.run(), ac.run())),
+            Self::Memory { .. } | Self::Remote(_) => std::future::pending().await,
+        }
+    }
+
+    /// Makes everything durable that is to be.
+    pub(crate) async fn sync(&self) -> Result<()> {
+        if let Self::Local { cas, ac } = self {
+            futures::try_join!(cas.sync(), ac.sync())?;
+        }
+        Ok(())
+    }
+}
+
 impl Stack {
     /// The stack that `flags` ask for, which tells `metrics` of every call of its backend.
-    pub(crate) fn build(flags: &Flags, metrics: &Arc<PrometheusObserver>) -> Result<Self> {
+    pub(crate) async fn build(flags: &Flags, metrics: &Arc<PrometheusObserver>) -> Result<Self> {
         let (authorizers, timeout) = (authorizers(flags), flags.call_timeout);
         let observer: Arc<dyn Observer> = Arc::<PrometheusObserver>::clone(metrics);
-        let (cas, ac, backend) = match &flags.upstream {
-            None => in_memory(flags, &observer),
-            Some(url) => upstream(flags, url, &observer)?,
+        let (cas, ac, backend) = match (&flags.upstream, &flags.directory) {
+            (Some(url), _) => upstream(flags, url, &observer)?,
+            (None, Some(directory)) => in_files(flags, directory, &observer).await?,
+            (None, None) => in_memory(flags, &observer),
         };
         let cas = EmptyBlobInjecting::new(cas);
         let ac = ActionResultTimestampInjecting::new(ac, flags.max_message_size).with_observer(observer);
@@ -57,16 +81,43 @@ impl Stack {
 
 type Stores = (Arc<dyn BlobAccess<Kind = Cas>>, Arc<dyn BlobAccess<Kind = Ac>>, Backend);
 
-/// Stores here. Either may evict what the other refers to, so action results are checked before they are believed.
+/// Stores in memory.
 fn in_memory(flags: &Flags, observer: &Arc<dyn Observer>) -> Stores {
     let memory = Arc::new(MemoryBlobAccess::<Cas>::new(flags.cas_size).with_observer(Arc::clone(observer)));
     let ac_memory = Arc::new(MemoryBlobAccess::<Ac>::new(flags.ac_size).with_observer(Arc::clone(observer)));
     let backend = Backend::Memory { cas: Arc::clone(&memory), ac: Arc::clone(&ac_memory) };
 
-    let cas: Arc<dyn BlobAccess<Kind = Cas>> = Arc::new(Observing::new(memory, "memory", Arc::clone(observer)));
-    let ac = Observing::new(ac_memory, "memory", Arc::clone(observer));
+    let (cas, ac) = checked(memory, ac_memory, "local_in_memory", observer);
+    (cas, ac, backend)
+}
+
+/// Stores in two files of a folder, which is made if it is not there.
+async fn in_files(flags: &Flags, directory: &Path, observer: &Arc<dyn Observer>) -> Result<Stores> {
+    let failed = |error: Box<dyn Error>| format!("--directory: {}: {error}", directory.display());
+    std::fs::create_dir_all(directory).map_err(|error| failed(error.into()))?;
+    let sync = SyncPolicy::Interval(flags.sync_interval);
+    let cas = Options::in_file(directory.join("cas"), flags.cas_size).persistent(sync);
+    // Few blocks, so that a large result fits into one.
+    let ac = Options::in_file(directory.join("ac"), flags.ac_size).with_blocks(2, 6, 1).persistent(sync);
+    let cas = Arc::new(LocalStore::<Cas>::open(cas).await.map_err(|error| failed(error.into()))?);
+    let ac = Arc::new(LocalStore::<Ac>::open(ac).await.map_err(|error| failed(error.into()))?);
+    let backend = Backend::Local { cas: Arc::clone(&cas), ac: Arc::clone(&ac) };
+    let (cas, ac) = checked(cas, ac, "local_block_device", observer);
+    Ok((cas, ac, backend))
+}
+
+/// Stores here, observed. Either may evict what the other refers to, so action results are checked before they are
+/// believed.
+fn checked(
+    cas: impl BlobAccess<Kind = Cas>,
+    ac: impl BlobAccess<Kind = Ac>,
+    label: &'static str,
+    observer: &Arc<dyn Observer>,
+) -> (Arc<dyn BlobAccess<Kind = Cas>>, Arc<dyn BlobAccess<Kind = Ac>>) {
+    let cas: Arc<dyn BlobAccess<Kind = Cas>> = Arc::new(Observing::new(cas, label, Arc::clone(observer)));
+    let ac = Observing::new(ac, label, Arc::clone(observer));
     let ac = CompletenessChecking::new(ac, EmptyBlobInjecting::new(Arc::clone(&cas)), CompletenessOptions::new());
-    (cas, Arc::new(ac), backend)
+    (cas, Arc::new(ac))
 }
 
 /// Stores in another server, which checks its action results itself.
