@@ -191,7 +191,7 @@ fn puts(options: Options, what: &str, count: usize, verify: bool) {
 
 fn main() {
     let is_test = std::env::args().any(|argument| argument == "--test");
-    let entries: &[u64] = if is_test { &[1_000] } else { &[10_000, 1_000_000] };
+    let entries: &[u64] = if is_test { &[1_000] } else { &[10_000, 1_000_000, 10_000_000] };
     for entries in entries {
         finds(*entries);
     }

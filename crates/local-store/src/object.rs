@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use crate::engine::{Engine, Mode, Read};
 use crate::key::Key;
-use crate::store::blocking;
 use crate::trailer::PIECE_BYTES;
+use crate::waits::blocking;
 use crate::width;
 
 /// Reads a large object piece by piece. Nothing is held between two pieces, so that a slow reader holds up nobody; each

@@ -8,8 +8,9 @@ use futures::TryStreamExt;
 use crate::engine::{Engine, LargeWriter, Mode, Presence, Put, Read};
 use crate::key::{Key, function};
 use crate::key_location_map::Record;
-use crate::store::{LocalStore, blocking};
+use crate::store::LocalStore;
 use crate::trailer::PIECE_BYTES;
+use crate::waits::blocking;
 
 /// An error before which nothing was published.
 fn nothing_stored(error: Error) -> Error {

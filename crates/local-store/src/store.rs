@@ -1,29 +1,27 @@
 //! `BlobAccess` over the engine: collects, verifies, waits, and keeps what may block off the executor.
 
 use std::fmt::{self, Debug, Display, Formatter};
-use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind,
-    NoObserver, Observer, PutOutcome, Result, Slicer, SystemClock, get_and_slice,
+    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind, PutOutcome,
+    Result, Slicer, get_and_slice,
 };
-use futures::future::{Either, select};
+use futures::future::select;
 use tokio::sync::Semaphore;
 
 use crate::device::{Device, FileDevice};
-use crate::engine::{Engine, Mode, Presence, Read, Surroundings};
+use crate::engine::{Engine, Surroundings};
+use crate::environment::Environment;
 use crate::object::ObjectReader;
 use crate::options::{Medium, Options, SyncPolicy};
 use crate::sizes::Sizes;
 use crate::snapshot::Snapshot;
 use crate::trailer::PIECE_BYTES;
-
-/// The unit in which memory in flight is counted, in bytes.
-const PERMIT_BYTES: u64 = 1024;
+use crate::waits::{PERMIT_BYTES, blocking};
 
 /// How many digests are looked up before others get a turn at the executor: some 0.2 ms.
 const DIGESTS_PER_TURN: usize = 4096;
@@ -68,51 +66,10 @@ const DIGESTS_PER_TURN: usize = 4096;
 /// ```
 pub struct LocalStore<K: Kind> {
     pub(crate) engine: Arc<Engine>,
-    in_flight: Arc<Semaphore>,
-    in_flight_permits: u32,
+    pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) in_flight_permits: u32,
     medium: &'static str,
     kind: PhantomData<K>,
-}
-
-/// What a store is opened with besides its options.
-#[derive(Clone, Debug)]
-pub struct Environment {
-    observer: Arc<dyn Observer>,
-    clock: Arc<dyn Clock>,
-}
-
-impl Default for Environment {
-    /// Nobody is told anything, and the time is that of the machine.
-    fn default() -> Self {
-        Self { observer: Arc::new(NoObserver), clock: Arc::new(SystemClock) }
-    }
-}
-
-impl Environment {
-    /// Tells `observer` what is evicted and what proves wrong.
-    #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// Takes the time from `clock`.
-    #[must_use]
-    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
-}
-
-/// Runs what may block where it may: on tokio's threads for that, if there is a runtime, else here.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => match runtime.spawn_blocking(work).await {
-            Ok(result) => result,
-            Err(error) => Err(Error::internal("work that may block did not end").with_source(error)),
-        },
-        Err(_) => work(),
-    }
 }
 
 impl<K: Kind> LocalStore<K> {
@@ -255,88 +212,6 @@ impl<K: Kind> LocalStore<K> {
 
     fn not_stored(digest: &Digest) -> Error {
         Error::not_found(format!("blob {digest} is not stored"))
-    }
-
-    /// Waits for `work`, up to the deadline of the call.
-    async fn until_deadline<T>(&self, ctx: &Context, work: impl Future<Output = T> + Send) -> Result<T> {
-        let Some(deadline) = ctx.deadline() else { return Ok(work.await) };
-        let work = std::pin::pin!(work);
-        match select(work, self.engine.surroundings.clock.sleep_until(deadline)).await {
-            Either::Left((result, _)) => Ok(result),
-            Either::Right(((), _)) => Err(Error::deadline_exceeded("the store was busy until the deadline")),
-        }
-    }
-
-    /// Room for so much of a blob that is on its way.
-    pub(crate) async fn admit(&self, ctx: &Context, bytes: u64) -> Result<tokio::sync::OwnedSemaphorePermit> {
-        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-        let permits = permits.clamp(1, self.in_flight_permits);
-        let acquired = self.until_deadline(ctx, Arc::clone(&self.in_flight).acquire_many_owned(permits)).await?;
-        acquired.map_err(|error| Error::internal("the store is closed").with_source(error))
-    }
-
-    /// Sees to it that what is queued is written, by somebody else if it need not be waited for.
-    pub(crate) async fn write_behind(&self) -> Result<()> {
-        if self.engine.is_congested() {
-            let engine = Arc::clone(&self.engine);
-            return blocking(move || engine.flush()).await;
-        }
-        if self.engine.claim_flush() {
-            match tokio::runtime::Handle::try_current() {
-                // Its error shows to whoever puts or syncs next: the device stays failed. It does not keep a store
-                // open that has been closed meanwhile: then all is written.
-                Ok(runtime) => {
-                    let engine = Arc::downgrade(&self.engine);
-                    drop(runtime.spawn_blocking(move || engine.upgrade().map(|engine| engine.flush())));
-                }
-                Err(_) => self.engine.flush()?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until a block is recycled.
-    pub(crate) async fn make_space(&self, ctx: &Context) -> Result<()> {
-        crate::engine::count(&self.engine.counters.waits_for_space, 1);
-        let engine = Arc::clone(&self.engine);
-        self.until_deadline(ctx, blocking(move || engine.recycle())).await?
-    }
-
-    /// Waits until an object is out of a block that is about to be recycled. Returns whether it is stored.
-    pub(crate) async fn rescue(&self, ctx: &Context, digest: &Digest) -> Result<bool> {
-        let key = self.engine.keys.key(digest);
-        let engine = Arc::clone(&self.engine);
-        let presence = self.until_deadline(ctx, blocking(move || engine.rescue(&key))).await??;
-        Ok(presence != Presence::Absent)
-    }
-
-    /// Waits until so many publications are durable, if puts are to be.
-    pub(crate) async fn settle(&self, publications: u64) -> Result<()> {
-        if self.engine.surroundings.policy != Some(SyncPolicy::OnPut) {
-            return Ok(());
-        }
-        let engine = Arc::clone(&self.engine);
-        blocking(move || engine.sync_until(publications)).await
-    }
-
-    /// Reads small contents whole. `None` if they are gone.
-    pub(crate) async fn read_whole(&self, digest: &Digest) -> Result<Option<bytes::Bytes>> {
-        let key = self.engine.keys.key(digest);
-        loop {
-            let Some(record) = self.engine.look_up_to_read(&key) else { return Ok(None) };
-            let all = 0..record.location.size_bytes;
-            let read = match self.engine.read(&record, all.clone(), Mode::AtOnce)? {
-                Read::NotAtOnce => {
-                    let engine = Arc::clone(&self.engine);
-                    blocking(move || engine.read(&record, all, Mode::Waiting)).await?
-                }
-                read @ (Read::Bytes(_) | Read::Gone) => read,
-            };
-            if let Read::Bytes(bytes) = read {
-                return Ok(Some(bytes));
-            }
-            // It was moved, or is gone: the map says which.
-        }
     }
 }
 

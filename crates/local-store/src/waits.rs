@@ -1,0 +1,111 @@
+//! What calls wait for: room, space, the disk and its sync; each up to the deadline, and off the executor.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use blobaccess::{Context, Digest, Error, Kind, Result};
+use bytes::Bytes;
+use futures::future::{Either, select};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::engine::{Mode, Presence, Read};
+use crate::options::SyncPolicy;
+use crate::store::LocalStore;
+
+/// The unit in which memory in flight is counted, in bytes.
+pub(crate) const PERMIT_BYTES: u64 = 1024;
+
+/// Runs what may block where it may: on tokio's threads for that, if there is a runtime, else here.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => match runtime.spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => Err(Error::internal("work that may block did not end").with_source(error)),
+        },
+        Err(_) => work(),
+    }
+}
+
+impl<K: Kind> LocalStore<K> {
+    /// Waits for `work`, up to the deadline of the call.
+    async fn until_deadline<T>(&self, ctx: &Context, work: impl Future<Output = T> + Send) -> Result<T> {
+        let Some(deadline) = ctx.deadline() else { return Ok(work.await) };
+        let work = std::pin::pin!(work);
+        match select(work, self.engine.surroundings.clock.sleep_until(deadline)).await {
+            Either::Left((result, _)) => Ok(result),
+            Either::Right(((), _)) => Err(Error::deadline_exceeded("the store was busy until the deadline")),
+        }
+    }
+
+    /// Room for so much of a blob that is on its way.
+    pub(crate) async fn admit(&self, ctx: &Context, bytes: u64) -> Result<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
+        let permits = permits.clamp(1, self.in_flight_permits);
+        let acquired = self.until_deadline(ctx, Arc::clone(&self.in_flight).acquire_many_owned(permits)).await?;
+        acquired.map_err(|error| Error::internal("the store is closed").with_source(error))
+    }
+
+    /// Sees to it that what is queued is written, by somebody else if it need not be waited for.
+    pub(crate) async fn write_behind(&self) -> Result<()> {
+        if self.engine.is_congested() {
+            let engine = Arc::clone(&self.engine);
+            return blocking(move || engine.flush()).await;
+        }
+        if self.engine.claim_flush() {
+            match tokio::runtime::Handle::try_current() {
+                // Its error shows to whoever puts or syncs next: the device stays failed. It does not keep a store
+                // open that has been closed meanwhile: then all is written.
+                Ok(runtime) => {
+                    let engine = Arc::downgrade(&self.engine);
+                    drop(runtime.spawn_blocking(move || engine.upgrade().map(|engine| engine.flush())));
+                }
+                Err(_) => self.engine.flush()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a block is recycled.
+    pub(crate) async fn make_space(&self, ctx: &Context) -> Result<()> {
+        crate::engine::count(&self.engine.counters.waits_for_space, 1);
+        let engine = Arc::clone(&self.engine);
+        self.until_deadline(ctx, blocking(move || engine.recycle())).await?
+    }
+
+    /// Waits until an object is out of a block that is about to be recycled. Returns whether it is stored.
+    pub(crate) async fn rescue(&self, ctx: &Context, digest: &Digest) -> Result<bool> {
+        let key = self.engine.keys.key(digest);
+        let engine = Arc::clone(&self.engine);
+        let presence = self.until_deadline(ctx, blocking(move || engine.rescue(&key))).await??;
+        Ok(presence != Presence::Absent)
+    }
+
+    /// Waits until so many publications are durable, if puts are to be.
+    pub(crate) async fn settle(&self, publications: u64) -> Result<()> {
+        if self.engine.surroundings.policy != Some(SyncPolicy::OnPut) {
+            return Ok(());
+        }
+        let engine = Arc::clone(&self.engine);
+        blocking(move || engine.sync_until(publications)).await
+    }
+
+    /// Reads small contents whole. `None` if they are gone.
+    pub(crate) async fn read_whole(&self, digest: &Digest) -> Result<Option<Bytes>> {
+        let key = self.engine.keys.key(digest);
+        loop {
+            let Some(record) = self.engine.look_up_to_read(&key) else { return Ok(None) };
+            let all = 0..record.location.size_bytes;
+            let read = match self.engine.read(&record, all.clone(), Mode::AtOnce)? {
+                Read::NotAtOnce => {
+                    let engine = Arc::clone(&self.engine);
+                    blocking(move || engine.read(&record, all, Mode::Waiting)).await?
+                }
+                read @ (Read::Bytes(_) | Read::Gone) => read,
+            };
+            if let Read::Bytes(bytes) = read {
+                return Ok(Some(bytes));
+            }
+            // It was moved, or is gone: the map says which.
+        }
+    }
+}
