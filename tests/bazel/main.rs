@@ -48,6 +48,25 @@ fn a_second_build_is_all_remote_cache_hits() {
 
 #[test]
 #[ignore = "needs Bazel: see CONTRIBUTING.md"]
+fn what_was_built_outlives_a_cache_that_keeps_it_in_files() {
+    let folder = tempfile::tempdir().expect("a folder for the files");
+    let directory = folder.path().display().to_string();
+    let flags = ["--directory", directory.as_str()];
+    let bazel = Bazel::new(Workspace::of_genrules(TARGETS));
+
+    let cache = RemoteCache::start(&flags);
+    bazel.build(&[&cache.flag()]);
+    cache.stop();
+    let cache = RemoteCache::start(&flags);
+    bazel.clean();
+    let second = bazel.build(&[&cache.flag()]);
+    assert_eq!(second.remote_cache_hits(), ACTIONS, "{second}");
+    assert_eq!(bazel.large_output(), workspace::large_output(), "the output of 50 MB is not what was built");
+    cache.stop();
+}
+
+#[test]
+#[ignore = "needs Bazel: see CONTRIBUTING.md"]
 fn compiled_targets_and_their_test_are_hits() {
     let cache = RemoteCache::start(&[]);
     let bazel = Bazel::new(Workspace::of_cc());

@@ -5,7 +5,7 @@
 //! there; an action result must be the one of that sync or a later one; nothing may be read that was not put; and the
 //! store must go on working, and keep what was promised before.
 //!
-//! `BLOBACCESS_CRASH_SECONDS` sets how long this goes on (30), `BLOBACCESS_CRASH_SEED` repeats a run.
+//! `BLOBACCESS_RANDOMISED_SECONDS` sets how long this goes on (30), `BLOBACCESS_CRASH_SEED` repeats a run.
 
 #![expect(
     clippy::unwrap_used,
@@ -315,7 +315,7 @@ fn try_history<K: Kind>(policy: SyncPolicy, seed: u64, images: &mut u64) {
 }
 
 fn try_histories<K: Kind>(policy: SyncPolicy, share: u32) {
-    let seconds = std::env::var("BLOBACCESS_CRASH_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let seconds = std::env::var("BLOBACCESS_RANDOMISED_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
     let budget = Duration::from_secs(seconds.unwrap_or(30)) / share;
     let first = seed("BLOBACCESS_CRASH_SEED");
     let begun = SystemClock.monotonic();
