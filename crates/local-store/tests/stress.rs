@@ -68,7 +68,9 @@ async fn work(store: Arc<LocalStore<Cas>>, all: Arc<AtomicU64>, seed: u64, round
         let after = all.load(Ordering::SeqCst);
         for digest in &asked {
             if after - since[digest] <= promise {
-                assert!(!missing.contains(digest), "{digest} was promised, and is gone");
+                // More of a block may be touched than may be copied; then what goes is counted.
+                let counted = store.snapshot().breached_bytes > 0;
+                assert!(counted || !missing.contains(digest), "{digest} was promised, and is gone uncounted");
                 held += 1;
             }
             if !missing.contains(digest) {
