@@ -6,7 +6,9 @@ use std::fmt::{self, Debug, Display, Formatter};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What every call carries from layer to layer: deadline, caller, trace parent, metadata and upload token.
+use crate::Namespace;
+
+/// What every call carries from layer to layer: deadline, caller, namespace, trace parent, metadata and upload token.
 ///
 /// It is cheap to clone; [`Context::background`] allocates nothing. Layers that change one thing clone and change it:
 ///
@@ -25,6 +27,7 @@ pub struct Context {
 struct Carried {
     deadline: Option<Instant>,
     caller: Option<Caller>,
+    namespace: Option<Namespace>,
     trace_parent: Option<Arc<str>>,
     metadata: Arc<Metadata>,
     upload_token: Option<UploadToken>,
@@ -52,6 +55,12 @@ impl Context {
     #[must_use]
     pub fn caller(&self) -> Option<&Caller> {
         self.carried.as_ref()?.caller.as_ref()
+    }
+
+    /// Whose account what is put goes to, where that is not the digest's instance name ([`Namespace::of`]).
+    #[must_use]
+    pub fn namespace(&self) -> Option<&Namespace> {
+        self.carried.as_ref()?.namespace.as_ref()
     }
 
     /// The W3C `traceparent` of the call.
@@ -93,6 +102,12 @@ impl Context {
         self.change(|carried| carried.caller = Some(caller))
     }
 
+    /// The same context, whose puts go to the account of `namespace`.
+    #[must_use]
+    pub fn with_namespace(self, namespace: Namespace) -> Self {
+        self.change(|carried| carried.namespace = Some(namespace))
+    }
+
     /// The same context, as part of the trace that `trace_parent` (a W3C `traceparent`) names.
     #[must_use]
     pub fn with_trace_parent(self, trace_parent: impl Into<Arc<str>>) -> Self {
@@ -117,6 +132,7 @@ impl Debug for Context {
         f.debug_struct("Context")
             .field("deadline", &self.deadline())
             .field("caller", &self.caller().map(Caller::name))
+            .field("namespace", &self.namespace())
             .field("trace_parent", &self.trace_parent())
             .field("metadata", &self.metadata().names().collect::<Vec<_>>())
             .field("upload_token", &self.upload_token())

@@ -87,7 +87,9 @@ mod error;
 mod inventory;
 mod kind;
 mod memory;
+mod namespace;
 mod observer;
+mod releases;
 mod slicing;
 mod upload;
 
@@ -104,7 +106,9 @@ pub use error::{Error, ErrorKind, PutCertainty, Result};
 pub use inventory::{Inventory, InventoryCursor, InventoryEntry, InventoryPage};
 pub use kind::{Ac, Cas, Fsac, Icas, Iscc, Kind, StorageType};
 pub use memory::{MemoryBlobAccess, MemorySnapshot};
+pub use namespace::Namespace;
 pub use observer::{Call, Event, NoObserver, Observer, Operation};
+pub use releases::{ReleasedTotal, ReleasedTotals, Releases};
 pub use slicing::{Slice, Sliced, Slicer, get_and_slice};
 pub use upload::{ResolveUpload, UploadResolution};
 
