@@ -91,16 +91,18 @@ impl StoreFile {
     /// What went wrong, and which flag may help.
     fn failed(&self, error: &Error) -> String {
         let (path, flag) = (self.path.display(), self.flag);
-        match error.kind() {
-            ErrorKind::InvalidArgument => format!("{flag}: {path}: {error}"),
-            ErrorKind::ResourceExhausted => format!("{flag}: {path}: {error}; ask for less by {flag}"),
-            ErrorKind::FailedPrecondition => {
-                format!(
-                    "{path}: {error}; name another folder by --directory, the former size by {flag}, or throw away \
-                     what it holds by --discard"
-                )
-            }
-            _ => format!("{path}: {error}"),
+        let kind = error.kind();
+        if kind == ErrorKind::InvalidArgument {
+            format!("{flag}: {path}: {error}")
+        } else if kind == ErrorKind::ResourceExhausted {
+            format!("{flag}: {path}: {error}; ask for less by {flag}")
+        } else if kind == ErrorKind::FailedPrecondition {
+            format!(
+                "{path}: {error}; name another folder by --directory, the former size by {flag}, or throw away what it \
+                 holds by --discard"
+            )
+        } else {
+            format!("{path}: {error}")
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Flags {
     pub(crate) status_listen: SocketAddr,
 
     /// Where to keep everything, in one file for contents and one for action results, which survive a restart and a
-    /// crash. [default: $XDG_CACHE_HOME/blobaccess, else ~/.cache/blobaccess, else ./blobaccess-cache]
+    /// crash. [default: `$XDG_CACHE_HOME/blobaccess`, else `~/.cache/blobaccess`, else `./blobaccess-cache`]
     #[arg(long, value_name = "FOLDER", conflicts_with = "upstream")]
     pub(crate) directory: Option<PathBuf>,
 
