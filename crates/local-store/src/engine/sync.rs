@@ -113,6 +113,7 @@ impl Engine {
         disk.device.sync()?;
         state.sequence = superblock.sequence;
         state.is_closed = closing;
+        *enter(&self.reported) = superblock.accounts;
         self.synced.fetch_max(publications, Ordering::AcqRel);
         count(&self.counters.syncs, 1);
         Ok(())
@@ -165,6 +166,7 @@ impl Engine {
             is_closed,
             live: live.collect(),
             quarantined: space.quarantined.clone(),
+            accounts: self.accounts_now(space),
         }
     }
 }
