@@ -35,7 +35,9 @@ mod put;
 mod sizes;
 mod snapshot;
 mod store;
+mod sync;
 mod trailer;
+mod verified;
 mod waits;
 mod width;
 

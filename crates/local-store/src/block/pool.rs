@@ -46,4 +46,9 @@ impl ChunkPool {
     pub(crate) fn taken_bytes(&self) -> usize {
         self.taken.load(Ordering::Relaxed) * self.chunk_bytes
     }
+
+    #[cfg(all(test, loom))]
+    pub(super) fn free_chunks(&self) -> usize {
+        self.free().len()
+    }
 }

@@ -24,13 +24,14 @@ use tokio::sync::Notify;
 use self::flush::Write;
 use self::sync::SyncState;
 use crate::block::{Block, ChunkPool};
-use crate::device::LatchedDevice;
+use crate::device::{LatchedDevice, ReadBuffers};
 use crate::key::Keys;
 use crate::key_location_map::{KeyLocationMap, Record};
 use crate::options::SyncPolicy;
 use crate::persistence::{Layout, Quarantined};
 use crate::sizes::Sizes;
 use crate::snapshot::BlockGroup;
+use crate::verified::Verified;
 
 pub(crate) use self::find::Presence;
 pub(crate) use self::large::LargeWriter;
@@ -86,6 +87,9 @@ pub(crate) struct Engine {
     pool: ChunkPool,
     space: Mutex<Space>,
     disk: Option<Disk>,
+    buffers: ReadBuffers,
+    /// Pieces that were verified lately, if that is to be remembered.
+    verified: Option<Verified>,
     /// What is to be written to the device.
     queue: Mutex<VecDeque<Write>>,
     flushing: Mutex<()>,
