@@ -1,9 +1,10 @@
 //! One slot: key, location, sequence and number of the entry, as eight words.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::key::Key;
 use crate::location::Location;
+use crate::sync::AtomicU64;
 use crate::width;
 
 /// What the map knows of an object.
@@ -27,9 +28,15 @@ pub(crate) struct Record {
 }
 
 /// The words of a record: one cache line.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Slot([AtomicU64; 8]);
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
 
 /// Word 4: size (48 bits), function (8), part (1), tail (1), namespace, its upper bits (6). Word 5: offset (40),
 /// block (16), namespace, its lower bits (8). Word 6: sequence. Word 7: generation (32), entry (32).
