@@ -52,30 +52,43 @@ mod modelled {
 
     macro_rules! modelled {
         ($($name:ident: $value:ty),*) => {$(
+            /// A value, and what every access of it changes first: loom tries orders of what conflicts, and forgets a
+            /// load once the same thread that stores next has loaded as well. It orders nothing else.
             #[derive(Debug)]
-            pub(crate) struct $name(loom::sync::atomic::$name);
+            pub(crate) struct $name {
+                value: loom::sync::atomic::$name,
+                turn: loom::sync::atomic::AtomicUsize,
+            }
 
             #[allow(dead_code, reason = "not every type has every one of them in use")]
             impl $name {
                 pub(crate) fn new(value: $value) -> Self {
-                    Self(loom::sync::atomic::$name::new(value))
+                    Self {
+                        value: loom::sync::atomic::$name::new(value),
+                        turn: loom::sync::atomic::AtomicUsize::new(0),
+                    }
+                }
+
+                fn take_turn(&self) -> &loom::sync::atomic::$name {
+                    self.turn.fetch_add(1, Ordering::Relaxed);
+                    &self.value
                 }
 
                 pub(crate) fn load(&self, order: Ordering) -> $value {
-                    fenced(order, || self.0.load(order))
+                    fenced(order, || self.take_turn().load(order))
                 }
 
                 /// A swap, as loom lets a store fall between the halves of another thread's swap.
                 pub(crate) fn store(&self, value: $value, order: Ordering) {
-                    fenced(order, || self.0.swap(value, order));
+                    fenced(order, || self.take_turn().swap(value, order));
                 }
 
                 pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
-                    fenced(order, || self.0.swap(value, order))
+                    fenced(order, || self.take_turn().swap(value, order))
                 }
 
                 pub(crate) fn fetch_or(&self, value: $value, order: Ordering) -> $value {
-                    fenced(order, || self.0.fetch_or(value, order))
+                    fenced(order, || self.take_turn().fetch_or(value, order))
                 }
 
                 pub(crate) fn compare_exchange(
@@ -85,7 +98,7 @@ mod modelled {
                     success: Ordering,
                     failure: Ordering,
                 ) -> Result<$value, $value> {
-                    fenced(success, || self.0.compare_exchange(current, new, success, failure))
+                    fenced(success, || self.take_turn().compare_exchange(current, new, success, failure))
                 }
             }
         )*};
@@ -95,7 +108,7 @@ mod modelled {
 
     impl AtomicU32 {
         pub(crate) fn fetch_max(&self, value: u32, order: Ordering) -> u32 {
-            fenced(order, || self.0.fetch_max(value, order))
+            fenced(order, || self.take_turn().fetch_max(value, order))
         }
     }
 }

@@ -7,7 +7,7 @@ use super::*;
 
 fn use_again_while_reading(reader_groups: usize, is_read_before: bool) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = model.preemption_bound.or(Some(3));
+    model.preemption_bound = model.preemption_bound.or(Some(2));
     model.check(move || {
         let pool = ChunkPool::new(4, 1);
         let block = Arc::new(Block::new(4, 1, Touches::new(0), reader_groups));
@@ -48,7 +48,7 @@ fn a_handle_gives_what_it_was_made_for_or_nothing() {
 fn what_is_read_from_a_device_counts_only_in_the_same_use_of_its_block() {
     use std::sync::atomic::Ordering;
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = model.preemption_bound.or(Some(3));
+    model.preemption_bound = model.preemption_bound.or(Some(2));
     model.check(|| {
         let pool = ChunkPool::new(4, 1);
         let block = Arc::new(Block::new(4, 1, Touches::new(0), 0));
