@@ -74,7 +74,7 @@ fn options() -> Options {
 }
 
 /// A store that was opened again, so that all of it is on its device.
-fn reopened(options: Options, stored: &[&[u8]]) -> (Arc<Watched>, Arc<ManualClock>, LocalStore<Cas>) {
+fn reopened(options: &Options, stored: &[&[u8]]) -> (Arc<Watched>, Arc<ManualClock>, LocalStore<Cas>) {
     let device = Arc::new(Watched {
         inner: MemoryDevice::new(16 << 20),
         answers_at_once: AtomicBool::new(true),
@@ -108,7 +108,7 @@ async fn what_is_cached_is_answered_here_and_the_rest_read_elsewhere() {
     let blobs = [small.as_slice(), large.as_slice()];
     let (device, _, store) = tokio::task::spawn_blocking({
         let (small, large) = (small.clone(), large.clone());
-        move || reopened(options(), &[&small, &large])
+        move || reopened(&options(), &[&small, &large])
     })
     .await
     .unwrap();
@@ -138,7 +138,7 @@ fn damage(device: &Watched, contents: &[u8], position: usize) {
 #[test]
 fn what_was_verified_lately_is_verified_again_once_the_time_is_over() {
     let blob = contents(4096);
-    let (device, clock, store) = reopened(options().with_remembered_verification(Duration::from_secs(10)), &[&blob]);
+    let (device, clock, store) = reopened(&options().with_remembered_verification(Duration::from_secs(10)), &[&blob]);
     block_on(async {
         assert_eq!(read(&store, &blob).await.unwrap(), blob);
         damage(&device, &blob, 100);
@@ -153,7 +153,7 @@ fn what_was_verified_lately_is_verified_again_once_the_time_is_over() {
 #[test]
 fn every_read_verifies_unless_that_is_to_be_remembered() {
     let blob = contents(4096);
-    let (device, _, store) = reopened(options(), &[&blob]);
+    let (device, _, store) = reopened(&options(), &[&blob]);
     block_on(async {
         assert_eq!(read(&store, &blob).await.unwrap(), blob);
         damage(&device, &blob, 100);
@@ -164,7 +164,7 @@ fn every_read_verifies_unless_that_is_to_be_remembered() {
 #[test]
 fn of_a_range_of_verified_pieces_nothing_else_is_read() {
     let blob = contents(600_000);
-    let (device, _, store) = reopened(options().with_remembered_verification(Duration::from_secs(10)), &[&blob]);
+    let (device, _, store) = reopened(&options().with_remembered_verification(Duration::from_secs(10)), &[&blob]);
     let range = |from: u64, to: u64| {
         let got = block_on(store.get(&Context::background(), &digest(&blob))).unwrap();
         let mut stream = got.into_stream(from..to).unwrap();
