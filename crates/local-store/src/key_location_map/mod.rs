@@ -21,7 +21,7 @@ use crate::{huge_pages, width};
 
 pub(crate) use self::insert::Inserted;
 pub(crate) use self::lookup::{Found, Touch};
-pub(crate) use self::record::Record;
+pub(crate) use self::record::{MAX_NAMESPACE, Record};
 pub(crate) use self::tag_line::{FOUND, READ, TOUCHED};
 
 /// Bytes that a slot takes: a record of 64 and a fifteenth of a tag line of 64.
