@@ -4,12 +4,11 @@ use std::fmt::{self, Display, Formatter};
 
 use blobaccess::{Error, Result, StorageType};
 
-use crate::key_location_map::{BYTES_PER_BUCKET, buckets_for};
+use crate::key_location_map::{BYTES_PER_BUCKET, MAX_NAMESPACE, buckets_for};
 use crate::location::{MAX_BLOCK_BYTES, MAX_BLOCKS};
 use crate::options::{Medium, Options, SyncPolicy};
 use crate::persistence::superblock;
-use crate::trailer;
-use crate::{persistence, width};
+use crate::{persistence, tail, trailer, width};
 
 /// The unit in which a device is written, in bytes.
 pub(crate) const SECTOR_BYTES: u64 = 4096;
@@ -44,7 +43,10 @@ pub struct Sizes {
     pub(crate) log_sectors: u32,
     pub(crate) touch_sectors: u32,
     pub(crate) superblock_bytes: u64,
+    pub(crate) namespaces: u32,
     pub(crate) has_trailers: bool,
+    max_tail_bytes: u64,
+    usual_tail_bytes: u64,
     pub(crate) copied_percent: u32,
     is_synced_on_put: bool,
     memory_bytes: u64,
@@ -73,7 +75,7 @@ impl Sizes {
         let buckets = buckets_for(slots);
         let slots = u64::from(buckets) * 15;
         let on_device = options.medium != Medium::Memory;
-        let superblock_bytes = if on_device { superblock::size_bytes(blocks) } else { 0 };
+        let superblock_bytes = if on_device { superblock::size_bytes(blocks, options.namespaces) } else { 0 };
         let block_bytes = capacity.saturating_sub(2 * superblock_bytes) / u64::from(blocks);
         let (log_sectors, touch_sectors) = match options.persistence {
             None => (0, 0),
@@ -110,7 +112,10 @@ impl Sizes {
             log_sectors,
             touch_sectors,
             superblock_bytes,
+            namespaces: options.namespaces,
             has_trailers: on_device,
+            max_tail_bytes: tail::max_bytes(storage_type),
+            usual_tail_bytes: tail::usual_bytes(storage_type),
             copied_percent: options.copied_percent,
             is_synced_on_put: options.persistence == Some(SyncPolicy::OnPut),
             memory_bytes,
@@ -120,7 +125,8 @@ impl Sizes {
     /// The largest blob that the store takes, in bytes: it must fit into a block.
     #[must_use]
     pub fn max_blob_size_bytes(&self) -> u64 {
-        if self.has_trailers { trailer::max_contents(self.data_bytes) } else { self.data_bytes }
+        let room = self.data_bytes.saturating_sub(self.max_tail_bytes);
+        if self.has_trailers { trailer::max_contents(room) } else { room }
     }
 
     /// What blocks hold, without their logs, in bytes.
@@ -164,7 +170,7 @@ impl Sizes {
     /// it does not fit any more, what is left of a block is not used.
     #[must_use]
     pub fn counted_bytes(&self, size_bytes: u64) -> u64 {
-        self.counted_stored(self.stored_bytes(size_bytes))
+        self.counted_stored(self.stored_bytes(size_bytes) + self.usual_tail_bytes)
     }
 
     /// The same for what takes so much with its trailer.
@@ -176,7 +182,7 @@ impl Sizes {
 
     /// What a copy of an object of this size takes of a block, or of its log if that is more.
     pub(crate) fn cost(&self, size_bytes: u64) -> u64 {
-        self.cost_of_stored(self.stored_bytes(size_bytes))
+        self.cost_of_stored(self.stored_bytes(size_bytes) + self.usual_tail_bytes)
     }
 
     fn cost_of_stored(&self, stored: u64) -> u64 {
@@ -269,6 +275,11 @@ fn check_groups(options: &Options, storage_type: StorageType) -> Result<()> {
     }
     if options.in_flight_bytes < 64 << 10 {
         return refuse(format!("{} bytes may be in flight, while 65536 are needed", options.in_flight_bytes));
+    }
+    let most = u32::from(MAX_NAMESPACE);
+    if options.namespaces < 2 || options.namespaces > most {
+        let namespaces = options.namespaces;
+        return refuse(format!("there may be {namespaces} namespaces, while 2 to {most} are permitted"));
     }
     if options.persistence.is_some() && options.medium == Medium::Memory {
         return refuse("a store in memory cannot be persistent".to_owned());

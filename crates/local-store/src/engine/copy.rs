@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use blobaccess::{Error, ErrorKind, PutCertainty, Result};
 
-use super::put::Contents;
+use super::put::{Contents, Owner};
 use super::share::Purpose;
 use super::space::{For, Named};
 use super::{Engine, Mode, Read, Space, count};
@@ -74,13 +74,20 @@ impl Engine {
         space.share.draw(purpose, self.sizes.cost(record.location.size_bytes))
     }
 
+    /// Whose an object is that is copied. `None` if it is gone.
+    fn owner_of(&self, record: &Record) -> Result<Option<Owner>> {
+        let tail = self.read_tail(record)?;
+        Ok(tail.map(|tail| Owner { function: record.function, namespace: record.namespace, tail }))
+    }
+
     fn copy_whole(self: &Arc<Self>, record: &Record, parts: &[Record], purpose: Purpose) -> Result<Copied> {
         let bytes = match self.read(record, 0..record.location.size_bytes, Mode::Waiting)? {
             Read::Bytes(bytes) => bytes,
             Read::Gone | Read::NotAtOnce => return Ok(self.fate(record)),
         };
+        let Some(owner) = self.owner_of(record)? else { return Ok(self.fate(record)) };
         let sums = self.sizes.has_trailers.then(|| Sums::of(&bytes));
-        let contents = Contents { bytes, sums, function: record.function };
+        let contents = Contents { bytes, sums, owner };
         let mut space = self.space();
         if !self.is_current_in(&space, record) {
             return Ok(self.fate(record));
@@ -88,14 +95,9 @@ impl Engine {
         if !self.draw(&mut space, record, purpose) {
             return Ok(Copied::NoShare);
         }
-        let stored = self.sizes.stored_bytes(record.location.size_bytes);
+        let stored = self.length(record.location.size_bytes, &contents.owner);
         let reservation = self.reserve(&mut space, stored, For::Copy).ok_or_else(no_space)?;
-        let named = Named {
-            key_words: record.key_words,
-            function: record.function,
-            size_bytes: record.location.size_bytes,
-            is_part: false,
-        };
+        let named = contents.owner.named(record.key_words, record.location.size_bytes);
         let copy = space.draft(reservation.block, reservation.offset, named, record.sequence);
         self.write_whole(&reservation, &copy, &contents);
         self.repoint(&mut space, record, &copy, parts);
@@ -104,6 +106,7 @@ impl Engine {
 
     fn copy_in_pieces(self: &Arc<Self>, record: &Record, parts: &[Record], purpose: Purpose) -> Result<Copied> {
         let size = record.location.size_bytes;
+        let Some(owner) = self.owner_of(record)? else { return Ok(self.fate(record)) };
         {
             let mut space = self.space();
             if !self.is_current_in(&space, record) {
@@ -113,7 +116,7 @@ impl Engine {
                 return Ok(Copied::NoShare);
             }
         }
-        let mut writer = self.begin_large_for(size, For::Copy).ok_or_else(no_space)?;
+        let mut writer = self.begin_large_for(size, owner, For::Copy).ok_or_else(no_space)?;
         let mut at = 0;
         while at < size {
             let to = size.min(at + PIECE_BYTES);
@@ -146,6 +149,8 @@ impl Engine {
                 function: part.function,
                 size_bytes: part.location.size_bytes,
                 is_part: true,
+                has_tail: false,
+                namespace: part.namespace,
             };
             let moved = space.draft(to.location.block, to.location.offset + within, named, part.sequence);
             self.append(space, &moved);

@@ -130,8 +130,14 @@ impl Engine {
 
     /// Takes out of the map what cannot be kept, so that nobody is told that it is there.
     fn give_up(&self, record: &Record) {
-        if self.map.remove(&mut self.space().map, record) {
-            self.evicted(record);
+        {
+            let mut space = self.space();
+            if !self.map.remove(&mut space.map, record) {
+                return;
+            }
+            // The superblock still vouches for it.
+            space.accounts.leave(record);
         }
+        self.evicted(record);
     }
 }

@@ -162,6 +162,10 @@ impl Engine {
             {
                 let mut space = self.space();
                 self.map.remove_in(&mut space.map, buckets, block, &mut |record| gone.push(record));
+                // A superblock that comes before the block is given up still vouches for all of these.
+                for record in &gone {
+                    space.accounts.leave(record);
+                }
             }
             for record in gone {
                 self.evicted(&record);
@@ -178,6 +182,7 @@ impl Engine {
             space.rotation.pop_oldest();
             space.map.pin(None);
             space.has_changed = true;
+            space.accounts.release_block(block);
             if let Some(usage) = space.use_mut(block) {
                 let generation = std::mem::take(usage).generation;
                 space.quarantined.retain(|record| record.generation != generation);

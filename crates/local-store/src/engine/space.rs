@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::flush::Write;
 use super::share::Share;
 use super::{Engine, enter};
+use crate::accounts::Accounts;
 use crate::block::{Choice, Growth, Rotation};
 use crate::key_location_map::{FOUND, Inserted, MapWriter, Record};
 use crate::location::Location;
@@ -32,6 +33,7 @@ pub(crate) struct Space {
     pub(super) quarantined: Vec<Quarantined>,
     /// What copies may take.
     pub(super) share: Share,
+    pub(super) accounts: Accounts,
     /// Whether a superblock would say anything new.
     pub(super) has_changed: bool,
     /// Records published so far.
@@ -97,6 +99,7 @@ impl Space {
             next_generation: 1,
             quarantined: Vec::new(),
             share,
+            accounts: Accounts::new([]),
             has_changed: false,
             publications: 0,
         }
@@ -152,6 +155,8 @@ impl Space {
             },
             function: named.function,
             is_part: named.is_part,
+            has_tail: named.has_tail,
+            namespace: named.namespace,
             sequence,
             entry: usage.map_or(0, |usage| usage.entries),
         }
@@ -363,7 +368,13 @@ impl Engine {
     fn publish_with(&self, space: &mut Space, record: &Record, flags: u32) -> Inserted {
         self.append(space, record);
         let inserted = self.map.insert(&mut space.map, record, flags);
-        if inserted.dropped.is_some() {
+        space.accounts.store(record);
+        if let Some(replaced) = &inserted.replaced {
+            space.accounts.release(replaced);
+        }
+        if let Some(dropped) = &inserted.dropped {
+            // Its entry is there still, and so it may be found again after a restart.
+            space.accounts.leave(dropped);
             super::count(&self.counters.dropped_records, 1);
         }
         inserted
@@ -422,4 +433,7 @@ pub(super) struct Named {
     pub(super) function: u8,
     pub(super) size_bytes: u64,
     pub(super) is_part: bool,
+    pub(super) has_tail: bool,
+    /// The number of the namespace on whose account it is; 0 if it is on nobody's.
+    pub(super) namespace: u16,
 }
