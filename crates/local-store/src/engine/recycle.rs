@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use blobaccess::{Error, ErrorKind, PutCertainty, Result};
 
-use super::put::Contents;
-use super::space::{For, Named, Use};
+use super::put::{Contents, Owner};
+use super::space::{For, Use};
 use super::{Engine, Mode, Read, count, enter};
 use crate::key_location_map::{FOUND, Record, TOUCHED};
 use crate::trailer::{PIECE_BYTES, Sums};
@@ -104,26 +104,28 @@ impl Engine {
         }
     }
 
+    /// Whose an object is that is copied. `None` if it is gone.
+    fn owner_of(&self, record: &Record) -> Result<Option<Owner>> {
+        let tail = self.read_tail(record)?;
+        Ok(tail.map(|tail| Owner { function: record.function, namespace: record.namespace, tail }))
+    }
+
     fn copy_whole(self: &Arc<Self>, record: &Record) -> Result<bool> {
         let bytes = match self.read(record, 0..record.location.size_bytes, Mode::Waiting)? {
             Read::Bytes(bytes) => bytes,
             Read::Gone | Read::NotAtOnce => return Ok(false),
         };
+        let Some(owner) = self.owner_of(record)? else { return Ok(false) };
         let sums = self.sizes.has_trailers.then(|| Sums::of(&bytes));
-        let contents = Contents { bytes, sums, function: record.function };
+        let contents = Contents { bytes, sums, owner };
         let mut space = self.space();
         let key = record.key(self.map.check_mask());
         if self.map.lookup_as_writer(&key, &space.map).is_none_or(|found| found.record != *record) {
             return Ok(false);
         }
-        let stored = self.sizes.stored_bytes(record.location.size_bytes);
+        let stored = self.length(record.location.size_bytes, &contents.owner);
         let reservation = self.reserve(&mut space, stored, For::Copy).ok_or_else(no_space)?;
-        let named = Named {
-            key_words: record.key_words,
-            function: record.function,
-            size_bytes: record.location.size_bytes,
-            is_part: false,
-        };
+        let named = contents.owner.named(record.key_words, record.location.size_bytes);
         let copy = space.draft(reservation.block, reservation.offset, named, record.sequence);
         self.write_whole(&reservation, &copy, &contents);
         self.append(&mut space, &copy);
@@ -132,7 +134,8 @@ impl Engine {
 
     fn copy_in_pieces(self: &Arc<Self>, record: &Record) -> Result<bool> {
         let size = record.location.size_bytes;
-        let mut writer = self.begin_large_for(size, For::Copy).ok_or_else(no_space)?;
+        let Some(owner) = self.owner_of(record)? else { return Ok(false) };
+        let mut writer = self.begin_large_for(size, owner, For::Copy).ok_or_else(no_space)?;
         let mut at = 0;
         while at < size {
             let to = size.min(at + PIECE_BYTES);
@@ -155,6 +158,10 @@ impl Engine {
             {
                 let mut space = self.space();
                 self.map.remove_in(&mut space.map, buckets, block, &mut |record| gone.push(record));
+                // A superblock that comes before the block is given up still vouches for all of these.
+                for record in &gone {
+                    space.accounts.leave(record);
+                }
             }
             for record in gone {
                 self.evicted(&record);
@@ -171,6 +178,7 @@ impl Engine {
             space.rotation.pop_oldest();
             space.map.pin(None);
             space.has_changed = true;
+            space.accounts.release_block(block);
             if let Some(usage) = space.use_mut(block) {
                 let generation = std::mem::take(usage).generation;
                 space.quarantined.retain(|record| record.generation != generation);

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::flush::Write;
 use super::{Engine, enter};
+use crate::accounts::Accounts;
 use crate::block::{Choice, Growth, Rotation};
 use crate::key_location_map::{Inserted, MapWriter, Record};
 use crate::location::Location;
@@ -29,6 +30,7 @@ pub(crate) struct Space {
     pub(super) next_record: u64,
     pub(super) next_generation: u32,
     pub(super) quarantined: Vec<Quarantined>,
+    pub(super) accounts: Accounts,
     /// Whether a superblock would say anything new.
     pub(super) has_changed: bool,
     /// Records published so far.
@@ -93,6 +95,7 @@ impl Space {
             next_record: 1,
             next_generation: 1,
             quarantined: Vec::new(),
+            accounts: Accounts::new([]),
             has_changed: false,
             publications: 0,
         }
@@ -148,6 +151,8 @@ impl Space {
             },
             function: named.function,
             is_part: named.is_part,
+            has_tail: named.has_tail,
+            namespace: named.namespace,
             sequence,
             entry: usage.map_or(0, |usage| usage.entries),
         }
@@ -328,7 +333,13 @@ impl Engine {
     pub(super) fn publish(&self, space: &mut Space, record: &Record) -> Inserted {
         self.append(space, record);
         let inserted = self.map.insert(&mut space.map, record, 0);
-        if inserted.dropped.is_some() {
+        space.accounts.store(record);
+        if let Some(replaced) = &inserted.replaced {
+            space.accounts.release(replaced);
+        }
+        if let Some(dropped) = &inserted.dropped {
+            // Its entry is there still, and so it may be found again after a restart.
+            space.accounts.leave(dropped);
             super::count(&self.counters.dropped_records, 1);
         }
         inserted
@@ -387,4 +398,7 @@ pub(super) struct Named {
     pub(super) function: u8,
     pub(super) size_bytes: u64,
     pub(super) is_part: bool,
+    pub(super) has_tail: bool,
+    /// The number of the namespace on whose account it is; 0 if it is on nobody's.
+    pub(super) namespace: u16,
 }
