@@ -1,1 +1,1 @@
-//! A ledger in `ClickHouse`.
+//! A ledger in ClickHouse.
