@@ -1,8 +1,9 @@
 //! The store without its trait: map, blocks, space and device, by synchronous calls that may block.
 //!
-//! Order of locks: `recycling`, `syncing`, `flushing`, `space`, then that of namespaces, of a chunk or of the queue. There is no I/O
-//! under `space`.
+//! Order of locks: `recycling`, `setting_aside`, `syncing`, `flushing`, `space`, then that of namespaces, of a chunk or
+//! of the queue. There is no I/O under `space`.
 
+mod copy;
 mod find;
 mod flush;
 mod large;
@@ -11,6 +12,7 @@ mod parts;
 mod put;
 mod read;
 mod recycle;
+mod share;
 mod space;
 mod sync;
 
@@ -26,7 +28,7 @@ use self::sync::SyncState;
 use crate::accounts::Account;
 use crate::block::{Block, ChunkPool};
 use crate::device::{LatchedDevice, ReadBuffers};
-use crate::key::Keys;
+use crate::key::{Key, Keys};
 use crate::key_location_map::{KeyLocationMap, Record};
 use crate::namespaces::Namespaces;
 use crate::options::SyncPolicy;
@@ -35,6 +37,7 @@ use crate::sizes::Sizes;
 use crate::snapshot::BlockGroup;
 use crate::verified::Verified;
 
+pub(crate) use self::copy::Copied;
 pub(crate) use self::find::Presence;
 pub(crate) use self::large::LargeWriter;
 pub(crate) use self::put::{Owner, Put};
@@ -106,6 +109,8 @@ pub(crate) struct Engine {
     /// The number of publications that the last sync covered.
     synced: AtomicU64,
     recycling: Mutex<()>,
+    /// Held until it is known what of a block that is being recycled was promised.
+    setting_aside: Mutex<()>,
     /// Of the block that was begun last.
     newest_generation: AtomicU32,
     /// Is told when there is something to sync or to recycle.
@@ -144,6 +149,13 @@ impl Engine {
     pub(crate) fn survey(&self) -> (Vec<(BlockGroup, u64, u32, u64)>, usize, u64) {
         let space = self.space();
         (space.blocks(), space.free.len(), space.records())
+    }
+
+    /// In which of the blocks, oldest first, an object lies.
+    pub(crate) fn position(&self, key: &Key) -> Option<usize> {
+        let space = self.space();
+        let found = self.map.lookup_as_writer(key, &space.map)?;
+        space.rotation.blocks().position(|block| block == found.record.location.block)
     }
 
     /// What is on each account: of a persistent store, as far as a crash cannot undo it.
