@@ -5,7 +5,7 @@ use std::sync::Arc;
 use blobaccess::{Blob, Context, Digest, Error, ErrorKind, Kind, PutCertainty, PutOutcome, Result};
 use futures::TryStreamExt;
 
-use crate::engine::{Engine, LargeWriter, Mode, Presence, Put, Read};
+use crate::engine::{Contents, Engine, LargeWriter, Mode, Presence, Put, Read};
 use crate::key::{Key, function};
 use crate::key_location_map::Record;
 use crate::store::LocalStore;
@@ -31,11 +31,10 @@ impl<K: Kind> LocalStore<K> {
     /// What is stored already need not be read.
     async fn find_stored(&self, ctx: &Context, digest: &Digest, key: &Key) -> Result<Option<PutOutcome>> {
         loop {
-            let publications = self.engine.space_publications();
             match self.engine.find(key) {
                 Presence::Absent => return Ok(None),
                 Presence::Present(record) => {
-                    self.settle(publications).await?;
+                    self.settle(self.engine.publications()).await?;
                     let stored_bytes = record.location.size_bytes;
                     return Ok(Some(PutOutcome::AlreadyExists { stored_bytes }));
                 }
@@ -60,7 +59,7 @@ impl<K: Kind> LocalStore<K> {
             self.put_stream(ctx, digest, &key, blob).await
         } else {
             let bytes = blob.into_bytes(size).await.map_err(nothing_stored)?;
-            let contents = self.engine.contents(bytes, function(digest));
+            let contents = Contents { bytes, function: function(digest) };
             loop {
                 self.write_behind().await.map_err(nothing_stored)?;
                 let put = self.engine.put_contents(&key, &contents).map_err(nothing_stored)?;
@@ -134,10 +133,9 @@ impl<K: Kind> LocalStore<K> {
         self.engine.check_device().map_err(nothing_stored)?;
         let permit = self.admit(ctx, size).await.map_err(nothing_stored)?;
         let bytes = blob.into_bytes(size).await.map_err(nothing_stored)?;
-        let contents = self.engine.contents(bytes, function(digest));
+        let contents = Contents { bytes, function: function(digest) };
         let outcome = loop {
             self.write_behind().await.map_err(nothing_stored)?;
-            let publications = self.engine.space_publications();
             let old = self.engine.peek(&key);
             if let Some(old) = old
                 && old.location.size_bytes == size
@@ -145,7 +143,7 @@ impl<K: Kind> LocalStore<K> {
             {
                 match self.engine.find(&key) {
                     Presence::Present(record) if record == old => {
-                        self.settle(publications).await?;
+                        self.settle(self.engine.publications()).await?;
                         break PutOutcome::AlreadyExists { stored_bytes: size };
                     }
                     Presence::Leaving => {

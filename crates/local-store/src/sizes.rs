@@ -20,6 +20,9 @@ const MAX_CHUNK_BYTES: u64 = 1 << 20;
 /// How many chunks a block has at least.
 const MIN_CHUNKS: u64 = 16;
 
+/// How many chunks a block has for each lane but the first.
+const LANE_CHUNKS: u64 = 32;
+
 /// Log sectors of a block for the syncs that come while it is written, which leave a part of a sector unused.
 const SPARE_LOG_SECTORS: u64 = 16;
 
@@ -42,6 +45,7 @@ pub struct Sizes {
     pub(crate) superblock_bytes: u64,
     pub(crate) has_trailers: bool,
     pub(crate) copied_percent: u32,
+    pub(crate) lanes: u32,
     is_synced_on_put: bool,
     memory_bytes: u64,
 }
@@ -108,6 +112,7 @@ impl Sizes {
             superblock_bytes,
             has_trailers: on_device,
             copied_percent: options.copied_percent,
+            lanes: lanes(options, data_bytes / chunk_bytes),
             is_synced_on_put: options.persistence == Some(SyncPolicy::OnPut),
             memory_bytes,
         })
@@ -146,7 +151,12 @@ impl Sizes {
     pub fn promised_bytes(&self) -> u64 {
         let blocks = u64::from(self.old_blocks) + u64::from(self.current_blocks).saturating_sub(1);
         let share = u64::from(100 - self.copied_percent.min(100));
-        (self.data_bytes * blocks / 100 * share / 16 * 14).min(self.capacity_bytes / 2)
+        (self.used_bytes() * blocks / 100 * share / 16 * 14).min(self.capacity_bytes / 2)
+    }
+
+    /// What of a block is used for certain: not the rests of chunks that other lanes leave.
+    fn used_bytes(&self) -> u64 {
+        self.data_bytes.saturating_sub(u64::from(self.lanes - 1) * self.chunk_bytes)
     }
 
     /// What a put of this size counts as, where what is kept is counted in bytes of further puts.
@@ -196,6 +206,14 @@ impl Sizes {
     pub(crate) fn stored_bytes(&self, size_bytes: u64) -> u64 {
         if self.has_trailers { size_bytes + trailer::size_bytes(size_bytes) } else { size_bytes }
     }
+}
+
+/// As many lanes as there are processors, unless told, but for one only in 32 chunks: what they do not use when a block
+/// is left is lost.
+fn lanes(options: &Options, chunks: u64) -> u32 {
+    let processors = || std::thread::available_parallelism().map_or(1, |count| width::narrow(count.get()));
+    let most = u32::try_from(chunks / LANE_CHUNKS).unwrap_or(u32::MAX).saturating_add(1);
+    options.lanes.unwrap_or_else(|| processors().min(most)).max(1)
 }
 
 fn check_groups(options: &Options, storage_type: StorageType) -> Result<()> {

@@ -5,6 +5,7 @@
 
 mod find;
 mod flush;
+mod lane;
 mod large;
 mod open;
 mod parts;
@@ -34,7 +35,7 @@ use crate::snapshot::BlockGroup;
 
 pub(crate) use self::find::Presence;
 pub(crate) use self::large::LargeWriter;
-pub(crate) use self::put::Put;
+pub(crate) use self::put::{Contents, Put};
 pub(crate) use self::read::{Mode, Read};
 pub(crate) use self::space::Space;
 
@@ -91,7 +92,9 @@ pub(crate) struct Engine {
     flushing: Mutex<()>,
     flush_is_scheduled: AtomicBool,
     syncing: Mutex<SyncState>,
-    /// The number of publications that the last sync covered.
+    /// Records published so far.
+    publications: AtomicU64,
+    /// How many of them the last sync covered.
     synced: AtomicU64,
     recycling: Mutex<()>,
     /// Of the block that was begun last.
@@ -122,9 +125,9 @@ impl Engine {
         self.surroundings.policy.is_some()
     }
 
-    /// Records published so far.
-    pub(crate) fn space_publications(&self) -> u64 {
-        self.space().publications
+    /// Records published so far. A sync that covers so many covers whatever was found before this is asked.
+    pub(crate) fn publications(&self) -> u64 {
+        self.publications.load(Ordering::Acquire)
     }
 
     /// Blocks, how many are free, and how many records there are.

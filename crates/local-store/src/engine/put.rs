@@ -1,23 +1,44 @@
-//! Stores contents that are at hand: decides about existence, reserves, writes and publishes under one lock.
+//! Stores contents that are at hand: space is reserved, filled under no lock, and published.
 
 use bytes::Bytes;
 
 use blobaccess::{PutOutcome, Result};
 
-use super::space::{For, Named, Reservation};
-use super::{Engine, Presence, Space};
+use super::space::{For, Named, Reservation, Space};
+use super::{Engine, Presence};
 use crate::key::Key;
-use crate::key_location_map::{Inserted, Record};
-use crate::trailer::Sums;
+use crate::key_location_map::{FOUND, Inserted, Record};
+use crate::trailer::{PIECE_BYTES, Sums};
 use crate::width;
 
-/// Contents at hand, summed up before any lock is taken.
+/// Contents at hand.
 pub(crate) struct Contents {
     pub(crate) bytes: Bytes,
-    /// `None` where nothing is checked later.
-    pub(crate) sums: Option<Sums>,
     /// The digest function, by its number in the protocol.
     pub(crate) function: u8,
+}
+
+/// Instead of what something is published.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Instead<'a> {
+    /// Of nothing: there must be none.
+    OfNothing,
+    /// Of the message that is stored now, if there is one.
+    OfMessage(Option<&'a Record>),
+    /// Of the record that this is a copy of.
+    OfSource(&'a Record),
+}
+
+/// What publishing came to.
+#[derive(Debug)]
+pub(super) enum Published {
+    Done { record: Record, inserted: Inserted, publications: u64 },
+    /// Somebody else was first.
+    Exists(Put),
+    /// What is stored is not what it was to be instead of.
+    Changed,
+    /// A sync ended the sectors, or the block takes nothing more.
+    Void,
 }
 
 /// What a put came to.
@@ -34,85 +55,167 @@ pub(crate) enum Put {
 }
 
 impl Engine {
-    pub(crate) fn contents(&self, bytes: Bytes, function: u8) -> Contents {
-        let sums = self.sizes.has_trailers.then(|| Sums::of(&bytes));
-        Contents { bytes, sums, function }
-    }
-
     /// Stores what is not there yet.
     pub(crate) fn put_contents(&self, key: &Key, contents: &Contents) -> Result<Put> {
         self.check_device()?;
-        let mut space = self.space();
-        if let Some(put) = self.existing(&space, key) {
+        if let Some(put) = self.existing(key) {
             return Ok(put);
         }
-        let stored = self.store(&mut space, key, contents);
-        let publications = space.publications;
-        drop(space);
-        Ok(self.conclude(stored, publications, None))
+        Ok(self.store(key, contents, Instead::OfNothing, For::Put))
     }
 
     /// Stores a message in place of `old`, if that is what is stored.
     pub(crate) fn put_message(&self, key: &Key, contents: &Contents, old: Option<&Record>) -> Result<Put> {
         self.check_device()?;
-        let mut space = self.space();
-        let found = self.map.lookup_as_writer(key, &space.map);
-        if found.map(|found| found.record).as_ref() != old {
-            return Ok(Put::Changed);
-        }
-        let stored = self.store(&mut space, key, contents);
-        let publications = space.publications;
-        drop(space);
-        Ok(self.conclude(stored, publications, old))
+        Ok(self.store(key, contents, Instead::OfMessage(old), For::Put))
     }
 
     /// What a put of contents that are stored comes to.
-    pub(super) fn existing(&self, space: &Space, key: &Key) -> Option<Put> {
+    pub(super) fn existing(&self, key: &Key) -> Option<Put> {
         match self.find(key) {
             Presence::Absent => None,
             Presence::Leaving => Some(Put::Leaving),
             Presence::Present(record) => Some(Put::Done {
                 outcome: PutOutcome::AlreadyExists { stored_bytes: record.location.size_bytes },
-                publications: space.publications,
+                publications: self.publications(),
             }),
         }
     }
 
-    fn store(&self, space: &mut Space, key: &Key, contents: &Contents) -> Option<(Record, Inserted)> {
+    /// Reserves, fills and publishes.
+    pub(super) fn store(&self, key: &Key, contents: &Contents, instead: Instead<'_>, whom: For) -> Put {
         let size_bytes = width::on_device(contents.bytes.len());
-        let reservation = self.reserve(space, self.sizes.stored_bytes(size_bytes), For::Put)?;
+        let length = self.sizes.stored_bytes(size_bytes);
         let named = Named { key_words: key.words, function: contents.function, size_bytes, is_part: false };
-        let sequence = space.draw_sequence();
-        let record = space.draft(reservation.block, reservation.offset, named, sequence);
-        self.write_whole(&reservation, &record, contents);
-        Some((record, self.publish(space, &record)))
+        let mut is_alone = false;
+        loop {
+            let reservation = {
+                let mut space = self.space();
+                if is_alone { self.reserve_own(&mut space, length, whom) } else { self.reserve(&mut space, length, whom) }
+            };
+            let Some(mut reservation) = reservation else { return Put::NeedsSpace };
+            let sums = self.fill(&mut reservation, &contents.bytes);
+            match self.publish(key, &mut reservation, named, sums.as_ref(), instead) {
+                Published::Done { record, inserted, publications } => {
+                    return self.conclude(&record, &inserted, publications, instead);
+                }
+                Published::Exists(put) => {
+                    self.give_up(reservation, size_bytes);
+                    return put;
+                }
+                Published::Changed => {
+                    self.give_up(reservation, size_bytes);
+                    return Put::Changed;
+                }
+                Published::Void => {
+                    self.give_up(reservation, size_bytes);
+                    // In sectors that no sync can take away.
+                    is_alone = true;
+                }
+            }
+        }
     }
 
-    pub(super) fn write_whole(&self, reservation: &Reservation, record: &Record, contents: &Contents) {
-        let mut at = width::on_device(contents.bytes.len());
-        self.write(reservation, 0, &contents.bytes);
-        if let Some(sums) = &contents.sums {
+    /// Copies contents to where they belong and sums them up, piece by piece, so that each is read from memory once.
+    fn fill(&self, reservation: &mut Reservation, bytes: &[u8]) -> Option<Sums> {
+        let mut sums = self.sizes.has_trailers.then(Sums::new);
+        let mut at = 0;
+        for piece in bytes.chunks(width::in_memory(PIECE_BYTES)) {
+            if let Some(sums) = &mut sums {
+                sums.add_piece(piece);
+            }
+            self.write(reservation, at, piece);
+            at += width::on_device(piece.len());
+        }
+        if let Some(sums) = &mut sums {
+            sums.end();
+        }
+        sums
+    }
+
+    /// Makes found what was written into a reservation, if it still may be.
+    pub(super) fn publish(
+        &self,
+        key: &Key,
+        reservation: &mut Reservation,
+        named: Named,
+        sums: Option<&Sums>,
+        instead: Instead<'_>,
+    ) -> Published {
+        let mut space = self.space();
+        let sequence = match instead {
+            Instead::OfNothing => {
+                if let Some(put) = self.existing(key) {
+                    return Published::Exists(put);
+                }
+                None
+            }
+            Instead::OfMessage(old) => {
+                if self.map.lookup_as_writer(key, &space.map).map(|found| found.record).as_ref() != old {
+                    return Published::Changed;
+                }
+                None
+            }
+            Instead::OfSource(from) => {
+                if self.map.lookup_as_writer(key, &space.map).is_none_or(|found| found.record != *from) {
+                    return Published::Changed;
+                }
+                Some(from.sequence)
+            }
+        };
+        let is_new = space.rotation.new_blocks().any(|new| new == reservation.block);
+        // A newer message must not lie in an older block than the one before: it would go first.
+        let is_in_order = is_new || !matches!(instead, Instead::OfMessage(_));
+        if !is_in_order || !self.is_good(&space, reservation) {
+            return Published::Void;
+        }
+        let sequence = sequence.unwrap_or_else(|| space.draw_sequence());
+        let record = space.draft(reservation.block, reservation.offset, named, sequence);
+        self.end(reservation, &record, sums);
+        self.append(&mut space, &record);
+        let inserted = match instead {
+            Instead::OfSource(from) => {
+                self.map.replace(&mut space.map, from, &record);
+                Inserted::default()
+            }
+            Instead::OfNothing | Instead::OfMessage(_) => self.insert(&mut space, &record, is_new),
+        };
+        Published::Done { record, inserted, publications: space.publications }
+    }
+
+    /// Makes a record found. What was long on its way lies in a block that is not new any more: it counts as touched.
+    pub(super) fn insert(&self, space: &mut Space, record: &Record, is_new: bool) -> Inserted {
+        if !is_new && let Some(of) = self.block(record.location.block) {
+            of.touches.set(record.entry);
+        }
+        let inserted = self.map.insert(&mut space.map, record, if is_new { 0 } else { FOUND });
+        if inserted.dropped.is_some() {
+            super::count(&self.counters.dropped_records, 1);
+        }
+        inserted
+    }
+
+    /// Writes what follows the contents.
+    fn end(&self, reservation: &mut Reservation, record: &Record, sums: Option<&Sums>) {
+        let mut at = record.location.size_bytes;
+        if let Some(sums) = sums {
             let trailer = sums.trailer(record);
-            self.write(reservation, at, &trailer);
-            at += width::on_device(trailer.len());
+            self.write(reservation, at, trailer.as_ref());
+            at += width::on_device(trailer.as_ref().len());
         }
         self.pad_rest(reservation, at);
     }
 
-    pub(super) fn pad_rest(&self, reservation: &Reservation, at: u64) {
-        let Reservation { block, generation, offset, length } = *reservation;
-        self.pad(block, generation, offset + at..offset + length);
-    }
-
-    pub(super) fn conclude(&self, stored: Option<(Record, Inserted)>, publications: u64, old: Option<&Record>) -> Put {
-        let Some((record, inserted)) = stored else { return Put::NeedsSpace };
+    pub(super) fn conclude(&self, record: &Record, inserted: &Inserted, publications: u64, instead: Instead<'_>) -> Put {
         if let Some(dropped) = &inserted.dropped {
             self.evicted(dropped);
         }
         let stored_bytes = record.location.size_bytes;
-        let outcome = match old {
-            None => PutOutcome::Created { stored_bytes },
-            Some(old) => PutOutcome::Replaced { stored_bytes, old_bytes: old.location.size_bytes },
+        let outcome = match instead {
+            Instead::OfMessage(Some(old)) | Instead::OfSource(old) => {
+                PutOutcome::Replaced { stored_bytes, old_bytes: old.location.size_bytes }
+            }
+            Instead::OfNothing | Instead::OfMessage(None) => PutOutcome::Created { stored_bytes },
         };
         self.work.notify_one();
         Put::Done { outcome, publications }

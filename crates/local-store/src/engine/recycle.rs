@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use blobaccess::{Error, ErrorKind, PutCertainty, Result};
 
-use super::put::Contents;
-use super::space::{For, Named, Use};
-use super::{Engine, Mode, Read, count, enter};
+use super::put::{Contents, Instead};
+use super::space::{For, Use};
+use super::{Engine, Mode, Put, Read, count, enter};
 use crate::key_location_map::{FOUND, Record, TOUCHED};
-use crate::trailer::{PIECE_BYTES, Sums};
+use crate::trailer::PIECE_BYTES;
 use crate::width;
 
 impl Engine {
@@ -109,25 +109,13 @@ impl Engine {
             Read::Bytes(bytes) => bytes,
             Read::Gone | Read::NotAtOnce => return Ok(false),
         };
-        let sums = self.sizes.has_trailers.then(|| Sums::of(&bytes));
-        let contents = Contents { bytes, sums, function: record.function };
-        let mut space = self.space();
+        let contents = Contents { bytes, function: record.function };
         let key = record.key(self.map.check_mask());
-        if self.map.lookup_as_writer(&key, &space.map).is_none_or(|found| found.record != *record) {
-            return Ok(false);
+        match self.store(&key, &contents, Instead::OfSource(record), For::Copy) {
+            Put::NeedsSpace => Err(no_space()),
+            Put::Done { .. } => Ok(true),
+            Put::Leaving | Put::Changed => Ok(false),
         }
-        let stored = self.sizes.stored_bytes(record.location.size_bytes);
-        let reservation = self.reserve(&mut space, stored, For::Copy).ok_or_else(no_space)?;
-        let named = Named {
-            key_words: record.key_words,
-            function: record.function,
-            size_bytes: record.location.size_bytes,
-            is_part: false,
-        };
-        let copy = space.draft(reservation.block, reservation.offset, named, record.sequence);
-        self.write_whole(&reservation, &copy, &contents);
-        self.append(&mut space, &copy);
-        Ok(self.map.replace(&mut space.map, record, &copy))
     }
 
     fn copy_in_pieces(self: &Arc<Self>, record: &Record) -> Result<bool> {
