@@ -33,6 +33,7 @@ pub struct Options {
     pub(crate) lanes: Option<u32>,
     pub(crate) in_flight_bytes: u64,
     pub(crate) staged_bytes: u64,
+    pub(crate) namespaces: u32,
     pub(crate) discarding: bool,
 }
 
@@ -73,6 +74,7 @@ impl Options {
             lanes: None,
             in_flight_bytes: 64 << 20,
             staged_bytes: 64 << 20,
+            namespaces: 256,
             discarding: false,
         }
     }
@@ -187,6 +189,22 @@ impl Options {
     #[must_use]
     pub fn with_staged_bytes(mut self, bytes: u64) -> Self {
         self.staged_bytes = bytes;
+        self
+    }
+
+    /// How many namespaces the store tells apart in what it [gave up](blobaccess::Releases), one of which is
+    /// `__other__`.
+    ///
+    /// All objects of further namespaces count as those of `__other__`, and so do those of a namespace for whose name
+    /// there is no room: names and totals have 96 bytes each in the store's state, of which the totals take 34. A
+    /// namespace is never forgotten, as its totals are those of the store's whole life.
+    ///
+    /// * **Too few**: what is given up of `__other__` belongs to nobody who could be told.
+    /// * **Too many**: each sync writes so much more: 34 bytes and the name for each that is in use.
+    /// * **Range**: 2 to 16,383. **Default**: 256. **Formula**: the namespaces that there will ever be, and one.
+    #[must_use]
+    pub fn with_namespaces(mut self, namespaces: u32) -> Self {
+        self.namespaces = namespaces;
         self
     }
 

@@ -4,12 +4,11 @@ use std::fmt::{self, Display, Formatter};
 
 use blobaccess::{Error, Result, StorageType};
 
-use crate::key_location_map::{BYTES_PER_BUCKET, buckets_for};
+use crate::key_location_map::{BYTES_PER_BUCKET, MAX_NAMESPACE, buckets_for};
 use crate::location::{MAX_BLOCK_BYTES, MAX_BLOCKS};
 use crate::options::{Medium, Options, SyncPolicy};
 use crate::persistence::superblock;
-use crate::trailer;
-use crate::{persistence, width};
+use crate::{persistence, tail, trailer, width};
 
 /// The unit in which a device is written, in bytes.
 pub(crate) const SECTOR_BYTES: u64 = 4096;
@@ -43,7 +42,10 @@ pub struct Sizes {
     pub(crate) log_sectors: u32,
     pub(crate) touch_sectors: u32,
     pub(crate) superblock_bytes: u64,
+    pub(crate) namespaces: u32,
     pub(crate) has_trailers: bool,
+    max_tail_bytes: u64,
+    usual_tail_bytes: u64,
     pub(crate) copied_percent: u32,
     pub(crate) lanes: u32,
     is_synced_on_put: bool,
@@ -73,7 +75,7 @@ impl Sizes {
         let buckets = buckets_for(slots);
         let slots = u64::from(buckets) * 15;
         let on_device = options.medium != Medium::Memory;
-        let superblock_bytes = if on_device { superblock::size_bytes(blocks) } else { 0 };
+        let superblock_bytes = if on_device { superblock::size_bytes(blocks, options.namespaces) } else { 0 };
         let block_bytes = capacity.saturating_sub(2 * superblock_bytes) / u64::from(blocks);
         let (log_sectors, touch_sectors) = match options.persistence {
             None => (0, 0),
@@ -110,7 +112,10 @@ impl Sizes {
             log_sectors,
             touch_sectors,
             superblock_bytes,
+            namespaces: options.namespaces,
             has_trailers: on_device,
+            max_tail_bytes: tail::max_bytes(storage_type),
+            usual_tail_bytes: tail::usual_bytes(storage_type),
             copied_percent: options.copied_percent,
             lanes: lanes(options, data_bytes / chunk_bytes),
             is_synced_on_put: options.persistence == Some(SyncPolicy::OnPut),
@@ -121,7 +126,8 @@ impl Sizes {
     /// The largest blob that the store takes, in bytes: it must fit into a block.
     #[must_use]
     pub fn max_blob_size_bytes(&self) -> u64 {
-        if self.has_trailers { trailer::max_contents(self.data_bytes) } else { self.data_bytes }
+        let room = self.data_bytes.saturating_sub(self.max_tail_bytes);
+        if self.has_trailers { trailer::max_contents(room) } else { room }
     }
 
     /// What blocks hold, without their logs, in bytes.
@@ -195,10 +201,10 @@ impl Sizes {
         width::in_memory(self.data_bytes / self.chunk_bytes)
     }
 
-    /// What an object of this size takes of a block: with its trailer, and if it does not share a chunk, to the end of
+    /// What an object of this size takes of a block as a rule: with its trailer and its tail, and if it does not share a chunk, to the end of
     /// a sector.
     pub(crate) fn taken_bytes(&self, size_bytes: u64) -> u64 {
-        let stored = self.stored_bytes(size_bytes);
+        let stored = self.stored_bytes(size_bytes) + self.usual_tail_bytes;
         if stored <= self.small_bytes() { stored } else { stored.next_multiple_of(SECTOR_BYTES) }
     }
 
@@ -237,6 +243,11 @@ fn check_groups(options: &Options, storage_type: StorageType) -> Result<()> {
     }
     if options.in_flight_bytes < 64 << 10 {
         return refuse(format!("{} bytes may be in flight, while 65536 are needed", options.in_flight_bytes));
+    }
+    let most = u32::from(MAX_NAMESPACE);
+    if options.namespaces < 2 || options.namespaces > most {
+        let namespaces = options.namespaces;
+        return refuse(format!("there may be {namespaces} namespaces, while 2 to {most} are permitted"));
     }
     if options.persistence.is_some() && options.medium == Medium::Memory {
         return refuse("a store in memory cannot be persistent".to_owned());

@@ -31,7 +31,12 @@ use support::{Crashes, Loss, Numbers, Recorder, seed};
 const CAPACITY: u64 = 3 << 19;
 
 fn options(policy: SyncPolicy) -> Options {
-    Options::on_device(CAPACITY).with_blocks(1, 4, 1).with_spare_blocks(2).with_entries(900).persistent(policy)
+    Options::on_device(CAPACITY)
+        .with_blocks(1, 4, 1)
+        .with_spare_blocks(2)
+        .with_entries(900)
+        .with_namespaces(8)
+        .persistent(policy)
 }
 
 /// Which contents a digest has: of messages, in the version that was put last.
@@ -274,7 +279,7 @@ fn check<K: Kind>(
 
 /// Damages the younger of two superblocks, as `docs/format.md` has them for eight blocks.
 fn rot_younger_superblock(image: &mut [u8]) {
-    const SLOT: usize = (160 + 48 * 8 + 24 * 1024 + 8_usize).next_multiple_of(4096);
+    const SLOT: usize = (160 + 48 * 8 + 24 * 1024 + 96 * 8 + 8_usize).next_multiple_of(4096);
     let sequence = |slot: usize| u64::from_le_bytes(*image[slot * SLOT + 32..].first_chunk().unwrap());
     let younger = usize::from(sequence(0) <= sequence(1));
     image[younger * SLOT + 200] ^= 1;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use blobaccess::{Error, PutCertainty, Result};
 
-use super::put::{Instead, Published};
-use super::space::{For, Named, Reservation};
+use super::put::{Instead, Owner, Published};
+use super::space::{For, Reservation};
 use super::{Engine, Put};
 use crate::key::Key;
 use crate::key_location_map::Record;
@@ -19,6 +19,7 @@ pub(crate) struct LargeWriter {
     /// `None` once it is published or given up.
     reservation: Option<Reservation>,
     size_bytes: u64,
+    owner: Owner,
     written: u64,
     sums: Option<Sums>,
 }
@@ -30,17 +31,18 @@ impl Engine {
     }
 
     /// Reserves space for large contents; `None` if a block must be recycled first.
-    pub(crate) fn begin_large(self: &Arc<Self>, size_bytes: u64) -> Result<Option<LargeWriter>> {
+    pub(crate) fn begin_large(self: &Arc<Self>, size_bytes: u64, owner: &Owner) -> Result<Option<LargeWriter>> {
         self.check_device()?;
-        Ok(self.begin_large_for(size_bytes, For::Put))
+        Ok(self.begin_large_for(size_bytes, owner.clone(), For::Put))
     }
 
-    pub(super) fn begin_large_for(self: &Arc<Self>, size_bytes: u64, whom: For) -> Option<LargeWriter> {
-        let reservation = self.reserve_own(&mut self.space(), self.sizes.stored_bytes(size_bytes), whom)?;
+    pub(super) fn begin_large_for(self: &Arc<Self>, size_bytes: u64, owner: Owner, whom: For) -> Option<LargeWriter> {
+        let reservation = self.reserve_own(&mut self.space(), self.length(size_bytes, &owner), whom)?;
         Some(LargeWriter {
             engine: Arc::clone(self),
             reservation: Some(reservation),
             size_bytes,
+            owner,
             written: 0,
             sums: self.sizes.has_trailers.then(Sums::new),
         })
@@ -65,13 +67,13 @@ impl LargeWriter {
         Ok(())
     }
 
-    fn publish(&mut self, key: &Key, function: u8, instead: Instead<'_>) -> Published {
+    fn publish(&mut self, key: &Key, instead: Instead<'_>) -> Published {
         let Some(mut reservation) = self.reservation.take() else { return Published::Void };
         if let Some(sums) = &mut self.sums {
             sums.end();
         }
-        let named = Named { key_words: key.words, function, size_bytes: self.size_bytes, is_part: false };
-        let published = self.engine.publish(key, &mut reservation, named, self.sums.as_ref(), instead);
+        let (size, sums) = (self.size_bytes, self.sums.as_ref());
+        let published = self.engine.publish(key, &mut reservation, size, &self.owner, sums, instead);
         if !matches!(published, Published::Done { .. }) {
             self.engine.give_up(reservation, self.written);
         }
@@ -79,11 +81,11 @@ impl LargeWriter {
     }
 
     /// Publishes contents of which all was written and found right, unless somebody else has meanwhile.
-    pub(crate) fn finish(mut self, key: &Key, function: u8) -> Result<Put> {
+    pub(crate) fn finish(mut self, key: &Key) -> Result<Put> {
         if self.written != self.size_bytes {
             return Err(Error::internal("contents are smaller than they were said to be"));
         }
-        match self.publish(key, function, Instead::OfNothing) {
+        match self.publish(key, Instead::OfNothing) {
             Published::Done { record, inserted, publications } => {
                 Ok(self.engine.conclude(&record, &inserted, publications, Instead::OfNothing))
             }
@@ -99,7 +101,7 @@ impl LargeWriter {
     pub(super) fn finish_copy(mut self, from: &Record) -> bool {
         let key = from.key(self.engine.map.check_mask());
         self.written == self.size_bytes
-            && matches!(self.publish(&key, from.function, Instead::OfSource(from)), Published::Done { .. })
+            && matches!(self.publish(&key, Instead::OfSource(from)), Published::Done { .. })
     }
 }
 

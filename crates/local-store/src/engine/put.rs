@@ -2,20 +2,43 @@
 
 use bytes::Bytes;
 
-use blobaccess::{PutOutcome, Result};
+use blobaccess::{Context, Digest, PutOutcome, Result};
 
 use super::space::{For, Named, Reservation, Space};
 use super::{Engine, Presence};
 use crate::key::Key;
 use crate::key_location_map::{FOUND, Inserted, Record};
 use crate::trailer::{PIECE_BYTES, Sums};
-use crate::width;
+use crate::{namespaces, tail, width};
+
+/// Whose an object is, and what is kept with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    /// The digest function, by its number in the protocol.
+    pub(crate) function: u8,
+    /// The number of the namespace on whose account it is; 0 if it is on nobody's.
+    pub(crate) namespace: u16,
+    /// What its tail has behind its checksum; nothing if it has none.
+    pub(crate) tail: Vec<u8>,
+}
+
+impl Owner {
+    fn named(&self, key_words: [u64; 4], size_bytes: u64) -> Named {
+        Named {
+            key_words,
+            function: self.function,
+            size_bytes,
+            is_part: false,
+            has_tail: !self.tail.is_empty(),
+            namespace: self.namespace,
+        }
+    }
+}
 
 /// Contents at hand.
 pub(crate) struct Contents {
     pub(crate) bytes: Bytes,
-    /// The digest function, by its number in the protocol.
-    pub(crate) function: u8,
+    pub(crate) owner: Owner,
 }
 
 /// Instead of what something is published.
@@ -55,6 +78,22 @@ pub(crate) enum Put {
 }
 
 impl Engine {
+    /// Whose an object is that is put by this call.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if the instance name is too long to be kept.
+    pub(crate) fn owner(&self, ctx: &Context, digest: &Digest) -> Result<Owner> {
+        let namespace = super::enter(&self.namespaces).number(namespaces::name_of(ctx, digest));
+        let tail = tail::of(self.storage_type, digest, ctx.upload_token())?;
+        Ok(Owner { function: crate::key::function(digest), namespace, tail })
+    }
+
+    /// What an object of this size takes of a block, with all that lies behind it.
+    pub(super) fn length(&self, size_bytes: u64, owner: &Owner) -> u64 {
+        self.sizes.stored_bytes(size_bytes) + tail::size_bytes(&owner.tail)
+    }
+
     /// Stores what is not there yet.
     pub(crate) fn put_contents(&self, key: &Key, contents: &Contents) -> Result<Put> {
         self.check_device()?;
@@ -85,8 +124,7 @@ impl Engine {
     /// Reserves, fills and publishes.
     pub(super) fn store(&self, key: &Key, contents: &Contents, instead: Instead<'_>, whom: For) -> Put {
         let size_bytes = width::on_device(contents.bytes.len());
-        let length = self.sizes.stored_bytes(size_bytes);
-        let named = Named { key_words: key.words, function: contents.function, size_bytes, is_part: false };
+        let length = self.length(size_bytes, &contents.owner);
         let mut is_alone = false;
         loop {
             let reservation = {
@@ -95,7 +133,7 @@ impl Engine {
             };
             let Some(mut reservation) = reservation else { return Put::NeedsSpace };
             let sums = self.fill(&mut reservation, &contents.bytes);
-            match self.publish(key, &mut reservation, named, sums.as_ref(), instead) {
+            match self.publish(key, &mut reservation, size_bytes, &contents.owner, sums.as_ref(), instead) {
                 Published::Done { record, inserted, publications } => {
                     return self.conclude(&record, &inserted, publications, instead);
                 }
@@ -138,7 +176,8 @@ impl Engine {
         &self,
         key: &Key,
         reservation: &mut Reservation,
-        named: Named,
+        size_bytes: u64,
+        owner: &Owner,
         sums: Option<&Sums>,
         instead: Instead<'_>,
     ) -> Published {
@@ -170,8 +209,9 @@ impl Engine {
             return Published::Void;
         }
         let sequence = sequence.unwrap_or_else(|| space.draw_sequence());
+        let named = owner.named(key.words, size_bytes);
         let record = space.draft(reservation.block, reservation.offset, named, sequence);
-        self.end(reservation, &record, sums);
+        self.end(reservation, &record, sums, owner);
         self.append(&mut space, &record);
         let inserted = match instead {
             Instead::OfSource(from) => {
@@ -189,19 +229,31 @@ impl Engine {
             of.touches.set(record.entry);
         }
         let inserted = self.map.insert(&mut space.map, record, if is_new { 0 } else { FOUND });
-        if inserted.dropped.is_some() {
+        space.accounts.store(record);
+        if let Some(replaced) = &inserted.replaced {
+            space.accounts.release(replaced);
+        }
+        if let Some(dropped) = &inserted.dropped {
+            // Its entry is there still, and so it may be found again after a restart.
+            space.accounts.leave(dropped);
             super::count(&self.counters.dropped_records, 1);
         }
         inserted
     }
 
-    /// Writes what follows the contents.
-    fn end(&self, reservation: &mut Reservation, record: &Record, sums: Option<&Sums>) {
+    /// Writes what lies behind the contents: trailer, tail, padding.
+    fn end(&self, reservation: &mut Reservation, record: &Record, sums: Option<&Sums>, owner: &Owner) {
         let mut at = record.location.size_bytes;
         if let Some(sums) = sums {
             let trailer = sums.trailer(record);
             self.write(reservation, at, trailer.as_ref());
             at += width::on_device(trailer.as_ref().len());
+        }
+        if record.has_tail {
+            let sum = tail::sum(record, &owner.tail);
+            self.write(reservation, at, &sum);
+            self.write(reservation, at + width::on_device(sum.len()), &owner.tail);
+            at += tail::size_bytes(&owner.tail);
         }
         self.pad_rest(reservation, at);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use blobaccess::{Error, ErrorKind, PutCertainty, Result};
 
-use super::put::{Contents, Instead};
+use super::put::{Contents, Instead, Owner};
 use super::space::{For, Use};
 use super::{Engine, Mode, Put, Read, count, enter};
 use crate::key_location_map::{FOUND, Record, TOUCHED};
@@ -104,12 +104,19 @@ impl Engine {
         }
     }
 
+    /// Whose an object is that is copied. `None` if it is gone.
+    fn owner_of(&self, record: &Record) -> Result<Option<Owner>> {
+        let tail = self.read_tail(record)?;
+        Ok(tail.map(|tail| Owner { function: record.function, namespace: record.namespace, tail }))
+    }
+
     fn copy_whole(self: &Arc<Self>, record: &Record) -> Result<bool> {
         let bytes = match self.read(record, 0..record.location.size_bytes, Mode::Waiting)? {
             Read::Bytes(bytes) => bytes,
             Read::Gone | Read::NotAtOnce => return Ok(false),
         };
-        let contents = Contents { bytes, function: record.function };
+        let Some(owner) = self.owner_of(record)? else { return Ok(false) };
+        let contents = Contents { bytes, owner };
         let key = record.key(self.map.check_mask());
         match self.store(&key, &contents, Instead::OfSource(record), For::Copy) {
             Put::NeedsSpace => Err(no_space()),
@@ -120,7 +127,8 @@ impl Engine {
 
     fn copy_in_pieces(self: &Arc<Self>, record: &Record) -> Result<bool> {
         let size = record.location.size_bytes;
-        let mut writer = self.begin_large_for(size, For::Copy).ok_or_else(no_space)?;
+        let Some(owner) = self.owner_of(record)? else { return Ok(false) };
+        let mut writer = self.begin_large_for(size, owner, For::Copy).ok_or_else(no_space)?;
         let mut at = 0;
         while at < size {
             let to = size.min(at + PIECE_BYTES);
@@ -143,6 +151,10 @@ impl Engine {
             {
                 let mut space = self.space();
                 self.map.remove_in(&mut space.map, buckets, block, &mut |record| gone.push(record));
+                // A superblock that comes before the block is given up still vouches for all of these.
+                for record in &gone {
+                    space.accounts.leave(record);
+                }
             }
             for record in gone {
                 self.evicted(&record);
@@ -159,6 +171,7 @@ impl Engine {
             space.rotation.pop_oldest();
             space.map.pin(None);
             space.has_changed = true;
+            space.accounts.release_block(block);
             if let Some(usage) = space.use_mut(block) {
                 let generation = std::mem::take(usage).generation;
                 space.quarantined.retain(|record| record.generation != generation);

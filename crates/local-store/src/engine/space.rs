@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::flush::Write;
 use super::lane::Lane;
 use super::{Engine, enter};
+use crate::accounts::Accounts;
 use crate::block::{Block, Choice, Claim, Growth, Pending, Rotation};
 use crate::key_location_map::{MapWriter, Record};
 use crate::location::Location;
@@ -32,6 +33,7 @@ pub(crate) struct Space {
     pub(super) next_record: u64,
     pub(super) next_generation: u32,
     pub(super) quarantined: Vec<Quarantined>,
+    pub(super) accounts: Accounts,
     /// Whether a superblock would say anything new.
     pub(super) has_changed: bool,
     /// Records published so far.
@@ -115,6 +117,7 @@ impl Space {
             next_record: 1,
             next_generation: 1,
             quarantined: Vec::new(),
+            accounts: Accounts::new([]),
             has_changed: false,
             publications: 0,
         }
@@ -171,6 +174,8 @@ impl Space {
             },
             function: named.function,
             is_part: named.is_part,
+            has_tail: named.has_tail,
+            namespace: named.namespace,
             sequence,
             entry: usage.map_or(0, |usage| usage.entries),
         }
@@ -436,4 +441,7 @@ pub(super) struct Named {
     pub(super) function: u8,
     pub(super) size_bytes: u64,
     pub(super) is_part: bool,
+    pub(super) has_tail: bool,
+    /// The number of the namespace on whose account it is; 0 if it is on nobody's.
+    pub(super) namespace: u16,
 }
