@@ -6,6 +6,7 @@ use blobaccess::{Blob, Context, Digest, Error, ErrorKind, Kind, PutCertainty, Pu
 use futures::TryStreamExt;
 
 use crate::engine::{Contents, Engine, LargeWriter, Mode, Owner, Presence, Put, Read};
+use crate::equal_uploads::{Following, Part};
 use crate::key::Key;
 use crate::key_location_map::Record;
 use crate::store::LocalStore;
@@ -81,6 +82,10 @@ impl<K: Kind> LocalStore<K> {
         owner: Owner,
         blob: Blob,
     ) -> Result<PutOutcome> {
+        let _writing = match self.uploads.join(*key) {
+            Part::Write(writing) => writing,
+            Part::Follow(following) => return self.follow(ctx, digest, key, blob, following).await,
+        };
         let mut writer = loop {
             match self.engine.begin_large(digest.size_bytes(), &owner).map_err(nothing_stored)? {
                 Some(writer) => break Some(writer),
@@ -100,12 +105,32 @@ impl<K: Kind> LocalStore<K> {
         }
         match writer {
             Some(writer) => self.finish(ctx, digest, key, writer).await,
-            None => match self.find_stored(ctx, digest, key).await.map_err(nothing_stored)? {
-                Some(outcome) => Ok(outcome),
-                None => Err(nothing_stored(Error::unavailable(
-                    "the blob was stored by another put, and gone before this one was complete",
-                ))),
-            },
+            None => self.known(ctx, digest, key).await,
+        }
+    }
+
+    /// Verifies what equal uploads are writing, and waits for them.
+    async fn follow(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        key: &Key,
+        blob: Blob,
+        following: Following<'_>,
+    ) -> Result<PutOutcome> {
+        blob.verify().await.map_err(nothing_stored)?;
+        let is_stored = || self.engine.peek(key).is_some();
+        self.until_deadline(ctx, following.wait(is_stored)).await.map_err(nothing_stored)?;
+        self.known(ctx, digest, key).await
+    }
+
+    /// What a put comes to that left it to others.
+    async fn known(&self, ctx: &Context, digest: &Digest, key: &Key) -> Result<PutOutcome> {
+        match self.find_stored(ctx, digest, key).await.map_err(nothing_stored)? {
+            Some(outcome) => Ok(outcome),
+            None => Err(nothing_stored(Error::unavailable(
+                "the equal puts that this one left storing to were aborted, or what they stored is gone",
+            ))),
         }
     }
 

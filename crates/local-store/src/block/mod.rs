@@ -182,9 +182,8 @@ impl Block {
     /// it is full now.
     pub(crate) fn commit(&self, generation: u32, claim: Claim, is_dirty: bool, full: impl FnOnce(usize)) {
         let Claim { chunk: index, place } = claim;
-        let is_full = self
-            .chunk(index)
-            .is_some_and(|mut chunk| self.is(generation) && chunk.commit(generation, place, is_dirty));
+        let is_full =
+            self.chunk(index).is_some_and(|mut chunk| self.is(generation) && chunk.commit(generation, place, is_dirty));
         if is_full {
             full(index);
         }

@@ -100,8 +100,7 @@ impl LargeWriter {
     /// Points the record that this is a copy of here, if it is still the same. Returns whether it was.
     pub(super) fn finish_copy(mut self, from: &Record) -> bool {
         let key = from.key(self.engine.map.check_mask());
-        self.written == self.size_bytes
-            && matches!(self.publish(&key, Instead::OfSource(from)), Published::Done { .. })
+        self.written == self.size_bytes && matches!(self.publish(&key, Instead::OfSource(from)), Published::Done { .. })
     }
 }
 

@@ -211,3 +211,6 @@ impl Engine {
         self.work.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

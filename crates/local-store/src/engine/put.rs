@@ -55,7 +55,11 @@ pub(super) enum Instead<'a> {
 /// What publishing came to.
 #[derive(Debug)]
 pub(super) enum Published {
-    Done { record: Record, inserted: Inserted, publications: u64 },
+    Done {
+        record: Record,
+        inserted: Inserted,
+        publications: u64,
+    },
     /// Somebody else was first.
     Exists(Put),
     /// What is stored is not what it was to be instead of.
@@ -129,7 +133,11 @@ impl Engine {
         loop {
             let reservation = {
                 let mut space = self.space();
-                if is_alone { self.reserve_own(&mut space, length, whom) } else { self.reserve(&mut space, length, whom) }
+                if is_alone {
+                    self.reserve_own(&mut space, length, whom)
+                } else {
+                    self.reserve(&mut space, length, whom)
+                }
             };
             let Some(mut reservation) = reservation else { return Put::NeedsSpace };
             let sums = self.fill(&mut reservation, &contents.bytes);
@@ -155,7 +163,7 @@ impl Engine {
     }
 
     /// Copies contents to where they belong and sums them up, piece by piece, so that each is read from memory once.
-    fn fill(&self, reservation: &mut Reservation, bytes: &[u8]) -> Option<Sums> {
+    pub(super) fn fill(&self, reservation: &mut Reservation, bytes: &[u8]) -> Option<Sums> {
         let mut sums = self.sizes.has_trailers.then(Sums::new);
         let mut at = 0;
         for piece in bytes.chunks(width::in_memory(PIECE_BYTES)) {
@@ -258,7 +266,13 @@ impl Engine {
         self.pad_rest(reservation, at);
     }
 
-    pub(super) fn conclude(&self, record: &Record, inserted: &Inserted, publications: u64, instead: Instead<'_>) -> Put {
+    pub(super) fn conclude(
+        &self,
+        record: &Record,
+        inserted: &Inserted,
+        publications: u64,
+        instead: Instead<'_>,
+    ) -> Put {
         if let Some(dropped) = &inserted.dropped {
             self.evicted(dropped);
         }
