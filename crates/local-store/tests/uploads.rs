@@ -19,7 +19,7 @@ const SIZE: usize = 700_000;
 
 struct Upload<'a> {
     sender: UnboundedSender<Result<Bytes>>,
-    put: Pin<Box<dyn Future<Output = Result<PutOutcome>> + 'a>>,
+    put: Pin<Box<dyn Future<Output = Result<PutOutcome>> + Send + 'a>>,
 }
 
 fn contents() -> (Digest, Bytes) {

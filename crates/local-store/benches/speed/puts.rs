@@ -1,5 +1,7 @@
 //! Puts beside what the same machine can do in the same run: each line ends with that ratio.
 
+#![expect(clippy::indexing_slicing, reason = "a benchmark that fails has no result")]
+
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -65,7 +67,7 @@ fn open(options: Options) -> LocalStore<Cas> {
 }
 
 fn best(rounds: usize, mut work: impl FnMut(u64) -> Duration) -> Duration {
-    (0..).take(rounds).map(|round| work(round)).min().unwrap()
+    (0..).take(rounds).map(&mut work).min().unwrap()
 }
 
 /// Copies past the caches into memory that was touched before, and as it is otherwise done.
@@ -100,12 +102,12 @@ fn streamed(to: &mut [u8], from: &[u8]) {
     let (from_lines, from_tail) = from.as_chunks::<64>();
     assert!(to_lines.as_ptr().addr().is_multiple_of(16));
     for (to, from) in to_lines.iter_mut().zip(from_lines) {
-        let (to, from): (*mut __m128i, *const __m128i) = (to.as_mut_ptr().cast(), from.as_ptr().cast());
-        for part in 0..4 {
-            // SAFETY: Both are lines of 64 bytes.
-            let value = unsafe { _mm_loadu_si128(from.add(part)) };
-            // SAFETY: As above, and the line is aligned.
-            unsafe { _mm_stream_si128(to.add(part), value) };
+        for (to, from) in to.as_chunks_mut::<16>().0.iter_mut().zip(from.as_chunks::<16>().0) {
+            let (to, from): (*mut __m128i, *const __m128i) = (to.as_mut_ptr().cast(), from.as_ptr().cast());
+            // SAFETY: It is 16 bytes.
+            let value = unsafe { _mm_loadu_si128(from) };
+            // SAFETY: It is 16 bytes, aligned to as many.
+            unsafe { _mm_stream_si128(to, value) };
         }
     }
     // SAFETY: Every x86-64 processor has it.
@@ -219,7 +221,7 @@ fn durable(count: usize, capacity: u64) {
     let store = open(options().persistent(SyncPolicy::OnClose));
     let bytes = Work::mixed(&source, count, 1).bytes;
     // So that all of the file has been written once.
-    for filling in 0..capacity.div_ceil(bytes) + 1 {
+    for filling in 0..=capacity.div_ceil(bytes) {
         Work::mixed(&source, count, 100 + filling).put(&store);
     }
     store.sync_blocking().unwrap();

@@ -74,7 +74,7 @@ impl LargeWriter {
         }
         let (size, sums) = (self.size_bytes, self.sums.as_ref());
         let published = self.engine.publish(key, &mut reservation, size, &self.owner, sums, instead);
-        if !matches!(published, Published::Done { .. }) {
+        if !matches!(published, Published::Done(_)) {
             self.engine.give_up(reservation, self.written);
         }
         published
@@ -85,11 +85,8 @@ impl LargeWriter {
         if self.written != self.size_bytes {
             return Err(Error::internal("contents are smaller than they were said to be"));
         }
-        match self.publish(key, Instead::OfNothing) {
-            Published::Done { record, inserted, publications } => {
-                Ok(self.engine.conclude(&record, &inserted, publications, Instead::OfNothing))
-            }
-            Published::Exists(put) => Ok(put),
+        match self.publish(key, Instead::Nothing) {
+            Published::Done(put) | Published::Exists(put) => Ok(put),
             Published::Changed | Published::Void => {
                 let message = "the block of an upload was recycled before the upload was complete";
                 Err(Error::unavailable(message).with_put_certainty(PutCertainty::NotStored))
@@ -100,7 +97,7 @@ impl LargeWriter {
     /// Points the record that this is a copy of here, if it is still the same. Returns whether it was.
     pub(super) fn finish_copy(mut self, from: &Record) -> bool {
         let key = from.key(self.engine.map.check_mask());
-        self.written == self.size_bytes && matches!(self.publish(&key, Instead::OfSource(from)), Published::Done { .. })
+        self.written == self.size_bytes && matches!(self.publish(&key, Instead::Source(from)), Published::Done(_))
     }
 }
 

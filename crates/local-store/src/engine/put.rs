@@ -45,21 +45,17 @@ pub(crate) struct Contents {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Instead<'a> {
     /// Of nothing: there must be none.
-    OfNothing,
+    Nothing,
     /// Of the message that is stored now, if there is one.
-    OfMessage(Option<&'a Record>),
+    Message(Option<&'a Record>),
     /// Of the record that this is a copy of.
-    OfSource(&'a Record),
+    Source(&'a Record),
 }
 
 /// What publishing came to.
 #[derive(Debug)]
 pub(super) enum Published {
-    Done {
-        record: Record,
-        inserted: Inserted,
-        publications: u64,
-    },
+    Done(Put),
     /// Somebody else was first.
     Exists(Put),
     /// What is stored is not what it was to be instead of.
@@ -104,13 +100,13 @@ impl Engine {
         if let Some(put) = self.existing(key) {
             return Ok(put);
         }
-        Ok(self.store(key, contents, Instead::OfNothing, For::Put))
+        Ok(self.store(key, contents, Instead::Nothing, For::Put))
     }
 
     /// Stores a message in place of `old`, if that is what is stored.
     pub(crate) fn put_message(&self, key: &Key, contents: &Contents, old: Option<&Record>) -> Result<Put> {
         self.check_device()?;
-        Ok(self.store(key, contents, Instead::OfMessage(old), For::Put))
+        Ok(self.store(key, contents, Instead::Message(old), For::Put))
     }
 
     /// What a put of contents that are stored comes to.
@@ -142,9 +138,7 @@ impl Engine {
             let Some(mut reservation) = reservation else { return Put::NeedsSpace };
             let sums = self.fill(&mut reservation, &contents.bytes);
             match self.publish(key, &mut reservation, size_bytes, &contents.owner, sums.as_ref(), instead) {
-                Published::Done { record, inserted, publications } => {
-                    return self.conclude(&record, &inserted, publications, instead);
-                }
+                Published::Done(put) => return put,
                 Published::Exists(put) => {
                     self.give_up(reservation, size_bytes);
                     return put;
@@ -191,19 +185,19 @@ impl Engine {
     ) -> Published {
         let mut space = self.space();
         let sequence = match instead {
-            Instead::OfNothing => {
+            Instead::Nothing => {
                 if let Some(put) = self.existing(key) {
                     return Published::Exists(put);
                 }
                 None
             }
-            Instead::OfMessage(old) => {
+            Instead::Message(old) => {
                 if self.map.lookup_as_writer(key, &space.map).map(|found| found.record).as_ref() != old {
                     return Published::Changed;
                 }
                 None
             }
-            Instead::OfSource(from) => {
+            Instead::Source(from) => {
                 if self.map.lookup_as_writer(key, &space.map).is_none_or(|found| found.record != *from) {
                     return Published::Changed;
                 }
@@ -212,7 +206,7 @@ impl Engine {
         };
         let is_new = space.rotation.new_blocks().any(|new| new == reservation.block);
         // A newer message must not lie in an older block than the one before: it would go first.
-        let is_in_order = is_new || !matches!(instead, Instead::OfMessage(_));
+        let is_in_order = is_new || !matches!(instead, Instead::Message(_));
         if !is_in_order || !self.is_good(&space, reservation) {
             return Published::Void;
         }
@@ -222,13 +216,15 @@ impl Engine {
         self.end(reservation, &record, sums, owner);
         self.append(&mut space, &record);
         let inserted = match instead {
-            Instead::OfSource(from) => {
+            Instead::Source(from) => {
                 self.map.replace(&mut space.map, from, &record);
                 Inserted::default()
             }
-            Instead::OfNothing | Instead::OfMessage(_) => self.insert(&mut space, &record, is_new),
+            Instead::Nothing | Instead::Message(_) => self.insert(&mut space, &record, is_new),
         };
-        Published::Done { record, inserted, publications: space.publications }
+        let publications = space.publications;
+        drop(space);
+        Published::Done(self.conclude(&record, &inserted, publications, instead))
     }
 
     /// Makes a record found. What was long on its way lies in a block that is not new any more: it counts as touched.
@@ -266,22 +262,16 @@ impl Engine {
         self.pad_rest(reservation, at);
     }
 
-    pub(super) fn conclude(
-        &self,
-        record: &Record,
-        inserted: &Inserted,
-        publications: u64,
-        instead: Instead<'_>,
-    ) -> Put {
+    fn conclude(&self, record: &Record, inserted: &Inserted, publications: u64, instead: Instead<'_>) -> Put {
         if let Some(dropped) = &inserted.dropped {
             self.evicted(dropped);
         }
         let stored_bytes = record.location.size_bytes;
         let outcome = match instead {
-            Instead::OfMessage(Some(old)) | Instead::OfSource(old) => {
+            Instead::Message(Some(old)) | Instead::Source(old) => {
                 PutOutcome::Replaced { stored_bytes, old_bytes: old.location.size_bytes }
             }
-            Instead::OfNothing | Instead::OfMessage(None) => PutOutcome::Created { stored_bytes },
+            Instead::Nothing | Instead::Message(None) => PutOutcome::Created { stored_bytes },
         };
         self.work.notify_one();
         Put::Done { outcome, publications }

@@ -118,7 +118,7 @@ impl Engine {
         let Some(owner) = self.owner_of(record)? else { return Ok(false) };
         let contents = Contents { bytes, owner };
         let key = record.key(self.map.check_mask());
-        match self.store(&key, &contents, Instead::OfSource(record), For::Copy) {
+        match self.store(&key, &contents, Instead::Source(record), For::Copy) {
             Put::NeedsSpace => Err(no_space()),
             Put::Done { .. } => Ok(true),
             Put::Leaving | Put::Changed => Ok(false),

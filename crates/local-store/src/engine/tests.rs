@@ -102,8 +102,8 @@ fn publish(engine: &Engine, open: Open) -> Option<Record> {
     let Open { digest, contents, mut reservation, sums } = open;
     let size = width::on_device(contents.bytes.len());
     let key = engine.keys.key(&digest);
-    match engine.publish(&key, &mut reservation, size, &contents.owner, sums.as_ref(), Instead::OfNothing) {
-        Published::Done { record, .. } => Some(record),
+    match engine.publish(&key, &mut reservation, size, &contents.owner, sums.as_ref(), Instead::Nothing) {
+        Published::Done(_) => engine.peek(&key),
         Published::Exists(_) | Published::Changed | Published::Void => {
             engine.give_up(reservation, size);
             None
