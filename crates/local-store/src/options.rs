@@ -15,7 +15,7 @@ use std::time::Duration;
 /// use blobaccess_local_store::{Options, Sizes};
 ///
 /// let sizes = Sizes::derive(&Options::in_memory(1 << 30), StorageType::Cas)?;
-/// assert!(sizes.max_blob_size_bytes() >= 28 << 20);
+/// assert!(sizes.max_blob_size_bytes() >= 27 << 20);
 /// println!("{sizes}");
 /// # Ok::<(), blobaccess::Error>(())
 /// ```
@@ -160,10 +160,13 @@ impl Options {
         self
     }
 
-    /// How much of each recycled block may be copied forward at most because it was touched, in percent.
+    /// How much of all that is written may be copies, made because a blob was touched, in percent.
+    ///
+    /// What is not used up is saved for later, up to the share of four blocks. What was merely read goes before what
+    /// somebody was told is there.
     ///
     /// * **Too little**: blobs go that somebody was told are there; [`Snapshot::breached_bytes`](crate::Snapshot)
-    ///   counts them. What was merely read goes first.
+    ///   counts them.
     /// * **Too much**: a store full of what is in use copies much for each byte it takes in.
     /// * **Range**: 0 to 80. **Default**: 50.
     #[must_use]

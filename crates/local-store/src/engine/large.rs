@@ -75,7 +75,7 @@ impl LargeWriter {
         let (size, sums) = (self.size_bytes, self.sums.as_ref());
         let published = self.engine.publish(key, &mut reservation, size, &self.owner, sums, instead);
         if !matches!(published, Published::Done(_)) {
-            self.engine.give_up(reservation, self.written);
+            self.engine.abandon(reservation, self.written);
         }
         published
     }
@@ -94,17 +94,19 @@ impl LargeWriter {
         }
     }
 
-    /// Points the record that this is a copy of here, if it is still the same. Returns whether it was.
-    pub(super) fn finish_copy(mut self, from: &Record) -> bool {
+    /// Points the record that this is a copy of here, and those of its parts, if it is still the same. Returns whether
+    /// it was.
+    pub(super) fn finish_copy(mut self, from: &Record, parts: &[Record]) -> bool {
         let key = from.key(self.engine.map.check_mask());
-        self.written == self.size_bytes && matches!(self.publish(&key, Instead::Source(from)), Published::Done(_))
+        self.written == self.size_bytes
+            && matches!(self.publish(&key, Instead::Source(from, parts)), Published::Done(_))
     }
 }
 
 impl Drop for LargeWriter {
     fn drop(&mut self) {
         if let Some(reservation) = self.reservation.take() {
-            self.engine.give_up(reservation, self.written);
+            self.engine.abandon(reservation, self.written);
         }
     }
 }

@@ -54,8 +54,7 @@ impl Engine {
         }
         let sequence = space.draw_sequence();
         let record = space.draft(block, parent.location.offset + offset, named, sequence);
-        self.append(&mut space, &record);
-        let inserted = self.insert(&mut space, &record, true);
+        let inserted = self.insert(&mut space, &record, 0);
         drop(space);
         if let Some(dropped) = &inserted.dropped {
             self.evicted(dropped);

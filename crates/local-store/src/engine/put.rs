@@ -48,8 +48,8 @@ pub(super) enum Instead<'a> {
     Nothing,
     /// Of the message that is stored now, if there is one.
     Message(Option<&'a Record>),
-    /// Of the record that this is a copy of.
-    Source(&'a Record),
+    /// Of the record that this is a copy of, with those of its parts.
+    Source(&'a Record, &'a [Record]),
 }
 
 /// What publishing came to.
@@ -140,15 +140,15 @@ impl Engine {
             match self.publish(key, &mut reservation, size_bytes, &contents.owner, sums.as_ref(), instead) {
                 Published::Done(put) => return put,
                 Published::Exists(put) => {
-                    self.give_up(reservation, size_bytes);
+                    self.abandon(reservation, size_bytes);
                     return put;
                 }
                 Published::Changed => {
-                    self.give_up(reservation, size_bytes);
+                    self.abandon(reservation, size_bytes);
                     return Put::Changed;
                 }
                 Published::Void => {
-                    self.give_up(reservation, size_bytes);
+                    self.abandon(reservation, size_bytes);
                     // In sectors that no sync can take away.
                     is_alone = true;
                 }
@@ -197,16 +197,16 @@ impl Engine {
                 }
                 None
             }
-            Instead::Source(from) => {
+            Instead::Source(from, _) => {
                 if self.map.lookup_as_writer(key, &space.map).is_none_or(|found| found.record != *from) {
                     return Published::Changed;
                 }
                 Some(from.sequence)
             }
         };
-        let is_new = space.rotation.new_blocks().any(|new| new == reservation.block);
         // A newer message must not lie in an older block than the one before: it would go first.
-        let is_in_order = is_new || !matches!(instead, Instead::Message(_));
+        let is_in_order =
+            !matches!(instead, Instead::Message(_)) || space.rotation.new_blocks().any(|new| new == reservation.block);
         if !is_in_order || !self.is_good(&space, reservation) {
             return Published::Void;
         }
@@ -214,25 +214,33 @@ impl Engine {
         let named = owner.named(key.words, size_bytes);
         let record = space.draft(reservation.block, reservation.offset, named, sequence);
         self.end(reservation, &record, sums, owner);
-        self.append(&mut space, &record);
         let inserted = match instead {
-            Instead::Source(from) => {
-                self.map.replace(&mut space.map, from, &record);
+            Instead::Source(from, parts) => {
+                self.repoint(&mut space, from, &record, parts);
                 Inserted::default()
             }
-            Instead::Nothing | Instead::Message(_) => self.insert(&mut space, &record, is_new),
+            Instead::Nothing | Instead::Message(_) => self.insert_as_promised(&mut space, &record),
         };
         let publications = space.publications;
         drop(space);
         Published::Done(self.conclude(&record, &inserted, publications, instead))
     }
 
-    /// Makes a record found. What was long on its way lies in a block that is not new any more: it counts as touched.
-    pub(super) fn insert(&self, space: &mut Space, record: &Record, is_new: bool) -> Inserted {
-        if !is_new && let Some(of) = self.block(record.location.block) {
+    /// Makes a record found that is promised from now on, though it may lie in a block that was begun long ago.
+    fn insert_as_promised(&self, space: &mut Space, record: &Record) -> Inserted {
+        if self.is_safe(record) {
+            return self.insert(space, record, 0);
+        }
+        if let Some(of) = self.block(record.location.block) {
             of.touches.set(record.entry);
         }
-        let inserted = self.map.insert(&mut space.map, record, if is_new { 0 } else { FOUND });
+        self.insert(space, record, FOUND)
+    }
+
+    /// Makes a record found, and its entry a part of its block's log.
+    pub(super) fn insert(&self, space: &mut Space, record: &Record, flags: u32) -> Inserted {
+        self.append(space, record);
+        let inserted = self.map.insert(&mut space.map, record, flags);
         space.accounts.store(record);
         if let Some(replaced) = &inserted.replaced {
             space.accounts.release(replaced);
@@ -268,7 +276,7 @@ impl Engine {
         }
         let stored_bytes = record.location.size_bytes;
         let outcome = match instead {
-            Instead::Message(Some(old)) | Instead::Source(old) => {
+            Instead::Message(Some(old)) | Instead::Source(old, _) => {
                 PutOutcome::Replaced { stored_bytes, old_bytes: old.location.size_bytes }
             }
             Instead::Nothing | Instead::Message(None) => PutOutcome::Created { stored_bytes },

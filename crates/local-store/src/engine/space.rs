@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::flush::Write;
 use super::lane::Lane;
+use super::share::Share;
 use super::{Engine, enter};
 use crate::accounts::Accounts;
 use crate::block::{Block, Choice, Claim, Growth, Pending, Rotation};
@@ -33,6 +34,8 @@ pub(crate) struct Space {
     pub(super) next_record: u64,
     pub(super) next_generation: u32,
     pub(super) quarantined: Vec<Quarantined>,
+    /// What copies may take.
+    pub(super) share: Share,
     pub(super) accounts: Accounts,
     /// Whether a superblock would say anything new.
     pub(super) has_changed: bool,
@@ -61,7 +64,7 @@ pub(super) struct Use {
 
 /// A range of a block that is the caller's to write.
 ///
-/// It ends in one of two ways: it is published, or [given up](Engine::give_up).
+/// It ends in one of two ways: it is published, or [abandoned](Engine::abandon).
 #[derive(Debug)]
 pub(super) struct Reservation {
     pub(super) block: u16,
@@ -99,14 +102,14 @@ impl Reservation {
 /// Who asks for space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum For {
-    /// A put; it leaves the last free block to copies.
+    /// A put; it leaves the last free block to copies, also once they have begun it.
     Put,
     /// A copy of what was touched.
     Copy,
 }
 
 impl Space {
-    pub(super) fn new(map: MapWriter, growth: Growth, blocks: u32, lanes: u32) -> Self {
+    pub(super) fn new(map: MapWriter, growth: Growth, share: Share, blocks: u32, lanes: u32) -> Self {
         Self {
             map,
             rotation: Rotation::new(growth),
@@ -117,6 +120,7 @@ impl Space {
             next_record: 1,
             next_generation: 1,
             quarantined: Vec::new(),
+            share,
             accounts: Accounts::new([]),
             has_changed: false,
             publications: 0,
@@ -202,23 +206,40 @@ impl Engine {
 
     /// Reserves space for an object that takes `length` bytes; `None` if a block must be recycled first.
     pub(super) fn reserve(&self, space: &mut Space, length: u64, whom: For) -> Option<Reservation> {
-        if length <= self.sizes.small_bytes() {
-            self.reserve_in_lane(space, length, whom)
-        } else {
-            self.reserve_own(space, length, whom)
+        if length > self.sizes.small_bytes() {
+            return self.reserve_own(space, length, whom);
         }
+        let may_reserve = Self::may_reserve(space, whom);
+        let reservation = if may_reserve { self.reserve_in_lane(space, length, whom)? } else { return None };
+        self.earn(space, length, whom);
+        Some(reservation)
     }
 
     /// The same in sectors of its own, whatever its size.
     pub(super) fn reserve_own(&self, space: &mut Space, length: u64, whom: For) -> Option<Reservation> {
-        let length = length.next_multiple_of(SECTOR_BYTES);
-        let block = self.choose(space, length, whom)?;
+        if !Self::may_reserve(space, whom) {
+            return None;
+        }
+        let padded = length.next_multiple_of(SECTOR_BYTES);
+        let block = self.choose(space, padded, whom)?;
         let pending = if self.is_persistent() { self.block(block).map(Block::keep_log_space) } else { None };
         let usage = space.use_mut(block)?;
-        let offset = usage.cursor;
-        usage.cursor += length;
+        let (generation, offset) = (usage.generation, usage.cursor);
+        usage.cursor += padded;
         usage.is_dirty = true;
-        Some(Reservation::own(block, usage.generation, offset, length, pending))
+        self.earn(space, length, whom);
+        Some(Reservation::own(block, generation, offset, padded, pending))
+    }
+
+    fn may_reserve(space: &Space, whom: For) -> bool {
+        // Once copies have begun the block that is left to them, it is theirs, until another one is free.
+        whom == For::Copy || !space.free.is_empty()
+    }
+
+    fn earn(&self, space: &mut Space, length: u64, whom: For) {
+        if whom == For::Put {
+            space.share.earn(self.sizes.counted_stored(length));
+        }
     }
 
     /// Whether a reservation can still be published: its block takes objects, and no sync has ended its sectors.
@@ -265,7 +286,7 @@ impl Engine {
 
     /// Gives up a reservation of which the first `at` bytes are written. It becomes padding; its sectors come back if
     /// nothing was written and nothing follows.
-    pub(super) fn give_up(&self, mut reservation: Reservation, at: u64) {
+    pub(super) fn abandon(&self, mut reservation: Reservation, at: u64) {
         let Reservation { block, generation, offset, length, .. } = reservation;
         match &mut reservation.kind {
             Sectors::Shared { claim, .. } => {
@@ -339,6 +360,10 @@ impl Engine {
         }
         for block in before {
             if !space.rotation.new_blocks().any(|new| new == block) {
+                if whom == For::Copy && length > data_bytes / 16 {
+                    let left = space.use_of(block).map_or(0, |usage| data_bytes.saturating_sub(usage.cursor));
+                    space.share.waste(left);
+                }
                 self.leave_new(space, block);
             }
         }

@@ -105,7 +105,7 @@ fn publish(engine: &Engine, open: Open) -> Option<Record> {
     match engine.publish(&key, &mut reservation, size, &contents.owner, sums.as_ref(), Instead::Nothing) {
         Published::Done(_) => engine.peek(&key),
         Published::Exists(_) | Published::Changed | Published::Void => {
-            engine.give_up(reservation, size);
+            engine.abandon(reservation, size);
             None
         }
     }
@@ -205,7 +205,7 @@ fn nothing_vouched_for_is_written_again(seed: u64) {
             }
             9 if !open_puts.is_empty() => {
                 let open = open_puts.swap_remove(0);
-                engine.give_up(open.reservation, width::on_device(open.contents.bytes.len()));
+                engine.abandon(open.reservation, width::on_device(open.contents.bytes.len()));
             }
             10 if large.len() < 3 => {
                 number += 1;
