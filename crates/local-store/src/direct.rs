@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use blobaccess::{Digest, Error, Kind, PutOutcome, Result};
+use blobaccess::{Context, Digest, Error, Kind, PutOutcome, Result};
 use bytes::Bytes;
 
 use crate::engine::{Mode, Presence, Put, Read};
-use crate::key::{Key, function};
+use crate::key::Key;
 use crate::options::SyncPolicy;
 use crate::store::LocalStore;
 
@@ -77,7 +77,8 @@ impl<K: Kind> LocalStore<K> {
             return Err(Error::invalid_argument(message));
         }
         let key = self.engine.keys.key(digest);
-        let contents = self.engine.contents(contents, function(digest));
+        let owner = self.engine.owner(&Context::background(), digest)?;
+        let contents = self.engine.contents(contents, owner);
         loop {
             if self.engine.is_congested() || self.engine.claim_flush() {
                 self.engine.flush()?;
@@ -111,6 +112,15 @@ impl<K: Kind> LocalStore<K> {
                 Put::Changed => {}
             }
         }
+    }
+
+    /// Recycles the blocks that are more than old, current and new together, as [`run`](Self::run) does.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the device fails.
+    pub fn recycle_blocking(&self) -> Result<()> {
+        self.engine.recycle()
     }
 
     /// As [`sync`](Self::sync), on this thread.

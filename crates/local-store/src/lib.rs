@@ -18,23 +18,29 @@
 //! [`LocalStore`] is the store, [`Options`] what it is made of, [`Sizes`] what follows from those. `docs/format.md` has
 //! every byte that a persistent store writes, `docs/safety.md` every loss and what prevents it.
 
+mod accounts;
 mod block;
 mod device;
 mod direct;
 mod engine;
 mod environment;
-mod huge_pages;
+mod hints;
+
 mod key;
 mod key_location_map;
 mod location;
+mod namespaces;
 mod object;
 mod options;
 mod persistence;
 mod put;
+mod releases;
 mod sizes;
 mod snapshot;
 mod store;
+mod tail;
 mod trailer;
+mod uploads;
 mod waits;
 mod width;
 

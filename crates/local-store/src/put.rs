@@ -5,8 +5,8 @@ use std::sync::Arc;
 use blobaccess::{Blob, Context, Digest, Error, ErrorKind, Kind, PutCertainty, PutOutcome, Result};
 use futures::TryStreamExt;
 
-use crate::engine::{Engine, LargeWriter, Mode, Presence, Put, Read};
-use crate::key::{Key, function};
+use crate::engine::{Engine, LargeWriter, Mode, Owner, Presence, Put, Read};
+use crate::key::Key;
 use crate::key_location_map::Record;
 use crate::store::LocalStore;
 use crate::trailer::PIECE_BYTES;
@@ -49,6 +49,7 @@ impl<K: Kind> LocalStore<K> {
     pub(crate) async fn put_contents(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let size = digest.size_bytes();
         self.check_size(digest, size.max(blob.size_bytes()))?;
+        let owner = self.engine.owner(ctx, digest).map_err(nothing_stored)?;
         let key = self.engine.keys.key(digest);
         if let Some(outcome) = self.find_stored(ctx, digest, &key).await.map_err(nothing_stored)? {
             return Ok(outcome);
@@ -57,10 +58,10 @@ impl<K: Kind> LocalStore<K> {
         let permit = self.admit(ctx, size.min(2 * PIECE_BYTES)).await.map_err(nothing_stored)?;
         let blob = blob.expecting(digest);
         let outcome = if self.engine.is_large(size) && size > PIECE_BYTES {
-            self.put_stream(ctx, digest, &key, blob).await
+            self.put_stream(ctx, digest, &key, owner, blob).await
         } else {
             let bytes = blob.into_bytes(size).await.map_err(nothing_stored)?;
-            let contents = self.engine.contents(bytes, function(digest));
+            let contents = self.engine.contents(bytes, owner);
             loop {
                 self.write_behind().await.map_err(nothing_stored)?;
                 let put = self.engine.put_contents(&key, &contents).map_err(nothing_stored)?;
@@ -73,9 +74,16 @@ impl<K: Kind> LocalStore<K> {
         outcome
     }
 
-    async fn put_stream(&self, ctx: &Context, digest: &Digest, key: &Key, blob: Blob) -> Result<PutOutcome> {
+    async fn put_stream(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        key: &Key,
+        owner: Owner,
+        blob: Blob,
+    ) -> Result<PutOutcome> {
         let mut writer = loop {
-            match self.engine.begin_large(digest.size_bytes()).map_err(nothing_stored)? {
+            match self.engine.begin_large(digest.size_bytes(), &owner).map_err(nothing_stored)? {
                 Some(writer) => break Some(writer),
                 None => self.make_space(ctx).await.map_err(nothing_stored)?,
             }
@@ -103,7 +111,7 @@ impl<K: Kind> LocalStore<K> {
     }
 
     async fn finish(&self, ctx: &Context, digest: &Digest, key: &Key, writer: LargeWriter) -> Result<PutOutcome> {
-        let put = writer.finish(key, function(digest)).map_err(nothing_stored)?;
+        let put = writer.finish(key).map_err(nothing_stored)?;
         if let Some(outcome) = self.conclude(ctx, digest, put).await? {
             self.write_behind().await?;
             return Ok(outcome);
@@ -130,11 +138,12 @@ impl<K: Kind> LocalStore<K> {
     pub(crate) async fn put_message(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let size = blob.size_bytes();
         self.check_size(digest, size)?;
+        let owner = self.engine.owner(ctx, digest).map_err(nothing_stored)?;
         let key = self.engine.keys.key(digest);
         self.engine.check_device().map_err(nothing_stored)?;
         let permit = self.admit(ctx, size).await.map_err(nothing_stored)?;
         let bytes = blob.into_bytes(size).await.map_err(nothing_stored)?;
-        let contents = self.engine.contents(bytes, function(digest));
+        let contents = self.engine.contents(bytes, owner);
         let outcome = loop {
             self.write_behind().await.map_err(nothing_stored)?;
             let publications = self.engine.space_publications();

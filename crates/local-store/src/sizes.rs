@@ -4,12 +4,11 @@ use std::fmt::{self, Display, Formatter};
 
 use blobaccess::{Error, Result, StorageType};
 
-use crate::key_location_map::{BYTES_PER_BUCKET, buckets_for};
+use crate::key_location_map::{BYTES_PER_BUCKET, MAX_NAMESPACE, buckets_for};
 use crate::location::{MAX_BLOCK_BYTES, MAX_BLOCKS};
 use crate::options::{Medium, Options, SyncPolicy};
 use crate::persistence::superblock;
-use crate::trailer;
-use crate::{persistence, width};
+use crate::{persistence, tail, trailer, width};
 
 /// The unit in which a device is written, in bytes.
 pub(crate) const SECTOR_BYTES: u64 = 4096;
@@ -22,6 +21,10 @@ const MIN_CHUNKS: u64 = 16;
 
 /// Log sectors of a block for the syncs that come while it is written, which leave a part of a sector unused.
 const SPARE_LOG_SECTORS: u64 = 16;
+
+/// Sixteenths of a block that are used at least: one is lost at the ends of chunks, one in the chunk that is open when
+/// the block is left, one at its end.
+const USED_SIXTEENTHS: u64 = 13;
 
 /// Slots that a store has at least, unless told.
 const MIN_ENTRIES: u64 = 16_384;
@@ -40,7 +43,10 @@ pub struct Sizes {
     pub(crate) log_sectors: u32,
     pub(crate) touch_sectors: u32,
     pub(crate) superblock_bytes: u64,
+    pub(crate) namespaces: u32,
     pub(crate) has_trailers: bool,
+    max_tail_bytes: u64,
+    usual_tail_bytes: u64,
     pub(crate) copied_percent: u32,
     is_synced_on_put: bool,
     memory_bytes: u64,
@@ -69,7 +75,7 @@ impl Sizes {
         let buckets = buckets_for(slots);
         let slots = u64::from(buckets) * 15;
         let on_device = options.medium != Medium::Memory;
-        let superblock_bytes = if on_device { superblock::size_bytes(blocks) } else { 0 };
+        let superblock_bytes = if on_device { superblock::size_bytes(blocks, options.namespaces) } else { 0 };
         let block_bytes = capacity.saturating_sub(2 * superblock_bytes) / u64::from(blocks);
         let (log_sectors, touch_sectors) = match options.persistence {
             None => (0, 0),
@@ -106,7 +112,10 @@ impl Sizes {
             log_sectors,
             touch_sectors,
             superblock_bytes,
+            namespaces: options.namespaces,
             has_trailers: on_device,
+            max_tail_bytes: tail::max_bytes(storage_type),
+            usual_tail_bytes: tail::usual_bytes(storage_type),
             copied_percent: options.copied_percent,
             is_synced_on_put: options.persistence == Some(SyncPolicy::OnPut),
             memory_bytes,
@@ -116,7 +125,8 @@ impl Sizes {
     /// The largest blob that the store takes, in bytes: it must fit into a block.
     #[must_use]
     pub fn max_blob_size_bytes(&self) -> u64 {
-        if self.has_trailers { trailer::max_contents(self.data_bytes) } else { self.data_bytes }
+        let room = self.data_bytes.saturating_sub(self.max_tail_bytes);
+        if self.has_trailers { trailer::max_contents(room) } else { room }
     }
 
     /// What blocks hold, without their logs, in bytes.
@@ -137,26 +147,46 @@ impl Sizes {
         (self.log_sectors > 0).then(|| u64::from(self.log_sectors) * persistence::ENTRIES_PER_SECTOR)
     }
 
-    /// How many bytes of further puts outlives what was put or found, as long as no more of a block is touched than
-    /// may be copied.
+    /// How many bytes of further puts outlives what was put or found, as long as no more is found again late than may
+    /// be copied.
     ///
-    /// It is old and current blocks, less what copies and the ends of chunks take: at most half the capacity. Objects
-    /// count as [`counted_bytes`](Self::counted_bytes) says.
+    /// Of old and current blocks these are three quarters, so that what is found again in the other quarter need not
+    /// be copied; of each, what may be used for certain, and of that what is not for copies. At most half the capacity.
+    /// Objects count as [`counted_bytes`](Self::counted_bytes) says, aborted uploads of large ones too; syncs count as
+    /// [`counted_bytes_of_sync`](Self::counted_bytes_of_sync) says, and opening a store counts as a sixteenth of a
+    /// block for each that is new.
     #[must_use]
     pub fn promised_bytes(&self) -> u64 {
-        let blocks = u64::from(self.old_blocks) + u64::from(self.current_blocks).saturating_sub(1);
-        let share = u64::from(100 - self.copied_percent.min(100));
-        (self.data_bytes * blocks / 100 * share / 16 * 14).min(self.capacity_bytes / 2)
+        let of_headers = if self.log_sectors > 0 { 2 * SECTOR_BYTES } else { 0 };
+        let used = (self.data_bytes / 16 * USED_SIXTEENTHS).saturating_sub(of_headers);
+        let written = (used * u64::from(self.promised_blocks())).saturating_sub(self.saved_copy_bytes());
+        (written / 100 * u64::from(100 - self.copied_percent)).min(self.capacity_bytes / 2)
     }
 
     /// What a put of this size counts as, where what is kept is counted in bytes of further puts.
     ///
     /// It is what the object takes of a block, or of its log if that is more: under [`SyncPolicy::OnPut`], where puts
-    /// that come alone take a sector of both. Where a sync is asked for, what was put since the one before counts as
-    /// one such put more.
+    /// that come alone take a sector of both. An object that takes more than a sixteenth of a block counts twice: where
+    /// it does not fit any more, what is left of a block is not used.
     #[must_use]
     pub fn counted_bytes(&self, size_bytes: u64) -> u64 {
-        let taken = self.taken_bytes(size_bytes);
+        self.counted_stored(self.stored_bytes(size_bytes) + self.usual_tail_bytes)
+    }
+
+    /// The same for what takes so much with its trailer.
+    pub(crate) fn counted_stored(&self, stored: u64) -> u64 {
+        let taken = self.cost_of_stored(stored);
+        let abandoned = if taken > self.data_bytes / 16 { taken } else { 0 };
+        taken + abandoned
+    }
+
+    /// What a copy of an object of this size takes of a block, or of its log if that is more.
+    pub(crate) fn cost(&self, size_bytes: u64) -> u64 {
+        self.cost_of_stored(self.stored_bytes(size_bytes) + self.usual_tail_bytes)
+    }
+
+    fn cost_of_stored(&self, stored: u64) -> u64 {
+        let taken = if stored <= self.small_bytes() { stored } else { stored.next_multiple_of(SECTOR_BYTES) };
         let of_log = match (self.entries_per_block(), self.is_synced_on_put) {
             (None, _) => 0,
             (Some(_), true) => self.bytes_per_log_sector(),
@@ -164,6 +194,39 @@ impl Sizes {
         };
         let taken = if self.is_synced_on_put { taken.next_multiple_of(SECTOR_BYTES) } else { taken };
         taken.max(of_log)
+    }
+
+    /// What a sync counts as that comes between puts, asked for or by interval: the sectors that it leaves unused.
+    #[must_use]
+    pub fn counted_bytes_of_sync(&self) -> u64 {
+        match self.entries_per_block() {
+            Some(_) => self.bytes_per_log_sector().max(SECTOR_BYTES) * u64::from(self.new_blocks),
+            None => 0,
+        }
+    }
+
+    /// As many blocks are begun, at least, between a promise and its end.
+    fn promised_blocks(&self) -> u32 {
+        let kept = self.old_blocks + self.current_blocks;
+        // What is put must be safe in any of the new blocks.
+        (kept - kept / 4).min(kept.saturating_sub(self.new_blocks))
+    }
+
+    /// What was found in one of so many blocks before the newest one stays as long as is promised, without a copy.
+    pub(crate) fn safe_blocks(&self) -> u32 {
+        // One less than there are, as a block may just be begun.
+        (self.old_blocks + self.current_blocks).saturating_sub(self.promised_blocks() + 1)
+    }
+
+    /// How much copies may save up, in bytes: up to four blocks' shares, as what was found again often lies together,
+    /// and recycling may lag behind.
+    pub(crate) fn saved_copy_bytes(&self) -> u64 {
+        self.copied_bytes_per_block() * u64::from((self.promised_blocks() / 2).clamp(1, 4))
+    }
+
+    /// The share of a block that is for copies, in bytes.
+    pub(crate) fn copied_bytes_per_block(&self) -> u64 {
+        self.data_bytes / 100 * u64::from(self.copied_percent)
     }
 
     fn bytes_per_log_sector(&self) -> u64 {
@@ -183,13 +246,6 @@ impl Sizes {
 
     pub(crate) fn chunks_per_block(&self) -> usize {
         width::in_memory(self.data_bytes / self.chunk_bytes)
-    }
-
-    /// What an object of this size takes of a block: with its trailer, and if it does not share a chunk, to the end of
-    /// a sector.
-    pub(crate) fn taken_bytes(&self, size_bytes: u64) -> u64 {
-        let stored = self.stored_bytes(size_bytes);
-        if stored <= self.small_bytes() { stored } else { stored.next_multiple_of(SECTOR_BYTES) }
     }
 
     /// What an object of this size has, with its trailer.
@@ -219,6 +275,11 @@ fn check_groups(options: &Options, storage_type: StorageType) -> Result<()> {
     }
     if options.in_flight_bytes < 64 << 10 {
         return refuse(format!("{} bytes may be in flight, while 65536 are needed", options.in_flight_bytes));
+    }
+    let most = u32::from(MAX_NAMESPACE);
+    if options.namespaces < 2 || options.namespaces > most {
+        let namespaces = options.namespaces;
+        return refuse(format!("there may be {namespaces} namespaces, while 2 to {most} are permitted"));
     }
     if options.persistence.is_some() && options.medium == Medium::Memory {
         return refuse("a store in memory cannot be persistent".to_owned());

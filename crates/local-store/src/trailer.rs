@@ -87,7 +87,7 @@ impl Sums {
 }
 
 /// What the checksum of the sums is bound to.
-fn seed(record: &Record) -> u64 {
+pub(crate) fn seed(record: &Record) -> u64 {
     let mut name = [0; 41];
     let (key, rest) = name.split_at_mut(32);
     key.copy_from_slice(&crate::key::bytes(&record.key_words));
@@ -141,6 +141,8 @@ mod tests {
             location: Location { block: 0, generation: 1, offset: 0, size_bytes: width::on_device(size_bytes) },
             function: 1,
             is_part: false,
+            has_tail: false,
+            namespace: 1,
             sequence,
             entry: 0,
         }

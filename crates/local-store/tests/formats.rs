@@ -23,6 +23,7 @@ fn options() -> Options {
         .with_blocks(1, 4, 1)
         .with_spare_blocks(2)
         .with_entries(900)
+        .with_namespaces(8)
         .persistent(SyncPolicy::OnClose)
 }
 
@@ -78,7 +79,7 @@ fn a_device_of_version_1_is_read_by_the_document_alone() {
     let image = std::fs::read(path()).unwrap();
     let u32_at = |at: usize| usize::try_from(u32::from_le_bytes(*image[at..].first_chunk().unwrap())).unwrap();
     let u64_at = |at: usize| usize::try_from(u64::from_le_bytes(*image[at..].first_chunk().unwrap())).unwrap();
-    let slot_bytes = (160 + 48 * 8 + 24 * 1024 + 8_usize).next_multiple_of(4096);
+    let slot_bytes = (160 + 48 * 8 + 24 * 1024 + 96 * 8 + 8_usize).next_multiple_of(4096);
     let slot = if u64_at(32) > u64_at(slot_bytes + 32) { 0 } else { slot_bytes };
     assert_eq!(&image[slot..slot + 8], b"BLOBLOC1");
     let [data_bytes, blocks, log_sectors, touch_sectors] =

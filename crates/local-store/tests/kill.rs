@@ -10,14 +10,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use blobaccess::{Ac, Blob, BlobAccess, Context, Digest, DigestFunction, InstanceName};
+use blobaccess::Ac;
 use blobaccess_local_store::{LocalStore, Options, SyncPolicy};
 
-use support::Numbers;
+use support::{Numbers, versions};
 
 const CHILD: &str = "BLOBACCESS_KILL_CHILD";
-const KEYS: u64 = 200;
-
 fn options(path: &Path) -> Options {
     Options::in_file(path, 16 << 20)
         .with_blocks(2, 8, 1)
@@ -26,28 +24,12 @@ fn options(path: &Path) -> Options {
         .persistent(SyncPolicy::OnClose)
 }
 
-fn digest(number: u64) -> Digest {
-    Digest::of(InstanceName::empty(), DigestFunction::Sha256, &number.to_le_bytes())
-}
-
-/// A message of a version, whose every byte follows from that and its number.
-fn message(number: u64, version: u64) -> Vec<u8> {
-    let mut message = version.to_le_bytes().to_vec();
-    let mut numbers = Numbers(number << 32 | version);
-    let size = numbers.below(4_000);
-    message.extend(numbers.bytes(size));
-    message
-}
-
 /// Puts and syncs until it is killed, and says after each sync up to which version.
 async fn child(path: &Path, first_version: u64) {
     let store = LocalStore::<Ac>::open(options(path)).await.unwrap();
     let mut out = std::io::stdout();
     for version in first_version.. {
-        for number in 0..KEYS {
-            let blob = Blob::from_bytes(message(number, version));
-            store.put(&Context::background(), &digest(number), blob).await.unwrap();
-        }
+        versions::put(&store, version).await.unwrap();
         store.sync().await.unwrap();
         writeln!(out, "synced {version}").unwrap();
         out.flush().unwrap();
@@ -97,17 +79,8 @@ async fn what_was_synced_outlives_a_kill() {
             }
         }
         let store = LocalStore::<Ac>::open(options(&path)).await.unwrap();
-        let mut latest = synced;
-        for number in 0..KEYS {
-            let blob = store.get(&Context::background(), &digest(number)).await.unwrap();
-            let read = blob.into_bytes(1 << 20).await.unwrap();
-            let version = u64::from_le_bytes(*read.first_chunk().unwrap());
-            assert!(version >= synced, "{number} has version {version}, while {synced} was durable");
-            assert_eq!(read, message(number, version));
-            latest = latest.max(version);
-        }
-        begun = latest + 1;
+        begun = versions::check(&store, synced).await + 1;
     }
-    println!("{kills} kills, {synced} versions of {KEYS} messages");
+    println!("{kills} kills, {synced} versions of {} messages", versions::MESSAGES);
     assert!(synced > 0);
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use blobaccess::{Error, PutCertainty, Result};
 
-use super::space::{For, Named, Reservation};
+use super::put::Owner;
+use super::space::{For, Reservation};
 use super::{Engine, Put};
 use crate::key::Key;
 use crate::key_location_map::Record;
@@ -17,6 +18,7 @@ pub(crate) struct LargeWriter {
     engine: Arc<Engine>,
     reservation: Reservation,
     size_bytes: u64,
+    owner: Owner,
     written: u64,
     sums: Option<Sums>,
     is_finished: bool,
@@ -29,17 +31,18 @@ impl Engine {
     }
 
     /// Reserves space for large contents; `None` if a block must be recycled first.
-    pub(crate) fn begin_large(self: &Arc<Self>, size_bytes: u64) -> Result<Option<LargeWriter>> {
+    pub(crate) fn begin_large(self: &Arc<Self>, size_bytes: u64, owner: &Owner) -> Result<Option<LargeWriter>> {
         self.check_device()?;
-        Ok(self.begin_large_for(size_bytes, For::Put))
+        Ok(self.begin_large_for(size_bytes, owner.clone(), For::Put))
     }
 
-    pub(super) fn begin_large_for(self: &Arc<Self>, size_bytes: u64, whom: For) -> Option<LargeWriter> {
-        let reservation = self.reserve(&mut self.space(), self.sizes.stored_bytes(size_bytes), whom)?;
+    pub(super) fn begin_large_for(self: &Arc<Self>, size_bytes: u64, owner: Owner, whom: For) -> Option<LargeWriter> {
+        let reservation = self.reserve(&mut self.space(), self.length(size_bytes, &owner), whom)?;
         Some(LargeWriter {
             engine: Arc::clone(self),
             reservation,
             size_bytes,
+            owner,
             written: 0,
             sums: self.sizes.has_trailers.then(Sums::new),
             is_finished: false,
@@ -67,10 +70,6 @@ impl LargeWriter {
         self.engine.block(self.reservation.block).is_some_and(|block| block.is(self.reservation.generation))
     }
 
-    fn named(&self, key_words: [u64; 4], function: u8) -> Named {
-        Named { key_words, function, size_bytes: self.size_bytes, is_part: false }
-    }
-
     fn end(&mut self, record: &Record) {
         let mut at = self.written;
         if let Some(sums) = &mut self.sums {
@@ -79,12 +78,12 @@ impl LargeWriter {
             self.engine.write(&self.reservation, at, &trailer);
             at += width::on_device(trailer.len());
         }
-        self.engine.pad_rest(&self.reservation, at);
+        self.engine.write_tail(&self.reservation, record, &self.owner, at);
         self.is_finished = true;
     }
 
     /// Publishes contents of which all was written and found right, unless somebody else has meanwhile.
-    pub(crate) fn finish(mut self, key: &Key, function: u8) -> Result<Put> {
+    pub(crate) fn finish(mut self, key: &Key) -> Result<Put> {
         if self.written != self.size_bytes {
             return Err(Error::internal("contents are smaller than they were said to be"));
         }
@@ -94,22 +93,23 @@ impl LargeWriter {
             drop(space);
             return Ok(put);
         }
-        if !self.is_alive() {
+        // What is published while a block is being recycled may not be seen by whoever copies what is promised.
+        if !self.is_alive() || engine.block(self.reservation.block).is_some_and(crate::block::Block::is_copying) {
             let message = "the block of an upload was recycled before the upload was complete";
             return Err(Error::unavailable(message).with_put_certainty(PutCertainty::NotStored));
         }
         let Reservation { block, offset, .. } = self.reservation;
         let sequence = space.draw_sequence();
-        let record = space.draft(block, offset, self.named(key.words, function), sequence);
+        let record = space.draft(block, offset, self.owner.named(key.words, self.size_bytes), sequence);
         self.end(&record);
-        let inserted = engine.publish(&mut space, &record);
+        let inserted = engine.publish_as_promised(&mut space, &record);
         let publications = space.publications;
         drop(space);
         Ok(engine.conclude(Some((record, inserted)), publications, None))
     }
 
     /// Points the record that this is a copy of here, if it is still the same. Returns whether it was.
-    pub(super) fn finish_copy(mut self, from: &Record) -> bool {
+    pub(super) fn finish_copy(mut self, from: &Record, parts: &[Record]) -> bool {
         let engine = Arc::clone(&self.engine);
         let mut space = engine.space();
         let key = from.key(engine.map.check_mask());
@@ -119,10 +119,9 @@ impl LargeWriter {
             return false;
         }
         let Reservation { block, offset, .. } = self.reservation;
-        let record = space.draft(block, offset, self.named(from.key_words, from.function), from.sequence);
+        let record = space.draft(block, offset, self.owner.named(from.key_words, self.size_bytes), from.sequence);
         self.end(&record);
-        engine.append(&mut space, &record);
-        engine.map.replace(&mut space.map, from, &record)
+        engine.repoint(&mut space, from, &record, parts)
     }
 }
 

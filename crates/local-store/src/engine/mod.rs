@@ -1,8 +1,9 @@
 //! The store without its trait: map, blocks, space and device, by synchronous calls that may block.
 //!
-//! Order of locks: `recycling`, `syncing`, `flushing`, `space`, then that of a chunk or of the queue. There is no I/O
-//! under `space`.
+//! Order of locks: `recycling`, `setting_aside`, `syncing`, `flushing`, `space`, then that of namespaces, of a chunk or
+//! of the queue. There is no I/O under `space`.
 
+mod copy;
 mod find;
 mod flush;
 mod large;
@@ -11,6 +12,7 @@ mod parts;
 mod put;
 mod read;
 mod recycle;
+mod share;
 mod space;
 mod sync;
 
@@ -23,18 +25,21 @@ use tokio::sync::Notify;
 
 use self::flush::Write;
 use self::sync::SyncState;
+use crate::accounts::Account;
 use crate::block::{Block, ChunkPool};
 use crate::device::LatchedDevice;
-use crate::key::Keys;
+use crate::key::{Key, Keys};
 use crate::key_location_map::{KeyLocationMap, Record};
+use crate::namespaces::Namespaces;
 use crate::options::SyncPolicy;
-use crate::persistence::{Layout, Quarantined};
+use crate::persistence::{Layout, NamedAccount, Quarantined};
 use crate::sizes::Sizes;
 use crate::snapshot::BlockGroup;
 
+pub(crate) use self::copy::Copied;
 pub(crate) use self::find::Presence;
 pub(crate) use self::large::LargeWriter;
-pub(crate) use self::put::Put;
+pub(crate) use self::put::{Owner, Put};
 pub(crate) use self::read::{Mode, Read};
 pub(crate) use self::space::Space;
 
@@ -85,15 +90,23 @@ pub(crate) struct Engine {
     blocks: Box<[Block]>,
     pool: ChunkPool,
     space: Mutex<Space>,
+    /// The numbers of namespaces.
+    namespaces: Mutex<Namespaces>,
     disk: Option<Disk>,
     /// What is to be written to the device.
     queue: Mutex<VecDeque<Write>>,
     flushing: Mutex<()>,
     flush_is_scheduled: AtomicBool,
+    /// Tells this life of the store from all others.
+    pub(crate) store_id: [u8; 16],
+    /// The accounts as the last superblock has them.
+    reported: Mutex<Vec<NamedAccount>>,
     syncing: Mutex<SyncState>,
     /// The number of publications that the last sync covered.
     synced: AtomicU64,
     recycling: Mutex<()>,
+    /// Held until it is known what of a block that is being recycled was promised.
+    setting_aside: Mutex<()>,
     /// Of the block that was begun last.
     newest_generation: AtomicU32,
     /// Is told when there is something to sync or to recycle.
@@ -134,6 +147,28 @@ impl Engine {
         (space.blocks(), space.free.len(), space.records())
     }
 
+    /// In which of the blocks, oldest first, an object lies.
+    pub(crate) fn position(&self, key: &Key) -> Option<usize> {
+        let space = self.space();
+        let found = self.map.lookup_as_writer(key, &space.map)?;
+        space.rotation.blocks().position(|block| block == found.record.location.block)
+    }
+
+    /// What is on each account: of a persistent store, as far as a crash cannot undo it.
+    pub(crate) fn accounts(&self) -> Vec<NamedAccount> {
+        if self.is_persistent() {
+            return enter(&self.reported).clone();
+        }
+        self.accounts_now(&self.space())
+    }
+
+    fn accounts_now(&self, space: &Space) -> Vec<NamedAccount> {
+        let namespaces = enter(&self.namespaces);
+        let accounts = space.accounts.all().iter().copied().chain(std::iter::repeat(Account::default()));
+        let named = namespaces.names().iter().zip(accounts);
+        named.map(|(name, account)| NamedAccount { name: Arc::clone(name), account }).collect()
+    }
+
     /// Refuses what a failed device cannot take.
     pub(crate) fn check_device(&self) -> Result<()> {
         self.disk.as_ref().map_or(Ok(()), |disk| disk.device.check())
@@ -163,6 +198,7 @@ impl Engine {
             if !self.map.remove(&mut space.map, record) {
                 return;
             }
+            space.accounts.release(record);
             if self.is_persistent() {
                 let location = record.location;
                 space.quarantine(Quarantined {

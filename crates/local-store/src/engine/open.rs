@@ -1,24 +1,28 @@
 //! Opens a store: empty, or as the last sync left it.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use blobaccess::{Error, Result, StorageType};
 use tokio::sync::Notify;
 
+use super::share::Share;
 use super::space::Use;
 use super::sync::SyncState;
 use super::{Counters, Disk, Engine, Space, Surroundings};
+use crate::accounts::{Account, Accounts, Amount};
 use crate::block::{Block, ChunkPool, Growth, Rotation};
 use crate::device::{Device, LatchedDevice};
-use crate::key::Keys;
-use crate::key_location_map::{FOUND, KeyLocationMap};
+use crate::key::{Key, Keys};
+use crate::key_location_map::{FOUND, KeyLocationMap, Record};
+use crate::location::{Location, MAX_BLOCK_BYTES};
+use crate::namespaces::Namespaces;
 use crate::options::Options;
 use crate::persistence::superblock::{self, Identity};
 use crate::persistence::{ENTRIES_PER_SECTOR, Layout, LiveBlock, Quarantined, Superblock, Touches, entry};
 use crate::sizes::{SECTOR_BYTES, Sizes};
-use crate::width;
+use crate::{tail, width};
 
 /// How far sequences jump when a store is opened, so that none is drawn twice, whatever was drawn after the last sync.
 const RECORD_JUMP: u64 = 1 << 32;
@@ -49,13 +53,8 @@ fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-fn growth(storage_type: StorageType, sizes: &Sizes) -> Growth {
-    let current = width::index(sizes.current_blocks);
-    if storage_type.is_mutable() {
-        Growth::Mutable { current }
-    } else {
-        Growth::Immutable { current, new: width::index(sizes.new_blocks) }
-    }
+fn growth(sizes: &Sizes) -> Growth {
+    Growth { current: width::index(sizes.current_blocks), new: width::index(sizes.new_blocks) }
 }
 
 impl Engine {
@@ -89,6 +88,7 @@ impl Engine {
         let block = |_| Block::new(sizes.chunk_bytes, sizes.chunks_per_block(), touches());
         let most_free = width::in_memory(POOL_BYTES / sizes.chunk_bytes);
         let sequence = restored.as_ref().map_or(0, |state| state.sequence);
+        let share = Share::new(sizes.copied_percent, sizes.saved_copy_bytes(), sizes.copied_bytes_per_block());
         let engine = Self {
             storage_type,
             sizes,
@@ -98,14 +98,18 @@ impl Engine {
             map,
             blocks: (0..sizes.blocks).map(block).collect(),
             pool: ChunkPool::new(width::in_memory(sizes.chunk_bytes), most_free),
-            space: Mutex::new(Space::new(writer, growth(storage_type, &sizes), sizes.blocks)),
+            namespaces: Mutex::new(names(restored.as_ref(), &sizes)),
+            space: Mutex::new(Space::new(writer, growth(&sizes), share, sizes.blocks)),
             disk,
             queue: Mutex::default(),
             flushing: Mutex::new(()),
             flush_is_scheduled: AtomicBool::new(false),
+            store_id: identity.store_id,
+            reported: Mutex::default(),
             syncing: Mutex::new(SyncState { identity: Some(identity), sequence, is_closed: false }),
             synced: AtomicU64::new(0),
             recycling: Mutex::new(()),
+            setting_aside: Mutex::new(()),
             newest_generation: AtomicU32::new(0),
             work: Notify::new(),
         };
@@ -137,7 +141,7 @@ impl Engine {
             return Err(Error::data_loss("the superblock proves right, but contradicts itself"));
         }
         space.free.retain(|block| !taken.contains(block));
-        let growth = growth(self.storage_type, &self.sizes);
+        let growth = growth(&self.sizes);
         let groups = (width::index(state.old), width::index(state.current));
         space.rotation = Rotation::restore(growth, blocks, groups.0, groups.1);
         space.next_record = state.next_record + RECORD_JUMP;
@@ -146,20 +150,18 @@ impl Engine {
         let newest = state.live.iter().map(|live| live.generation).max().unwrap_or_default();
         self.newest_generation.store(newest, std::sync::atomic::Ordering::Relaxed);
         let quarantined: HashSet<Quarantined> = state.quarantined.iter().copied().collect();
+        let released = state.accounts.iter().map(|of| Account { stored: Amount::default(), ..of.account });
+        space.accounts = Accounts::new(released);
+        let mut recovery = Recovery { quarantined, wrong: HashMap::new(), dropped: HashSet::new() };
         for live in state.live.iter().rev() {
-            self.restore_block(disk, &mut space, live, &quarantined)?;
+            self.restore_block(disk, &mut space, live, &mut recovery)?;
         }
+        space.accounts.reconcile(state.accounts.iter().map(|of| of.account.stored));
         Ok(())
     }
 
     /// Takes over one block. They come newest first, so that a crowded map drops what is oldest.
-    fn restore_block(
-        &self,
-        disk: &Disk,
-        space: &mut Space,
-        live: &LiveBlock,
-        quarantined: &HashSet<Quarantined>,
-    ) -> Result<()> {
+    fn restore_block(&self, disk: &Disk, space: &mut Space, live: &LiveBlock, recovery: &mut Recovery) -> Result<()> {
         let LiveBlock { block, generation, seed, .. } = *live;
         let log_sectors = live.log_sectors.min(self.sizes.log_sectors);
         let touch_sectors = live.touch_sectors.min(self.sizes.touch_sectors);
@@ -183,32 +185,86 @@ impl Engine {
         let mut log = vec![0; width::in_memory(u64::from(log_sectors) * SECTOR_BYTES)];
         disk.device.read_at(disk.layout.log(block), &mut log)?;
         for record in entry::read_all(&log, block, generation, seed) {
-            let location = record.location;
-            let stored = if record.is_part {
-                location.size_bytes
-            } else {
-                self.sizes.stored_bytes(location.size_bytes.min(self.sizes.data_bytes))
-            };
-            let is_within = location.size_bytes <= self.sizes.data_bytes
-                && location.offset.checked_add(stored).is_some_and(|end| end <= live.data_bytes);
-            let name = Quarantined { generation, offset: location.offset, sequence: record.sequence };
-            if !is_within || quarantined.contains(&name) {
-                continue;
-            }
-            let known = self.map.lookup_as_writer(&record.key(self.map.check_mask()), &space.map);
-            if known.is_some_and(|known| {
-                known.record.sequence > record.sequence
-                    || (known.record.sequence == record.sequence && known.record.location.generation > generation)
-            }) {
-                continue;
-            }
             let flags = if of.touches.is_set(record.entry) { FOUND } else { 0 };
-            if self.map.insert(&mut space.map, &record, flags).dropped.is_some() {
-                super::count(&self.counters.dropped_records, 1);
-            }
+            self.restore_record(space, &record, flags, live.data_bytes, recovery);
         }
         Ok(())
     }
+
+    fn restore_record(&self, space: &mut Space, record: &Record, flags: u32, used: u64, recovery: &mut Recovery) {
+        let Location { generation, offset, size_bytes, .. } = record.location;
+        let stored = if record.is_part { size_bytes } else { self.sizes.stored_bytes(size_bytes.min(MAX_BLOCK_BYTES)) };
+        let tail = if record.has_tail { tail::HEAD_BYTES } else { 0 };
+        let is_within =
+            size_bytes <= self.sizes.data_bytes && offset.checked_add(stored + tail).is_some_and(|end| end <= used);
+        if !is_within {
+            return;
+        }
+        let key = record.key(self.map.check_mask());
+        let name = Quarantined { generation, offset, sequence: record.sequence };
+        let known = self.map.lookup_as_writer(&key, &space.map).map(|found| found.record);
+        let is_mutable = self.storage_type.is_mutable();
+        if recovery.quarantined.contains(&name) {
+            // Neither what it was copied from comes back, nor a message that it had replaced.
+            let wrong = recovery.wrong.entry(key).or_default();
+            *wrong = record.sequence.max(*wrong);
+            if let Some(known) = known.filter(|known| is_mutable && known.sequence <= record.sequence) {
+                self.map.remove(&mut space.map, &known);
+                space.accounts.forget(&known);
+            }
+            return;
+        }
+        let is_replaced = recovery
+            .wrong
+            .get(&key)
+            .is_some_and(|wrong| if is_mutable { *wrong >= record.sequence } else { *wrong == record.sequence });
+        if is_replaced || recovery.dropped.contains(&record.sequence) {
+            return;
+        }
+        // Of contents, an entry that is superseded by one with another sequence is of an object that no look-up found
+        // any more when its successor was put, and that was not counted as given up yet. A message that is
+        // superseded was.
+        if let Some(known) = known
+            && (known.sequence, known.location.generation) > (record.sequence, generation)
+        {
+            if !is_mutable && known.sequence != record.sequence {
+                space.accounts.store(record);
+                space.accounts.leave(record);
+            }
+            return;
+        }
+        let inserted = self.map.insert(&mut space.map, record, flags);
+        if inserted.replaced.is_none_or(|replaced| replaced.sequence != record.sequence) {
+            space.accounts.store(record);
+        }
+        if let Some(replaced) = inserted.replaced.filter(|replaced| replaced.sequence != record.sequence) {
+            if is_mutable {
+                space.accounts.forget(&replaced);
+            } else {
+                space.accounts.leave(&replaced);
+            }
+        }
+        if let Some(dropped) = &inserted.dropped {
+            recovery.dropped.insert(dropped.sequence);
+            space.accounts.leave(dropped);
+            super::count(&self.counters.dropped_records, 1);
+        }
+    }
+}
+
+/// What is known while blocks are taken over.
+struct Recovery {
+    quarantined: HashSet<Quarantined>,
+    /// Of keys whose record proved wrong, the sequence of that.
+    wrong: HashMap<Key, u64>,
+    /// The sequences of records that there is no room for in the map.
+    dropped: HashSet<u64>,
+}
+
+fn names(restored: Option<&Superblock>, sizes: &Sizes) -> Namespaces {
+    let accounts = restored.map(|state| &*state.accounts).unwrap_or_default();
+    let names = accounts.iter().map(|of| Arc::clone(&of.name));
+    Namespaces::new(names, sizes.namespaces, superblock::namespaces_bytes(sizes.namespaces))
 }
 
 fn fresh_identity(storage_type: StorageType, sizes: &Sizes) -> Identity {
@@ -221,6 +277,7 @@ fn fresh_identity(storage_type: StorageType, sizes: &Sizes) -> Identity {
         log_sectors: sizes.log_sectors,
         touch_sectors: sizes.touch_sectors,
         chunk_bytes: u32::try_from(sizes.chunk_bytes).unwrap_or(u32::MAX),
+        namespaces: sizes.namespaces,
     }
 }
 

@@ -5,6 +5,7 @@ use blobaccess::{Digest, Slice};
 use super::space::Named;
 use super::{Engine, Mode, Read, Space};
 use crate::key_location_map::Record;
+use crate::namespaces::NOBODY;
 
 impl Engine {
     /// Makes those parts of the object that `parent` names found which are what they are said to be.
@@ -32,6 +33,8 @@ impl Engine {
             function: crate::key::function(digest),
             size_bytes: digest.size_bytes(),
             is_part: true,
+            has_tail: false,
+            namespace: NOBODY,
         };
         let block = parent.location.block;
         let Ok(Read::Bytes(bytes)) = self.read(parent, offset..offset + digest.size_bytes(), Mode::Waiting) else {

@@ -2,22 +2,45 @@
 
 use bytes::Bytes;
 
-use blobaccess::{PutOutcome, Result};
+use blobaccess::{Context, Digest, PutOutcome, Result};
 
 use super::space::{For, Named, Reservation};
 use super::{Engine, Presence, Space};
 use crate::key::Key;
 use crate::key_location_map::{Inserted, Record};
 use crate::trailer::Sums;
-use crate::width;
+use crate::{namespaces, tail, width};
+
+/// Whose an object is, and what is kept with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    /// The digest function, by its number in the protocol.
+    pub(crate) function: u8,
+    /// The number of the namespace on whose account it is; 0 if it is on nobody's.
+    pub(crate) namespace: u16,
+    /// What its tail has behind its checksum; nothing if it has none.
+    pub(crate) tail: Vec<u8>,
+}
+
+impl Owner {
+    pub(super) fn named(&self, key_words: [u64; 4], size_bytes: u64) -> Named {
+        Named {
+            key_words,
+            function: self.function,
+            size_bytes,
+            is_part: false,
+            has_tail: !self.tail.is_empty(),
+            namespace: self.namespace,
+        }
+    }
+}
 
 /// Contents at hand, summed up before any lock is taken.
 pub(crate) struct Contents {
     pub(crate) bytes: Bytes,
     /// `None` where nothing is checked later.
     pub(crate) sums: Option<Sums>,
-    /// The digest function, by its number in the protocol.
-    pub(crate) function: u8,
+    pub(crate) owner: Owner,
 }
 
 /// What a put came to.
@@ -34,9 +57,25 @@ pub(crate) enum Put {
 }
 
 impl Engine {
-    pub(crate) fn contents(&self, bytes: Bytes, function: u8) -> Contents {
+    /// Whose an object is that is put by this call.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if the instance name is too long to be kept.
+    pub(crate) fn owner(&self, ctx: &Context, digest: &Digest) -> Result<Owner> {
+        let namespace = super::enter(&self.namespaces).number(namespaces::name_of(ctx, digest));
+        let tail = tail::of(self.storage_type, digest, ctx.upload_token())?;
+        Ok(Owner { function: crate::key::function(digest), namespace, tail })
+    }
+
+    pub(crate) fn contents(&self, bytes: Bytes, owner: Owner) -> Contents {
         let sums = self.sizes.has_trailers.then(|| Sums::of(&bytes));
-        Contents { bytes, sums, function }
+        Contents { bytes, sums, owner }
+    }
+
+    /// What an object of this size takes of a block, with all that lies behind it.
+    pub(super) fn length(&self, size_bytes: u64, owner: &Owner) -> u64 {
+        self.sizes.stored_bytes(size_bytes) + tail::size_bytes(&owner.tail)
     }
 
     /// Stores what is not there yet.
@@ -80,8 +119,8 @@ impl Engine {
 
     fn store(&self, space: &mut Space, key: &Key, contents: &Contents) -> Option<(Record, Inserted)> {
         let size_bytes = width::on_device(contents.bytes.len());
-        let reservation = self.reserve(space, self.sizes.stored_bytes(size_bytes), For::Put)?;
-        let named = Named { key_words: key.words, function: contents.function, size_bytes, is_part: false };
+        let reservation = self.reserve(space, self.length(size_bytes, &contents.owner), For::Put)?;
+        let named = contents.owner.named(key.words, size_bytes);
         let sequence = space.draw_sequence();
         let record = space.draft(reservation.block, reservation.offset, named, sequence);
         self.write_whole(&reservation, &record, contents);
@@ -95,6 +134,17 @@ impl Engine {
             let trailer = sums.trailer(record);
             self.write(reservation, at, &trailer);
             at += width::on_device(trailer.len());
+        }
+        self.write_tail(reservation, record, &contents.owner, at);
+    }
+
+    /// Writes what lies behind contents and trailer, and padding behind that.
+    pub(super) fn write_tail(&self, reservation: &Reservation, record: &Record, owner: &Owner, mut at: u64) {
+        if record.has_tail {
+            let sum = tail::sum(record, &owner.tail);
+            self.write(reservation, at, &sum);
+            self.write(reservation, at + width::on_device(sum.len()), &owner.tail);
+            at += tail::size_bytes(&owner.tail);
         }
         self.pad_rest(reservation, at);
     }

@@ -9,8 +9,9 @@ use blobaccess::{DigestFunction, Error, Result};
 use super::Engine;
 use crate::block::ReadPart;
 use crate::key_location_map::Record;
+use crate::tail::Tail;
 use crate::trailer::{self, Checked, PIECE_BYTES};
-use crate::width;
+use crate::{tail, width};
 
 /// Whether reading may wait for a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +124,48 @@ impl Engine {
         }
         // Only now: the block may have been given another use while it was read.
         if block.is(location.generation) { Ok(Read::Bytes(join(parts))) } else { Ok(Read::Gone) }
+    }
+
+    /// What the tail of an object has behind its checksum; nothing if it has none, and `None` if the object is gone. It
+    /// may block.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(super) fn read_tail(&self, record: &Record) -> Result<Option<Vec<u8>>> {
+        if !record.has_tail {
+            return Ok(Some(Vec::new()));
+        }
+        let begin = self.sizes.stored_bytes(record.location.size_bytes);
+        let head = match self.read_raw(record, begin..begin + tail::HEAD_BYTES, Mode::Waiting)? {
+            Read::Bytes(head) => head,
+            Read::Gone | Read::NotAtOnce => return Ok(None),
+        };
+        let longest = tail::max_bytes(self.storage_type).min(self.sizes.data_bytes - record.location.offset - begin);
+        let Some(length) = tail::length(&head).filter(|length| *length <= longest) else {
+            return Err(self.wrong(record));
+        };
+        let whole = match self.read_raw(record, begin..begin + length, Mode::Waiting)? {
+            Read::Bytes(whole) => whole,
+            Read::Gone | Read::NotAtOnce => return Ok(None),
+        };
+        match tail::verified(record, &whole) {
+            Some(body) => Ok(Some(body.to_vec())),
+            None => Err(self.wrong(record)),
+        }
+    }
+
+    /// What the tail of an object says. `None` if the object is gone. It may block.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(crate) fn tail(&self, record: &Record) -> Result<Option<Tail>> {
+        let Some(body) = self.read_tail(record)? else { return Ok(None) };
+        if body.is_empty() {
+            return Ok(Some(Tail { token: None, digest: None }));
+        }
+        Tail::read(&body, record.function).map(Some).ok_or_else(|| self.wrong(record))
     }
 
     fn wrong(&self, record: &Record) -> Error {

@@ -62,6 +62,16 @@ impl Engine {
         }
     }
 
+    /// Publications that no sync has covered yet.
+    pub(crate) fn unsynced(&self) -> u64 {
+        if !self.is_persistent() {
+            return 0;
+        }
+        // In this order: what was published by now is covered if as much is by then.
+        let publications = self.space_publications();
+        publications.saturating_sub(self.synced.load(Ordering::Acquire))
+    }
+
     fn has_dirty_touches(&self, space: &Space) -> bool {
         space.rotation.blocks().any(|block| self.block(block).is_some_and(|of| of.touches.is_dirty()))
     }
@@ -103,6 +113,7 @@ impl Engine {
         disk.device.sync()?;
         state.sequence = superblock.sequence;
         state.is_closed = closing;
+        *enter(&self.reported) = superblock.accounts;
         self.synced.fetch_max(publications, Ordering::AcqRel);
         count(&self.counters.syncs, 1);
         Ok(())
@@ -155,6 +166,7 @@ impl Engine {
             is_closed,
             live: live.collect(),
             quarantined: space.quarantined.clone(),
+            accounts: self.accounts_now(space),
         }
     }
 }

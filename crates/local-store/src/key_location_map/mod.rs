@@ -17,11 +17,11 @@ mod tag_line;
 use self::place::Placement;
 use self::record::Slot;
 use self::tag_line::{SLOTS, TagLine};
-use crate::{huge_pages, width};
+use crate::{hints, width};
 
 pub(crate) use self::insert::Inserted;
 pub(crate) use self::lookup::{Found, Touch};
-pub(crate) use self::record::Record;
+pub(crate) use self::record::{MAX_NAMESPACE, Record};
 pub(crate) use self::tag_line::{FOUND, READ, TOUCHED};
 
 /// Bytes that a slot takes: a record of 64 and a fifteenth of a tag line of 64.
@@ -68,8 +68,8 @@ impl KeyLocationMap {
     pub(crate) fn new(slots: u64, seeds: [u64; 2], check_mask: u64) -> (Self, MapWriter) {
         let buckets = buckets_for(slots);
         let map = Self {
-            lines: huge_pages::boxed_slice(width::index(buckets)),
-            slots: huge_pages::boxed_slice(width::index(buckets)),
+            lines: hints::boxed_slice(width::index(buckets)),
+            slots: hints::boxed_slice(width::index(buckets)),
             placement: Placement::new(seeds, buckets),
             check_mask,
         };

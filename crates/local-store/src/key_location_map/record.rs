@@ -16,6 +16,10 @@ pub(crate) struct Record {
     pub(crate) function: u8,
     /// A part of another object's contents, without a trailer of its own.
     pub(crate) is_part: bool,
+    /// Whether a [`Tail`](crate::tail) lies behind the object.
+    pub(crate) has_tail: bool,
+    /// The number of the namespace on whose account it is; 0 if it is on nobody's. Below 16,384.
+    pub(crate) namespace: u16,
     /// Drawn at publication; a copy keeps that of its source.
     pub(crate) sequence: u64,
     /// The number of its entry in the log of its block.
@@ -27,13 +31,19 @@ pub(crate) struct Record {
 #[repr(align(64))]
 pub(super) struct Slot([AtomicU64; 8]);
 
-/// Word 4: size (48 bits), function (8), flags (8). Word 5: offset (40), block (16). Word 6: sequence.
-/// Word 7: generation (32), entry (32).
+/// Word 4: size (48 bits), function (8), part (1), tail (1), namespace, its upper bits (6). Word 5: offset (40),
+/// block (16), namespace, its lower bits (8). Word 6: sequence. Word 7: generation (32), entry (32).
 type Words = [u64; 8];
 
 const SIZE_MASK: u64 = (1 << 48) - 1;
 const OFFSET_MASK: u64 = (1 << 40) - 1;
 const PART: u64 = 1 << 56;
+const TAIL: u64 = 1 << 57;
+const NAMESPACE_HIGH_SHIFT: u32 = 58;
+const NAMESPACE_LOW_SHIFT: u32 = 56;
+
+/// The largest number of a namespace: it has 14 bits.
+pub(crate) const MAX_NAMESPACE: u16 = (1 << 14) - 1;
 
 impl Slot {
     /// Whether the slot is that of `key`. Only the version of the bucket tells whether what it says can be believed.
@@ -42,13 +52,6 @@ impl Slot {
         let (words, [check, ..]) = self.0.split_at(4) else { return false };
         words.iter().zip(key.words).all(|(word, of_key)| word.load(Ordering::Relaxed) == of_key)
             && check.load(Ordering::Relaxed) & check_mask == key.check & check_mask
-    }
-
-    /// Fetches the slot.
-    #[inline]
-    pub(super) fn load_beginning(&self) -> u64 {
-        let [beginning, ..] = &self.0;
-        beginning.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -67,14 +70,18 @@ impl Record {
     fn to_words(self) -> Words {
         let [a, b, c, d] = self.key_words;
         let location = self.location;
-        let flags = if self.is_part { PART } else { 0 };
+        let flags = if self.is_part { PART } else { 0 } | if self.has_tail { TAIL } else { 0 };
+        let namespace = u64::from(self.namespace.min(MAX_NAMESPACE));
         [
             a,
             b,
             c,
             d,
-            location.size_bytes & SIZE_MASK | u64::from(self.function) << 48 | flags,
-            location.offset & OFFSET_MASK | u64::from(location.block) << 40,
+            location.size_bytes & SIZE_MASK
+                | u64::from(self.function) << 48
+                | flags
+                | namespace >> 8 << NAMESPACE_HIGH_SHIFT,
+            location.offset & OFFSET_MASK | u64::from(location.block) << 40 | (namespace & 0xff) << NAMESPACE_LOW_SHIFT,
             self.sequence,
             u64::from(location.generation) | u64::from(self.entry) << 32,
         ]
@@ -92,6 +99,9 @@ impl Record {
             },
             function: u8::try_from(size >> 48 & 0xff).unwrap_or_default(),
             is_part: size & PART != 0,
+            has_tail: size & TAIL != 0,
+            namespace: u16::try_from(size >> NAMESPACE_HIGH_SHIFT << 8 | offset >> NAMESPACE_LOW_SHIFT)
+                .unwrap_or_default(),
             sequence,
             entry: width::high(rest),
         }
@@ -114,12 +124,17 @@ mod tests {
             location: Location { block: 65_534, generation: u32::MAX, offset: OFFSET_MASK, size_bytes: SIZE_MASK },
             function: 10,
             is_part: true,
+            has_tail: true,
+            namespace: MAX_NAMESPACE,
             sequence: u64::MAX,
             entry: u32::MAX,
         };
         let slot = Slot::default();
-        slot.store(&record);
-        assert_eq!(slot.load(), record);
+        for namespace in [0, 1, 255, 256, 0x1234, MAX_NAMESPACE] {
+            let record = Record { namespace, ..record };
+            slot.store(&record);
+            assert_eq!(slot.load(), record);
+        }
         assert_eq!(size_of::<Slot>(), 64);
         assert!(slot.has_key(&record.key(crate::key::CHECK_MASK), crate::key::CHECK_MASK));
     }

@@ -13,6 +13,8 @@ fn record(number: u64, block: u16, sequence: u64) -> Record {
         location: Location { block, generation: u32::from(block) + 1, offset: number, size_bytes: 7 },
         function: 1,
         is_part: false,
+        has_tail: false,
+        namespace: 1,
         sequence,
         entry: 0,
     }

@@ -13,6 +13,9 @@ pub(crate) const ENTRY_BYTES: usize = 72;
 /// Entries in a sector.
 pub(crate) const ENTRIES_PER_SECTOR: u64 = 56;
 
+const PART: u8 = 1;
+const TAIL: u8 = 2;
+
 /// Appends the entry of `record` to the log of its block, and zeros after the last one of a sector.
 pub(crate) fn write(log: &mut Vec<u8>, record: &Record, seed: u64) {
     let begin = log.len();
@@ -20,7 +23,9 @@ pub(crate) fn write(log: &mut Vec<u8>, record: &Record, seed: u64) {
     log.extend_from_slice(&record.sequence.to_le_bytes());
     log.extend_from_slice(&record.location.offset.to_le_bytes());
     log.extend_from_slice(&record.location.size_bytes.to_le_bytes());
-    log.extend_from_slice(&[record.function, u8::from(record.is_part), 0, 0, 0, 0, 0, 0]);
+    let flags = if record.is_part { PART } else { 0 } | if record.has_tail { TAIL } else { 0 };
+    let [low, high] = record.namespace.to_le_bytes();
+    log.extend_from_slice(&[record.function, flags, low, high, 0, 0, 0, 0]);
     let body = log.get(begin..).unwrap_or_default();
     let checksum = xxh3_64_with_seed(body, seed.wrapping_add(u64::from(record.entry)));
     log.extend_from_slice(&checksum.to_le_bytes());
@@ -42,12 +47,14 @@ pub(crate) fn read(bytes: &[u8; ENTRY_BYTES], entry: u32, block: u16, generation
     }
     let (key, rest) = body.split_first_chunk::<32>()?;
     let ([sequence, offset, size_bytes], flags) = numbers(rest)?;
-    let [function, flags, ..] = *flags else { return None };
+    let [function, flags, low, high, ..] = *flags else { return None };
     Some(Record {
         key_words: crate::key::words(key),
         location: Location { block, generation, offset, size_bytes },
         function,
-        is_part: flags & 1 != 0,
+        is_part: flags & PART != 0,
+        has_tail: flags & TAIL != 0,
+        namespace: u16::from_le_bytes([low, high]),
         sequence,
         entry,
     })
@@ -80,6 +87,8 @@ mod tests {
             location: Location { block: 5, generation: 6, offset: 1 << 39, size_bytes: 8 },
             function: 9,
             is_part: entry.is_multiple_of(3),
+            has_tail: entry.is_multiple_of(5),
+            namespace: 0x1234,
             sequence: 10,
             entry,
         }

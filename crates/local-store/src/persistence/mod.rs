@@ -10,5 +10,5 @@ mod touches;
 
 pub(crate) use self::entry::ENTRIES_PER_SECTOR;
 pub(crate) use self::layout::Layout;
-pub(crate) use self::superblock::{LiveBlock, Quarantined, Superblock};
+pub(crate) use self::superblock::{LiveBlock, NamedAccount, Quarantined, Superblock};
 pub(crate) use self::touches::{TOUCHES_PER_SECTOR, Touches};

@@ -2,8 +2,12 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use std::sync::Arc;
+
 use blobaccess::{Error, Result, StorageType};
 
+use crate::accounts::{Account, Amount};
+use crate::namespaces;
 use crate::sizes::{SECTOR_BYTES, Sizes};
 use crate::width;
 
@@ -13,16 +17,28 @@ const HEADER_BYTES: u64 = 160;
 const LIVE_BYTES: u64 = 48;
 const QUARANTINED_BYTES: u64 = 24;
 const CHECKSUM_BYTES: u64 = 8;
+/// Where a slot says how long it is.
+const LENGTH_OFFSET: usize = 140;
 
 /// How many records are kept from being found again after they proved wrong. Those that are more are found wrong anew
 /// after a restart.
 pub(crate) const MAX_QUARANTINED: usize = 1024;
 
-/// The size of a slot.
-pub(crate) fn size_bytes(blocks: u32) -> u64 {
+/// What a slot has for each namespace that there may be: its totals, and a name of 62 bytes.
+const NAMESPACE_BYTES: u64 = 96;
+
+/// What a slot has for so many namespaces with their names, in bytes.
+pub(crate) const fn namespaces_bytes(namespaces: u32) -> u64 {
+    #[expect(clippy::as_conversions, reason = "`u64::from` is not const")]
+    let namespaces = namespaces as u64;
+    NAMESPACE_BYTES * namespaces
+}
+
+/// The size of a slot. What is written of it is less, as a rule.
+pub(crate) fn size_bytes(blocks: u32, namespaces: u32) -> u64 {
     let quarantined = QUARANTINED_BYTES * width::on_device(MAX_QUARANTINED);
-    let all = HEADER_BYTES + LIVE_BYTES * u64::from(blocks) + quarantined + CHECKSUM_BYTES;
-    all.next_multiple_of(SECTOR_BYTES)
+    let lists = LIVE_BYTES * u64::from(blocks) + quarantined + namespaces_bytes(namespaces);
+    (HEADER_BYTES + lists + CHECKSUM_BYTES).next_multiple_of(SECTOR_BYTES)
 }
 
 /// What stays the same as long as a store is gone on with.
@@ -36,6 +52,8 @@ pub(crate) struct Identity {
     pub(crate) log_sectors: u32,
     pub(crate) touch_sectors: u32,
     pub(crate) chunk_bytes: u32,
+    /// That there may be.
+    pub(crate) namespaces: u32,
 }
 
 /// Which blocks there are, and how far they vouch for what they hold.
@@ -54,6 +72,15 @@ pub(crate) struct Superblock {
     /// Oldest first.
     pub(crate) live: Vec<LiveBlock>,
     pub(crate) quarantined: Vec<Quarantined>,
+    /// By number less one.
+    pub(crate) accounts: Vec<NamedAccount>,
+}
+
+/// What is on the account of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamedAccount {
+    pub(crate) name: Arc<str>,
+    pub(crate) account: Account,
 }
 
 /// A block that is old, current or new.
@@ -104,6 +131,7 @@ impl Identity {
             ("log sectors a block", u64::from(self.log_sectors), u64::from(sizes.log_sectors)),
             ("touch sectors a block", u64::from(self.touch_sectors), u64::from(sizes.touch_sectors)),
             ("bytes a chunk", u64::from(self.chunk_bytes), sizes.chunk_bytes),
+            ("namespaces at most", u64::from(self.namespaces), u64::from(sizes.namespaces)),
         ];
         match pairs.into_iter().find(|(_, there, here)| there != here) {
             Some((what, there, here)) => Err(Error::failed_precondition(format!(
@@ -132,6 +160,16 @@ impl Reader<'_> {
     fn u64(&mut self) -> Option<u64> {
         self.take().map(u64::from_le_bytes)
     }
+
+    fn account(&mut self) -> Option<NamedAccount> {
+        let stored = Amount { objects: self.u64()?, bytes: self.u64()? };
+        let released = Amount { objects: self.u64()?, bytes: self.u64()? };
+        let length = u16::from_le_bytes(self.take()?);
+        let (name, rest) = self.0.split_at_checked(usize::from(length))?;
+        self.0 = rest;
+        let name = Arc::from(std::str::from_utf8(name).ok()?);
+        Some(NamedAccount { name, account: Account { stored, released } })
+    }
 }
 
 /// Whether this looks like the head of a store of ours, whole or damaged.
@@ -142,7 +180,12 @@ pub(crate) fn bears_magic(slot: &[u8]) -> bool {
 impl Superblock {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let identity = &self.identity;
-        let size = width::in_memory(size_bytes(identity.blocks));
+        let length = HEADER_BYTES
+            + LIVE_BYTES * width::on_device(self.live.len())
+            + QUARANTINED_BYTES * width::on_device(self.quarantined.len())
+            + self.accounts.iter().map(|of| namespaces::FIXED_BYTES + width::on_device(of.name.len())).sum::<u64>()
+            + CHECKSUM_BYTES;
+        let size = width::in_memory(length.next_multiple_of(SECTOR_BYTES));
         let mut bytes = Vec::with_capacity(size);
         bytes.extend_from_slice(&MAGIC);
         let u32s = |bytes: &mut Vec<u8>, numbers: &[u32]| {
@@ -162,6 +205,7 @@ impl Superblock {
         let quarantined = width::narrow(self.quarantined.len());
         u32s(&mut bytes, &[live, self.old, self.current, new, quarantined]);
         u32s(&mut bytes, &[u32::from(self.is_closed), self.next_generation]);
+        u32s(&mut bytes, &[identity.namespaces, width::narrow(self.accounts.len()), width::narrow(size)]);
         bytes.resize(width::in_memory(HEADER_BYTES), 0);
         for block in &self.live {
             u32s(&mut bytes, &[u32::from(block.block), block.generation]);
@@ -176,6 +220,14 @@ impl Superblock {
             bytes.extend_from_slice(&record.offset.to_le_bytes());
             bytes.extend_from_slice(&record.sequence.to_le_bytes());
         }
+        for of in &self.accounts {
+            let Account { stored, released } = of.account;
+            for number in [stored.objects, stored.bytes, released.objects, released.bytes] {
+                bytes.extend_from_slice(&number.to_le_bytes());
+            }
+            bytes.extend_from_slice(&u16::try_from(of.name.len()).unwrap_or(u16::MAX).to_le_bytes());
+            bytes.extend_from_slice(of.name.as_bytes());
+        }
         bytes.resize(size - width::in_memory(CHECKSUM_BYTES), 0);
         let checksum = xxh3_64(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
@@ -184,8 +236,7 @@ impl Superblock {
 
     /// Reads a slot; `None` if it does not prove right.
     ///
-    /// The slot of a store with other sizes is as long as that store has it, so that more or less may be read here
-    /// than it is: its own number of blocks says where it ends.
+    /// What is written of a slot says itself how long it is, so more may be read here.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
         if reader.take()? != MAGIC || reader.u32()? != VERSION {
@@ -198,8 +249,8 @@ impl Superblock {
         let [sequence, next_record, data_bytes] = [reader.u64()?, reader.u64()?, reader.u64()?];
         let [blocks, log_sectors, touch_sectors, chunk_bytes] =
             [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
-        let size = width::in_memory(size_bytes(blocks));
-        let (covered, checksum) = bytes.get(..size)?.split_last_chunk()?;
+        let size = u32::from_le_bytes(*bytes.get(LENGTH_OFFSET..)?.first_chunk()?);
+        let (covered, checksum) = bytes.get(..width::index(size))?.split_last_chunk()?;
         if xxh3_64(covered) != u64::from_le_bytes(*checksum) {
             return None;
         }
@@ -207,7 +258,8 @@ impl Superblock {
         let [live_blocks, old, current, _new, quarantined] =
             [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
         let (is_closed, next_generation) = (reader.u32()? != 0, reader.u32()?);
-        reader.take::<28>()?;
+        let [namespaces, accounts, _length] = [reader.u32()?, reader.u32()?, reader.u32()?];
+        reader.take::<16>()?;
         let mut live = Vec::new();
         for _ in 0..live_blocks {
             live.push(LiveBlock {
@@ -228,8 +280,18 @@ impl Superblock {
             reader.u32()?;
             records.push(Quarantined { generation, offset: reader.u64()?, sequence: reader.u64()? });
         }
-        let identity =
-            Identity { storage_type, store_id, secret, data_bytes, blocks, log_sectors, touch_sectors, chunk_bytes };
+        let accounts = (0..accounts).map(|_| reader.account()).collect::<Option<_>>()?;
+        let identity = Identity {
+            storage_type,
+            store_id,
+            secret,
+            data_bytes,
+            blocks,
+            log_sectors,
+            touch_sectors,
+            chunk_bytes,
+            namespaces,
+        };
         Some(Self {
             identity,
             sequence,
@@ -240,6 +302,7 @@ impl Superblock {
             is_closed,
             live,
             quarantined: records,
+            accounts,
         })
     }
 }
@@ -247,6 +310,7 @@ impl Superblock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::namespaces::Namespaces;
 
     fn superblock() -> Superblock {
         Superblock {
@@ -259,6 +323,7 @@ mod tests {
                 log_sectors: 5,
                 touch_sectors: 1,
                 chunk_bytes: 1 << 20,
+                namespaces: 16,
             },
             sequence: 9,
             next_record: 1 << 50,
@@ -279,13 +344,22 @@ mod tests {
                 })
                 .collect(),
             quarantined: vec![Quarantined { generation: 70, offset: 4096, sequence: 3 }],
+            accounts: ["__other__", "", "acme/main"]
+                .map(|name| NamedAccount {
+                    name: Arc::from(name),
+                    account: Account {
+                        stored: Amount { objects: 1, bytes: 2 },
+                        released: Amount { objects: 3, bytes: u64::MAX },
+                    },
+                })
+                .to_vec(),
         }
     }
 
     #[test]
     fn it_is_read_as_it_was_written() {
         let bytes = superblock().encode();
-        assert_eq!(width::on_device(bytes.len()), size_bytes(36));
+        assert_eq!(bytes.len(), 4096);
         assert_eq!(Superblock::decode(&bytes), Some(superblock()));
         // The fixed fields stand where the format has them.
         assert_eq!(bytes[104..108], 3_u32.to_le_bytes());
@@ -308,5 +382,25 @@ mod tests {
         }
         assert_eq!(Superblock::decode(&[]), None);
         assert_eq!(Superblock::decode(&vec![0; 65536]), None);
+    }
+
+    #[test]
+    fn the_fullest_superblock_fits_its_slot() {
+        let mut fullest = superblock();
+        let Identity { blocks, namespaces, .. } = fullest.identity;
+        let [live, record] = [fullest.live[0], LiveBlock { block: 9, ..fullest.live[0] }];
+        fullest.live = vec![live; width::index(blocks)];
+        fullest.live[1] = record;
+        fullest.quarantined = vec![fullest.quarantined[0]; MAX_QUARANTINED];
+        let mut names = Namespaces::new([], namespaces, namespaces_bytes(namespaces));
+        for number in 0..100 {
+            names.number(&format!("{number:060}"));
+        }
+        let account = fullest.accounts[0].account;
+        fullest.accounts = names.names().iter().map(|name| NamedAccount { name: Arc::clone(name), account }).collect();
+        assert_eq!(fullest.accounts.len(), 16);
+        let bytes = fullest.encode();
+        assert!(width::on_device(bytes.len()) <= size_bytes(blocks, namespaces));
+        assert_eq!(Superblock::decode(&bytes), Some(fullest));
     }
 }

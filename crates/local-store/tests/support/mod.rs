@@ -7,6 +7,8 @@
 )]
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
+pub mod versions;
+
 use std::io;
 use std::sync::{Mutex, PoisonError};
 

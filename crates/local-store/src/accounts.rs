@@ -1,0 +1,187 @@
+//! What is stored on each account, and what was given up of it: each object once.
+
+use crate::key_location_map::Record;
+use crate::namespaces::NOBODY;
+
+/// A number of objects, and their size as it was told when they were stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Amount {
+    fn add(&mut self, more: Self) {
+        self.objects += more.objects;
+        self.bytes += more.bytes;
+    }
+
+    fn take(&mut self, less: Self) {
+        self.objects = self.objects.saturating_sub(less.objects);
+        self.bytes = self.bytes.saturating_sub(less.bytes);
+    }
+
+    /// By how much this is more.
+    pub(crate) fn above(self, other: Self) -> Self {
+        Self { objects: self.objects.saturating_sub(other.objects), bytes: self.bytes.saturating_sub(other.bytes) }
+    }
+}
+
+/// What is on one account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// What is stored. What no look-up finds any more, but the log of a block that is in use still names, counts as
+    /// stored until that block is recycled: a restart may bring it back.
+    pub(crate) stored: Amount,
+    /// What was given up in the store's whole life.
+    pub(crate) released: Amount,
+}
+
+/// What is stored on each account, and what was given up of it.
+///
+/// `docs/safety.md` says why each object is counted as given up once, also across a crash.
+#[derive(Debug, Default)]
+pub(crate) struct Accounts {
+    /// By number of the namespace.
+    accounts: Vec<Account>,
+    /// What goes with a block when that is recycled, by block and number.
+    leaving: Vec<Vec<(u16, Amount)>>,
+}
+
+fn amount(record: &Record) -> Amount {
+    Amount { objects: 1, bytes: record.location.size_bytes }
+}
+
+impl Accounts {
+    /// Those that a store had, by number less one.
+    pub(crate) fn new(accounts: impl IntoIterator<Item = Account>) -> Self {
+        Self { accounts: [Account::default()].into_iter().chain(accounts).collect(), leaving: Vec::new() }
+    }
+
+    /// By number, from 1 on.
+    pub(crate) fn all(&self) -> &[Account] {
+        self.accounts.get(1..).unwrap_or_default()
+    }
+
+    fn of(&mut self, namespace: u16) -> Option<&mut Account> {
+        if namespace == NOBODY {
+            return None;
+        }
+        let index = usize::from(namespace);
+        if self.accounts.len() <= index {
+            self.accounts.resize(index + 1, Account::default());
+        }
+        self.accounts.get_mut(index)
+    }
+
+    /// An object was stored.
+    pub(crate) fn store(&mut self, record: &Record) {
+        if let Some(account) = self.of(record.namespace) {
+            account.stored.add(amount(record));
+        }
+    }
+
+    /// What was counted as stored is none: recovery found what it had been replaced with.
+    pub(crate) fn forget(&mut self, record: &Record) {
+        if let Some(account) = self.of(record.namespace) {
+            account.stored.take(amount(record));
+        }
+    }
+
+    /// An object was given up, and nothing brings it back.
+    pub(crate) fn release(&mut self, record: &Record) {
+        self.release_amount(record.namespace, amount(record));
+    }
+
+    fn release_amount(&mut self, namespace: u16, amount: Amount) {
+        if let Some(account) = self.of(namespace) {
+            account.stored.take(amount);
+            account.released.add(amount);
+        }
+    }
+
+    /// An object was given up, which its block's log still names.
+    pub(crate) fn leave(&mut self, record: &Record) {
+        if record.namespace == NOBODY {
+            return;
+        }
+        let block = usize::from(record.location.block);
+        if self.leaving.len() <= block {
+            self.leaving.resize(block + 1, Vec::new());
+        }
+        let Some(of_block) = self.leaving.get_mut(block) else { return };
+        match of_block.iter_mut().find(|(namespace, _)| *namespace == record.namespace) {
+            Some((_, leaving)) => leaving.add(amount(record)),
+            None => of_block.push((record.namespace, amount(record))),
+        }
+    }
+
+    /// The log of a block is no more.
+    pub(crate) fn release_block(&mut self, block: u16) {
+        let leaving = self.leaving.get_mut(usize::from(block)).map(std::mem::take).unwrap_or_default();
+        for (namespace, amount) in leaving {
+            self.release_amount(namespace, amount);
+        }
+    }
+
+    /// What a superblock counted as stored and recovery did not find was given up.
+    pub(crate) fn reconcile(&mut self, vouched: impl IntoIterator<Item = Amount>) {
+        for (number, vouched) in (1..).zip(vouched) {
+            if let Some(account) = self.of(number) {
+                let lost = vouched.above(account.stored);
+                account.released.add(lost);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::location::Location;
+
+    fn record(namespace: u16, block: u16, size_bytes: u64) -> Record {
+        Record {
+            key_words: [1, 2, 3, 4],
+            location: Location { block, generation: 1, offset: 0, size_bytes },
+            function: 1,
+            is_part: false,
+            has_tail: false,
+            namespace,
+            sequence: 9,
+            entry: 0,
+        }
+    }
+
+    fn account(stored: (u64, u64), released: (u64, u64)) -> Account {
+        let amount = |(objects, bytes)| Amount { objects, bytes };
+        Account { stored: amount(stored), released: amount(released) }
+    }
+
+    #[test]
+    fn what_is_stored_is_given_up_once() {
+        let mut accounts = Accounts::new([]);
+        for size in [10, 20, 30] {
+            accounts.store(&record(2, 5, size));
+        }
+        accounts.store(&record(NOBODY, 5, 7));
+        accounts.release(&record(2, 5, 10));
+        accounts.release(&record(NOBODY, 5, 7));
+        assert_eq!(accounts.all(), [account((0, 0), (0, 0)), account((2, 50), (1, 10))]);
+        accounts.leave(&record(2, 5, 20));
+        accounts.release_block(4);
+        assert_eq!(accounts.all().last(), Some(&account((2, 50), (1, 10))));
+        accounts.release_block(5);
+        accounts.release_block(5);
+        assert_eq!(accounts.all().last(), Some(&account((1, 30), (2, 30))));
+    }
+
+    #[test]
+    fn what_recovery_does_not_find_was_given_up() {
+        let mut accounts = Accounts::new([account((0, 0), (3, 4)), account((0, 0), (1, 1))]);
+        accounts.store(&record(1, 0, 10));
+        accounts.store(&record(2, 0, 10));
+        accounts.reconcile([Amount { objects: 2, bytes: 15 }, Amount { objects: 1, bytes: 10 }]);
+        assert_eq!(accounts.all(), [account((1, 10), (4, 9)), account((1, 10), (1, 1))]);
+    }
+}

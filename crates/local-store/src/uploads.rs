@@ -1,0 +1,33 @@
+//! Whose upload a stored blob is.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use blobaccess::{Context, Digest, Kind, ResolveUpload, Result, UploadResolution, UploadToken};
+
+use crate::store::LocalStore;
+use crate::waits::blocking;
+
+/// What was put without a token, or was found as a part of another object, is `Unknown`.
+#[async_trait]
+impl<K: Kind> ResolveUpload for LocalStore<K> {
+    async fn resolve_upload(&self, _ctx: &Context, digest: &Digest, token: &UploadToken) -> Result<UploadResolution> {
+        let key = self.engine.keys.key(digest);
+        loop {
+            let Some(record) = self.engine.peek(&key) else { return Ok(UploadResolution::Absent) };
+            if !record.has_tail {
+                return Ok(UploadResolution::Unknown);
+            }
+            let engine = Arc::clone(&self.engine);
+            let tail = blocking(move || engine.tail(&record)).await.map_err(|error| error.at(digest.to_string()))?;
+            let stored_bytes = record.location.size_bytes;
+            // It was moved, or is gone: the map says which.
+            let Some(tail) = tail else { continue };
+            return Ok(match tail.token {
+                None => UploadResolution::Unknown,
+                Some(of) if of == *token => UploadResolution::Mine { stored_bytes },
+                Some(_) => UploadResolution::Anothers { stored_bytes },
+            });
+        }
+    }
+}
