@@ -126,7 +126,7 @@ async fn a_part_is_read_from_the_source_of_ranges_and_the_whole_is_not() {
     let blob = || {
         let archive = Archive::of(HELLO);
         let reads = Arc::clone(&archive.reads);
-        let failing = futures::stream::once(async { Err(down()) });
+        let failing = stream::once(async { Err(down()) });
         let blob = Blob::from_untrusted_stream(&digest_of(HELLO), failing, Provenance::store());
         (blob.with_ranges(Arc::new(archive)), reads)
     };
