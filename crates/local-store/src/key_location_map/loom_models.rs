@@ -92,6 +92,12 @@ fn a_record_that_moves_from_home_is_not_missed() {
 }
 
 #[test]
+fn a_record_that_moves_from_home_is_not_missed_by_a_batch() {
+    let moving = record(0, 2);
+    move_while_looking(moving, move |map| find_all(map, &[key(&moving)])[0]);
+}
+
+#[test]
 fn a_record_that_moves_home_is_not_missed() {
     let moving = moving_home();
     move_while_looking(moving, move |map| map.lookup(&key(&moving)).map(|found| found.record));
