@@ -23,8 +23,9 @@ pub enum Place {
 }
 
 fn open(place: &Place, room: Room) -> LocalStore<Cas> {
-    // What a store has of blocks that are spare or not yet full.
-    let bytes = (room.bytes + room.bytes / 4).max(8 << 20);
+    // Blocks that are spare or not yet full, and in a file the logs.
+    let logs = u64::try_from(room.objects).unwrap() * 256;
+    let bytes = (room.bytes + room.bytes / 4 + logs).max(8 << 20);
     let options = match place {
         Place::Memory => Options::in_memory(bytes),
         Place::File(path) => Options::in_file(path, bytes).persistent(SyncPolicy::OnClose).discarding(true),

@@ -2,7 +2,8 @@
 //!
 //! What must be there is there and reads back, what must be gone is gone; outcomes are exact; groups and free blocks are
 //! those of the model; of every recycled block, what was not touched goes, what was found late stays or is counted to
-//! the byte, what was merely read comes after that; and the counters add up.
+//! the byte, what was merely read comes after that; copies take what puts earned, no more, and nothing that was promised
+//! goes while there is enough of that; and the counters add up.
 //!
 //! `BLOBACCESS_RANDOMISED_SECONDS` sets how long this goes on (30), `BLOBACCESS_MODEL_SEED` repeats a run.
 
@@ -58,8 +59,16 @@ impl Shape {
 
     /// What is found in one of so many blocks before the newest stays without a copy.
     fn safe(self) -> u64 {
+        bytes_of(self.old + self.current - self.promised_blocks() - 1)
+    }
+
+    fn promised_blocks(self) -> usize {
         let kept = self.old + self.current;
-        u64::try_from(kept - (kept - kept / 4).min(kept - 1)).unwrap() - 1
+        (kept - kept / 4).min(kept - 1)
+    }
+
+    fn blocks(self) -> usize {
+        self.old + self.current + 1 + self.spare
     }
 }
 
@@ -102,6 +111,11 @@ struct Model<K: Kind> {
     next_generation: u64,
     put_bytes: u64,
     counts: Counts,
+    /// What copies may take, at least and at most.
+    share: (i128, i128),
+    /// What of a share may be saved up, and what of that is for what was promised only.
+    most: i128,
+    kept: i128,
     recycled: u64,
     copies: u64,
 }
@@ -123,9 +137,12 @@ fn open<K: Kind>(shape: Shape, device: Option<&Arc<MemoryDevice>>) -> LocalStore
 impl<K: Kind> Model<K> {
     fn new(shape: Shape, seed: u64) -> Self {
         let device = shape.is_persistent.then(|| Arc::new(MemoryDevice::new(shape.capacity_bytes)));
+        let store = open(shape, device.as_ref());
+        let of_block = store.sizes().data_bytes() / bytes_of(shape.blocks()) / 100 * u64::from(shape.copied_percent);
+        let most = of_block * bytes_of((shape.promised_blocks() / 2).clamp(1, 4));
         Self {
             shape,
-            store: open(shape, device.as_ref()),
+            store,
             device,
             numbers: Numbers(seed),
             entries: BTreeMap::new(),
@@ -135,6 +152,9 @@ impl<K: Kind> Model<K> {
             next_generation: 1,
             put_bytes: 0,
             counts: Counts::default(),
+            share: (most.into(), most.into()),
+            most: most.into(),
+            kept: (most - of_block).into(),
             recycled: 0,
             copies: 0,
         }
@@ -210,11 +230,23 @@ impl<K: Kind> Model<K> {
             self.find(&digest);
             return;
         }
+        self.earn(contents.len(), true);
         // It is noted where it is as soon as it is known which blocks there are.
         let promised_at = Some(self.put_bytes);
         let entry = Entry { contents, generation: 0, is_found: false, is_read: false, promised_at, parent: None };
         self.entries.insert(digest.clone(), entry);
         self.settle(Some(&digest));
+    }
+
+    /// Puts earn what copies may take. What a message has behind it is not known here to the byte.
+    fn earn(&mut self, size: usize, is_certain: bool) {
+        let counted = i128::from(self.store.sizes().counted_bytes(bytes_of(size)));
+        let unknown = if K::STORAGE_TYPE.is_mutable() { 512 } else { 0 };
+        let percent = i128::from(self.shape.copied_percent);
+        let earned = |counted: i128| counted.max(0) * percent / (100 - percent);
+        let (low, high) = self.share;
+        let low = if is_certain { low + earned(counted - unknown) } else { low };
+        self.share = (low.min(self.most), (high + earned(counted + unknown)).min(self.most));
     }
 
     /// An upload that breaks off.
@@ -225,6 +257,7 @@ impl<K: Kind> Model<K> {
             return;
         }
         self.count_put(contents.len());
+        self.earn(contents.len(), false);
         let half = contents.slice(..contents.len() / 2);
         let pieces = [Ok(half), Err(Error::unavailable("the client went away"))];
         let blob = Blob::from_verified_stream(&digest, futures::stream::iter(pieces));
@@ -295,6 +328,12 @@ impl<K: Kind> Model<K> {
             of_it.fold((false, false), |(found, read), (_, entry)| (found | entry.is_found, read | entry.is_read))
         };
         let (mut largest_read_kept, mut smallest_found_gone) = (0, u64::MAX);
+        let counted = |size: u64| i128::from(self.store.sizes().counted_bytes(size)) + 512;
+        let found = within.iter().filter(|(digest, _)| flags(digest).0);
+        let needed: i128 = found.map(|(_, entry)| counted(bytes_of(entry.contents.len()))).sum();
+        let is_enough = needed <= self.share.0;
+        let (low, high) = self.share;
+        let (mut taken_at_most, mut taken, mut taken_by_read) = (0, 0, 0);
         for (digest, entry) in &within {
             let parent = entry.parent.as_ref().filter(|parent| within.iter().any(|(other, _)| other == *parent));
             let size = bytes_of(entry.contents.len());
@@ -307,6 +346,7 @@ impl<K: Kind> Model<K> {
                 assert!(entry.is_found || !is_promised, "{digest} went early, unmarked");
                 self.counts.evicted += 1;
                 self.counts.evicted_bytes += size;
+                assert!(!entry.is_found || !is_enough, "{digest} went, while {low} bytes were left for {needed}");
                 if entry.is_found {
                     self.counts.breached_bytes += size;
                     smallest_found_gone = size.min(smallest_found_gone);
@@ -327,7 +367,10 @@ impl<K: Kind> Model<K> {
                 self.counts.copied += 1;
                 self.counts.copied_bytes += size;
                 self.copies += 1;
+                taken_at_most += counted(size);
+                taken += i128::from(size);
                 if !is_found && parent.is_none() {
+                    taken_by_read += 1;
                     largest_read_kept = size.max(largest_read_kept);
                 }
             }
@@ -337,15 +380,19 @@ impl<K: Kind> Model<K> {
                 now.parent = None;
             }
         }
+        self.share = (low - taken_at_most, high - taken);
+        let is_kept = taken_by_read == 0 || self.share.1 >= self.kept;
+        assert!(is_kept, "what was read took what is for what is promised: {high} less {taken}, of {}", self.kept);
+        assert!(self.share.1 >= 0, "copies took {taken} of {high}");
         assert!(largest_read_kept <= smallest_found_gone, "what was read was copied, and what was promised was not");
     }
 
     fn check(&mut self) {
-        let Shape { old, current, spare, .. } = self.shape;
+        let current = self.shape.current;
         let snapshot = self.store.snapshot();
         let blocks = snapshot.blocks.len();
         assert_eq!(snapshot.records, bytes_of(self.entries.len()));
-        assert_eq!(snapshot.free_blocks, old + current + 1 + spare - blocks);
+        assert_eq!(snapshot.free_blocks, self.shape.blocks() - blocks);
         let new = blocks.min(1);
         let in_current = current.min(blocks - new);
         for (position, block) in snapshot.blocks.iter().enumerate() {
@@ -398,8 +445,9 @@ impl<K: Kind> Model<K> {
         self.store = open(self.shape, Some(&device));
         self.device = Some(device);
         self.counts = Counts::default();
+        self.share = (self.most, self.most);
         self.next_generation += 1 << 10;
-        self.put_bytes += sizes.data_bytes() / bytes_of(self.blocks.len().max(1)) / 16 + sizes.counted_bytes_of_sync();
+        self.put_bytes += sizes.data_bytes() / bytes_of(self.shape.blocks()) / 16 + sizes.counted_bytes_of_sync();
         // Only promises are durable.
         for entry in self.entries.values_mut() {
             entry.is_read = false;
