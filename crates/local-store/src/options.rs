@@ -15,7 +15,7 @@ use std::time::Duration;
 /// use blobaccess_local_store::{Options, Sizes};
 ///
 /// let sizes = Sizes::derive(&Options::in_memory(1 << 30), StorageType::Cas)?;
-/// assert!(sizes.max_blob_size_bytes() >= 28 << 20);
+/// assert!(sizes.max_blob_size_bytes() >= 27 << 20);
 /// println!("{sizes}");
 /// # Ok::<(), blobaccess::Error>(())
 /// ```
@@ -30,6 +30,7 @@ pub struct Options {
     pub(crate) entries: Option<u64>,
     pub(crate) persistence: Option<SyncPolicy>,
     pub(crate) copied_percent: u32,
+    pub(crate) lanes: Option<u32>,
     pub(crate) in_flight_bytes: u64,
     pub(crate) staged_bytes: u64,
     pub(crate) namespaces: u32,
@@ -77,6 +78,7 @@ impl Options {
             entries: None,
             persistence: None,
             copied_percent: 50,
+            lanes: None,
             in_flight_bytes: 64 << 20,
             staged_bytes: 64 << 20,
             namespaces: 256,
@@ -158,15 +160,29 @@ impl Options {
         self
     }
 
-    /// How much of each recycled block may be copied forward at most because it was touched, in percent.
+    /// How much of all that is written may be copies, made because a blob was touched, in percent.
+    ///
+    /// What is not used up is saved for later, up to the share of four blocks. What was merely read goes before what
+    /// somebody was told is there.
     ///
     /// * **Too little**: blobs go that somebody was told are there; [`Snapshot::breached_bytes`](crate::Snapshot)
-    ///   counts them. What was merely read goes first.
+    ///   counts them.
     /// * **Too much**: a store full of what is in use copies much for each byte it takes in.
     /// * **Range**: 0 to 80. **Default**: 50.
     #[must_use]
     pub fn with_copied_percent(mut self, percent: u32) -> Self {
         self.copied_percent = percent;
+        self
+    }
+
+    /// Into how many chunks small blobs are put side by side: each thread keeps to one of them.
+    ///
+    /// * **Too few**: threads write into the same lines of memory, and wait for each other.
+    /// * **Too many**: each but the first costs up to a chunk of every block, and as much of what is promised.
+    /// * **Range**: 1 or more. **Default**: as many as there are processors, but for one only in 32 chunks.
+    #[must_use]
+    pub fn with_lanes(mut self, lanes: u32) -> Self {
+        self.lanes = Some(lanes);
         self
     }
 

@@ -1,16 +1,19 @@
 //! The store without its trait: map, blocks, space and device, by synchronous calls that may block.
 //!
-//! Order of locks: `recycling`, `syncing`, `flushing`, `space`, then that of namespaces, of a chunk or of the queue. There is no I/O
-//! under `space`.
+//! Order of locks: `recycling`, `setting_aside`, `syncing`, `flushing`, `space`, then that of namespaces, of a chunk or
+//! of the queue. There is no I/O under `space`.
 
+mod copy;
 mod find;
 mod flush;
+mod lane;
 mod large;
 mod open;
 mod parts;
 mod put;
 mod read;
 mod recycle;
+mod share;
 mod space;
 mod sync;
 
@@ -26,7 +29,7 @@ use self::sync::SyncState;
 use crate::accounts::Account;
 use crate::block::{Block, ChunkPool};
 use crate::device::LatchedDevice;
-use crate::key::Keys;
+use crate::key::{Key, Keys};
 use crate::key_location_map::{KeyLocationMap, Record};
 use crate::namespaces::Namespaces;
 use crate::options::SyncPolicy;
@@ -34,9 +37,10 @@ use crate::persistence::{Layout, NamedAccount, Quarantined};
 use crate::sizes::Sizes;
 use crate::snapshot::BlockGroup;
 
+pub(crate) use self::copy::Copied;
 pub(crate) use self::find::Presence;
 pub(crate) use self::large::LargeWriter;
-pub(crate) use self::put::{Owner, Put};
+pub(crate) use self::put::{Contents, Owner, Put};
 pub(crate) use self::read::{Mode, Read};
 pub(crate) use self::space::Space;
 
@@ -99,9 +103,13 @@ pub(crate) struct Engine {
     /// The accounts as the last superblock has them.
     reported: Mutex<Vec<NamedAccount>>,
     syncing: Mutex<SyncState>,
-    /// The number of publications that the last sync covered.
+    /// Records published so far.
+    publications: AtomicU64,
+    /// How many of them the last sync covered.
     synced: AtomicU64,
     recycling: Mutex<()>,
+    /// Held until it is known what of a block that is being recycled was promised.
+    setting_aside: Mutex<()>,
     /// Of the block that was begun last.
     newest_generation: AtomicU32,
     /// Is told when there is something to sync or to recycle.
@@ -130,9 +138,9 @@ impl Engine {
         self.surroundings.policy.is_some()
     }
 
-    /// Records published so far.
-    pub(crate) fn space_publications(&self) -> u64 {
-        self.space().publications
+    /// Records published so far. A sync that covers so many covers whatever was found before this is asked.
+    pub(crate) fn publications(&self) -> u64 {
+        self.publications.load(Ordering::Acquire)
     }
 
     /// Blocks, how many are free, and how many records there are.
@@ -140,6 +148,13 @@ impl Engine {
     pub(crate) fn survey(&self) -> (Vec<(BlockGroup, u64, u32, u64)>, usize, u64) {
         let space = self.space();
         (space.blocks(), space.free.len(), space.records())
+    }
+
+    /// In which of the blocks, oldest first, an object lies.
+    pub(crate) fn position(&self, key: &Key) -> Option<usize> {
+        let space = self.space();
+        let found = self.map.lookup_as_writer(key, &space.map)?;
+        space.rotation.blocks().position(|block| block == found.record.location.block)
     }
 
     /// What is on each account: of a persistent store, as far as a crash cannot undo it.
@@ -208,3 +223,6 @@ impl Engine {
         self.work.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;
