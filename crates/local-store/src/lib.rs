@@ -25,6 +25,7 @@ mod direct;
 mod engine;
 mod environment;
 mod huge_pages;
+mod inventory;
 mod key;
 mod key_location_map;
 mod location;
@@ -43,7 +44,7 @@ mod uploads;
 mod waits;
 mod width;
 
-pub use self::device::{Device, FileDevice, MemoryDevice};
+pub use self::device::{Device, Devices, FileDevice, MemoryDevice};
 pub use self::environment::Environment;
 pub use self::options::{Options, SyncPolicy};
 pub use self::sizes::Sizes;

@@ -1,5 +1,6 @@
 //! Storage by offset: read, write, sync.
 
+mod devices;
 mod file;
 mod latched;
 mod memory;
@@ -7,6 +8,7 @@ mod memory;
 use std::fmt::Debug;
 use std::io;
 
+pub use self::devices::Devices;
 pub use self::file::FileDevice;
 pub(crate) use self::latched::LatchedDevice;
 pub use self::memory::MemoryDevice;

@@ -12,22 +12,25 @@ use crate::trailer::{PIECE_BYTES, Sums};
 use crate::width;
 
 impl Engine {
-    /// Whether there are more blocks than old, current and new together.
-    pub(crate) fn needs_recycling(&self) -> bool {
-        self.space().rotation.blocks().len() > width::index(self.sizes.live_blocks())
+    /// The block that is to be recycled next, if one is: one that is retiring, or the oldest, where there are more
+    /// blocks than old, current and new together.
+    fn next_to_recycle(&self) -> Option<u16> {
+        let space = self.space();
+        let is_needed = space.rotation.blocks().len() > width::index(self.sizes.live_blocks());
+        space.retiring.first().copied().or_else(|| space.rotation.oldest().filter(|_| is_needed))
     }
 
-    /// Recycles all blocks that are more than old, current and new together. It may block.
+    /// Whether there is a block to recycle.
+    pub(crate) fn needs_recycling(&self) -> bool {
+        self.next_to_recycle().is_some()
+    }
+
+    /// Recycles all blocks that are retiring, or more than old, current and new together. It may block.
     pub(crate) fn recycle(self: &Arc<Self>) -> Result<()> {
         let recycling = enter(&self.recycling);
         loop {
             self.check_device()?;
-            let oldest = {
-                let space = self.space();
-                let is_needed = space.rotation.blocks().len() > width::index(self.sizes.live_blocks());
-                space.rotation.oldest().filter(|_| is_needed)
-            };
-            let Some(block) = oldest else {
+            let Some(block) = self.next_to_recycle() else {
                 drop(recycling);
                 return Ok(());
             };
@@ -175,7 +178,11 @@ impl Engine {
         let mut state = enter(&self.syncing);
         {
             let mut space = self.space();
-            space.rotation.pop_oldest();
+            space.rotation.remove(block);
+            space.retiring.retain(|retiring| *retiring != block);
+            if space.lane.is_some_and(|lane| lane.block == block) {
+                self.close_lane(&mut space);
+            }
             space.map.pin(None);
             space.has_changed = true;
             space.accounts.release_block(block);

@@ -30,6 +30,8 @@ pub(crate) struct Space {
     pub(super) next_record: u64,
     pub(super) next_generation: u32,
     pub(super) quarantined: Vec<Quarantined>,
+    /// Blocks that are to be recycled before their turn.
+    pub(super) retiring: Vec<u16>,
     pub(super) accounts: Accounts,
     /// Whether a superblock would say anything new.
     pub(super) has_changed: bool,
@@ -54,6 +56,8 @@ pub(super) struct Use {
     pub(super) begun_at: u64,
     /// Whether anything was written to it since the last sync.
     pub(super) is_dirty: bool,
+    /// Whether it is to be recycled before its turn.
+    pub(super) is_retiring: bool,
 }
 
 /// A range of a block that small objects go to, one after another.
@@ -95,6 +99,7 @@ impl Space {
             next_record: 1,
             next_generation: 1,
             quarantined: Vec::new(),
+            retiring: Vec::new(),
             accounts: Accounts::new([]),
             has_changed: false,
             publications: 0,
@@ -158,16 +163,29 @@ impl Space {
         }
     }
 
-    pub(super) fn quarantine(&mut self, record: Quarantined) {
-        if self.quarantined.len() < MAX_QUARANTINED {
+    /// Notes that a record proved wrong. Returns whether there was room for it in the list.
+    pub(super) fn quarantine(&mut self, record: Quarantined) -> bool {
+        let has_room = self.quarantined.len() < MAX_QUARANTINED;
+        if has_room {
             self.quarantined.push(record);
             self.has_changed = true;
+        }
+        has_room
+    }
+
+    /// Has a block recycled before its turn. Nothing more is put into it.
+    pub(super) fn retire(&mut self, block: u16) {
+        if let Some(usage) = self.use_mut(block)
+            && !usage.is_retiring
+        {
+            usage.is_retiring = true;
+            self.retiring.push(block);
         }
     }
 
     /// Whether a block of this use takes one more entry.
     pub(super) fn has_log_space(usage: &Use, log_entries: Option<u64>) -> bool {
-        log_entries.is_none_or(|most| u64::from(usage.entries) < most)
+        !usage.is_retiring && log_entries.is_none_or(|most| u64::from(usage.entries) < most)
     }
 }
 
