@@ -116,6 +116,10 @@ fn made_anew(head: &[u8], labelled: &[(Role, Vec<u8>)]) -> Result<()> {
     }
     for (role, head) in labelled {
         let what = role.name();
+        // As of superblocks, the first label goes to the second sector.
+        if is_blank(head.get(..width::in_memory(SECTOR_BYTES)).unwrap_or_default()) {
+            continue;
+        }
         match Label::latest(head) {
             Some(label) if label.sequence <= LAST_OF_MAKING => {}
             Some(_) => {
@@ -123,8 +127,6 @@ fn made_anew(head: &[u8], labelled: &[(Role, Vec<u8>)]) -> Result<()> {
                     "there are {what} of a store whose state is not here: discard them, or open the state as well"
                 )));
             }
-            // A first label may be torn while it is written.
-            None if is_blank(head) || label::bears_magic(head) => {}
             None => {
                 return Err(Error::failed_precondition(format!(
                     "the device of the {what} holds neither those of a store nor zeros: discard what it holds, or \
