@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use blobaccess_local_store::SyncPolicy;
 use clap::Parser;
 
-/// A remote cache for Bazel and other clients of the Remote Execution API, in memory or in files.
+/// A remote cache for Bazel and other clients of the Remote Execution API, in files of fixed size.
 ///
 /// Sizes take units: 500MiB, 2GiB. Durations too: 30s, 5m.
 #[derive(Debug, Parser)]
@@ -20,21 +21,32 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8981")]
     pub(crate) status_listen: SocketAddr,
 
-    /// Keep everything in files in this folder, where it survives a restart and a crash, rather than in memory.
+    /// Where to keep everything, in one file for contents and one for action results, which survive a restart and a
+    /// crash. [default: `$XDG_CACHE_HOME/blobaccess`, else `~/.cache/blobaccess`, else `./blobaccess-cache`]
     #[arg(long, value_name = "FOLDER", conflicts_with = "upstream")]
     pub(crate) directory: Option<PathBuf>,
 
-    /// How often what is in the files is made durable: what a crash may lose is what came since.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, requires = "directory")]
-    pub(crate) sync_interval: Duration,
+    /// When what is in the files is made durable: on-put (before an upload is answered), on-close, or so long after it
+    /// at the latest, which is what a crash may lose.
+    #[arg(long, value_name = "WHEN", default_value = "5s", value_parser = sync_policy, conflicts_with = "upstream")]
+    pub(crate) sync: SyncPolicy,
 
-    /// Room for blobs. Should hold the outputs of a few builds; what was used least lately goes.
-    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = size)]
-    pub(crate) cas_size: u64,
+    /// Throw away what the files hold, if it cannot be gone on with: after their sizes were changed, for example.
+    #[arg(long, conflicts_with = "upstream")]
+    pub(crate) discard: bool,
 
-    /// Room for action results, of about 1 KiB each.
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
-    pub(crate) ac_size: u64,
+    /// Keep everything in memory instead, until the server stops.
+    #[arg(long, conflicts_with_all = ["directory", "sync", "discard", "upstream"])]
+    pub(crate) in_memory: bool,
+
+    /// Room for blobs. Should hold the outputs of a few builds; what was used least lately goes. A file takes all of it
+    /// at once. [default: that of the file that is there, else 10GiB or a quarter of what is free; in memory 2GiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) cas_size: Option<u64>,
+
+    /// Room for action results, of about 1 KiB each. [default: that of the file that is there, else 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) ac_size: Option<u64>,
 
     /// Keep nothing here, but pass everything on to this server: grpc://HOST:PORT or grpcs://HOST:PORT.
     #[arg(long, value_name = "URL")]
@@ -119,9 +131,44 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// When to sync: by name, or a span of time.
+fn sync_policy(text: &str) -> Result<SyncPolicy, String> {
+    match text {
+        "on-put" => Ok(SyncPolicy::OnPut),
+        "on-close" => Ok(SyncPolicy::OnClose),
+        _ => duration(text).map(SyncPolicy::Interval).map_err(|error| format!("neither on-put nor on-close: {error}")),
+    }
+}
+
 fn split(text: &str) -> Result<(u64, &str), String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number = number.parse().map_err(|_| format!("{text:?} does not begin with a whole number"))?;
     Ok((number, unit.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_the_default_and_whatever_else_is_asked_for_excludes_them() {
+        let flags = |more: &[&str]| Flags::try_parse_from([&["remote_cache"], more].concat());
+        let default = flags(&[]).unwrap();
+        assert!(!default.in_memory && default.upstream.is_none());
+        assert_eq!(default.sync, SyncPolicy::Interval(Duration::from_secs(5)));
+        assert_eq!(flags(&["--sync", "on-put"]).unwrap().sync, SyncPolicy::OnPut);
+        assert_eq!(flags(&["--cas-size", "3GiB"]).unwrap().cas_size, Some(3 << 30));
+        assert!(flags(&["--in-memory"]).is_ok());
+        for wrong in [
+            &["--in-memory", "--directory", "x"][..],
+            &["--in-memory", "--sync", "1s"],
+            &["--upstream", "grpc://x:1", "--directory", "x"],
+            &["--upstream", "grpc://x:1", "--in-memory"],
+            &["--sync", "sometimes"],
+            &["--cas-size", "0"],
+        ] {
+            assert!(flags(wrong).is_err(), "{wrong:?} were taken");
+        }
+    }
 }

@@ -4,6 +4,8 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it tells whoever starts it how to use it")]
 
+mod blocks;
+mod files;
 mod flags;
 mod pages;
 mod stack;

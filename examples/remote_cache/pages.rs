@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use blobaccess::{Clock, MemorySnapshot, SystemClock};
 use blobaccess_grpc::Services;
-use blobaccess_local_store::{BlockGroup, Snapshot};
+use blobaccess_local_store::Snapshot;
 use blobaccess_metrics::PrometheusObserver;
 
 use crate::Result;
+use crate::blocks::draw;
 use crate::stack::{Backend, Stack};
 use crate::status::Pages;
 
@@ -57,9 +58,10 @@ impl Pages for RemoteCachePages {
                 page += &line("contents in memory", &describe(&cas.snapshot()));
                 page += &line("results in memory", &describe(&ac.snapshot()));
             }
-            Backend::Local { cas, ac } => {
-                page += &blocks("contents in files", &cas.snapshot());
-                page += &blocks("results in files", &ac.snapshot());
+            Backend::Local { directory, cas, ac } => {
+                page += &line("files in", &directory.display().to_string());
+                page += &draw("contents in blocks", &cas.snapshot());
+                page += &draw("results in blocks", &ac.snapshot());
             }
             Backend::Remote(remote) => page += &line("upstream", &format!("{remote}: {:?}", remote.snapshot())),
         }
@@ -81,10 +83,43 @@ fn register_gauges(metrics: &PrometheusObserver, stack: &Arc<Stack>, services: &
     metrics.register_gauge("remote_cache_in_flight_bytes", "Bytes of blobs on their way", &[], move || {
         number(in_flight.snapshot().in_flight_bytes)
     })?;
-    if let Backend::Memory { cas, ac } = &stack.backend {
-        let (cas, ac) = (Arc::clone(cas), Arc::clone(ac));
-        register_memory(metrics, "cas", move || cas.snapshot())?;
-        register_memory(metrics, "ac", move || ac.snapshot())?;
+    match &stack.backend {
+        Backend::Memory { cas, ac } => {
+            let (cas, ac) = (Arc::clone(cas), Arc::clone(ac));
+            register_memory(metrics, "cas", move || cas.snapshot())?;
+            register_memory(metrics, "ac", move || ac.snapshot())
+        }
+        Backend::Local { cas, ac, .. } => {
+            let (cas, ac) = (Arc::clone(cas), Arc::clone(ac));
+            register_blocks(metrics, "cas", move || cas.snapshot())?;
+            register_blocks(metrics, "ac", move || ac.snapshot())
+        }
+        Backend::Remote(_) => Ok(()),
+    }
+}
+
+/// How a gauge of a local store is called, what it is, and how it follows from a snapshot.
+type OfBlocks = (&'static str, &'static str, fn(&Snapshot) -> u64);
+
+const OF_BLOCKS: [OfBlocks; 7] = [
+    ("remote_cache_used_bytes", "Bytes of blocks that are in use", |store| {
+        store.blocks.iter().map(|block| block.used_bytes).sum()
+    }),
+    ("remote_cache_capacity_bytes", "Bytes that blocks have", |store| store.sizes.data_bytes()),
+    ("remote_cache_records", "Blobs", |store| store.records),
+    ("remote_cache_slots", "Blobs that there may be", |store| store.slots),
+    ("remote_cache_retention_seconds", "How long ago the oldest block was begun", |store| store.retention.as_secs()),
+    ("remote_cache_refreshed_blobs", "Blobs copied forward because they were used", |store| store.copied),
+    ("remote_cache_unsynced_changes", "Changes that a crash may lose", |store| store.unsynced),
+];
+
+fn register_blocks<F>(metrics: &PrometheusObserver, storage_type: &str, snapshot: F) -> Result<()>
+where
+    F: Fn() -> Snapshot + Clone + Send + Sync + 'static,
+{
+    for (name, help, of) in OF_BLOCKS {
+        let snapshot = snapshot.clone();
+        metrics.register_gauge(name, help, &[("storage_type", storage_type)], move || number(of(&snapshot())))?;
     }
     Ok(())
 }
@@ -110,29 +145,8 @@ fn number(value: u64) -> f64 {
 }
 
 /// One line of the page: what, and how it is.
-fn line(what: &str, how: &str) -> String {
+pub(crate) fn line(what: &str, how: &str) -> String {
     format!("{what:<22}{how}\n")
-}
-
-/// What a store in blocks holds, and its blocks: their groups, and how full each is.
-fn blocks(what: &str, store: &Snapshot) -> String {
-    const LEVELS: [char; 9] = ['·', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let draw = |group: BlockGroup| -> String {
-        let of_group = store.blocks.iter().filter(|block| block.group == group);
-        let largest = store.blocks.iter().map(|block| block.used_bytes).max().unwrap_or_default().max(1);
-        let level = |used: u64| usize::try_from((used * 8).div_ceil(largest)).unwrap_or_default();
-        of_group.filter_map(|block| LEVELS.get(level(block.used_bytes))).collect()
-    };
-    let groups = [("old", BlockGroup::Old), ("current", BlockGroup::Current), ("new", BlockGroup::New)];
-    let drawn = groups.map(|(name, group)| format!("{name} [{}]", draw(group))).join(" ");
-    let Snapshot { records, slots, retention, evicted, copied, breached_bytes, corrupted, syncs, .. } = store;
-    line(what, &format!("{drawn}, {} free", store.free_blocks))
-        + &line(
-            "",
-            &format!("{records} blobs, {slots} slots; the oldest block was begun {} s ago", retention.as_secs()),
-        )
-        + &line("", &format!("{evicted} evicted, {copied} copied forward, {breached_bytes} bytes gone too early"))
-        + &line("", &format!("{corrupted} corrupt, {syncs} syncs"))
 }
 
 fn describe(memory: &MemorySnapshot) -> String {
@@ -142,6 +156,7 @@ fn describe(memory: &MemorySnapshot) -> String {
     format!("{blobs} blobs, {taken} of {capacity} ({percent} %), {evicted} evicted so far")
 }
 
-fn mib(bytes: u64) -> String {
+/// Bytes, for people.
+pub(crate) fn mib(bytes: u64) -> String {
     format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20)
 }

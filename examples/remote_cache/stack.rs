@@ -1,8 +1,7 @@
 //! The stores that the services are over, layer by layer.
 
-use std::error::Error;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +11,15 @@ use blobaccess::decorators::{
 };
 use blobaccess::{Ac, BlobAccess, Cas, Kind, MemoryBlobAccess, Observer};
 use blobaccess_grpc::{Remote, RemoteOptions, RemoteTls};
-use blobaccess_local_store::{LocalStore, Options, SyncPolicy};
+use blobaccess_local_store::LocalStore;
 use blobaccess_metrics::PrometheusObserver;
 
+use crate::files;
 use crate::flags::Flags;
 use crate::{Result, read};
+
+/// Room for contents in memory, in bytes, unless something else is asked for.
+const CAS_IN_MEMORY: u64 = 2 << 30;
 
 /// How many digests are remembered as present upstream, at some 170 bytes each, and for how long: much less than an
 /// upstream cache keeps what it was asked about.
@@ -39,8 +42,8 @@ pub(crate) struct Stack {
 pub(crate) enum Backend {
     /// Here.
     Memory { cas: Arc<MemoryBlobAccess<Cas>>, ac: Arc<MemoryBlobAccess<Ac>> },
-    /// Here, in files.
-    Local { cas: Arc<LocalStore<Cas>>, ac: Arc<LocalStore<Ac>> },
+    /// Here, in files of a folder.
+    Local { directory: PathBuf, cas: Arc<LocalStore<Cas>>, ac: Arc<LocalStore<Ac>> },
     /// In another server.
     Remote(Remote),
 }
@@ -49,14 +52,14 @@ impl Backend {
     /// Does what is to be done in the background, for as long as it is polled.
     pub(crate) async fn run(&self) {
         match self {
-            Self::Local { cas, ac } => drop(futures::join!(cas.run(), ac.run())),
+            Self::Local { cas, ac, .. } => drop(futures::join!(cas.run(), ac.run())),
             Self::Memory { .. } | Self::Remote(_) => std::future::pending().await,
         }
     }
 
     /// Makes everything durable that is to be.
     pub(crate) async fn sync(&self) -> Result<()> {
-        if let Self::Local { cas, ac } = self {
+        if let Self::Local { cas, ac, .. } = self {
             futures::try_join!(cas.sync(), ac.sync())?;
         }
         Ok(())
@@ -68,10 +71,10 @@ impl Stack {
     pub(crate) async fn build(flags: &Flags, metrics: &Arc<PrometheusObserver>) -> Result<Self> {
         let (authorizers, timeout) = (authorizers(flags), flags.call_timeout);
         let observer: Arc<dyn Observer> = Arc::<PrometheusObserver>::clone(metrics);
-        let (cas, ac, backend) = match (&flags.upstream, &flags.directory) {
-            (Some(url), _) => upstream(flags, url, &observer)?,
-            (None, Some(directory)) => in_files(flags, directory, &observer).await?,
-            (None, None) => in_memory(flags, &observer),
+        let (cas, ac, backend) = match &flags.upstream {
+            Some(url) => upstream(flags, url, &observer)?,
+            None if flags.in_memory => in_memory(flags, &observer),
+            None => in_files(flags, &observer).await?,
         };
         let cas = EmptyBlobInjecting::new(cas);
         let ac = ActionResultTimestampInjecting::new(ac, flags.max_message_size).with_observer(observer);
@@ -83,25 +86,20 @@ type Stores = (Arc<dyn BlobAccess<Kind = Cas>>, Arc<dyn BlobAccess<Kind = Ac>>, 
 
 /// Stores in memory.
 fn in_memory(flags: &Flags, observer: &Arc<dyn Observer>) -> Stores {
-    let memory = Arc::new(MemoryBlobAccess::<Cas>::new(flags.cas_size).with_observer(Arc::clone(observer)));
-    let ac_memory = Arc::new(MemoryBlobAccess::<Ac>::new(flags.ac_size).with_observer(Arc::clone(observer)));
+    let (cas_size, ac_size) = (flags.cas_size.unwrap_or(CAS_IN_MEMORY), flags.ac_size.unwrap_or(files::DEFAULT_AC));
+    let memory = Arc::new(MemoryBlobAccess::<Cas>::new(cas_size).with_observer(Arc::clone(observer)));
+    let ac_memory = Arc::new(MemoryBlobAccess::<Ac>::new(ac_size).with_observer(Arc::clone(observer)));
     let backend = Backend::Memory { cas: Arc::clone(&memory), ac: Arc::clone(&ac_memory) };
 
     let (cas, ac) = checked(memory, ac_memory, "local_in_memory", observer);
     (cas, ac, backend)
 }
 
-/// Stores in two files of a folder, which is made if it is not there.
-async fn in_files(flags: &Flags, directory: &Path, observer: &Arc<dyn Observer>) -> Result<Stores> {
-    let failed = |error: Box<dyn Error>| format!("--directory: {}: {error}", directory.display());
-    std::fs::create_dir_all(directory).map_err(|error| failed(error.into()))?;
-    let sync = SyncPolicy::Interval(flags.sync_interval);
-    let cas = Options::in_file(directory.join("cas"), flags.cas_size).persistent(sync);
-    // Few blocks, so that a large result fits into one.
-    let ac = Options::in_file(directory.join("ac"), flags.ac_size).with_blocks(2, 6, 1).persistent(sync);
-    let cas = Arc::new(LocalStore::<Cas>::open(cas).await.map_err(|error| failed(error.into()))?);
-    let ac = Arc::new(LocalStore::<Ac>::open(ac).await.map_err(|error| failed(error.into()))?);
-    let backend = Backend::Local { cas: Arc::clone(&cas), ac: Arc::clone(&ac) };
+/// Stores in files.
+async fn in_files(flags: &Flags, observer: &Arc<dyn Observer>) -> Result<Stores> {
+    let (directory, cas, ac) = files::open(flags, observer).await?;
+    let (cas, ac) = (Arc::new(cas), Arc::new(ac));
+    let backend = Backend::Local { directory, cas: Arc::clone(&cas), ac: Arc::clone(&ac) };
     let (cas, ac) = checked(cas, ac, "local_block_device", observer);
     Ok((cas, ac, backend))
 }

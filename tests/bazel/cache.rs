@@ -1,19 +1,22 @@
 //! A `remote_cache` in a process of its own.
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-/// A running `remote_cache`, on a port of its own.
+/// A running `remote_cache`, on ports of its own.
 #[derive(Debug)]
 pub(crate) struct RemoteCache {
     child: Child,
     url: String,
+    status_address: String,
 }
 
 impl RemoteCache {
-    /// Starts one with these further flags, and waits until it listens.
+    /// Starts one with these flags, and waits until it listens.
     pub(crate) fn start(flags: &[&str]) -> Self {
         let program = program();
         let mut child = Command::new(&program)
@@ -23,14 +26,23 @@ impl RemoteCache {
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; run `cargo build --examples` first", program.display()));
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-        let url = lines
-            .by_ref()
-            .map(|line| line.expect("remote_cache prints text"))
-            .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
-            .expect("remote_cache ended before it listened");
+        let mut following = |beginning: &str| {
+            let mut lines = lines.by_ref().map(|line| line.expect("remote_cache prints text"));
+            let found = lines.find_map(|line| line.strip_prefix(beginning).map(str::to_owned));
+            found.unwrap_or_else(|| panic!("remote_cache ended before it printed {beginning:?}"))
+        };
+        let status = following("status page:     http://");
+        let status_address = status.split('/').next().unwrap_or_default().to_owned();
+        let url = following("listening on ");
         // What it goes on to print must not fill the pipe.
         drop(thread::spawn(move || lines.for_each(drop)));
-        Self { child, url }
+        Self { child, url, status_address }
+    }
+
+    /// Starts one that keeps everything in small files of this folder.
+    pub(crate) fn start_in(folder: &Path) -> Self {
+        let folder = folder.to_str().expect("its name is text");
+        Self::start(&["--directory", folder, "--cas-size", "1GiB", "--ac-size", "16MiB", "--sync", "200ms"])
     }
 
     /// Its address: `grpc://127.0.0.1:PORT`.
@@ -41,6 +53,33 @@ impl RemoteCache {
     /// The flag that makes Bazel use it.
     pub(crate) fn flag(&self) -> String {
         format!("--remote_cache={}", self.url)
+    }
+
+    /// Waits until a crash would lose nothing of what was put so far.
+    pub(crate) fn wait_until_durable(&self) {
+        let both = |page: &str| page.matches(" 0 changes not synced yet").count() == 2;
+        while !both(&self.status_page()) {
+            // The page is asked for again and again, each time from a server that has something else to do.
+            thread::yield_now();
+        }
+    }
+
+    /// What its status page says now.
+    fn status_page(&self) -> String {
+        let mut connection = TcpStream::connect(&self.status_address).expect("the status page is served");
+        let request = "GET / HTTP/1.1\r\nHost: cache\r\nConnection: close\r\n\r\n";
+        connection.write_all(request.as_bytes()).expect("the status page is served");
+        let mut page = String::new();
+        connection.read_to_string(&mut page).expect("the status page is text");
+        assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+        page
+    }
+
+    /// Kills it, with no time left for anything.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        let status = self.child.wait().expect("remote_cache is our child");
+        assert_eq!(status.signal(), Some(9), "remote_cache ended with {status}");
     }
 
     /// Asks it to stop, and sees that it does so in good order.

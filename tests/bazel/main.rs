@@ -11,6 +11,7 @@ mod workspace;
 
 use cache::RemoteCache;
 use client::Bazel;
+use tempfile::TempDir;
 use workspace::Workspace;
 
 /// How many targets the workspace of genrules has, besides the one of 50 MB.
@@ -19,10 +20,16 @@ const TARGETS: usize = 64;
 /// All of them, and the large one.
 const ACTIONS: usize = TARGETS + 1;
 
+/// For the files of a cache.
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder for the files")
+}
+
 #[test]
 #[ignore = "needs Bazel: see CONTRIBUTING.md"]
 fn a_second_build_is_all_remote_cache_hits() {
-    let cache = RemoteCache::start(&[]);
+    let folder = folder();
+    let cache = RemoteCache::start_in(folder.path());
     let bazel = Bazel::new(Workspace::of_genrules(TARGETS));
     let url = cache.flag();
 
@@ -48,27 +55,34 @@ fn a_second_build_is_all_remote_cache_hits() {
 
 #[test]
 #[ignore = "needs Bazel: see CONTRIBUTING.md"]
-fn what_was_built_outlives_a_cache_that_keeps_it_in_files() {
-    let folder = tempfile::tempdir().expect("a folder for the files");
-    let directory = folder.path().display().to_string();
-    let flags = ["--directory", directory.as_str()];
+fn what_was_synced_is_all_hits_after_the_cache_was_killed() {
+    let folder = folder();
     let bazel = Bazel::new(Workspace::of_genrules(TARGETS));
 
-    let cache = RemoteCache::start(&flags);
+    let cache = RemoteCache::start_in(folder.path());
     bazel.build(&[&cache.flag()]);
-    cache.stop();
-    let cache = RemoteCache::start(&flags);
+    cache.wait_until_durable();
+    cache.kill();
+
+    let cache = RemoteCache::start_in(folder.path());
     bazel.clean();
     let second = bazel.build(&[&cache.flag()]);
     assert_eq!(second.remote_cache_hits(), ACTIONS, "{second}");
     assert_eq!(bazel.large_output(), workspace::large_output(), "the output of 50 MB is not what was built");
+    cache.stop();
+
+    // The same after an orderly end, without being told the sizes again.
+    let cache = RemoteCache::start(&["--directory", folder.path().to_str().expect("its name is text")]);
+    bazel.clean();
+    let third = bazel.build(&[&cache.flag()]);
+    assert_eq!(third.remote_cache_hits(), ACTIONS, "{third}");
     cache.stop();
 }
 
 #[test]
 #[ignore = "needs Bazel: see CONTRIBUTING.md"]
 fn compiled_targets_and_their_test_are_hits() {
-    let cache = RemoteCache::start(&[]);
+    let cache = RemoteCache::start(&["--in-memory"]);
     let bazel = Bazel::new(Workspace::of_cc());
     let url = cache.flag();
 
@@ -86,7 +100,8 @@ fn compiled_targets_and_their_test_are_hits() {
 #[test]
 #[ignore = "needs Bazel: see CONTRIBUTING.md"]
 fn a_chain_of_two_caches_serves_the_same_build() {
-    let back = RemoteCache::start(&[]);
+    let folder = folder();
+    let back = RemoteCache::start_in(folder.path());
     let front = RemoteCache::start(&["--upstream", &back.url()]);
     let bazel = Bazel::new(Workspace::of_genrules(TARGETS));
 

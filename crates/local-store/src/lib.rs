@@ -24,7 +24,7 @@ mod device;
 mod direct;
 mod engine;
 mod environment;
-mod huge_pages;
+mod hints;
 mod inventory;
 mod key;
 mod key_location_map;

@@ -44,6 +44,9 @@ pub struct Snapshot {
     pub waits_for_space: u64,
     /// Superblocks made durable.
     pub syncs: u64,
+    /// Puts and copies that no sync has covered yet: what a crash may lose. Where it is 0, every put that had returned
+    /// is durable. Always 0 where nothing is persistent.
+    pub unsynced: u64,
 }
 
 /// A block at one moment.
@@ -105,6 +108,7 @@ impl Engine {
             recycled_blocks: read(&counters.recycled_blocks),
             waits_for_space: read(&counters.waits_for_space),
             syncs: read(&counters.syncs),
+            unsynced: self.unsynced(),
         }
     }
 }

@@ -62,6 +62,16 @@ impl Engine {
         }
     }
 
+    /// Publications that no sync has covered yet.
+    pub(crate) fn unsynced(&self) -> u64 {
+        if !self.is_persistent() {
+            return 0;
+        }
+        // In this order: what was published by now is covered if as much is by then.
+        let publications = self.space_publications();
+        publications.saturating_sub(self.synced.load(Ordering::Acquire))
+    }
+
     fn has_dirty_touches(&self, space: &Space) -> bool {
         space.rotation.blocks().any(|block| self.block(block).is_some_and(|of| of.touches.is_dirty()))
     }

@@ -1,0 +1,211 @@
+//! Stores in files of a folder: where that is, how large they are, and what follows from that.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use blobaccess::{Ac, Cas, Error, ErrorKind, Kind, Observer};
+use blobaccess_local_store::{Environment, LocalStore, Options, Sizes};
+
+use crate::Result;
+use crate::flags::Flags;
+
+/// The file of contents, in bytes, where there is room for it.
+const DEFAULT_CAS: u64 = 10 << 30;
+/// The file of action results, in bytes.
+pub(crate) const DEFAULT_AC: u64 = 64 << 20;
+
+/// Up to this size, in bytes, a file has few blocks, so that one holds large contents.
+const FEW_BLOCKS_UP_TO: u64 = 8 << 30;
+
+/// One of the files.
+#[derive(Debug)]
+struct StoreFile {
+    path: PathBuf,
+    /// How long it is now, in bytes; 0 if it is not there.
+    length: u64,
+    /// How long it is to be, in bytes.
+    size_bytes: u64,
+    /// How much of that the file takes of the disk already, in bytes.
+    taken_bytes: u64,
+    /// The flag that says its size.
+    flag: &'static str,
+}
+
+/// Opens both stores, in a folder which is made if it is not there. Prints what follows from the sizes before.
+pub(crate) async fn open(
+    flags: &Flags,
+    observer: &Arc<dyn Observer>,
+) -> Result<(PathBuf, LocalStore<Cas>, LocalStore<Ac>)> {
+    let directory = flags.directory.clone().unwrap_or_else(default_directory);
+    fs::create_dir_all(&directory).map_err(|error| in_directory(&directory, &error))?;
+    let free = free_bytes(&directory).map_err(|error| in_directory(&directory, &error))?;
+    let cas = StoreFile::new(directory.join("cas"), "--cas-size", flags.cas_size, DEFAULT_CAS.min(free / 4));
+    let ac = StoreFile::new(directory.join("ac"), "--ac-size", flags.ac_size, DEFAULT_AC);
+    check_room(&directory, free, &[&cas, &ac])?;
+    println!("files in:        {}", directory.display());
+    let cas = cas.open(flags, observer).await?;
+    let ac = ac.open(flags, observer).await?;
+    Ok((directory, cas, ac))
+}
+
+impl StoreFile {
+    /// The file at `path`: as large as was `asked` for, else as large as it is, else of this `default`.
+    fn new(path: PathBuf, flag: &'static str, asked: Option<u64>, default: u64) -> Self {
+        let known = fs::metadata(&path).ok().filter(fs::Metadata::is_file);
+        let (length, taken) = known.map_or((0, 0), |known| (known.len(), known.blocks().saturating_mul(512)));
+        let size_bytes = asked.unwrap_or(if length > 0 { length } else { default });
+        Self { path, length, size_bytes, taken_bytes: taken.min(size_bytes), flag }
+    }
+
+    fn options(&self, flags: &Flags) -> Options {
+        let options = Options::in_file(&self.path, self.size_bytes).persistent(flags.sync).discarding(flags.discard);
+        if self.size_bytes < FEW_BLOCKS_UP_TO { options.with_blocks(2, 6, 1) } else { options }
+    }
+
+    async fn open<K: Kind>(self, flags: &Flags, observer: &Arc<dyn Observer>) -> Result<LocalStore<K>> {
+        let options = self.options(flags);
+        let sizes = Sizes::derive(&options, K::STORAGE_TYPE).map_err(|error| self.failed(&error))?;
+        println!("{} ({}):", self.path.display(), self.flag);
+        for line in sizes.to_string().lines() {
+            println!("    {line}");
+        }
+        let environment = Environment::default().with_observer(Arc::clone(observer));
+        let opened = LocalStore::open_in(options, environment).await;
+        Ok(opened.map_err(|error| {
+            self.shrink();
+            self.failed(&error)
+        })?)
+    }
+
+    /// Gives back what a file that was refused has grown by, so that it is still known by its size.
+    fn shrink(&self) {
+        let grown = fs::metadata(&self.path).is_ok_and(|now| now.is_file() && now.len() > self.length);
+        if grown {
+            // Where that fails, the size is to be asked for by its flag.
+            drop(OpenOptions::new().write(true).open(&self.path).map(|file| file.set_len(self.length)));
+        }
+    }
+
+    /// What went wrong, and which flag may help.
+    fn failed(&self, error: &Error) -> String {
+        let (path, flag) = (self.path.display(), self.flag);
+        let kind = error.kind();
+        if kind == ErrorKind::InvalidArgument {
+            format!("{flag}: {path}: {error}")
+        } else if kind == ErrorKind::ResourceExhausted {
+            format!("{flag}: {path}: {error}; ask for less by {flag}")
+        } else if kind == ErrorKind::FailedPrecondition {
+            format!(
+                "{path}: {error}; name another folder by --directory, the former size by {flag}, or throw away what it \
+                 holds by --discard"
+            )
+        } else {
+            format!("{path}: {error}")
+        }
+    }
+}
+
+/// Refuses files that the disk has no room for, before any of them is begun.
+fn check_room(directory: &Path, free: u64, files: &[&StoreFile]) -> Result<()> {
+    let needed: u64 = files.iter().map(|file| file.size_bytes - file.taken_bytes).fold(0, u64::saturating_add);
+    if needed <= free {
+        return Ok(());
+    }
+    let asked: Vec<String> = files.iter().map(|file| format!("{} {} B", file.flag, file.size_bytes)).collect();
+    Err(format!(
+        "{} takes {needed} bytes more of the disk of {}, which has {free} bytes free: ask for less, or name a folder \
+         on another disk by --directory",
+        asked.join(" with "),
+        directory.display()
+    )
+    .into())
+}
+
+fn in_directory(directory: &Path, error: &std::io::Error) -> String {
+    format!("--directory: {}: {error}", directory.display())
+}
+
+/// What the disk of `directory` has left for the likes of us, in bytes.
+fn free_bytes(directory: &Path) -> std::io::Result<u64> {
+    let disk = rustix::fs::statvfs(directory)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Where caches go on this system.
+fn default_directory() -> PathBuf {
+    directory_from(|name| std::env::var_os(name).map(PathBuf::from))
+}
+
+fn directory_from(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    // The specification says that a relative path is to be ignored.
+    let absolute = |name: &str| variable(name).filter(|path| path.is_absolute());
+    if let Some(caches) = absolute("XDG_CACHE_HOME") {
+        return caches.join("blobaccess");
+    }
+    match absolute("HOME") {
+        Some(home) => home.join(".cache").join("blobaccess"),
+        None => PathBuf::from("blobaccess-cache"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn the_folder_is_where_caches_go() {
+        let directory = |xdg: Option<&str>, home: Option<&str>| {
+            directory_from(|name| if name == "HOME" { home } else { xdg }.map(PathBuf::from))
+        };
+        assert_eq!(directory(Some("/x"), Some("/h")), Path::new("/x/blobaccess"));
+        assert_eq!(directory(Some("relative"), Some("/h")), Path::new("/h/.cache/blobaccess"));
+        assert_eq!(directory(None, None), Path::new("blobaccess-cache"));
+    }
+
+    #[test]
+    fn a_file_keeps_its_size_unless_another_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cas");
+        let size = |asked| StoreFile::new(path.clone(), "--cas-size", asked, 1000).size_bytes;
+        assert_eq!(size(None), 1000);
+        fs::write(&path, [0; 300]).unwrap();
+        assert_eq!(size(None), 300);
+        assert_eq!(size(Some(700)), 700);
+    }
+
+    #[tokio::test]
+    async fn a_size_that_is_refused_leaves_the_file_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let observer: Arc<dyn Observer> = Arc::new(blobaccess::NoObserver);
+        let open_with = async |more: &[&str]| {
+            let directory = ["remote_cache", "--ac-size", "16MiB", "--directory", folder.path().to_str().unwrap()];
+            open(&Flags::parse_from([&directory, more].concat()), &observer).await.map(|(_, cas, _)| cas)
+        };
+        let sizes = *open_with(&["--cas-size", "16MiB"]).await.unwrap().sizes();
+        let refused = open_with(&["--cas-size", "32MiB"]).await.unwrap_err().to_string();
+        assert!(refused.contains("--cas-size") && refused.contains("--discard"), "{refused}");
+        assert_eq!(*open_with(&[]).await.unwrap().sizes(), sizes);
+        assert_ne!(*open_with(&["--cas-size", "32MiB", "--discard"]).await.unwrap().sizes(), sizes);
+    }
+
+    #[test]
+    fn files_larger_than_the_disk_are_refused_with_the_flags_that_say_so() {
+        let file = |flag, size_bytes, taken_bytes| StoreFile {
+            path: PathBuf::new(),
+            length: 0,
+            size_bytes,
+            taken_bytes,
+            flag,
+        };
+        let (cas, ac) = (file("--cas-size", 1000, 0), file("--ac-size", 50, 50));
+        assert!(check_room(Path::new("/d"), 1000, &[&cas, &ac]).is_ok());
+        let refused = check_room(Path::new("/d"), 999, &[&cas, &ac]).unwrap_err().to_string();
+        for part in ["--cas-size 1000 B", "--ac-size 50 B", "1000 bytes more", "/d", "999 bytes free", "--directory"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+    }
+}
