@@ -114,6 +114,15 @@ impl<K: Kind> LocalStore<K> {
         }
     }
 
+    /// Recycles the blocks that are more than old, current and new together, as [`run`](Self::run) does.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the device fails.
+    pub fn recycle_blocking(&self) -> Result<()> {
+        self.engine.recycle()
+    }
+
     /// As [`sync`](Self::sync), on this thread.
     ///
     /// # Errors

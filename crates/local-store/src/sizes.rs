@@ -32,6 +32,7 @@ const MIN_ENTRIES: u64 = 16_384;
 
 /// The sizes that follow from [`Options`]. Its `Display` prints them, one line each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about where things lie and when")]
 pub struct Sizes {
     pub(crate) capacity_bytes: u64,
     pub(crate) blocks: u32,

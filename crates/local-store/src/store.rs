@@ -154,6 +154,13 @@ impl<K: Kind> LocalStore<K> {
         self.engine.peek(&self.engine.keys.key(digest)).is_some()
     }
 
+    /// Which of the [`Snapshot::blocks`] a blob lies in, counted from the oldest one; `None` if it is not stored. It does
+    /// not count as use: for operators and tests.
+    #[must_use]
+    pub fn block_of(&self, digest: &Digest) -> Option<usize> {
+        self.engine.position(&self.engine.keys.key(digest))
+    }
+
     /// Makes durable everything that was put, found or copied before the call. Of a store that is not persistent, it
     /// only tells whether the device has failed.
     ///

@@ -1,6 +1,6 @@
 //! What is stored and given up by namespace, whose uploads are there, and what a listing shows.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 
 mod support;
 

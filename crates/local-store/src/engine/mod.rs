@@ -31,7 +31,7 @@ use self::flush::Write;
 use self::sync::SyncState;
 use crate::accounts::Account;
 use crate::block::{Block, ChunkPool};
-use crate::key::Keys;
+use crate::key::{Key, Keys};
 use crate::key_location_map::{KeyLocationMap, Record};
 use crate::namespaces::Namespaces;
 use crate::options::SyncPolicy;
@@ -141,6 +141,13 @@ impl Engine {
     pub(crate) fn survey(&self) -> (Vec<(BlockGroup, u64, u32, u64)>, usize, u64) {
         let space = self.space();
         (space.blocks(), space.free.len(), space.records())
+    }
+
+    /// In which of the blocks, oldest first, an object lies.
+    pub(crate) fn position(&self, key: &Key) -> Option<usize> {
+        let space = self.space();
+        let found = self.map.lookup_as_writer(key, &space.map)?;
+        space.rotation.blocks().position(|block| block == found.record.location.block)
     }
 
     /// What is on each account: of a persistent store, as far as a crash cannot undo it.
