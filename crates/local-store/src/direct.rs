@@ -5,7 +5,7 @@ use std::sync::Arc;
 use blobaccess::{Context, Digest, Error, Kind, PutOutcome, Result};
 use bytes::Bytes;
 
-use crate::engine::{Mode, Presence, Put, Read};
+use crate::engine::{Contents, Mode, Presence, Put, Read};
 use crate::key::Key;
 use crate::options::SyncPolicy;
 use crate::store::LocalStore;
@@ -78,7 +78,7 @@ impl<K: Kind> LocalStore<K> {
         }
         let key = self.engine.keys.key(digest);
         let owner = self.engine.owner(&Context::background(), digest)?;
-        let contents = self.engine.contents(contents, owner);
+        let contents = Contents { bytes: contents, owner };
         loop {
             if self.engine.is_congested() || self.engine.claim_flush() {
                 self.engine.flush()?;
@@ -91,7 +91,7 @@ impl<K: Kind> LocalStore<K> {
                     && self.engine.find(&key) == Presence::Present(old)
                 {
                     let outcome = PutOutcome::AlreadyExists { stored_bytes: size };
-                    Put::Done { outcome, publications: self.engine.space_publications() }
+                    Put::Done { outcome, publications: self.engine.publications() }
                 } else {
                     self.engine.put_message(&key, &contents, old.as_ref())?
                 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use blobaccess::{Blob, Context, Digest, Error, ErrorKind, Kind, PutCertainty, PutOutcome, Result};
 use futures::TryStreamExt;
 
-use crate::engine::{Engine, LargeWriter, Mode, Owner, Presence, Put, Read};
+use crate::engine::{Contents, Engine, LargeWriter, Mode, Owner, Presence, Put, Read};
+use crate::equal_uploads::{Following, Part};
 use crate::key::Key;
 use crate::key_location_map::Record;
 use crate::store::LocalStore;
@@ -31,11 +32,10 @@ impl<K: Kind> LocalStore<K> {
     /// What is stored already need not be read.
     async fn find_stored(&self, ctx: &Context, digest: &Digest, key: &Key) -> Result<Option<PutOutcome>> {
         loop {
-            let publications = self.engine.space_publications();
             match self.engine.find(key) {
                 Presence::Absent => return Ok(None),
                 Presence::Present(record) => {
-                    self.settle(publications).await?;
+                    self.settle(self.engine.publications()).await?;
                     let stored_bytes = record.location.size_bytes;
                     return Ok(Some(PutOutcome::AlreadyExists { stored_bytes }));
                 }
@@ -61,7 +61,7 @@ impl<K: Kind> LocalStore<K> {
             self.put_stream(ctx, digest, &key, owner, blob).await
         } else {
             let bytes = blob.into_bytes(size).await.map_err(nothing_stored)?;
-            let contents = self.engine.contents(bytes, owner);
+            let contents = Contents { bytes, owner };
             loop {
                 self.write_behind().await.map_err(nothing_stored)?;
                 let put = self.engine.put_contents(&key, &contents).map_err(nothing_stored)?;
@@ -82,6 +82,10 @@ impl<K: Kind> LocalStore<K> {
         owner: Owner,
         blob: Blob,
     ) -> Result<PutOutcome> {
+        let _writing = match self.uploads.join(*key) {
+            Part::Write(writing) => writing,
+            Part::Follow(following) => return self.follow(ctx, digest, key, blob, following).await,
+        };
         let mut writer = loop {
             match self.engine.begin_large(digest.size_bytes(), &owner).map_err(nothing_stored)? {
                 Some(writer) => break Some(writer),
@@ -101,12 +105,32 @@ impl<K: Kind> LocalStore<K> {
         }
         match writer {
             Some(writer) => self.finish(ctx, digest, key, writer).await,
-            None => match self.find_stored(ctx, digest, key).await.map_err(nothing_stored)? {
-                Some(outcome) => Ok(outcome),
-                None => Err(nothing_stored(Error::unavailable(
-                    "the blob was stored by another put, and gone before this one was complete",
-                ))),
-            },
+            None => self.known(ctx, digest, key).await,
+        }
+    }
+
+    /// Verifies what equal uploads are writing, and waits for them.
+    async fn follow(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        key: &Key,
+        blob: Blob,
+        following: Following<'_>,
+    ) -> Result<PutOutcome> {
+        blob.verify().await.map_err(nothing_stored)?;
+        let is_stored = || self.engine.peek(key).is_some();
+        self.until_deadline(ctx, following.wait(is_stored)).await.map_err(nothing_stored)?;
+        self.known(ctx, digest, key).await
+    }
+
+    /// What a put comes to that left it to others.
+    async fn known(&self, ctx: &Context, digest: &Digest, key: &Key) -> Result<PutOutcome> {
+        match self.find_stored(ctx, digest, key).await.map_err(nothing_stored)? {
+            Some(outcome) => Ok(outcome),
+            None => Err(nothing_stored(Error::unavailable(
+                "the equal puts that this one left storing to were aborted, or what they stored is gone",
+            ))),
         }
     }
 
@@ -143,10 +167,9 @@ impl<K: Kind> LocalStore<K> {
         self.engine.check_device().map_err(nothing_stored)?;
         let permit = self.admit(ctx, size).await.map_err(nothing_stored)?;
         let bytes = blob.into_bytes(size).await.map_err(nothing_stored)?;
-        let contents = self.engine.contents(bytes, owner);
+        let contents = Contents { bytes, owner };
         let outcome = loop {
             self.write_behind().await.map_err(nothing_stored)?;
-            let publications = self.engine.space_publications();
             let old = self.engine.peek(&key);
             if let Some(old) = old
                 && old.location.size_bytes == size
@@ -154,7 +177,7 @@ impl<K: Kind> LocalStore<K> {
             {
                 match self.engine.find(&key) {
                     Presence::Present(record) if record == old => {
-                        self.settle(publications).await?;
+                        self.settle(self.engine.publications()).await?;
                         break PutOutcome::AlreadyExists { stored_bytes: size };
                     }
                     Presence::Leaving => {

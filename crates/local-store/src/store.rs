@@ -17,11 +17,13 @@ use tokio::sync::Semaphore;
 use crate::device::{Device, Devices, FileDevice};
 use crate::engine::{Engine, Surroundings};
 use crate::environment::Environment;
+use crate::equal_uploads::EqualUploads;
 use crate::object::ObjectReader;
 use crate::options::{Medium, Options, Place, SyncPolicy};
 use crate::sizes::Sizes;
 use crate::snapshot::Snapshot;
 use crate::trailer::PIECE_BYTES;
+
 use crate::waits::{PERMIT_BYTES, blocking};
 
 /// How many digests are looked up before others get a turn at the executor: some 0.2 ms.
@@ -69,6 +71,7 @@ pub struct LocalStore<K: Kind> {
     pub(crate) engine: Arc<Engine>,
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) in_flight_permits: u32,
+    pub(crate) uploads: EqualUploads,
     medium: &'static str,
     kind: PhantomData<K>,
 }
@@ -131,6 +134,7 @@ impl<K: Kind> LocalStore<K> {
             engine,
             in_flight: Arc::new(Semaphore::new(in_flight)),
             in_flight_permits: permits,
+            uploads: EqualUploads::default(),
             medium,
             kind: PhantomData,
         })

@@ -7,6 +7,7 @@ mod copy;
 mod disk;
 mod find;
 mod flush;
+mod lane;
 mod large;
 mod list;
 mod open;
@@ -42,7 +43,7 @@ use crate::snapshot::BlockGroup;
 pub(crate) use self::copy::Copied;
 pub(crate) use self::find::Presence;
 pub(crate) use self::large::LargeWriter;
-pub(crate) use self::put::{Owner, Put};
+pub(crate) use self::put::{Contents, Owner, Put};
 pub(crate) use self::read::{Mode, Read};
 pub(crate) use self::space::Space;
 
@@ -98,7 +99,9 @@ pub(crate) struct Engine {
     /// The accounts as the last superblock has them.
     reported: Mutex<Vec<NamedAccount>>,
     syncing: Mutex<SyncState>,
-    /// The number of publications that the last sync covered.
+    /// Records published so far.
+    publications: AtomicU64,
+    /// How many of them the last sync covered.
     synced: AtomicU64,
     recycling: Mutex<()>,
     /// Held until it is known what of a block that is being recycled was promised.
@@ -131,9 +134,9 @@ impl Engine {
         self.surroundings.policy.is_some()
     }
 
-    /// Records published so far.
-    pub(crate) fn space_publications(&self) -> u64 {
-        self.space().publications
+    /// Records published so far. A sync that covers so many covers whatever was found before this is asked.
+    pub(crate) fn publications(&self) -> u64 {
+        self.publications.load(Ordering::Acquire)
     }
 
     /// Blocks, how many are free, and how many records there are.
@@ -217,3 +220,6 @@ impl Engine {
         self.work.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

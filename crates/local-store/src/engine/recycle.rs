@@ -188,9 +188,7 @@ impl Engine {
             let mut space = self.space();
             space.rotation.remove(block);
             space.retiring.retain(|retiring| *retiring != block);
-            if space.lane.is_some_and(|lane| lane.block == block) {
-                self.close_lane(&mut space);
-            }
+            self.close_lanes_in(&mut space, block);
             space.map.pin(None);
             space.has_changed = true;
             space.accounts.release_block(block);
