@@ -39,9 +39,11 @@ mod releases;
 mod sizes;
 mod snapshot;
 mod store;
+mod sync;
 mod tail;
 mod trailer;
 mod uploads;
+mod verified;
 mod waits;
 mod width;
 

@@ -251,16 +251,14 @@ impl<K: Kind> BlobAccess for LocalStore<K> {
 
     async fn get(&self, _ctx: &Context, digest: &Digest) -> Result<Blob> {
         let key = self.engine.keys.key(digest);
-        let at = || digest.to_string();
+        let at = |error: Error| error.at(digest.to_string());
         let is_message = K::STORAGE_TYPE.is_mutable();
-        let Some(record) = self.engine.peek(&key) else { return Err(Self::not_stored(digest)) };
-        let size = record.location.size_bytes;
-        if is_message || size <= PIECE_BYTES || record.is_part {
-            let bytes = self.read_whole(digest).await.map_err(|error| error.at(at()))?;
+        let Some(record) = self.engine.look_up_to_read(&key) else { return Err(Self::not_stored(digest)) };
+        if is_message || record.location.size_bytes <= PIECE_BYTES || record.is_part {
+            let bytes = self.read_whole(&key, record).await.map_err(at)?;
             let bytes = bytes.ok_or_else(|| Self::not_stored(digest))?;
             return Ok(if is_message { Blob::from_bytes(bytes) } else { Blob::from_verified_bytes(digest, bytes) });
         }
-        let _: Option<crate::key_location_map::Record> = self.engine.look_up_to_read(&key);
         let reader = ObjectReader::new(Arc::clone(&self.engine), digest.clone(), key);
         Ok(Blob::from_random_access(digest, Arc::new(reader)))
     }

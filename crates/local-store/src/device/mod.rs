@@ -1,5 +1,6 @@
 //! Storage by offset: read, write, sync.
 
+mod buffers;
 mod devices;
 mod file;
 mod latched;
@@ -8,6 +9,7 @@ mod memory;
 use std::fmt::Debug;
 use std::io;
 
+pub(crate) use self::buffers::ReadBuffers;
 pub use self::devices::Devices;
 pub use self::file::FileDevice;
 pub(crate) use self::latched::LatchedDevice;

@@ -32,6 +32,7 @@ use self::flush::Write;
 use self::sync::SyncState;
 use crate::accounts::Account;
 use crate::block::{Block, ChunkPool};
+use crate::device::ReadBuffers;
 use crate::key::{Key, Keys};
 use crate::key_location_map::{KeyLocationMap, Record};
 use crate::namespaces::Namespaces;
@@ -39,6 +40,7 @@ use crate::options::SyncPolicy;
 use crate::persistence::{NamedAccount, Quarantined};
 use crate::sizes::Sizes;
 use crate::snapshot::BlockGroup;
+use crate::verified::Verified;
 
 pub(crate) use self::copy::Copied;
 pub(crate) use self::find::Presence;
@@ -90,6 +92,9 @@ pub(crate) struct Engine {
     /// The numbers of namespaces.
     namespaces: Mutex<Namespaces>,
     disk: Option<Disk>,
+    buffers: ReadBuffers,
+    /// Pieces that were verified lately, if that is to be remembered.
+    verified: Option<Verified>,
     /// What is to be written to the device.
     queue: Mutex<VecDeque<Write>>,
     flushing: Mutex<()>,

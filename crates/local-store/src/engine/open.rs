@@ -13,8 +13,8 @@ use super::state;
 use super::sync::SyncState;
 use super::{Counters, Disk, Engine, Space, Surroundings};
 use crate::accounts::{Account, Accounts, Amount};
-use crate::block::{Block, ChunkPool, Growth, Rotation};
-use crate::device::Devices;
+use crate::block::{Block, ChunkPool, Growth, Rotation, groups};
+use crate::device::{Devices, ReadBuffers};
 use crate::key::{Key, Keys};
 use crate::key_location_map::{FOUND, KeyLocationMap, Record};
 use crate::location::{Location, MAX_BLOCK_BYTES};
@@ -23,6 +23,7 @@ use crate::options::Options;
 use crate::persistence::superblock::{self, Identity};
 use crate::persistence::{ENTRIES_PER_SECTOR, LiveBlock, Quarantined, Superblock, Touches, entry};
 use crate::sizes::{SECTOR_BYTES, Sizes};
+use crate::verified::Verified;
 use crate::{tail, width};
 
 /// How far sequences jump when a store is opened, so that none is drawn twice, whatever was drawn after the last sync.
@@ -76,7 +77,8 @@ impl Engine {
         let keys = Keys::new(storage_type, identity.secret);
         let (map, writer) = KeyLocationMap::new(sizes.slots, [random(), random()], keys.check_mask());
         let touches = || Touches::new(sizes.touch_sectors);
-        let block = |_| Block::new(sizes.chunk_bytes, sizes.chunks_per_block(), touches());
+        let reader_groups = if disk.is_none() { groups() } else { 0 };
+        let block = |_| Block::new(sizes.chunk_bytes, sizes.chunks_per_block(), touches(), reader_groups);
         // What is in memory only is as large as it is said to be; of a device, so much is staged.
         let kept = if disk.is_some() { POOL_BYTES.max(surroundings.staged_bytes) } else { u64::MAX };
         let most_free = width::in_memory(kept / sizes.chunk_bytes);
@@ -94,6 +96,8 @@ impl Engine {
             namespaces: Mutex::new(names(restored.as_ref(), &sizes)),
             space: Mutex::new(Space::new(writer, growth(&sizes), share, sizes.blocks, sizes.lanes)),
             disk,
+            buffers: ReadBuffers::new(groups()),
+            verified: options.verification.map(Verified::new),
             queue: Mutex::default(),
             flushing: Mutex::new(()),
             flush_is_scheduled: AtomicBool::new(false),

@@ -117,4 +117,8 @@ impl KeyLocationMap {
 }
 
 #[cfg(test)]
+#[cfg(loom)]
+mod loom_models;
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;

@@ -52,8 +52,8 @@ impl SimS3 {
         }
         let nature = Nature { changes: request.changes(), conditional: request.is_conditional() };
         let fault = state.dice.fault(&state.plan, nature);
-        // What was late may arrive at any time.
-        if state.dice.next().is_multiple_of(4) {
+        // What was late may arrive before any other.
+        if state.dice.next().is_multiple_of(4) && nature.changes {
             state.world.deliver_one(state.modes);
         }
         let mut carry_out = || state.world.carry_out(&request, state.modes);

@@ -1,0 +1,184 @@
+//! Large blobs: in parts, claimed where need be, and never left behind.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use blobaccess::{
+    Blob, BlobAccess, Cas, Clock, Context, Digest, DigestFunction, Error, ErrorKind, InstanceName, Inventory,
+    Provenance, PutOutcome, SystemClock, UploadToken,
+};
+use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
+use blobaccess_s3_backend::{LargeCreates, Layout, S3Backend, S3Options};
+use bytes::Bytes;
+use futures::future::join_all;
+use futures::{FutureExt, StreamExt, poll, stream};
+
+const MIB: usize = 1 << 20;
+
+fn large() -> Bytes {
+    let mut state = 1_u32;
+    let bytes = (0..12 * MIB + 5).map(|_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let [.., high] = state.to_le_bytes();
+        high & 0x3f
+    });
+    bytes.collect::<Vec<_>>().into()
+}
+
+fn digest_of(contents: &[u8]) -> Digest {
+    Digest::of(InstanceName::empty(), DigestFunction::Blake3, contents)
+}
+
+fn options() -> S3Options {
+    S3Options::default().with_single_put_max_bytes(0).with_part_size_bytes(5 << 20)
+}
+
+async fn open(sim: &SimS3, options: S3Options) -> S3Backend<Cas> {
+    S3Backend::open(sim.bucket().unwrap(), options).await.unwrap()
+}
+
+async fn put(store: &S3Backend<Cas>, contents: &Bytes) -> blobaccess::Result<PutOutcome> {
+    store.put(&Context::background(), &digest_of(contents), Blob::from_bytes(contents.clone())).await
+}
+
+/// The beginning of `contents`, and then nothing for ever.
+fn stalled(contents: &Bytes) -> Blob {
+    let pieces = [Ok(contents.slice(..6 * MIB))];
+    let stream = stream::iter(pieces).chain(stream::pending());
+    Blob::from_untrusted_stream(&digest_of(contents), stream, Provenance::client())
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_at_once_one_creates_in_every_mode() {
+    for sim in [SimS3::new(1), SimS3::new(1).completing_unconditionally(), SimS3::new(1).answering_not_modified()] {
+        let contents = large();
+        let store = open(&sim, options()).await;
+        let outcomes = join_all((0..4).map(|_| put(&store, &contents))).await;
+        let created = outcomes.iter().filter(|outcome| matches!(outcome, Ok(PutOutcome::Created { .. }))).count();
+        let exist = outcomes.iter().filter(|outcome| matches!(outcome, Ok(PutOutcome::AlreadyExists { .. }))).count();
+        assert_eq!((created, exist), (1, 3), "{outcomes:?}");
+        assert_eq!(sim.unfinished_uploads(), 0);
+        assert_eq!(sim.objects().values().sum::<u64>(), digest_of(&contents).size_bytes());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_claims_a_large_blob_is_unclassified_where_completion_is_unconditional() {
+    let sim = SimS3::new(1).completing_unconditionally();
+    let store = open(&sim, options().with_large_creates(LargeCreates::Unclassified)).await;
+    let contents = large();
+    let stored_bytes = Some(digest_of(&contents).size_bytes());
+    assert_eq!(put(&store, &contents).await.unwrap(), PutOutcome::Unclassified { stored_bytes });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_completion_is_resolved() {
+    for (sim, seed) in [(SimS3::new(3), 3), (SimS3::new(4).completing_unconditionally(), 4)] {
+        let contents = large();
+        let store = open(&sim, options()).await;
+        sim.set_faults(FaultPlan::NONE.with_lost_after_commit(400).with_error_after_commit(200));
+        match put(&store, &contents).await {
+            Ok(outcome) => assert_eq!(outcome.name(), "created", "seed {seed}"),
+            Err(error) => {
+                assert!(!error.is_not_found(), "{error}");
+                assert!(sim.objects().values().all(|size| *size < 100), "seed {seed}: {error}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_fails_leaves_nothing() {
+    for sim in [SimS3::new(1), SimS3::new(1).completing_unconditionally()] {
+        let contents = large();
+        let store = open(&sim, options()).await;
+        let broken = vec![Ok(contents.slice(..11 * MIB)), Err(Error::unavailable("gone"))];
+        let blob = Blob::from_untrusted_stream(&digest_of(&contents), stream::iter(broken), Provenance::client());
+        let error = store.put(&Context::background(), &digest_of(&contents), blob).await.unwrap_err();
+        assert_eq!(error.message(), "gone");
+        assert_eq!((sim.objects().len(), sim.unfinished_uploads()), (0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_is_aborted_in_the_background() {
+    for sim in [SimS3::new(1), SimS3::new(1).completing_unconditionally()] {
+        let contents = large();
+        let store = open(&sim, options()).await;
+        let (ctx, digest) = (Context::background(), digest_of(&contents));
+        let mut dropped = store.put(&ctx, &digest, stalled(&contents));
+        for _ in 0..100 {
+            assert!(poll!(&mut dropped).is_pending());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(sim.unfinished_uploads(), 1);
+        drop(dropped);
+        assert_eq!(store.snapshot().uploads_to_abort, 1);
+        assert!(store.run().now_or_never().is_none(), "it runs on");
+        assert_eq!((sim.objects().len(), sim.unfinished_uploads(), store.snapshot().uploads_to_abort), (0, 0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_is_no_blob() {
+    for layout in [Layout::own(), Layout::own_compressed(), Layout::bazel_remote()] {
+        let sim = SimS3::new(1).completing_unconditionally();
+        let store = open(&sim, options().with_layout(layout).with_list_from_digests(1)).await;
+        let contents = large();
+        let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents);
+        let ctx = Context::background();
+        let blob = Blob::from_untrusted_stream(&digest, stream::pending(), Provenance::client());
+        let mut claiming = store.put(&ctx, &digest, blob);
+        for _ in 0..100 {
+            assert!(poll!(&mut claiming).is_pending());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(sim.objects().values().copied().collect::<Vec<_>>(), [37]);
+        assert!(store.get(&ctx, &digest).await.unwrap_err().is_not_found());
+        assert_eq!(store.find_missing(&ctx, &digest.clone().into()).await.unwrap().len(), 1);
+        assert!(store.inventory(&ctx, None).await.unwrap().entries.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_nobody_renews_is_taken_over() {
+    let sim = SimS3::new(1).completing_unconditionally();
+    let contents = large();
+    let (dead, alive) = (open(&sim, options()).await, open(&sim, options()).await);
+    let (ctx, digest) = (Context::background(), digest_of(&contents));
+    let mut claiming = dead.put(&ctx, &digest, stalled(&contents));
+    for _ in 0..100 {
+        assert!(poll!(&mut claiming).is_pending());
+        tokio::task::yield_now().await;
+    }
+    // Nobody polls it any more: a process that was stopped.
+    assert_eq!(put(&alive, &contents).await.unwrap(), PutOutcome::Created { stored_bytes: digest.size_bytes() });
+    let error = claiming.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Aborted, "{error}");
+    assert_eq!(sim.objects().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_is_renewed_for_as_long_as_its_source_takes() {
+    let sim = SimS3::new(1).completing_unconditionally();
+    let contents = large();
+    let store = Arc::new(open(&sim, options().with_claim_lease(Duration::from_secs(30))).await);
+    let slow = {
+        let pieces = [contents.slice(..6 * MIB), contents.slice(6 * MIB..)];
+        let stream = stream::iter(pieces).then(|piece| async {
+            SystemClock.sleep_until(SystemClock.monotonic() + Duration::from_mins(5)).await;
+            Ok(piece)
+        });
+        Blob::from_untrusted_stream(&digest_of(&contents), stream, Provenance::client())
+    };
+    let digest = digest_of(&contents);
+    let token = Context::background().with_upload_token(UploadToken::from_bytes([1; 16]));
+    let ctx = Context::background();
+    let (first, second) = futures::join!(store.put(&token, &digest, slow), async {
+        SystemClock.sleep_until(SystemClock.monotonic() + Duration::from_secs(1)).await;
+        store.put(&ctx, &digest, Blob::from_bytes(contents.clone())).await
+    });
+    assert_eq!(first.unwrap().name(), "created");
+    assert_eq!(second.unwrap().name(), "already_exists");
+}

@@ -1,0 +1,140 @@
+//! Servers that somebody else has written. Each test is ignored unless it is asked for, and needs an address:
+//!
+//! | variable | is |
+//! |---|---|
+//! | `BLOBACCESS_S3_ENDPOINT` | that of a server whose creates are atomic, such as Ceph RGW: `http://127.0.0.1:8000` |
+//! | `BLOBACCESS_MOTO_ENDPOINT` | that of moto, whose completions heed conditions |
+//! | `BLOBACCESS_S3_BUCKET` | a bucket that exists on each of them (`blobaccess`) |
+//! | `BLOBACCESS_S3_ACCESS_KEY`, `BLOBACCESS_S3_SECRET_KEY` | who asks (`AKIDTEST`, `SECRETTEST`) |
+//!
+//! What they leave lies below a prefix of its own.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
+
+use std::env;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use blobaccess::{Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, Kind, PutOutcome, Result};
+use blobaccess_s3_backend::object_store::aws::AmazonS3Builder;
+use blobaccess_s3_backend::{Bucket, Connection, Layout, S3Backend, S3Options};
+use blobaccess_testkit::{Fixture, Promises, conformance};
+use bytes::Bytes;
+use futures::future::join_all;
+use uuid::Uuid;
+
+conformance! {
+    #[ignore = "needs an S3 server at BLOBACCESS_S3_ENDPOINT"]
+    contents: Cas + ResolveUpload + Inventory => Server::<Cas>::new(S3Options::default()),
+    #[ignore = "needs an S3 server at BLOBACCESS_S3_ENDPOINT"]
+    contents_in_parts: Cas + ResolveUpload + Inventory => Server::<Cas>::new(in_parts()),
+    #[ignore = "needs an S3 server at BLOBACCESS_S3_ENDPOINT"]
+    contents_of_bazel_remote: Cas + ResolveUpload + Inventory =>
+        Server::<Cas>::new(in_parts().with_layout(Layout::bazel_remote())),
+    #[ignore = "needs an S3 server at BLOBACCESS_S3_ENDPOINT"]
+    action_results: Ac + ResolveUpload + Inventory => Server::<Ac>::new(S3Options::default()),
+}
+
+const MAX_MESSAGE_BYTES: u64 = 1 << 20;
+
+fn in_parts() -> S3Options {
+    S3Options::default().with_single_put_max_bytes(0).with_part_size_bytes(5 << 20)
+}
+
+fn variable(name: &str, otherwise: &str) -> String {
+    env::var(name).unwrap_or_else(|_| otherwise.to_owned())
+}
+
+fn bucket(endpoint: &str) -> Bucket {
+    let endpoint = env::var(endpoint).unwrap_or_else(|_| unreachable!("{endpoint} is to be set"));
+    let builder = AmazonS3Builder::new()
+        .with_endpoint(endpoint)
+        .with_bucket_name(variable("BLOBACCESS_S3_BUCKET", "blobaccess"))
+        .with_region("us-east-1")
+        .with_access_key_id(variable("BLOBACCESS_S3_ACCESS_KEY", "AKIDTEST"))
+        .with_secret_access_key(variable("BLOBACCESS_S3_SECRET_KEY", "SECRETTEST"));
+    let bucket = Bucket::s3(builder, &Connection::default().with_allow_http(true)).unwrap();
+    bucket.with_prefix(&format!("test-{}", Uuid::new_v4())).unwrap()
+}
+
+/// A prefix of the bucket, which outlives its stores.
+struct Server<K> {
+    bucket: Bucket,
+    options: S3Options,
+    kind: PhantomData<K>,
+}
+
+impl<K> Server<K> {
+    fn new(options: S3Options) -> Self {
+        let options = options.with_max_message_size_bytes(MAX_MESSAGE_BYTES);
+        Self { bucket: bucket("BLOBACCESS_S3_ENDPOINT"), options, kind: PhantomData }
+    }
+}
+
+impl<K: Kind> Fixture for Server<K> {
+    type Store = S3Backend<K>;
+
+    fn promises(&self) -> Promises {
+        let contents = !K::STORAGE_TYPE.is_mutable();
+        Promises::IN_MEMORY
+            .with_durable(true)
+            .with_max_blob_size_bytes((!contents).then_some(MAX_MESSAGE_BYTES))
+            .with_empty_blob_exists(contents && self.options.layout != Layout::own())
+    }
+
+    async fn open(&self) -> Result<S3Backend<K>> {
+        S3Backend::open(self.bucket.clone(), self.options.clone()).await
+    }
+}
+
+fn random(size: usize) -> (Digest, Bytes) {
+    let contents: Bytes = Uuid::new_v4().as_bytes().iter().copied().cycle().take(size).collect::<Vec<_>>().into();
+    (Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents), contents)
+}
+
+async fn race(store: &Arc<S3Backend<Cas>>, size: usize) -> usize {
+    let (digest, contents) = random(size);
+    let tasks = (0..8).map(|_| {
+        let (store, digest, contents) = (Arc::clone(store), digest.clone(), contents.clone());
+        tokio::spawn(async move { store.put(&Context::background(), &digest, Blob::from_bytes(contents)).await })
+    });
+    let outcomes = join_all(tasks).await;
+    outcomes.into_iter().filter(|outcome| matches!(outcome, Ok(Ok(PutOutcome::Created { .. })))).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs an S3 server at BLOBACCESS_S3_ENDPOINT"]
+async fn of_eight_that_race_one_creates() {
+    for (options, size, rounds) in [(S3Options::default(), 1000, 50), (in_parts(), 6 << 20, 3)] {
+        let store = Arc::new(S3Backend::<Cas>::open(bucket("BLOBACCESS_S3_ENDPOINT"), options).await.unwrap());
+        println!("{}", store.snapshot().findings);
+        for round in 0..rounds {
+            assert_eq!(race(&store, size).await, 1, "round {round} of {size} bytes");
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs an S3 server at BLOBACCESS_S3_ENDPOINT"]
+async fn what_is_uploaded_again_already_exists() {
+    let store = S3Backend::<Cas>::open(bucket("BLOBACCESS_S3_ENDPOINT"), S3Options::default()).await.unwrap();
+    uploads_twice(&store, 1000).await;
+}
+
+#[tokio::test]
+#[ignore = "needs moto at BLOBACCESS_MOTO_ENDPOINT"]
+async fn a_completion_that_heeds_its_condition_creates_once() {
+    let store = S3Backend::<Cas>::open(bucket("BLOBACCESS_MOTO_ENDPOINT"), in_parts()).await.unwrap();
+    assert!(store.snapshot().findings.conditional_completion, "{}", store.snapshot().findings);
+    uploads_twice(&store, 11 << 20).await;
+}
+
+async fn uploads_twice(store: &S3Backend<Cas>, size: usize) {
+    let (digest, contents) = random(size);
+    let stored_bytes = digest.size_bytes();
+    let ctx = Context::background();
+    for expected in [PutOutcome::Created { stored_bytes }, PutOutcome::AlreadyExists { stored_bytes }] {
+        let outcome = store.put(&ctx, &digest, Blob::from_bytes(contents.clone())).await.unwrap();
+        assert_eq!(outcome, expected);
+    }
+    assert!(store.get(&ctx, &digest).await.unwrap().into_bytes(stored_bytes).await.unwrap() == contents);
+}
