@@ -1,1 +1,29 @@
-//! A ledger in PostgreSQL.
+//! A ledger in PostgreSQL, or in what speaks its protocol: for a fleet that reports to one place.
+//!
+//! A [`PostgresLedger`] is a [`Ledger`](blobaccess_accounting::Ledger) and an
+//! [`Accumulator`](blobaccess_accounting::Accumulator). Reports are upserts that keep the higher of each number, so that
+//! any host may send any report any number of times. To consume is one transaction under a row lock.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> blobaccess::Result<()> {
+//! use blobaccess_accounting::Ledger;
+//! use blobaccess_ledger_postgres::PostgresLedger;
+//!
+//! let ledger = PostgresLedger::new("host=localhost user=accounting dbname=accounting")?;
+//! ledger.create_tables().await?;
+//! for total in ledger.totals(None).await? {
+//!     assert!(total.footprint_bytes() >= 0);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod ledger;
+mod rows;
+mod schema;
+mod session;
+
+pub use self::ledger::PostgresLedger;

@@ -117,7 +117,11 @@ fn finds(entries: u64) {
     };
     let count = u64::try_from(asked.len()).unwrap();
     report(&format!("find missing, half present, first touch, {entries} entries"), count, timed(|| find(&asked)));
-    report(&format!("find missing, half present, {entries} entries"), count, best(|| find(&asked)));
+    let limit = prefetched_walk(entries);
+    report(&format!("limit: random lines, prefetched, {entries} entries"), 1, limit);
+    let took = best(|| find(&asked));
+    report(&format!("find missing, half present, {entries} entries"), count, took);
+    ratio("of the prefetch limit", limit, took / u32::try_from(count).unwrap());
     let absent: Vec<Digest> = (0..entries).map(|_| digest(&mut numbers, 128)).collect();
     report(&format!("find missing, all absent, {entries} entries"), entries, best(|| find(&absent)));
     let mut present = stored.clone();
@@ -144,6 +148,96 @@ fn finds(entries: u64) {
         });
     });
     report(&format!("get 128 B, {entries} entries, two threads"), entries, took);
+}
+
+/// A line of memory.
+#[repr(align(64))]
+#[derive(Clone)]
+struct Line([u64; 8]);
+
+/// What the machine can do at best: random lines of a table as large as a map of so many entries, each asked for 32
+/// lines ahead. Time for one line.
+#[expect(unsafe_code, reason = "asks for huge pages, and for lines ahead, as the map does")]
+fn prefetched_walk(entries: u64) -> Duration {
+    let count = usize::try_from(entries * 4 / 3).unwrap();
+    let mut table: Vec<Line> = Vec::with_capacity(count);
+    let begin = table.as_mut_ptr().addr().next_multiple_of(2 << 20);
+    let length = (table.as_mut_ptr().addr() + count * size_of::<Line>()).saturating_sub(begin);
+    let begin = table.as_mut_ptr().with_addr(begin).cast();
+    // SAFETY: the range is that of the vector, which nobody else knows; the advice changes no contents.
+    let _: Result<(), rustix::io::Errno> =
+        unsafe { rustix::mm::madvise(begin, length, rustix::mm::Advice::LinuxHugepage) };
+    table.resize(count, Line([1; 8]));
+    let mut numbers = Numbers(5);
+    let order: Vec<usize> = (0..(1 << 20)).map(|_| usize::try_from(numbers.next()).unwrap() % count).collect();
+    let mut sum = 0;
+    let walk = || {
+        for (at, now) in order.iter().enumerate() {
+            if let Some(ahead) = order.get(at + 32).and_then(|ahead| table.get(*ahead)) {
+                prefetch(ahead);
+            }
+            sum += table.get(*now).map_or(0, |line| line.0[0]);
+        }
+    };
+    let took = best(walk);
+    black_box(sum);
+    took / (1 << 20)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "there is no safe way to ask for a line without waiting for it")]
+fn prefetch(line: &Line) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: a prefetch reads nothing that the program could see, and does not fault.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast()) };
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn prefetch(_line: &Line) {}
+
+/// Reads of 4 KiB from a warm file, beside bare positioned reads of the same file.
+fn reads(count: u64, remembered: bool) {
+    use std::os::unix::fs::FileExt as _;
+    let directory = std::env::var("BLOBACCESS_BENCH_DIRECTORY").unwrap_or("/var/tmp".to_owned());
+    let directory = tempfile::tempdir_in(directory).unwrap();
+    let path = directory.path().join("blocks");
+    let mut options = Options::in_file(&path, (count * 8192).max(512 << 20)).persistent(SyncPolicy::OnClose);
+    if remembered {
+        options = options.with_remembered_verification(Duration::from_hours(1));
+    }
+    let store = futures::executor::block_on(LocalStore::<Cas>::open(options)).unwrap();
+    let mut numbers = Numbers(11);
+    let contents = Bytes::from(vec![1; 4096]);
+    let mut stored: Vec<Digest> = (0..count).map(|_| digest(&mut numbers, 4096)).collect();
+    for digest in &stored {
+        store.put_blocking(digest, contents.clone()).unwrap();
+    }
+    store.sync_blocking().unwrap();
+    for position in (1..stored.len()).rev() {
+        stored.swap(position, usize::try_from(numbers.next()).unwrap() % (position + 1));
+    }
+    let file = std::fs::File::open(&path).unwrap();
+    let mut buffer = vec![0; 4096];
+    let offsets: Vec<u64> = (0..count).map(|_| (1 << 20) + numbers.next() % count * 4160).collect();
+    let bare = best(|| {
+        for offset in &offsets {
+            file.read_exact_at(&mut buffer, *offset).unwrap();
+        }
+    });
+    let ours = best(|| {
+        for digest in &stored {
+            black_box(store.get_blocking(digest).unwrap().unwrap().first());
+        }
+    });
+    report("bare positioned read, 4 KiB, warm", count, bare);
+    let what = if remembered { "get 4 KiB, warm file, verified lately" } else { "get 4 KiB, warm file, verified" };
+    report(what, count, ours);
+    ratio("of a bare read", bare, ours);
+}
+
+#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "for print")]
+fn ratio(what: &str, limit: Duration, ours: Duration) {
+    println!("{:58} {:9.2}", format!("    {what}"), limit.as_nanos() as f64 / ours.as_nanos() as f64);
 }
 
 fn puts(options: Options, what: &str, count: usize, verify: bool) {
@@ -200,6 +294,9 @@ fn main() {
     let entries: &[u64] = if is_test { &[1_000] } else { &[10_000, 1_000_000, 10_000_000] };
     for entries in entries {
         finds(*entries);
+    }
+    for remembered in [false, true] {
+        reads(if is_test { 100 } else { 20_000 }, remembered);
     }
     if is_test {
         puts::all(true);

@@ -9,6 +9,8 @@ use futures::future::{Either, select};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::engine::{Mode, Presence, Read};
+use crate::key::Key;
+use crate::key_location_map::Record;
 use crate::options::SyncPolicy;
 use crate::store::LocalStore;
 
@@ -89,11 +91,9 @@ impl<K: Kind> LocalStore<K> {
         blocking(move || engine.sync_until(publications)).await
     }
 
-    /// Reads small contents whole. `None` if they are gone.
-    pub(crate) async fn read_whole(&self, digest: &Digest) -> Result<Option<Bytes>> {
-        let key = self.engine.keys.key(digest);
+    /// Reads small contents whole, which `record` was found to name. `None` if they are gone.
+    pub(crate) async fn read_whole(&self, key: &Key, mut record: Record) -> Result<Option<Bytes>> {
         loop {
-            let Some(record) = self.engine.look_up_to_read(&key) else { return Ok(None) };
             let all = 0..record.location.size_bytes;
             let read = match self.engine.read(&record, all.clone(), Mode::AtOnce)? {
                 Read::NotAtOnce => {
@@ -106,6 +106,8 @@ impl<K: Kind> LocalStore<K> {
                 return Ok(Some(bytes));
             }
             // It was moved, or is gone: the map says which.
+            let Some(now) = self.engine.look_up_to_read(key) else { return Ok(None) };
+            record = now;
         }
     }
 }

@@ -15,7 +15,7 @@ use blobaccess::{Digest, Error, InstanceName, Result, UploadToken};
 
 pub(crate) use self::dead::Dead;
 pub(crate) use self::record::{Opened, Record};
-pub(crate) use self::state::{Intent, State};
+pub(crate) use self::state::State;
 use crate::{Account, Amounts, Class, Epoch, Outcome, Reporter};
 
 /// What the files of journals are called behind their epoch.
@@ -95,22 +95,22 @@ impl Journal {
         let name = inner.name(account, digest.instance_name());
         let digest = digest.clone();
         let opened = Opened { number, name, digest, logical_bytes, token, sent: false, counted: false };
-        inner.append(&self.path, Record::Open(opened));
+        inner.append(&self.path, &Record::Open(opened));
     }
 
     /// Writes down that the first byte is about to be sent.
     pub(crate) fn sent(&self, number: u64) {
-        self.inner().append(&self.path, Record::Sent { number });
+        self.inner().append(&self.path, &Record::Sent { number });
     }
 
     /// Writes down how an upload ended.
     pub(crate) fn end(&self, number: u64, outcome: Outcome) {
-        self.inner().append(&self.path, Record::End { number, outcome });
+        self.inner().append(&self.path, &Record::End { number, outcome });
     }
 
     /// Writes down what was deleted.
     pub(crate) fn deleted(&self, account: &Account, class: Class, amounts: Amounts) {
-        self.inner().append(&self.path, Record::Deleted { account: account.clone(), class, amounts });
+        self.inner().append(&self.path, &Record::Deleted { account: account.clone(), class, amounts });
     }
 
     /// Makes what was written so far outlive a crash of the machine.
@@ -154,6 +154,13 @@ impl Journal {
         self.inner().compact_at = bytes;
     }
 
+    /// Unlocks the file and writes to another one from here on.
+    #[cfg(test)]
+    pub(crate) fn abandon(&self) {
+        let mut inner = self.inner();
+        inner.file = tempfile::tempfile().unwrap();
+    }
+
     #[cfg(test)]
     pub(crate) fn state(&self) -> State {
         self.inner().state.clone()
@@ -177,9 +184,9 @@ impl Inner {
         id
     }
 
-    fn append(&mut self, path: &Path, record: Record) {
+    fn append(&mut self, path: &Path, record: &Record) {
         record.put(&mut self.buffer);
-        self.state.apply(&record);
+        self.state.apply(record);
         if self.lacking || self.length > self.compact_at {
             self.buffer.clear();
             self.compact(path);
@@ -221,7 +228,9 @@ impl Inner {
 fn write_anew(path: &Path, records: &[Record]) -> std::io::Result<(File, u64)> {
     let new = path.with_extension("new");
     let mut bytes = Vec::new();
-    records.iter().for_each(|record| record.put(&mut bytes));
+    for record in records {
+        record.put(&mut bytes);
+    }
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&new)?;
     match file.try_lock() {
         Ok(()) => {}

@@ -66,7 +66,8 @@ impl Record {
         let begin = out.len();
         out.extend([0; FRAME_BYTES]);
         self.put_body(out);
-        let Some((frame, body)) = out.get_mut(begin..).and_then(|all| all.split_first_chunk_mut::<FRAME_BYTES>()) else {
+        let Some((frame, body)) = out.get_mut(begin..).and_then(|all| all.split_first_chunk_mut::<FRAME_BYTES>())
+        else {
             return;
         };
         // Names that are too long for it would be cut; the checksum then refuses the record, as if it were torn.
@@ -225,7 +226,9 @@ fn read_outcome(bytes: &mut Bytes<'_>) -> Option<Outcome> {
         Class::SourceUnavailable => dropped(DropReason::SourceUnavailable),
         Class::Shutdown => dropped(DropReason::Shutdown),
         Class::Disabled => dropped(DropReason::Disabled),
-        Class::Started | Class::DeletedByRotation | Class::DeletedOnRequest | Class::DeletedByCollection => return None,
+        Class::Started | Class::DeletedByRotation | Class::DeletedOnRequest | Class::DeletedByCollection => {
+            return None;
+        }
     })
 }
 
@@ -280,7 +283,9 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         let mut written = Vec::new();
-        records().iter().for_each(|record| record.put(&mut written));
+        for record in records() {
+            record.put(&mut written);
+        }
         let mut rest = written.as_slice();
         for expected in records() {
             let (record, length) = Record::read(rest, |_| Some(name())).unwrap();

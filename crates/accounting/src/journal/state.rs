@@ -182,7 +182,9 @@ mod tests {
 
     fn read(records: &[Record]) -> State {
         let mut written = Vec::new();
-        records.iter().for_each(|record| record.put(&mut written));
+        for record in records {
+            record.put(&mut written);
+        }
         let (state, length) = State::read(&written).unwrap();
         assert_eq!(length, written.len());
         state

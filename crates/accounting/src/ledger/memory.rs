@@ -36,13 +36,17 @@ impl MemoryLedger {
 impl Ledger for MemoryLedger {
     async fn apply(&self, reports: &[Report]) -> Result<()> {
         let mut book = self.book();
-        reports.iter().for_each(|report| book.apply(report));
+        for report in reports {
+            book.apply(report);
+        }
         Ok(())
     }
 
     async fn adjust(&self, adjustments: &[Adjustment]) -> Result<()> {
         let mut book = self.book();
-        adjustments.iter().for_each(|adjustment| book.adjust(adjustment));
+        for adjustment in adjustments {
+            book.adjust(adjustment);
+        }
         Ok(())
     }
 

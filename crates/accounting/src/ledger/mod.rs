@@ -178,14 +178,7 @@ impl Adjustment {
         (low, high): (i64, i64),
         made_at: SystemTime,
     ) -> Self {
-        Self {
-            scan_id: scan_id.into(),
-            account,
-            delta_bytes,
-            drift_low_bytes: low,
-            drift_high_bytes: high,
-            made_at,
-        }
+        Self { scan_id: scan_id.into(), account, delta_bytes, drift_low_bytes: low, drift_high_bytes: high, made_at }
     }
 }
 
@@ -207,7 +200,8 @@ impl Completeness {
     #[must_use]
     pub fn of(lives: &[Life], now: SystemTime, silent_after: Duration) -> Self {
         let is_silent = |life: &Life| now.duration_since(life.taken_at).is_ok_and(|since| since > silent_after);
-        let (silent, heard): (Vec<_>, Vec<_>) = lives.iter().filter(|life| !life.closed).partition(|life| is_silent(life));
+        let (silent, heard): (Vec<_>, Vec<_>) =
+            lives.iter().filter(|life| !life.closed).partition(|life| is_silent(life));
         Self {
             exact_as_of: heard.iter().map(|life| life.taken_at).min(),
             silent: silent.into_iter().cloned().collect(),

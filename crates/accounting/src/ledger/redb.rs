@@ -210,9 +210,8 @@ fn apply(transaction: &WriteTransaction, report: &Report) -> Result<(), Fault> {
         None => None,
         Some(value) => Some(read_life(Bytes(&key), Bytes(value.value())).ok_or(Fault::Malformed)?),
     };
-    let (seq, taken_at, closed) = known.map_or_else(Default::default, |life| {
-        (life.seq, unix_millis(life.taken_at), life.closed)
-    });
+    let (seq, taken_at, closed) =
+        known.map_or_else(Default::default, |life| (life.seq, unix_millis(life.taken_at), life.closed));
     let mut value = report.seq.max(seq).to_le_bytes().to_vec();
     value.extend(unix_millis(report.taken_at).max(taken_at).to_le_bytes());
     value.push(u8::from(report.closed || closed));

@@ -42,7 +42,8 @@ impl Cells {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(test)]
+#[cfg(loom)]
 mod tests {
     use loom::sync::Arc;
     use loom::thread;

@@ -5,8 +5,8 @@ mod table;
 
 use std::collections::BTreeMap;
 
-pub(crate) use self::table::{Slot, Table};
 pub use self::table::TallySnapshot;
+pub(crate) use self::table::{Slot, Table};
 
 use crate::{Amounts, Class};
 
@@ -80,7 +80,11 @@ impl Tally {
     pub fn in_flight(&self) -> Amounts {
         let (started, ended) = (self.of(Class::Started), self.ended());
         let objects = started.objects.saturating_sub(ended.objects);
-        Amounts { objects, logical_bytes: started.logical_bytes.saturating_sub(ended.logical_bytes), ..Amounts::default() }
+        Amounts {
+            objects,
+            logical_bytes: started.logical_bytes.saturating_sub(ended.logical_bytes),
+            ..Amounts::default()
+        }
     }
 
     /// What the uploads left in the store, in bytes: created, and what values grew by that were replaced, less what
@@ -162,7 +166,9 @@ mod tests {
         let late: Tally = [(Class::Created, Amounts::deleted(2, 9))].into_iter().collect();
         for order in [[&early, &late, &late], [&late, &early, &late], [&late, &late, &early]] {
             let mut tally = Tally::new();
-            order.into_iter().for_each(|report| tally.raise(report));
+            for report in order {
+                tally.raise(report);
+            }
             assert_eq!(tally, late);
         }
         assert_eq!(late.beyond(&early).of(Class::Created).stored_bytes, 4);

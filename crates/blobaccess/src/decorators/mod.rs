@@ -77,7 +77,9 @@ mod observing;
 
 pub use self::action_result_timestamp_injecting::ActionResultTimestampInjecting;
 pub use self::authorizing::{Authorizer, Authorizers, Authorizing, StaticAuthorizer};
-pub use self::completeness_checking::{CompletenessChecking, CompletenessOptions, CompletenessSnapshot};
+pub use self::completeness_checking::{
+    CompletenessChecking, CompletenessOptions, CompletenessSnapshot, NamedBlobs, named_by_action_result,
+};
 pub use self::deadline_enforcing::DeadlineEnforcing;
 pub use self::empty_blob_injecting::EmptyBlobInjecting;
 pub use self::error::ErrorBlobAccess;

@@ -176,7 +176,8 @@ fn in_memory(count: usize, capacity: u64) {
 
 /// 128 bytes each, by one thread and by two, into memory that was used before.
 fn small(entries: u64) {
-    let capacity = (entries * 300).max(64 << 20);
+    // So many fill it that the map is at a load of two thirds.
+    let capacity = (entries * 140).max(64 << 20);
     let store = open(Options::in_memory(capacity).with_blocks(4, 16, 1).with_entries(entries * 3 / 2));
     let contents = Bytes::from(vec![1; 128]);
     let digests = |seed: u64, count: u64| -> Vec<Digest> {
@@ -290,7 +291,8 @@ fn latency(entries: u64) {
         let clock = SystemClock;
         let mut took: Vec<Duration> = Vec::with_capacity(kept.len() * 20);
         for _ in 0..20 {
-            store.find_missing_blocking(&kept, |_| ()).unwrap();
+            // Where puts leave no room for copies, this may be refused; what is measured is the gets.
+            drop(store.find_missing_blocking(&kept, |_| ()));
             for digest in &kept {
                 let begun = clock.monotonic();
                 black_box(store.get_blocking(digest).unwrap());
@@ -349,5 +351,5 @@ pub(super) fn all(is_test: bool) {
     small(if is_test { 1_000 } else { 1_000_000 });
     durable(if is_test { 20 } else { count }, capacity);
     latency(if is_test { 100 } else { 20_000 });
-    recovery(if is_test { 1_000 } else { 10_000_000 });
+    recovery(if is_test { 1_000 } else { 2_000_000 });
 }

@@ -92,6 +92,15 @@ impl Chunk {
         true
     }
 
+    /// All of it, once it is written.
+    #[inline]
+    pub(super) fn full(&self, generation: u32) -> Option<&Bytes> {
+        match &self.held {
+            Held::Full(bytes) if self.generation == generation => Some(bytes),
+            Held::Full(_) | Held::Nothing | Held::Open { .. } | Held::OnDevice => None,
+        }
+    }
+
     /// What it has of a range that was written whole.
     pub(super) fn read(&self, generation: u32, range: Range<usize>) -> Part {
         if self.generation != generation {

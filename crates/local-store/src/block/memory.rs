@@ -1,6 +1,6 @@
 //! Memory that many threads fill at once, each a place of its own, and that readers share once a place is filled.
 //!
-//! The one place with unsafe code beside `huge_pages.rs`. What it keeps to is in the types: each byte is in exactly one
+//! The one place with unsafe code beside `hints.rs`. What it keeps to is in the types: each byte is in exactly one
 //! [`Place`], which is writable and exclusive, or in any number of [`Written`] ranges, which are readable and shared.
 //! A place becomes written by being given up, and never the other way round. `docs/safety.md`, section 4, says what
 //! this buys.

@@ -7,23 +7,27 @@
 
 mod chunk;
 mod growth;
+mod handles;
 mod memory;
 mod pool;
 mod rotation;
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::{DerefMut, Range};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
 use self::chunk::{Chunk, Part};
+use self::handles::Handles;
 use self::memory::Place;
 use crate::persistence::Touches;
 use crate::sizes::SECTOR_BYTES;
+use crate::sync::{AtomicBool, AtomicU32, Mutex};
 use crate::width;
 
 pub(crate) use self::growth::Growth;
+pub(crate) use self::handles::{group_of_thread, groups};
 pub(crate) use self::pool::ChunkPool;
 pub(crate) use self::rotation::{Choice, Rotation};
 
@@ -36,6 +40,7 @@ pub(crate) struct Block {
     copying: AtomicBool,
     chunk_bytes: u64,
     chunks: Box<[Mutex<Chunk>]>,
+    handles: Handles,
     /// Reservations whose entries are to come: see [`Pending`].
     pending: Arc<AtomicU32>,
     /// Which entries were touched, where that is to be durable.
@@ -88,14 +93,28 @@ pub(crate) enum ReadPart {
     OnDevice(Range<u64>),
 }
 
+/// A range of a block that may lie in one chunk.
+#[derive(Debug)]
+pub(crate) enum One {
+    Bytes(Bytes),
+    OnDevice,
+    /// The block is in another use.
+    Gone,
+    /// It lies in several, or in none.
+    Several,
+}
+
 impl Block {
-    pub(crate) fn new(chunk_bytes: u64, chunks: usize, touches: Touches) -> Self {
+    /// A block of so many chunks. Where they stay in memory, `reader_groups` says how many groups of threads are to
+    /// read them without getting in each other's way; elsewhere it is 0.
+    pub(crate) fn new(chunk_bytes: u64, chunks: usize, touches: Touches, reader_groups: usize) -> Self {
         Self {
             generation: AtomicU32::new(0),
             copying: AtomicBool::new(false),
             chunk_bytes,
             chunks: (0..chunks).map(|_| Mutex::default()).collect(),
-            pending: Arc::default(),
+            handles: Handles::new(chunks, reader_groups),
+            pending: Arc::new(AtomicU32::new(0)),
             touches,
         }
     }
@@ -125,15 +144,18 @@ impl Block {
     pub(crate) fn end(&self, pool: &ChunkPool) {
         self.generation.store(0, Ordering::SeqCst);
         for index in 0..self.chunks.len() {
-            if self.chunk(index).is_some_and(|mut chunk| chunk.clear()) {
-                pool.gave_up();
+            if let Some(mut chunk) = self.chunk(index) {
+                self.handles.clear(index);
+                if chunk.clear() {
+                    pool.gave_up();
+                }
             }
         }
         self.copying.store(false, Ordering::SeqCst);
         self.touches.clear();
     }
 
-    fn chunk(&self, index: usize) -> Option<MutexGuard<'_, Chunk>> {
+    fn chunk(&self, index: usize) -> Option<impl DerefMut<Target = Chunk>> {
         // A chunk is changed by assignments, and by copies between checked slices: nothing panics midway.
         Some(self.chunks.get(index)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -232,6 +254,37 @@ impl Block {
         }
     }
 
+    /// Reads a range that was written whole, and lies in one chunk.
+    #[inline]
+    pub(crate) fn read_one(&self, generation: u32, range: &Range<u64>) -> One {
+        let index = range.start / self.chunk_bytes;
+        let begin = index * self.chunk_bytes;
+        // What is empty lies nowhere.
+        if range.end > begin + self.chunk_bytes || range.is_empty() {
+            return One::Several;
+        }
+        let (index, part) =
+            (width::in_memory(index), width::in_memory(range.start - begin)..width::in_memory(range.end - begin));
+        let one = match self.handles.read(generation, index, &part) {
+            Some(bytes) => One::Bytes(bytes),
+            None => self.read_locked(generation, index, part),
+        };
+        // After it was read: whoever ends the use of a block says so before anything else.
+        if self.is(generation) { one } else { One::Gone }
+    }
+
+    fn read_locked(&self, generation: u32, index: usize, part: Range<usize>) -> One {
+        let Some(chunk) = self.chunk(index) else { return One::Gone };
+        if let Some(full) = chunk.full(generation) {
+            self.handles.offer(generation, index, full);
+        }
+        match chunk.read(generation, part) {
+            Part::Bytes(bytes) => One::Bytes(bytes),
+            Part::OnDevice => One::OnDevice,
+            Part::Gone => One::Gone,
+        }
+    }
+
     /// Reads a range that was written whole; `None` if the block is in another use.
     pub(crate) fn read(&self, generation: u32, range: Range<u64>) -> Option<Vec<ReadPart>> {
         let mut parts = Vec::with_capacity(1);
@@ -282,4 +335,8 @@ impl Block {
 }
 
 #[cfg(test)]
+#[cfg(loom)]
+mod loom_models;
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;

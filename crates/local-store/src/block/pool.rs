@@ -72,4 +72,10 @@ impl ChunkPool {
     pub(crate) fn taken_bytes(&self) -> usize {
         self.taken.load(Ordering::Relaxed) * self.free.chunk_bytes
     }
+
+    #[cfg(loom)]
+    #[cfg(test)]
+    pub(super) fn free_chunks(&self) -> usize {
+        self.free.count()
+    }
 }

@@ -3,7 +3,7 @@ use super::*;
 const CHUNK: u64 = 100;
 
 fn block() -> (Block, ChunkPool) {
-    let block = Block::new(CHUNK, 4, Touches::new(0));
+    let block = Block::new(CHUNK, 4, Touches::new(0), 2);
     block.begin(7);
     (block, ChunkPool::new(100, 2))
 }

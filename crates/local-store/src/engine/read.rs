@@ -2,15 +2,17 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use blobaccess::{DigestFunction, Error, Result};
 
 use super::Engine;
-use crate::block::ReadPart;
+use crate::block::{One, ReadPart};
 use crate::key_location_map::Record;
+use crate::location::Location;
 use crate::tail::Tail;
 use crate::trailer::{self, Checked, PIECE_BYTES};
+use crate::verified::Piece;
 use crate::{tail, width};
 
 /// Whether reading may wait for a disk.
@@ -46,9 +48,19 @@ impl Engine {
         let location = record.location;
         let Some(block) = self.block(location.block) else { return Ok(Read::Gone) };
         let within = location.offset + range.start..location.offset + range.end;
+        match block.read_one(location.generation, &within) {
+            One::Bytes(bytes) => return Ok(Read::Bytes(bytes)),
+            One::Gone => return Ok(Read::Gone),
+            One::OnDevice if self.is_verified(record, &range) => return self.read_raw(record, range, mode),
+            One::OnDevice => return self.read_checked(record, range, mode),
+            One::Several => {}
+        }
         let Some(parts) = block.read(location.generation, within) else { return Ok(Read::Gone) };
         if parts.iter().all(|part| matches!(part, ReadPart::Bytes(_))) {
             return Ok(Read::Bytes(join(parts)));
+        }
+        if self.is_verified(record, &range) {
+            return self.read_raw(record, range, mode);
         }
         self.read_checked(record, range, mode)
     }
@@ -56,13 +68,14 @@ impl Engine {
     fn read_checked(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {
         let size = record.location.size_bytes;
         let trailer_bytes = trailer::size_bytes(size);
-        let (bytes, from, checked) = if size <= PIECE_BYTES {
-            let bytes = match self.read_raw(record, 0..size + trailer_bytes, mode)? {
+        let (mut bytes, from, checked) = if size <= PIECE_BYTES {
+            let mut bytes = match self.read_raw(record, 0..size + trailer_bytes, mode)? {
                 Read::Bytes(bytes) => bytes,
                 other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
             };
-            let trailer = bytes.slice(width::in_memory(size)..);
-            (bytes.slice(..width::in_memory(size)), 0, Checked::read(record, &trailer))
+            let checked = bytes.get(width::in_memory(size)..).and_then(|trailer| Checked::read(record, trailer));
+            bytes.truncate(width::in_memory(size));
+            (bytes, 0, checked)
         } else {
             let trailer = match self.read_raw(record, size..size + trailer_bytes, mode)? {
                 Read::Bytes(bytes) => bytes,
@@ -85,7 +98,25 @@ impl Engine {
         if !is_right {
             return Err(self.wrong(record));
         }
-        Ok(Read::Bytes(bytes.slice(width::in_memory(range.start - from)..width::in_memory(range.end - from))))
+        self.remember_verified(record, &(from..from + width::on_device(bytes.len())));
+        bytes.truncate(width::in_memory(range.end - from));
+        bytes.advance(width::in_memory(range.start - from));
+        Ok(Read::Bytes(bytes))
+    }
+
+    /// Whether all pieces of a range proved right lately.
+    fn is_verified(&self, record: &Record, range: &Range<u64>) -> bool {
+        let Some(verified) = &self.verified else { return false };
+        let now = self.surroundings.clock.monotonic();
+        pieces(record, range).all(|piece| verified.has(&piece, now))
+    }
+
+    fn remember_verified(&self, record: &Record, range: &Range<u64>) {
+        let Some(verified) = &self.verified else { return };
+        let now = self.surroundings.clock.monotonic();
+        for piece in pieces(record, range) {
+            verified.remember(piece, now);
+        }
     }
 
     fn read_part(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {
@@ -105,25 +136,44 @@ impl Engine {
         let location = record.location;
         let Some(block) = self.block(location.block) else { return Ok(Read::Gone) };
         let within = location.offset + range.start..location.offset + range.end;
-        let Some(mut parts) = block.read(location.generation, within) else { return Ok(Read::Gone) };
-        let Some(disk) = &self.disk else { return Ok(Read::Bytes(join(parts))) };
-        let begin = disk.layout.data(location.block);
-        for part in &mut parts {
-            if let ReadPart::OnDevice(range) = part {
-                let mut buffer = BytesMut::zeroed(width::in_memory(range.end - range.start));
-                match mode {
-                    Mode::Waiting => disk.device.read_at(begin + range.start, &mut buffer)?,
-                    Mode::AtOnce => {
-                        if !disk.device.read_at_once(begin + range.start, &mut buffer) {
-                            return Ok(Read::NotAtOnce);
+        let read = match block.read_one(location.generation, &within) {
+            One::Bytes(bytes) => return Ok(Read::Bytes(bytes)),
+            One::Gone => return Ok(Read::Gone),
+            One::OnDevice => match self.read_device(location.block, within, mode)? {
+                Some(bytes) => bytes,
+                None => return Ok(Read::NotAtOnce),
+            },
+            One::Several => {
+                let Some(mut parts) = block.read(location.generation, within) else { return Ok(Read::Gone) };
+                for part in &mut parts {
+                    if let ReadPart::OnDevice(range) = part {
+                        match self.read_device(location.block, range.clone(), mode)? {
+                            Some(bytes) => *part = ReadPart::Bytes(bytes),
+                            None => return Ok(Read::NotAtOnce),
                         }
                     }
                 }
-                *part = ReadPart::Bytes(buffer.freeze());
+                join(parts)
+            }
+        };
+        // Only now: the block may have been given another use while it was read.
+        if block.is(location.generation) { Ok(Read::Bytes(read)) } else { Ok(Read::Gone) }
+    }
+
+    /// Reads a range of a block from the device; `None` if it would take waiting, and that is not wanted.
+    fn read_device(&self, block: u16, range: Range<u64>, mode: Mode) -> Result<Option<Bytes>> {
+        let Some(disk) = &self.disk else { return Ok(None) };
+        let at = disk.layout.data(block) + range.start;
+        let mut buffer = self.buffers.take(width::in_memory(range.end - range.start));
+        match mode {
+            Mode::Waiting => disk.device.read_at(at, buffer.as_mut())?,
+            Mode::AtOnce => {
+                if !disk.device.read_at_once(at, buffer.as_mut()) {
+                    return Ok(None);
+                }
             }
         }
-        // Only now: the block may have been given another use while it was read.
-        if block.is(location.generation) { Ok(Read::Bytes(join(parts))) } else { Ok(Read::Gone) }
+        Ok(Some(buffer.freeze()))
     }
 
     /// What the tail of an object has behind its checksum; nothing if it has none, and `None` if the object is gone. It
@@ -176,6 +226,16 @@ impl Engine {
             location.block, location.offset, location.size_bytes
         ))
     }
+}
+
+/// The pieces that a range of an object lies in.
+fn pieces(record: &Record, range: &Range<u64>) -> impl Iterator<Item = Piece> + use<> {
+    let Location { generation, offset, .. } = record.location;
+    let sequence = record.sequence;
+    let first = range.start / PIECE_BYTES;
+    // An empty range has one piece: that of an object without contents.
+    let end = range.end.div_ceil(PIECE_BYTES).max(first + 1);
+    (first..end).map(move |number| Piece { generation, offset: offset + number * PIECE_BYTES, sequence })
 }
 
 /// Whether `bytes` are the contents that the key of `record` is the hash of.

@@ -9,9 +9,6 @@ use crate::hints;
 use crate::key::Key;
 use crate::width;
 
-/// How often a look-up repeats before it lets others run. A change of a bucket takes some 100 ns.
-const SPINS: u32 = 64;
-
 /// How many look-ups of a batch are under way at once, so that the processor waits for several lines at a time.
 const BATCH: usize = 32;
 
@@ -68,18 +65,14 @@ impl KeyLocationMap {
 
     #[inline]
     fn lookup_at(&self, key: &Key, place: Place) -> Option<Found> {
-        let mut repeated = 0;
+        let mut repeated = 0_u32;
         loop {
             match self.scan(key, place) {
                 Scan::Hit(found) => return Some(found),
                 Scan::Miss => return None,
                 Scan::Again => {
                     repeated += 1;
-                    if repeated % SPINS == 0 {
-                        std::thread::yield_now();
-                    } else {
-                        std::hint::spin_loop();
-                    }
+                    crate::sync::wait(repeated);
                 }
             }
         }

@@ -1,9 +1,10 @@
 //! One slot: key, location, sequence and number of the entry, as eight words.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::key::Key;
 use crate::location::Location;
+use crate::sync::AtomicU64;
 use crate::width;
 
 /// What the map knows of an object.
@@ -27,9 +28,18 @@ pub(crate) struct Record {
 }
 
 /// The words of a record: one cache line.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(64))]
-pub(super) struct Slot([AtomicU64; 8]);
+pub(super) struct Slot([AtomicU64; STORED.len()]);
+
+/// Which words a slot has: all of them, but in a model, whose records differ in no others.
+const STORED: &[usize] = if cfg!(loom) { &[0, 5, 6] } else { &[0, 1, 2, 3, 4, 5, 6, 7] };
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
 
 /// Word 4: size (48 bits), function (8), part (1), tail (1), namespace, its upper bits (6). Word 5: offset (40),
 /// block (16), namespace, its lower bits (8). Word 6: sequence. Word 7: generation (32), entry (32).
@@ -45,6 +55,7 @@ const NAMESPACE_LOW_SHIFT: u32 = 56;
 /// The largest number of a namespace: it has 14 bits.
 pub(crate) const MAX_NAMESPACE: u16 = (1 << 14) - 1;
 
+#[cfg(not(loom))]
 impl Slot {
     /// Whether the slot is that of `key`. Only the version of the bucket tells whether what it says can be believed.
     #[inline]
@@ -63,6 +74,36 @@ impl Slot {
         for (word, value) in self.0.iter().zip(record.to_words()) {
             word.store(value, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(loom)]
+impl Slot {
+    pub(super) fn has_key(&self, key: &Key, _check_mask: u64) -> bool {
+        self.0[0].load(Ordering::Relaxed) == key.words[0]
+    }
+
+    pub(super) fn load(&self) -> Record {
+        let mut words = Record::of_model().to_words();
+        for (word, stored) in STORED.iter().zip(&self.0) {
+            words[*word] = stored.load(Ordering::Relaxed);
+        }
+        Record::from_words(words)
+    }
+
+    pub(super) fn store(&self, record: &Record) {
+        let words = record.to_words();
+        for (word, stored) in STORED.iter().zip(&self.0) {
+            stored.store(words[*word], Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(loom)]
+impl Record {
+    /// What all records of a model have in common.
+    pub(super) fn of_model() -> Self {
+        Self::from_words([0, 7, 7, 7, 7 | 1 << 48, 64 | 3 << 40, 1, 4])
     }
 }
 
@@ -114,6 +155,7 @@ impl Record {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
 

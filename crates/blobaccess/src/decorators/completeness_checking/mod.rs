@@ -28,6 +28,7 @@ use crate::{
 };
 
 pub use self::options::CompletenessOptions;
+pub use self::references::{NamedBlobs, named_by_action_result};
 
 /// An action cache that answers with a result only while everything that the result refers to is in the content store.
 ///

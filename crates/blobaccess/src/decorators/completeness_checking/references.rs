@@ -4,8 +4,32 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use blobaccess_proto::remote_execution::{self, ActionResult};
+use prost::Message;
 
 use crate::{Digest, Error, ErrorKind, Result};
+
+/// What an action result names, itself and not through a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NamedBlobs {
+    /// Output files, trees, standard output and standard error, in the instance name of the action.
+    pub digests: Vec<Digest>,
+    /// Whether it has output directories: their trees name further blobs.
+    pub has_directories: bool,
+}
+
+/// What `message`, the result of `action`, names: for those who upload or copy a result after its blobs.
+///
+/// # Errors
+///
+/// `DataLoss` if it is no action result, `NotFound` if it has a malformed digest.
+pub fn named_by_action_result(action: &Digest, message: &[u8]) -> Result<NamedBlobs> {
+    let result = ActionResult::decode(message).map_err(|error| {
+        Error::data_loss(format!("what is stored for action {action} is no action result")).with_source(error)
+    })?;
+    let references = References::of(&result, action)?;
+    Ok(NamedBlobs { has_directories: !references.trees.is_empty(), digests: references.digests })
+}
 
 /// What an action result refers to.
 #[derive(Debug, Default)]

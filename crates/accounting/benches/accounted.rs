@@ -1,0 +1,112 @@
+//! What it costs a put to be counted: run with `cargo bench -p blobaccess-accounting`.
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
+
+use std::fmt::{self, Display, Formatter};
+use std::hint::black_box;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use blobaccess::{
+    Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestFunction, DigestSet, Error, InstanceName, KeyFormat,
+    PutOutcome, Result, Slicer, StorageType,
+};
+use blobaccess_accounting::{Accounted, Accounts, AccountsOptions, Outcome, Reporter};
+use criterion::{Criterion, criterion_group, criterion_main};
+use futures::FutureExt;
+
+/// Stores nothing, at once: what is left is the cost of the layers.
+#[derive(Debug)]
+struct Nowhere;
+
+/// Passes on what is put, and nothing else: what any layer costs.
+#[derive(Debug)]
+struct Passing<B>(B);
+
+impl Display for Nowhere {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("nowhere")
+    }
+}
+
+impl<B: Display> Display for Passing<B> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "passing({})", self.0)
+    }
+}
+
+macro_rules! store {
+    ($type:ty, [$($generics:tt)*], |$self:ident, $ctx:ident, $digest:ident, $blob:ident| $put:expr) => {
+        #[async_trait]
+        impl<$($generics)*> BlobAccess for $type {
+            type Kind = Cas;
+
+            async fn get(&self, _: &Context, _: &Digest) -> Result<Blob> {
+                Err(Error::not_found("nothing is stored"))
+            }
+
+            async fn get_from_composite(
+                &self,
+                _: &Context,
+                _: &Digest,
+                _: &Digest,
+                _: Arc<dyn Slicer>,
+            ) -> Result<Blob> {
+                Err(Error::not_found("nothing is stored"))
+            }
+
+            async fn put(&$self, $ctx: &Context, $digest: &Digest, $blob: Blob) -> Result<PutOutcome> {
+                $put
+            }
+
+            async fn find_missing(&self, _: &Context, digests: &DigestSet) -> Result<DigestSet> {
+                Ok(digests.clone())
+            }
+
+            async fn capabilities(&self, _: &Context, _: &InstanceName) -> Result<Capabilities> {
+                Ok(Capabilities::unlimited())
+            }
+
+            fn key_format(&self) -> KeyFormat {
+                KeyFormat::WithoutInstanceName
+            }
+        }
+    };
+}
+
+store!(Nowhere, [], |self, ctx, digest, blob| {
+    black_box((ctx, digest, blob));
+    Ok(PutOutcome::Created { stored_bytes: 5 })
+});
+store!(Passing<B>, [B: BlobAccess<Kind = Cas>], |self, ctx, digest, blob| self.0.put(ctx, digest, blob).await);
+
+fn accounted(c: &mut Criterion) {
+    let digest = Digest::of(InstanceName::new("acme/main").unwrap(), DigestFunction::Sha256, b"hello");
+    let ctx = Context::background();
+    let accounts = Accounts::open(AccountsOptions::new(Reporter::new("host"))).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let journaled = Accounts::open(AccountsOptions::new(Reporter::new("host")).with_journal(directory.path())).unwrap();
+    let mut group = c.benchmark_group("put");
+    let stores: [(&str, Box<dyn BlobAccess<Kind = Cas>>); 4] = [
+        ("no_layer", Box::new(Nowhere)),
+        ("a_layer_that_passes_on", Box::new(Passing(Nowhere))),
+        ("accounted", Box::new(Accounted::new(Nowhere, Arc::clone(&accounts)))),
+        ("accounted_with_a_journal", Box::new(Accounted::new(Nowhere, journaled))),
+    ];
+    for (name, store) in &stores {
+        group.bench_function(*name, |b| {
+            b.iter(|| store.put(&ctx, &digest, Blob::from_bytes("hello")).now_or_never().unwrap().unwrap());
+        });
+    }
+    group.finish();
+    let mut group = c.benchmark_group("tallies");
+    group.bench_function("a_ticket_and_its_outcome", |b| {
+        b.iter(|| {
+            let ticket = accounts.begin(&ctx, &digest, StorageType::Cas, 5).unwrap();
+            ticket.finish(Outcome::Created { stored_bytes: 5 });
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, accounted);
+criterion_main!(benches);

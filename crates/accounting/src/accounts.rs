@@ -1,0 +1,488 @@
+//! The accounts of one store: what is counted, where it is written down, and who is asked and told.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Debug, Formatter};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use blobaccess::{
+    Clock, Context, Digest, Namespace, ResolveUpload, Result, StorageType, SystemClock, UploadResolution, UploadToken,
+};
+
+use crate::journal::{Dead, Journal};
+use crate::quota::Reserved;
+use crate::resolving::{Resolvers, outcome_of};
+use crate::tally::{Slot, Table};
+use crate::ticket::Ticket;
+use crate::tokens::Tokens;
+use crate::{
+    AccountingObserver, Amounts, Class, Epoch, ErrorReason, NoAccountingObserver, Outcome, QuotaUsage, Quotas, Report,
+    Reporter, TallySnapshot,
+};
+
+/// The accounts of one store: what was uploaded to it, by namespace and kind.
+///
+/// Everything that uploads to one store shares one of these: [`Accounted`](crate::Accounted) stores of each kind, and
+/// [`UploadQueue`](crate::UploadQueue)s. Stores that are filled apart, as the halves of a mirror are, have accounts of
+/// their own, under reporters of their own. [`Reporting`](crate::Reporting) takes what they say to a ledger.
+///
+/// # Memory
+///
+/// For each account permitted, 64 bytes; for each that is used, some 800 more. With a journal, about 250 bytes for each
+/// upload under way.
+pub struct Accounts {
+    reporter: Reporter,
+    epoch: Epoch,
+    pub(crate) table: Table,
+    tokens: Tokens,
+    pub(crate) journal: Option<Journal>,
+    dead: Mutex<Vec<Dead>>,
+    resolvers: Resolvers,
+    unresolved: Mutex<VecDeque<Unresolved>>,
+    settle_after: Duration,
+    max_unresolved: usize,
+    quotas: Quotas,
+    pub(crate) observer: Arc<dyn AccountingObserver>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// How [`Accounts`] are kept.
+#[derive(Debug)]
+pub struct AccountsOptions {
+    reporter: Reporter,
+    max_accounts: usize,
+    journal: Option<PathBuf>,
+    resolvers: Resolvers,
+    settle_after: Duration,
+    max_unresolved: usize,
+    quotas: Quotas,
+    observer: Arc<dyn AccountingObserver>,
+    clock: Arc<dyn Clock>,
+}
+
+/// An upload whose answer was lost: the store is yet to be asked.
+#[derive(Debug)]
+struct Unresolved {
+    upload: Upload,
+    storage_type: StorageType,
+    digest: Digest,
+    token: UploadToken,
+    /// Why it failed, if nothing is stored.
+    absent: ErrorReason,
+    /// From when on absence is believed: what was sent before may still be on its way until then.
+    settled_at: Instant,
+}
+
+/// What it takes to count the outcome of an upload.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    pub(crate) slot: Slot,
+    pub(crate) number: u64,
+    pub(crate) logical_bytes: u64,
+    pub(crate) reserved: Option<Reserved>,
+}
+
+/// What is kept in [`Accounts`] besides the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AccountsSnapshot {
+    /// Uploads whose answer was lost and of which the store is yet to be asked.
+    pub unresolved: usize,
+    /// Earlier lives whose last report has not been acknowledged.
+    pub dead_lives: usize,
+    /// Uploads that the journal has as open; 0 without a journal.
+    pub journal_open: usize,
+    /// How often the journal could not be written. A crash at such a time may cost an outcome.
+    pub journal_failures: u64,
+    /// How large the journal is, in bytes.
+    pub journal_bytes: u64,
+}
+
+impl AccountsOptions {
+    /// Those for `reporter`: 4,096 accounts, no journal, nobody to ask, no limits.
+    #[must_use]
+    pub fn new(reporter: Reporter) -> Self {
+        Self {
+            reporter,
+            max_accounts: 4_096,
+            journal: None,
+            resolvers: Resolvers::default(),
+            settle_after: Duration::from_secs(30),
+            max_unresolved: 65_536,
+            quotas: Quotas::new(),
+            observer: Arc::new(NoAccountingObserver),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// How many accounts there may be: a namespace has one for each kind of store it puts to. Further ones share
+    /// `__other__`, and are counted; if that number grows, this one is too small.
+    #[must_use]
+    pub const fn with_max_accounts(mut self, max_accounts: usize) -> Self {
+        self.max_accounts = max_accounts;
+        self
+    }
+
+    /// Writes down in `directory` which uploads are under way, so that a crash changes no count.
+    ///
+    /// Several processes may share a directory.
+    #[must_use]
+    pub fn with_journal(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.journal = Some(directory.into());
+        self
+    }
+
+    /// Asks `resolver`, for stores of this kind, what became of uploads whose answer was lost. Without it they end as
+    /// ambiguous errors.
+    #[must_use]
+    pub fn with_resolver(mut self, storage_type: StorageType, resolver: Arc<dyn ResolveUpload>) -> Self {
+        self.resolvers.set(storage_type, resolver);
+        self
+    }
+
+    /// How long after an answer was lost, or the process before died, absence is believed: 30 s by default. Until then
+    /// what had been sent may still arrive at the store. Take the time after which the store gives up on a request.
+    #[must_use]
+    pub const fn with_settle_after(mut self, settle_after: Duration) -> Self {
+        self.settle_after = settle_after;
+        self
+    }
+
+    /// How many uploads may wait for the store to be asked: 65,536 by default, at some 200 bytes each. Further ones end
+    /// as ambiguous errors.
+    #[must_use]
+    pub const fn with_max_unresolved(mut self, max_unresolved: usize) -> Self {
+        self.max_unresolved = max_unresolved;
+        self
+    }
+
+    /// Limits what namespaces may have.
+    #[must_use]
+    pub fn with_quotas(mut self, quotas: Quotas) -> Self {
+        self.quotas = quotas;
+        self
+    }
+
+    /// Tells `observer`.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn AccountingObserver>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Takes the time from `clock`.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+}
+
+impl Accounts {
+    /// New accounts, in an epoch of their own. The journals of earlier lives in the same directory are taken up:
+    /// [`Reporting`](crate::Reporting) sees to it that their uploads get an outcome, and the ledger learns of it.
+    ///
+    /// # Errors
+    ///
+    /// `FailedPrecondition` if the journal cannot be made, or the earlier ones cannot be read. `Internal` if the system
+    /// has no randomness.
+    pub fn open(options: AccountsOptions) -> Result<Arc<Self>> {
+        let epoch = Epoch::random()?;
+        let (dead, journal) = match &options.journal {
+            None => (Vec::new(), None),
+            Some(directory) => {
+                let dead = Dead::all(directory)?;
+                (dead, Some(Journal::create(directory, options.reporter.clone(), epoch)?))
+            }
+        };
+        Ok(Arc::new(Self {
+            reporter: options.reporter,
+            epoch,
+            table: Table::new(options.max_accounts),
+            tokens: Tokens::new(epoch),
+            journal,
+            dead: Mutex::new(dead),
+            resolvers: options.resolvers,
+            unresolved: Mutex::default(),
+            settle_after: options.settle_after,
+            max_unresolved: options.max_unresolved,
+            quotas: options.quotas,
+            observer: options.observer,
+            clock: options.clock,
+        }))
+    }
+
+    /// Who reports what is counted here.
+    #[must_use]
+    pub const fn reporter(&self) -> &Reporter {
+        &self.reporter
+    }
+
+    /// Which life of the reporter this is.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Begins an upload of a blob of `logical_bytes` to a store of this kind: the [`Ticket`] will have exactly one
+    /// outcome, whatever happens.
+    ///
+    /// It goes to the account of [`Namespace::of`] the context and the digest.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceExhausted` if the namespace would have more than it may. That was counted, as rejected.
+    pub fn begin(
+        self: &Arc<Self>,
+        ctx: &Context,
+        digest: &Digest,
+        storage_type: StorageType,
+        logical_bytes: u64,
+    ) -> Result<Ticket> {
+        let namespace = ctx.namespace().map_or_else(|| digest.instance_name().as_str(), Namespace::as_str);
+        let slot = self.table.slot(namespace, storage_type);
+        let number = self.tokens.number();
+        let own = ctx.upload_token().copied();
+        self.table.add(slot, Class::Started, Amounts::started(logical_bytes));
+        if let (Some(journal), Some(account)) = (&self.journal, self.table.account(slot)) {
+            journal.open(account, number, digest, logical_bytes, own);
+        }
+        let mut upload = Upload { slot, number, logical_bytes, reserved: None };
+        if !self.quotas.is_empty() {
+            // The account may be that of all others, while the limit is that of this one.
+            let namespace = Namespace::of(ctx, digest);
+            match self.quotas.admit(&self.table, &namespace, logical_bytes) {
+                Ok(reserved) => {
+                    if let Some((used, soft)) = reserved.as_ref().and_then(|reserved| reserved.passed_soft) {
+                        self.observer.soft_limit_passed(&namespace, used, soft);
+                    }
+                    upload.reserved = reserved;
+                }
+                Err(error) => {
+                    self.end(&upload, Outcome::Error(ErrorReason::Rejected));
+                    return Err(error);
+                }
+            }
+        }
+        let token = own.unwrap_or_else(|| self.tokens.token(number));
+        Ok(Ticket::new(Arc::clone(self), upload, storage_type, digest.clone(), token))
+    }
+
+    /// Counts blobs that were deleted, whose `stored_bytes` had been counted for `namespace`.
+    ///
+    /// Call it once they are gone. A crash in between leaves them in the footprint until a scan shows it.
+    pub fn deleted(
+        &self,
+        namespace: &Namespace,
+        storage_type: StorageType,
+        cause: Deletion,
+        objects: u64,
+        stored_bytes: u64,
+    ) {
+        let class = match cause {
+            Deletion::Requested => Class::DeletedOnRequest,
+            Deletion::Collected => Class::DeletedByCollection,
+        };
+        let slot = self.table.slot(namespace.as_str(), storage_type);
+        let amounts = Amounts::deleted(objects, stored_bytes);
+        if let (Some(journal), Some(account)) = (&self.journal, self.table.account(slot)) {
+            journal.deleted(account, class, amounts);
+        }
+        self.table.add(slot, class, amounts);
+    }
+
+    /// What was counted so far, in this life.
+    #[must_use]
+    pub fn tallies(&self) -> TallySnapshot {
+        self.table.snapshot()
+    }
+
+    /// What is kept besides the counters.
+    #[must_use]
+    pub fn snapshot(&self) -> AccountsSnapshot {
+        let (journal_open, journal_failures, journal_bytes) =
+            self.journal.as_ref().map_or((0, 0, 0), Journal::condition);
+        AccountsSnapshot {
+            unresolved: self.unresolved().len(),
+            dead_lives: self.dead().len(),
+            journal_open,
+            journal_failures,
+            journal_bytes,
+        }
+    }
+
+    /// What `namespace` uses of its limits; `None` if it has none.
+    #[must_use]
+    pub fn quota_usage(&self, namespace: &Namespace) -> Option<QuotaUsage> {
+        self.quotas.usage(&self.table, namespace)
+    }
+
+    pub(crate) const fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    /// What was counted in this life, as its report with this number.
+    pub(crate) fn report(&self, seq: u64) -> Report {
+        let taken_at = self.clock.now();
+        Report::new(self.reporter.clone(), self.epoch, seq, taken_at, self.table.snapshot().accounts)
+    }
+
+    /// Counts the outcome of an upload. What is written down comes first: so whatever was reported is in the journal.
+    pub(crate) fn end(&self, upload: &Upload, outcome: Outcome) {
+        if let Some(journal) = &self.journal {
+            journal.end(upload.number, outcome);
+        }
+        self.table.add(upload.slot, Class::of(outcome), Amounts::ended(outcome, upload.logical_bytes));
+        if let Some(reserved) = &upload.reserved {
+            self.quotas.release(reserved);
+        }
+        if let Some(account) = self.table.account(upload.slot) {
+            self.observer.upload_ended(account, outcome, upload.logical_bytes);
+        }
+    }
+
+    /// Whether the store can be asked what became of an upload.
+    fn can_ask(&self, storage_type: StorageType) -> bool {
+        self.resolvers.of(storage_type).is_some()
+    }
+
+    /// Takes note of an upload whose answer was lost, to ask the store about it later; if nobody can be asked, it has
+    /// ended.
+    pub(crate) fn lost(
+        &self,
+        upload: Upload,
+        storage_type: StorageType,
+        digest: Digest,
+        token: UploadToken,
+        absent: ErrorReason,
+    ) {
+        let settled_at = self.clock.monotonic() + self.settle_after;
+        let unresolved = Unresolved { upload, storage_type, digest, token, absent, settled_at };
+        let refused = {
+            let mut waiting = self.unresolved();
+            if self.can_ask(storage_type) && waiting.len() < self.max_unresolved {
+                waiting.push_back(unresolved);
+                None
+            } else {
+                Some(unresolved)
+            }
+        };
+        if let Some(unresolved) = refused {
+            // A panic is told as one, where nobody can tell what became of the upload.
+            let reason = match absent {
+                ErrorReason::Panicked => ErrorReason::Panicked,
+                ErrorReason::Rejected | ErrorReason::Ambiguous | ErrorReason::Cancelled | ErrorReason::Deadline => {
+                    ErrorReason::Ambiguous
+                }
+            };
+            self.end(&unresolved.upload, Outcome::Error(reason));
+        }
+    }
+
+    /// Asks the store about every upload whose answer was lost. Those that it cannot tell of now stay.
+    ///
+    /// # Cancel safety
+    ///
+    /// What has been asked about when this is dropped has its outcome, and the rest is asked about the next time.
+    pub async fn resolve(&self) {
+        let waiting = self.unresolved().len();
+        for _ in 0..waiting {
+            // It stays in the list while the store is asked, so that nothing is lost if this is dropped.
+            let Some((storage_type, digest, token)) =
+                self.unresolved().front().map(|front| (front.storage_type, front.digest.clone(), front.token))
+            else {
+                return;
+            };
+            let answer = self.resolvers.ask(storage_type, &digest, &token).await;
+            let now = self.clock.monotonic();
+            let mut unresolved = self.unresolved();
+            // Another caller may have been quicker.
+            if unresolved.front().is_none_or(|front| front.token != token || front.digest != digest) {
+                continue;
+            }
+            let Some(front) = unresolved.pop_front() else { return };
+            match answer {
+                Ok(resolution) if resolution != UploadResolution::Absent || front.settled_at <= now => {
+                    drop(unresolved);
+                    self.end(&front.upload, outcome_of(resolution, storage_type, front.absent));
+                }
+                Ok(_) | Err(_) => unresolved.push_back(front),
+            }
+        }
+    }
+
+    /// Ends every upload whose answer was lost as an ambiguous error: for when nobody will ask any more.
+    pub fn give_up_unresolved(&self) {
+        let unresolved = std::mem::take(&mut *self.unresolved());
+        for unresolved in unresolved {
+            self.end(&unresolved.upload, Outcome::Error(ErrorReason::Ambiguous));
+        }
+    }
+
+    fn unresolved(&self) -> MutexGuard<'_, VecDeque<Unresolved>> {
+        // Nothing that panics is called while the list is half changed.
+        self.unresolved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dead(&self) -> MutexGuard<'_, Vec<Dead>> {
+        // As above.
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The earlier lives that have not been reported to their end, for whoever reports them.
+    pub(crate) fn take_dead(&self) -> Vec<Dead> {
+        std::mem::take(&mut *self.dead())
+    }
+
+    /// Gives back those that are still not.
+    pub(crate) fn put_back(&self, dead: Vec<Dead>) {
+        self.dead().extend(dead);
+    }
+
+    /// Asks the store about the open uploads of an earlier life; `settled` if absence is to be believed.
+    pub(crate) async fn resolve_dead(&self, dead: &mut Dead, settled: bool) -> Result<()> {
+        let open: Vec<_> = dead.state.intents().iter().map(|(number, intent)| (*number, intent.clone())).collect();
+        for (number, intent) in open {
+            let storage_type = intent.account.storage_type();
+            match self.resolvers.ask(storage_type, &intent.digest, &intent.token).await {
+                Ok(UploadResolution::Absent) if !settled => {}
+                Ok(resolution) => dead.end(number, outcome_of(resolution, storage_type, ErrorReason::Cancelled))?,
+                // It is asked again before the next report.
+                Err(error) => tracing::debug!(%error, digest = %intent.digest, "cannot ask about an earlier upload"),
+            }
+        }
+        Ok(())
+    }
+
+    /// For tests: from here on nothing is written down, as after `kill -9`.
+    #[cfg(test)]
+    pub(crate) fn lose_the_journal(&self) {
+        if let Some(journal) = &self.journal {
+            journal.abandon();
+        }
+    }
+
+    pub(crate) const fn settle_after(&self) -> Duration {
+        self.settle_after
+    }
+}
+
+/// Why a blob was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Deletion {
+    /// Somebody asked for it.
+    Requested,
+    /// Whoever keeps the store within its limits deleted it.
+    Collected,
+}
+
+impl Debug for Accounts {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accounts")
+            .field("reporter", &self.reporter)
+            .field("epoch", &self.epoch)
+            .field("journal", &self.journal)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,249 @@
+//! The contracts that every ledger is held to, for the tests of those who write one.
+//!
+//! Each is a function whose name is a sentence, and panics where a ledger breaks it. They use reporters and namespaces
+//! that begin with a prefix, so that a ledger that others use too, or have used, can be held to them; only
+//! [`consuming`] needs to be the only one who consumes.
+#![expect(clippy::expect_used, clippy::panic, reason = "a contract that is broken fails the test that runs it")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use blobaccess::{Namespace, StorageType};
+
+use crate::{Account, Accumulator, Adjustment, Amounts, Class, Epoch, Ledger, Outcome, Report, Reporter, Tally};
+
+/// What was reported, and what it must come to.
+#[derive(Debug)]
+struct Truth {
+    reports: Vec<Report>,
+    totals: BTreeMap<Account, Tally>,
+    /// The number of the last report of each life, and whether it closed it.
+    lives: BTreeMap<(Reporter, Epoch), (u64, bool)>,
+}
+
+/// Numbers that follow from a seed.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        let bound = u64::try_from(bound.max(1)).unwrap_or(u64::MAX);
+        usize::try_from(self.next() % bound).unwrap_or(0)
+    }
+
+    fn shuffle<T>(&mut self, all: &mut [T]) {
+        for index in (1..all.len()).rev() {
+            let other = self.below(index + 1);
+            all.swap(index, other);
+        }
+    }
+}
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + seconds)
+}
+
+fn accounts(prefix: &str) -> Vec<Account> {
+    let account = |(name, storage_type)| Account::new(Namespace::new(format!("{prefix}/{name}")), storage_type);
+    [("a", StorageType::Cas), ("a", StorageType::Ac), ("b'\"\\ü", StorageType::Cas)].map(account).to_vec()
+}
+
+/// Six lives of three reporters, ten reports each.
+fn truth(prefix: &str, random: &mut Random) -> Truth {
+    let mut truth = Truth { reports: Vec::new(), totals: BTreeMap::new(), lives: BTreeMap::new() };
+    for number in 0..6 {
+        let reporter = Reporter::new(format!("{prefix}/host-{}", number % 3));
+        let mut bytes = [0; 16];
+        for byte in &mut bytes {
+            *byte = u8::try_from(random.below(256)).unwrap_or(0);
+        }
+        let epoch = Epoch::from_bytes(bytes);
+        let mut counted: BTreeMap<Account, Tally> = BTreeMap::new();
+        for seq in 1..=10 {
+            for account in accounts(prefix) {
+                if random.below(2) == 0 {
+                    count(counted.entry(account).or_default(), random);
+                }
+            }
+            let all = counted.iter().map(|(account, tally)| (account.clone(), tally.clone())).collect();
+            let report = Report::new(reporter.clone(), epoch, seq, at(seq * 60), all);
+            let closes = seq == 10 && number < 3;
+            truth.reports.push(if closes { report.closing() } else { report });
+            truth.lives.insert((reporter.clone(), epoch), (seq, closes));
+        }
+        for (account, tally) in &counted {
+            truth.totals.entry(account.clone()).or_default().add_all(tally);
+        }
+    }
+    truth
+}
+
+fn count(tally: &mut Tally, random: &mut Random) {
+    let stored_bytes = random.next() % (1 << 40);
+    let outcome = match random.below(4) {
+        0 => Outcome::AlreadyExists { stored_bytes },
+        1 => Outcome::Replaced { stored_bytes, old_bytes: stored_bytes / 2 },
+        2 => Outcome::Error(crate::ErrorReason::Ambiguous),
+        _ => Outcome::Created { stored_bytes },
+    };
+    let logical_bytes = stored_bytes.saturating_mul(2);
+    tally.add(Class::Started, Amounts::started(logical_bytes));
+    tally.add(Class::of(outcome), Amounts::ended(outcome, logical_bytes));
+    if random.below(4) == 0 {
+        tally.add(Class::DeletedByRotation, Amounts::deleted(1, 1));
+    }
+}
+
+/// Every report three times, in any order, in batches of up to five.
+fn deliveries(truth: &Truth, random: &mut Random) -> Vec<Vec<Report>> {
+    let mut all: Vec<Report> = (0..3).flat_map(|_| truth.reports.iter().cloned()).collect();
+    random.shuffle(&mut all);
+    let mut batches = Vec::new();
+    while !all.is_empty() {
+        let length = (1 + random.below(5)).min(all.len());
+        batches.push(all.split_off(all.len() - length));
+    }
+    batches
+}
+
+async fn assert_totals(ledger: &dyn Ledger, prefix: &str, truth: &Truth, adjusted: &BTreeMap<Account, i64>) {
+    let all = ledger.totals(None).await.expect("totals are to be read");
+    let ours = all.iter().filter(|total| total.account.namespace().as_str().starts_with(prefix));
+    let found: BTreeMap<_, _> =
+        ours.map(|total| (total.account.clone(), (total.tally.clone(), total.adjusted_bytes))).collect();
+    let accounts: BTreeSet<_> = truth.totals.keys().chain(adjusted.keys()).collect();
+    let expected: BTreeMap<_, _> = accounts
+        .into_iter()
+        .map(|account| {
+            let tally = truth.totals.get(account).cloned().unwrap_or_default();
+            (account.clone(), (tally, adjusted.get(account).copied().unwrap_or(0)))
+        })
+        .collect();
+    assert_eq!(found, expected, "the totals are not what was reported");
+    for account in expected.keys() {
+        let some = ledger.totals(Some(account.namespace())).await.expect("totals of a namespace are to be read");
+        assert!(some.iter().all(|total| total.account.namespace() == account.namespace()));
+        let one = some.iter().find(|total| total.account == *account).expect("an account is among its namespace's");
+        let (tally, adjusted_bytes) = (one.tally.clone(), one.adjusted_bytes);
+        assert_eq!(Some(&(tally, adjusted_bytes)), expected.get(account));
+    }
+}
+
+/// Every report comes three times, in any order, in batches of any size: the ledger says what is true.
+///
+/// # Panics
+///
+/// If it does not.
+pub async fn reports_in_any_order_and_number_come_to_the_truth(ledger: &dyn Ledger, prefix: &str, seed: u64) {
+    let mut random = Random(seed);
+    let truth = truth(prefix, &mut random);
+    for batch in deliveries(&truth, &mut random) {
+        ledger.apply(&batch).await.expect("reports are to be acknowledged");
+    }
+    ledger.apply(&[]).await.expect("no reports are to be acknowledged");
+    assert_totals(ledger, prefix, &truth, &BTreeMap::new()).await;
+    let lives = ledger.lives().await.expect("lives are to be read");
+    let ours = lives.iter().filter(|life| life.reporter.as_str().starts_with(prefix));
+    let found: BTreeMap<_, _> =
+        ours.map(|life| ((life.reporter.clone(), life.epoch), (life.seq, life.closed))).collect();
+    assert_eq!(found, truth.lives, "the lives are not those that reported");
+    let taken = lives.iter().filter(|life| life.reporter.as_str().starts_with(prefix)).map(|life| life.taken_at);
+    assert!(taken.into_iter().all(|taken_at| taken_at == at(600)), "the latest report of a life is not known");
+}
+
+/// An adjustment counts once, whoever sends it again and whatever it says then, and can be read with its proof.
+///
+/// # Panics
+///
+/// If it does not.
+pub async fn an_adjustment_counts_once_and_is_kept_with_its_proof(ledger: &dyn Ledger, prefix: &str) {
+    let all = accounts(prefix);
+    let Some(account) = all.first() else { panic!("there are accounts") };
+    let scan = |number: u32| format!("{prefix}/scan-{number}");
+    let one = Adjustment::new(scan(1), account.clone(), -70, (70, 90), at(1));
+    let two = Adjustment::new(scan(2), account.clone(), 5, (-9, -5), at(2));
+    let again = Adjustment::new(scan(1), account.clone(), -1, (1, 1), at(3));
+    for _ in 0..2 {
+        ledger.adjust(&[one.clone(), two.clone()]).await.expect("adjustments are to be acknowledged");
+    }
+    ledger.adjust(&[again]).await.expect("an adjustment that is known is to be passed over");
+    let totals = ledger.totals(Some(account.namespace())).await.expect("totals are to be read");
+    let adjusted: i64 = totals.iter().filter(|total| total.account == *account).map(|total| total.adjusted_bytes).sum();
+    assert_eq!(adjusted, -65, "adjustments did not count once each");
+    let mut kept = ledger.adjustments().await.expect("adjustments are to be read");
+    kept.retain(|adjustment| adjustment.scan_id.starts_with(prefix));
+    kept.sort_by(|a, b| a.scan_id.cmp(&b.scan_id));
+    assert_eq!(kept, [one, two]);
+}
+
+/// However often and whenever it is consumed, everything that is reported moves once, and the statements are its sum and
+/// its integral.
+///
+/// # Panics
+///
+/// If it does not.
+pub async fn consuming<L: Accumulator>(ledger: &L, prefix: &str, seed: u64) {
+    let mut random = Random(seed);
+    let truth = truth(prefix, &mut random);
+    let mut moved: BTreeMap<Account, (Tally, i64)> = BTreeMap::new();
+    // When each account was first seen, what it had, and the integral so far.
+    let mut integrals: BTreeMap<Account, (u64, i128, i128)> = BTreeMap::new();
+    let mut now = 0;
+    let mut deliveries = deliveries(&truth, &mut random);
+    deliveries.push(Vec::new());
+    let last = deliveries.len();
+    let mut adjusted = BTreeMap::new();
+    for (index, batch) in deliveries.into_iter().enumerate() {
+        ledger.apply(&batch).await.expect("reports are to be acknowledged");
+        if index == last / 2 {
+            let account = accounts(prefix).remove(0);
+            let adjustment = Adjustment::new(format!("{prefix}/consumed"), account.clone(), -3, (3, 3), at(0));
+            ledger.adjust(&[adjustment]).await.expect("an adjustment is to be acknowledged");
+            adjusted.insert(account, -3);
+        }
+        if index + 1 < last && random.below(4) != 0 {
+            continue;
+        }
+        now += u64::try_from(random.below(5_000)).unwrap_or(0);
+        // Two at once must not both move the same.
+        let (one, two) = futures::future::join(ledger.consume(at(now)), ledger.consume(at(now))).await;
+        let movements = [one, two].into_iter().flat_map(|movements| movements.expect("consuming is to pass"));
+        for movement in movements.filter(|movement| movement.account.namespace().as_str().starts_with(prefix)) {
+            let sum = moved.entry(movement.account.clone()).or_default();
+            sum.0.add_all(&movement.tally);
+            sum.1 += movement.adjusted_bytes;
+        }
+        for (account, (tally, adjusted)) in &moved {
+            let footprint = tally.net_bytes() + i128::from(*adjusted);
+            let (since, had, integral) = integrals.entry(account.clone()).or_insert((now, 0, 0));
+            *integral += *had * i128::from(now - *since) * 1_000;
+            (*since, *had) = (now, footprint);
+        }
+    }
+    let sums = moved.iter().map(|(account, (tally, _))| (account.clone(), tally.clone())).collect();
+    assert_eq!(truth.totals, sums, "what moved is not what was reported");
+    let statements = ledger.statements().await.expect("statements are to be read");
+    let ours = statements.iter().filter(|statement| statement.account.namespace().as_str().starts_with(prefix));
+    let mut found = 0;
+    for statement in ours {
+        found += 1;
+        let account = &statement.account;
+        let expected_adjusted = adjusted.get(account).copied().unwrap_or(0);
+        assert_eq!(Some(&statement.tally), truth.totals.get(account), "statement of {account}");
+        assert_eq!(statement.adjusted_bytes, expected_adjusted, "adjustments of {account}");
+        let integral = integrals.get(account).map_or(0, |(_, _, integral)| *integral);
+        assert_eq!(statement.byte_millis, integral, "integral of {account}");
+        assert_eq!(statement.as_of, at(now), "time of {account}");
+    }
+    assert_eq!(found, truth.totals.len(), "not every account has a statement");
+    let rest = ledger.consume(at(now)).await.expect("consuming is to pass");
+    assert!(rest.iter().all(|movement| !movement.account.namespace().as_str().starts_with(prefix)));
+}

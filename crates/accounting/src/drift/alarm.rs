@@ -1,0 +1,95 @@
+//! When a drift is cause for alarm: when all of it is too large, and not just once.
+
+use super::DriftInterval;
+
+/// The rule by which a drift is cause for alarm.
+///
+/// The whole interval has to lie beyond a share of what is stored, and several times in a row: a scan of a busy store
+/// proves little, and one that proves too much may have met an outage.
+#[derive(Clone, Debug)]
+pub struct DriftAlarm {
+    percent: u32,
+    floor_bytes: u64,
+    times: u32,
+    beyond: u32,
+}
+
+impl Default for DriftAlarm {
+    fn default() -> Self {
+        Self { percent: 10, floor_bytes: 64 << 20, times: 2, beyond: 0 }
+    }
+}
+
+impl DriftAlarm {
+    /// Beyond 10 % of what is stored, or of 64 MiB if that is more, twice in a row.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Beyond this share of what is stored, in percent.
+    #[must_use]
+    pub const fn with_percent(mut self, percent: u32) -> Self {
+        self.percent = percent;
+        self
+    }
+
+    /// Takes shares of at least this many bytes, so that an almost empty store raises no alarm.
+    #[must_use]
+    pub const fn with_floor_bytes(mut self, floor_bytes: u64) -> Self {
+        self.floor_bytes = floor_bytes;
+        self
+    }
+
+    /// As often as this in a row.
+    #[must_use]
+    pub const fn with_times(mut self, times: u32) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// Takes note of a scan. Whether there is cause for alarm now.
+    pub fn observe(&mut self, drift: &DriftInterval) -> bool {
+        let base = u128::from(drift.actual_bytes.max(self.floor_bytes));
+        let is_beyond = drift.proved_bytes().unsigned_abs() * 100 > base * u128::from(self.percent);
+        self.beyond = if is_beyond { self.beyond.saturating_add(1) } else { 0 };
+        self.beyond >= self.times.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drift::{Reading, Scanned};
+
+    fn drift(reported: i128, actual: u64, added: u64) -> DriftInterval {
+        let before = Reading { footprint_bytes: reported, ..Reading::default() };
+        let after = Reading { added_bytes: added, ..before };
+        DriftInterval::new(&before, &Scanned { objects: 1, stored_bytes: actual }, &after)
+    }
+
+    #[test]
+    fn twice_in_a_row_beyond_a_tenth_is_cause_for_alarm() {
+        let mut alarm = DriftAlarm::new().with_floor_bytes(0);
+        let (fine, beyond, below) = (drift(1_100, 1_000, 0), drift(1_101, 1_000, 0), drift(899, 1_000, 0));
+        for (scan, expected) in
+            [(beyond, false), (fine, false), (beyond, false), (below, true), (below, true), (fine, false)]
+        {
+            assert_eq!(alarm.observe(&scan), expected);
+        }
+    }
+
+    #[test]
+    fn an_interval_that_reaches_into_the_tenth_is_no_cause() {
+        let mut alarm = DriftAlarm::new().with_floor_bytes(0).with_times(1);
+        assert!(alarm.observe(&drift(800, 1_000, 99)));
+        assert!(!alarm.observe(&drift(800, 1_000, 100)));
+    }
+
+    #[test]
+    fn an_almost_empty_store_raises_none() {
+        let mut alarm = DriftAlarm::new().with_times(1);
+        assert!(!alarm.observe(&drift(1_000, 1, 0)));
+        assert!(alarm.observe(&drift(7 << 20, 1, 0)));
+    }
+}

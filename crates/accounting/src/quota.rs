@@ -1,0 +1,275 @@
+//! How much a namespace may have: refused before a byte is sent, by what it has and has reserved.
+
+use std::collections::HashMap;
+use std::fmt::{self, Debug, Formatter};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use blobaccess::{Error, Namespace, PutCertainty, Result};
+
+use crate::tally::{Slot, Table};
+use crate::{Account, Class, Report, Total};
+
+/// The limits of one namespace, in bytes as stored, over all kinds of stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// From here on the observer is told.
+    pub soft_bytes: u64,
+    /// An upload that could lead beyond it is refused.
+    pub hard_bytes: u64,
+}
+
+/// The limits of namespaces.
+///
+/// What counts against a limit is what the namespace has, by the ledger and by what was counted here since, and the
+/// size of every blob that is on its way: all of it, as nobody knows before how small the store will make it. So a hard
+/// limit is never passed by what this process admits. Others that upload to the same namespace are known as of the
+/// last [`rebase`](Self::rebase), which [`Reporting`](crate::Reporting) does after each report.
+#[derive(Default)]
+pub struct Quotas {
+    by_namespace: HashMap<Namespace, Usage>,
+}
+
+struct Usage {
+    quota: Quota,
+    /// On their way.
+    reserved_bytes: AtomicU64,
+    /// What the ledger has beyond what this process reported to it.
+    others_bytes: AtomicI64,
+    soft_passed: AtomicBool,
+}
+
+/// What was reserved for an upload on its way.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    namespace: Namespace,
+    bytes: u64,
+    /// What the namespace uses now, if that has just passed the soft limit.
+    pub(crate) passed_soft: Option<(u64, u64)>,
+}
+
+/// What a namespace uses of its limits, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QuotaUsage {
+    /// Its limits.
+    pub quota: Quota,
+    /// What it has.
+    pub used_bytes: u64,
+    /// What is on its way.
+    pub reserved_bytes: u64,
+}
+
+impl Quotas {
+    /// No limits.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same, with limits for `namespace`.
+    #[must_use]
+    pub fn with(mut self, namespace: Namespace, quota: Quota) -> Self {
+        let usage = Usage {
+            quota,
+            reserved_bytes: AtomicU64::new(0),
+            others_bytes: AtomicI64::new(0),
+            soft_passed: AtomicBool::new(false),
+        };
+        self.by_namespace.insert(namespace, usage);
+        self
+    }
+
+    /// Reserves room for an upload, where its namespace has limits.
+    ///
+    /// The size is reserved before the limit is looked at, so that of two uploads that do not both fit, at most one
+    /// passes.
+    pub(crate) fn admit(&self, table: &Table, namespace: &Namespace, bytes: u64) -> Result<Option<Reserved>> {
+        let Some(usage) = self.by_namespace.get(namespace) else { return Ok(None) };
+        let reserved = usage.reserved_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let used = usage.used_bytes(table, namespace);
+        let taken = used.saturating_add(reserved).saturating_add(bytes);
+        let Quota { soft_bytes, hard_bytes } = usage.quota;
+        if taken > hard_bytes {
+            usage.release(bytes);
+            let message = format!(
+                "namespace {namespace} has {used} bytes and {reserved} on their way, of {hard_bytes} that it may have: \
+                 {bytes} more are refused"
+            );
+            return Err(Error::resource_exhausted(message).with_put_certainty(PutCertainty::NotStored));
+        }
+        let passed = taken > soft_bytes;
+        let told = usage.soft_passed.swap(passed, Ordering::AcqRel);
+        Ok(Some(Reserved {
+            namespace: namespace.clone(),
+            bytes,
+            passed_soft: (passed && !told).then_some((taken, soft_bytes)),
+        }))
+    }
+
+    /// Gives back what was reserved, once what became of the upload was counted.
+    pub(crate) fn release(&self, reserved: &Reserved) {
+        if let Some(usage) = self.by_namespace.get(&reserved.namespace) {
+            usage.release(reserved.bytes);
+        }
+    }
+
+    /// Takes from the ledger what others have put into the namespaces: `totals` were read after `acknowledged`, the
+    /// latest report of this process, and before the next.
+    pub fn rebase(&self, totals: &[Total], acknowledged: &Report) {
+        for (namespace, usage) in &self.by_namespace {
+            let of = |account: &Account| account.namespace() == namespace;
+            let all: i128 = totals.iter().filter(|total| of(&total.account)).map(Total::footprint_bytes).sum();
+            let own: i128 = acknowledged
+                .accounts
+                .iter()
+                .filter(|(account, _)| of(account))
+                .map(|(_, tally)| tally.net_bytes())
+                .sum();
+            let others = i64::try_from(all - own).unwrap_or(i64::MAX);
+            usage.others_bytes.store(others, Ordering::Release);
+        }
+    }
+
+    /// What `namespace` uses; `None` if it has no limits.
+    pub(crate) fn usage(&self, table: &Table, namespace: &Namespace) -> Option<QuotaUsage> {
+        let usage = self.by_namespace.get(namespace)?;
+        Some(QuotaUsage {
+            quota: usage.quota,
+            used_bytes: usage.used_bytes(table, namespace),
+            reserved_bytes: usage.reserved_bytes.load(Ordering::Acquire),
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_namespace.is_empty()
+    }
+}
+
+impl Usage {
+    fn used_bytes(&self, table: &Table, namespace: &Namespace) -> u64 {
+        let slots = (0..5).filter_map(Account::storage_of_code);
+        let own: i128 =
+            slots.filter_map(|kind| table.find(namespace.as_str(), kind)).map(|slot| net_bytes(table, slot)).sum();
+        let others = i128::from(self.others_bytes.load(Ordering::Acquire));
+        u64::try_from((own + others).max(0)).unwrap_or(u64::MAX)
+    }
+
+    fn release(&self, bytes: u64) {
+        self.reserved_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
+fn net_bytes(table: &Table, slot: Slot) -> i128 {
+    let stored = |class| i128::from(table.of(slot, class).stored_bytes);
+    let replaced = table.of(slot, Class::Replaced);
+    let deleted: i128 =
+        [Class::DeletedByRotation, Class::DeletedOnRequest, Class::DeletedByCollection].into_iter().map(stored).sum();
+    stored(Class::Created) + i128::from(replaced.stored_bytes) - i128::from(replaced.old_bytes) - deleted
+}
+
+impl Debug for Quotas {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.by_namespace.iter().map(|(namespace, usage)| (namespace, usage.quota))).finish()
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use blobaccess::{Context, Digest, DigestFunction, ErrorKind, InstanceName, StorageType};
+
+    use super::*;
+    use crate::{
+        AccountingObserver, Accounts, AccountsOptions, Deletion, Ledger, MemoryLedger, Outcome, Reporter, Reporting,
+    };
+
+    #[derive(Debug, Default)]
+    struct Told(Mutex<Vec<(u64, u64)>>);
+
+    impl AccountingObserver for Told {
+        fn soft_limit_passed(&self, _namespace: &Namespace, used_bytes: u64, soft_bytes: u64) {
+            self.0.lock().unwrap().push((used_bytes, soft_bytes));
+        }
+    }
+
+    fn namespace() -> Namespace {
+        Namespace::new("acme")
+    }
+
+    fn open(told: &Arc<Told>) -> Arc<Accounts> {
+        let quotas = Quotas::new().with(namespace(), Quota { soft_bytes: 60, hard_bytes: 100 });
+        // So few accounts that the namespace shares one.
+        let options = AccountsOptions::new(Reporter::new("host")).with_quotas(quotas).with_max_accounts(0);
+        Accounts::open(options.with_observer(Arc::<Told>::clone(told))).unwrap()
+    }
+
+    fn digest() -> Digest {
+        Digest::of(InstanceName::new("acme").unwrap(), DigestFunction::Sha256, b"hello")
+    }
+
+    #[test]
+    fn what_is_on_its_way_counts_until_it_is_known_what_became_of_it() {
+        let told = Arc::new(Told::default());
+        let accounts = open(&told);
+        let begin = |bytes| accounts.begin(&Context::background(), &digest(), StorageType::Cas, bytes);
+        let one = begin(60).unwrap();
+        let two = begin(40).unwrap();
+        let error = begin(1).unwrap_err();
+        assert_eq!((error.kind(), error.put_certainty()), (ErrorKind::ResourceExhausted, PutCertainty::NotStored));
+        assert!(error.to_string().contains("has 0 bytes and 100 on their way, of 100"), "{error}");
+        assert_eq!(*told.0.lock().unwrap(), [(100, 60)]);
+        drop(two);
+        one.finish(Outcome::Created { stored_bytes: 30 });
+        let usage = accounts.quota_usage(&namespace()).unwrap();
+        assert_eq!(usage.reserved_bytes, 0);
+        assert_eq!(accounts.tallies().accounts[0].1.of(Class::Rejected).objects, 1);
+    }
+
+    #[tokio::test]
+    async fn what_others_have_counts_as_of_the_last_report() {
+        let told = Arc::new(Told::default());
+        let quotas = || Quotas::new().with(namespace(), Quota { soft_bytes: 60, hard_bytes: 100 });
+        let open = |name: &'static str| {
+            let options = AccountsOptions::new(Reporter::new(name)).with_quotas(quotas());
+            Accounts::open(options.with_observer(Arc::<Told>::clone(&told))).unwrap()
+        };
+        let ledger = Arc::new(MemoryLedger::new());
+        let (one, two) = (open("one"), open("two"));
+        let report = |accounts: &Arc<Accounts>| {
+            let ledger: Arc<dyn Ledger> = Arc::<MemoryLedger>::clone(&ledger);
+            Reporting::new(Arc::clone(accounts), ledger)
+        };
+        let put = |accounts: &Arc<Accounts>, bytes| {
+            let ticket = accounts.begin(&Context::background(), &digest(), StorageType::Cas, bytes)?;
+            ticket.finish(Outcome::Created { stored_bytes: bytes });
+            Ok::<_, Error>(())
+        };
+        let (reports_of_one, reports_of_two) = (report(&one), report(&two));
+        put(&one, 70).unwrap();
+        reports_of_one.flush().await.unwrap();
+        put(&two, 10).unwrap();
+        reports_of_two.flush().await.unwrap();
+        assert_eq!(two.quota_usage(&namespace()).unwrap().used_bytes, 80);
+        assert!(put(&two, 21).is_err());
+        put(&two, 20).unwrap();
+        one.deleted(&namespace(), StorageType::Cas, Deletion::Requested, 1, 70);
+        reports_of_one.flush().await.unwrap();
+        reports_of_two.flush().await.unwrap();
+        assert_eq!(two.quota_usage(&namespace()).unwrap().used_bytes, 30);
+        assert_eq!(one.quota_usage(&Namespace::new("other")), None);
+    }
+
+    #[test]
+    fn of_uploads_that_race_for_the_last_room_no_more_pass_than_fit() {
+        let accounts = open(&Arc::new(Told::default()));
+        let passed = std::thread::scope(|scope| {
+            let begin = || accounts.begin(&Context::background(), &digest(), StorageType::Cas, 30);
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(begin)).collect();
+            let tickets: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+            tickets.iter().filter(|ticket| ticket.is_ok()).count()
+        });
+        assert!(passed <= 3);
+    }
+}

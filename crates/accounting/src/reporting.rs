@@ -1,0 +1,310 @@
+//! Takes what was counted to a ledger, again and again, until it is acknowledged.
+
+use std::fmt::{self, Debug, Formatter};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use blobaccess::{Context, Error, Releases, Result, StorageType};
+use tokio::sync::Mutex;
+
+use crate::accounts::Accounts;
+use crate::blocking::blocking;
+use crate::delta::{DeltaSink, Deltas};
+use crate::journal::{Dead, Journal};
+use crate::ledger::Ledger;
+use crate::releases;
+use crate::{Report, Reporter};
+
+/// Takes what [`Accounts`] say to a [`Ledger`], again and again, until it is acknowledged.
+///
+/// A report is cumulative, so that one that failed need not be kept: the next says all that it said. The reports of
+/// earlier lives that ended in a crash are sent too, until they are acknowledged, and their journals deleted then.
+///
+/// Nothing happens by itself: spawn [`run`](Self::run), or call [`flush`](Self::flush).
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> blobaccess::Result<()> {
+/// use std::sync::Arc;
+///
+/// use blobaccess_accounting::{Accounts, AccountsOptions, Ledger, MemoryLedger, Reporter, Reporting};
+///
+/// let accounts = Accounts::open(AccountsOptions::new(Reporter::new("host-7")))?;
+/// let ledger = Arc::new(MemoryLedger::new());
+/// let reporting = Arc::new(Reporting::new(accounts, ledger.clone()));
+/// let running = tokio::spawn({
+///     let reporting = Arc::clone(&reporting);
+///     async move { reporting.run().await }
+/// });
+/// reporting.close().await?;
+/// running.abort();
+/// assert!(ledger.lives().await?[0].closed);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Reporting {
+    accounts: Arc<Accounts>,
+    ledger: Arc<dyn Ledger>,
+    interval: Duration,
+    releases: Vec<Source>,
+    deltas: Option<Arc<dyn DeltaSink>>,
+    turn: Mutex<Turn>,
+    opened_at: Instant,
+    completed: AtomicU64,
+    failed_to_send: AtomicU64,
+    acknowledged_seq: AtomicU64,
+}
+
+/// A store that gives up blobs by itself.
+struct Source {
+    reporter: Reporter,
+    storage_type: StorageType,
+    releases: Arc<dyn Releases>,
+}
+
+/// What one flush after another goes on from.
+#[derive(Debug, Default)]
+struct Turn {
+    seq: u64,
+    closed: bool,
+    deltas: Deltas,
+}
+
+/// How reporting goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReportingSnapshot {
+    /// Reports that were acknowledged.
+    pub completed: u64,
+    /// Reports that could not be sent. What they said, a later one says too.
+    pub failed_to_send: u64,
+    /// The number of the latest report that was acknowledged; 0 if none was.
+    pub acknowledged_seq: u64,
+}
+
+impl Reporting {
+    /// Takes what `accounts` say to `ledger`, every minute.
+    #[must_use]
+    pub fn new(accounts: Arc<Accounts>, ledger: Arc<dyn Ledger>) -> Self {
+        let opened_at = accounts.clock.monotonic();
+        Self {
+            accounts,
+            ledger,
+            interval: Duration::from_mins(1),
+            releases: Vec::new(),
+            deltas: None,
+            turn: Mutex::default(),
+            opened_at,
+            completed: AtomicU64::new(0),
+            failed_to_send: AtomicU64::new(0),
+            acknowledged_seq: AtomicU64::new(0),
+        }
+    }
+
+    /// How often [`run`](Self::run) reports: every minute by default. With a journal, nothing depends on it but how
+    /// current the ledger is; without, what a crash loses.
+    #[must_use]
+    pub const fn with_interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// Reports, too, what a store of this kind gave up by itself. It is subtracted in the ledger as what `reporter` says;
+    /// the life of that is the life of the store.
+    #[must_use]
+    pub fn with_releases(mut self, reporter: Reporter, storage_type: StorageType, releases: Arc<dyn Releases>) -> Self {
+        self.releases.push(Source { reporter, storage_type, releases });
+        self
+    }
+
+    /// Writes, too, a row to `sink` for each thing that was counted since the report before, for consumers that read
+    /// rows.
+    #[must_use]
+    pub fn with_delta_rows(mut self, sink: Arc<dyn DeltaSink>) -> Self {
+        self.deltas = Some(sink);
+        self
+    }
+
+    /// Reports every interval, for as long as this is polled. What fails is logged, counted, and tried again.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any time. What was not acknowledged is reported by whoever reports next, in this life or,
+    /// with a journal, in another.
+    pub async fn run(&self) {
+        loop {
+            let next = self.accounts.clock.monotonic() + self.interval;
+            if let Err(error) = self.flush().await {
+                tracing::warn!(%error, reporter = %self.accounts.reporter(), "cannot report to the ledger");
+            }
+            self.accounts.clock.sleep_until(next).await;
+        }
+    }
+
+    /// Asks what became of uploads whose answer was lost, and reports once.
+    ///
+    /// # Errors
+    ///
+    /// If the ledger did not acknowledge. What was counted is counted, and is reported the next time.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any time.
+    pub async fn flush(&self) -> Result<()> {
+        self.report(false).await.map(drop)
+    }
+
+    /// Reports for the last time in this life, and deletes the journal once that is acknowledged. Nothing may be counted
+    /// afterwards.
+    ///
+    /// Uploads that are still under way keep the life open, and their journal for the life that follows; without a
+    /// journal, those whose answer was lost end as ambiguous errors.
+    ///
+    /// Whether the life was closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush). Without a journal, what was not acknowledged is lost if this is not called again.
+    pub async fn close(&self) -> Result<bool> {
+        self.accounts.resolve().await;
+        if self.accounts.journal.is_none() {
+            self.accounts.give_up_unresolved();
+        }
+        self.report(true).await
+    }
+
+    /// How reporting goes.
+    #[must_use]
+    pub fn snapshot(&self) -> ReportingSnapshot {
+        ReportingSnapshot {
+            completed: self.completed.load(Ordering::Relaxed),
+            failed_to_send: self.failed_to_send.load(Ordering::Relaxed),
+            acknowledged_seq: self.acknowledged_seq.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Reports. Whether that was the last report of this life.
+    async fn report(&self, closing: bool) -> Result<bool> {
+        let mut turn = self.turn.lock().await;
+        if turn.closed {
+            return Ok(true);
+        }
+        let result = self.try_report(&mut turn, closing).await;
+        match &result {
+            Ok(_) => self.completed.fetch_add(1, Ordering::Relaxed),
+            Err(_) => self.failed_to_send.fetch_add(1, Ordering::Relaxed),
+        };
+        self.accounts.observer.reported(result.as_ref().map(|_| ()));
+        result
+    }
+
+    async fn try_report(&self, turn: &mut Turn, closing: bool) -> Result<bool> {
+        self.accounts.resolve().await;
+        let mut dead = TakenDead::take(&self.accounts);
+        let settled = self.accounts.clock.monotonic() >= self.opened_at + self.accounts.settle_after();
+        for life in &mut dead.lives {
+            self.accounts.resolve_dead(life, settled).await?;
+            life.sync()?;
+        }
+        turn.seq += 1;
+        let mut report = self.accounts.report(turn.seq);
+        let idle = report.accounts.iter().all(|(_, tally)| tally.in_flight().objects == 0);
+        let last = closing && idle;
+        if last {
+            report = report.closing();
+        }
+        // What is reported must be in the journal, whatever happens to the machine.
+        let accounts = Arc::clone(&self.accounts);
+        blocking(move || accounts.journal.as_ref().map_or(Ok(()), Journal::sync)).await?;
+        let mut reports = vec![report.clone()];
+        let now = self.accounts.clock.now();
+        reports.extend(dead.lives.iter().map(|life| life.report(now)));
+        reports.extend(self.released().await);
+        self.ledger.apply(&reports).await?;
+        self.acknowledged_seq.store(turn.seq, Ordering::Relaxed);
+        dead.remove_reported()?;
+        self.after(turn, &report).await?;
+        if last {
+            turn.closed = true;
+            if let Some(journal) = &self.accounts.journal {
+                journal.remove_if_idle()?;
+            }
+        }
+        Ok(last)
+    }
+
+    /// What follows from a report that was acknowledged.
+    async fn after(&self, turn: &mut Turn, report: &Report) -> Result<()> {
+        if let Some(sink) = &self.deltas {
+            turn.deltas.deliver(sink.as_ref(), report).await?;
+        }
+        if !self.accounts.quotas().is_empty() {
+            let totals = self.ledger.totals(None).await?;
+            self.accounts.quotas().rebase(&totals, report);
+        }
+        Ok(())
+    }
+
+    /// What stores gave up by themselves. One that cannot be asked now is asked the next time: its totals are those of its
+    /// whole life.
+    async fn released(&self) -> Vec<Report> {
+        let mut reports = Vec::new();
+        for source in &self.releases {
+            match source.releases.released(&Context::background()).await {
+                Ok(totals) => {
+                    let now = self.accounts.clock.now();
+                    reports.push(releases::report(source.reporter.clone(), source.storage_type, &totals, now));
+                }
+                Err(error) => tracing::warn!(%error, reporter = %source.reporter, "cannot tell what a store gave up"),
+            }
+        }
+        reports
+    }
+}
+
+/// Earlier lives, which go back to their accounts unless they were reported to their end.
+struct TakenDead<'a> {
+    accounts: &'a Accounts,
+    lives: Vec<Dead>,
+}
+
+impl<'a> TakenDead<'a> {
+    fn take(accounts: &'a Accounts) -> Self {
+        Self { accounts, lives: accounts.take_dead() }
+    }
+
+    /// Deletes the journals of those of whom the ledger has acknowledged the last.
+    fn remove_reported(&mut self) -> Result<(), Error> {
+        let (reported, open): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.lives).into_iter().partition(|life| life.state.intents().is_empty());
+        self.lives = open;
+        let mut result = Ok(());
+        for life in reported {
+            if let Err(error) = life.remove() {
+                // It is reported again, which changes nothing, and deleted then.
+                self.lives.push(life);
+                result = Err(error);
+            }
+        }
+        result
+    }
+}
+
+impl Drop for TakenDead<'_> {
+    fn drop(&mut self) {
+        self.accounts.put_back(std::mem::take(&mut self.lives));
+    }
+}
+
+impl Debug for Reporting {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reporting")
+            .field("accounts", &self.accounts)
+            .field("ledger", &self.ledger)
+            .field("interval", &self.interval)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,5 @@
+//! What the parts come to together.
+
+mod model;
+mod recovering;
+mod tickets;

@@ -1,0 +1,44 @@
+//! Every ledger of this crate, held to the contracts of ledgers.
+
+use blobaccess_accounting::conformance::{
+    an_adjustment_counts_once_and_is_kept_with_its_proof, consuming, reports_in_any_order_and_number_come_to_the_truth,
+};
+use blobaccess_accounting::{Ledger, MemoryLedger, RedbLedger};
+
+/// Some seeds, each of which draws other reports in another order.
+const SEEDS: std::ops::Range<u64> = 0..8;
+
+#[tokio::test]
+async fn a_ledger_in_memory_keeps_the_contracts() {
+    for seed in SEEDS {
+        reports_in_any_order_and_number_come_to_the_truth(&MemoryLedger::new(), "t", seed).await;
+        consuming(&MemoryLedger::new(), "t", seed).await;
+    }
+    an_adjustment_counts_once_and_is_kept_with_its_proof(&MemoryLedger::new(), "t").await;
+}
+
+#[tokio::test]
+async fn a_ledger_in_a_file_keeps_the_contracts() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = RedbLedger::open(directory.path().join("ledger.redb")).unwrap();
+    for seed in 0..2 {
+        reports_in_any_order_and_number_come_to_the_truth(&ledger, &format!("reports {seed}"), seed).await;
+        consuming(&ledger, &format!("consumed {seed}"), seed).await;
+    }
+    an_adjustment_counts_once_and_is_kept_with_its_proof(&ledger, "adjusted").await;
+}
+
+#[tokio::test]
+async fn a_ledger_in_a_file_outlives_its_process_and_is_of_one_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.redb");
+    let ledger = RedbLedger::open(&path).unwrap();
+    an_adjustment_counts_once_and_is_kept_with_its_proof(&ledger, "kept").await;
+    assert!(RedbLedger::open(&path).is_err());
+    let before = ledger.totals(None).await.unwrap();
+    drop(ledger);
+    let ledger = RedbLedger::open(&path).unwrap();
+    assert_eq!(ledger.totals(None).await.unwrap(), before);
+    std::fs::write(directory.path().join("other"), b"something else").unwrap();
+    assert!(RedbLedger::open(directory.path().join("other")).is_err());
+}

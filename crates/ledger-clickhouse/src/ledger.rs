@@ -1,0 +1,126 @@
+//! A ledger in ClickHouse.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug, Formatter};
+
+use async_trait::async_trait;
+use blobaccess::{Error, Namespace, Result};
+use blobaccess_accounting::{Account, Adjustment, Ledger, Life, Report, Tally, Total};
+use clickhouse::{Client, RowOwned, RowRead, RowWrite};
+
+use crate::rows::{AdjustmentRow, LifeRow, ReportedRow, TotalRow};
+use crate::schema;
+
+/// A [`Ledger`] in ClickHouse.
+///
+/// # Weakens
+///
+/// A report of many rows is taken up as a whole only as far as the server inserts a block as a whole; since it is sent
+/// again until it is acknowledged, a part of one is a state that passes. Of adjustments with one scan and account, the
+/// one that was made first counts.
+///
+/// # Errors
+///
+/// `Unavailable` with what the server says, for whatever it refuses; `DataLoss` if the tables have rows that no ledger
+/// wrote.
+#[derive(Clone)]
+pub struct ClickHouseLedger {
+    client: Client,
+}
+
+pub(crate) fn failed(error: clickhouse::error::Error) -> Error {
+    Error::unavailable(format!("ledger in clickhouse: {error}")).with_source(error)
+}
+
+/// Inserts rows as one block.
+pub(crate) async fn insert<T>(client: &Client, table: &str, rows: &[T]) -> Result<()>
+where
+    T: RowOwned + RowWrite + Sync,
+{
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut insert = client.insert::<T>(table).await.map_err(failed)?;
+    for row in rows {
+        insert.write(row).await.map_err(failed)?;
+    }
+    insert.end().await.map_err(failed)
+}
+
+impl ClickHouseLedger {
+    /// The ledger in the database of `client`, which has its address, name and password.
+    #[must_use]
+    pub const fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Makes the tables that are not there. Their names begin with `blobaccess_`.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the server cannot be reached or does not allow it.
+    pub async fn create_tables(&self) -> Result<()> {
+        for table in schema::TABLES {
+            self.client.query(table).execute().await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    async fn all<T: RowOwned + RowRead>(&self, sql: &str) -> Result<Vec<T>> {
+        self.client.query(sql).fetch_all::<T>().await.map_err(failed)
+    }
+}
+
+#[async_trait]
+impl Ledger for ClickHouseLedger {
+    async fn apply(&self, reports: &[Report]) -> Result<()> {
+        let reported: Vec<_> = reports.iter().flat_map(ReportedRow::all_of).collect();
+        insert(&self.client, "blobaccess_reported", &reported).await?;
+        // Only then are they heard of.
+        let lives: Vec<_> = reports.iter().map(LifeRow::of).collect();
+        insert(&self.client, "blobaccess_lives", &lives).await
+    }
+
+    async fn adjust(&self, adjustments: &[Adjustment]) -> Result<()> {
+        let rows: Vec<_> = adjustments.iter().map(AdjustmentRow::of).collect();
+        insert(&self.client, "blobaccess_adjustments", &rows).await
+    }
+
+    async fn totals(&self, namespace: Option<&Namespace>) -> Result<Vec<Total>> {
+        let query = self.client.query(schema::TOTALS).bind(namespace.is_none());
+        let query = query.bind(namespace.map_or("", Namespace::as_str));
+        let rows = query.fetch_all::<TotalRow>().await.map_err(failed)?;
+        let mut totals: BTreeMap<Account, (Tally, i64)> = BTreeMap::new();
+        for row in rows {
+            let (account, class, amounts) = row.counted()?;
+            totals.entry(account).or_default().0.add(class, amounts);
+        }
+        for adjustment in self.adjustments().await? {
+            if namespace.is_none_or(|namespace| adjustment.account.namespace() == namespace) {
+                let adjusted = &mut totals.entry(adjustment.account).or_default().1;
+                *adjusted = adjusted.saturating_add(adjustment.delta_bytes);
+            }
+        }
+        Ok(totals.into_iter().map(|(account, (tally, adjusted))| Total::new(account, tally, adjusted)).collect())
+    }
+
+    async fn lives(&self) -> Result<Vec<Life>> {
+        let mut lives =
+            self.all::<LifeRow>(schema::LIVES).await?.iter().map(LifeRow::life).collect::<Result<Vec<_>>>()?;
+        lives.sort();
+        Ok(lives)
+    }
+
+    async fn adjustments(&self) -> Result<Vec<Adjustment>> {
+        self.all::<AdjustmentRow>(schema::ADJUSTMENTS).await?.iter().map(AdjustmentRow::adjustment).collect()
+    }
+}
+
+impl Debug for ClickHouseLedger {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClickHouseLedger").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Rows of a database as what they mean.
+
+use blobaccess::{Error, Namespace, Result};
+use blobaccess_accounting::{
+    Account, Adjustment, Amounts, Class, Epoch, Life, Report, Reporter, of_unix_millis, unix_millis,
+};
+use clickhouse::Row;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Row, Serialize, Deserialize)]
+pub(crate) struct LifeRow {
+    pub(crate) reporter: String,
+    pub(crate) epoch: String,
+    pub(crate) seq: u64,
+    pub(crate) taken_at_millis: u64,
+    pub(crate) closed: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Row, Serialize, Deserialize)]
+pub(crate) struct ReportedRow {
+    pub(crate) reporter: String,
+    pub(crate) epoch: String,
+    pub(crate) storage_type: String,
+    pub(crate) namespace: String,
+    pub(crate) class: u8,
+    pub(crate) objects: u64,
+    pub(crate) stored_bytes: u64,
+    pub(crate) logical_bytes: u64,
+    pub(crate) unsized_bytes: u64,
+    pub(crate) old_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Row, Serialize, Deserialize)]
+pub(crate) struct TotalRow {
+    pub(crate) storage_type: String,
+    pub(crate) namespace: String,
+    pub(crate) class: u8,
+    pub(crate) objects: u64,
+    pub(crate) stored_bytes: u64,
+    pub(crate) logical_bytes: u64,
+    pub(crate) unsized_bytes: u64,
+    pub(crate) old_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Row, Serialize, Deserialize)]
+pub(crate) struct AdjustmentRow {
+    pub(crate) scan_id: String,
+    pub(crate) storage_type: String,
+    pub(crate) namespace: String,
+    pub(crate) delta_bytes: i64,
+    pub(crate) drift_low_bytes: i64,
+    pub(crate) drift_high_bytes: i64,
+    pub(crate) made_at_millis: u64,
+}
+
+fn alien(what: &str, value: &dyn std::fmt::Debug) -> Error {
+    Error::data_loss(format!("the ledger in clickhouse has {what} {value:?}"))
+}
+
+fn account(storage_type: &str, namespace: &str) -> Result<Account> {
+    let kind = Account::storage_of_name(storage_type).ok_or_else(|| alien("a kind of store", &storage_type))?;
+    Ok(Account::new(Namespace::new(namespace), kind))
+}
+
+impl LifeRow {
+    pub(crate) fn of(report: &Report) -> Self {
+        Self {
+            reporter: report.reporter.as_str().to_owned(),
+            epoch: report.epoch.to_string(),
+            seq: report.seq,
+            taken_at_millis: unix_millis(report.taken_at),
+            closed: report.closed.into(),
+        }
+    }
+
+    pub(crate) fn life(&self) -> Result<Life> {
+        let epoch = Epoch::parse(&self.epoch).ok_or_else(|| alien("an epoch", &self.epoch))?;
+        let taken_at = of_unix_millis(self.taken_at_millis);
+        Ok(Life::new(Reporter::new(self.reporter.as_str()), epoch, self.seq, taken_at).with_closed(self.closed != 0))
+    }
+}
+
+impl ReportedRow {
+    pub(crate) fn all_of(report: &Report) -> Vec<Self> {
+        let mut rows = Vec::new();
+        for (account, tally) in &report.accounts {
+            for (class, amounts) in tally.iter() {
+                rows.push(Self {
+                    reporter: report.reporter.as_str().to_owned(),
+                    epoch: report.epoch.to_string(),
+                    storage_type: account.storage_type().name().to_owned(),
+                    namespace: account.namespace().as_str().to_owned(),
+                    class: class.code(),
+                    objects: amounts.objects,
+                    stored_bytes: amounts.stored_bytes,
+                    logical_bytes: amounts.logical_bytes,
+                    unsized_bytes: amounts.unsized_bytes,
+                    old_bytes: amounts.old_bytes,
+                });
+            }
+        }
+        rows
+    }
+}
+
+impl TotalRow {
+    pub(crate) fn counted(&self) -> Result<(Account, Class, Amounts)> {
+        let class = Class::of_code(self.class).ok_or_else(|| alien("a class", &self.class))?;
+        let columns = [self.objects, self.stored_bytes, self.logical_bytes, self.unsized_bytes, self.old_bytes];
+        Ok((account(&self.storage_type, &self.namespace)?, class, Amounts::of_columns(columns)))
+    }
+}
+
+impl AdjustmentRow {
+    pub(crate) fn of(adjustment: &Adjustment) -> Self {
+        Self {
+            scan_id: adjustment.scan_id.clone(),
+            storage_type: adjustment.account.storage_type().name().to_owned(),
+            namespace: adjustment.account.namespace().as_str().to_owned(),
+            delta_bytes: adjustment.delta_bytes,
+            drift_low_bytes: adjustment.drift_low_bytes,
+            drift_high_bytes: adjustment.drift_high_bytes,
+            made_at_millis: unix_millis(adjustment.made_at),
+        }
+    }
+
+    pub(crate) fn adjustment(&self) -> Result<Adjustment> {
+        let account = account(&self.storage_type, &self.namespace)?;
+        let drift = (self.drift_low_bytes, self.drift_high_bytes);
+        let made_at = of_unix_millis(self.made_at_millis);
+        Ok(Adjustment::new(self.scan_id.as_str(), account, self.delta_bytes, drift, made_at))
+    }
+}

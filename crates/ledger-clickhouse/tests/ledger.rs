@@ -1,0 +1,32 @@
+//! The ledger in ClickHouse, held to the contracts of ledgers on a real server.
+//!
+//! `BLOBACCESS_CLICKHOUSE` is the server's URL: `http://localhost:8123`. What it needs besides is in
+//! `BLOBACCESS_CLICKHOUSE_USER` and `BLOBACCESS_CLICKHOUSE_PASSWORD`.
+
+use blobaccess_accounting::Epoch;
+use blobaccess_accounting::conformance::{
+    an_adjustment_counts_once_and_is_kept_with_its_proof, reports_in_any_order_and_number_come_to_the_truth,
+};
+use blobaccess_ledger_clickhouse::ClickHouseLedger;
+
+#[tokio::test]
+#[ignore = "needs a ClickHouse server, whose URL is in BLOBACCESS_CLICKHOUSE"]
+async fn a_ledger_in_clickhouse_keeps_the_contracts() {
+    let url = std::env::var("BLOBACCESS_CLICKHOUSE").expect("BLOBACCESS_CLICKHOUSE is the server's URL");
+    let mut client = clickhouse::Client::default().with_url(url);
+    if let Ok(user) = std::env::var("BLOBACCESS_CLICKHOUSE_USER") {
+        client = client.with_user(user);
+    }
+    if let Ok(password) = std::env::var("BLOBACCESS_CLICKHOUSE_PASSWORD") {
+        client = client.with_password(password);
+    }
+    let ledger = ClickHouseLedger::new(client);
+    ledger.create_tables().await.unwrap();
+    // It may have been held to them before.
+    let run = Epoch::random().unwrap();
+    println!("run {run}");
+    for seed in 0..2 {
+        reports_in_any_order_and_number_come_to_the_truth(&ledger, &format!("{run}/reports {seed}"), seed).await;
+    }
+    an_adjustment_counts_once_and_is_kept_with_its_proof(&ledger, &format!("{run}/adjusted")).await;
+}

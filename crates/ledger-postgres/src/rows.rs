@@ -1,0 +1,65 @@
+//! Rows of a database as what they mean.
+
+use blobaccess::{Error, Namespace, Result};
+use blobaccess_accounting::{Account, Adjustment, Amounts, Class, Epoch, Life, Reporter, of_unix_millis};
+use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
+
+pub(crate) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T> {
+    row.try_get(column).map_err(|error| {
+        Error::data_loss(format!("the ledger in postgresql has a row that is none of its own: {error}"))
+    })
+}
+
+pub(crate) fn unsigned(row: &Row, column: usize) -> Result<u64> {
+    Ok(u64::try_from(get::<i64>(row, column)?).unwrap_or(0))
+}
+
+/// What fits into a column.
+pub(crate) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The account in the column and the one after it.
+pub(crate) fn account(row: &Row, column: usize) -> Result<Account> {
+    let name = get::<&str>(row, column)?;
+    let storage_type = Account::storage_of_name(name)
+        .ok_or_else(|| Error::data_loss(format!("the ledger in postgresql has a kind of store {name:?}")))?;
+    Ok(Account::new(Namespace::new(get::<&str>(row, column + 1)?), storage_type))
+}
+
+pub(crate) fn class(row: &Row, column: usize) -> Result<Class> {
+    let code = get::<i16>(row, column)?;
+    u8::try_from(code)
+        .ok()
+        .and_then(Class::of_code)
+        .ok_or_else(|| Error::data_loss(format!("the ledger in postgresql has a class {code}")))
+}
+
+/// The amounts in the column and the four after it.
+pub(crate) fn amounts(row: &Row, column: usize) -> Result<Amounts> {
+    let mut columns = [0; 5];
+    for (number, place) in columns.iter_mut().zip(column..) {
+        *number = unsigned(row, place)?;
+    }
+    Ok(Amounts::of_columns(columns))
+}
+
+pub(crate) fn epoch(row: &Row, column: usize) -> Result<Epoch> {
+    let bytes = get::<&[u8]>(row, column)?;
+    let bytes = <[u8; 16]>::try_from(bytes)
+        .map_err(|_| Error::data_loss(format!("the ledger in postgresql has an epoch of {} bytes", bytes.len())))?;
+    Ok(Epoch::from_bytes(bytes))
+}
+
+pub(crate) fn life(row: &Row) -> Result<Life> {
+    let taken_at = of_unix_millis(unsigned(row, 3)?);
+    let life = Life::new(Reporter::new(get::<&str>(row, 0)?), epoch(row, 1)?, unsigned(row, 2)?, taken_at);
+    Ok(life.with_closed(get(row, 4)?))
+}
+
+pub(crate) fn adjustment(row: &Row) -> Result<Adjustment> {
+    let drift = (get(row, 4)?, get(row, 5)?);
+    let made_at = of_unix_millis(unsigned(row, 6)?);
+    Ok(Adjustment::new(get::<&str>(row, 0)?, account(row, 1)?, get(row, 3)?, drift, made_at))
+}

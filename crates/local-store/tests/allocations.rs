@@ -1,0 +1,116 @@
+//! How often the calls of a store allocate.
+
+#![expect(unsafe_code, reason = "an allocator that counts is a global allocator, which is an unsafe trait")]
+#![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use blobaccess::{BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName};
+use blobaccess_local_store::{LocalStore, Options, SyncPolicy};
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::executor::block_on;
+
+struct Counting;
+
+thread_local! {
+    /// Of this thread: tests run beside each other.
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    ALLOCATIONS.with(|counted| counted.set(counted.get() + 1));
+}
+
+// SAFETY: every call is passed on to the system's allocator as it is. Counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are those that are asked for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are those that are asked for.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are those that are asked for.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// How many allocations `action` makes, once it was made before.
+fn counting<T>(mut action: impl FnMut() -> T) -> usize {
+    drop(action());
+    ALLOCATIONS.with(|counted| counted.set(0));
+    let outcome = action();
+    let calls = ALLOCATIONS.with(Cell::get);
+    drop(outcome);
+    calls
+}
+
+fn digest(number: usize) -> Digest {
+    let contents = number.to_le_bytes().repeat(512);
+    Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents)
+}
+
+/// A store of blobs of 4 KiB, the first of which lie in chunks that are full.
+fn filled(options: Options) -> LocalStore<Cas> {
+    let store = block_on(LocalStore::<Cas>::open(options)).unwrap();
+    for number in 0..2_000 {
+        store.put_blocking(&digest(number), Bytes::from(number.to_le_bytes().repeat(512))).unwrap();
+    }
+    store
+}
+
+fn asked() -> Vec<Digest> {
+    (0..100).chain(10_000..10_100).map(digest).collect()
+}
+
+#[test]
+fn calls_on_memory_allocate_nothing() {
+    let store = filled(Options::in_memory(64 << 20));
+    let (one, asked) = (digest(1), asked());
+    assert_eq!(counting(|| store.get_blocking(&one).unwrap().unwrap()), 0);
+    assert_eq!(counting(|| store.find_missing_blocking(&asked, |_| ()).unwrap()), 0);
+    let contents = Bytes::from(1_usize.to_le_bytes().repeat(512));
+    assert_eq!(counting(|| store.put_blocking(&one, contents.clone()).unwrap()), 0);
+    let mut number = 20_000;
+    let mut named: Vec<Digest> = (number..number + 2).map(digest).collect();
+    let put = counting(|| {
+        number += 1;
+        store.put_blocking(&named.pop().unwrap(), contents.clone()).unwrap()
+    });
+    assert_eq!(put, 0);
+}
+
+#[test]
+fn the_trait_allocates_its_futures_and_answers() {
+    let store = filled(Options::in_memory(64 << 20));
+    let ctx = Context::background();
+    let one = digest(1);
+    // The future of the call.
+    assert_eq!(counting(|| store.get(&ctx, &one).now_or_never().unwrap().unwrap()), 1);
+    let present: DigestSet = (0..100).map(digest).collect();
+    // Besides, the keys.
+    assert_eq!(counting(|| store.find_missing(&ctx, &present).now_or_never().unwrap().unwrap()), 2);
+}
+
+#[test]
+fn a_read_from_a_file_allocates_no_buffer() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::in_file(directory.path().join("blocks"), 64 << 20).persistent(SyncPolicy::OnClose);
+    let store = filled(options.with_remembered_verification(Duration::from_hours(1)));
+    store.sync_blocking().unwrap();
+    let one = digest(1);
+    // What makes bytes of a buffer that is used again.
+    assert_eq!(counting(|| store.get_blocking(&one).unwrap().unwrap()), 1);
+}
