@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Debug, Display, Formatter};
 use std::marker::PhantomData;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,12 @@ use blobaccess::{
 use futures::future::select;
 use tokio::sync::Semaphore;
 
-use crate::device::{Device, FileDevice};
+use crate::device::{Device, Devices, FileDevice};
 use crate::engine::{Engine, Surroundings};
 use crate::environment::Environment;
 use crate::equal_uploads::EqualUploads;
 use crate::object::ObjectReader;
-use crate::options::{Medium, Options, SyncPolicy};
+use crate::options::{Medium, Options, Place, SyncPolicy};
 use crate::sizes::Sizes;
 use crate::snapshot::Snapshot;
 use crate::trailer::PIECE_BYTES;
@@ -95,26 +96,29 @@ impl<K: Kind> LocalStore<K> {
         blocking(move || Self::open_blocking(&options, environment, None)).await
     }
 
-    /// Opens a store on a device that is not a file: one that counts, fails or records.
+    /// Opens a store on a device that is not a file, or on several: such as count, fail or record.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open). `InvalidArgument` unless the options are made by [`Options::on_device`].
-    pub async fn open_on(options: Options, device: Arc<dyn Device>, environment: Environment) -> Result<Self> {
-        blocking(move || Self::open_blocking(&options, environment, Some(device))).await
+    /// As [`open`](Self::open). `InvalidArgument` unless the options are made by [`Options::on_device`], and say of logs
+    /// and state as well whether they have devices of their own.
+    pub async fn open_on(options: Options, devices: impl Into<Devices>, environment: Environment) -> Result<Self> {
+        let devices = devices.into();
+        blocking(move || Self::open_blocking(&options, environment, Some(devices))).await
     }
 
-    fn open_blocking(options: &Options, environment: Environment, device: Option<Arc<dyn Device>>) -> Result<Self> {
+    fn open_blocking(options: &Options, environment: Environment, devices: Option<Devices>) -> Result<Self> {
         let sizes = Sizes::derive(options, K::STORAGE_TYPE)?;
-        let (medium, device) = match (&options.medium, device) {
+        let (medium, devices) = match (&options.medium, devices) {
             (Medium::Memory, None) => ("memory", None),
-            (Medium::File(path), None) => {
-                let device: Arc<dyn Device> = Arc::new(FileDevice::open(path, sizes.capacity_bytes)?);
-                ("file", Some(device))
+            (Medium::File(path), None) => ("file", Some(open_files(path, options, &sizes)?)),
+            (Medium::Device, Some(devices))
+                if devices.logs.is_some() == sizes.has_own_logs && devices.state.is_some() == sizes.has_own_state =>
+            {
+                ("device", Some(devices))
             }
-            (Medium::Device, Some(device)) => ("device", Some(device)),
-            (Medium::Memory | Medium::File(_), Some(_)) | (Medium::Device, None) => {
-                return Err(Error::invalid_argument("options on a device, and nothing else, go with a device"));
+            (Medium::Memory | Medium::File(_), Some(_)) | (Medium::Device, _) => {
+                return Err(Error::invalid_argument("options on devices go with these devices, and with no others"));
             }
         };
         let surroundings = Surroundings {
@@ -123,7 +127,7 @@ impl<K: Kind> LocalStore<K> {
             policy: options.persistence,
             staged_bytes: options.staged_bytes,
         };
-        let engine = Engine::open(options, K::STORAGE_TYPE, device, surroundings)?;
+        let engine = Engine::open(options, K::STORAGE_TYPE, devices, surroundings)?;
         let permits = u32::try_from(options.in_flight_bytes / PERMIT_BYTES).unwrap_or(u32::MAX >> 4);
         let in_flight = usize::try_from(permits).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Ok(Self {
@@ -224,6 +228,20 @@ impl<K: Kind> LocalStore<K> {
     fn not_stored(digest: &Digest) -> Error {
         Error::not_found(format!("blob {digest} is not stored"))
     }
+}
+
+fn open_files(path: &Path, options: &Options, sizes: &Sizes) -> Result<Devices> {
+    let open = |place: Option<&Place>, is_used: bool, size_bytes: u64| match place.filter(|_| is_used) {
+        None => Ok(None),
+        Some(Place::Path(path)) => {
+            let device: Arc<dyn Device> = Arc::new(FileDevice::open(path, size_bytes)?);
+            Ok(Some(device))
+        }
+        Some(Place::Device) => Err(Error::invalid_argument("a store in a file has its logs and its state in files")),
+    };
+    let logs = open(options.logs.as_ref().map(|(place, _)| place), sizes.has_own_logs, sizes.logs_bytes)?;
+    let state = open(options.state.as_ref(), sizes.has_own_state, 2 * sizes.superblock_bytes)?;
+    Ok(Devices { blocks: Arc::new(FileDevice::open(path, sizes.capacity_bytes)?), logs, state })
 }
 
 #[deny(clippy::missing_trait_methods)]
