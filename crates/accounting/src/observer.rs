@@ -25,7 +25,7 @@ pub trait AccountingObserver: Debug + Send + Sync + 'static {
         let _: (&Namespace, u64, u64) = (namespace, used_bytes, soft_bytes);
     }
 
-    /// A scan has ended. `alarm` if the drift has now been too large for as often as the rule says.
+    /// A scan has ended, as told by [`DriftAlarm::observe_and_tell`](crate::DriftAlarm::observe_and_tell). `alarm` if the drift has now been too large for as often as the rule says.
     fn scanned(&self, drift: &DriftInterval, alarm: bool) {
         let _: (&DriftInterval, bool) = (drift, alarm);
     }

@@ -61,7 +61,8 @@ pub enum ErrorReason {
 pub enum DropReason {
     /// The queue had no room.
     QueueFull,
-    /// What was to be uploaded, or what it refers to, could not be had any more.
+    /// What was to be uploaded, or what it refers to, could not be had any more. Of an entry of a mutable kind, too: a
+    /// newer value took its place in the queue.
     SourceUnavailable,
     /// The program stopped first.
     Shutdown,

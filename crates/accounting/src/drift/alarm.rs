@@ -1,6 +1,7 @@
 //! When a drift is cause for alarm: when all of it is too large, and not just once.
 
 use super::DriftInterval;
+use crate::AccountingObserver;
 
 /// The rule by which a drift is cause for alarm.
 ///
@@ -55,6 +56,13 @@ impl DriftAlarm {
         self.beyond = if is_beyond { self.beyond.saturating_add(1) } else { 0 };
         self.beyond >= self.times.max(1)
     }
+
+    /// The same, and tells `observer`.
+    pub fn observe_and_tell(&mut self, drift: &DriftInterval, observer: &dyn AccountingObserver) -> bool {
+        let alarm = self.observe(drift);
+        observer.scanned(drift, alarm);
+        alarm
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +85,24 @@ mod tests {
         {
             assert_eq!(alarm.observe(&scan), expected);
         }
+    }
+
+    #[test]
+    fn an_observer_is_told_of_every_scan() {
+        #[derive(Debug, Default)]
+        struct Told(std::sync::Mutex<Vec<(u64, bool)>>);
+
+        impl AccountingObserver for Told {
+            fn scanned(&self, drift: &DriftInterval, alarm: bool) {
+                self.0.lock().unwrap().push((drift.actual_bytes, alarm));
+            }
+        }
+
+        let (told, mut alarm) = (Told::default(), DriftAlarm::new().with_floor_bytes(0));
+        for actual in [1_000, 500, 400] {
+            alarm.observe_and_tell(&drift(1_000, actual, 0), &told);
+        }
+        assert_eq!(told.0.into_inner().unwrap(), [(1_000, false), (500, false), (400, true)]);
     }
 
     #[test]

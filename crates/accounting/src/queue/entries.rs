@@ -61,6 +61,16 @@ pub(super) enum Inserted<K: Kind> {
     Joined(Job<K>),
 }
 
+/// What came of an upload that was interrupted before its first byte.
+pub(super) enum PutBack<K: Kind> {
+    /// It waits again.
+    Waits,
+    /// A newer value waits in its place.
+    Superseded(Job<K>),
+    /// Nothing waits any more.
+    GivenUp(Job<K>),
+}
+
 impl<K: Kind> Job<K> {
     pub(super) async fn blob(&self) -> Result<Blob> {
         match &self.contents {
@@ -68,6 +78,12 @@ impl<K: Kind> Job<K> {
             Contents::Held(bytes) => Ok(Blob::from_verified_bytes(&self.digest, bytes.clone())),
             Contents::Stored(store) => store.get(&self.ctx, &self.digest).await,
         }
+    }
+
+    /// Takes the place of `older`: who waits for that is told what becomes of this.
+    fn supersede(&mut self, older: &mut Self) {
+        self.superseded.append(&mut older.superseded);
+        self.superseded.append(&mut older.waiters);
     }
 
     /// Tells everybody who waits. Only the first of them can have created anything.
@@ -97,6 +113,7 @@ pub(super) struct Entries<K: Kind> {
     items: usize,
     held_bytes: u64,
     counts: Counts,
+    given_up: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -151,6 +168,7 @@ impl<K: Kind> Entries<K> {
             items: 0,
             held_bytes: 0,
             counts: Counts::default(),
+            given_up: false,
         }
     }
 
@@ -200,9 +218,7 @@ impl<K: Kind> Entries<K> {
         if let Some(older) = &mut older {
             self.pending.remove(&older.sequence);
             self.counts.joined += 1;
-            // They are told what becomes of the newer value.
-            job.superseded.append(&mut older.superseded);
-            job.superseded.append(&mut older.waiters);
+            job.supersede(older);
         }
         entry.waiting = Some(job);
         Inserted::New { sequence, older }
@@ -246,6 +262,32 @@ impl<K: Kind> Entries<K> {
         None
     }
 
+    /// Gives its place back to an upload that was interrupted before its first byte, ahead of all others.
+    pub(super) fn put_back(&mut self, mut job: Job<K>) -> PutBack<K> {
+        if self.given_up {
+            return PutBack::GivenUp(job);
+        }
+        let Some(entry) = self.by_key.get_mut(&job.key) else { return PutBack::GivenUp(job) };
+        entry.uploading = None;
+        job.waiters.append(&mut entry.joined);
+        match &mut entry.waiting {
+            None => {
+                self.ready.push_front(job.key.clone());
+                entry.waiting = Some(job);
+                PutBack::Waits
+            }
+            Some(newer) => {
+                self.pending.remove(&job.sequence);
+                self.counts.joined += 1;
+                newer.supersede(&mut job);
+                if newer.ticket.is_some() {
+                    self.ready.push_front(job.key.clone());
+                }
+                PutBack::Superseded(job)
+            }
+        }
+    }
+
     /// An upload ended. Those who joined it come back.
     pub(super) fn finish(&mut self, job: &mut Job<K>, well: bool) -> Vec<Waiter> {
         self.pending.remove(&job.sequence);
@@ -271,6 +313,7 @@ impl<K: Kind> Entries<K> {
     ///
     /// What is given up still has its room, and its place among what is pending.
     pub(super) fn give_up(&mut self) -> Vec<Job<K>> {
+        self.given_up = true;
         self.ready.clear();
         self.by_key.values_mut().filter_map(|entry| entry.waiting.take()).collect()
     }

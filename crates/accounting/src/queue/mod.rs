@@ -19,7 +19,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{Notify, oneshot};
 
-use self::entries::{Contents, Entries, Inserted, Job, Room};
+use self::entries::{Contents, Entries, Inserted, Job, PutBack, Room};
 use self::order::{Losses, Predecessor};
 use crate::accounts::Accounts;
 use crate::{DropReason, Outcome};
@@ -54,7 +54,7 @@ pub use self::options::{Acknowledge, QueueOptions};
 /// # Cancel safety
 ///
 /// A put that is dropped while its blob is read queues nothing; after that, the upload goes on. When
-/// [`run`](Self::run) is dropped, what was being uploaded ends as any put that is dropped, and the rest stays.
+/// [`run`](Self::run) is dropped, what was being sent ends as any put that is dropped, and the rest stays.
 ///
 /// # Errors
 ///
@@ -136,7 +136,8 @@ impl<B: BlobAccess> UploadQueue<B> {
     ///
     /// # Cancel safety
     ///
-    /// What is being uploaded when it is dropped ends as any put that is dropped. The rest stays for whoever runs it next.
+    /// What is being sent when it is dropped ends as any put that is dropped. The rest stays for whoever runs it next,
+    /// among it the results that wait for their contents.
     pub async fn run(&self) {
         let mut uploads = FuturesUnordered::new();
         loop {
@@ -375,6 +376,18 @@ impl<B: BlobAccess> UploadQueue<B> {
         self.finish(job, &Err(error.with_put_certainty(PutCertainty::NotStored)));
     }
 
+    /// An upload was interrupted before its first byte: it waits again. It comes back if nobody will upload it any more.
+    fn take_back(&self, job: Job<B::Kind>) -> Option<Job<B::Kind>> {
+        let put_back = self.entries().put_back(job);
+        match put_back {
+            PutBack::Waits => {}
+            PutBack::Superseded(older) => self.supersede(older),
+            PutBack::GivenUp(job) => return Some(job),
+        }
+        self.work.notify_one();
+        None
+    }
+
     fn finish(&self, mut job: Job<B::Kind>, result: &Result<PutOutcome>) {
         let waiters = self.entries().finish(&mut job, result.is_ok());
         job.waiters.extend(waiters);
@@ -407,6 +420,10 @@ struct Uploading<'a, B: BlobAccess> {
 impl<B: BlobAccess> Drop for Uploading<'_, B> {
     fn drop(&mut self) {
         if let Some(job) = self.job.take() {
+            // A panic may have been that of its source, which would come again with whoever runs next.
+            let unsent = job.ticket.is_some() && !std::thread::panicking();
+            let job = if unsent { self.queue.take_back(job) } else { Some(job) };
+            let Some(job) = job else { return };
             self.queue.losses.add(&job.digest);
             // Its ticket, if the first byte was not sent, says that it was dropped because of a shutdown.
             self.queue.finish(job, &Err(Error::cancelled("the queue of uploads was stopped")));

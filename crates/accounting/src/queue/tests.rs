@@ -238,3 +238,49 @@ async fn a_result_is_dropped_with_what_it_names() {
         assert!(results.find_missing(&ctx, &digest(b"one").into()).await.unwrap().is_empty());
     }
 }
+
+#[tokio::test]
+async fn a_result_that_waits_outlives_whoever_ran_the_queue() {
+    let setup = Setup::new();
+    let contents = setup.contents(QueueOptions::new());
+    let results = setup.results(&contents);
+    put(&contents, b"output").await.unwrap();
+    let message = result_of(2, &digest(b"output"));
+    let (ctx, action) = (Context::background(), digest(b"action"));
+    results.put(&ctx, &action, Blob::from_bytes(message.clone())).await.unwrap();
+    {
+        let mut running = std::pin::pin!(results.run());
+        assert!(futures::poll!(&mut running).is_pending());
+        assert_eq!(results.snapshot().uploading, 1);
+    }
+    assert_eq!((results.snapshot().uploading, results.snapshot().items), (0, 1));
+    assert_eq!(setup.tally().of(Class::Shutdown).objects, 0);
+    {
+        // A newer value that came in the meantime is the one that stays.
+        let mut running = std::pin::pin!(results.run());
+        assert!(futures::poll!(&mut running).is_pending());
+        results.put(&ctx, &action, Blob::from_bytes(message)).await.unwrap();
+    }
+    assert_eq!((results.snapshot().items, setup.tally().in_flight().objects), (1, 2));
+    settle(&contents).await;
+    settle(&results).await;
+    assert_eq!((setup.ac.snapshot().blobs, results.snapshot().items, results.snapshot().held_bytes), (1, 0, 0));
+    let tally = setup.tally();
+    assert_eq!((tally.of(Class::Created).objects, tally.of(Class::SourceUnavailable).objects), (2, 1));
+    assert_eq!(tally.in_flight().objects, 0);
+}
+
+#[tokio::test]
+async fn what_is_interrupted_after_a_drain_is_given_up() {
+    let setup = Setup::new();
+    let contents = setup.contents(QueueOptions::new());
+    let results = setup.results(&contents);
+    put(&contents, b"output").await.unwrap();
+    put(&results, b"result").await.unwrap();
+    {
+        let mut running = std::pin::pin!(results.run());
+        assert!(futures::poll!(&mut running).is_pending());
+        results.drain(setup.clock.monotonic()).await;
+    }
+    assert_eq!((setup.tally().of(Class::Shutdown).objects, results.snapshot().items), (1, 0));
+}
