@@ -1,8 +1,8 @@
 //! All accounts: found without a lock, added once, never removed, and no more than a fixed number.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use blobaccess::{Namespace, StorageType};
 
@@ -22,7 +22,9 @@ const STORAGE_CODES: u8 = 5;
 pub(crate) struct Table {
     slots: Box<[OnceLock<Entry>]>,
     hasher: RandomState,
+    /// How many entries are set. It only grows, and only under the lock.
     taken: AtomicUsize,
+    adding: Mutex<()>,
     max_accounts: usize,
     overflowed: AtomicU64,
 }
@@ -57,6 +59,7 @@ impl Table {
             slots: std::iter::repeat_with(OnceLock::new).take(slots).collect(),
             hasher: RandomState::new(),
             taken: AtomicUsize::new(0),
+            adding: Mutex::new(()),
             max_accounts: max_accounts.saturating_add(overflow),
             overflowed: AtomicU64::new(0),
         };
@@ -90,20 +93,37 @@ impl Table {
         None
     }
 
+    /// Sets `slot`, unless another has. Whether it is set now: it is not if there is no room.
+    ///
+    /// Room that is claimed and given back would look to others as if there were none, so adding takes a lock. It is
+    /// rare, and when there is no room, the lock is not taken.
+    fn make_entry(&self, slot: &OnceLock<Entry>, make: impl FnOnce() -> Entry) -> bool {
+        if self.taken.load(Ordering::Acquire) >= self.max_accounts {
+            return slot.get().is_some();
+        }
+        // A panic leaves the slot empty and the number as it was.
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.get().is_some() {
+            return true;
+        }
+        if self.taken.load(Ordering::Relaxed) >= self.max_accounts {
+            return false;
+        }
+        if slot.set(make()).is_ok() {
+            self.taken.fetch_add(1, Ordering::Release);
+        }
+        true
+    }
+
     fn find_or_add(&self, namespace: &str, storage_type: StorageType, make: impl Fn() -> Account) -> Option<Slot> {
         let hash = self.hash(namespace, storage_type);
         for index in self.probe(hash) {
             let slot = self.slots.get(index)?;
-            if slot.get().is_none() {
-                if self.taken.fetch_add(1, Ordering::Relaxed) >= self.max_accounts {
-                    self.taken.fetch_sub(1, Ordering::Relaxed);
-                    // Another may have added it meanwhile.
-                    return self.find(namespace, storage_type);
-                }
-                let entry = Entry { hash, account: make(), cells: Box::new(Cells::new()) };
-                if slot.set(entry).is_err() {
-                    self.taken.fetch_sub(1, Ordering::Relaxed);
-                }
+            if slot.get().is_none()
+                && !self.make_entry(slot, || Entry { hash, account: make(), cells: Box::new(Cells::new()) })
+            {
+                // Nothing is added any more, but another may have added it meanwhile.
+                return self.find(namespace, storage_type);
             }
             // It is set now, by whomever.
             if slot.get().is_some_and(|entry| entry.is(hash, namespace, storage_type)) {
