@@ -28,6 +28,7 @@ mod huge_pages;
 mod key;
 mod key_location_map;
 mod location;
+mod names;
 mod namespaces;
 mod object;
 mod options;

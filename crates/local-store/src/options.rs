@@ -33,6 +33,7 @@ pub struct Options {
     pub(crate) in_flight_bytes: u64,
     pub(crate) staged_bytes: u64,
     pub(crate) namespaces: u32,
+    pub(crate) is_hierarchical: bool,
     pub(crate) discarding: bool,
 }
 
@@ -73,6 +74,7 @@ impl Options {
             in_flight_bytes: 64 << 20,
             staged_bytes: 64 << 20,
             namespaces: 256,
+            is_hierarchical: false,
             discarding: false,
         }
     }
@@ -192,6 +194,23 @@ impl Options {
     #[must_use]
     pub fn with_namespaces(mut self, namespaces: u32) -> Self {
         self.namespaces = namespaces;
+        self
+    }
+
+    /// Makes instance names count: a name sees what was put under it, and under the names that it begins with. `a/b`
+    /// sees what was put under `a/b`, `a` and the empty name.
+    ///
+    /// Contents are kept once. A name that puts what is stored already, and that it does not see, uploads all of it;
+    /// only when that has proved right it sees them, and the put is `Created` with no byte stored. So nobody can find
+    /// out by asking what others have stored.
+    ///
+    /// * **Cost**: a record of the map and an entry of the log for each name of each object; a look-up for each
+    ///   component of a name, of what is stored. Parts of composite objects are not remembered.
+    /// * **Range**: stores of contents only; names of up to 64 components. **Default**: names do not count.
+    /// * The default of [`with_entries`](Self::with_entries) is twice as large.
+    #[must_use]
+    pub fn with_hierarchical_instance_names(mut self) -> Self {
+        self.is_hierarchical = true;
         self
     }
 

@@ -82,16 +82,17 @@ impl LargeWriter {
         self.is_finished = true;
     }
 
-    /// Publishes contents of which all was written and found right, unless somebody else has meanwhile.
-    pub(crate) fn finish(mut self, key: &Key) -> Result<Put> {
+    /// Publishes contents of which all was written and found right, unless somebody else has meanwhile, and makes them
+    /// seen by a name, if there is one.
+    pub(crate) fn finish(mut self, key: &Key, name: Option<&Key>) -> Result<Put> {
         if self.written != self.size_bytes {
             return Err(Error::internal("contents are smaller than they were said to be"));
         }
         let engine = Arc::clone(&self.engine);
         let mut space = engine.space();
-        if let Some(put) = engine.existing(&space, key) {
+        if let Some(existing) = engine.existing(&mut space, key, name) {
             drop(space);
-            return Ok(put);
+            return Ok(engine.report(existing));
         }
         if !self.is_alive() {
             let message = "the block of an upload was recycled before the upload was complete";
@@ -102,9 +103,10 @@ impl LargeWriter {
         let record = space.draft(block, offset, self.owner.named(key.words, self.size_bytes), sequence);
         self.end(&record);
         let inserted = engine.publish(&mut space, &record);
+        let shared = name.map(|name| engine.share_with(&mut space, &record, name));
         let publications = space.publications;
         drop(space);
-        Ok(engine.conclude(Some((record, inserted)), publications, None))
+        Ok(engine.conclude_named(Some((record, inserted)), publications, shared))
     }
 
     /// Points the record that this is a copy of here, if it is still the same. Returns whether it was.

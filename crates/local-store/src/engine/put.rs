@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use blobaccess::{Context, Digest, PutOutcome, Result};
 
+use super::names::Existing;
 use super::space::{For, Named, Reservation};
 use super::{Engine, Presence, Space};
 use crate::key::Key;
@@ -54,6 +55,8 @@ pub(crate) enum Put {
     Leaving,
     /// What is stored is not what the caller compared with.
     Changed,
+    /// It is stored in a block whose log has no room for the record of one more name.
+    Crowded,
 }
 
 impl Engine {
@@ -78,17 +81,19 @@ impl Engine {
         self.sizes.stored_bytes(size_bytes) + tail::size_bytes(&owner.tail)
     }
 
-    /// Stores what is not there yet.
-    pub(crate) fn put_contents(&self, key: &Key, contents: &Contents) -> Result<Put> {
+    /// Stores what is not there yet, and makes it seen by a name, if there is one.
+    pub(crate) fn put_contents(&self, key: &Key, contents: &Contents, name: Option<&Key>) -> Result<Put> {
         self.check_device()?;
         let mut space = self.space();
-        if let Some(put) = self.existing(&space, key) {
-            return Ok(put);
+        if let Some(existing) = self.existing(&mut space, key, name) {
+            drop(space);
+            return Ok(self.report(existing));
         }
         let stored = self.store(&mut space, key, contents);
+        let shared = stored.as_ref().zip(name).map(|((record, _), name)| self.share_with(&mut space, record, name));
         let publications = space.publications;
         drop(space);
-        Ok(self.conclude(stored, publications, None))
+        Ok(self.conclude_named(stored, publications, shared))
     }
 
     /// Stores a message in place of `old`, if that is what is stored.
@@ -106,14 +111,11 @@ impl Engine {
     }
 
     /// What a put of contents that are stored comes to.
-    pub(super) fn existing(&self, space: &Space, key: &Key) -> Option<Put> {
+    pub(super) fn existing(&self, space: &mut Space, key: &Key, name: Option<&Key>) -> Option<Existing> {
         match self.find(key) {
             Presence::Absent => None,
-            Presence::Leaving => Some(Put::Leaving),
-            Presence::Present(record) => Some(Put::Done {
-                outcome: PutOutcome::AlreadyExists { stored_bytes: record.location.size_bytes },
-                publications: space.publications,
-            }),
+            Presence::Leaving => Some(Put::Leaving.into()),
+            Presence::Present(record) => Some(self.shared(space, &record, name)),
         }
     }
 

@@ -31,7 +31,9 @@ impl Engine {
                 drop(recycling);
                 return Ok(());
             };
+            let keys = self.keys_in(block);
             self.copy_touched(block)?;
+            self.move_names(block, &keys)?;
             self.forget(block);
             self.free(block)?;
             count(&self.counters.recycled_blocks, 1);
@@ -52,7 +54,7 @@ impl Engine {
         for buckets in self.map.sweeps() {
             let _space = self.space();
             self.map.records_in(buckets, block, &mut |record, flags| {
-                if flags & TOUCHED != 0 {
+                if flags & TOUCHED != 0 && !record.is_name() {
                     touched.push((flags & FOUND == 0, record.location.offset, record));
                 }
             });

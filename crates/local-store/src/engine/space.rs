@@ -187,7 +187,7 @@ impl Engine {
     }
 
     fn reserve_in_lane(&self, space: &mut Space, length: u64, whom: For) -> Option<Reservation> {
-        let most = self.sizes.entries_per_block();
+        let most = self.sizes.objects_per_block();
         if let Some(lane) = space.lane {
             let has_log_space = space.use_of(lane.block).is_some_and(|usage| Space::has_log_space(usage, most));
             if lane.end - lane.at < length || !has_log_space {
@@ -252,7 +252,7 @@ impl Engine {
 
     /// A new block with so much space. Blocks that are no longer new are closed.
     fn choose(&self, space: &mut Space, length: u64, whom: For) -> Option<u16> {
-        let most = self.sizes.entries_per_block();
+        let most = self.sizes.objects_per_block();
         let data_bytes = self.sizes.data_bytes;
         let kept = match whom {
             For::Put => 1,
