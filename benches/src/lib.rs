@@ -2,9 +2,16 @@
 
 mod allocations;
 mod latencies;
+mod numbers;
+mod popularity;
+pub mod simulation;
+mod size_distribution;
 
 pub use allocations::{CountingAllocator, allocations_of};
 pub use latencies::Latencies;
+pub use numbers::{Numbers, real, real_len};
+pub use popularity::Zipf;
+pub use size_distribution::SizeDistribution;
 
 use blobaccess::{Digest, DigestFunction, DigestSet, InstanceName};
 use bytes::Bytes;

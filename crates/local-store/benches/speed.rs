@@ -39,18 +39,18 @@ fn digest(numbers: &mut Numbers, size: u64) -> Digest {
 }
 
 fn best(mut work: impl FnMut()) -> Duration {
-    (0..ROUNDS).map(|_| elapsed(&mut work)).min().unwrap()
+    (0..ROUNDS).map(|_| timed(&mut work)).min().unwrap()
 }
 
-/// Processor time of this thread, where it can be told: others share the machine.
+/// Processor time of this thread: others share the machine.
 fn timed(work: impl FnOnce()) -> Duration {
     let processor = || {
-        let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-        Some(Duration::from_nanos(statistics.split(' ').next()?.parse().ok()?))
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
     };
     let begun = processor();
-    let took = elapsed(work);
-    processor().zip(begun).map_or(took, |(ended, begun)| ended.saturating_sub(begun))
+    work();
+    processor().saturating_sub(begun)
 }
 
 /// Time by the clock: of what several threads do, or the disk.

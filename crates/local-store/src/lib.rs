@@ -24,7 +24,8 @@ mod device;
 mod direct;
 mod engine;
 mod environment;
-mod huge_pages;
+mod hints;
+
 mod key;
 mod key_location_map;
 mod location;

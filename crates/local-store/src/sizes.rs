@@ -22,6 +22,10 @@ const MIN_CHUNKS: u64 = 16;
 /// Log sectors of a block for the syncs that come while it is written, which leave a part of a sector unused.
 const SPARE_LOG_SECTORS: u64 = 16;
 
+/// Sixteenths of a block that are used at least: one is lost at the ends of chunks, one in the chunk that is open when
+/// the block is left, one at its end.
+const USED_SIXTEENTHS: u64 = 13;
+
 /// Slots that a store has at least, unless told.
 const MIN_ENTRIES: u64 = 16_384;
 
@@ -155,26 +159,46 @@ impl Sizes {
         self.entries_per_block().map(|entries| entries - u64::from(self.is_hierarchical))
     }
 
-    /// How many bytes of further puts outlives what was put or found, as long as no more of a block is touched than
-    /// may be copied.
+    /// How many bytes of further puts outlives what was put or found, as long as no more is found again late than may
+    /// be copied.
     ///
-    /// It is old and current blocks, less what copies and the ends of chunks take: at most half the capacity. Objects
-    /// count as [`counted_bytes`](Self::counted_bytes) says.
+    /// Of old and current blocks these are three quarters, so that what is found again in the other quarter need not
+    /// be copied; of each, what may be used for certain, and of that what is not for copies. At most half the capacity.
+    /// Objects count as [`counted_bytes`](Self::counted_bytes) says, aborted uploads of large ones too; syncs count as
+    /// [`counted_bytes_of_sync`](Self::counted_bytes_of_sync) says, and opening a store counts as a sixteenth of a
+    /// block for each that is new.
     #[must_use]
     pub fn promised_bytes(&self) -> u64 {
-        let blocks = u64::from(self.old_blocks) + u64::from(self.current_blocks).saturating_sub(1);
-        let share = u64::from(100 - self.copied_percent.min(100));
-        (self.data_bytes * blocks / 100 * share / 16 * 14).min(self.capacity_bytes / 2)
+        let of_headers = if self.log_sectors > 0 { 2 * SECTOR_BYTES } else { 0 };
+        let used = (self.data_bytes / 16 * USED_SIXTEENTHS).saturating_sub(of_headers);
+        let written = (used * u64::from(self.promised_blocks())).saturating_sub(self.saved_copy_bytes());
+        (written / 100 * u64::from(100 - self.copied_percent)).min(self.capacity_bytes / 2)
     }
 
     /// What a put of this size counts as, where what is kept is counted in bytes of further puts.
     ///
     /// It is what the object takes of a block, or of its log if that is more: under [`SyncPolicy::OnPut`], where puts
-    /// that come alone take a sector of both. Where a sync is asked for, what was put since the one before counts as
-    /// one such put more.
+    /// that come alone take a sector of both. An object that takes more than a sixteenth of a block counts twice: where
+    /// it does not fit any more, what is left of a block is not used.
     #[must_use]
     pub fn counted_bytes(&self, size_bytes: u64) -> u64 {
-        let taken = self.taken_bytes(size_bytes);
+        self.counted_stored(self.stored_bytes(size_bytes) + self.usual_tail_bytes)
+    }
+
+    /// The same for what takes so much with its trailer.
+    pub(crate) fn counted_stored(&self, stored: u64) -> u64 {
+        let taken = self.cost_of_stored(stored);
+        let abandoned = if taken > self.data_bytes / 16 { taken } else { 0 };
+        taken + abandoned
+    }
+
+    /// What a copy of an object of this size takes of a block, or of its log if that is more.
+    pub(crate) fn cost(&self, size_bytes: u64) -> u64 {
+        self.cost_of_stored(self.stored_bytes(size_bytes) + self.usual_tail_bytes)
+    }
+
+    fn cost_of_stored(&self, stored: u64) -> u64 {
+        let taken = if stored <= self.small_bytes() { stored } else { stored.next_multiple_of(SECTOR_BYTES) };
         let of_log = match (self.entries_per_block(), self.is_synced_on_put) {
             (None, _) => 0,
             (Some(_), true) => self.bytes_per_log_sector(),
@@ -182,6 +206,39 @@ impl Sizes {
         };
         let taken = if self.is_synced_on_put { taken.next_multiple_of(SECTOR_BYTES) } else { taken };
         taken.max(of_log)
+    }
+
+    /// What a sync counts as that comes between puts, asked for or by interval: the sectors that it leaves unused.
+    #[must_use]
+    pub fn counted_bytes_of_sync(&self) -> u64 {
+        match self.entries_per_block() {
+            Some(_) => self.bytes_per_log_sector().max(SECTOR_BYTES) * u64::from(self.new_blocks),
+            None => 0,
+        }
+    }
+
+    /// As many blocks are begun, at least, between a promise and its end.
+    fn promised_blocks(&self) -> u32 {
+        let kept = self.old_blocks + self.current_blocks;
+        // What is put must be safe in any of the new blocks.
+        (kept - kept / 4).min(kept.saturating_sub(self.new_blocks))
+    }
+
+    /// What was found in one of so many blocks before the newest one stays as long as is promised, without a copy.
+    pub(crate) fn safe_blocks(&self) -> u32 {
+        // One less than there are, as a block may just be begun.
+        (self.old_blocks + self.current_blocks).saturating_sub(self.promised_blocks() + 1)
+    }
+
+    /// How much copies may save up, in bytes: up to four blocks' shares, as what was found again often lies together,
+    /// and recycling may lag behind.
+    pub(crate) fn saved_copy_bytes(&self) -> u64 {
+        self.copied_bytes_per_block() * u64::from((self.promised_blocks() / 2).clamp(1, 4))
+    }
+
+    /// The share of a block that is for copies, in bytes.
+    pub(crate) fn copied_bytes_per_block(&self) -> u64 {
+        self.data_bytes / 100 * u64::from(self.copied_percent)
     }
 
     fn bytes_per_log_sector(&self) -> u64 {
@@ -201,13 +258,6 @@ impl Sizes {
 
     pub(crate) fn chunks_per_block(&self) -> usize {
         width::in_memory(self.data_bytes / self.chunk_bytes)
-    }
-
-    /// What an object of this size takes of a block as a rule: with its trailer and its tail, and if it does not share a chunk, to the end of
-    /// a sector.
-    pub(crate) fn taken_bytes(&self, size_bytes: u64) -> u64 {
-        let stored = self.stored_bytes(size_bytes) + self.usual_tail_bytes;
-        if stored <= self.small_bytes() { stored } else { stored.next_multiple_of(SECTOR_BYTES) }
     }
 
     /// What an object of this size has, with its trailer.

@@ -30,8 +30,8 @@ pub(crate) const DIGESTS_PER_TURN: usize = 4096;
 ///
 /// # Contract
 ///
-/// * What was put or found stays for at least [`Sizes::promised_bytes`] of further puts, as long as no more of a block
-///   is touched than may be copied; [`Snapshot::breached_bytes`] counts what broke that.
+/// * What was put or found stays for at least [`Sizes::promised_bytes`] of further puts, as long as no more is found late
+///   in its life than may be copied; [`Snapshot::breached_bytes`] counts what broke that.
 /// * Of a [persistent](Options::persistent) store, a completed [`sync`](Self::sync) is a promise: what was put, found
 ///   or copied before it is there after a crash, as long as it would have been without one.
 /// * What is read from a device is checked. What proves wrong is `DataLoss` once and absent from then on; everything

@@ -1,7 +1,8 @@
 //! Which blocks are old, current and new, and which of the new ones is written next.
 //!
-//! As in Buildbarn's local store (`old_current_new_location_blob_map.go`), with two differences: weights count chunks
-//! rather than blobs, and blocks that are too many are recycled by somebody else.
+//! As in Buildbarn's local store (`old_current_new_location_blob_map.go`), with three differences: weights count
+//! chunks rather than blobs, blocks that are too many are recycled by somebody else, and an empty store begins with as
+//! many new blocks as it keeps.
 
 use std::collections::VecDeque;
 
@@ -61,13 +62,13 @@ impl Rotation {
         mut has_space: impl FnMut(u16) -> bool,
         mut free: impl FnMut() -> Option<u16>,
     ) -> Choice {
-        while self.growth.grows_new(self.current, self.new) {
+        while self.growth.grows_new(self.new) {
             let Some(block) = free() else { return Choice::NeedsBlock };
             self.blocks.push_back(block);
             self.new += 1;
         }
         while !self.blocks.get(self.old + self.current).is_some_and(|first| has_space(*first)) {
-            if self.new > self.growth.new_blocks() {
+            if self.new > self.growth.new {
                 self.new -= 1;
                 self.current += 1;
             } else {
@@ -97,7 +98,7 @@ impl Rotation {
 
     fn advance(&mut self) {
         let cursor = self.cursor.map_or(0, |cursor| (cursor + 1) % self.new);
-        let in_the_end = self.growth.new_blocks();
+        let in_the_end = self.growth.new;
         // The first blocks get most: they are the next to become current, and should be full by then.
         let weight = if cursor + in_the_end >= self.new { self.new - cursor - 1 } else { in_the_end };
         self.attempts = u32::try_from(weight).ok().and_then(|weight| 1_u32.checked_shl(weight)).unwrap_or(1 << 31);
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn blobs_are_spread_as_in_the_original() {
-        let growth = Growth::Immutable { current: 4, new: 4 };
+        let growth = Growth { current: 4, new: 4 };
         let mut rotation = Rotation::restore(growth, (0..10).collect(), 2, 0);
         for _ in 0..3 {
             let mut counts = [0; 10];
@@ -152,12 +153,11 @@ mod tests {
     }
 
     #[test]
-    fn an_immutable_store_begins_with_all_its_blocks_new() {
-        let growth = Growth::Immutable { current: 4, new: 2 };
-        let mut rotation = Rotation::new(growth);
+    fn groups_grow_one_block_at_a_time() {
+        let mut rotation = Rotation::new(Growth { current: 4, new: 2 });
         let mut free = free();
         rotation.choose(|_| true, &mut free);
-        assert_eq!(rotation.groups(), (0, 0, 6));
+        assert_eq!(rotation.groups(), (0, 0, 2));
         for full in 0..4 {
             assert!(matches!(rotation.choose(|block| block > full, &mut free), Choice::Block(_)));
         }
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_mutable_store_has_one_new_block() {
-        let mut rotation = Rotation::new(Growth::Mutable { current: 2 });
+        let mut rotation = Rotation::new(Growth { current: 2, new: 1 });
         let mut free = free();
         let mut groups = Vec::new();
         for full in 0..5 {
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn without_a_free_block_nothing_changes() {
-        let mut rotation = Rotation::new(Growth::Mutable { current: 2 });
+        let mut rotation = Rotation::new(Growth { current: 2, new: 1 });
         assert_eq!(rotation.choose(|_| true, || None), Choice::NeedsBlock);
         assert_eq!(rotation.choose(|_| true, || Some(7)), Choice::Block(7));
         assert_eq!(rotation.choose(|_| false, || None), Choice::NeedsBlock);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use blobaccess::Result;
 
-use super::Engine;
+use super::share::Purpose;
+use super::{Copied, Engine, enter};
 use crate::key::Key;
 use crate::key_location_map::{FOUND, Found, READ, Record, Touch};
 
@@ -51,7 +52,10 @@ impl Engine {
     fn note_found(&self, found: &Found) -> Option<Presence> {
         let location = found.record.location;
         let block = self.block(location.block)?;
-        if !found.has(FOUND) {
+        if self.is_safe(&found.record) {
+            // It stays as long as is promised, touched or not; this is use, and no more.
+            self.note_use(found);
+        } else if !found.has(FOUND) {
             // Before the flag: who sees the flag need not look whether this is noted.
             block.touches.set(found.record.entry);
             if self.map.touch(found, FOUND) == Touch::Moved {
@@ -69,11 +73,16 @@ impl Engine {
     #[inline]
     pub(crate) fn look_up_to_read(&self, key: &Key) -> Option<Record> {
         let found = self.map.lookup(key)?;
+        self.note_use(&found);
+        Some(found.record)
+    }
+
+    #[inline]
+    fn note_use(&self, found: &Found) {
         if !found.has(READ) && !self.is_newest(&found.record) {
             // If the record moved meanwhile, this use goes unnoted: nothing was promised.
-            let _: Touch = self.map.touch(&found, READ);
+            let _: Touch = self.map.touch(found, READ);
         }
-        Some(found.record)
     }
 
     /// Looks up a record without noting a use.
@@ -88,21 +97,47 @@ impl Engine {
         record.location.generation + self.sizes.new_blocks > newest
     }
 
+    /// Whether a record lies in a block that is recycled so late that what was promised of it today is over by then.
+    #[inline]
+    pub(super) fn is_safe(&self, record: &Record) -> bool {
+        let newest = self.newest_generation.load(std::sync::atomic::Ordering::Relaxed);
+        record.location.generation.saturating_add(self.sizes.safe_blocks()) >= newest
+    }
+
     /// Sees to it that an object stays whose block is about to be recycled: copies it now. It may block.
     ///
     /// # Errors
     ///
-    /// If there is no space for the copy, or it cannot be read. A copy that proves wrong is absent.
+    /// If there is no space for the copy, or it cannot be read. A copy that proves wrong is absent, and so is from now
+    /// on what there is no share left for: it goes in a moment.
     pub(crate) fn rescue(self: &Arc<Self>, key: &Key) -> Result<Presence> {
         loop {
             match self.find(key) {
                 Presence::Leaving => {
-                    if let Some(record) = self.peek(key) {
-                        self.copy_forward(&record)?;
+                    // What was promised before comes first.
+                    drop(enter(&self.setting_aside));
+                    let Some(record) = self.peek(key) else { continue };
+                    if self.copy_forward(&record, &[], Purpose::Promised { offset: record.location.offset })?
+                        == Copied::NoShare
+                    {
+                        self.give_up(&record);
                     }
                 }
                 known @ (Presence::Present(_) | Presence::Absent) => return Ok(known),
             }
         }
+    }
+
+    /// Takes out of the map what cannot be kept, so that nobody is told that it is there.
+    fn give_up(&self, record: &Record) {
+        {
+            let mut space = self.space();
+            if !self.map.remove(&mut space.map, record) {
+                return;
+            }
+            // The superblock still vouches for it.
+            space.accounts.leave(record);
+        }
+        self.evicted(record);
     }
 }

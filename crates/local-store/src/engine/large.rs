@@ -94,7 +94,8 @@ impl LargeWriter {
             drop(space);
             return Ok(engine.report(existing));
         }
-        if !self.is_alive() {
+        // What is published while a block is being recycled may not be seen by whoever copies what is promised.
+        if !self.is_alive() || engine.block(self.reservation.block).is_some_and(crate::block::Block::is_copying) {
             let message = "the block of an upload was recycled before the upload was complete";
             return Err(Error::unavailable(message).with_put_certainty(PutCertainty::NotStored));
         }
@@ -102,7 +103,7 @@ impl LargeWriter {
         let sequence = space.draw_sequence();
         let record = space.draft(block, offset, self.owner.named(key.words, self.size_bytes), sequence);
         self.end(&record);
-        let inserted = engine.publish(&mut space, &record);
+        let inserted = engine.publish_as_promised(&mut space, &record);
         let shared = name.map(|name| engine.share_with(&mut space, &record, name));
         let publications = space.publications;
         drop(space);
@@ -110,7 +111,7 @@ impl LargeWriter {
     }
 
     /// Points the record that this is a copy of here, if it is still the same. Returns whether it was.
-    pub(super) fn finish_copy(mut self, from: &Record) -> bool {
+    pub(super) fn finish_copy(mut self, from: &Record, parts: &[Record]) -> bool {
         let engine = Arc::clone(&self.engine);
         let mut space = engine.space();
         let key = from.key(engine.map.check_mask());
@@ -122,8 +123,7 @@ impl LargeWriter {
         let Reservation { block, offset, .. } = self.reservation;
         let record = space.draft(block, offset, self.owner.named(from.key_words, self.size_bytes), from.sequence);
         self.end(&record);
-        engine.append(&mut space, &record);
-        engine.map.replace(&mut space.map, from, &record)
+        engine.repoint(&mut space, from, &record, parts)
     }
 }
 

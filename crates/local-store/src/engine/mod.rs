@@ -1,8 +1,9 @@
 //! The store without its trait: map, blocks, space and device, by synchronous calls that may block.
 //!
-//! Order of locks: `recycling`, `syncing`, `flushing`, `space`, then that of namespaces, of a chunk or of the queue. There is no I/O
-//! under `space`.
+//! Order of locks: `recycling`, `setting_aside`, `syncing`, `flushing`, `space`, then that of namespaces, of a chunk or
+//! of the queue. There is no I/O under `space`.
 
+mod copy;
 mod find;
 mod flush;
 mod large;
@@ -12,6 +13,7 @@ mod parts;
 mod put;
 mod read;
 mod recycle;
+mod share;
 mod space;
 mod sync;
 
@@ -36,6 +38,7 @@ use crate::persistence::{Layout, NamedAccount, Quarantined};
 use crate::sizes::Sizes;
 use crate::snapshot::BlockGroup;
 
+pub(crate) use self::copy::Copied;
 pub(crate) use self::find::Presence;
 pub(crate) use self::large::LargeWriter;
 pub(crate) use self::put::{Owner, Put};
@@ -106,6 +109,8 @@ pub(crate) struct Engine {
     /// The number of publications that the last sync covered.
     synced: AtomicU64,
     recycling: Mutex<()>,
+    /// Held until it is known what of a block that is being recycled was promised.
+    setting_aside: Mutex<()>,
     /// Of the block that was begun last.
     newest_generation: AtomicU32,
     /// Is told when there is something to sync or to recycle.

@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use blobaccess::{DigestFunction, PutOutcome, Result};
+use blobaccess::{DigestFunction, Error, PutOutcome, Result};
 
+use super::share::Purpose;
 use super::space::Named;
-use super::{Engine, Mode, Presence, Put, Read, Space, count};
+use super::{Copied, Engine, Mode, Presence, Put, Read, Space, count};
 use crate::key::Key;
 use crate::key_location_map::{FOUND, Inserted, Record, Touch};
 use crate::names::{Mask, key_of_name};
@@ -150,11 +151,21 @@ impl Engine {
     }
 
     /// Copies contents to a block whose log has room for one name more. It may block.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if there is no space for the copy, or copies have taken their share.
     pub(crate) fn make_room_for_name(self: &Arc<Self>, key: &Key) -> Result<()> {
-        match self.find(key) {
-            Presence::Present(record) => self.copy_forward(&record),
-            Presence::Leaving => self.rescue(key).map(|_| ()),
-            Presence::Absent => Ok(()),
+        let record = match self.find(key) {
+            Presence::Present(record) => record,
+            Presence::Leaving => return self.rescue(key).map(|_| ()),
+            Presence::Absent => return Ok(()),
+        };
+        match self.copy_forward(&record, &[], Purpose::Used)? {
+            Copied::Done | Copied::Moved | Copied::Gone => Ok(()),
+            Copied::NoShare => Err(Error::unavailable(
+                "the log of a block is full, and what lies in it cannot be copied now: copies have taken their share",
+            )),
         }
     }
 

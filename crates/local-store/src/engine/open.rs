@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use blobaccess::{Error, Result, StorageType};
 use tokio::sync::Notify;
 
+use super::share::Share;
 use super::space::Use;
 use super::sync::SyncState;
 use super::{Counters, Disk, Engine, Space, Surroundings};
@@ -53,13 +54,8 @@ fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-fn growth(storage_type: StorageType, sizes: &Sizes) -> Growth {
-    let current = width::index(sizes.current_blocks);
-    if storage_type.is_mutable() {
-        Growth::Mutable { current }
-    } else {
-        Growth::Immutable { current, new: width::index(sizes.new_blocks) }
-    }
+fn growth(sizes: &Sizes) -> Growth {
+    Growth { current: width::index(sizes.current_blocks), new: width::index(sizes.new_blocks) }
 }
 
 impl Engine {
@@ -94,6 +90,7 @@ impl Engine {
         let block = |_| Block::new(sizes.chunk_bytes, sizes.chunks_per_block(), touches());
         let most_free = width::in_memory(POOL_BYTES / sizes.chunk_bytes);
         let sequence = restored.as_ref().map_or(0, |state| state.sequence);
+        let share = Share::new(sizes.copied_percent, sizes.saved_copy_bytes(), sizes.copied_bytes_per_block());
         let engine = Self {
             storage_type,
             sizes,
@@ -105,7 +102,7 @@ impl Engine {
             blocks: (0..sizes.blocks).map(block).collect(),
             pool: ChunkPool::new(width::in_memory(sizes.chunk_bytes), most_free),
             namespaces: Mutex::new(names(restored.as_ref(), &sizes)),
-            space: Mutex::new(Space::new(writer, growth(storage_type, &sizes), sizes.blocks)),
+            space: Mutex::new(Space::new(writer, growth(&sizes), share, sizes.blocks)),
             disk,
             queue: Mutex::default(),
             flushing: Mutex::new(()),
@@ -115,6 +112,7 @@ impl Engine {
             syncing: Mutex::new(SyncState { identity: Some(identity), sequence, is_closed: false }),
             synced: AtomicU64::new(0),
             recycling: Mutex::new(()),
+            setting_aside: Mutex::new(()),
             newest_generation: AtomicU32::new(0),
             work: Notify::new(),
         };
@@ -146,7 +144,7 @@ impl Engine {
             return Err(Error::data_loss("the superblock proves right, but contradicts itself"));
         }
         space.free.retain(|block| !taken.contains(block));
-        let growth = growth(self.storage_type, &self.sizes);
+        let growth = growth(&self.sizes);
         let groups = (width::index(state.old), width::index(state.current));
         space.rotation = Rotation::restore(growth, blocks, groups.0, groups.1);
         space.next_record = state.next_record + RECORD_JUMP;

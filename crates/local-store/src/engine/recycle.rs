@@ -2,14 +2,22 @@
 
 use std::sync::Arc;
 
-use blobaccess::{Error, ErrorKind, PutCertainty, Result};
+use blobaccess::Result;
 
-use super::put::{Contents, Owner};
-use super::space::{For, Use};
-use super::{Engine, Mode, Read, count, enter};
+use super::share::Purpose;
+use super::space::Use;
+use super::{Copied, Engine, count, enter};
 use crate::key_location_map::{FOUND, Record, TOUCHED};
-use crate::trailer::{PIECE_BYTES, Sums};
 use crate::width;
+
+/// An object that is to be copied, with the records of its parts that lie in it.
+struct Wanted {
+    /// Whether somebody was told that it is there, or a part of it, and not long ago.
+    is_promised: bool,
+    record: Record,
+    flags: u32,
+    parts: Vec<(Record, u32)>,
+}
 
 impl Engine {
     /// Whether there are more blocks than old, current and new together.
@@ -40,8 +48,9 @@ impl Engine {
         }
     }
 
-    /// Copies what was touched of a block, as far as its share goes: first what somebody was told is there.
+    /// Copies what was touched of a block, as far as the share goes: first what somebody was told is there.
     fn copy_touched(self: &Arc<Self>, block: u16) -> Result<()> {
+        let setting_aside = enter(&self.setting_aside);
         {
             // From here on, records of this block stay where they are in the map, and none is added.
             let mut space = self.space();
@@ -50,107 +59,104 @@ impl Engine {
                 of.begin_copying();
             }
         }
-        let mut touched = Vec::new();
-        for buckets in self.map.sweeps() {
-            let _space = self.space();
-            self.map.records_in(buckets, block, &mut |record, flags| {
-                if flags & TOUCHED != 0 && !record.is_name() {
-                    touched.push((flags & FOUND == 0, record.location.offset, record));
-                }
-            });
+        let mut wanted = self.wanted(block);
+        wanted.sort_unstable_by_key(|wanted| (!wanted.is_promised, wanted.record.location.offset));
+        {
+            let mut space = self.space();
+            for wanted in wanted.iter().filter(|wanted| wanted.is_promised) {
+                let location = wanted.record.location;
+                space.share.set_aside(location.offset, self.sizes.cost(location.size_bytes));
+            }
         }
-        touched.sort_unstable_by_key(|(is_read_only, offset, _)| (*is_read_only, *offset));
-        let mut left = self.sizes.data_bytes / 100 * u64::from(self.sizes.copied_percent);
-        for (is_read_only, _, record) in touched {
-            let size = record.location.size_bytes;
-            let taken = self.sizes.taken_bytes(size);
-            let is_copied = taken <= left
-                && match self.copy_forward(&record) {
-                    Ok(()) => true,
-                    // It can not be read, or there is no space: it goes.
-                    Err(error) => {
-                        self.check_device()?;
-                        tracing::warn!(storage_type = self.storage_type.name(), %error, "an object was not copied");
-                        false
-                    }
-                };
-            if is_copied {
-                left -= taken;
-            } else if !is_read_only {
-                count(&self.counters.breached_bytes, size);
+        drop(setting_aside);
+        for wanted in &wanted {
+            let parts: Vec<Record> = wanted.parts.iter().map(|(part, _)| *part).collect();
+            self.copy_wanted(&wanted.record, wanted.flags, wanted.is_promised, &parts)?;
+            // Those that could not go with the object.
+            for (part, flags) in &wanted.parts {
+                if flags & TOUCHED != 0 && self.is_current(part) {
+                    self.copy_wanted(part, *flags, flags & FOUND != 0, &[])?;
+                }
+            }
+        }
+        self.space().share.settle();
+        Ok(())
+    }
+
+    fn copy_wanted(self: &Arc<Self>, record: &Record, flags: u32, is_promised: bool, parts: &[Record]) -> Result<()> {
+        let purpose = if is_promised { Purpose::Promised { offset: record.location.offset } } else { Purpose::Used };
+        match self.copy_forward(record, parts, purpose) {
+            Ok(Copied::Done | Copied::Moved) => {}
+            Ok(Copied::Gone | Copied::NoShare) => self.breached(record, flags),
+            // It can not be read, or there is no space: it goes.
+            Err(error) => {
+                self.check_device()?;
+                tracing::warn!(storage_type = self.storage_type.name(), %error, "an object was not copied");
+                self.breached(record, flags);
             }
         }
         Ok(())
     }
 
-    /// Copies an object to a new block, if its record is still this one.
-    ///
-    /// # Errors
-    ///
-    /// `Unavailable` if there is no space, or it cannot be read. What proves wrong is quarantined, and no error.
-    pub(super) fn copy_forward(self: &Arc<Self>, record: &Record) -> Result<()> {
-        let size = record.location.size_bytes;
-        let is_streamed = size > PIECE_BYTES && !record.is_part && !self.storage_type.is_mutable();
-        let result =
-            if is_streamed && self.is_large(size) { self.copy_in_pieces(record) } else { self.copy_whole(record) };
-        match result {
-            Err(error) if error.kind() == ErrorKind::DataLoss => Ok(()),
-            Err(error) => Err(error),
-            Ok(is_copied) => {
-                if is_copied {
-                    count(&self.counters.copied, 1);
-                    count(&self.counters.copied_bytes, size);
-                }
-                Ok(())
-            }
+    fn breached(&self, record: &Record, flags: u32) {
+        if flags & FOUND != 0 {
+            count(&self.counters.breached_bytes, record.location.size_bytes);
         }
     }
 
-    /// Whose an object is that is copied. `None` if it is gone.
-    fn owner_of(&self, record: &Record) -> Result<Option<Owner>> {
-        let tail = self.read_tail(record)?;
-        Ok(tail.map(|tail| Owner { function: record.function, namespace: record.namespace, tail }))
-    }
-
-    fn copy_whole(self: &Arc<Self>, record: &Record) -> Result<bool> {
-        let bytes = match self.read(record, 0..record.location.size_bytes, Mode::Waiting)? {
-            Read::Bytes(bytes) => bytes,
-            Read::Gone | Read::NotAtOnce => return Ok(false),
+    /// What was touched of a block: objects, and parts of them. An object is touched if a part of it is.
+    fn wanted(&self, block: u16) -> Vec<Wanted> {
+        let (mut wanted, mut parts) = (Vec::new(), Vec::new());
+        self.sweep(block, |record, flags| {
+            if record.is_name() {
+                // It goes where its contents go.
+            } else if record.is_part {
+                parts.push((record, flags));
+            } else if flags & TOUCHED != 0 {
+                wanted.push(Wanted { is_promised: flags & FOUND != 0, record, flags, parts: Vec::new() });
+            }
+        });
+        if parts.is_empty() {
+            return wanted;
+        }
+        parts.sort_unstable_by_key(|(part, _)| part.location.offset);
+        let begins = |within: &Record| {
+            let (from, to) = (within.location.offset, within.location.offset + within.location.size_bytes);
+            let first = parts.partition_point(|(part, _)| part.location.offset < from);
+            let last = parts.partition_point(|(part, _)| part.location.offset < to);
+            parts.get(first..last).unwrap_or_default()
         };
-        let Some(owner) = self.owner_of(record)? else { return Ok(false) };
-        let sums = self.sizes.has_trailers.then(|| Sums::of(&bytes));
-        let contents = Contents { bytes, sums, owner };
-        let mut space = self.space();
-        let key = record.key(self.map.check_mask());
-        if self.map.lookup_as_writer(&key, &space.map).is_none_or(|found| found.record != *record) {
-            return Ok(false);
+        // Nobody touched these objects themselves, but perhaps a part of them.
+        self.sweep(block, |record, flags| {
+            let is_wanted = !record.is_part && flags & TOUCHED == 0;
+            if is_wanted && begins(&record).iter().any(|(_, flags)| flags & TOUCHED != 0) {
+                wanted.push(Wanted { is_promised: false, record, flags, parts: Vec::new() });
+            }
+        });
+        let mut with_parents = std::collections::HashSet::new();
+        for wanted in &mut wanted {
+            wanted.parts = begins(&wanted.record).to_vec();
+            wanted.is_promised |= wanted.parts.iter().any(|(_, flags)| flags & FOUND != 0);
+            with_parents.extend(wanted.parts.iter().map(|(part, _)| part.sequence));
         }
-        let stored = self.length(record.location.size_bytes, &contents.owner);
-        let reservation = self.reserve(&mut space, stored, For::Copy).ok_or_else(no_space)?;
-        let named = contents.owner.named(record.key_words, record.location.size_bytes);
-        let copy = space.draft(reservation.block, reservation.offset, named, record.sequence);
-        self.write_whole(&reservation, &copy, &contents);
-        self.append(&mut space, &copy);
-        Ok(self.map.replace(&mut space.map, record, &copy))
+        // Of these, the object itself is gone: it was quarantined, or there was no room for its record.
+        let orphans =
+            parts.iter().filter(|(part, flags)| flags & TOUCHED != 0 && !with_parents.contains(&part.sequence));
+        let orphans = orphans.map(|(record, flags)| Wanted {
+            is_promised: flags & FOUND != 0,
+            record: *record,
+            flags: *flags,
+            parts: Vec::new(),
+        });
+        wanted.extend(orphans);
+        wanted
     }
 
-    fn copy_in_pieces(self: &Arc<Self>, record: &Record) -> Result<bool> {
-        let size = record.location.size_bytes;
-        let Some(owner) = self.owner_of(record)? else { return Ok(false) };
-        let mut writer = self.begin_large_for(size, owner, For::Copy).ok_or_else(no_space)?;
-        let mut at = 0;
-        while at < size {
-            let to = size.min(at + PIECE_BYTES);
-            match self.read(record, at..to, Mode::Waiting)? {
-                Read::Bytes(bytes) => writer.write(&bytes)?,
-                Read::Gone | Read::NotAtOnce => return Ok(false),
-            }
-            at = to;
-            if self.is_congested() {
-                self.flush()?;
-            }
+    fn sweep(&self, block: u16, mut each: impl FnMut(Record, u32)) {
+        for buckets in self.map.sweeps() {
+            let _space = self.space();
+            self.map.records_in(buckets, block, &mut each);
         }
-        Ok(writer.finish_copy(record))
     }
 
     /// Takes what is left of a block out of the map.
@@ -205,8 +211,4 @@ impl Engine {
         space.free.push_back(block);
         Ok(())
     }
-}
-
-fn no_space() -> Error {
-    Error::unavailable("there is no space for a copy").with_put_certainty(PutCertainty::NotStored)
 }

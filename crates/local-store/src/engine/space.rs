@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use super::flush::Write;
+use super::share::Share;
 use super::{Engine, enter};
 use crate::accounts::Accounts;
 use crate::block::{Choice, Growth, Rotation};
-use crate::key_location_map::{Inserted, MapWriter, Record};
+use crate::key_location_map::{FOUND, Inserted, MapWriter, Record};
 use crate::location::Location;
 use crate::persistence::superblock::MAX_QUARANTINED;
 use crate::persistence::{ENTRIES_PER_SECTOR, Quarantined, entry};
@@ -30,6 +31,8 @@ pub(crate) struct Space {
     pub(super) next_record: u64,
     pub(super) next_generation: u32,
     pub(super) quarantined: Vec<Quarantined>,
+    /// What copies may take.
+    pub(super) share: Share,
     pub(super) accounts: Accounts,
     /// Whether a superblock would say anything new.
     pub(super) has_changed: bool,
@@ -78,14 +81,14 @@ pub(super) struct Reservation {
 /// Who asks for space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum For {
-    /// A put; it leaves the last free block to copies.
+    /// A put; it leaves the last free block to copies, also once they have begun it.
     Put,
     /// A copy of what was touched.
     Copy,
 }
 
 impl Space {
-    pub(super) fn new(map: MapWriter, growth: Growth, blocks: u32) -> Self {
+    pub(super) fn new(map: MapWriter, growth: Growth, share: Share, blocks: u32) -> Self {
         Self {
             map,
             rotation: Rotation::new(growth),
@@ -95,6 +98,7 @@ impl Space {
             next_record: 1,
             next_generation: 1,
             quarantined: Vec::new(),
+            share,
             accounts: Accounts::new([]),
             has_changed: false,
             publications: 0,
@@ -174,6 +178,18 @@ impl Space {
 impl Engine {
     /// Reserves space for an object that takes `length` bytes; `None` if a block must be recycled first.
     pub(super) fn reserve(&self, space: &mut Space, length: u64, whom: For) -> Option<Reservation> {
+        // Copies have begun the block that is left to them: it is theirs, until another one is free.
+        if whom == For::Put && space.free.is_empty() {
+            return None;
+        }
+        let reservation = self.reserve_for(space, length, whom)?;
+        if whom == For::Put {
+            space.share.earn(self.sizes.counted_stored(length));
+        }
+        Some(reservation)
+    }
+
+    fn reserve_for(&self, space: &mut Space, length: u64, whom: For) -> Option<Reservation> {
         if length <= self.sizes.small_bytes() {
             return self.reserve_in_lane(space, length, whom);
         }
@@ -290,6 +306,10 @@ impl Engine {
         }
         for block in before {
             if !space.rotation.new_blocks().any(|new| new == block) {
+                if whom == For::Copy && length > data_bytes / 16 {
+                    let left = space.use_of(block).map_or(0, |usage| data_bytes.saturating_sub(usage.cursor));
+                    space.share.waste(left);
+                }
                 self.leave_new(space, block);
             }
         }
@@ -331,8 +351,23 @@ impl Engine {
 
     /// Makes a record found, and its entry a part of its block's log.
     pub(super) fn publish(&self, space: &mut Space, record: &Record) -> Inserted {
+        self.publish_with(space, record, 0)
+    }
+
+    /// The same for what lies in a block that may have been begun long ago, and is promised from now on.
+    pub(super) fn publish_as_promised(&self, space: &mut Space, record: &Record) -> Inserted {
+        if self.is_safe(record) {
+            return self.publish_with(space, record, 0);
+        }
+        if let Some(of) = self.block(record.location.block) {
+            of.touches.set(record.entry);
+        }
+        self.publish_with(space, record, FOUND)
+    }
+
+    fn publish_with(&self, space: &mut Space, record: &Record, flags: u32) -> Inserted {
         self.append(space, record);
-        let inserted = self.map.insert(&mut space.map, record, 0);
+        let inserted = self.map.insert(&mut space.map, record, flags);
         space.accounts.store(record);
         if let Some(replaced) = &inserted.replaced {
             space.accounts.release(replaced);

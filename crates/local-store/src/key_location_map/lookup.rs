@@ -3,16 +3,16 @@
 use std::sync::atomic::Ordering;
 
 use super::place::Place;
-use super::tag_line::{SLOTS, Seen, TagLine, block_of};
+use super::tag_line::{Seen, TagLine, block_of};
 use super::{KeyLocationMap, MapWriter, Record};
+use crate::hints;
 use crate::key::Key;
 use crate::width;
 
 /// How often a look-up repeats before it lets others run. A change of a bucket takes some 100 ns.
 const SPINS: u32 = 64;
 
-/// How many look-ups of a batch are under way at once. Their loads are independent of each other, so that the
-/// processor waits for several lines at a time.
+/// How many look-ups of a batch are under way at once, so that the processor waits for several lines at a time.
 const BATCH: usize = 32;
 
 /// A record that was found, and where, so that it can be touched.
@@ -40,6 +40,15 @@ pub(crate) enum Touch {
     Touched,
     /// The record moved or went meanwhile: look it up again.
     Moved,
+}
+
+/// What the tags of the primary bucket of a key said.
+#[derive(Clone, Copy, Debug, Default)]
+struct Glance {
+    place: Place,
+    /// `None` if the bucket was being changed.
+    seen: Option<Seen>,
+    matches: u32,
 }
 
 /// What one pass over the buckets of a key came to.
@@ -82,33 +91,63 @@ impl KeyLocationMap {
     }
 
     /// Looks for all of `keys`, and tells `each` what was found of which, in order.
+    ///
+    /// Three passes over a batch: the first asks for the tag lines, the second compares tags, which settles most of
+    /// what is absent, and asks for records, the third compares those.
+    #[inline]
     pub(crate) fn lookup_all(&self, keys: &[Key], mut each: impl FnMut(usize, Option<Found>)) {
         let mut position = 0;
-        let mut places = [Place::default(); BATCH];
+        let mut glances = [Glance::default(); BATCH];
         for batch in keys.chunks(BATCH) {
-            // Two rounds of loads that wait for nothing but memory, and decide nothing: the processor has as many of
-            // them under way as it can.
-            let mut any = 0;
-            for (place, key) in places.iter_mut().zip(batch) {
-                *place = self.placement.of(key);
-                any ^= self.line(place.primary).map_or(0, TagLine::load);
+            for (glance, key) in glances.iter_mut().zip(batch) {
+                glance.place = self.placement.of(key);
+                if let Some(line) = self.line(glance.place.primary) {
+                    hints::prefetch(line);
+                }
             }
-            for place in places.iter().take(batch.len()) {
-                let line = self.line(place.primary);
-                let matches = line.map_or(0, |line| line.matches(place.fingerprint));
-                let has_spilled = line.is_some_and(TagLine::has_spilled_now);
-                let other = if has_spilled { place.secondary } else { place.primary };
-                any ^= self.line(other).map_or(0, TagLine::load);
-                any ^= self
-                    .slot(place.primary, width::index(matches.trailing_zeros()) % SLOTS)
-                    .map_or(0, super::Slot::load_beginning);
+            for glance in glances.iter_mut().take(batch.len()) {
+                self.glance(glance);
             }
-            std::hint::black_box(any);
-            for (place, key) in places.iter().zip(batch) {
-                each(position, self.lookup_at(key, *place));
+            for (glance, key) in glances.iter().zip(batch) {
+                each(position, self.look(key, glance));
                 position += 1;
             }
         }
+    }
+
+    /// Compares the tags of the primary bucket.
+    #[inline]
+    fn glance(&self, glance: &mut Glance) {
+        let Some(line) = self.line(glance.place.primary) else { return };
+        glance.seen = line.begin();
+        glance.matches = line.matches(glance.place.fingerprint);
+        if glance.matches != 0 {
+            if let Some(slot) = self.slot(glance.place.primary, width::index(glance.matches.trailing_zeros())) {
+                hints::prefetch(slot);
+            }
+        } else if glance.seen.is_some_and(Seen::has_spilled)
+            && let Some(line) = self.line(glance.place.secondary)
+        {
+            hints::prefetch(line);
+        }
+    }
+
+    /// Finishes a look-up from what was seen of the tags, if that settles it, else looks again.
+    #[inline]
+    fn look(&self, key: &Key, glance: &Glance) -> Option<Found> {
+        let Glance { place, seen, matches } = *glance;
+        if let (Some(seen), Some(line)) = (seen, self.line(place.primary)) {
+            if matches == 0 {
+                if !seen.has_spilled() && line.is_unchanged(seen) {
+                    return None;
+                }
+            } else if let Some(found) = self.compare(key, place.primary, line, seen, matches)
+                && line.is_unchanged(seen)
+            {
+                return Some(found);
+            }
+        }
+        self.lookup_at(key, place)
     }
 
     #[inline]
@@ -132,8 +171,13 @@ impl KeyLocationMap {
 
     #[inline]
     fn scan_line(&self, key: &Key, place: Place, bucket: u32, line: &TagLine, seen: Seen) -> Option<Found> {
+        self.compare(key, bucket, line, seen, line.matches(place.fingerprint))
+    }
+
+    /// The record of `key` among those slots of a bucket whose tags match.
+    #[inline]
+    fn compare(&self, key: &Key, bucket: u32, line: &TagLine, seen: Seen, mut matches: u32) -> Option<Found> {
         let slots = self.slots.get(width::index(bucket))?;
-        let mut matches = line.matches(place.fingerprint);
         while matches != 0 {
             let slot = width::index(matches.trailing_zeros());
             matches &= matches - 1;

@@ -17,7 +17,7 @@ mod tag_line;
 use self::place::Placement;
 use self::record::Slot;
 use self::tag_line::{SLOTS, TagLine};
-use crate::{huge_pages, width};
+use crate::{hints, width};
 
 pub(crate) use self::insert::Inserted;
 pub(crate) use self::lookup::{Found, Touch};
@@ -68,8 +68,8 @@ impl KeyLocationMap {
     pub(crate) fn new(slots: u64, seeds: [u64; 2], check_mask: u64) -> (Self, MapWriter) {
         let buckets = buckets_for(slots);
         let map = Self {
-            lines: huge_pages::boxed_slice(width::index(buckets)),
-            slots: huge_pages::boxed_slice(width::index(buckets)),
+            lines: hints::boxed_slice(width::index(buckets)),
+            slots: hints::boxed_slice(width::index(buckets)),
             placement: Placement::new(seeds, buckets),
             check_mask,
         };

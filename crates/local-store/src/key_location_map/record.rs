@@ -54,13 +54,6 @@ impl Slot {
             && check.load(Ordering::Relaxed) & check_mask == key.check & check_mask
     }
 
-    /// Fetches the slot.
-    #[inline]
-    pub(super) fn load_beginning(&self) -> u64 {
-        let [beginning, ..] = &self.0;
-        beginning.load(Ordering::Relaxed)
-    }
-
     #[inline]
     pub(super) fn load(&self) -> Record {
         Record::from_words(self.0.each_ref().map(|word| word.load(Ordering::Relaxed)))

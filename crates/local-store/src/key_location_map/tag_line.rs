@@ -74,20 +74,7 @@ impl TagLine {
         self.control.load(Ordering::Relaxed) == seen.0
     }
 
-    /// As [`Seen::has_spilled`], of a look at the line that nothing is concluded from.
-    #[inline]
-    pub(super) fn has_spilled_now(&self) -> bool {
-        self.control.load(Ordering::Relaxed) & SPILL_MASK != 0
-    }
-
-    /// Fetches the line.
-    #[inline]
-    pub(super) fn load(&self) -> u64 {
-        u64::from(self.control.load(Ordering::Relaxed))
-    }
-
-    /// The slots whose tags have this fingerprint, as bits. There is no branch in it that depends on memory, so that a
-    /// processor runs ahead to the next line while it waits for this one.
+    /// The slots whose tags have this fingerprint, as bits.
     #[inline]
     pub(super) fn matches(&self, fingerprint: u32) -> u32 {
         let mut matches = 0;

@@ -1,0 +1,81 @@
+//! Numbers that look random and are the same for the same seed.
+
+#![expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "53 bits of a number are exact in a float")]
+
+/// A source of numbers that look random: splitmix64, which has no bad seeds.
+#[derive(Clone, Debug)]
+pub struct Numbers(u64);
+
+impl Numbers {
+    /// Those of `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next one.
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// One of 0 to `bound`, which is left out. With a bound of 0, that is 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        let product = u128::from(self.draw()) * u128::try_from(bound).unwrap_or(u128::MAX >> 64);
+        usize::try_from(product >> 64).unwrap_or_default()
+    }
+
+    /// One of 0 to 1, which is left out.
+    pub fn unit(&mut self) -> f64 {
+        (self.draw() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Puts `items` into an order that looks random.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+}
+
+/// A count as a real number, for a ratio. Counts beyond 2^53 lose their last digits.
+#[must_use]
+pub fn real(count: u64) -> f64 {
+    count as f64
+}
+
+/// The same of a number of items.
+#[must_use]
+pub fn real_len(count: usize) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_has_the_same_numbers() {
+        let (mut a, mut b) = (Numbers::new(1), Numbers::new(1));
+        assert!((0..100).all(|_| a.draw() == b.draw()));
+        assert_ne!(Numbers::new(1).draw(), Numbers::new(2).draw());
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let mut numbers = Numbers::new(3);
+        assert!((0..1000).all(|_| numbers.below(7) < 7 && (0.0..1.0).contains(&numbers.unit())));
+        assert_eq!(numbers.below(0), 0);
+    }
+
+    #[test]
+    fn a_shuffle_keeps_all_items() {
+        let mut items: Vec<_> = (0..100).collect();
+        Numbers::new(4).shuffle(&mut items);
+        assert!(!items.is_sorted());
+        items.sort_unstable();
+        assert!(items.into_iter().eq(0..100));
+    }
+}

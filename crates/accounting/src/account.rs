@@ -1,0 +1,107 @@
+//! Whose uploads are added up together: a namespace, and what kind of store they went to.
+
+use std::cmp::Ordering;
+use std::fmt::{self, Display, Formatter};
+
+use blobaccess::{Namespace, StorageType};
+
+/// What uploads are added up by: a [`Namespace`] and a kind of store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Account {
+    namespace: Namespace,
+    storage_type: StorageType,
+}
+
+/// Every kind of store, by its code: codes are written to files and are never changed.
+const STORAGE_TYPES: [StorageType; 5] =
+    [StorageType::Cas, StorageType::Ac, StorageType::Icas, StorageType::Iscc, StorageType::Fsac];
+
+impl Account {
+    /// The account of `namespace` for stores of one kind.
+    #[must_use]
+    pub const fn new(namespace: Namespace, storage_type: StorageType) -> Self {
+        Self { namespace, storage_type }
+    }
+
+    /// The account of those whose namespace there was no room for: `__other__`.
+    #[must_use]
+    pub fn overflow(storage_type: StorageType) -> Self {
+        Self::new(Namespace::new(OVERFLOW), storage_type)
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub const fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// What kind of store it is about.
+    #[must_use]
+    pub const fn storage_type(&self) -> StorageType {
+        self.storage_type
+    }
+
+    /// The number that files know a kind of store by.
+    #[must_use]
+    pub const fn storage_code(storage_type: StorageType) -> u8 {
+        match storage_type {
+            StorageType::Cas => 0,
+            StorageType::Ac => 1,
+            StorageType::Icas => 2,
+            StorageType::Iscc => 3,
+            StorageType::Fsac => 4,
+        }
+    }
+
+    /// The kind of store with this number.
+    #[must_use]
+    pub fn storage_of_code(code: u8) -> Option<StorageType> {
+        STORAGE_TYPES.get(usize::from(code)).copied()
+    }
+
+    /// The kind of store with this name: `cas`.
+    #[must_use]
+    pub fn storage_of_name(name: &str) -> Option<StorageType> {
+        STORAGE_TYPES.into_iter().find(|storage_type| storage_type.name() == name)
+    }
+
+    fn order(&self) -> (&Namespace, u8) {
+        (&self.namespace, Self::storage_code(self.storage_type))
+    }
+}
+
+/// The namespace that stands for all that there was no room for.
+pub(crate) const OVERFLOW: &str = "__other__";
+
+impl Ord for Account {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl PartialOrd for Account {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Display for Account {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.storage_type.name(), self.namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_store_is_found_by_its_code_and_name() {
+        for storage_type in STORAGE_TYPES {
+            assert_eq!(Account::storage_of_code(Account::storage_code(storage_type)), Some(storage_type));
+            assert_eq!(Account::storage_of_name(storage_type.name()), Some(storage_type));
+        }
+        assert_eq!(Account::storage_of_code(5), None);
+        assert_eq!(Account::storage_of_name("CAS"), None);
+    }
+}

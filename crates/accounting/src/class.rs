@@ -1,0 +1,182 @@
+//! What a counted thing was: the rows of an account.
+
+use crate::{DropReason, ErrorReason, Outcome};
+
+/// What is counted apart within an account: an upload that was begun, an outcome with its reason, or a deletion.
+///
+/// The numbers are those of files and are never changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Class {
+    /// An upload was begun: each has, or will have, exactly one outcome.
+    Started = 0,
+    /// [`Outcome::Created`].
+    Created = 1,
+    /// [`Outcome::AlreadyExists`].
+    AlreadyExists = 2,
+    /// [`Outcome::Replaced`].
+    Replaced = 3,
+    /// [`Outcome::Unclassified`].
+    Unclassified = 4,
+    /// [`ErrorReason::Rejected`].
+    Rejected = 5,
+    /// [`ErrorReason::Ambiguous`].
+    Ambiguous = 6,
+    /// [`ErrorReason::Cancelled`].
+    Cancelled = 7,
+    /// [`ErrorReason::Panicked`].
+    Panicked = 8,
+    /// [`ErrorReason::Deadline`].
+    Deadline = 9,
+    /// [`DropReason::QueueFull`].
+    QueueFull = 10,
+    /// [`DropReason::SourceUnavailable`].
+    SourceUnavailable = 11,
+    /// [`DropReason::Shutdown`].
+    Shutdown = 12,
+    /// [`DropReason::Disabled`].
+    Disabled = 13,
+    /// A store gave a blob up by itself to make room, or because it proved wrong.
+    DeletedByRotation = 14,
+    /// Somebody asked for a blob to be deleted.
+    DeletedOnRequest = 15,
+    /// Whoever keeps a bucket within its limits deleted a blob.
+    DeletedByCollection = 16,
+}
+
+impl Class {
+    /// Every class, by its number.
+    pub const ALL: [Self; 17] = [
+        Self::Started,
+        Self::Created,
+        Self::AlreadyExists,
+        Self::Replaced,
+        Self::Unclassified,
+        Self::Rejected,
+        Self::Ambiguous,
+        Self::Cancelled,
+        Self::Panicked,
+        Self::Deadline,
+        Self::QueueFull,
+        Self::SourceUnavailable,
+        Self::Shutdown,
+        Self::Disabled,
+        Self::DeletedByRotation,
+        Self::DeletedOnRequest,
+        Self::DeletedByCollection,
+    ];
+
+    /// The outcomes: what an upload that was begun ends in.
+    pub const OUTCOMES: [Self; 13] = [
+        Self::Created,
+        Self::AlreadyExists,
+        Self::Replaced,
+        Self::Unclassified,
+        Self::Rejected,
+        Self::Ambiguous,
+        Self::Cancelled,
+        Self::Panicked,
+        Self::Deadline,
+        Self::QueueFull,
+        Self::SourceUnavailable,
+        Self::Shutdown,
+        Self::Disabled,
+    ];
+
+    /// The number of this class.
+    #[must_use]
+    #[expect(clippy::as_conversions, reason = "the discriminants are the numbers")]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The class with this number.
+    #[must_use]
+    pub fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
+    /// The status that goes over the wire: `created`, `already_exists`, `error` or `dropped`, of outcomes; of others
+    /// `started`, `replaced`, `unclassified`, `deleted`.
+    #[must_use]
+    pub const fn status(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Created => "created",
+            Self::AlreadyExists => "already_exists",
+            Self::Replaced => "replaced",
+            Self::Unclassified => "unclassified",
+            Self::Rejected | Self::Ambiguous | Self::Cancelled | Self::Panicked | Self::Deadline => "error",
+            Self::QueueFull | Self::SourceUnavailable | Self::Shutdown | Self::Disabled => "dropped",
+            Self::DeletedByRotation | Self::DeletedOnRequest | Self::DeletedByCollection => "deleted",
+        }
+    }
+
+    /// Why it came to this status; empty where there is nothing to tell apart.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Started | Self::Created | Self::AlreadyExists | Self::Replaced | Self::Unclassified => "",
+            Self::Rejected => "rejected",
+            Self::Ambiguous => "ambiguous",
+            Self::Cancelled => "cancelled",
+            Self::Panicked => "panicked",
+            Self::Deadline => "deadline",
+            Self::QueueFull => "queue_full",
+            Self::SourceUnavailable => "source_unavailable",
+            Self::Shutdown => "shutdown",
+            Self::Disabled => "disabled",
+            Self::DeletedByRotation => "rotation",
+            Self::DeletedOnRequest => "request",
+            Self::DeletedByCollection => "collection",
+        }
+    }
+
+    /// The class that `outcome` is counted in.
+    #[must_use]
+    pub const fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Created { .. } => Self::Created,
+            Outcome::AlreadyExists { .. } => Self::AlreadyExists,
+            Outcome::Replaced { .. } => Self::Replaced,
+            Outcome::Unclassified { .. } => Self::Unclassified,
+            Outcome::Error(reason) => match reason {
+                ErrorReason::Rejected => Self::Rejected,
+                ErrorReason::Ambiguous => Self::Ambiguous,
+                ErrorReason::Cancelled => Self::Cancelled,
+                ErrorReason::Panicked => Self::Panicked,
+                ErrorReason::Deadline => Self::Deadline,
+            },
+            Outcome::Dropped { reason, .. } => match reason {
+                DropReason::QueueFull => Self::QueueFull,
+                DropReason::SourceUnavailable => Self::SourceUnavailable,
+                DropReason::Shutdown => Self::Shutdown,
+                DropReason::Disabled => Self::Disabled,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_is_found_by_its_code_and_has_a_name_of_its_own() {
+        let mut names = std::collections::HashSet::new();
+        for class in Class::ALL {
+            assert_eq!(Class::of_code(class.code()), Some(class));
+            assert!(names.insert((class.status(), class.reason())), "{class:?}");
+        }
+        assert_eq!(Class::of_code(17), None);
+    }
+
+    #[test]
+    fn the_statuses_of_outcomes_are_those_that_consumers_know() {
+        let counted_apart = ["replaced", "unclassified"];
+        for class in Class::OUTCOMES {
+            let known = ["created", "already_exists", "error", "dropped"].contains(&class.status());
+            assert!(known || counted_apart.contains(&class.status()), "{class:?}");
+        }
+    }
+}

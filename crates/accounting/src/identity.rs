@@ -1,0 +1,105 @@
+//! Who reports: a host, and a life of its program.
+
+use std::fmt::{self, Debug, Display, Formatter};
+use std::sync::Arc;
+
+use blobaccess::{Error, Result};
+
+/// The stable name of who reports: a host, or one of several stores of a host.
+///
+/// Each store that is accounted for apart reports under a name of its own: `host-7/bucket`, `host-7/mirror`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Reporter(Arc<str>);
+
+impl Reporter {
+    /// The reporter of this name.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Display for Reporter {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What tells one life of a reporter from all others: sixteen random bytes, drawn at each start.
+///
+/// Counters begin anew with each life. Were two lives to share an epoch, as after a host was cloned, the higher count
+/// of the two would hide the other; so it is random, and not made of names or times.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Epoch([u8; 16]);
+
+impl Epoch {
+    /// A new epoch, drawn from the system's randomness.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` if the system has none to give.
+    pub fn random() -> Result<Self> {
+        let mut bytes = [0; 16];
+        match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+            Ok(16) => Ok(Self(bytes)),
+            Ok(drawn) => Err(Error::internal(format!("drew {drawn} random bytes of 16"))),
+            Err(error) => Err(Error::internal("cannot draw random bytes").with_source(error)),
+        }
+    }
+
+    /// The epoch with these bytes: one that was written down before, or the life of a store
+    /// ([`ReleasedTotals`](blobaccess::ReleasedTotals)).
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// The epoch that prints so.
+    #[must_use]
+    pub fn parse(hex: &str) -> Option<Self> {
+        if hex.len() != 32 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        u128::from_str_radix(hex, 16).ok().map(|number| Self(number.to_be_bytes()))
+    }
+}
+
+impl Display for Epoch {
+    /// 32 digits of lower-case hexadecimal.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl Debug for Epoch {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "Epoch({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_is_read_as_it_prints() {
+        let epoch = Epoch::random().unwrap();
+        assert_eq!(Epoch::parse(&epoch.to_string()), Some(epoch));
+        assert_ne!(epoch, Epoch::random().unwrap());
+        for wrong in ["", "12", &"g".repeat(32), &"+".repeat(32), &"0".repeat(33)] {
+            assert_eq!(Epoch::parse(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What a journal says in sum: what was counted, and which uploads have no outcome yet.
+
+use std::collections::BTreeMap;
+
+use blobaccess::{Digest, InstanceName, UploadToken};
+
+use super::record::{Opened, Record};
+use crate::tokens::token_of;
+use crate::{Account, Amounts, Class, Epoch, Outcome, Reporter, Tally};
+
+/// What the records of a journal come to. A living journal keeps it up to date, one that is read rebuilds it: it is the
+/// same function of the same records.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    pub(crate) reporter: Reporter,
+    pub(crate) epoch: Epoch,
+    names: BTreeMap<u32, (Account, InstanceName)>,
+    totals: BTreeMap<Account, Tally>,
+    intents: BTreeMap<u64, Intent>,
+}
+
+/// An upload that has no outcome yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Intent {
+    pub(crate) account: Account,
+    name: u32,
+    pub(crate) digest: Digest,
+    pub(crate) logical_bytes: u64,
+    pub(crate) token: UploadToken,
+    own_token: bool,
+    /// Whether its first byte may have been sent.
+    pub(crate) sent: bool,
+}
+
+impl State {
+    pub(crate) const fn new(reporter: Reporter, epoch: Epoch) -> Self {
+        Self { reporter, epoch, names: BTreeMap::new(), totals: BTreeMap::new(), intents: BTreeMap::new() }
+    }
+
+    /// What the records in `bytes` come to, and how far they are whole; `None` if not even the first is.
+    pub(super) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
+        let (head, mut length) = Record::read(bytes, |_| None)?;
+        let Record::Head { reporter, epoch } = head else { return None };
+        let mut state = Self::new(reporter, epoch);
+        while let Some((record, more)) = Record::read(bytes.get(length..)?, |id| state.instance_name(id)) {
+            state.apply(&record);
+            length += more;
+        }
+        Some((state, length))
+    }
+
+    pub(crate) fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Head { .. } => {}
+            Record::Name { id, account, instance_name } => {
+                self.names.insert(*id, (account.clone(), instance_name.clone()));
+            }
+            Record::Open(opened) => self.open(opened),
+            Record::Sent { number } => {
+                if let Some(intent) = self.intents.get_mut(number) {
+                    intent.sent = true;
+                }
+            }
+            // An outcome of what is not open is one that was written twice.
+            Record::End { number, outcome } => {
+                if let Some(intent) = self.intents.remove(number) {
+                    self.count(&intent.account, Class::of(*outcome), Amounts::ended(*outcome, intent.logical_bytes));
+                }
+            }
+            Record::Deleted { account, class, amounts } => self.count(account, *class, *amounts),
+            Record::Totals { account, tally } => self.totals.entry(account.clone()).or_default().add_all(tally),
+        }
+    }
+
+    fn open(&mut self, opened: &Opened) {
+        let Some((account, _)) = self.names.get(&opened.name) else { return };
+        let account = account.clone();
+        if !opened.counted {
+            self.count(&account, Class::Started, Amounts::started(opened.logical_bytes));
+        }
+        let intent = Intent {
+            account,
+            name: opened.name,
+            digest: opened.digest.clone(),
+            logical_bytes: opened.logical_bytes,
+            token: opened.token.unwrap_or_else(|| token_of(self.epoch, opened.number)),
+            own_token: opened.token.is_none(),
+            sent: opened.sent,
+        };
+        self.intents.insert(opened.number, intent);
+    }
+
+    fn count(&mut self, account: &Account, class: Class, amounts: Amounts) {
+        if let Some(tally) = self.totals.get_mut(account) {
+            tally.add(class, amounts);
+        } else {
+            self.totals.insert(account.clone(), [(class, amounts)].into_iter().collect());
+        }
+    }
+
+    fn instance_name(&self, id: u32) -> Option<InstanceName> {
+        self.names.get(&id).map(|(_, instance_name)| instance_name.clone())
+    }
+
+    /// What was counted so far.
+    pub(crate) fn totals(&self) -> Vec<(Account, Tally)> {
+        self.totals.iter().map(|(account, tally)| (account.clone(), tally.clone())).collect()
+    }
+
+    /// Uploads that have no outcome, by their number.
+    pub(crate) const fn intents(&self) -> &BTreeMap<u64, Intent> {
+        &self.intents
+    }
+
+    /// The fewest records that come to the same. Names that no open upload has are forgotten.
+    pub(super) fn compacted(&mut self) -> Vec<Record> {
+        let used: std::collections::BTreeSet<u32> = self.intents.values().map(|intent| intent.name).collect();
+        self.names.retain(|id, _| used.contains(id));
+        let mut records = vec![Record::Head { reporter: self.reporter.clone(), epoch: self.epoch }];
+        records.extend(self.names.iter().map(|(id, (account, instance_name))| Record::Name {
+            id: *id,
+            account: account.clone(),
+            instance_name: instance_name.clone(),
+        }));
+        records.extend(
+            self.totals
+                .iter()
+                .map(|(account, tally)| Record::Totals { account: account.clone(), tally: tally.clone() }),
+        );
+        records.extend(self.intents.iter().map(|(number, intent)| {
+            Record::Open(Opened {
+                number: *number,
+                name: intent.name,
+                digest: intent.digest.clone(),
+                logical_bytes: intent.logical_bytes,
+                token: (!intent.own_token).then_some(intent.token),
+                sent: intent.sent,
+                counted: true,
+            })
+        }));
+        records
+    }
+
+    /// Ends every upload of which no byte was sent.
+    pub(crate) fn unsent(&self) -> Vec<Record> {
+        let reason = crate::DropReason::Shutdown;
+        let outcome = Outcome::Dropped { reason, stored_bytes: None };
+        let unsent = self.intents.iter().filter(|(_, intent)| !intent.sent);
+        unsent.map(|(number, _)| Record::End { number: *number, outcome }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use blobaccess::{DigestFunction, Namespace, StorageType};
+
+    use super::*;
+
+    fn opened(number: u64, name: u32, sent: bool) -> Record {
+        let instance_name = InstanceName::new("main").unwrap();
+        let digest = Digest::of(instance_name, DigestFunction::Sha256, &number.to_le_bytes());
+        let logical_bytes = digest.size_bytes();
+        Record::Open(Opened { number, name, digest, logical_bytes, token: None, sent, counted: false })
+    }
+
+    fn records() -> Vec<Record> {
+        let account = |name: &str| Account::new(Namespace::new(name), StorageType::Cas);
+        let name = |id, account| Record::Name { id, account, instance_name: InstanceName::new("main").unwrap() };
+        vec![
+            Record::Head { reporter: Reporter::new("host"), epoch: Epoch::from_bytes([9; 16]) },
+            name(1, account("a")),
+            opened(1, 1, true),
+            opened(2, 1, false),
+            Record::End { number: 1, outcome: Outcome::Created { stored_bytes: 5 } },
+            name(2, account("b")),
+            opened(3, 2, true),
+            opened(4, 2, false),
+            Record::Sent { number: 4 },
+            Record::End { number: 1, outcome: Outcome::Created { stored_bytes: 5 } },
+        ]
+    }
+
+    fn read(records: &[Record]) -> State {
+        let mut written = Vec::new();
+        records.iter().for_each(|record| record.put(&mut written));
+        let (state, length) = State::read(&written).unwrap();
+        assert_eq!(length, written.len());
+        state
+    }
+
+    #[test]
+    fn a_journal_says_what_was_counted_and_what_is_open() {
+        let state = read(&records());
+        let counted: Vec<_> = state
+            .totals()
+            .into_iter()
+            .map(|(_, tally)| (tally.of(Class::Started).objects, tally.of(Class::Created).stored_bytes))
+            .collect();
+        assert_eq!(counted, [(2, 5), (2, 0)]);
+        let open: Vec<_> = state.intents().iter().map(|(number, intent)| (*number, intent.sent)).collect();
+        assert_eq!(open, [(2, false), (3, true), (4, true)]);
+    }
+
+    #[test]
+    fn a_compacted_journal_says_the_same() {
+        let mut state = read(&records());
+        let compacted = read(&state.compacted());
+        assert_eq!(compacted, state);
+    }
+
+    #[test]
+    fn a_torn_tail_is_passed_over() {
+        let mut written = Vec::new();
+        let mut ends = Vec::new();
+        for record in records() {
+            record.put(&mut written);
+            ends.push(written.len());
+        }
+        for length in 0..written.len() {
+            let whole = ends.iter().rposition(|end| *end <= length);
+            match (State::read(&written[..length]), whole) {
+                (None, None) => {}
+                (Some((state, read_to)), Some(whole)) => {
+                    assert_eq!(read_to, ends[whole]);
+                    assert_eq!(state, read(&records()[..=whole]));
+                }
+                (state, whole) => panic!("{state:?} of {whole:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The books of a ledger as a plain value: what reports mean, without where they are kept.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use blobaccess::Namespace;
+
+use super::{Adjustment, Life, Movement, Statement, Total};
+use crate::report::{of_unix_millis, unix_millis};
+use crate::{Account, Epoch, Report, Reporter, Tally};
+
+/// The books of a ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Book {
+    lives: BTreeMap<(Reporter, Epoch), Pages>,
+    adjustments: BTreeMap<(String, Account), (Adjustment, bool)>,
+    statements: BTreeMap<Account, Statement>,
+}
+
+/// What one life of a reporter reported.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Pages {
+    seq: u64,
+    taken_at_millis: u64,
+    closed: bool,
+    reported: BTreeMap<Account, Tally>,
+    consumed: BTreeMap<Account, Tally>,
+}
+
+impl Book {
+    /// Takes up a report: of each column, the higher number counts.
+    pub(crate) fn apply(&mut self, report: &Report) {
+        let pages = self.lives.entry((report.reporter.clone(), report.epoch)).or_default();
+        pages.seq = pages.seq.max(report.seq);
+        pages.taken_at_millis = pages.taken_at_millis.max(unix_millis(report.taken_at));
+        pages.closed |= report.closed;
+        for (account, tally) in &report.accounts {
+            pages.reported.entry(account.clone()).or_default().raise(tally);
+        }
+    }
+
+    pub(crate) fn adjust(&mut self, adjustment: &Adjustment) {
+        let key = (adjustment.scan_id.clone(), adjustment.account.clone());
+        self.adjustments.entry(key).or_insert_with(|| (adjustment.clone(), false));
+    }
+
+    pub(crate) fn totals(&self, namespace: Option<&Namespace>) -> Vec<Total> {
+        let mut totals: BTreeMap<&Account, (Tally, i64)> = BTreeMap::new();
+        for (account, tally) in self.lives.values().flat_map(|pages| &pages.reported) {
+            totals.entry(account).or_default().0.add_all(tally);
+        }
+        for (adjustment, _) in self.adjustments.values() {
+            let adjusted = &mut totals.entry(&adjustment.account).or_default().1;
+            *adjusted = adjusted.saturating_add(adjustment.delta_bytes);
+        }
+        let wanted = |account: &Account| namespace.is_none_or(|namespace| account.namespace() == namespace);
+        let totals = totals.into_iter().filter(|(account, _)| wanted(account));
+        totals.map(|(account, (tally, adjusted))| Total::new(account.clone(), tally, adjusted)).collect()
+    }
+
+    pub(crate) fn lives(&self) -> Vec<Life> {
+        let life = |((reporter, epoch), pages): (&(Reporter, Epoch), &Pages)| {
+            let taken_at = of_unix_millis(pages.taken_at_millis);
+            Life::new(reporter.clone(), *epoch, pages.seq, taken_at).with_closed(pages.closed)
+        };
+        self.lives.iter().map(life).collect()
+    }
+
+    pub(crate) fn adjustments(&self) -> Vec<Adjustment> {
+        self.adjustments.values().map(|(adjustment, _)| adjustment.clone()).collect()
+    }
+
+    pub(crate) fn consume(&mut self, now: SystemTime) -> Vec<Movement> {
+        let mut moved: BTreeMap<Account, Movement> = BTreeMap::new();
+        let mut movement = |account: &Account, tally: &Tally, adjusted: i64| {
+            let movement =
+                moved.entry(account.clone()).or_insert_with(|| Movement::new(account.clone(), Tally::new(), 0));
+            movement.tally.add_all(tally);
+            movement.adjusted_bytes = movement.adjusted_bytes.saturating_add(adjusted);
+        };
+        for pages in self.lives.values_mut() {
+            for (account, reported) in &pages.reported {
+                let consumed = pages.consumed.entry(account.clone()).or_default();
+                movement(account, &reported.beyond(consumed), 0);
+                *consumed = reported.clone();
+            }
+        }
+        for (adjustment, consumed) in self.adjustments.values_mut() {
+            if !std::mem::replace(consumed, true) {
+                movement(&adjustment.account, &Tally::new(), adjustment.delta_bytes);
+            }
+        }
+        for (account, movement) in &moved {
+            let statement =
+                self.statements.entry(account.clone()).or_insert_with(|| Statement::new(account.clone(), now));
+            statement.advance(now, movement);
+        }
+        moved.into_values().filter(|movement| !movement.tally.is_zero() || movement.adjusted_bytes != 0).collect()
+    }
+
+    pub(crate) fn statements(&self) -> Vec<Statement> {
+        self.statements.values().cloned().collect()
+    }
+}

@@ -1,0 +1,71 @@
+//! A ledger in memory, for tests and for those who keep it elsewhere.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use blobaccess::{Namespace, Result};
+
+use super::{Accumulator, Adjustment, Book, Ledger, Life, Movement, Statement, Total};
+use crate::Report;
+
+/// A [`Ledger`] in memory. Nothing outlives the value.
+///
+/// # Memory
+///
+/// Some 300 bytes for each life, account and class of which anything was reported.
+#[derive(Debug, Default)]
+pub struct MemoryLedger {
+    book: Mutex<Book>,
+}
+
+impl MemoryLedger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        // What a panic could leave half done is the taking up of a report, and that may come again.
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryLedger {
+    async fn apply(&self, reports: &[Report]) -> Result<()> {
+        let mut book = self.book();
+        reports.iter().for_each(|report| book.apply(report));
+        Ok(())
+    }
+
+    async fn adjust(&self, adjustments: &[Adjustment]) -> Result<()> {
+        let mut book = self.book();
+        adjustments.iter().for_each(|adjustment| book.adjust(adjustment));
+        Ok(())
+    }
+
+    async fn totals(&self, namespace: Option<&Namespace>) -> Result<Vec<Total>> {
+        Ok(self.book().totals(namespace))
+    }
+
+    async fn lives(&self) -> Result<Vec<Life>> {
+        Ok(self.book().lives())
+    }
+
+    async fn adjustments(&self) -> Result<Vec<Adjustment>> {
+        Ok(self.book().adjustments())
+    }
+}
+
+#[async_trait]
+impl Accumulator for MemoryLedger {
+    async fn consume(&self, now: SystemTime) -> Result<Vec<Movement>> {
+        Ok(self.book().consume(now))
+    }
+
+    async fn statements(&self) -> Result<Vec<Statement>> {
+        Ok(self.book().statements())
+    }
+}

@@ -1,0 +1,349 @@
+//! A ledger in a file, for a host that keeps its own.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug, Formatter};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use blobaccess::{Error, Namespace, Result};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use super::codec::{Bytes, put_account, put_tally, put_text};
+use super::{Accumulator, Adjustment, Ledger, Life, Movement, Statement, Total};
+use crate::blocking::blocking;
+use crate::report::{of_unix_millis, unix_millis};
+use crate::{Account, Epoch, Report, Reporter, Tally};
+
+type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+const LIVES: Definition = TableDefinition::new("lives");
+const REPORTED: Definition = TableDefinition::new("reported");
+const CONSUMED: Definition = TableDefinition::new("consumed");
+const ADJUSTMENTS: Definition = TableDefinition::new("adjustments");
+const STATEMENTS: Definition = TableDefinition::new("statements");
+
+/// A [`Ledger`] in a file of its own, which one process has open at a time.
+///
+/// Every change is one transaction, and is durable when it is acknowledged. They run on the threads that tokio keeps
+/// for what blocks, if there is a runtime.
+///
+/// # Memory
+///
+/// The file takes some 100 bytes for each life and account, and 41 for each class of it. Reading the totals goes
+/// through all of that.
+///
+/// # Cancel safety
+///
+/// A call that is dropped may still take effect.
+#[derive(Clone)]
+pub struct RedbLedger {
+    database: Arc<Database>,
+}
+
+impl RedbLedger {
+    /// The ledger in the file at `path`, which is made if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened, is no ledger, or another process has it open.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let open = || -> Result<_, redb::Error> {
+            let database = Database::create(path)?;
+            // So that there are tables to be read.
+            let transaction = database.begin_write()?;
+            for table in [LIVES, REPORTED, CONSUMED, ADJUSTMENTS, STATEMENTS] {
+                drop(transaction.open_table(table)?);
+            }
+            transaction.commit()?;
+            Ok(database)
+        };
+        let database = open().map_err(|error| {
+            Error::failed_precondition(format!("cannot open the ledger {}: {error}", path.display())).with_source(error)
+        })?;
+        Ok(Self { database: Arc::new(database) })
+    }
+
+    async fn run<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Database) -> Result<T, Fault> + Send + 'static,
+    {
+        let database = Arc::clone(&self.database);
+        blocking(move || work(&database).map_err(Error::from)).await
+    }
+
+    async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&WriteTransaction) -> Result<T, Fault> + Send + 'static,
+    {
+        self.run(|database| {
+            let transaction = database.begin_write()?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        })
+        .await
+    }
+
+    /// Every row of `table`, of which `decode` makes what it means.
+    async fn rows<T, F>(&self, table: Definition, decode: F) -> Result<Vec<T>>
+    where
+        T: Send + 'static,
+        F: Fn(Bytes<'_>, Bytes<'_>) -> Option<T> + Send + 'static,
+    {
+        self.run(move |database| {
+            let table = database.begin_read()?.open_table(table)?;
+            let mut rows = Vec::new();
+            for row in table.iter()? {
+                let (key, value) = row?;
+                rows.push(decode(Bytes(key.value()), Bytes(value.value())).ok_or(Fault::Malformed)?);
+            }
+            Ok(rows)
+        })
+        .await
+    }
+}
+
+/// What can go wrong within a transaction.
+enum Fault {
+    Database(redb::Error),
+    Malformed,
+}
+
+impl<E: Into<redb::Error>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Database(error) => Self::internal(format!("ledger: {error}")).with_source(error),
+            Fault::Malformed => Self::data_loss("the ledger has a row that is none of its own"),
+        }
+    }
+}
+
+fn life_key(reporter: &Reporter, epoch: Epoch) -> Vec<u8> {
+    let mut key = epoch.as_bytes().to_vec();
+    put_text(&mut key, reporter.as_str());
+    key
+}
+
+fn read_life(mut key: Bytes<'_>, mut value: Bytes<'_>) -> Option<Life> {
+    let epoch = Epoch::from_bytes(key.array()?);
+    let (seq, taken_at, closed) = (value.u64()?, value.u64()?, value.byte()?);
+    Some(Life::new(Reporter::new(key.text()?), epoch, seq, of_unix_millis(taken_at)).with_closed(closed != 0))
+}
+
+/// The account at the end of the key of a row that belongs to a life.
+fn reported_account(mut key: Bytes<'_>) -> Option<Account> {
+    key.array::<16>()?;
+    key.text()?;
+    key.account()
+}
+
+/// An adjustment, and whether it was consumed.
+fn read_adjustment(mut key: Bytes<'_>, mut value: Bytes<'_>) -> Option<(Adjustment, bool)> {
+    let scan_id = key.text()?;
+    let consumed = value.byte()? != 0;
+    let (delta, low, high) = (value.i64()?, value.i64()?, value.i64()?);
+    let made_at = of_unix_millis(value.u64()?);
+    Some((Adjustment::new(scan_id, key.account()?, delta, (low, high), made_at), consumed))
+}
+
+fn put_adjustment(table: &mut Table<'_, &[u8], &[u8]>, adjustment: &Adjustment, consumed: bool) -> Result<(), Fault> {
+    let mut key = Vec::new();
+    put_text(&mut key, &adjustment.scan_id);
+    put_account(&mut key, &adjustment.account);
+    let mut value = vec![u8::from(consumed)];
+    for number in [adjustment.delta_bytes, adjustment.drift_low_bytes, adjustment.drift_high_bytes] {
+        value.extend(number.to_le_bytes());
+    }
+    value.extend(unix_millis(adjustment.made_at).to_le_bytes());
+    table.insert(key.as_slice(), value.as_slice())?;
+    Ok(())
+}
+
+fn read_statement(mut key: Bytes<'_>, mut value: Bytes<'_>) -> Option<Statement> {
+    let account = key.account()?;
+    let (byte_millis, adjusted_bytes, as_of) = (value.i128()?, value.i64()?, value.u64()?);
+    let tally = value.tally()?;
+    let statement = Statement::new(account, of_unix_millis(as_of)).with_byte_millis(byte_millis);
+    Some(Statement { tally, adjusted_bytes, ..statement })
+}
+
+fn put_statement(table: &mut Table<'_, &[u8], &[u8]>, statement: &Statement) -> Result<(), Fault> {
+    let mut key = Vec::new();
+    put_account(&mut key, &statement.account);
+    let mut value = statement.byte_millis.to_le_bytes().to_vec();
+    value.extend(statement.adjusted_bytes.to_le_bytes());
+    value.extend(unix_millis(statement.as_of).to_le_bytes());
+    put_tally(&mut value, &statement.tally);
+    table.insert(key.as_slice(), value.as_slice())?;
+    Ok(())
+}
+
+fn get_tally(table: &Table<'_, &[u8], &[u8]>, key: &[u8]) -> Result<Tally, Fault> {
+    match table.get(key)? {
+        None => Ok(Tally::new()),
+        Some(value) => Bytes(value.value()).tally().ok_or(Fault::Malformed),
+    }
+}
+
+fn put_tally_at(table: &mut Table<'_, &[u8], &[u8]>, key: &[u8], tally: &Tally) -> Result<(), Fault> {
+    let mut value = Vec::new();
+    put_tally(&mut value, tally);
+    table.insert(key, value.as_slice())?;
+    Ok(())
+}
+
+fn apply(transaction: &WriteTransaction, report: &Report) -> Result<(), Fault> {
+    let key = life_key(&report.reporter, report.epoch);
+    let mut lives = transaction.open_table(LIVES)?;
+    let known = match lives.get(key.as_slice())? {
+        None => None,
+        Some(value) => Some(read_life(Bytes(&key), Bytes(value.value())).ok_or(Fault::Malformed)?),
+    };
+    let (seq, taken_at, closed) = known.map_or_else(Default::default, |life| {
+        (life.seq, unix_millis(life.taken_at), life.closed)
+    });
+    let mut value = report.seq.max(seq).to_le_bytes().to_vec();
+    value.extend(unix_millis(report.taken_at).max(taken_at).to_le_bytes());
+    value.push(u8::from(report.closed || closed));
+    lives.insert(key.as_slice(), value.as_slice())?;
+    let mut reported = transaction.open_table(REPORTED)?;
+    for (account, tally) in &report.accounts {
+        let mut key = key.clone();
+        put_account(&mut key, account);
+        let mut known = get_tally(&reported, &key)?;
+        known.raise(tally);
+        put_tally_at(&mut reported, &key, &known)?;
+    }
+    Ok(())
+}
+
+fn consume(transaction: &WriteTransaction, now: SystemTime) -> Result<Vec<Movement>, Fault> {
+    let mut moved: BTreeMap<Account, Movement> = BTreeMap::new();
+    let mut movement = |account: Account, tally: &Tally, adjusted: i64| {
+        let movement = moved.entry(account.clone()).or_insert_with(|| Movement::new(account, Tally::new(), 0));
+        movement.tally.add_all(tally);
+        movement.adjusted_bytes = movement.adjusted_bytes.saturating_add(adjusted);
+    };
+    let reported = transaction.open_table(REPORTED)?;
+    let mut consumed = transaction.open_table(CONSUMED)?;
+    for row in reported.iter()? {
+        let (key, value) = row?;
+        let account = reported_account(Bytes(key.value())).ok_or(Fault::Malformed)?;
+        let tally = Bytes(value.value()).tally().ok_or(Fault::Malformed)?;
+        let before = get_tally(&consumed, key.value())?;
+        movement(account, &tally.beyond(&before), 0);
+        if tally != before {
+            put_tally_at(&mut consumed, key.value(), &tally)?;
+        }
+    }
+    let mut adjustments = transaction.open_table(ADJUSTMENTS)?;
+    let mut new = Vec::new();
+    for row in adjustments.iter()? {
+        let (key, value) = row?;
+        let (adjustment, consumed) =
+            read_adjustment(Bytes(key.value()), Bytes(value.value())).ok_or(Fault::Malformed)?;
+        if !consumed {
+            new.push(adjustment);
+        }
+    }
+    for adjustment in new {
+        movement(adjustment.account.clone(), &Tally::new(), adjustment.delta_bytes);
+        put_adjustment(&mut adjustments, &adjustment, true)?;
+    }
+    let mut statements = transaction.open_table(STATEMENTS)?;
+    for (account, movement) in &moved {
+        let mut key = Vec::new();
+        put_account(&mut key, account);
+        let known = match statements.get(key.as_slice())? {
+            None => Statement::new(account.clone(), now),
+            Some(value) => read_statement(Bytes(&key), Bytes(value.value())).ok_or(Fault::Malformed)?,
+        };
+        let mut statement = known;
+        statement.advance(now, movement);
+        put_statement(&mut statements, &statement)?;
+    }
+    Ok(moved.into_values().filter(|movement| !movement.tally.is_zero() || movement.adjusted_bytes != 0).collect())
+}
+
+#[async_trait]
+impl Ledger for RedbLedger {
+    async fn apply(&self, reports: &[Report]) -> Result<()> {
+        let reports = reports.to_vec();
+        self.write(move |transaction| reports.iter().try_for_each(|report| apply(transaction, report))).await
+    }
+
+    async fn adjust(&self, adjustments: &[Adjustment]) -> Result<()> {
+        let adjustments = adjustments.to_vec();
+        self.write(move |transaction| {
+            let mut table = transaction.open_table(ADJUSTMENTS)?;
+            for adjustment in &adjustments {
+                let mut key = Vec::new();
+                put_text(&mut key, &adjustment.scan_id);
+                put_account(&mut key, &adjustment.account);
+                let known = table.get(key.as_slice())?.is_some();
+                if !known {
+                    put_adjustment(&mut table, adjustment, false)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn totals(&self, namespace: Option<&Namespace>) -> Result<Vec<Total>> {
+        let mut totals: BTreeMap<Account, (Tally, i64)> = BTreeMap::new();
+        let reported = |key: Bytes<'_>, mut value: Bytes<'_>| Some((reported_account(key)?, value.tally()?));
+        for (account, tally) in self.rows(REPORTED, reported).await? {
+            totals.entry(account).or_default().0.add_all(&tally);
+        }
+        for (adjustment, _) in self.rows(ADJUSTMENTS, read_adjustment).await? {
+            let adjusted = &mut totals.entry(adjustment.account).or_default().1;
+            *adjusted = adjusted.saturating_add(adjustment.delta_bytes);
+        }
+        let wanted = |account: &Account| namespace.is_none_or(|namespace| account.namespace() == namespace);
+        let totals = totals.into_iter().filter(|(account, _)| wanted(account));
+        Ok(totals.map(|(account, (tally, adjusted))| Total::new(account, tally, adjusted)).collect())
+    }
+
+    async fn lives(&self) -> Result<Vec<Life>> {
+        let mut lives = self.rows(LIVES, read_life).await?;
+        lives.sort();
+        Ok(lives)
+    }
+
+    async fn adjustments(&self) -> Result<Vec<Adjustment>> {
+        let all = self.rows(ADJUSTMENTS, read_adjustment).await?;
+        Ok(all.into_iter().map(|(adjustment, _)| adjustment).collect())
+    }
+}
+
+#[async_trait]
+impl Accumulator for RedbLedger {
+    async fn consume(&self, now: SystemTime) -> Result<Vec<Movement>> {
+        // There is one writer at a time: the transaction is the lock.
+        self.write(move |transaction| consume(transaction, now)).await
+    }
+
+    async fn statements(&self) -> Result<Vec<Statement>> {
+        let mut statements = self.rows(STATEMENTS, read_statement).await?;
+        statements.sort_by(|a, b| a.account.cmp(&b.account));
+        Ok(statements)
+    }
+}
+
+impl Debug for RedbLedger {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbLedger").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,116 @@
+//! What an account has had, and for how long.
+
+use std::time::SystemTime;
+
+use crate::{Account, Tally};
+
+/// What was reported of an account since it was last looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Movement {
+    /// Whose it is.
+    pub account: Account,
+    /// What was counted since.
+    pub tally: Tally,
+    /// What it was corrected by since, in bytes.
+    pub adjusted_bytes: i64,
+}
+
+impl Movement {
+    /// What was counted and corrected of `account` since it was last looked at.
+    #[must_use]
+    pub const fn new(account: Account, tally: Tally, adjusted_bytes: i64) -> Self {
+        Self { account, tally, adjusted_bytes }
+    }
+
+    /// What the footprint changes by, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> i128 {
+        self.tally.net_bytes() + i128::from(self.adjusted_bytes)
+    }
+}
+
+/// What an account has had until it was last looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Statement {
+    /// Whose it is.
+    pub account: Account,
+    /// What was counted.
+    pub tally: Tally,
+    /// What it was corrected by, in bytes.
+    pub adjusted_bytes: i64,
+    /// The integral of the footprint over time, in bytes times milliseconds.
+    pub byte_millis: i128,
+    /// Until when that is.
+    pub as_of: SystemTime,
+}
+
+/// The milliseconds of an hour.
+const HOUR_MILLIS: i128 = 3_600_000;
+
+impl Statement {
+    /// The statement of an account of which nothing was known before `as_of`.
+    #[must_use]
+    pub const fn new(account: Account, as_of: SystemTime) -> Self {
+        Self { account, tally: Tally::new(), adjusted_bytes: 0, byte_millis: 0, as_of }
+    }
+
+    /// The same, with this integral.
+    #[must_use]
+    pub const fn with_byte_millis(mut self, byte_millis: i128) -> Self {
+        self.byte_millis = byte_millis;
+        self
+    }
+
+    /// What the account had in the store at `as_of`, in bytes.
+    #[must_use]
+    pub fn footprint_bytes(&self) -> i128 {
+        self.tally.net_bytes() + i128::from(self.adjusted_bytes)
+    }
+
+    /// The integral of the footprint over time, in bytes times hours, rounded towards zero.
+    #[must_use]
+    pub const fn byte_hours(&self) -> i128 {
+        self.byte_millis / HOUR_MILLIS
+    }
+
+    /// Moves on to `now`, with what was reported until then. What has been reported since the last time counts from
+    /// `now`, as nobody knows since when exactly it was there. A clock that went back moves nothing.
+    pub fn advance(&mut self, now: SystemTime, movement: &Movement) {
+        let since = now.duration_since(self.as_of).unwrap_or_default();
+        let millis = i128::try_from(since.as_millis()).unwrap_or(i128::MAX);
+        self.byte_millis = self.byte_millis.saturating_add(self.footprint_bytes().saturating_mul(millis));
+        self.tally.add_all(&movement.tally);
+        self.adjusted_bytes = self.adjusted_bytes.saturating_add(movement.adjusted_bytes);
+        self.as_of = self.as_of.max(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use blobaccess::{Namespace, StorageType};
+
+    use super::*;
+    use crate::{Amounts, Class, Outcome};
+
+    #[test]
+    fn byte_hours_are_the_integral_of_the_footprint() {
+        let account = Account::new(Namespace::new("a"), StorageType::Cas);
+        let at = |hours| SystemTime::UNIX_EPOCH + Duration::from_hours(hours);
+        let created = Amounts::ended(Outcome::Created { stored_bytes: 100 }, 100);
+        let more = Movement::new(account.clone(), [(Class::Created, created)].into_iter().collect(), 0);
+        let nothing = Movement::new(account.clone(), Tally::new(), 0);
+        let mut statement = Statement::new(account, at(0));
+        statement.advance(at(1), &more);
+        assert_eq!((statement.byte_hours(), statement.footprint_bytes()), (0, 100));
+        statement.advance(at(3), &more);
+        assert_eq!((statement.byte_hours(), statement.footprint_bytes()), (200, 200));
+        statement.advance(at(2), &nothing);
+        assert_eq!((statement.byte_hours(), statement.as_of), (200, at(3)));
+        statement.advance(at(4), &nothing);
+        assert_eq!(statement.byte_hours(), 400);
+    }
+}

@@ -1,0 +1,90 @@
+//! The counters of one account: additions without a lock, and snapshots in which nothing ended that was not begun.
+
+use super::Tally;
+use crate::sync::{AtomicU64, Ordering};
+use crate::{Amounts, Class};
+
+/// The counters of one account.
+///
+/// Every column only grows. That an upload was begun is counted before its outcome is, and read after it: so a
+/// snapshot never has more outcomes than beginnings, though it is taken while others count.
+#[derive(Debug)]
+pub(super) struct Cells([[AtomicU64; 5]; Class::ALL.len()]);
+
+impl Cells {
+    pub(super) fn new() -> Self {
+        Self(std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))))
+    }
+
+    /// Counts `amounts` of `class`. Takes no lock and allocates nothing.
+    pub(super) fn add(&self, class: Class, amounts: Amounts) {
+        let Some(columns) = self.0.get(usize::from(class.code())) else { return };
+        for (column, amount) in columns.iter().zip(amounts.columns()) {
+            if amount != 0 {
+                // Pairs with the acquiring load of an outcome, which thereby sees the beginning too.
+                column.fetch_add(amount, Ordering::Release);
+            }
+        }
+    }
+
+    /// What was counted of `class` so far.
+    pub(super) fn of(&self, class: Class) -> Amounts {
+        let Some(columns) = self.0.get(usize::from(class.code())) else { return Amounts::default() };
+        Amounts::of_columns(std::array::from_fn(|column| {
+            columns.get(column).map_or(0, |column| column.load(Ordering::Acquire))
+        }))
+    }
+
+    /// What was counted so far.
+    pub(super) fn snapshot(&self) -> Tally {
+        // Beginnings have the lowest number, and are read last.
+        Class::ALL.into_iter().rev().map(|class| (class, self.of(class))).collect()
+    }
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+    use crate::Outcome;
+
+    /// Two uploads end while a third thread takes two snapshots: under every interleaving, no snapshot has more
+    /// outcomes than beginnings, none has less than the one before, and in the end all is there.
+    #[test]
+    fn a_snapshot_is_conserving_and_monotone_under_every_interleaving() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let cells = Arc::new(Cells::new());
+            let upload = |cells: &Cells| {
+                let outcome = Outcome::Error(crate::ErrorReason::Cancelled);
+                cells.add(Class::Started, Amounts { logical_bytes: 0, ..Amounts::started(0) });
+                cells.add(Class::of(outcome), Amounts::ended(outcome, 0));
+            };
+            let other = {
+                let cells = Arc::clone(&cells);
+                thread::spawn(move || upload(&cells))
+            };
+            let reader = {
+                let cells = Arc::clone(&cells);
+                thread::spawn(move || {
+                    let read = || {
+                        let ended = cells.of(Class::Cancelled).objects;
+                        let started = cells.of(Class::Started).objects;
+                        assert!(ended <= started, "{ended} ended of {started}");
+                        (ended, started)
+                    };
+                    let (one, two) = (read(), read());
+                    assert!(one.0 <= two.0 && one.1 <= two.1);
+                })
+            };
+            upload(&cells);
+            other.join().unwrap();
+            reader.join().unwrap();
+            let all = cells.snapshot();
+            assert_eq!((all.of(Class::Started).objects, all.of(Class::Cancelled).objects), (2, 2));
+        });
+    }
+}

@@ -1,0 +1,223 @@
+//! All accounts: found without a lock, added once, never removed, and no more than a fixed number.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use blobaccess::{Namespace, StorageType};
+
+use super::Tally;
+use super::cells::Cells;
+use crate::{Account, Amounts, Class};
+
+/// The kinds of store, each of which has an account for what there was no room for.
+const STORAGE_CODES: u8 = 5;
+
+/// All accounts and their counters.
+///
+/// It is a table of fixed size with open addressing. An entry is set once and never removed, so that to find one takes
+/// neither a lock nor a reference count. When as many accounts are there as permitted, further namespaces share one
+/// account for each kind of store, `__other__`, and how many uploads went there is counted.
+#[derive(Debug)]
+pub(crate) struct Table {
+    slots: Box<[OnceLock<Entry>]>,
+    hasher: RandomState,
+    taken: AtomicUsize,
+    max_accounts: usize,
+    overflowed: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    hash: u64,
+    account: Account,
+    cells: Box<Cells>,
+}
+
+/// Where an account is in its [`Table`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Slot(usize);
+
+/// What was counted so far, of all accounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TallySnapshot {
+    /// Every account of which anything was counted, in their order.
+    pub accounts: Vec<(Account, Tally)>,
+    /// How many uploads went to `__other__`, because there were as many accounts as permitted.
+    pub overflowed: u64,
+}
+
+impl Table {
+    pub(crate) fn new(max_accounts: usize) -> Self {
+        // At least half of the slots stay empty, so that a search ends soon.
+        let overflow = usize::from(STORAGE_CODES);
+        let slots = max_accounts.saturating_add(overflow).saturating_mul(2).next_power_of_two();
+        let table = Self {
+            slots: std::iter::repeat_with(OnceLock::new).take(slots).collect(),
+            hasher: RandomState::new(),
+            taken: AtomicUsize::new(0),
+            max_accounts: max_accounts.saturating_add(overflow),
+            overflowed: AtomicU64::new(0),
+        };
+        for storage_type in (0..STORAGE_CODES).filter_map(Account::storage_of_code) {
+            table.find_or_add(crate::account::OVERFLOW, storage_type, || Account::overflow(storage_type));
+        }
+        table
+    }
+
+    /// The account of `namespace`, which is made if there is room.
+    pub(crate) fn slot(&self, namespace: &str, storage_type: StorageType) -> Slot {
+        let make = || Account::new(Namespace::new(namespace), storage_type);
+        if let Some(slot) = self.find_or_add(namespace, storage_type, make) {
+            return slot;
+        }
+        self.overflowed.fetch_add(1, Ordering::Relaxed);
+        let overflow = || Account::overflow(storage_type);
+        // It was added first of all, so that it is found.
+        self.find_or_add(crate::account::OVERFLOW, storage_type, overflow).unwrap_or(Slot(0))
+    }
+
+    /// The account of `namespace`, if there is one.
+    pub(crate) fn find(&self, namespace: &str, storage_type: StorageType) -> Option<Slot> {
+        let hash = self.hash(namespace, storage_type);
+        for index in self.probe(hash) {
+            let entry = self.slots.get(index)?.get()?;
+            if entry.is(hash, namespace, storage_type) {
+                return Some(Slot(index));
+            }
+        }
+        None
+    }
+
+    fn find_or_add(&self, namespace: &str, storage_type: StorageType, make: impl Fn() -> Account) -> Option<Slot> {
+        let hash = self.hash(namespace, storage_type);
+        for index in self.probe(hash) {
+            let slot = self.slots.get(index)?;
+            if slot.get().is_none() {
+                if self.taken.fetch_add(1, Ordering::Relaxed) >= self.max_accounts {
+                    self.taken.fetch_sub(1, Ordering::Relaxed);
+                    // Another may have added it meanwhile.
+                    return self.find(namespace, storage_type);
+                }
+                let entry = Entry { hash, account: make(), cells: Box::new(Cells::new()) };
+                if slot.set(entry).is_err() {
+                    self.taken.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+            // It is set now, by whomever.
+            if slot.get().is_some_and(|entry| entry.is(hash, namespace, storage_type)) {
+                return Some(Slot(index));
+            }
+        }
+        None
+    }
+
+    fn hash(&self, namespace: &str, storage_type: StorageType) -> u64 {
+        self.hasher.hash_one((namespace, Account::storage_code(storage_type)))
+    }
+
+    fn probe(&self, hash: u64) -> impl Iterator<Item = usize> + use<> {
+        // The number of slots is a power of two.
+        let mask = self.slots.len() - 1;
+        let first = usize::try_from(hash & u64::from(u32::MAX)).unwrap_or(0);
+        (0..=mask).map(move |step| first.wrapping_add(step) & mask)
+    }
+
+    fn entry(&self, slot: Slot) -> Option<&Entry> {
+        self.slots.get(slot.0)?.get()
+    }
+
+    /// Counts `amounts` of `class`. Takes no lock and allocates nothing.
+    pub(crate) fn add(&self, slot: Slot, class: Class, amounts: Amounts) {
+        if let Some(entry) = self.entry(slot) {
+            entry.cells.add(class, amounts);
+        }
+    }
+
+    /// What was counted of `class` so far.
+    pub(crate) fn of(&self, slot: Slot, class: Class) -> Amounts {
+        self.entry(slot).map_or_else(Amounts::default, |entry| entry.cells.of(class))
+    }
+
+    /// Whose account it is.
+    pub(crate) fn account(&self, slot: Slot) -> Option<&Account> {
+        self.entry(slot).map(|entry| &entry.account)
+    }
+
+    pub(crate) fn snapshot(&self) -> TallySnapshot {
+        let entries = self.slots.iter().filter_map(OnceLock::get);
+        let mut accounts: Vec<_> = entries
+            .map(|entry| (entry.account.clone(), entry.cells.snapshot()))
+            .filter(|(_, tally)| !tally.is_zero())
+            .collect();
+        accounts.sort_by(|(a, _), (b, _)| a.cmp(b));
+        TallySnapshot { accounts, overflowed: self.overflowed.load(Ordering::Relaxed) }
+    }
+}
+
+impl Entry {
+    fn is(&self, hash: u64, namespace: &str, storage_type: StorageType) -> bool {
+        self.hash == hash
+            && self.account.namespace().as_str() == namespace
+            && self.account.storage_type() == storage_type
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn started(table: &Table, slot: Slot) {
+        table.add(slot, Class::Started, Amounts::started(10));
+    }
+
+    #[test]
+    fn accounts_are_told_apart_by_namespace_and_kind() {
+        let table = Table::new(8);
+        for (namespace, storage_type) in [("a", StorageType::Cas), ("a", StorageType::Ac), ("b", StorageType::Cas)] {
+            started(&table, table.slot(namespace, storage_type));
+            assert_eq!(table.slot(namespace, storage_type), table.slot(namespace, storage_type));
+        }
+        started(&table, table.slot("a", StorageType::Cas));
+        let counted: Vec<_> = table
+            .snapshot()
+            .accounts
+            .into_iter()
+            .map(|(account, tally)| (account.to_string(), tally.of(Class::Started).objects))
+            .collect();
+        assert_eq!(counted, [("cas of a".to_owned(), 2), ("ac of a".to_owned(), 1), ("cas of b".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn more_namespaces_than_permitted_share_an_account_and_are_counted() {
+        let table = Table::new(3);
+        for number in 0..10 {
+            started(&table, table.slot(&number.to_string(), StorageType::Cas));
+        }
+        let snapshot = table.snapshot();
+        assert_eq!(snapshot.overflowed, 7);
+        assert_eq!(snapshot.accounts.len(), 4);
+        let other = snapshot.accounts.iter().find(|(account, _)| *account == Account::overflow(StorageType::Cas));
+        assert_eq!(other.unwrap().1.of(Class::Started).objects, 7);
+        // Those that had room keep their accounts.
+        assert_eq!(table.account(table.slot("2", StorageType::Cas)).unwrap().namespace().as_str(), "2");
+    }
+
+    #[test]
+    fn threads_that_race_for_an_account_share_it() {
+        let table = Table::new(64);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for round in 0..6_400 {
+                        started(&table, table.slot(&(round % 64).to_string(), StorageType::Cas));
+                    }
+                });
+            }
+        });
+        let snapshot = table.snapshot();
+        assert_eq!((snapshot.accounts.len(), snapshot.overflowed), (64, 0));
+        assert!(snapshot.accounts.iter().all(|(_, tally)| tally.of(Class::Started).objects == 400));
+    }
+}

@@ -1,0 +1,165 @@
+//! Copies objects to new blocks, and points their records there.
+
+use std::sync::Arc;
+
+use blobaccess::{Error, ErrorKind, PutCertainty, Result};
+
+use super::put::{Contents, Owner};
+use super::share::Purpose;
+use super::space::{For, Named};
+use super::{Engine, Mode, Read, Space, count};
+use crate::key_location_map::Record;
+use crate::trailer::{PIECE_BYTES, Sums};
+
+/// What copying came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copied {
+    Done,
+    /// Another record has its key by now: somebody else was faster, or it was overwritten.
+    Moved,
+    /// There is no such record any more.
+    Gone,
+    /// Copies have taken their share of the store.
+    NoShare,
+}
+
+impl Engine {
+    /// Copies an object to a new block, if its record is still this one, and takes records of its parts along.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if there is no space, or it cannot be read. What proves wrong is quarantined, and no error.
+    pub(super) fn copy_forward(
+        self: &Arc<Self>,
+        record: &Record,
+        parts: &[Record],
+        purpose: Purpose,
+    ) -> Result<Copied> {
+        let size = record.location.size_bytes;
+        let is_streamed = size > PIECE_BYTES && !record.is_part && !self.storage_type.is_mutable();
+        let result = if is_streamed && self.is_large(size) {
+            self.copy_in_pieces(record, parts, purpose)
+        } else {
+            self.copy_whole(record, parts, purpose)
+        };
+        match result {
+            Err(error) if error.kind() == ErrorKind::DataLoss => Ok(Copied::Gone),
+            Ok(Copied::Done) => {
+                count(&self.counters.copied, 1);
+                count(&self.counters.copied_bytes, size);
+                Ok(Copied::Done)
+            }
+            other => other,
+        }
+    }
+
+    /// Whether a record is still that of its key.
+    pub(super) fn is_current(&self, record: &Record) -> bool {
+        self.is_current_in(&self.space(), record)
+    }
+
+    fn is_current_in(&self, space: &Space, record: &Record) -> bool {
+        let key = record.key(self.map.check_mask());
+        self.map.lookup_as_writer(&key, &space.map).is_some_and(|found| found.record == *record)
+    }
+
+    /// What became of a record that is not current, or could not be read since its block is in another use.
+    fn fate(&self, record: &Record) -> Copied {
+        let key = record.key(self.map.check_mask());
+        if self.map.lookup(&key).is_some() { Copied::Moved } else { Copied::Gone }
+    }
+
+    /// Takes what the copy of a record costs.
+    fn draw(&self, space: &mut Space, record: &Record, purpose: Purpose) -> bool {
+        space.share.draw(purpose, self.sizes.cost(record.location.size_bytes))
+    }
+
+    /// Whose an object is that is copied. `None` if it is gone.
+    fn owner_of(&self, record: &Record) -> Result<Option<Owner>> {
+        let tail = self.read_tail(record)?;
+        Ok(tail.map(|tail| Owner { function: record.function, namespace: record.namespace, tail }))
+    }
+
+    fn copy_whole(self: &Arc<Self>, record: &Record, parts: &[Record], purpose: Purpose) -> Result<Copied> {
+        let bytes = match self.read(record, 0..record.location.size_bytes, Mode::Waiting)? {
+            Read::Bytes(bytes) => bytes,
+            Read::Gone | Read::NotAtOnce => return Ok(self.fate(record)),
+        };
+        let Some(owner) = self.owner_of(record)? else { return Ok(self.fate(record)) };
+        let sums = self.sizes.has_trailers.then(|| Sums::of(&bytes));
+        let contents = Contents { bytes, sums, owner };
+        let mut space = self.space();
+        if !self.is_current_in(&space, record) {
+            return Ok(self.fate(record));
+        }
+        if !self.draw(&mut space, record, purpose) {
+            return Ok(Copied::NoShare);
+        }
+        let stored = self.length(record.location.size_bytes, &contents.owner);
+        let reservation = self.reserve(&mut space, stored, For::Copy).ok_or_else(no_space)?;
+        let named = contents.owner.named(record.key_words, record.location.size_bytes);
+        let copy = space.draft(reservation.block, reservation.offset, named, record.sequence);
+        self.write_whole(&reservation, &copy, &contents);
+        self.repoint(&mut space, record, &copy, parts);
+        Ok(Copied::Done)
+    }
+
+    fn copy_in_pieces(self: &Arc<Self>, record: &Record, parts: &[Record], purpose: Purpose) -> Result<Copied> {
+        let size = record.location.size_bytes;
+        let Some(owner) = self.owner_of(record)? else { return Ok(self.fate(record)) };
+        {
+            let mut space = self.space();
+            if !self.is_current_in(&space, record) {
+                return Ok(self.fate(record));
+            }
+            if !self.draw(&mut space, record, purpose) {
+                return Ok(Copied::NoShare);
+            }
+        }
+        let mut writer = self.begin_large_for(size, owner, For::Copy).ok_or_else(no_space)?;
+        let mut at = 0;
+        while at < size {
+            let to = size.min(at + PIECE_BYTES);
+            match self.read(record, at..to, Mode::Waiting)? {
+                Read::Bytes(bytes) => writer.write(&bytes)?,
+                Read::Gone | Read::NotAtOnce => return Ok(self.fate(record)),
+            }
+            at = to;
+            if self.is_congested() {
+                self.flush()?;
+            }
+        }
+        Ok(if writer.finish_copy(record, parts) { Copied::Done } else { self.fate(record) })
+    }
+
+    /// Points the record of an object to its copy, and those of its parts into it, as far as they are the same still
+    /// and the log has room for them.
+    pub(super) fn repoint(&self, space: &mut Space, from: &Record, to: &Record, parts: &[Record]) -> bool {
+        self.append(space, to);
+        let is_replaced = self.map.replace(&mut space.map, from, to);
+        let most = self.sizes.entries_per_block();
+        for part in parts {
+            let has_log_space = space.use_of(to.location.block).is_some_and(|usage| Space::has_log_space(usage, most));
+            let Some(within) = part.location.offset.checked_sub(from.location.offset) else { continue };
+            if !has_log_space || !self.is_current_in(space, part) {
+                continue;
+            }
+            let named = Named {
+                key_words: part.key_words,
+                function: part.function,
+                size_bytes: part.location.size_bytes,
+                is_part: true,
+                has_tail: false,
+                namespace: part.namespace,
+            };
+            let moved = space.draft(to.location.block, to.location.offset + within, named, part.sequence);
+            self.append(space, &moved);
+            self.map.replace(&mut space.map, part, &moved);
+        }
+        is_replaced
+    }
+}
+
+fn no_space() -> Error {
+    Error::unavailable("there is no space for a copy").with_put_certainty(PutCertainty::NotStored)
+}
