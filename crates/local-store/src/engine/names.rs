@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use blobaccess::{DigestFunction, Error, PutOutcome, Result};
 
+use super::put::Contents;
 use super::share::Purpose;
-use super::space::Named;
+use super::space::{For, Named};
 use super::{Copied, Engine, Mode, Presence, Put, Read, Space, count};
 use crate::key::Key;
 use crate::key_location_map::{FOUND, Inserted, Record, Touch};
@@ -106,6 +107,33 @@ impl Engine {
             self.evicted(dropped);
         }
         existing.put
+    }
+
+    /// Stores contents again whose block has a log that is full: in a block that has room for the record of a name.
+    pub(super) fn store_again(&self, space: &mut Space, key: &Key, contents: &Contents, name: &Key) -> Existing {
+        let Some(old) = self.map.lookup_as_writer(key, &space.map).map(|found| found.record) else {
+            return Put::Changed.into();
+        };
+        let stored_bytes = old.location.size_bytes;
+        let Some(reservation) = self.reserve(space, self.length(stored_bytes, &contents.owner), For::Put) else {
+            return Put::NeedsSpace.into();
+        };
+        let sequence = space.draw_sequence();
+        let named = contents.owner.named(key.words, stored_bytes);
+        let record = space.draft(reservation.block, reservation.offset, named, sequence);
+        self.write_whole(&reservation, &record, contents);
+        self.append(space, &record);
+        self.map.replace(&mut space.map, &old, &record);
+        space.accounts.store(&record);
+        // The log of its block still names it.
+        space.accounts.leave(&old);
+        let dropped = match self.share_with(space, &record, name) {
+            Sharing::New(dropped) => dropped,
+            Sharing::Known => None,
+            Sharing::NoRoom => return Put::Crowded.into(),
+        };
+        let outcome = PutOutcome::Created { stored_bytes };
+        Existing { put: Put::Done { outcome, publications: space.publications }, dropped }
     }
 
     /// What a put comes to that stored its contents, and made them seen by a name if there is one.

@@ -86,6 +86,10 @@ impl Engine {
         self.check_device()?;
         let mut space = self.space();
         if let Some(existing) = self.existing(&mut space, key, name) {
+            let existing = match (existing.put, name) {
+                (Put::Crowded, Some(name)) => self.store_again(&mut space, key, contents, name),
+                _ => existing,
+            };
             drop(space);
             return Ok(self.report(existing));
         }

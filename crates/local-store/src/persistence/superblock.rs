@@ -215,7 +215,7 @@ impl Superblock {
         u32s(&mut bytes, &[live, self.old, self.current, new, quarantined]);
         u32s(&mut bytes, &[u32::from(self.is_closed), self.next_generation]);
         u32s(&mut bytes, &[identity.namespaces, width::narrow(self.accounts.len()), width::narrow(size)]);
-        u32s(&mut bytes, &[u32::from(identity.is_hierarchical)]);
+        u32s(&mut bytes, &[0, u32::from(identity.is_hierarchical)]);
         bytes.resize(width::in_memory(HEADER_BYTES), 0);
         for block in &self.live {
             u32s(&mut bytes, &[u32::from(block.block), block.generation]);
@@ -269,8 +269,9 @@ impl Superblock {
             [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
         let (is_closed, next_generation) = (reader.u32()? != 0, reader.u32()?);
         let [namespaces, accounts, _length] = [reader.u32()?, reader.u32()?, reader.u32()?];
+        reader.take::<4>()?;
         let is_hierarchical = reader.u32()? != 0;
-        reader.take::<12>()?;
+        reader.take::<8>()?;
         let mut live = Vec::new();
         for _ in 0..live_blocks {
             live.push(LiveBlock {
