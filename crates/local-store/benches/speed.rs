@@ -8,6 +8,9 @@
     reason = "a benchmark that fails has no result; results are printed"
 )]
 
+#[path = "speed/puts.rs"]
+mod puts;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -191,9 +194,15 @@ fn puts(options: Options, what: &str, count: usize, verify: bool) {
 
 fn main() {
     let is_test = std::env::args().any(|argument| argument == "--test");
+    if std::env::args().any(|argument| argument == "puts") {
+        return puts::all(is_test);
+    }
     let entries: &[u64] = if is_test { &[1_000] } else { &[10_000, 1_000_000, 10_000_000] };
     for entries in entries {
         finds(*entries);
+    }
+    if is_test {
+        puts::all(true);
     }
     let (count, capacity) = if is_test { (100, 1 << 30) } else { (12_000, 2 << 30) };
     let memory = || Options::in_memory(capacity).with_blocks(4, 16, 1);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use blobaccess::{Context, Digest, Error, Kind, PutOutcome, Result};
 use bytes::Bytes;
 
-use crate::engine::{Mode, Presence, Put, Read};
+use crate::engine::{Contents, Mode, Presence, Put, Read};
 use crate::key::Key;
 use crate::names::Masks;
 use crate::options::SyncPolicy;
@@ -104,7 +104,7 @@ impl<K: Kind> LocalStore<K> {
         let key = self.engine.keys.key(digest);
         let name = self.key_of_name(digest)?;
         let owner = self.engine.owner(&Context::background(), digest)?;
-        let contents = self.engine.contents(contents, owner);
+        let contents = Contents { bytes: contents, owner };
         loop {
             if self.engine.is_congested() || self.engine.claim_flush() {
                 self.engine.flush()?;
@@ -117,7 +117,7 @@ impl<K: Kind> LocalStore<K> {
                     && self.engine.find(&key) == Presence::Present(old)
                 {
                     let outcome = PutOutcome::AlreadyExists { stored_bytes: size };
-                    Put::Done { outcome, publications: self.engine.space_publications() }
+                    Put::Done { outcome, publications: self.engine.publications() }
                 } else {
                     self.engine.put_message(&key, &contents, old.as_ref())?
                 }
@@ -139,6 +139,15 @@ impl<K: Kind> LocalStore<K> {
                 Put::Crowded => self.engine.make_room_for_name(&key)?,
             }
         }
+    }
+
+    /// Recycles the blocks that are more than old, current and new together, as [`run`](Self::run) does.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the device fails.
+    pub fn recycle_blocking(&self) -> Result<()> {
+        self.engine.recycle()
     }
 
     /// As [`sync`](Self::sync), on this thread.

@@ -24,6 +24,7 @@ mod device;
 mod direct;
 mod engine;
 mod environment;
+mod equal_uploads;
 mod hints;
 
 mod key;

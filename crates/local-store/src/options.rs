@@ -30,6 +30,7 @@ pub struct Options {
     pub(crate) entries: Option<u64>,
     pub(crate) persistence: Option<SyncPolicy>,
     pub(crate) copied_percent: u32,
+    pub(crate) lanes: Option<u32>,
     pub(crate) in_flight_bytes: u64,
     pub(crate) staged_bytes: u64,
     pub(crate) namespaces: u32,
@@ -78,6 +79,7 @@ impl Options {
             entries: None,
             persistence: None,
             copied_percent: 50,
+            lanes: None,
             in_flight_bytes: 64 << 20,
             staged_bytes: 64 << 20,
             namespaces: 256,
@@ -172,6 +174,17 @@ impl Options {
     #[must_use]
     pub fn with_copied_percent(mut self, percent: u32) -> Self {
         self.copied_percent = percent;
+        self
+    }
+
+    /// Into how many chunks small blobs are put side by side: each thread keeps to one of them.
+    ///
+    /// * **Too few**: threads write into the same lines of memory, and wait for each other.
+    /// * **Too many**: each but the first costs up to a chunk of every block, and as much of what is promised.
+    /// * **Range**: 1 or more. **Default**: as many as there are processors, but for one only in 32 chunks.
+    #[must_use]
+    pub fn with_lanes(mut self, lanes: u32) -> Self {
+        self.lanes = Some(lanes);
         self
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use blobaccess::{Blob, Context, Digest, Error, ErrorKind, Kind, PutCertainty, PutOutcome, Result};
 use futures::TryStreamExt;
 
-use crate::engine::{Engine, LargeWriter, Mode, Owner, Presence, Put, Read};
+use crate::engine::{Contents, Engine, LargeWriter, Mode, Owner, Presence, Put, Read};
+use crate::equal_uploads::{Following, Part};
 use crate::key::Key;
 use crate::key_location_map::Record;
 use crate::store::LocalStore;
@@ -34,11 +35,10 @@ impl<K: Kind> LocalStore<K> {
             return Ok(None);
         }
         loop {
-            let publications = self.engine.space_publications();
             match self.engine.find(key) {
                 Presence::Absent => return Ok(None),
                 Presence::Present(record) => {
-                    self.settle(publications).await?;
+                    self.settle(self.engine.publications()).await?;
                     let stored_bytes = record.location.size_bytes;
                     return Ok(Some(PutOutcome::AlreadyExists { stored_bytes }));
                 }
@@ -65,7 +65,7 @@ impl<K: Kind> LocalStore<K> {
             self.put_stream(ctx, digest, (&key, name.as_ref()), owner, blob).await
         } else {
             let bytes = blob.into_bytes(size).await.map_err(nothing_stored)?;
-            let contents = self.engine.contents(bytes, owner);
+            let contents = Contents { bytes, owner };
             loop {
                 self.write_behind().await.map_err(nothing_stored)?;
                 let put = self.engine.put_contents(&key, &contents, name.as_ref()).map_err(nothing_stored)?;
@@ -86,12 +86,16 @@ impl<K: Kind> LocalStore<K> {
         owner: Owner,
         blob: Blob,
     ) -> Result<PutOutcome> {
-        // What is stored and not seen is read to be verified, and nothing more.
-        let is_known = || name.is_some() && self.engine.peek(key).is_some();
+        if name.is_some() && self.engine.peek(key).is_some() {
+            // What is stored and not seen is read to be verified, and nothing more.
+            blob.verify().await.map_err(nothing_stored)?;
+            return self.known(ctx, digest, (key, name)).await;
+        }
+        let _writing = match self.uploads.join(*key) {
+            Part::Write(writing) => writing,
+            Part::Follow(following) => return self.follow(ctx, digest, (key, name), blob, following).await,
+        };
         let mut writer = loop {
-            if is_known() {
-                break None;
-            }
             match self.engine.begin_large(digest.size_bytes(), &owner).map_err(nothing_stored)? {
                 Some(writer) => break Some(writer),
                 None => self.make_space(ctx).await.map_err(nothing_stored)?,
@@ -110,12 +114,32 @@ impl<K: Kind> LocalStore<K> {
         }
         match writer {
             Some(writer) => self.finish(ctx, digest, (key, name), writer).await,
-            None => match self.find_put(ctx, digest, (key, name)).await.map_err(nothing_stored)? {
-                Some(outcome) => Ok(outcome),
-                None => Err(nothing_stored(Error::unavailable(
-                    "the blob was stored by another put, and gone before this one was complete",
-                ))),
-            },
+            None => self.known(ctx, digest, (key, name)).await,
+        }
+    }
+
+    /// Verifies what equal uploads are writing, and waits for them.
+    async fn follow(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        (key, name): (&Key, Option<&Key>),
+        blob: Blob,
+        following: Following<'_>,
+    ) -> Result<PutOutcome> {
+        blob.verify().await.map_err(nothing_stored)?;
+        let is_stored = || self.engine.peek(key).is_some();
+        self.until_deadline(ctx, following.wait(is_stored)).await.map_err(nothing_stored)?;
+        self.known(ctx, digest, (key, name)).await
+    }
+
+    /// What a put comes to that left it to others.
+    async fn known(&self, ctx: &Context, digest: &Digest, (key, name): (&Key, Option<&Key>)) -> Result<PutOutcome> {
+        match self.find_put(ctx, digest, (key, name)).await.map_err(nothing_stored)? {
+            Some(outcome) => Ok(outcome),
+            None => Err(nothing_stored(Error::unavailable(
+                "the equal puts that this one left storing to were aborted, or what they stored is gone",
+            ))),
         }
     }
 
@@ -175,10 +199,9 @@ impl<K: Kind> LocalStore<K> {
         self.engine.check_device().map_err(nothing_stored)?;
         let permit = self.admit(ctx, size).await.map_err(nothing_stored)?;
         let bytes = blob.into_bytes(size).await.map_err(nothing_stored)?;
-        let contents = self.engine.contents(bytes, owner);
+        let contents = Contents { bytes, owner };
         let outcome = loop {
             self.write_behind().await.map_err(nothing_stored)?;
-            let publications = self.engine.space_publications();
             let old = self.engine.peek(&key);
             if let Some(old) = old
                 && old.location.size_bytes == size
@@ -186,7 +209,7 @@ impl<K: Kind> LocalStore<K> {
             {
                 match self.engine.find(&key) {
                     Presence::Present(record) if record == old => {
-                        self.settle(publications).await?;
+                        self.settle(self.engine.publications()).await?;
                         break PutOutcome::AlreadyExists { stored_bytes: size };
                     }
                     Presence::Leaving => {

@@ -19,6 +19,9 @@ const MAX_CHUNK_BYTES: u64 = 1 << 20;
 /// How many chunks a block has at least.
 const MIN_CHUNKS: u64 = 16;
 
+/// How many chunks a block has for each lane but the first.
+const LANE_CHUNKS: u64 = 32;
+
 /// Log sectors of a block for the syncs that come while it is written, which leave a part of a sector unused.
 const SPARE_LOG_SECTORS: u64 = 16;
 
@@ -50,6 +53,7 @@ pub struct Sizes {
     max_tail_bytes: u64,
     usual_tail_bytes: u64,
     pub(crate) copied_percent: u32,
+    pub(crate) lanes: u32,
     is_synced_on_put: bool,
     memory_bytes: u64,
 }
@@ -124,6 +128,7 @@ impl Sizes {
             max_tail_bytes: tail::max_bytes(storage_type),
             usual_tail_bytes: tail::usual_bytes(storage_type),
             copied_percent: options.copied_percent,
+            lanes: lanes(options, data_bytes / chunk_bytes),
             is_synced_on_put: options.persistence == Some(SyncPolicy::OnPut),
             memory_bytes,
         })
@@ -154,11 +159,6 @@ impl Sizes {
         (self.log_sectors > 0).then(|| u64::from(self.log_sectors) * persistence::ENTRIES_PER_SECTOR)
     }
 
-    /// How many entries a log may have for another object to go to its block: room is left for the record of its name.
-    pub(crate) fn objects_per_block(&self) -> Option<u64> {
-        self.entries_per_block().map(|entries| entries - u64::from(self.is_hierarchical))
-    }
-
     /// How many bytes of further puts outlives what was put or found, as long as no more is found again late than may
     /// be copied.
     ///
@@ -170,7 +170,8 @@ impl Sizes {
     #[must_use]
     pub fn promised_bytes(&self) -> u64 {
         let of_headers = if self.log_sectors > 0 { 2 * SECTOR_BYTES } else { 0 };
-        let used = (self.data_bytes / 16 * USED_SIXTEENTHS).saturating_sub(of_headers);
+        let of_lanes = u64::from(self.lanes - 1) * self.chunk_bytes;
+        let used = (self.data_bytes / 16 * USED_SIXTEENTHS).saturating_sub(of_headers + of_lanes);
         let written = (used * u64::from(self.promised_blocks())).saturating_sub(self.saved_copy_bytes());
         (written / 100 * u64::from(100 - self.copied_percent)).min(self.capacity_bytes / 2)
     }
@@ -264,6 +265,14 @@ impl Sizes {
     pub(crate) fn stored_bytes(&self, size_bytes: u64) -> u64 {
         if self.has_trailers { size_bytes + trailer::size_bytes(size_bytes) } else { size_bytes }
     }
+}
+
+/// As many lanes as there are processors, unless told, but for one only in 32 chunks: what they do not use when a block
+/// is left is lost.
+fn lanes(options: &Options, chunks: u64) -> u32 {
+    let processors = || std::thread::available_parallelism().map_or(1, |count| width::narrow(count.get()));
+    let most = u32::try_from(chunks / LANE_CHUNKS).unwrap_or(u32::MAX).saturating_add(1);
+    options.lanes.unwrap_or_else(|| processors().min(most)).max(1)
 }
 
 fn check_groups(options: &Options, storage_type: StorageType) -> Result<()> {

@@ -16,11 +16,13 @@ use tokio::sync::Semaphore;
 use crate::device::{Device, FileDevice};
 use crate::engine::{Engine, Surroundings};
 use crate::environment::Environment;
+use crate::equal_uploads::EqualUploads;
 use crate::object::ObjectReader;
 use crate::options::{Medium, Options, SyncPolicy};
 use crate::sizes::Sizes;
 use crate::snapshot::Snapshot;
 use crate::trailer::PIECE_BYTES;
+
 use crate::waits::{PERMIT_BYTES, blocking};
 
 /// How many digests are looked up before others get a turn at the executor: some 0.2 ms.
@@ -68,6 +70,7 @@ pub struct LocalStore<K: Kind> {
     pub(crate) engine: Arc<Engine>,
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) in_flight_permits: u32,
+    pub(crate) uploads: EqualUploads,
     medium: &'static str,
     kind: PhantomData<K>,
 }
@@ -127,6 +130,7 @@ impl<K: Kind> LocalStore<K> {
             engine,
             in_flight: Arc::new(Semaphore::new(in_flight)),
             in_flight_permits: permits,
+            uploads: EqualUploads::default(),
             medium,
             kind: PhantomData,
         })
@@ -148,6 +152,13 @@ impl<K: Kind> LocalStore<K> {
     #[must_use]
     pub fn is_stored(&self, digest: &Digest) -> bool {
         self.sees(digest).unwrap_or_default() && self.engine.peek(&self.engine.keys.key(digest)).is_some()
+    }
+
+    /// Which of the [`Snapshot::blocks`] a blob lies in, counted from the oldest one; `None` if it is not stored. It does
+    /// not count as use: for operators and tests.
+    #[must_use]
+    pub fn block_of(&self, digest: &Digest) -> Option<usize> {
+        self.engine.position(&self.engine.keys.key(digest))
     }
 
     /// Makes durable everything that was put, found or copied before the call. Of a store that is not persistent, it

@@ -2,7 +2,6 @@
 //!
 //! `docs/format.md`, section 4.
 
-use bytes::{BufMut, BytesMut};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
 
 use crate::key_location_map::Record;
@@ -25,64 +24,97 @@ pub(crate) const fn max_contents(bytes: u64) -> u64 {
 }
 
 /// Sums up contents that arrive in parts of any size.
+#[derive(Default)]
 pub(crate) struct Sums {
-    open: Xxh3,
+    /// Of the first piece; most objects have no other.
+    first: Option<u64>,
+    others: Vec<u64>,
+    /// Of the piece that has begun, if it came in parts.
+    open: Option<Box<Xxh3>>,
     in_piece: u64,
-    pieces: Vec<u64>,
 }
 
 impl Sums {
     pub(crate) fn new() -> Self {
-        Self { open: Xxh3::new(), in_piece: 0, pieces: Vec::new() }
+        Self::default()
     }
 
-    /// The sums of contents at hand.
-    pub(crate) fn of(contents: &[u8]) -> Self {
-        let mut pieces: Vec<_> = contents.chunks(width::in_memory(PIECE_BYTES)).map(xxh3_64).collect();
-        if pieces.is_empty() {
-            pieces.push(xxh3_64(&[]));
-        }
-        Self { open: Xxh3::new(), in_piece: 0, pieces }
+    fn push(&mut self, sum: u64) {
+        if self.first.is_none() { self.first = Some(sum) } else { self.others.push(sum) }
+    }
+
+    /// Adds a whole piece, or the last one, where none has begun.
+    pub(crate) fn add_piece(&mut self, piece: &[u8]) {
+        self.push(xxh3_64(piece));
     }
 
     pub(crate) fn update(&mut self, mut part: &[u8]) {
         while !part.is_empty() {
             let room = width::in_memory(PIECE_BYTES - self.in_piece).min(part.len());
             let (now, later) = part.split_at(room);
-            self.open.update(now);
-            self.in_piece += width::on_device(room);
-            if self.in_piece == PIECE_BYTES {
-                self.end_piece();
+            if now.len() == width::in_memory(PIECE_BYTES) {
+                self.add_piece(now);
+            } else {
+                self.open.get_or_insert_default().update(now);
+                self.in_piece += width::on_device(room);
+                if self.in_piece == PIECE_BYTES {
+                    self.end_piece();
+                }
             }
             part = later;
         }
     }
 
     fn end_piece(&mut self) {
-        self.pieces.push(self.open.digest());
-        self.open.reset();
+        if let Some(open) = &mut self.open {
+            let sum = open.digest();
+            open.reset();
+            self.push(sum);
+        }
         self.in_piece = 0;
     }
 
     /// No more contents come.
     pub(crate) fn end(&mut self) {
-        if self.in_piece > 0 || self.pieces.is_empty() {
+        if self.in_piece > 0 {
             self.end_piece();
+        }
+        if self.first.is_none() {
+            self.add_piece(&[]);
         }
     }
 
     /// The trailer for what `record` names.
-    pub(crate) fn trailer(&self, record: &Record) -> BytesMut {
-        let mut trailer = BytesMut::with_capacity((self.pieces.len() + 1) * 8);
-        for sum in &self.pieces {
-            trailer.put_u64_le(*sum);
+    pub(crate) fn trailer(&self, record: &Record) -> Trailer {
+        let first = self.first.unwrap_or_default().to_le_bytes();
+        let seed = seed(record);
+        if self.others.is_empty() {
+            return Trailer::OfOnePiece(xxh3_64_with_seed(&first, seed).to_le_bytes());
         }
-        let bound = xxh3_64_with_seed(&trailer, seed(record));
-        if self.pieces.len() == 1 {
-            trailer.clear();
+        let mut trailer = Vec::with_capacity((self.others.len() + 2) * 8);
+        trailer.extend_from_slice(&first);
+        for sum in &self.others {
+            trailer.extend_from_slice(&sum.to_le_bytes());
         }
-        trailer.put_u64_le(bound);
-        trailer
+        let bound = xxh3_64_with_seed(&trailer, seed);
+        trailer.extend_from_slice(&bound.to_le_bytes());
+        Trailer::OfPieces(trailer)
+    }
+}
+
+/// The bytes of a trailer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Trailer {
+    OfOnePiece([u8; 8]),
+    OfPieces(Vec<u8>),
+}
+
+impl AsRef<[u8]> for Trailer {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::OfOnePiece(bytes) => bytes,
+            Self::OfPieces(bytes) => bytes,
+        }
     }
 }
 
@@ -152,14 +184,24 @@ mod tests {
         (0..size).map(|position| u8::try_from(position * 31 % 251).unwrap()).collect()
     }
 
+    fn sums(contents: &[u8], part: usize) -> Sums {
+        let mut sums = Sums::new();
+        for part in contents.chunks(part) {
+            sums.update(part);
+        }
+        sums.end();
+        sums
+    }
+
     #[test]
     fn pieces_are_recognized_and_others_are_not() {
         let piece = width::in_memory(PIECE_BYTES);
         for size in [0, 1, 1000, piece - 1, piece, piece + 1, 3 * piece, 3 * piece + 17] {
             let contents = contents(size);
-            let trailer = Sums::of(&contents).trailer(&record(size, 9));
+            let trailer = sums(&contents, piece).trailer(&record(size, 9));
+            let trailer = trailer.as_ref();
             assert_eq!(width::on_device(trailer.len()), size_bytes(width::on_device(size)));
-            let checked = Checked::read(&record(size, 9), &trailer).unwrap();
+            let checked = Checked::read(&record(size, 9), trailer).unwrap();
             let mut pieces: Vec<&[u8]> = contents.chunks(piece).collect();
             if pieces.is_empty() {
                 pieces.push(&[]);
@@ -171,7 +213,7 @@ mod tests {
                 assert!(!checked.verify(number, &wrong));
                 assert!(!checked.verify(number + 1, bytes) || size >= 2 * piece);
             }
-            let others = Checked::read(&record(size, 8), &trailer);
+            let others = Checked::read(&record(size, 8), trailer);
             assert!(others.is_none_or(|others| !others.verify(0, contents.chunks(piece).next().unwrap_or_default())));
         }
     }
@@ -179,19 +221,20 @@ mod tests {
     #[test]
     fn contents_in_parts_have_the_sums_of_the_whole() {
         let contents = contents(700_000);
-        let mut sums = Sums::new();
-        for part in contents.chunks(99_991) {
-            sums.update(part);
-        }
-        sums.end();
         let record = record(700_000, 3);
-        assert_eq!(sums.trailer(&record), Sums::of(&contents).trailer(&record));
+        let mut whole = Sums::new();
+        for piece in contents.chunks(width::in_memory(PIECE_BYTES)) {
+            whole.add_piece(piece);
+        }
+        for part in [99_991, 262_144, 300_000, 700_000] {
+            assert_eq!(sums(&contents, part).trailer(&record), whole.trailer(&record));
+        }
     }
 
     #[test]
     fn a_damaged_trailer_is_none() {
         let record = record(700_000, 3);
-        let mut trailer = Sums::of(&contents(700_000)).trailer(&record);
+        let mut trailer = sums(&contents(700_000), 1 << 20).trailer(&record).as_ref().to_vec();
         trailer[3] ^= 1;
         assert!(Checked::read(&record, &trailer).is_none());
         assert!(Checked::read(&record, &trailer[..8]).is_none());

@@ -28,7 +28,7 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
 
 impl<K: Kind> LocalStore<K> {
     /// Waits for `work`, up to the deadline of the call.
-    async fn until_deadline<T>(&self, ctx: &Context, work: impl Future<Output = T> + Send) -> Result<T> {
+    pub(crate) async fn until_deadline<T>(&self, ctx: &Context, work: impl Future<Output = T> + Send) -> Result<T> {
         let Some(deadline) = ctx.deadline() else { return Ok(work.await) };
         let work = std::pin::pin!(work);
         match select(work, self.engine.surroundings.clock.sleep_until(deadline)).await {

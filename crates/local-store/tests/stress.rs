@@ -136,6 +136,11 @@ async fn many_tasks_at_once_in_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_tasks_at_once_on_lanes_of_their_own() {
+    stress(Options::in_memory(32 << 20).with_blocks(2, 8, 1).with_entries(60_000).with_lanes(4)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_tasks_at_once_in_a_file() {
     let directory = tempfile::tempdir().unwrap();
     let options = Options::in_file(directory.path().join("blocks"), 16 << 20).with_blocks(2, 8, 1);

@@ -1,1 +1,61 @@
-//! A bucket as a store.
+//! A bucket as a store: S3 and what speaks its protocol, Google Cloud Storage, Azure Blob Storage, a directory.
+//!
+//! # What it promises
+//!
+//! * **A put has one outcome, and it is true.** Objects are created on the condition that there is none. An answer that
+//!   there is one is not believed until the token that the object was put with says whose it is: the first attempt may
+//!   have gone through and its answer been lost. An error says whether the blob may be stored all the same.
+//! * **Nothing but absence is a miss.** Throttling, time-outs, missing rights and faults of the server keep their kinds.
+//! * **What a server does is tried out, not assumed** ([`Findings`]): some ignore conditions.
+//!
+//! # Features
+//!
+//! | feature | is |
+//! |---|---|
+//! | `aws` (default) | [`Bucket::s3`](struct@Bucket), for S3 and its like |
+//! | `gcp` | `Bucket::gcs`, for Google Cloud Storage |
+//! | `azure` | `Bucket::azure`, for Azure Blob Storage |
+//! | `sim` | an S3 within the process, with faults to order |
+//!
+//! TLS and signatures are those of `rustls` and `ring`. They need a C compiler to build and nothing to be installed at
+//! run time. Without features, a bucket is in memory or in a directory.
+
+mod aborts;
+mod backend;
+mod bucket;
+mod casblob;
+mod claim;
+mod core;
+mod create;
+mod error;
+mod find;
+mod get;
+mod get_container;
+mod history;
+mod inventory;
+mod layout;
+mod marker;
+mod multipart;
+mod mutable;
+mod options;
+mod probe;
+mod put;
+mod requests;
+mod resolve;
+mod seen;
+#[cfg(feature = "sim")]
+pub mod sim;
+mod verdict;
+mod waiting;
+
+pub use self::backend::{S3Backend, S3Snapshot};
+pub use self::bucket::Bucket;
+#[cfg(feature = "cloud")]
+pub use self::bucket::Connection;
+pub use self::inventory::Shard;
+pub use self::layout::Layout;
+pub use self::options::{LargeCreates, Mutability, S3Options, Unconditional};
+pub use self::probe::Findings;
+pub use self::requests::RequestCounts;
+#[cfg(feature = "cloud")]
+pub use object_store;

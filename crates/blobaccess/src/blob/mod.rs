@@ -83,12 +83,14 @@ pub struct Blob {
     provenance: Provenance,
     /// Innermost first.
     attachments: Vec<Attachment>,
+    /// Where a part of the contents is read from instead of the body.
+    ranges: Option<Arc<dyn RandomAccess>>,
 }
 
 impl Blob {
     fn new(digest: &Digest, body: Body, provenance: Provenance) -> Self {
         let size_bytes = digest.size_bytes();
-        Self { size_bytes, body, digest: Some(digest.clone()), provenance, attachments: Vec::new() }
+        Self { size_bytes, body, digest: Some(digest.clone()), provenance, attachments: Vec::new(), ranges: None }
     }
 
     /// The blob of no bytes.
@@ -107,6 +109,7 @@ impl Blob {
             digest: None,
             provenance: Provenance::client(),
             attachments: Vec::new(),
+            ranges: None,
         }
     }
 
@@ -175,6 +178,16 @@ impl Blob {
         Self::new(digest, body, provenance)
     }
 
+    /// The same contents, of which a part is read from `source` rather than from all that comes before it.
+    ///
+    /// For a source whose whole is verified as it flows, or which has it in a compressed form, and which can all the
+    /// same vouch for a part that it is asked for. Whoever reads all of the blob reads it as before.
+    #[must_use]
+    pub fn with_ranges(mut self, source: Arc<dyn RandomAccess>) -> Self {
+        self.ranges = Some(source);
+        self
+    }
+
     /// The size of the contents, in bytes: as the digest has it, where they are yet to be verified.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
@@ -227,9 +240,14 @@ impl Blob {
     ///
     /// `OutOfRange` if the range begins beyond the end of the contents. To begin at the end is allowed, and yields no
     /// bytes.
-    pub fn into_stream(self, range: impl RangeBounds<u64>) -> Result<BlobStream> {
+    pub fn into_stream(mut self, range: impl RangeBounds<u64>) -> Result<BlobStream> {
         let range = window::resolve(&range, self.size_bytes)?;
         let length = range.end - range.start;
+        if length < self.size_bytes
+            && let Some(source) = self.ranges.take()
+        {
+            self.body = Body::RandomAccess(source);
+        }
         if self.attachments.is_empty()
             && let Body::Bytes { trusted: true, bytes } = self.body
         {

@@ -60,7 +60,7 @@ impl Blob {
             && guards.len() == self.attachments.len()
         {
             let provenance = Provenance::of_fault(fault);
-            let other = Self { size_bytes, body, digest, provenance, attachments: guards };
+            let other = Self { size_bytes, body, digest, provenance, attachments: guards, ranges: None };
             return (self, other);
         }
         let half = |half: Half| Self {
@@ -71,6 +71,7 @@ impl Blob {
             provenance: Provenance::of_fault(fault),
             // The source ends with the half that is ahead.
             attachments: attachment::guards(&guards),
+            ranges: None,
         };
         let source = BlobStream::new(self.open(0..size_bytes, true), size_bytes);
         let (first, second) = tee(source, max_apart_bytes, expendable);

@@ -1,8 +1,10 @@
-//! A piece of a block in memory: written, then shared with readers, then perhaps only on a device.
+//! A piece of a block in memory: claimed and written in parts, then shared with readers, then perhaps only on a device.
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+
+use super::memory::{Place, Written};
 
 /// What a chunk has in memory.
 #[derive(Debug, Default)]
@@ -10,15 +12,21 @@ enum Held {
     /// Nothing yet.
     #[default]
     Nothing,
-    /// Some of it is written, some is to come.
-    Open { buffer: BytesMut, filled: usize },
+    /// Some of it is written, some is being written, some is to come.
+    Open {
+        length: usize,
+        /// What nobody has claimed, in no order.
+        unclaimed: Vec<Place>,
+        /// What is written: ranges that do not meet, in no order.
+        written: Vec<Written>,
+    },
     /// All of it is written.
     Full(Bytes),
     /// It is on the device only.
     OnDevice,
 }
 
-/// A piece of a block, under the lock of which it is written and read.
+/// A piece of a block. Its lock is held to claim, to commit and to look; never while bytes are copied.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     /// Of the use of the block that this belongs to.
@@ -38,52 +46,49 @@ pub(super) enum Part {
 }
 
 impl Chunk {
-    /// Writes `bytes`, which nobody has written yet, at `offset`. Returns whether the chunk is full now.
-    ///
-    /// `fresh` makes the memory for a chunk that has none.
-    pub(super) fn write(
+    /// The place of a range that nobody has claimed yet. `fresh` makes the memory for a chunk that has none.
+    pub(super) fn claim(
         &mut self,
         generation: u32,
-        offset: usize,
-        bytes: &[u8],
-        fresh: impl FnOnce() -> BytesMut,
-    ) -> bool {
-        self.fill(generation, offset, bytes.len(), fresh, |place| place.copy_from_slice(bytes))
-    }
-
-    /// Gives up a range that nobody will write. Returns whether the chunk is full now.
-    pub(super) fn pad(&mut self, generation: u32, range: Range<usize>, fresh: impl FnOnce() -> BytesMut) -> bool {
-        self.fill(generation, range.start, range.len(), fresh, |place| place.fill(0))
-    }
-
-    fn fill(
-        &mut self,
-        generation: u32,
-        offset: usize,
-        length: usize,
-        fresh: impl FnOnce() -> BytesMut,
-        write: impl FnOnce(&mut [u8]),
-    ) -> bool {
+        range: &Range<usize>,
+        fresh: impl FnOnce() -> Place,
+    ) -> Option<Place> {
         if self.generation != generation {
             *self = Self { generation, ..Self::default() };
         }
         if let Held::Nothing = self.held {
-            self.held = Held::Open { buffer: fresh(), filled: 0 };
+            let all = fresh();
+            self.held = Held::Open { length: all.len(), unclaimed: vec![all], written: Vec::new() };
         }
-        let Held::Open { buffer, filled } = &mut self.held else { return false };
-        let end = offset + length;
-        let Some(place) = buffer.get_mut(offset..end) else { return false };
-        write(place);
-        *filled += length;
-        match self.dirty.iter_mut().find(|dirty| dirty.end == offset) {
-            Some(before) => before.end = end,
-            None if length > 0 => self.dirty.push(offset..end),
-            None => {}
-        }
-        if *filled < buffer.len() {
+        let Held::Open { unclaimed, .. } = &mut self.held else { return None };
+        let holds = |place: &Place| place.range().start <= range.start && range.end <= place.range().end;
+        let at = unclaimed.iter().position(holds)?;
+        let mut before = unclaimed.swap_remove(at);
+        let mut claimed = before.split_off(range.start - before.range().start);
+        let after = claimed.split_off(range.len());
+        unclaimed.extend([before, after].into_iter().filter(|place| place.len() > 0));
+        Some(claimed)
+    }
+
+    /// Takes back what was claimed: it is written now, or never will be. If it `is_dirty`, it is to go to the device.
+    /// Returns whether the chunk is full now.
+    pub(super) fn commit(&mut self, generation: u32, place: Place, is_dirty: bool) -> bool {
+        let range = place.range();
+        if self.generation != generation || range.is_empty() {
             return false;
         }
-        self.held = Held::Full(std::mem::take(buffer).freeze());
+        let Held::Open { length, written, .. } = &mut self.held else { return false };
+        let length = *length;
+        if is_dirty {
+            match self.dirty.iter_mut().find(|dirty| dirty.end == range.start) {
+                Some(before) => before.end = range.end,
+                None => self.dirty.push(range.clone()),
+            }
+        }
+        note(written, place.into_written());
+        let [all] = written.as_slice() else { return false };
+        let Some(all) = all.bytes(0..length) else { return false };
+        self.held = Held::Full(all);
         true
     }
 
@@ -94,10 +99,9 @@ impl Chunk {
         }
         match &self.held {
             Held::Nothing => Part::Gone,
-            Held::Open { buffer, .. } => buffer.get(range).map_or(Part::Gone, |part| {
-                // Others go on writing elsewhere in this chunk, so this cannot be shared.
-                Part::Bytes(Bytes::copy_from_slice(part))
-            }),
+            Held::Open { written, .. } => {
+                written.iter().find_map(|written| written.bytes(range.clone())).map_or(Part::Gone, Part::Bytes)
+            }
             Held::Full(bytes) => {
                 if range.end <= bytes.len() {
                     Part::Bytes(bytes.slice(range))
@@ -118,7 +122,9 @@ impl Chunk {
         let ranges = dirty.into_iter().filter_map(|range| {
             let from = range.start;
             match &self.held {
-                Held::Open { buffer, .. } => Some((from, Bytes::copy_from_slice(buffer.get(range)?))),
+                Held::Open { written, .. } => {
+                    Some((from, written.iter().find_map(|written| written.bytes(range.clone()))?))
+                }
                 Held::Full(bytes) => Some((from, bytes.slice(range))),
                 Held::Nothing | Held::OnDevice => None,
             }
@@ -141,13 +147,22 @@ impl Chunk {
         *self = Self { generation, held: Held::OnDevice, dirty: Vec::new() };
     }
 
-    /// Gives up what it holds. Returns the memory, if it had any and nobody reads it.
-    pub(super) fn clear(&mut self) -> (bool, Option<BytesMut>) {
-        let before = std::mem::take(self);
-        match before.held {
-            Held::Open { buffer, .. } => (true, Some(buffer)),
-            Held::Full(bytes) => (true, bytes.try_into_mut().ok()),
-            Held::Nothing | Held::OnDevice => (false, None),
+    /// Gives up what it holds. Returns whether that was memory.
+    pub(super) fn clear(&mut self) -> bool {
+        matches!(std::mem::take(self).held, Held::Open { .. } | Held::Full(_))
+    }
+}
+
+/// Adds a range to those that are written, and joins it with its neighbours.
+fn note(written: &mut Vec<Written>, mut new: Written) {
+    let end = new.range().end;
+    if let Some(after) = written.iter().position(|other| other.range().start == end) {
+        let after = written.swap_remove(after);
+        if !new.join(&after) {
+            written.push(after);
         }
+    }
+    if !written.iter_mut().any(|before| before.join(&new)) {
+        written.push(new);
     }
 }

@@ -1,22 +1,26 @@
 //! A large piece of storage, filled front to back, released whole.
 //!
-//! A block is a row of chunks. A chunk is written in memory; once it is full, it is shared with readers as it is. On a
-//! device, it gives up its memory when it has been written there. Each use of a block has a *generation* of its own,
-//! which everybody who writes or reads must name.
+//! A block is a row of chunks. A chunk is written in memory: whoever writes claims a place, fills it under no lock, and
+//! commits it; from then on it is shared with readers as it is. On a device, a chunk gives up its memory when it is full
+//! and has been written there. Each use of a block has a *generation* of its own, which everybody who writes or reads
+//! must name.
 
 mod chunk;
 mod growth;
+mod memory;
 mod pool;
 mod rotation;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use self::chunk::{Chunk, Part};
+use self::memory::Place;
 use crate::persistence::Touches;
+use crate::sizes::SECTOR_BYTES;
 use crate::width;
 
 pub(crate) use self::growth::Growth;
@@ -32,8 +36,48 @@ pub(crate) struct Block {
     copying: AtomicBool,
     chunk_bytes: u64,
     chunks: Box<[Mutex<Chunk>]>,
+    /// Reservations whose entries are to come: see [`Pending`].
+    pending: Arc<AtomicU32>,
     /// Which entries were touched, where that is to be durable.
     pub(crate) touches: Touches,
+}
+
+/// A place in a chunk that is the holder's to fill.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    chunk: usize,
+    place: Place,
+}
+
+impl Claim {
+    pub(crate) fn len(&self) -> u64 {
+        width::on_device(self.place.len())
+    }
+
+    /// Writes `bytes` from position `at` on.
+    pub(crate) fn write(&mut self, at: u64, bytes: &[u8]) {
+        self.place.write(width::in_memory(at), bytes);
+    }
+
+    /// Writes zeros from position `at` on.
+    pub(crate) fn clear(&mut self, at: u64) {
+        self.place.clear(width::in_memory(at));
+    }
+
+    /// Gives up the first `length` bytes, and returns them.
+    pub(crate) fn split_to(&mut self, length: u64) -> Self {
+        Self { chunk: self.chunk, place: self.place.split_to(width::in_memory(length)) }
+    }
+}
+
+/// Room for one entry in the log of a block, kept until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Pending(Arc<AtomicU32>);
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// A range of a block, as far as one chunk has it.
@@ -51,6 +95,7 @@ impl Block {
             copying: AtomicBool::new(false),
             chunk_bytes,
             chunks: (0..chunks).map(|_| Mutex::default()).collect(),
+            pending: Arc::default(),
             touches,
         }
     }
@@ -80,11 +125,8 @@ impl Block {
     pub(crate) fn end(&self, pool: &ChunkPool) {
         self.generation.store(0, Ordering::SeqCst);
         for index in 0..self.chunks.len() {
-            if let Some(mut chunk) = self.chunk(index) {
-                let (had_memory, memory) = chunk.clear();
-                if had_memory {
-                    pool.give_back(memory);
-                }
+            if self.chunk(index).is_some_and(|mut chunk| chunk.clear()) {
+                pool.gave_up();
             }
         }
         self.copying.store(false, Ordering::SeqCst);
@@ -113,6 +155,50 @@ impl Block {
         })
     }
 
+    /// Keeps room for an entry in the log of this block.
+    pub(crate) fn keep_log_space(&self) -> Pending {
+        self.pending.fetch_add(1, Ordering::AcqRel);
+        Pending(Arc::clone(&self.pending))
+    }
+
+    /// For how many entries room is kept.
+    pub(crate) fn pending(&self) -> u32 {
+        self.pending.load(Ordering::Acquire)
+    }
+
+    /// The place of a range of one chunk that was reserved, and that nobody has claimed. `None` if the block is in
+    /// another use.
+    pub(crate) fn claim(&self, pool: &ChunkPool, generation: u32, range: Range<u64>) -> Option<Claim> {
+        let (chunk, part) = self.parts(range).next()?;
+        let mut of = self.chunk(chunk)?;
+        if !self.is(generation) {
+            return None;
+        }
+        let place = of.claim(generation, &part, || pool.take())?;
+        Some(Claim { chunk, place })
+    }
+
+    /// Takes back what was claimed, written or not. What `is_dirty` is to go to the device. Tells `full` the chunk if
+    /// it is full now.
+    pub(crate) fn commit(&self, generation: u32, claim: Claim, is_dirty: bool, full: impl FnOnce(usize)) {
+        let Claim { chunk: index, place } = claim;
+        let is_full =
+            self.chunk(index).is_some_and(|mut chunk| self.is(generation) && chunk.commit(generation, place, is_dirty));
+        if is_full {
+            full(index);
+        }
+    }
+
+    /// Takes back what was claimed and is not going to be written: zeros up to the end of the sector, as far as it may
+    /// be shared, and whatever is there beyond it. `offset` is where in the block it begins.
+    pub(crate) fn pad_claim(&self, generation: u32, offset: u64, mut claim: Claim, mut full: impl FnMut(usize)) {
+        let shared = offset.next_multiple_of(SECTOR_BYTES) - offset;
+        let mut begun = claim.split_to(shared.min(claim.len()));
+        begun.clear(0);
+        self.commit(generation, begun, true, &mut full);
+        self.commit(generation, claim, false, full);
+    }
+
     /// Writes what was reserved and not written yet. Tells `full` each chunk that is full now.
     pub(crate) fn write(
         &self,
@@ -122,27 +208,27 @@ impl Block {
         mut bytes: &[u8],
         mut full: impl FnMut(usize),
     ) {
-        for (index, part) in self.parts(offset..offset + width::on_device(bytes.len())) {
+        let mut at = offset;
+        for (_, part) in self.parts(offset..offset + width::on_device(bytes.len())) {
             let (now, later) = bytes.split_at(part.len().min(bytes.len()));
-            bytes = later;
-            let is_full = self.chunk(index).is_some_and(|mut chunk| {
-                self.is(generation) && chunk.write(generation, part.start, now, || pool.take())
-            });
-            if is_full {
-                full(index);
+            let end = at + width::on_device(part.len());
+            if let Some(mut claim) = self.claim(pool, generation, at..end) {
+                claim.write(0, now);
+                self.commit(generation, claim, true, &mut full);
             }
+            (at, bytes) = (end, later);
         }
     }
 
     /// Gives up a range that was reserved and is not going to be written. Tells `full` each chunk that is full now.
     pub(crate) fn pad(&self, pool: &ChunkPool, generation: u32, range: Range<u64>, mut full: impl FnMut(usize)) {
-        for (index, part) in self.parts(range) {
-            let is_full = self
-                .chunk(index)
-                .is_some_and(|mut chunk| self.is(generation) && chunk.pad(generation, part, || pool.take()));
-            if is_full {
-                full(index);
+        let mut at = range.start;
+        for (_, part) in self.parts(range) {
+            let end = at + width::on_device(part.len());
+            if let Some(claim) = self.claim(pool, generation, at..end) {
+                self.pad_claim(generation, at, claim, &mut full);
             }
+            at = end;
         }
     }
 
@@ -175,8 +261,7 @@ impl Block {
     /// Notes that what was taken of a chunk is on the device.
     pub(crate) fn settle(&self, pool: &ChunkPool, generation: u32, index: usize) {
         if self.chunk(index).is_some_and(|mut chunk| chunk.settle(generation)) {
-            // Readers may hold it still; the memory is theirs.
-            pool.give_back(None);
+            pool.gave_up();
         }
     }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use blobaccess::{Error, ErrorKind, PutCertainty, Result};
 
-use super::put::{Contents, Owner};
+use super::put::{Contents, Instead, Owner};
 use super::share::Purpose;
 use super::space::{For, Named};
-use super::{Engine, Mode, Read, Space, count};
+use super::{Engine, Mode, Put, Read, Space, count};
 use crate::key_location_map::Record;
-use crate::trailer::{PIECE_BYTES, Sums};
+use crate::trailer::PIECE_BYTES;
 
 /// What copying came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,22 +86,21 @@ impl Engine {
             Read::Gone | Read::NotAtOnce => return Ok(self.fate(record)),
         };
         let Some(owner) = self.owner_of(record)? else { return Ok(self.fate(record)) };
-        let sums = self.sizes.has_trailers.then(|| Sums::of(&bytes));
-        let contents = Contents { bytes, sums, owner };
-        let mut space = self.space();
-        if !self.is_current_in(&space, record) {
-            return Ok(self.fate(record));
+        {
+            let mut space = self.space();
+            if !self.is_current_in(&space, record) {
+                return Ok(self.fate(record));
+            }
+            if !self.draw(&mut space, record, purpose) {
+                return Ok(Copied::NoShare);
+            }
         }
-        if !self.draw(&mut space, record, purpose) {
-            return Ok(Copied::NoShare);
+        let key = record.key(self.map.check_mask());
+        match self.store(&key, &Contents { bytes, owner }, Instead::Source(record, parts), For::Copy) {
+            Put::Done { .. } => Ok(Copied::Done),
+            Put::NeedsSpace => Err(no_space()),
+            Put::Leaving | Put::Changed | Put::Crowded => Ok(self.fate(record)),
         }
-        let stored = self.length(record.location.size_bytes, &contents.owner);
-        let reservation = self.reserve(&mut space, stored, For::Copy).ok_or_else(no_space)?;
-        let named = contents.owner.named(record.key_words, record.location.size_bytes);
-        let copy = space.draft(reservation.block, reservation.offset, named, record.sequence);
-        self.write_whole(&reservation, &copy, &contents);
-        self.repoint(&mut space, record, &copy, parts);
-        Ok(Copied::Done)
     }
 
     fn copy_in_pieces(self: &Arc<Self>, record: &Record, parts: &[Record], purpose: Purpose) -> Result<Copied> {
@@ -139,7 +138,7 @@ impl Engine {
         let is_replaced = self.map.replace(&mut space.map, from, to);
         let most = self.sizes.entries_per_block();
         for part in parts {
-            let has_log_space = space.use_of(to.location.block).is_some_and(|usage| Space::has_log_space(usage, most));
+            let has_log_space = self.has_log_space(space, to.location.block, most);
             let Some(within) = part.location.offset.checked_sub(from.location.offset) else { continue };
             if !has_log_space || !self.is_current_in(space, part) {
                 continue;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use blobaccess::{Error, PutCertainty, Result};
 
-use super::put::Owner;
+use super::put::{Instead, Owner, Published};
 use super::space::{For, Reservation};
 use super::{Engine, Put};
 use crate::key::Key;
@@ -16,12 +16,12 @@ use crate::width;
 /// space: back, if nothing was written and nothing follows it, else as padding.
 pub(crate) struct LargeWriter {
     engine: Arc<Engine>,
-    reservation: Reservation,
+    /// `None` once it is published or given up.
+    reservation: Option<Reservation>,
     size_bytes: u64,
     owner: Owner,
     written: u64,
     sums: Option<Sums>,
-    is_finished: bool,
 }
 
 impl Engine {
@@ -37,15 +37,14 @@ impl Engine {
     }
 
     pub(super) fn begin_large_for(self: &Arc<Self>, size_bytes: u64, owner: Owner, whom: For) -> Option<LargeWriter> {
-        let reservation = self.reserve(&mut self.space(), self.length(size_bytes, &owner), whom)?;
+        let reservation = self.reserve_own(&mut self.space(), self.length(size_bytes, &owner), whom)?;
         Some(LargeWriter {
             engine: Arc::clone(self),
-            reservation,
+            reservation: Some(reservation),
             size_bytes,
             owner,
             written: 0,
             sums: self.sizes.has_trailers.then(Sums::new),
-            is_finished: false,
         })
     }
 }
@@ -58,7 +57,9 @@ impl LargeWriter {
             return Err(Error::internal("contents are larger than they were said to be"));
         }
         self.engine.check_device()?;
-        self.engine.write(&self.reservation, self.written, piece);
+        if let Some(reservation) = &mut self.reservation {
+            self.engine.write(reservation, self.written, piece);
+        }
         self.written += length;
         if let Some(sums) = &mut self.sums {
             sums.update(piece);
@@ -66,20 +67,17 @@ impl LargeWriter {
         Ok(())
     }
 
-    fn is_alive(&self) -> bool {
-        self.engine.block(self.reservation.block).is_some_and(|block| block.is(self.reservation.generation))
-    }
-
-    fn end(&mut self, record: &Record) {
-        let mut at = self.written;
+    fn publish(&mut self, key: &Key, instead: Instead<'_>) -> Published {
+        let Some(mut reservation) = self.reservation.take() else { return Published::Void };
         if let Some(sums) = &mut self.sums {
             sums.end();
-            let trailer = sums.trailer(record);
-            self.engine.write(&self.reservation, at, &trailer);
-            at += width::on_device(trailer.len());
         }
-        self.engine.write_tail(&self.reservation, record, &self.owner, at);
-        self.is_finished = true;
+        let (size, sums) = (self.size_bytes, self.sums.as_ref());
+        let published = self.engine.publish(key, &mut reservation, size, &self.owner, sums, instead);
+        if !matches!(published, Published::Done(_)) {
+            self.engine.abandon(reservation, self.written);
+        }
+        published
     }
 
     /// Publishes contents of which all was written and found right, unless somebody else has meanwhile, and makes them
@@ -88,61 +86,28 @@ impl LargeWriter {
         if self.written != self.size_bytes {
             return Err(Error::internal("contents are smaller than they were said to be"));
         }
-        let engine = Arc::clone(&self.engine);
-        let mut space = engine.space();
-        if let Some(existing) = engine.existing(&mut space, key, name) {
-            drop(space);
-            return Ok(engine.report(existing));
+        match self.publish(key, name.map_or(Instead::Nothing, Instead::Unseen)) {
+            Published::Done(put) | Published::Exists(put) => Ok(put),
+            Published::Changed | Published::Void => {
+                let message = "the block of an upload was recycled before the upload was complete";
+                Err(Error::unavailable(message).with_put_certainty(PutCertainty::NotStored))
+            }
         }
-        // What is published while a block is being recycled may not be seen by whoever copies what is promised.
-        if !self.is_alive() || engine.block(self.reservation.block).is_some_and(crate::block::Block::is_copying) {
-            let message = "the block of an upload was recycled before the upload was complete";
-            return Err(Error::unavailable(message).with_put_certainty(PutCertainty::NotStored));
-        }
-        let Reservation { block, offset, .. } = self.reservation;
-        let sequence = space.draw_sequence();
-        let record = space.draft(block, offset, self.owner.named(key.words, self.size_bytes), sequence);
-        self.end(&record);
-        let inserted = engine.publish_as_promised(&mut space, &record);
-        let shared = name.map(|name| engine.share_with(&mut space, &record, name));
-        let publications = space.publications;
-        drop(space);
-        Ok(engine.conclude_named(Some((record, inserted)), publications, shared))
     }
 
-    /// Points the record that this is a copy of here, if it is still the same. Returns whether it was.
+    /// Points the record that this is a copy of here, and those of its parts, if it is still the same. Returns whether
+    /// it was.
     pub(super) fn finish_copy(mut self, from: &Record, parts: &[Record]) -> bool {
-        let engine = Arc::clone(&self.engine);
-        let mut space = engine.space();
-        let key = from.key(engine.map.check_mask());
-        let is_same = engine.map.lookup_as_writer(&key, &space.map).is_some_and(|found| found.record == *from);
-        if !is_same || !self.is_alive() || self.written != self.size_bytes {
-            drop(space);
-            return false;
-        }
-        let Reservation { block, offset, .. } = self.reservation;
-        let record = space.draft(block, offset, self.owner.named(from.key_words, self.size_bytes), from.sequence);
-        self.end(&record);
-        engine.repoint(&mut space, from, &record, parts)
+        let key = from.key(self.engine.map.check_mask());
+        self.written == self.size_bytes
+            && matches!(self.publish(&key, Instead::Source(from, parts)), Published::Done(_))
     }
 }
 
 impl Drop for LargeWriter {
     fn drop(&mut self) {
-        if self.is_finished {
-            return;
+        if let Some(reservation) = self.reservation.take() {
+            self.engine.abandon(reservation, self.written);
         }
-        let Reservation { block, generation, offset, length } = self.reservation;
-        if self.written == 0 {
-            let mut space = self.engine.space();
-            if let Some(usage) = space.use_mut(block)
-                && usage.generation == generation
-                && usage.cursor == offset + length
-            {
-                usage.cursor = offset;
-                return;
-            }
-        }
-        self.engine.pad_rest(&self.reservation, self.written);
     }
 }

@@ -6,6 +6,7 @@
 mod copy;
 mod find;
 mod flush;
+mod lane;
 mod large;
 mod names;
 mod open;
@@ -29,7 +30,7 @@ use self::sync::SyncState;
 use crate::accounts::Account;
 use crate::block::{Block, ChunkPool};
 use crate::device::LatchedDevice;
-use crate::key::Keys;
+use crate::key::{Key, Keys};
 use crate::key_location_map::{KeyLocationMap, Record};
 use crate::names::Names;
 use crate::namespaces::Namespaces;
@@ -41,7 +42,7 @@ use crate::snapshot::BlockGroup;
 pub(crate) use self::copy::Copied;
 pub(crate) use self::find::Presence;
 pub(crate) use self::large::LargeWriter;
-pub(crate) use self::put::{Owner, Put};
+pub(crate) use self::put::{Contents, Owner, Put};
 pub(crate) use self::read::{Mode, Read};
 pub(crate) use self::space::Space;
 
@@ -106,7 +107,9 @@ pub(crate) struct Engine {
     /// The accounts as the last superblock has them.
     reported: Mutex<Vec<NamedAccount>>,
     syncing: Mutex<SyncState>,
-    /// The number of publications that the last sync covered.
+    /// Records published so far.
+    publications: AtomicU64,
+    /// How many of them the last sync covered.
     synced: AtomicU64,
     recycling: Mutex<()>,
     /// Held until it is known what of a block that is being recycled was promised.
@@ -139,9 +142,9 @@ impl Engine {
         self.surroundings.policy.is_some()
     }
 
-    /// Records published so far.
-    pub(crate) fn space_publications(&self) -> u64 {
-        self.space().publications
+    /// Records published so far. A sync that covers so many covers whatever was found before this is asked.
+    pub(crate) fn publications(&self) -> u64 {
+        self.publications.load(Ordering::Acquire)
     }
 
     /// Blocks, how many are free, and how many records there are.
@@ -149,6 +152,13 @@ impl Engine {
     pub(crate) fn survey(&self) -> (Vec<(BlockGroup, u64, u32, u64)>, usize, u64) {
         let space = self.space();
         (space.blocks(), space.free.len(), space.records())
+    }
+
+    /// In which of the blocks, oldest first, an object lies.
+    pub(crate) fn position(&self, key: &Key) -> Option<usize> {
+        let space = self.space();
+        let found = self.map.lookup_as_writer(key, &space.map)?;
+        space.rotation.blocks().position(|block| block == found.record.location.block)
     }
 
     /// What is on each account: of a persistent store, as far as a crash cannot undo it.
@@ -221,3 +231,6 @@ impl Engine {
         self.work.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

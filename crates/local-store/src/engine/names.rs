@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use blobaccess::{DigestFunction, Error, PutOutcome, Result};
 
-use super::put::Contents;
 use super::share::Purpose;
-use super::space::{For, Named};
+use super::space::Named;
 use super::{Copied, Engine, Mode, Presence, Put, Read, Space, count};
 use crate::key::Key;
 use crate::key_location_map::{FOUND, Inserted, Record, Touch};
@@ -84,21 +83,24 @@ impl Engine {
     /// Makes the contents of `key` seen by a name. `None` if they are not stored.
     pub(crate) fn share(&self, key: &Key, name: &Key) -> Result<Option<Put>> {
         self.check_device()?;
-        let mut space = self.space();
-        let existing = self.existing(&mut space, key, Some(name));
-        drop(space);
+        let existing = self.shared(&mut self.space(), key, name);
         Ok(existing.map(|existing| self.report(existing)))
     }
 
-    /// What a put comes to whose contents are stored as `record`.
-    pub(super) fn shared(&self, space: &mut Space, record: &Record, name: Option<&Key>) -> Existing {
-        let stored_bytes = record.location.size_bytes;
-        let (outcome, dropped) = match name.map(|name| self.share_with(space, record, name)) {
-            None | Some(Sharing::Known) => (PutOutcome::AlreadyExists { stored_bytes }, None),
-            Some(Sharing::New(dropped)) => (PutOutcome::Created { stored_bytes: 0 }, dropped),
-            Some(Sharing::NoRoom) => return Put::Crowded.into(),
+    /// What a put comes to if its contents are stored: a name sees them from now on.
+    pub(super) fn shared(&self, space: &mut Space, key: &Key, name: &Key) -> Option<Existing> {
+        let record = match self.find(key) {
+            Presence::Absent => return None,
+            Presence::Leaving => return Some(Put::Leaving.into()),
+            Presence::Present(record) => record,
         };
-        Existing { put: Put::Done { outcome, publications: space.publications }, dropped }
+        let stored_bytes = record.location.size_bytes;
+        let (outcome, dropped) = match self.share_with(space, &record, name) {
+            Sharing::Known => (PutOutcome::AlreadyExists { stored_bytes }, None),
+            Sharing::New(dropped) => (PutOutcome::Created { stored_bytes: 0 }, dropped),
+            Sharing::NoRoom => return Some(Put::Crowded.into()),
+        };
+        Some(Existing { put: Put::Done { outcome, publications: space.publications }, dropped })
     }
 
     /// Tells, once no lock is held, what had to make room.
@@ -109,46 +111,17 @@ impl Engine {
         existing.put
     }
 
-    /// Stores contents again whose block has a log that is full: in a block that has room for the record of a name.
-    pub(super) fn store_again(&self, space: &mut Space, key: &Key, contents: &Contents, name: &Key) -> Existing {
+    /// Points contents to where they were stored again.
+    pub(super) fn insert_again(&self, space: &mut Space, key: &Key, record: &Record) -> Inserted {
         let Some(old) = self.map.lookup_as_writer(key, &space.map).map(|found| found.record) else {
-            return Put::Changed.into();
+            return self.insert_as_promised(space, record);
         };
-        let stored_bytes = old.location.size_bytes;
-        let Some(reservation) = self.reserve(space, self.length(stored_bytes, &contents.owner), For::Put) else {
-            return Put::NeedsSpace.into();
-        };
-        let sequence = space.draw_sequence();
-        let named = contents.owner.named(key.words, stored_bytes);
-        let record = space.draft(reservation.block, reservation.offset, named, sequence);
-        self.write_whole(&reservation, &record, contents);
-        self.append(space, &record);
-        self.map.replace(&mut space.map, &old, &record);
-        space.accounts.store(&record);
+        self.append(space, record);
+        self.map.replace(&mut space.map, &old, record);
+        space.accounts.store(record);
         // The log of its block still names it.
         space.accounts.leave(&old);
-        let dropped = match self.share_with(space, &record, name) {
-            Sharing::New(dropped) => dropped,
-            Sharing::Known => None,
-            Sharing::NoRoom => return Put::Crowded.into(),
-        };
-        let outcome = PutOutcome::Created { stored_bytes };
-        Existing { put: Put::Done { outcome, publications: space.publications }, dropped }
-    }
-
-    /// What a put comes to that stored its contents, and made them seen by a name if there is one.
-    pub(super) fn conclude_named(
-        &self,
-        stored: Option<(Record, Inserted)>,
-        publications: u64,
-        shared: Option<Sharing>,
-    ) -> Put {
-        let put = self.conclude(stored, publications, None);
-        match shared {
-            Some(Sharing::NoRoom) => Put::Crowded,
-            Some(Sharing::New(dropped)) => self.report(Existing { put, dropped }),
-            Some(Sharing::Known) | None => put,
-        }
+        Inserted::default()
     }
 
     /// Makes what `record` names seen by a name. The block of `record` is not being recycled.
@@ -158,8 +131,7 @@ impl Engine {
             return Sharing::Known;
         }
         let most = self.sizes.entries_per_block();
-        let usage = space.use_of(record.location.block);
-        if !usage.is_some_and(|usage| Space::has_log_space(usage, most)) {
+        if !self.has_log_space(space, record.location.block, most) {
             return if known.is_some() { Sharing::Known } else { Sharing::NoRoom };
         }
         let named = Named {
@@ -172,7 +144,7 @@ impl Engine {
         };
         let sequence = space.draw_sequence();
         let of_name = space.draft(record.location.block, record.location.offset, named, sequence);
-        let inserted = self.publish(space, &of_name);
+        let inserted = self.insert(space, &of_name, 0);
         self.work.notify_one();
         // Where a record is replaced, none has to make room.
         if known.is_some() { Sharing::Known } else { Sharing::New(inserted.dropped) }
@@ -252,7 +224,7 @@ impl Engine {
             return;
         }
         let most = self.sizes.entries_per_block();
-        if !space.use_of(contents.location.block).is_some_and(|usage| Space::has_log_space(usage, most)) {
+        if !self.has_log_space(&space, contents.location.block, most) {
             count(&self.counters.breached_bytes, name.location.size_bytes);
             return;
         }

@@ -88,7 +88,9 @@ impl Engine {
         let (map, writer) = KeyLocationMap::new(sizes.slots, [random(), random()], keys.check_mask());
         let touches = || Touches::new(sizes.touch_sectors);
         let block = |_| Block::new(sizes.chunk_bytes, sizes.chunks_per_block(), touches());
-        let most_free = width::in_memory(POOL_BYTES / sizes.chunk_bytes);
+        // What is in memory only is as large as it is said to be; of a device, so much is staged.
+        let kept = if disk.is_some() { POOL_BYTES.max(surroundings.staged_bytes) } else { u64::MAX };
+        let most_free = width::in_memory(kept / sizes.chunk_bytes);
         let sequence = restored.as_ref().map_or(0, |state| state.sequence);
         let share = Share::new(sizes.copied_percent, sizes.saved_copy_bytes(), sizes.copied_bytes_per_block());
         let engine = Self {
@@ -102,7 +104,7 @@ impl Engine {
             blocks: (0..sizes.blocks).map(block).collect(),
             pool: ChunkPool::new(width::in_memory(sizes.chunk_bytes), most_free),
             namespaces: Mutex::new(names(restored.as_ref(), &sizes)),
-            space: Mutex::new(Space::new(writer, growth(&sizes), share, sizes.blocks)),
+            space: Mutex::new(Space::new(writer, growth(&sizes), share, sizes.blocks, sizes.lanes)),
             disk,
             queue: Mutex::default(),
             flushing: Mutex::new(()),
@@ -110,6 +112,7 @@ impl Engine {
             store_id: identity.store_id,
             reported: Mutex::default(),
             syncing: Mutex::new(SyncState { identity: Some(identity), sequence, is_closed: false }),
+            publications: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             recycling: Mutex::new(()),
             setting_aside: Mutex::new(()),

@@ -3,7 +3,7 @@
 use blobaccess::{Digest, Slice};
 
 use super::space::Named;
-use super::{Engine, Mode, Read, Space};
+use super::{Engine, Mode, Read};
 use crate::key_location_map::Record;
 use crate::namespaces::NOBODY;
 
@@ -46,7 +46,7 @@ impl Engine {
         let mut space = self.space();
         let Some(of) = self.block(block) else { return };
         let most = self.sizes.entries_per_block();
-        let has_log_space = space.use_of(block).is_some_and(|usage| Space::has_log_space(usage, most));
+        let has_log_space = self.has_log_space(&space, block, most);
         // Once what was touched is being copied, nothing is added to a block.
         let is_staying = of.is(parent.location.generation) && !of.is_copying();
         if !has_log_space || !is_staying || self.map.lookup_as_writer(&key, &space.map).is_some() {
@@ -54,7 +54,7 @@ impl Engine {
         }
         let sequence = space.draw_sequence();
         let record = space.draft(block, parent.location.offset + offset, named, sequence);
-        let inserted = self.publish(&mut space, &record);
+        let inserted = self.insert(&mut space, &record, 0);
         drop(space);
         if let Some(dropped) = &inserted.dropped {
             self.evicted(dropped);

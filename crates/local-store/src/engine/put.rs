@@ -1,15 +1,15 @@
-//! Stores contents that are at hand: decides about existence, reserves, writes and publishes under one lock.
+//! Stores contents that are at hand: space is reserved, filled under no lock, and published.
 
 use bytes::Bytes;
 
 use blobaccess::{Context, Digest, PutOutcome, Result};
 
-use super::names::Existing;
-use super::space::{For, Named, Reservation};
-use super::{Engine, Presence, Space};
+use super::names::{Existing, Sharing};
+use super::space::{For, Named, Reservation, Space};
+use super::{Engine, Presence};
 use crate::key::Key;
-use crate::key_location_map::{Inserted, Record};
-use crate::trailer::Sums;
+use crate::key_location_map::{FOUND, Inserted, Record};
+use crate::trailer::{PIECE_BYTES, Sums};
 use crate::{namespaces, tail, width};
 
 /// Whose an object is, and what is kept with it.
@@ -24,7 +24,7 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    pub(super) fn named(&self, key_words: [u64; 4], size_bytes: u64) -> Named {
+    fn named(&self, key_words: [u64; 4], size_bytes: u64) -> Named {
         Named {
             key_words,
             function: self.function,
@@ -36,12 +36,37 @@ impl Owner {
     }
 }
 
-/// Contents at hand, summed up before any lock is taken.
+/// Contents at hand.
 pub(crate) struct Contents {
     pub(crate) bytes: Bytes,
-    /// `None` where nothing is checked later.
-    pub(crate) sums: Option<Sums>,
     pub(crate) owner: Owner,
+}
+
+/// Instead of what something is published.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Instead<'a> {
+    /// Of nothing: there must be none.
+    Nothing,
+    /// The same; the name of this key sees it from now on.
+    Unseen(&'a Key),
+    /// Of the same contents, in a block whose log has no room for the name of this key, which sees it from now on.
+    Crowded(&'a Key),
+    /// Of the message that is stored now, if there is one.
+    Message(Option<&'a Record>),
+    /// Of the record that this is a copy of, with those of its parts.
+    Source(&'a Record, &'a [Record]),
+}
+
+/// What publishing came to.
+#[derive(Debug)]
+pub(super) enum Published {
+    Done(Put),
+    /// Somebody else was first.
+    Exists(Put),
+    /// What is stored is not what it was to be instead of.
+    Changed,
+    /// A sync ended the sectors, or the block takes nothing more.
+    Void,
 }
 
 /// What a put came to.
@@ -71,11 +96,6 @@ impl Engine {
         Ok(Owner { function: crate::key::function(digest), namespace, tail })
     }
 
-    pub(crate) fn contents(&self, bytes: Bytes, owner: Owner) -> Contents {
-        let sums = self.sizes.has_trailers.then(|| Sums::of(&bytes));
-        Contents { bytes, sums, owner }
-    }
-
     /// What an object of this size takes of a block, with all that lies behind it.
     pub(super) fn length(&self, size_bytes: u64, owner: &Owner) -> u64 {
         self.sizes.stored_bytes(size_bytes) + tail::size_bytes(&owner.tail)
@@ -84,68 +104,196 @@ impl Engine {
     /// Stores what is not there yet, and makes it seen by a name, if there is one.
     pub(crate) fn put_contents(&self, key: &Key, contents: &Contents, name: Option<&Key>) -> Result<Put> {
         self.check_device()?;
-        let mut space = self.space();
-        if let Some(existing) = self.existing(&mut space, key, name) {
-            let existing = match (existing.put, name) {
-                (Put::Crowded, Some(name)) => self.store_again(&mut space, key, contents, name),
-                _ => existing,
-            };
-            drop(space);
-            return Ok(self.report(existing));
-        }
-        let stored = self.store(&mut space, key, contents);
-        let shared = stored.as_ref().zip(name).map(|((record, _), name)| self.share_with(&mut space, record, name));
-        let publications = space.publications;
-        drop(space);
-        Ok(self.conclude_named(stored, publications, shared))
+        let Some(name) = name else {
+            return Ok(self.existing(key).unwrap_or_else(|| self.store(key, contents, Instead::Nothing, For::Put)));
+        };
+        let existing = self.shared(&mut self.space(), key, name);
+        let put = match existing {
+            None => self.store(key, contents, Instead::Unseen(name), For::Put),
+            Some(Existing { put: Put::Crowded, .. }) => self.store(key, contents, Instead::Crowded(name), For::Put),
+            Some(existing) => self.report(existing),
+        };
+        // A log that filled up meanwhile: the contents are at hand to be stored in another block.
+        Ok(if put == Put::Crowded { Put::Changed } else { put })
     }
 
     /// Stores a message in place of `old`, if that is what is stored.
     pub(crate) fn put_message(&self, key: &Key, contents: &Contents, old: Option<&Record>) -> Result<Put> {
         self.check_device()?;
-        let mut space = self.space();
-        let found = self.map.lookup_as_writer(key, &space.map);
-        if found.map(|found| found.record).as_ref() != old {
-            return Ok(Put::Changed);
-        }
-        let stored = self.store(&mut space, key, contents);
-        let publications = space.publications;
-        drop(space);
-        Ok(self.conclude(stored, publications, old))
+        Ok(self.store(key, contents, Instead::Message(old), For::Put))
     }
 
     /// What a put of contents that are stored comes to.
-    pub(super) fn existing(&self, space: &mut Space, key: &Key, name: Option<&Key>) -> Option<Existing> {
+    pub(super) fn existing(&self, key: &Key) -> Option<Put> {
         match self.find(key) {
             Presence::Absent => None,
-            Presence::Leaving => Some(Put::Leaving.into()),
-            Presence::Present(record) => Some(self.shared(space, &record, name)),
+            Presence::Leaving => Some(Put::Leaving),
+            Presence::Present(record) => Some(Put::Done {
+                outcome: PutOutcome::AlreadyExists { stored_bytes: record.location.size_bytes },
+                publications: self.publications(),
+            }),
         }
     }
 
-    fn store(&self, space: &mut Space, key: &Key, contents: &Contents) -> Option<(Record, Inserted)> {
+    /// Reserves, fills and publishes.
+    pub(super) fn store(&self, key: &Key, contents: &Contents, instead: Instead<'_>, whom: For) -> Put {
         let size_bytes = width::on_device(contents.bytes.len());
-        let reservation = self.reserve(space, self.length(size_bytes, &contents.owner), For::Put)?;
-        let named = contents.owner.named(key.words, size_bytes);
-        let sequence = space.draw_sequence();
-        let record = space.draft(reservation.block, reservation.offset, named, sequence);
-        self.write_whole(&reservation, &record, contents);
-        Some((record, self.publish(space, &record)))
-    }
-
-    pub(super) fn write_whole(&self, reservation: &Reservation, record: &Record, contents: &Contents) {
-        let mut at = width::on_device(contents.bytes.len());
-        self.write(reservation, 0, &contents.bytes);
-        if let Some(sums) = &contents.sums {
-            let trailer = sums.trailer(record);
-            self.write(reservation, at, &trailer);
-            at += width::on_device(trailer.len());
+        let length = self.length(size_bytes, &contents.owner);
+        let mut is_alone = false;
+        loop {
+            let reservation = {
+                let mut space = self.space();
+                if is_alone {
+                    self.reserve_own(&mut space, length, whom)
+                } else {
+                    self.reserve(&mut space, length, whom)
+                }
+            };
+            let Some(mut reservation) = reservation else { return Put::NeedsSpace };
+            let sums = self.fill(&mut reservation, &contents.bytes);
+            match self.publish(key, &mut reservation, size_bytes, &contents.owner, sums.as_ref(), instead) {
+                Published::Done(put) => return put,
+                Published::Exists(put) => {
+                    self.abandon(reservation, size_bytes);
+                    return put;
+                }
+                Published::Changed => {
+                    self.abandon(reservation, size_bytes);
+                    return Put::Changed;
+                }
+                Published::Void => {
+                    self.abandon(reservation, size_bytes);
+                    // In sectors that no sync can take away.
+                    is_alone = true;
+                }
+            }
         }
-        self.write_tail(reservation, record, &contents.owner, at);
     }
 
-    /// Writes what lies behind contents and trailer, and padding behind that.
-    pub(super) fn write_tail(&self, reservation: &Reservation, record: &Record, owner: &Owner, mut at: u64) {
+    /// Copies contents to where they belong and sums them up, piece by piece, so that each is read from memory once.
+    pub(super) fn fill(&self, reservation: &mut Reservation, bytes: &[u8]) -> Option<Sums> {
+        let mut sums = self.sizes.has_trailers.then(Sums::new);
+        let mut at = 0;
+        for piece in bytes.chunks(width::in_memory(PIECE_BYTES)) {
+            if let Some(sums) = &mut sums {
+                sums.add_piece(piece);
+            }
+            self.write(reservation, at, piece);
+            at += width::on_device(piece.len());
+        }
+        if let Some(sums) = &mut sums {
+            sums.end();
+        }
+        sums
+    }
+
+    /// Makes found what was written into a reservation, if it still may be.
+    pub(super) fn publish(
+        &self,
+        key: &Key,
+        reservation: &mut Reservation,
+        size_bytes: u64,
+        owner: &Owner,
+        sums: Option<&Sums>,
+        instead: Instead<'_>,
+    ) -> Published {
+        let mut space = self.space();
+        let sequence = match instead {
+            Instead::Nothing => {
+                if let Some(put) = self.existing(key) {
+                    return Published::Exists(put);
+                }
+                None
+            }
+            Instead::Unseen(name) => {
+                if let Some(existing) = self.shared(&mut space, key, name) {
+                    drop(space);
+                    return Published::Exists(self.report(existing));
+                }
+                None
+            }
+            Instead::Crowded(_) => None,
+            Instead::Message(old) => {
+                if self.map.lookup_as_writer(key, &space.map).map(|found| found.record).as_ref() != old {
+                    return Published::Changed;
+                }
+                None
+            }
+            Instead::Source(from, _) => {
+                if self.map.lookup_as_writer(key, &space.map).is_none_or(|found| found.record != *from) {
+                    return Published::Changed;
+                }
+                Some(from.sequence)
+            }
+        };
+        // A newer message must not lie in an older block than the one before: it would go first.
+        let is_in_order =
+            !matches!(instead, Instead::Message(_)) || space.rotation.new_blocks().any(|new| new == reservation.block);
+        if !is_in_order || !self.is_good(&space, reservation) {
+            return Published::Void;
+        }
+        let sequence = sequence.unwrap_or_else(|| space.draw_sequence());
+        let named = owner.named(key.words, size_bytes);
+        let record = space.draft(reservation.block, reservation.offset, named, sequence);
+        self.end(reservation, &record, sums, owner);
+        let inserted = match instead {
+            Instead::Source(from, parts) => {
+                self.repoint(&mut space, from, &record, parts);
+                Inserted::default()
+            }
+            Instead::Crowded(_) => self.insert_again(&mut space, key, &record),
+            Instead::Nothing | Instead::Unseen(_) | Instead::Message(_) => self.insert_as_promised(&mut space, &record),
+        };
+        let sharing = match instead {
+            Instead::Unseen(name) | Instead::Crowded(name) => Some(self.share_with(&mut space, &record, name)),
+            Instead::Nothing | Instead::Message(_) | Instead::Source(..) => None,
+        };
+        let publications = space.publications;
+        drop(space);
+        let put = self.conclude(&record, &inserted, publications, instead);
+        Published::Done(match sharing {
+            None | Some(Sharing::Known) => put,
+            Some(Sharing::New(dropped)) => self.report(Existing { put, dropped }),
+            // It is stored, and the rest is done when this is tried again.
+            Some(Sharing::NoRoom) => Put::Crowded,
+        })
+    }
+
+    /// Makes a record found that is promised from now on, though it may lie in a block that was begun long ago.
+    pub(super) fn insert_as_promised(&self, space: &mut Space, record: &Record) -> Inserted {
+        if self.is_safe(record) {
+            return self.insert(space, record, 0);
+        }
+        if let Some(of) = self.block(record.location.block) {
+            of.touches.set(record.entry);
+        }
+        self.insert(space, record, FOUND)
+    }
+
+    /// Makes a record found, and its entry a part of its block's log.
+    pub(super) fn insert(&self, space: &mut Space, record: &Record, flags: u32) -> Inserted {
+        self.append(space, record);
+        let inserted = self.map.insert(&mut space.map, record, flags);
+        space.accounts.store(record);
+        if let Some(replaced) = &inserted.replaced {
+            space.accounts.release(replaced);
+        }
+        if let Some(dropped) = &inserted.dropped {
+            // Its entry is there still, and so it may be found again after a restart.
+            space.accounts.leave(dropped);
+            super::count(&self.counters.dropped_records, 1);
+        }
+        inserted
+    }
+
+    /// Writes what lies behind the contents: trailer, tail, padding.
+    fn end(&self, reservation: &mut Reservation, record: &Record, sums: Option<&Sums>, owner: &Owner) {
+        let mut at = record.location.size_bytes;
+        if let Some(sums) = sums {
+            let trailer = sums.trailer(record);
+            self.write(reservation, at, trailer.as_ref());
+            at += width::on_device(trailer.as_ref().len());
+        }
         if record.has_tail {
             let sum = tail::sum(record, &owner.tail);
             self.write(reservation, at, &sum);
@@ -155,20 +303,18 @@ impl Engine {
         self.pad_rest(reservation, at);
     }
 
-    pub(super) fn pad_rest(&self, reservation: &Reservation, at: u64) {
-        let Reservation { block, generation, offset, length } = *reservation;
-        self.pad(block, generation, offset + at..offset + length);
-    }
-
-    pub(super) fn conclude(&self, stored: Option<(Record, Inserted)>, publications: u64, old: Option<&Record>) -> Put {
-        let Some((record, inserted)) = stored else { return Put::NeedsSpace };
+    fn conclude(&self, record: &Record, inserted: &Inserted, publications: u64, instead: Instead<'_>) -> Put {
         if let Some(dropped) = &inserted.dropped {
             self.evicted(dropped);
         }
         let stored_bytes = record.location.size_bytes;
-        let outcome = match old {
-            None => PutOutcome::Created { stored_bytes },
-            Some(old) => PutOutcome::Replaced { stored_bytes, old_bytes: old.location.size_bytes },
+        let outcome = match instead {
+            Instead::Message(Some(old)) | Instead::Source(old, _) => {
+                PutOutcome::Replaced { stored_bytes, old_bytes: old.location.size_bytes }
+            }
+            Instead::Nothing | Instead::Unseen(_) | Instead::Crowded(_) | Instead::Message(None) => {
+                PutOutcome::Created { stored_bytes }
+            }
         };
         self.work.notify_one();
         Put::Done { outcome, publications }

@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use super::flush::Write;
+use super::lane::Lane;
 use super::share::Share;
 use super::{Engine, enter};
 use crate::accounts::Accounts;
-use crate::block::{Choice, Growth, Rotation};
-use crate::key_location_map::{FOUND, Inserted, MapWriter, Record};
+use crate::block::{Block, Choice, Claim, Growth, Pending, Rotation};
+use crate::key_location_map::{MapWriter, Record};
 use crate::location::Location;
 use crate::persistence::superblock::MAX_QUARANTINED;
 use crate::persistence::{ENTRIES_PER_SECTOR, Quarantined, entry};
@@ -27,7 +28,9 @@ pub(crate) struct Space {
     /// By block.
     pub(super) uses: Vec<Use>,
     pub(super) free: VecDeque<u16>,
-    pub(super) lane: Option<Lane>,
+    pub(super) lanes: Vec<Option<Lane>>,
+    /// Counts the times at which what is reserved and not published was given up, so that lanes begin fresh sectors.
+    pub(super) round: u64,
     pub(super) next_record: u64,
     pub(super) next_generation: u32,
     pub(super) quarantined: Vec<Quarantined>,
@@ -59,23 +62,41 @@ pub(super) struct Use {
     pub(super) is_dirty: bool,
 }
 
-/// A range of a block that small objects go to, one after another.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lane {
-    pub(super) block: u16,
-    pub(super) generation: u32,
-    pub(super) at: u64,
-    pub(super) end: u64,
-}
-
 /// A range of a block that is the caller's to write.
-#[derive(Clone, Copy, Debug)]
+///
+/// It ends in one of two ways: it is published, or [abandoned](Engine::abandon).
+#[derive(Debug)]
 pub(super) struct Reservation {
     pub(super) block: u16,
     pub(super) generation: u32,
     pub(super) offset: u64,
     /// With padding.
     pub(super) length: u64,
+    kind: Sectors,
+}
+
+/// Whose the sectors of a reservation are.
+#[derive(Debug)]
+enum Sectors {
+    /// Those of a lane, and so of others as well.
+    Shared {
+        /// `None` once it is given back.
+        claim: Option<Claim>,
+        round: u64,
+    },
+    /// Its own. Room for its entry is kept, as it may take long.
+    Own { _pending: Option<Pending> },
+}
+
+impl Reservation {
+    pub(super) fn shared(block: u16, generation: u32, offset: u64, length: u64, claim: Claim, round: u64) -> Self {
+        let kind = Sectors::Shared { claim: Some(claim), round };
+        Self { block, generation, offset, length, kind }
+    }
+
+    fn own(block: u16, generation: u32, offset: u64, length: u64, pending: Option<Pending>) -> Self {
+        Self { block, generation, offset, length, kind: Sectors::Own { _pending: pending } }
+    }
 }
 
 /// Who asks for space.
@@ -88,13 +109,14 @@ pub(super) enum For {
 }
 
 impl Space {
-    pub(super) fn new(map: MapWriter, growth: Growth, share: Share, blocks: u32) -> Self {
+    pub(super) fn new(map: MapWriter, growth: Growth, share: Share, blocks: u32, lanes: u32) -> Self {
         Self {
             map,
             rotation: Rotation::new(growth),
             uses: vec![Use::default(); width::index(blocks)],
             free: (0..blocks).filter_map(|block| u16::try_from(block).ok()).collect(),
-            lane: None,
+            lanes: (0..lanes.max(1)).map(|_| None).collect(),
+            round: 0,
             next_record: 1,
             next_generation: 1,
             quarantined: Vec::new(),
@@ -121,7 +143,8 @@ impl Space {
         let blocks = self.rotation.blocks().zip(groups).filter_map(|(block, group)| {
             let usage = self.use_of(block)?;
             // What a lane has not used yet is not in use.
-            let unused = self.lane.filter(|lane| lane.block == block).map_or(0, |lane| lane.end - lane.at);
+            let lanes = self.lanes.iter().flatten().filter(|lane| lane.block == block);
+            let unused: u64 = lanes.map(Lane::unused).sum();
             Some((group, usage.cursor - unused, usage.entries, usage.begun_at))
         });
         blocks.collect()
@@ -168,107 +191,135 @@ impl Space {
             self.has_changed = true;
         }
     }
-
-    /// Whether a block of this use takes one more entry.
-    pub(super) fn has_log_space(usage: &Use, log_entries: Option<u64>) -> bool {
-        log_entries.is_none_or(|most| u64::from(usage.entries) < most)
-    }
 }
 
 impl Engine {
+    /// Whether the log of a block takes one more entry now.
+    pub(super) fn has_log_space(&self, space: &Space, block: u16, most: Option<u64>) -> bool {
+        let Some(most) = most else { return true };
+        let pending = self.block(block).map_or(0, Block::pending);
+        let takes = |usage: &Use| {
+            !u64::from(usage.entries).is_multiple_of(ENTRIES_PER_SECTOR) || has_log_sector(usage, pending, most)
+        };
+        space.use_of(block).is_some_and(takes)
+    }
+
     /// Reserves space for an object that takes `length` bytes; `None` if a block must be recycled first.
     pub(super) fn reserve(&self, space: &mut Space, length: u64, whom: For) -> Option<Reservation> {
-        // Copies have begun the block that is left to them: it is theirs, until another one is free.
-        if whom == For::Put && space.free.is_empty() {
+        if length > self.sizes.small_bytes() {
+            return self.reserve_own(space, length, whom);
+        }
+        let may_reserve = Self::may_reserve(space, whom);
+        let reservation = if may_reserve { self.reserve_in_lane(space, length, whom)? } else { return None };
+        self.earn(space, length, whom);
+        Some(reservation)
+    }
+
+    /// The same in sectors of its own, whatever its size.
+    pub(super) fn reserve_own(&self, space: &mut Space, length: u64, whom: For) -> Option<Reservation> {
+        if !Self::may_reserve(space, whom) {
             return None;
         }
-        let reservation = self.reserve_for(space, length, whom)?;
+        let padded = length.next_multiple_of(SECTOR_BYTES);
+        let block = self.choose(space, padded, whom)?;
+        let pending = if self.is_persistent() { self.block(block).map(Block::keep_log_space) } else { None };
+        let usage = space.use_mut(block)?;
+        let (generation, offset) = (usage.generation, usage.cursor);
+        usage.cursor += padded;
+        usage.is_dirty = true;
+        self.earn(space, length, whom);
+        Some(Reservation::own(block, generation, offset, padded, pending))
+    }
+
+    fn may_reserve(space: &Space, whom: For) -> bool {
+        // Once copies have begun the block that is left to them, it is theirs, until another one is free.
+        whom == For::Copy || !space.free.is_empty()
+    }
+
+    fn earn(&self, space: &mut Space, length: u64, whom: For) {
         if whom == For::Put {
             space.share.earn(self.sizes.counted_stored(length));
         }
-        Some(reservation)
     }
 
-    fn reserve_for(&self, space: &mut Space, length: u64, whom: For) -> Option<Reservation> {
-        if length <= self.sizes.small_bytes() {
-            return self.reserve_in_lane(space, length, whom);
-        }
-        let length = length.next_multiple_of(SECTOR_BYTES);
-        let block = self.choose(space, length, whom)?;
-        let usage = space.use_mut(block)?;
-        let reservation = Reservation { block, generation: usage.generation, offset: usage.cursor, length };
-        usage.cursor += length;
-        usage.is_dirty = true;
-        Some(reservation)
+    /// Whether a reservation can still be published: its block takes objects, and no sync has ended its sectors.
+    pub(super) fn is_good(&self, space: &Space, reservation: &Reservation) -> bool {
+        let Reservation { block, generation, .. } = *reservation;
+        let is_in_time = match reservation.kind {
+            Sectors::Shared { round, .. } => {
+                (round == space.round || !self.is_persistent())
+                    && self.has_log_space(space, block, self.sizes.entries_per_block())
+            }
+            Sectors::Own { .. } => true,
+        };
+        // Once what was touched is being copied, nothing is added to a block.
+        is_in_time && self.block(block).is_some_and(|of| of.is(generation) && !of.is_copying())
     }
 
-    fn reserve_in_lane(&self, space: &mut Space, length: u64, whom: For) -> Option<Reservation> {
-        let most = self.sizes.objects_per_block();
-        if let Some(lane) = space.lane {
-            let has_log_space = space.use_of(lane.block).is_some_and(|usage| Space::has_log_space(usage, most));
-            if lane.end - lane.at < length || !has_log_space {
-                self.close_lane(space);
+    /// Writes into a reservation, under no lock but for a moment.
+    pub(super) fn write(&self, reservation: &mut Reservation, at: u64, bytes: &[u8]) {
+        let Reservation { block, generation, offset, .. } = *reservation;
+        match &mut reservation.kind {
+            Sectors::Shared { claim: Some(claim), .. } => claim.write(at, bytes),
+            Sectors::Shared { claim: None, .. } => {}
+            Sectors::Own { .. } => {
+                if let Some(of) = self.block(block) {
+                    let queue = |chunk| self.queue_chunk(block, generation, chunk);
+                    of.write(&self.pool, generation, offset + at, bytes, queue);
+                }
             }
         }
-        if space.lane.is_none() {
-            self.open_lane(space, whom)?;
-        }
-        let lane = space.lane.as_mut()?;
-        let reservation = Reservation { block: lane.block, generation: lane.generation, offset: lane.at, length };
-        lane.at += length;
-        if let Some(usage) = space.use_mut(reservation.block) {
-            usage.is_dirty = true;
-        }
-        Some(reservation)
     }
 
-    /// A lane is what is left of a chunk.
-    fn open_lane(&self, space: &mut Space, whom: For) -> Option<()> {
-        // What is left of the chunk may be too little, so there must be room for that and an object.
-        let block = self.choose(space, 2 * self.sizes.small_bytes(), whom)?;
-        let (small, chunk) = (self.sizes.small_bytes(), self.sizes.chunk_bytes);
-        let data_bytes = self.sizes.data_bytes;
-        let usage = space.use_mut(block)?;
-        let begin = usage.cursor;
-        let mut end = (begin + 1).next_multiple_of(chunk).min(data_bytes);
-        if end - begin < small {
-            end = (end + chunk).min(data_bytes);
-            let boundary = (begin + 1).next_multiple_of(chunk);
-            usage.cursor = boundary;
-            let generation = usage.generation;
-            self.pad(block, generation, begin..boundary);
+    /// Ends writing into a reservation, of which the first `at` bytes are written, right before it is published.
+    pub(super) fn pad_rest(&self, reservation: &mut Reservation, at: u64) {
+        let Reservation { block, generation, offset, length, .. } = *reservation;
+        match &mut reservation.kind {
+            Sectors::Shared { claim, .. } => {
+                if let (Some(claim), Some(of)) = (claim.take(), self.block(block)) {
+                    of.commit(generation, claim, true, |chunk| self.queue_chunk(block, generation, chunk));
+                }
+            }
+            Sectors::Own { .. } => self.pad(block, generation, offset + at..offset + length),
         }
-        let usage = space.use_mut(block)?;
-        let lane = Lane { block, generation: usage.generation, at: usage.cursor, end };
-        usage.cursor = end;
-        space.lane = Some(lane);
-        Some(())
     }
 
-    /// Gives up the rest of the lane.
-    pub(super) fn close_lane(&self, space: &mut Space) {
-        if let Some(lane) = space.lane.take() {
-            self.pad(lane.block, lane.generation, lane.at..lane.end);
+    /// Gives up a reservation of which the first `at` bytes are written. It becomes padding; its sectors come back if
+    /// nothing was written and nothing follows.
+    pub(super) fn abandon(&self, mut reservation: Reservation, at: u64) {
+        let Reservation { block, generation, offset, length, .. } = reservation;
+        match &mut reservation.kind {
+            Sectors::Shared { claim, .. } => {
+                if let (Some(claim), Some(of)) = (claim.take(), self.block(block)) {
+                    // Not dirty: a superblock may vouch for the sector by now, so it is not written any more.
+                    of.commit(generation, claim, false, |chunk| self.queue_chunk(block, generation, chunk));
+                }
+            }
+            Sectors::Own { .. } => {
+                if at == 0 {
+                    let mut space = self.space();
+                    if let Some(usage) = space.use_mut(block)
+                        && usage.generation == generation
+                        && usage.cursor == offset + length
+                    {
+                        usage.cursor = offset;
+                        return;
+                    }
+                }
+                self.pad(block, generation, offset + at..offset + length);
+            }
         }
     }
 
     pub(super) fn pad(&self, block: u16, generation: u32, range: std::ops::Range<u64>) {
         if let Some(of) = self.block(block) {
-            of.pad(&self.pool, generation, range, |chunk| self.queue(Write::Chunk { block, generation, chunk }));
-        }
-    }
-
-    pub(super) fn write(&self, reservation: &Reservation, at: u64, bytes: &[u8]) {
-        let Reservation { block, generation, offset, .. } = *reservation;
-        if let Some(of) = self.block(block) {
-            let queue = |chunk| self.queue(Write::Chunk { block, generation, chunk });
-            of.write(&self.pool, generation, offset + at, bytes, queue);
+            of.pad(&self.pool, generation, range, |chunk| self.queue_chunk(block, generation, chunk));
         }
     }
 
     /// A new block with so much space. Blocks that are no longer new are closed.
-    fn choose(&self, space: &mut Space, length: u64, whom: For) -> Option<u16> {
-        let most = self.sizes.objects_per_block();
+    pub(super) fn choose(&self, space: &mut Space, length: u64, whom: For) -> Option<u16> {
+        let most = self.sizes.entries_per_block();
         let data_bytes = self.sizes.data_bytes;
         let kept = match whom {
             For::Put => 1,
@@ -281,7 +332,10 @@ impl Engine {
             // A block that has just been taken is not begun yet, and empty.
             uses.get(usize::from(block)).is_some_and(|usage| {
                 usage.generation == 0
-                    || (data_bytes.saturating_sub(usage.cursor) >= length && Space::has_log_space(usage, most))
+                    || (data_bytes.saturating_sub(usage.cursor) >= length
+                        && most.is_none_or(|most| {
+                            has_log_sector(usage, self.block(block).map_or(0, Block::pending), most)
+                        }))
             })
         };
         // A large object goes to any new block that has room, rather than making the first one give up its rest.
@@ -336,10 +390,7 @@ impl Engine {
 
     /// Nothing more is going to be reserved in this block: its last chunk is closed.
     fn leave_new(&self, space: &mut Space, block: u16) {
-        if space.lane.is_some_and(|lane| lane.block == block) {
-            // Also so that a newer message does not go to an older block.
-            self.close_lane(space);
-        }
+        self.close_lanes_in(space, block);
         let chunk = self.sizes.chunk_bytes;
         if let Some(usage) = space.use_mut(block) {
             let (begin, generation) = (usage.cursor, usage.generation);
@@ -349,40 +400,11 @@ impl Engine {
         }
     }
 
-    /// Makes a record found, and its entry a part of its block's log.
-    pub(super) fn publish(&self, space: &mut Space, record: &Record) -> Inserted {
-        self.publish_with(space, record, 0)
-    }
-
-    /// The same for what lies in a block that may have been begun long ago, and is promised from now on.
-    pub(super) fn publish_as_promised(&self, space: &mut Space, record: &Record) -> Inserted {
-        if self.is_safe(record) {
-            return self.publish_with(space, record, 0);
-        }
-        if let Some(of) = self.block(record.location.block) {
-            of.touches.set(record.entry);
-        }
-        self.publish_with(space, record, FOUND)
-    }
-
-    fn publish_with(&self, space: &mut Space, record: &Record, flags: u32) -> Inserted {
-        self.append(space, record);
-        let inserted = self.map.insert(&mut space.map, record, flags);
-        space.accounts.store(record);
-        if let Some(replaced) = &inserted.replaced {
-            space.accounts.release(replaced);
-        }
-        if let Some(dropped) = &inserted.dropped {
-            // Its entry is there still, and so it may be found again after a restart.
-            space.accounts.leave(dropped);
-            super::count(&self.counters.dropped_records, 1);
-        }
-        inserted
-    }
-
     /// Appends the entry of a record to the log of its block.
     pub(super) fn append(&self, space: &mut Space, record: &Record) {
         space.publications += 1;
+        // Before the record can be found: who finds it then knows which sync covers it.
+        self.publications.store(space.publications, Ordering::Release);
         space.has_changed = true;
         let block = record.location.block;
         let Some(usage) = space.use_mut(block) else { return };
@@ -419,11 +441,22 @@ impl Engine {
         }
     }
 
+    pub(super) fn queue_chunk(&self, block: u16, generation: u32, chunk: usize) {
+        self.queue(Write::Chunk { block, generation, chunk });
+    }
+
     pub(super) fn queue(&self, write: Write) {
         if self.disk.is_some() {
             enter(&self.queue).push_back(write);
         }
     }
+}
+
+/// Whether a log of `most` entries takes one more in a sector of its own, when `pending` others have room kept for
+/// theirs: every entry that is to come may find itself in a sector of its own.
+fn has_log_sector(usage: &Use, pending: u32, most: u64) -> bool {
+    let sectors = u64::from(usage.entries).div_ceil(ENTRIES_PER_SECTOR) + u64::from(pending);
+    sectors * ENTRIES_PER_SECTOR < most
 }
 
 /// What a record is going to be named by.

@@ -68,7 +68,7 @@ impl Engine {
             return 0;
         }
         // In this order: what was published by now is covered if as much is by then.
-        let publications = self.space_publications();
+        let publications = self.publications();
         publications.saturating_sub(self.synced.load(Ordering::Acquire))
     }
 
@@ -122,12 +122,7 @@ impl Engine {
     /// Ends what is begun of sectors, in data and logs, so that appending goes on in fresh ones. Returns the blocks
     /// that have data which may not be written yet.
     fn end_sectors(&self, space: &mut Space) -> Vec<(u16, u32)> {
-        if let Some(mut lane) = space.lane {
-            let end = lane.at.next_multiple_of(SECTOR_BYTES);
-            self.pad(lane.block, lane.generation, lane.at..end);
-            lane.at = end;
-            space.lane = (lane.at < lane.end).then_some(lane);
-        }
+        self.end_lane_sectors(space);
         let blocks: Vec<u16> = space.rotation.blocks().collect();
         let mut dirty = Vec::new();
         for block in blocks {

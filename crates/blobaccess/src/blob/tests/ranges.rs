@@ -120,3 +120,20 @@ async fn random_access_hands_out_no_more_than_it_was_asked_for_and_notices_an_ea
     let blob = Blob::from_random_access(&digest_of(HELLO), Arc::new(Odd(b"")));
     assert_eq!(kind_of(read(blob, ..).await.1), Some(ErrorKind::DataLoss));
 }
+
+#[tokio::test]
+async fn a_part_is_read_from_the_source_of_ranges_and_the_whole_is_not() {
+    let blob = || {
+        let archive = Archive::of(HELLO);
+        let reads = Arc::clone(&archive.reads);
+        let failing = stream::once(async { Err(down()) });
+        let blob = Blob::from_untrusted_stream(&digest_of(HELLO), failing, Provenance::store());
+        (blob.with_ranges(Arc::new(archive)), reads)
+    };
+    let (part, reads) = blob();
+    assert_eq!(read(part, 7..).await.0, b"world");
+    assert_eq!(reads.lock().unwrap().first(), Some(&(7, 5)));
+    let (whole, reads) = blob();
+    assert!(read(whole, ..).await.1.is_err());
+    assert!(reads.lock().unwrap().is_empty());
+}

@@ -1,0 +1,123 @@
+//! The local store as a contestant: by its own calls, and by the trait.
+
+#![expect(clippy::unwrap_used, reason = "what is measured must work")]
+
+use std::hint::black_box;
+use std::path::PathBuf;
+
+use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestSet, Provenance};
+use blobaccess_local_store::{LocalStore, Options, SyncPolicy};
+use bytes::Bytes;
+use futures::executor::block_on;
+
+use crate::contest::peer::Peer;
+use crate::contest::work::Room;
+
+/// Where a store keeps what it is given.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In memory.
+    Memory,
+    /// In a file, persistent, synced when asked.
+    File(PathBuf),
+}
+
+fn open(place: &Place, room: Room) -> LocalStore<Cas> {
+    // Blocks that are spare or not yet full, and in a file the logs.
+    let logs = u64::try_from(room.objects).unwrap() * 256;
+    let bytes = (room.bytes + room.bytes / 4 + logs).max(8 << 20);
+    let options = match place {
+        Place::Memory => Options::in_memory(bytes),
+        Place::File(path) => Options::in_file(path, bytes).persistent(SyncPolicy::OnClose).discarding(true),
+    };
+    // At a load of 0.75.
+    let options = options.with_entries(u64::try_from(room.objects * 4 / 3).unwrap()).with_blocks(4, 16, 1);
+    block_on(LocalStore::open(options)).unwrap()
+}
+
+/// The store by its own calls, which block, and which trust whoever puts.
+#[derive(Debug)]
+pub struct Inherent(LocalStore<Cas>);
+
+impl Inherent {
+    /// An empty one.
+    #[must_use]
+    pub fn open(place: &Place, room: Room) -> Self {
+        Self(open(place, room))
+    }
+}
+
+impl Peer for Inherent {
+    fn put(&self, digest: &Digest, contents: &Bytes) {
+        self.0.put_blocking(digest, contents.clone()).unwrap();
+    }
+
+    fn get(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> bool {
+        let contents = self.0.get_blocking(digest).unwrap();
+        contents.is_some_and(|contents| {
+            read(&contents);
+            true
+        })
+    }
+
+    fn find_missing(&self, digests: &[Digest]) -> usize {
+        let mut missing = 0;
+        self.0.find_missing_blocking(digests, |_| missing += 1).unwrap();
+        missing
+    }
+
+    fn sync(&self) {
+        self.0.sync_blocking().unwrap();
+    }
+}
+
+/// The store by the trait, as a server uses it.
+#[derive(Debug)]
+pub struct ByTrait {
+    store: LocalStore<Cas>,
+    ctx: Context,
+    is_verified: bool,
+}
+
+impl ByTrait {
+    /// An empty one. `is_verified` says whether those who put are not trusted, so that contents are hashed.
+    #[must_use]
+    pub fn open(place: &Place, room: Room, is_verified: bool) -> Self {
+        Self { store: open(place, room), ctx: Context::background(), is_verified }
+    }
+}
+
+impl Peer for ByTrait {
+    fn put(&self, digest: &Digest, contents: &Bytes) {
+        let contents = contents.clone();
+        let blob = if self.is_verified {
+            Blob::from_untrusted_bytes(digest, contents, Provenance::client())
+        } else {
+            Blob::from_verified_bytes(digest, contents)
+        };
+        black_box(block_on(self.store.put(&self.ctx, digest, blob)).unwrap());
+    }
+
+    fn get(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> bool {
+        let got = block_on(async { self.store.get(&self.ctx, digest).await?.into_bytes(1 << 30).await });
+        match got {
+            Ok(contents) => {
+                read(&contents);
+                true
+            }
+            Err(error) => {
+                assert!(error.is_not_found(), "{error}");
+                false
+            }
+        }
+    }
+
+    fn find_missing(&self, digests: &[Digest]) -> usize {
+        let asked: DigestSet = digests.iter().cloned().collect();
+        block_on(self.store.find_missing(&self.ctx, &asked)).unwrap().len()
+    }
+
+    fn sync(&self) {
+        self.store.sync_blocking().unwrap();
+    }
+}

@@ -1,0 +1,75 @@
+//! The local store at the work of a build cache, beside what the machine can do without it.
+//!
+//! `cargo bench --bench store -- --entries 1000000`. The package `benches/peers` puts other stores beside it.
+
+use std::path::Path;
+
+use blobaccess_workbench::CountingAllocator;
+use blobaccess_workbench::contest::{
+    Appending, ByTrait, Contest, Contestant, Inherent, Machine, Place, Results, Scale, contest_in_memory,
+    contest_of_verifiers, contest_on_disk, run,
+};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+fn inherent(scale: Scale, _: &Path, results: &mut dyn Results) {
+    contest_in_memory(scale, &|room| Box::new(Inherent::open(&Place::Memory, room)), results);
+}
+
+fn by_trait(scale: Scale, _: &Path, results: &mut dyn Results) {
+    contest_in_memory(scale, &|room| Box::new(ByTrait::open(&Place::Memory, room, false)), results);
+}
+
+fn verified(scale: Scale, _: &Path, results: &mut dyn Results) {
+    contest_of_verifiers(scale, &|room| Box::new(ByTrait::open(&Place::Memory, room, true)), results);
+}
+
+fn inherent_on_disk(scale: Scale, directory: &Path, results: &mut dyn Results) {
+    let place = Place::File(directory.join("blocks"));
+    contest_on_disk(scale, &|room| Box::new(Inherent::open(&place, room)), results);
+}
+
+fn by_trait_on_disk(scale: Scale, directory: &Path, results: &mut dyn Results) {
+    let place = Place::File(directory.join("blocks"));
+    contest_on_disk(scale, &|room| Box::new(ByTrait::open(&place, room, false)), results);
+}
+
+fn main() {
+    run(&[
+        Contest {
+            name: "in memory",
+            contestants: &[
+                Contestant { name: "ours", run: inherent },
+                Contestant { name: "ours by the trait", run: by_trait },
+                Contestant {
+                    name: "limit: append past the caches",
+                    run: |scale, _, results| Machine::append(scale, Appending::PastCaches, results),
+                },
+                Contestant {
+                    name: "limit: append by a copy",
+                    run: |scale, _, results| Machine::append(scale, Appending::Copying, results),
+                },
+                Contestant { name: "limit: prefetched lines", run: |scale, _, results| Machine::walk(scale, results) },
+            ],
+            divided_by: 1,
+        },
+        Contest {
+            name: "verified",
+            contestants: &[
+                Contestant { name: "ours, verified", run: verified },
+                Contestant { name: "limit: hash", run: |scale, _, results| Machine::hash(scale, results) },
+            ],
+            divided_by: 1,
+        },
+        Contest {
+            name: "on a disk",
+            contestants: &[
+                Contestant { name: "ours in a file", run: inherent_on_disk },
+                Contestant { name: "ours in a file, by the trait", run: by_trait_on_disk },
+                Contestant { name: "limit: disk", run: Machine::disk },
+            ],
+            divided_by: 20,
+        },
+    ]);
+}

@@ -1,0 +1,243 @@
+//! Memory that many threads fill at once, each a place of its own, and that readers share once a place is filled.
+//!
+//! The one place with unsafe code beside `huge_pages.rs`. What it keeps to is in the types: each byte is in exactly one
+//! [`Place`], which is writable and exclusive, or in any number of [`Written`] ranges, which are readable and shared.
+//! A place becomes written by being given up, and never the other way round. `docs/safety.md`, section 4, says what
+//! this buys.
+
+#![expect(unsafe_code, reason = "safe code cannot lend disjoint parts of one allocation to several threads for good")]
+
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::pool::Free;
+
+/// From this size on, bytes go past the caches: what is so large is not likely to be read soon, nor to fit.
+const STREAMED_BYTES: usize = 16 << 10;
+
+/// An allocation whose bytes are owned by places and written ranges. The last of them gives it back.
+#[derive(Debug)]
+struct Memory {
+    start: NonNull<u8>,
+    length: usize,
+    home: Arc<Free>,
+}
+
+// SAFETY: A memory is an allocation of plain bytes, bound to no thread. Nobody but places and written ranges get at the
+// bytes, as described above.
+unsafe impl Send for Memory {}
+// SAFETY: As above; a shared memory hands out nothing by itself.
+unsafe impl Sync for Memory {}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let bytes = NonNull::slice_from_raw_parts(self.start, self.length);
+        // SAFETY: `start` and `length` are those of the box that `Place::whole` took apart. This is dropped once, after
+        // the last place and written range.
+        let buffer = unsafe { Box::from_raw(bytes.as_ptr()) };
+        self.home.push(buffer);
+    }
+}
+
+/// Bytes that are the holder's alone to write.
+#[derive(Debug)]
+pub(crate) struct Place {
+    memory: Arc<Memory>,
+    range: Range<usize>,
+}
+
+impl Place {
+    /// All of a buffer, which goes back to `home` in the end.
+    pub(super) fn whole(buffer: Box<[u8]>, home: Arc<Free>) -> Self {
+        let length = buffer.len();
+        // A box is never null.
+        let start = NonNull::from(Box::leak(buffer)).cast();
+        Self { memory: Arc::new(Memory { start, length, home }), range: 0..length }
+    }
+
+    /// Where in the memory it lies.
+    pub(super) fn range(&self) -> Range<usize> {
+        self.range.clone()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Gives up what comes after the first `length` bytes, and returns it.
+    pub(super) fn split_off(&mut self, length: usize) -> Self {
+        let at = self.range.start + length.min(self.range.len());
+        let rest = Self { memory: Arc::clone(&self.memory), range: at..self.range.end };
+        self.range.end = at;
+        rest
+    }
+
+    /// Gives up the first `length` bytes, and returns them.
+    pub(super) fn split_to(&mut self, length: usize) -> Self {
+        let rest = self.split_off(length);
+        std::mem::replace(self, rest)
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: The range lies within the allocation, as places begin as all of it and only shrink.
+        let start = unsafe { self.memory.start.add(self.range.start) };
+        // SAFETY: As above for the length; no other place and no written range has a byte of this one, so that the
+        // reference is exclusive for as long as this is borrowed. The bytes were initialized in the box.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), self.range.len()) }
+    }
+
+    /// Writes `bytes` from position `at` on, as far as there is room.
+    pub(crate) fn write(&mut self, at: usize, bytes: &[u8]) {
+        let Some(to) = self.bytes_mut().get_mut(at..) else { return };
+        let length = to.len().min(bytes.len());
+        let (to, _) = to.split_at_mut(length);
+        let (bytes, _) = bytes.split_at(length);
+        if length >= STREAMED_BYTES { stream(to, bytes) } else { to.copy_from_slice(bytes) }
+    }
+
+    /// Writes zeros from position `at` on.
+    pub(crate) fn clear(&mut self, at: usize) {
+        if let Some(rest) = self.bytes_mut().get_mut(at..) {
+            rest.fill(0);
+        }
+    }
+
+    /// Gives up the right to write.
+    pub(super) fn into_written(self) -> Written {
+        Written { memory: self.memory, range: self.range }
+    }
+}
+
+/// Copies past the caches, where the processor can do that.
+#[cfg(target_arch = "x86_64")]
+fn stream(to: &mut [u8], from: &[u8]) {
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
+
+    // Streaming stores need aligned places; both slices have one length.
+    let head = to.as_ptr().align_offset(64).min(to.len());
+    let (to_head, to) = to.split_at_mut(head);
+    let (from_head, from) = from.split_at(head);
+    to_head.copy_from_slice(from_head);
+    let (to_lines, to_tail) = to.as_chunks_mut::<64>();
+    let (from_lines, from_tail) = from.as_chunks::<64>();
+    for (to, from) in to_lines.iter_mut().zip(from_lines) {
+        for (to, from) in to.as_chunks_mut::<16>().0.iter_mut().zip(from.as_chunks::<16>().0) {
+            let (to, from): (*mut __m128i, *const __m128i) = (to.as_mut_ptr().cast(), from.as_ptr().cast());
+            // SAFETY: `from` is 16 bytes; loading needs no alignment.
+            let value = unsafe { _mm_loadu_si128(from) };
+            // SAFETY: `to` is 16 bytes, exclusive and aligned to as many: lines begin at multiples of 64. Every x86-64
+            // processor has SSE2.
+            unsafe { _mm_stream_si128(to, value) };
+        }
+    }
+    // Streaming stores are not ordered by what publishes the bytes later, so they are ordered here.
+    // SAFETY: Every x86-64 processor has it.
+    unsafe { _mm_sfence() };
+    to_tail.copy_from_slice(from_tail);
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn stream(to: &mut [u8], from: &[u8]) {
+    to.copy_from_slice(from);
+}
+
+/// Bytes that nobody writes any more.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    memory: Arc<Memory>,
+    range: Range<usize>,
+}
+
+impl Written {
+    pub(super) fn range(&self) -> Range<usize> {
+        self.range.clone()
+    }
+
+    /// Takes in `next`, if it begins where this ends. Returns whether it did.
+    pub(super) fn join(&mut self, next: &Self) -> bool {
+        let is_next = self.range.end == next.range.start && Arc::ptr_eq(&self.memory, &next.memory);
+        if is_next {
+            self.range.end = next.range.end;
+        }
+        is_next
+    }
+
+    /// A range of the memory, if this has all of it. Whoever holds it keeps the memory.
+    pub(super) fn bytes(&self, range: Range<usize>) -> Option<Bytes> {
+        let is_within = self.range.start <= range.start && range.start <= range.end && range.end <= self.range.end;
+        is_within.then(|| Bytes::from_owner(Self { memory: Arc::clone(&self.memory), range }))
+    }
+}
+
+impl AsRef<[u8]> for Written {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: The range lies within the allocation, as that of the place did which it was.
+        let start = unsafe { self.memory.start.add(self.range.start) };
+        // SAFETY: As above for the length; what is written is in no place, so nobody writes it while the memory lives.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), self.range.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(length: usize) -> (Place, Arc<Free>) {
+        let free = Arc::new(Free::new(length, 1));
+        (Place::whole(vec![0; length].into_boxed_slice(), Arc::clone(&free)), free)
+    }
+
+    #[test]
+    fn places_are_filled_by_threads_and_read_as_one() {
+        let (mut rest, free) = place(1 << 20);
+        let mut places = Vec::new();
+        for length in [1, 63, 64, 65, 16 << 10, 100_003, 300_000] {
+            places.push(rest.split_to(length));
+        }
+        let end = rest.range().start;
+        let source: Vec<u8> = (0..end).map(|at| u8::try_from(at % 253).unwrap()).collect();
+        std::thread::scope(|scope| {
+            for place in &mut places {
+                let source = &source;
+                scope.spawn(move || {
+                    let range = place.range();
+                    place.write(0, &source[range]);
+                });
+            }
+        });
+        let mut places = places.into_iter().map(Place::into_written);
+        let mut all = places.next().unwrap();
+        assert!(places.all(|place| all.join(&place)));
+        assert_eq!(all.bytes(0..end).unwrap(), source);
+        assert_eq!(all.bytes(5..1000).unwrap(), source[5..1000]);
+        assert!(all.bytes(0..end + 1).is_none());
+        drop((all, places, rest));
+        assert_eq!(free.count(), 1);
+    }
+
+    #[test]
+    fn memory_goes_back_once_its_last_reader_is_done() {
+        let (place, free) = place(100);
+        let read = place.into_written().bytes(10..20).unwrap();
+        assert_eq!(free.count(), 0);
+        drop(read);
+        assert_eq!(free.count(), 1);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_written() {
+        let (mut rest, _free) = place(40_000);
+        let mut first = rest.split_to(20_000);
+        first.write(10, &vec![7; 30_000]);
+        first.write(20_001, &[8; 10]);
+        first.clear(19_990);
+        let (first, rest) = (first.into_written(), rest.into_written());
+        assert!(first.as_ref()[10..19_990].iter().all(|byte| *byte == 7));
+        assert_eq!(first.as_ref()[19_990..], [0; 10]);
+        assert!(rest.as_ref().iter().all(|byte| *byte == 0));
+        assert!(!rest.clone().join(&first));
+    }
+}

@@ -1,0 +1,286 @@
+//! Reservations, syncs and releases in every order, one step at a time.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use blobaccess::{Digest, DigestFunction, InstanceName, NoObserver, PutOutcome, StorageType, SystemClock};
+use bytes::Bytes;
+
+use super::put::{Contents, Instead, Published};
+use super::space::{For, Reservation};
+use super::{Engine, LargeWriter, Mode, Presence, Put, Read, Surroundings};
+use crate::key_location_map::Record;
+use crate::options::{Options, SyncPolicy};
+use crate::sizes::SECTOR_BYTES;
+use crate::trailer::Sums;
+use crate::{Device, MemoryDevice, width};
+
+/// A device that knows in which sectors it was written since that was last asked.
+#[derive(Debug)]
+struct Watched {
+    inner: MemoryDevice,
+    written: Mutex<BTreeSet<u64>>,
+}
+
+impl Watched {
+    fn take_written(&self) -> BTreeSet<u64> {
+        std::mem::take(&mut self.written.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Device for Watched {
+    fn size_bytes(&self) -> u64 {
+        self.inner.size_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.inner.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let sectors = offset / SECTOR_BYTES..(offset + width::on_device(bytes.len())).div_ceil(SECTOR_BYTES);
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).extend(sectors);
+        self.inner.write_at(offset, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.inner.sync()
+    }
+}
+
+const CAPACITY: u64 = 16 << 20;
+
+fn watched() -> Arc<Watched> {
+    Arc::new(Watched { inner: MemoryDevice::new(CAPACITY), written: Mutex::default() })
+}
+
+fn open(device: &Arc<Watched>, lanes: u32) -> Arc<Engine> {
+    let options = Options::on_device(CAPACITY)
+        .with_blocks(1, 3, 1)
+        .with_spare_blocks(2)
+        .with_entries(3_000)
+        .with_lanes(lanes)
+        .persistent(SyncPolicy::OnClose);
+    let surroundings = Surroundings {
+        observer: Arc::new(NoObserver),
+        clock: Arc::new(SystemClock),
+        policy: options.persistence,
+        staged_bytes: options.staged_bytes,
+    };
+    let device: Arc<dyn Device> = Arc::<Watched>::clone(device);
+    Engine::open(&options, StorageType::Cas, Some(device), surroundings).unwrap()
+}
+
+fn blob(number: u64, size: usize) -> (Digest, Contents, Bytes) {
+    let mut bytes = number.to_le_bytes().repeat(size / 8 + 1);
+    bytes.truncate(size.max(8));
+    let bytes = Bytes::from(bytes);
+    let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &bytes);
+    let owner = super::Owner { function: crate::key::function(&digest), namespace: 0, tail: Vec::new() };
+    (digest, Contents { bytes: bytes.clone(), owner }, bytes)
+}
+
+/// A put that has reserved and written, and is to be published.
+struct Open {
+    digest: Digest,
+    contents: Contents,
+    reservation: Reservation,
+    sums: Option<Sums>,
+}
+
+fn begin(engine: &Engine, number: u64, size: usize) -> Option<Open> {
+    let (digest, contents, _) = blob(number, size);
+    let length = engine.length(width::on_device(contents.bytes.len()), &contents.owner);
+    let mut reservation = engine.reserve(&mut engine.space(), length, For::Put)?;
+    let sums = engine.fill(&mut reservation, &contents.bytes);
+    Some(Open { digest, contents, reservation, sums })
+}
+
+/// Returns the record of what is published now, if it still may be.
+fn publish(engine: &Engine, open: Open) -> Option<Record> {
+    let Open { digest, contents, mut reservation, sums } = open;
+    let size = width::on_device(contents.bytes.len());
+    let key = engine.keys.key(&digest);
+    match engine.publish(&key, &mut reservation, size, &contents.owner, sums.as_ref(), Instead::Nothing) {
+        Published::Done(_) => engine.peek(&key),
+        Published::Exists(_) | Published::Changed | Published::Void => {
+            engine.abandon(reservation, size);
+            None
+        }
+    }
+}
+
+fn read(engine: &Engine, digest: &Digest) -> Option<Bytes> {
+    let record = engine.peek(&engine.keys.key(digest))?;
+    match engine.read(&record, 0..record.location.size_bytes, Mode::Waiting).unwrap() {
+        Read::Bytes(bytes) => Some(bytes),
+        Read::Gone | Read::NotAtOnce => panic!("{record:?} is gone"),
+    }
+}
+
+#[test]
+fn a_sync_waits_for_no_put_and_takes_the_sectors_of_small_ones() {
+    let device = watched();
+    let engine = open(&device, 1);
+    let early = begin(&engine, 1, 700).unwrap();
+    let (digest, contents, bytes) = blob(2, 900);
+    let put = engine.put_contents(&engine.keys.key(&digest), &contents).unwrap();
+    assert!(matches!(put, Put::Done { outcome: PutOutcome::Created { .. }, .. }));
+    engine.sync().unwrap();
+    let early_digest = early.digest.clone();
+    assert!(publish(&engine, early).is_none());
+    assert_eq!(engine.find(&engine.keys.key(&early_digest)), Presence::Absent);
+    let late = begin(&engine, 3, 700).unwrap();
+    let late_digest = late.digest.clone();
+    assert!(publish(&engine, late).is_some());
+    engine.sync().unwrap();
+    drop(engine);
+    let engine = open(&device, 1);
+    assert_eq!(read(&engine, &digest).unwrap(), bytes);
+    assert_eq!(read(&engine, &late_digest).unwrap(), blob(3, 700).2);
+    assert!(read(&engine, &early_digest).is_none());
+}
+
+#[test]
+fn what_is_large_is_published_after_syncs_that_came_while_it_was_written() {
+    let device = watched();
+    let engine = open(&device, 1);
+    let (digest, contents, bytes) = blob(7, 300_000);
+    let mut writer = engine.begin_large(300_000, &contents.owner).unwrap().unwrap();
+    for piece in bytes.chunks(70_001) {
+        writer.write(piece).unwrap();
+        engine.sync().unwrap();
+    }
+    let put = writer.finish(&engine.keys.key(&digest)).unwrap();
+    assert!(matches!(put, Put::Done { outcome: PutOutcome::Created { .. }, .. }));
+    engine.sync().unwrap();
+    drop(engine);
+    assert_eq!(read(&open(&device, 1), &digest).unwrap(), bytes);
+}
+
+#[test]
+fn equal_puts_at_once_create_one() {
+    let device = watched();
+    let engine = open(&device, 2);
+    let (first, second) = (begin(&engine, 1, 5_000).unwrap(), begin(&engine, 1, 5_000).unwrap());
+    let digest = first.digest.clone();
+    assert!(publish(&engine, second).is_some());
+    assert!(publish(&engine, first).is_none());
+    assert_eq!(read(&engine, &digest).unwrap(), blob(1, 5_000).2);
+}
+
+/// Puts are begun, published and given up in any order, with syncs in between.
+fn nothing_vouched_for_is_written_again(seed: u64) {
+    let mut state = seed;
+    let mut below = move |end: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % end
+    };
+    let device = watched();
+    let engine = open(&device, 2);
+    let data = |record: &Record| {
+        let begin = engine.disk.as_ref().unwrap().layout.data(record.location.block) + record.location.offset;
+        let end = begin + engine.sizes.stored_bytes(record.location.size_bytes);
+        begin / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES)
+    };
+    let (mut open_puts, mut large, mut published, mut number) =
+        (Vec::new(), Vec::<(LargeWriter, u64)>::new(), vec![], 0);
+    let mut vouched = BTreeSet::new();
+    let mut stored = Vec::new();
+    for _ in 0..400 {
+        match below(12) {
+            0..=4 => {
+                number += 1;
+                let size = [60, 900, 3_000, 9_000, 40_000][usize::try_from(below(5)).unwrap()];
+                open_puts.extend(begin(&engine, number, size));
+            }
+            5..=8 if !open_puts.is_empty() => {
+                let open = open_puts.swap_remove(usize::try_from(below(width::on_device(open_puts.len()))).unwrap());
+                let (digest, bytes) = (open.digest.clone(), open.contents.bytes.clone());
+                if let Some(record) = publish(&engine, open) {
+                    published.extend(data(&record));
+                    stored.push((digest, bytes));
+                }
+            }
+            9 if !open_puts.is_empty() => {
+                let open = open_puts.swap_remove(0);
+                engine.abandon(open.reservation, width::on_device(open.contents.bytes.len()));
+            }
+            10 if large.len() < 3 => {
+                number += 1;
+                let owner = blob(number, 8).1.owner;
+                large.extend(engine.begin_large(300_000, &owner).unwrap().map(|writer| (writer, number)));
+            }
+            10 => {
+                let (mut writer, number) = large.swap_remove(0);
+                let (digest, _, bytes) = blob(number, 300_000);
+                writer.write(&bytes[..100_001]).unwrap();
+                engine.flush().unwrap();
+                if below(2) == 0 {
+                    writer.write(&bytes[100_001..]).unwrap();
+                    writer.finish(&engine.keys.key(&digest)).unwrap();
+                    published.extend(data(&engine.peek(&engine.keys.key(&digest)).unwrap()));
+                    stored.push((digest, bytes));
+                }
+            }
+            _ => {
+                let before = published.len();
+                engine.sync().unwrap();
+                let written = device.take_written();
+                assert!(written.is_disjoint(&vouched), "seed {seed}: a sector was written that is vouched for");
+                vouched.extend(published.drain(..before));
+            }
+        }
+        if engine.space().free.len() <= 2 {
+            break;
+        }
+    }
+    drop((open_puts, large));
+    engine.close().unwrap();
+    for (digest, bytes) in &stored {
+        assert_eq!(read(&engine, digest).as_ref(), Some(bytes), "seed {seed}");
+    }
+    drop(engine);
+    let engine = open(&device, 2);
+    for (digest, bytes) in &stored {
+        assert_eq!(read(&engine, digest).as_ref(), Some(bytes), "seed {seed}, reopened");
+    }
+}
+
+#[test]
+fn no_write_touches_a_sector_that_a_superblock_vouches_for() {
+    for seed in 0..40 {
+        nothing_vouched_for_is_written_again(seed);
+    }
+}
+
+#[test]
+fn an_upload_whose_block_is_recycled_stores_nothing_and_disturbs_nobody() {
+    let device = watched();
+    let engine = open(&device, 1);
+    let (digest, contents, bytes) = blob(7, 300_000);
+    let mut writer = engine.begin_large(300_000, &contents.owner).unwrap().unwrap();
+    let small = begin(&engine, 8, 700).unwrap();
+    writer.write(&bytes[..150_000]).unwrap();
+    let recycled = |engine: &Engine| engine.counters.recycled_blocks.load(std::sync::atomic::Ordering::Relaxed);
+    let mut number = 100;
+    while recycled(&engine) < 3 {
+        number += 1;
+        let (digest, contents, _) = blob(number, 50_000);
+        if engine.put_contents(&engine.keys.key(&digest), &contents).unwrap() == Put::NeedsSpace {
+            engine.recycle().unwrap();
+        }
+    }
+    writer.write(&bytes[150_000..]).unwrap();
+    let error = writer.finish(&engine.keys.key(&digest)).unwrap_err();
+    assert_eq!(error.kind(), blobaccess::ErrorKind::Unavailable);
+    assert!(publish(&engine, small).is_none());
+    assert!(engine.peek(&engine.keys.key(&digest)).is_none());
+    for number in number - 20..=number {
+        let (digest, _, bytes) = blob(number, 50_000);
+        if engine.peek(&engine.keys.key(&digest)).is_some() {
+            assert_eq!(read(&engine, &digest).unwrap(), bytes);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Buckets of the providers, each over two clients that share their connections.
+
+use std::sync::Arc;
+
+use blobaccess::{Error, Result};
+#[cfg(feature = "aws")]
+use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+#[cfg(feature = "azure")]
+use object_store::azure::MicrosoftAzureBuilder;
+#[cfg(feature = "gcp")]
+use object_store::gcp::GoogleCloudStorageBuilder;
+
+use super::connector::Connector;
+use super::{Bucket, Connection, Parts, Provider};
+use crate::requests::Requests;
+
+fn cannot_build(error: object_store::Error) -> Error {
+    Error::invalid_argument(format!("the bucket cannot be reached as it is described: {error}")).with_source(error)
+}
+
+macro_rules! bucket {
+    ($provider:expr, $builder:expr, $connection:expr) => {{
+        let requests = Arc::<Requests>::default();
+        let connector = Connector::new($connection.client()?, Arc::clone(&requests));
+        let builder = $builder.with_client_options($connection.client_options());
+        let build = move |connector: Connector, retry| {
+            builder.clone().with_http_connector(connector).with_retry(retry).build().map_err(cannot_build).map(Arc::new)
+        };
+        let store = build(connector.clone(), $connection.retry())?;
+        let once = build(connector.clone(), $connection.no_retry())?;
+        let bucket = Bucket::new($provider, store.to_string(), store.clone(), once, Parts::Provider(store.clone()));
+        (Bucket { pages: Some(store), requests, ..bucket }, build, connector)
+    }};
+}
+
+impl Bucket {
+    /// The S3 bucket, or that of a server like S3, that `builder` describes.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if the description does not suffice, `FailedPrecondition` if no client can be set up.
+    #[cfg(feature = "aws")]
+    pub fn s3(builder: AmazonS3Builder, connection: &Connection) -> Result<Self> {
+        let builder = builder.with_conditional_put(S3ConditionalPut::ETagMatch).with_disable_bulk_delete(true);
+        let (mut bucket, build, connector) = bucket!(Provider::S3, builder, connection);
+        let conditional = build(connector.completing_conditionally(), connection.retry())?;
+        bucket.conditional_parts = Some(Parts::Provider(conditional));
+        Ok(bucket)
+    }
+
+    /// The bucket of Google Cloud Storage that `builder` describes.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`s3`](Self::s3).
+    #[cfg(feature = "gcp")]
+    pub fn gcs(builder: GoogleCloudStorageBuilder, connection: &Connection) -> Result<Self> {
+        let (bucket, ..) = bucket!(Provider::Gcs, builder, connection);
+        Ok(bucket)
+    }
+
+    /// The container of Azure Blob Storage that `builder` describes.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`s3`](Self::s3).
+    #[cfg(feature = "azure")]
+    pub fn azure(builder: MicrosoftAzureBuilder, connection: &Connection) -> Result<Self> {
+        let (bucket, ..) = bucket!(Provider::Azure, builder, connection);
+        Ok(bucket)
+    }
+}

@@ -1,0 +1,126 @@
+//! How a provider is reached.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use blobaccess::{Error, Result};
+use object_store::client::{HttpClient, HttpConnector};
+use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+
+/// How a provider is reached: time-outs, retries of what may be sent twice, and the HTTP client itself.
+///
+/// Unless another connector is given, TLS is that of `rustls` with `ring`, trusting what the system trusts. It is set
+/// up here, so that no process-wide provider of cryptography has to be installed.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    connect_timeout: Duration,
+    read_timeout: Duration,
+    retry: RetryConfig,
+    allow_http: bool,
+    connector: Option<Arc<dyn HttpConnector>>,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(30),
+            retry: RetryConfig {
+                backoff: BackoffConfig::default(),
+                max_retries: 6,
+                retry_timeout: Duration::from_mins(1),
+            },
+            allow_http: false,
+            connector: None,
+        }
+    }
+}
+
+impl Connection {
+    /// The same, giving up connecting after this long (5 s).
+    #[must_use]
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// The same, giving up an answer of which nothing has come for this long (30 s).
+    #[must_use]
+    pub fn with_read_timeout(mut self, timeout: Duration) -> Self {
+        self.read_timeout = timeout;
+        self
+    }
+
+    /// The same, retrying reads and other requests that may be sent twice this often (6), for up to this long (60 s).
+    #[must_use]
+    pub fn with_retries(mut self, retries: usize, timeout: Duration) -> Self {
+        self.retry.max_retries = retries;
+        self.retry.retry_timeout = timeout;
+        self
+    }
+
+    /// The same, with these first and longest pauses between retries (100 ms, 15 s).
+    #[must_use]
+    pub fn with_backoff(mut self, first: Duration, max: Duration) -> Self {
+        self.retry.backoff = BackoffConfig { init_backoff: first, max_backoff: max, base: 2.0 };
+        self
+    }
+
+    /// The same, but whether requests may go over connections that are not encrypted (no).
+    #[must_use]
+    pub fn with_allow_http(mut self, allow: bool) -> Self {
+        self.allow_http = allow;
+        self
+    }
+
+    /// The same, over the clients of `connector`.
+    #[must_use]
+    pub fn with_connector(mut self, connector: impl HttpConnector) -> Self {
+        self.connector = Some(Arc::new(connector));
+        self
+    }
+
+    pub(crate) fn retry(&self) -> RetryConfig {
+        self.retry.clone()
+    }
+
+    /// Each request once.
+    #[expect(clippy::unused_self, reason = "the other half of `retry`")]
+    pub(crate) fn no_retry(&self) -> RetryConfig {
+        RetryConfig { max_retries: 0, ..RetryConfig::default() }
+    }
+
+    pub(crate) fn client_options(&self) -> ClientOptions {
+        ClientOptions::new().with_allow_http(self.allow_http).with_timeout_disabled()
+    }
+
+    pub(crate) fn client(&self) -> Result<HttpClient> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Error::failed_precondition(format!("the connection to the bucket cannot be set up: {error}"))
+        };
+        if let Some(connector) = &self.connector {
+            return connector.connect(&self.client_options()).map_err(|error| failed(&error));
+        }
+        let mut roots = rustls::RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::warn!(%error, "a certificate of the system cannot be read");
+        }
+        roots.add_parsable_certificates(found.certs);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| failed(&error))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .https_only(!self.allow_http)
+            .connect_timeout(self.connect_timeout)
+            .read_timeout(self.read_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| failed(&error))?;
+        Ok(HttpClient::new(client))
+    }
+}

@@ -1,0 +1,89 @@
+//! The HTTP client of a bucket, which counts what is sent and notes what comes back.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::Method;
+use http::header::{HeaderValue, IF_NONE_MATCH};
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+};
+
+use crate::requests::{RequestKind, Requests};
+use crate::seen::{Answer, Seen};
+
+/// Hands out one client, whoever connects, so that all share its connections.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    client: HttpClient,
+    requests: Arc<Requests>,
+    conditional_completion: bool,
+}
+
+impl Connector {
+    pub(super) fn new(client: HttpClient, requests: Arc<Requests>) -> Self {
+        Self { client, requests, conditional_completion: false }
+    }
+
+    /// The same, asking on the completion of a multipart upload that there be no object. The client library does not
+    /// sign such a header where it sends one itself, and neither is it signed here.
+    #[cfg(feature = "aws")]
+    pub(super) fn completing_conditionally(&self) -> Self {
+        Self { conditional_completion: true, ..self.clone() }
+    }
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl HttpService for Connector {
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let kind = kind_of(&request);
+        self.requests.count(kind);
+        if self.conditional_completion && kind == RequestKind::CompleteMultipart {
+            request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+        }
+        let seen = request.extensions().get::<Seen>().cloned();
+        let result = self.client.execute(request).await;
+        if let Some(seen) = seen {
+            seen.record(answer(&result));
+        }
+        result
+    }
+}
+
+fn answer(result: &Result<HttpResponse, HttpError>) -> Answer {
+    match result {
+        Ok(response) => {
+            let code = response.headers().get("x-ms-error-code").and_then(|code| code.to_str().ok());
+            Answer::Status { status: response.status().as_u16(), code: code.map(str::to_owned) }
+        }
+        Err(error) if error.kind() == HttpErrorKind::Connect => Answer::NotSent,
+        Err(error) => Answer::Lost { timed_out: error.kind() == HttpErrorKind::Timeout },
+    }
+}
+
+/// By method and query, in the words of S3 (which Google's XML interface shares) or of Azure.
+fn kind_of(request: &HttpRequest) -> RequestKind {
+    let query = request.uri().query().unwrap_or_default();
+    let names = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    let has = |pair: &str| query.split('&').any(|other| other == pair);
+    match *request.method() {
+        Method::HEAD => RequestKind::Head,
+        Method::GET if names("list-type") || has("comp=list") => RequestKind::List,
+        Method::GET if request.uri().path().len() > 1 => RequestKind::Get,
+        Method::PUT if names("partNumber") || has("comp=block") => RequestKind::PutPart,
+        Method::PUT if has("comp=blocklist") => RequestKind::CompleteMultipart,
+        Method::PUT => RequestKind::Put,
+        Method::POST if names("uploadId") => RequestKind::CompleteMultipart,
+        Method::POST if names("uploads") => RequestKind::BeginMultipart,
+        Method::DELETE if names("uploadId") => RequestKind::AbortMultipart,
+        Method::DELETE => RequestKind::Delete,
+        _ => RequestKind::Other,
+    }
+}

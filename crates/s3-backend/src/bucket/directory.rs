@@ -1,0 +1,137 @@
+//! A local directory as a bucket, for one process at a time.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use blobaccess::{Error, Result};
+use object_store::PutPayload;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use tokio::task::spawn_blocking;
+
+use super::{Bucket, Parts, Provider};
+
+/// The file whose lock says that the directory is in use. No key of ours is spelled so.
+const LOCK: &str = ".in-use";
+
+impl Bucket {
+    /// The directory `root`, which is created if it is not there. Each object is a file, named as its key.
+    ///
+    /// Objects appear whole or not at all. With `durable`, what was put has reached the disk once the put returns.
+    ///
+    /// # Errors
+    ///
+    /// `FailedPrecondition` if another process, or another bucket of this one, has the directory in use: replacing and
+    /// counting rest on locks within a process. `Unavailable` if the directory cannot be made or opened.
+    pub fn directory(root: impl AsRef<FilePath>, durable: bool) -> Result<Self> {
+        let root = root.as_ref();
+        let failed = |error: &dyn std::error::Error| {
+            Error::unavailable(format!("directory {} cannot be opened: {error}", root.display())).with_retryable(false)
+        };
+        fs::create_dir_all(root).map_err(|error| failed(&error))?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(root.join(LOCK));
+        let lock = lock.map_err(|error| failed(&error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let root = root.display();
+                return Err(Error::failed_precondition(format!("directory {root} is in use by another bucket")));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(&error)),
+        }
+        let store = LocalFileSystem::new_with_prefix(root).map_err(|error| failed(&error))?.with_fsync(durable);
+        let store = Arc::new(store);
+        let parts = Parts::Directory(DirectoryParts { root: Arc::from(root), durable });
+        let name = format!("directory({})", root.display());
+        let bucket = Self::new(Provider::Directory, name, Arc::<LocalFileSystem>::clone(&store), store, parts);
+        Ok(Self { _exclusive: Some(Arc::new(lock)), ..bucket })
+    }
+}
+
+/// Objects that are written in pieces, each to a file of its own until it is complete.
+#[derive(Clone, Debug)]
+pub(crate) struct DirectoryParts {
+    root: Arc<FilePath>,
+    durable: bool,
+}
+
+impl DirectoryParts {
+    fn file(&self, path: &Path) -> PathBuf {
+        path.parts().fold(self.root.to_path_buf(), |file, part| file.join(part.as_ref()))
+    }
+
+    /// Names that end so are passed over by listings.
+    fn staged(&self, path: &Path, id: &str) -> PathBuf {
+        let mut name = self.file(path).into_os_string();
+        name.push("#");
+        name.push(id);
+        name.into()
+    }
+
+    pub(crate) async fn begin(&self, path: &Path) -> Result<String> {
+        let id = (uuid::Uuid::new_v4().as_u128() >> 64).to_string();
+        let staged = self.staged(path, &id);
+        blocking(move || {
+            if let Some(folder) = staged.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            OpenOptions::new().create_new(true).write(true).open(&staged).map(drop)
+        })
+        .await?;
+        Ok(id)
+    }
+
+    pub(crate) async fn put(&self, path: &Path, id: &str, offset: u64, payload: PutPayload) -> Result<()> {
+        let staged = self.staged(path, id);
+        blocking(move || {
+            let mut file = OpenOptions::new().write(true).open(&staged)?;
+            file.seek(SeekFrom::Start(offset))?;
+            payload.iter().try_for_each(|piece| file.write_all(piece))
+        })
+        .await
+    }
+
+    /// Whether it became the object: it does not if there is one.
+    pub(crate) async fn complete(&self, path: &Path, id: &str) -> Result<bool> {
+        let (staged, file, durable) = (self.staged(path, id), self.file(path), self.durable);
+        blocking(move || {
+            if durable {
+                File::open(&staged)?.sync_all()?;
+            }
+            // Unlike a rename, a link does not replace what is there.
+            let created = match fs::hard_link(&staged, &file) {
+                Ok(()) => true,
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => false,
+                Err(error) => return Err(error),
+            };
+            fs::remove_file(&staged)?;
+            if durable && let Some(folder) = file.parent() {
+                File::open(folder)?.sync_all()?;
+            }
+            Ok(created)
+        })
+        .await
+    }
+
+    pub(crate) async fn abort(&self, path: &Path, id: &str) -> Result<()> {
+        let staged = self.staged(path, id);
+        blocking(move || match fs::remove_file(&staged) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        })
+        .await
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
+    match spawn_blocking(work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
+            Err(Error::resource_exhausted(format!("directory is full: {error}")))
+        }
+        Ok(Err(error)) => Err(Error::internal(format!("directory failed: {error}")).with_source(error)),
+        Err(error) => Err(Error::cancelled(format!("work on the directory did not end: {error}"))),
+    }
+}

@@ -1,0 +1,342 @@
+//! A bucket: objects under keys, over whichever provider has them.
+
+#[cfg(feature = "cloud")]
+mod cloud;
+#[cfg(feature = "cloud")]
+mod connection;
+#[cfg(feature = "cloud")]
+mod connector;
+mod directory;
+mod parts;
+
+use std::fmt::{self, Debug, Display, Formatter};
+use std::fs::File;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+
+use blobaccess::{Error, Result, UploadToken};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    Attribute, AttributeValue, Attributes, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutOptions, PutPayload, PutResult,
+};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::error::from_provider;
+use crate::requests::{RequestCounts, RequestKind, Requests};
+use crate::seen::{Answer, Seen};
+
+#[cfg(feature = "cloud")]
+pub use self::connection::Connection;
+pub(crate) use self::parts::{Completion, Parts, Place};
+
+/// The name of the user metadata that holds the token of an upload. Azure takes letters and digits only.
+const TOKEN: &str = "uploadtoken";
+
+/// Locks that replacing and large creates take where a provider has no conditions. A key takes one of them.
+const LOCKS: usize = 64;
+
+/// A bucket, or a part of one below a prefix. Clones are the same bucket.
+///
+/// [`memory`](Self::memory) and [`directory`](Self::directory) need no server. With the features `aws`, `gcp` and
+/// `azure` there are `s3`, `gcs` and `azure`, each over a builder of [`object_store`], which says where the bucket is
+/// and who asks. A builder's own settings for retries, connector and client are replaced.
+///
+/// # Examples
+///
+/// ```
+/// use blobaccess_s3_backend::Bucket;
+///
+/// assert_eq!(Bucket::memory().to_string(), "memory");
+/// ```
+#[derive(Clone)]
+pub struct Bucket {
+    provider: Provider,
+    name: Arc<str>,
+    prefix: Arc<str>,
+    /// Reads, lists, deletes, and overwrites where nothing else will do. It retries by itself.
+    store: Arc<dyn ObjectStore>,
+    /// Creates and updates. It sends every request once.
+    once: Arc<dyn ObjectStore>,
+    parts: Parts,
+    /// The same, but asking on completion that there be no object, where such a header can be sent.
+    conditional_parts: Option<Parts>,
+    pages: Option<Arc<dyn PaginatedListStore>>,
+    requests: Arc<Requests>,
+    locks: Arc<[Mutex<()>]>,
+    /// Held for as long as a directory is in use.
+    _exclusive: Option<Arc<File>>,
+}
+
+/// Who has the objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(all(feature = "aws", feature = "gcp", feature = "azure")),
+    expect(dead_code, reason = "each is made with its feature")
+)]
+pub(crate) enum Provider {
+    S3,
+    Gcs,
+    Azure,
+    Directory,
+    Memory,
+}
+
+impl Provider {
+    /// Whether answers can get lost, as there is a network in between.
+    pub(crate) const fn is_remote(self) -> bool {
+        matches!(self, Self::S3 | Self::Gcs | Self::Azure)
+    }
+
+    /// Whether an object that is sent in one request takes metadata, and with it a token.
+    pub(crate) const fn keeps_tokens(self) -> bool {
+        !matches!(self, Self::Directory)
+    }
+
+    /// Whether an object that is sent in parts does.
+    pub(crate) const fn keeps_tokens_of_parts(self) -> bool {
+        matches!(self, Self::S3 | Self::Gcs)
+    }
+}
+
+/// An object that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) size_bytes: u64,
+    pub(crate) token: Option<UploadToken>,
+    pub(crate) e_tag: Option<String>,
+    pub(crate) version: Option<String>,
+}
+
+/// An object, or a range of it, on its way.
+pub(crate) struct Reading {
+    pub(crate) found: Found,
+    pub(crate) stream: BoxStream<'static, Result<Bytes>>,
+}
+
+impl Bucket {
+    /// A bucket within this process, which ends with its last clone.
+    #[must_use]
+    pub fn memory() -> Self {
+        let store = Arc::new(InMemory::new());
+        Self::new(Provider::Memory, "memory".to_owned(), Arc::<InMemory>::clone(&store), store, Parts::None)
+    }
+
+    fn new(
+        provider: Provider,
+        name: String,
+        store: Arc<dyn ObjectStore>,
+        once: Arc<dyn ObjectStore>,
+        parts: Parts,
+    ) -> Self {
+        Self {
+            provider,
+            name: name.into(),
+            prefix: Arc::from(""),
+            store,
+            once,
+            parts,
+            conditional_parts: None,
+            pages: None,
+            requests: Arc::default(),
+            locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
+            _exclusive: None,
+        }
+    }
+
+    /// The part of this bucket below `prefix`: `a/b`. Of a prefix within a prefix, this one is the outer.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if that is no beginning of a key.
+    pub fn with_prefix(mut self, prefix: &str) -> Result<Self> {
+        let parsed = Path::parse(prefix)
+            .map_err(|error| Error::invalid_argument(format!("{prefix:?} is no prefix of keys: {error}")))?;
+        if !parsed.as_ref().is_empty() {
+            self.prefix = Arc::from(format!("{parsed}/{}", self.prefix));
+        }
+        Ok(self)
+    }
+
+    /// The requests that it was sent so far, by all who use it.
+    #[must_use]
+    pub fn requests(&self) -> RequestCounts {
+        self.requests.counts()
+    }
+
+    pub(crate) fn provider(&self) -> Provider {
+        self.provider
+    }
+
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    pub(crate) fn conditional_parts(&self) -> Option<&Parts> {
+        self.conditional_parts.as_ref()
+    }
+
+    /// What comes before every key: empty, or with a slash at its end.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The key below the prefix.
+    pub(crate) fn path(&self, key: &str) -> Result<Path> {
+        Path::parse(format!("{}{key}", self.prefix))
+            .map_err(|error| Error::invalid_argument(format!("{key:?} is no key: {error}")))
+    }
+
+    /// Taken by what must not happen twice at once under a key, where the provider has no condition for it.
+    pub(crate) async fn lock(&self, path: &Path) -> MutexGuard<'_, ()> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(path);
+        let index = usize::try_from(hash).unwrap_or_default() % self.locks.len().max(1);
+        #[expect(clippy::indexing_slicing, reason = "a remainder is less than the length, which is not zero")]
+        self.locks[index].lock().await
+    }
+
+    /// Requests over HTTP are counted where they are sent.
+    fn count(&self, kind: RequestKind) {
+        if !self.provider.is_remote() {
+            self.requests.count(kind);
+        }
+    }
+
+    /// The object under `path`, if there is one.
+    pub(crate) async fn head(&self, path: &Path) -> Result<Option<Found>> {
+        self.count(RequestKind::Head);
+        let seen = Seen::default();
+        let options = GetOptions { head: true, extensions: seen.extensions(), ..GetOptions::default() };
+        match self.store.get_opts(path, options).await {
+            Ok(result) => Ok(Some(found(&result.meta, &result.attributes))),
+            Err(error) => absent_or(error, &seen),
+        }
+    }
+
+    /// The object under `path`, or the `range` of it. `None`: there is none.
+    pub(crate) async fn get(&self, path: &Path, range: Option<std::ops::Range<u64>>) -> Result<Option<Reading>> {
+        self.count(RequestKind::Get);
+        let seen = Seen::default();
+        let range = range.map(GetRange::Bounded);
+        let options = GetOptions { range, extensions: seen.extensions(), ..GetOptions::default() };
+        match self.store.get_opts(path, options).await {
+            Ok(result) => {
+                let found = found(&result.meta, &result.attributes);
+                let stream = result.into_stream();
+                let stream = stream.map_err(move |error| from_provider(error, seen.answer().as_ref()));
+                Ok(Some(Reading { found, stream: Box::pin(stream) }))
+            }
+            Err(error) => absent_or(error, &seen),
+        }
+    }
+
+    /// Sends an object in one request, once.
+    pub(crate) async fn put_once(
+        &self,
+        path: &Path,
+        payload: PutPayload,
+        mode: PutMode,
+        token: Option<&UploadToken>,
+        seen: &Seen,
+    ) -> object_store::Result<PutResult> {
+        self.count(RequestKind::Put);
+        let attributes = self.attributes(token);
+        let options = PutOptions { mode, attributes, extensions: seen.extensions(), ..PutOptions::default() };
+        self.once.put_opts(path, payload, options).await
+    }
+
+    pub(crate) async fn delete(&self, path: &Path) -> Result<()> {
+        self.count(RequestKind::Delete);
+        match self.store.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(from_provider(error, None)),
+        }
+    }
+
+    /// Whether a listing can begin anywhere and is in the order of keys.
+    pub(crate) fn lists_in_order(&self) -> bool {
+        self.pages.is_some()
+    }
+
+    /// A page of the objects whose keys begin with `prefix` and come after `after`, in order, with whether there are
+    /// more. Keys are below the prefix of the bucket.
+    pub(crate) async fn page(&self, prefix: &str, after: Option<&str>) -> Result<(Vec<ObjectMeta>, bool)> {
+        let Some(pages) = &self.pages else {
+            return Err(Error::unimplemented("the bucket does not list in order"));
+        };
+        let seen = Seen::default();
+        let options = PaginatedListOptions {
+            offset: after.map(|after| format!("{}{after}", self.prefix)),
+            extensions: seen.extensions(),
+            ..PaginatedListOptions::default()
+        };
+        let prefix = format!("{}{prefix}", self.prefix);
+        match pages.list_paginated(Some(&prefix), options).await {
+            Ok(page) => Ok((page.result.objects, page.page_token.is_some())),
+            Err(error) => Err(from_provider(error, seen.answer().as_ref())),
+        }
+    }
+
+    /// All objects in the folder `folder`, in whichever order.
+    pub(crate) async fn list(&self, folder: &str) -> Result<Vec<ObjectMeta>> {
+        self.count(RequestKind::List);
+        let path = self.path(folder)?;
+        self.store.list(Some(&path)).try_collect().await.map_err(|error| from_provider(error, None))
+    }
+
+    pub(crate) fn attributes(&self, token: Option<&UploadToken>) -> Attributes {
+        let mut attributes = Attributes::new();
+        if let Some(token) = token
+            && self.provider.keeps_tokens()
+        {
+            attributes.insert(Attribute::Metadata(TOKEN.into()), AttributeValue::from(token.to_string()));
+        }
+        attributes
+    }
+}
+
+fn found(meta: &ObjectMeta, attributes: &Attributes) -> Found {
+    let token = attributes.get(&Attribute::Metadata(TOKEN.into())).and_then(|value| parse_token(value));
+    Found { size_bytes: meta.size, token, e_tag: meta.e_tag.clone(), version: meta.version.clone() }
+}
+
+fn parse_token(hex: &str) -> Option<UploadToken> {
+    let mut bytes = [0; 16];
+    if hex.len() != 32 || !hex.is_ascii() {
+        return None;
+    }
+    for (byte, digits) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(UploadToken::from_bytes(bytes))
+}
+
+/// An object that is not there is `None`; a bucket that is not there is an error.
+fn absent_or<T>(error: object_store::Error, seen: &Seen) -> Result<Option<T>> {
+    let answer = seen.answer();
+    if matches!(error, object_store::Error::NotFound { .. }) && !error.to_string().contains("NoSuchBucket") {
+        let status_agrees = matches!(answer, None | Some(Answer::Status { status: 404, .. }));
+        if status_agrees {
+            return Ok(None);
+        }
+    }
+    Err(from_provider(error, answer.as_ref()))
+}
+
+impl Display for Bucket {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if self.prefix.is_empty() { Ok(()) } else { write!(f, "/{}", self.prefix.trim_end_matches('/')) }
+    }
+}
+
+impl Debug for Bucket {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bucket").field("name", &self.name).field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}

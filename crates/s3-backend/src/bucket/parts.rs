@@ -1,0 +1,121 @@
+//! Objects that are sent in parts.
+
+use std::sync::Arc;
+
+use blobaccess::{Error, Result, UploadToken};
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{PutMultipartOptions, PutPayload};
+
+use super::Bucket;
+use super::directory::DirectoryParts;
+use crate::error::from_provider;
+use crate::requests::RequestKind;
+
+/// Who takes objects in parts.
+#[derive(Clone)]
+pub(crate) enum Parts {
+    /// Nobody: objects of any size are sent whole.
+    None,
+    #[cfg_attr(not(feature = "cloud"), expect(dead_code, reason = "made with the features of the providers"))]
+    Provider(Arc<dyn MultipartStore>),
+    Directory(DirectoryParts),
+}
+
+/// What the completion of an upload came to.
+#[derive(Debug)]
+pub(crate) enum Completion {
+    /// The object is there; this upload put it there.
+    Done,
+    /// There was one already, and the condition kept it.
+    Exists,
+    /// A conflict with another upload: nothing was stored, and this upload may be gone.
+    Conflict(Error),
+    /// Not known.
+    Maybe(Error),
+}
+
+impl Parts {
+    pub(crate) fn exist(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    pub(crate) async fn begin(&self, bucket: &Bucket, path: &Path, token: Option<&UploadToken>) -> Result<String> {
+        bucket.count(RequestKind::BeginMultipart);
+        match self {
+            Self::None => Err(Error::unimplemented("the bucket takes no objects in parts")),
+            Self::Directory(parts) => parts.begin(path).await,
+            Self::Provider(parts) => {
+                let token = token.filter(|_| bucket.provider().keeps_tokens_of_parts());
+                let attributes = bucket.attributes(token);
+                let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
+                parts.create_multipart_opts(path, options).await.map_err(|error| from_provider(error, None))
+            }
+        }
+    }
+
+    /// Sends a part, which is `offset` bytes from the beginning.
+    pub(crate) async fn put(
+        &self,
+        bucket: &Bucket,
+        at: &Place,
+        index: usize,
+        offset: u64,
+        payload: PutPayload,
+    ) -> Result<(usize, PartId)> {
+        bucket.count(RequestKind::PutPart);
+        let part = match self {
+            Self::None => return Err(Error::unimplemented("the bucket takes no objects in parts")),
+            Self::Directory(parts) => {
+                parts.put(&at.path, &at.id, offset, payload).await?;
+                PartId { content_id: String::new() }
+            }
+            Self::Provider(parts) => {
+                parts.put_part(&at.path, &at.id, index, payload).await.map_err(|error| from_provider(error, None))?
+            }
+        };
+        Ok((index, part))
+    }
+
+    pub(crate) async fn complete(&self, bucket: &Bucket, at: &Place, parts: Vec<PartId>) -> Completion {
+        bucket.count(RequestKind::CompleteMultipart);
+        match self {
+            Self::None => Completion::Conflict(Error::unimplemented("the bucket takes no objects in parts")),
+            Self::Directory(directory) => match directory.complete(&at.path, &at.id).await {
+                Ok(true) => Completion::Done,
+                Ok(false) => Completion::Exists,
+                Err(error) => Completion::Maybe(error),
+            },
+            Self::Provider(provider) => match provider.complete_multipart(&at.path, &at.id, parts).await {
+                Ok(_) => Completion::Done,
+                Err(object_store::Error::Precondition { .. } | object_store::Error::NotModified { .. }) => {
+                    Completion::Exists
+                }
+                // A conflict: its status is 409.
+                Err(error @ object_store::Error::AlreadyExists { .. }) => Completion::Conflict(
+                    Error::aborted(format!("the upload met another: {error}")).with_retryable(true),
+                ),
+                Err(error) => Completion::Maybe(from_provider(error, None)),
+            },
+        }
+    }
+
+    pub(crate) async fn abort(&self, bucket: &Bucket, at: &Place) -> Result<()> {
+        bucket.count(RequestKind::AbortMultipart);
+        match self {
+            Self::None => Ok(()),
+            Self::Directory(parts) => parts.abort(&at.path, &at.id).await,
+            Self::Provider(parts) => match parts.abort_multipart(&at.path, &at.id).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(from_provider(error, None)),
+            },
+        }
+    }
+}
+
+/// Which upload: the key that it is for, and the provider's name for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) path: Path,
+    pub(crate) id: String,
+}

@@ -1,0 +1,147 @@
+//! Takes, renews and releases the claim on a key that a large blob is to go under.
+
+use std::time::{Duration, Instant};
+
+use blobaccess::{Context, Digest, Error, PutCertainty, Result, UploadToken};
+use object_store::path::Path;
+use object_store::{PutMode, PutPayload, UpdateVersion};
+
+use crate::bucket::Found;
+use crate::core::Core;
+use crate::create::Creation;
+use crate::marker;
+use crate::seen::Seen;
+use crate::waiting::until;
+
+/// A claim that this upload holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    e_tag: Option<String>,
+    renewals: u32,
+    renewed: Instant,
+}
+
+/// Whether a key could be claimed.
+pub(crate) enum Claimed {
+    Yes(Claim),
+    /// The blob is there.
+    Exists(Found),
+}
+
+impl Core {
+    /// Claims the key, waits for another's claim to become the blob, or takes over one that nobody renews.
+    pub(crate) async fn claim(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        path: &Path,
+        token: &UploadToken,
+    ) -> Result<Claimed> {
+        let payload = PutPayload::from_bytes(marker::contents(token, 0));
+        // Which claim was seen, and since when: only our own clock is trusted to tell how old it is.
+        let mut seen: Option<(Option<String>, Instant)> = None;
+        let mut backoff = self.backoff(token);
+        loop {
+            let before = self.clock().monotonic();
+            let found = match self.create(ctx, path, &payload, token).await? {
+                Creation::Created { e_tag } => {
+                    return Ok(Claimed::Yes(Claim { e_tag, renewals: 0, renewed: before }));
+                }
+                Creation::Exists { found, .. } if !self.is_claim(digest, found.size_bytes) => {
+                    return Ok(Claimed::Exists(found));
+                }
+                Creation::Exists { found, .. } => found,
+            };
+            let now = self.clock().monotonic();
+            match &seen {
+                Some((e_tag, since)) if *e_tag == found.e_tag => {
+                    if now.saturating_duration_since(*since) >= self.options.claim_lease
+                        && let Some(claim) = self.replace_claim(ctx, path, token, found.e_tag.clone(), 0).await?
+                    {
+                        return Ok(Claimed::Yes(claim));
+                    }
+                }
+                Some(_) | None => seen = Some((found.e_tag, now)),
+            }
+            let pause = backoff.next().min(self.options.claim_lease / 3).max(Duration::from_millis(1));
+            if !self.pause(ctx, pause).await {
+                return Err(Error::deadline_exceeded(format!("blob {digest} is being uploaded by another"))
+                    .with_retryable(true)
+                    .with_put_certainty(PutCertainty::NotStored));
+            }
+        }
+    }
+
+    /// When the claim is to be renewed.
+    pub(crate) fn renewal(&self, claim: &Claim) -> Instant {
+        claim.renewed + self.options.claim_lease / 3
+    }
+
+    /// Renews the claim; an error if it is not ours any more, or so old that it may be taken over at any moment.
+    pub(crate) async fn renew(&self, ctx: &Context, path: &Path, token: &UploadToken, claim: &mut Claim) -> Result<()> {
+        match self.replace_claim(ctx, path, token, claim.e_tag.clone(), claim.renewals + 1).await? {
+            Some(renewed) => {
+                *claim = renewed;
+                Ok(())
+            }
+            None => Err(Error::aborted(format!("the claim on object {path} was taken over by another upload"))
+                .with_retryable(true)
+                .with_put_certainty(PutCertainty::NotStored)),
+        }
+    }
+
+    /// Whether the claim is still ours and stays so for as long as a completion takes.
+    pub(crate) async fn holds(&self, ctx: &Context, path: &Path, token: &UploadToken, claim: &mut Claim) -> Result<()> {
+        self.renew(ctx, path, token, claim).await
+    }
+
+    /// Takes the claim back, if it is there.
+    pub(crate) async fn release(&self, path: &Path, token: &UploadToken) -> Result<()> {
+        match self.bucket.head(path).await? {
+            Some(found) if found.size_bytes == marker::SIZE_BYTES && found.token.as_ref() == Some(token) => {
+                self.bucket.delete(path).await
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Puts a new claim in place of the one with this `ETag`. `None`: that one is not there any more.
+    async fn replace_claim(
+        &self,
+        ctx: &Context,
+        path: &Path,
+        token: &UploadToken,
+        e_tag: Option<String>,
+        renewals: u32,
+    ) -> Result<Option<Claim>> {
+        // So much that it differs from whatever was there, also from an earlier claim under the same token.
+        let renewals = renewals.wrapping_add(1);
+        let contents = marker::contents(token, renewals);
+        let before = self.clock().monotonic();
+        let mut backoff = self.backoff(token);
+        for _ in 0..self.options.attempts.max(1) {
+            let version = UpdateVersion { e_tag: e_tag.clone(), version: None };
+            let seen = Seen::default();
+            let payload = PutPayload::from_bytes(contents.clone());
+            let put = self.bucket.put_once(path, payload, PutMode::Update(version), Some(token), &seen);
+            if let Some(Ok(done)) = until(self.clock(), self.attempt_ends(ctx, marker::SIZE_BYTES), put).await {
+                return Ok(Some(Claim { e_tag: done.e_tag, renewals, renewed: before }));
+            }
+            // Lost, conflicting or failed: what is there now tells.
+            match self.head(ctx, path).await {
+                Ok(Some(found)) if found.e_tag == e_tag => {}
+                Ok(Some(found)) if found.token.as_ref() == Some(token) && found.size_bytes == marker::SIZE_BYTES => {
+                    return Ok(Some(Claim { e_tag: found.e_tag, renewals, renewed: before }));
+                }
+                Ok(_) => return Ok(None),
+                Err(error) if !error.is_retryable() => return Err(error),
+                Err(_) => {}
+            }
+            if !self.pause(ctx, backoff.next()).await {
+                break;
+            }
+        }
+        Err(Error::unavailable(format!("the claim on object {path} cannot be renewed"))
+            .with_put_certainty(PutCertainty::NotStored))
+    }
+}

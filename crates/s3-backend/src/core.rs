@@ -1,0 +1,102 @@
+//! What all parts of a backend work with: the bucket, what is known of it, and the options.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use blobaccess::{Clock, Context, Digest, Error, Result, StorageType, UploadToken};
+use object_store::path::Path;
+use uuid::Uuid;
+
+use crate::S3Options;
+use crate::aborts::Aborts;
+use crate::bucket::{Bucket, Found};
+use crate::layout::Form;
+use crate::marker;
+use crate::probe::Findings;
+use crate::waiting::{Backoff, within};
+
+/// No attempt is given less than this many bytes a second.
+const SLOWEST_BYTES_PER_SECOND: u64 = 256 << 10;
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) bucket: Bucket,
+    pub(crate) options: S3Options,
+    pub(crate) findings: Findings,
+    pub(crate) aborts: Aborts,
+    pub(crate) storage_type: StorageType,
+}
+
+impl Core {
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.options.clock
+    }
+
+    pub(crate) fn form(&self) -> Form {
+        self.options.layout.form(self.storage_type)
+    }
+
+    pub(crate) fn path(&self, digest: &Digest) -> Result<Path> {
+        self.bucket.path(&self.options.layout.key(self.storage_type, digest)?)
+    }
+
+    /// Whether the blob of no bytes is there without having been put: the container cannot hold it.
+    pub(crate) fn is_always_there(&self, digest: &Digest) -> bool {
+        digest.is_empty_blob() && self.form() == Form::Container
+    }
+
+    /// The object, within the time that the caller has.
+    pub(crate) async fn head(&self, ctx: &Context, path: &Path) -> Result<Option<Found>> {
+        within(ctx, self.clock(), self.bucket.head(path)).await?
+    }
+
+    /// The same, but a claim is no object.
+    pub(crate) async fn head_blob(&self, ctx: &Context, digest: &Digest, path: &Path) -> Result<Option<Found>> {
+        let found = self.head(ctx, path).await?;
+        Ok(found.filter(|found| !self.is_claim(digest, found.size_bytes)))
+    }
+
+    /// Whether an object of this size under the key of `digest` is a claim rather than the blob.
+    pub(crate) fn is_claim(&self, digest: &Digest, size_bytes: u64) -> bool {
+        !self.storage_type.is_mutable()
+            && size_bytes == marker::SIZE_BYTES
+            && (self.form() == Form::Container || digest.size_bytes() != marker::SIZE_BYTES)
+    }
+
+    pub(crate) fn backoff(&self, token: &UploadToken) -> Backoff {
+        let (first, max) = self.options.backoff;
+        Backoff::new(first, max, seed(token.as_bytes()))
+    }
+
+    /// When an attempt that sends `bytes` and begins now is given up.
+    pub(crate) fn attempt_ends(&self, ctx: &Context, bytes: u64) -> Instant {
+        let allowed = self.options.attempt_timeout + Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND);
+        let end = self.clock().monotonic() + allowed;
+        ctx.deadline().map_or(end, |deadline| deadline.min(end))
+    }
+
+    /// Waits; `false` if the caller's time ends first.
+    pub(crate) async fn pause(&self, ctx: &Context, pause: Duration) -> bool {
+        let until = self.clock().monotonic() + pause;
+        if ctx.deadline().is_some_and(|deadline| deadline <= until) {
+            return false;
+        }
+        self.clock().sleep_until(until).await;
+        true
+    }
+}
+
+/// A seed that is as good as the token is.
+pub(crate) fn seed(bytes: &[u8; 16]) -> u64 {
+    bytes.first_chunk().map_or(1, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// The token of this upload: that of the caller, else a new one.
+pub(crate) fn token_of(ctx: &Context) -> UploadToken {
+    ctx.upload_token().copied().unwrap_or_else(|| UploadToken::from_bytes(Uuid::new_v4().into_bytes()))
+}
+
+/// That `digest` is not stored.
+pub(crate) fn not_found(digest: &Digest) -> Error {
+    Error::not_found(format!("blob {digest} is not stored"))
+}

@@ -1,0 +1,177 @@
+//! Creates an object if there is none under its key, and finds out whether it did.
+
+use std::time::Duration;
+
+use blobaccess::{Context, Error, PutCertainty, Result, UploadToken};
+use object_store::path::Path;
+use object_store::{PutMode, PutPayload};
+
+use crate::bucket::Found;
+use crate::core::Core;
+use crate::history::History;
+use crate::seen::Seen;
+use crate::verdict::{self, Verdict};
+use crate::waiting::{Backoff, until};
+
+/// What a create came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Creation {
+    /// This upload created the object.
+    Created { e_tag: Option<String> },
+    /// There is an object of another upload.
+    Exists {
+        found: Found,
+        /// Whether an object of ours may have been there in the meantime: only where objects are replaced.
+        after_ambiguity: bool,
+    },
+}
+
+/// One create on its way.
+struct Attempts<'a> {
+    core: &'a Core,
+    ctx: &'a Context,
+    path: &'a Path,
+    token: &'a UploadToken,
+    backoff: Backoff,
+    history: History,
+    /// Whether an attempt may have stored the object although it was not answered so.
+    ambiguous: bool,
+}
+
+impl Core {
+    /// Creates the object, or finds out that there is one of another upload.
+    ///
+    /// At most one attempt of ours can have created an object while it is there, all attempts leave the same token,
+    /// which comes with the object in one step, and reads see the last write. So the token that is found is ours if and
+    /// only if we created what is there.
+    pub(crate) async fn create(
+        &self,
+        ctx: &Context,
+        path: &Path,
+        payload: &PutPayload,
+        token: &UploadToken,
+    ) -> Result<Creation> {
+        let attempts = Attempts {
+            core: self,
+            ctx,
+            path,
+            token,
+            backoff: self.backoff(token),
+            history: History::new(self.clock().monotonic()),
+            ambiguous: false,
+        };
+        attempts.run(payload).await
+    }
+}
+
+impl Attempts<'_> {
+    async fn run(mut self, payload: &PutPayload) -> Result<Creation> {
+        let size_bytes = u64::try_from(payload.content_length()).unwrap_or(u64::MAX);
+        let mut last = None;
+        for attempt in 0..self.core.options.attempts.max(1) {
+            if attempt > 0 {
+                let pause = self.backoff.next();
+                if !self.core.pause(self.ctx, pause).await {
+                    break;
+                }
+            }
+            match self.attempt(payload, size_bytes).await {
+                Ok(e_tag) => return Ok(Creation::Created { e_tag }),
+                Err(Verdict::Failed) => {
+                    if let Some(creation) = self.verify().await? {
+                        return Ok(creation);
+                    }
+                    // It was deleted between the answer and the question.
+                }
+                Err(Verdict::Again(error)) => last = Some(error),
+                Err(Verdict::Maybe(error)) => {
+                    self.ambiguous = true;
+                    last = Some(error);
+                }
+                Err(Verdict::Refused(error)) => {
+                    last = Some(error.with_retryable(false));
+                    break;
+                }
+            }
+        }
+        let last = last.unwrap_or_else(|| Error::deadline_exceeded("the time for the put ran out"));
+        if self.ambiguous { self.resolve(last).await } else { Err(self.failed(&last, PutCertainty::NotStored)) }
+    }
+
+    async fn attempt(&mut self, payload: &PutPayload, size_bytes: u64) -> std::result::Result<Option<String>, Verdict> {
+        let seen = Seen::default();
+        let bucket = &self.core.bucket;
+        let put = bucket.put_once(self.path, payload.clone(), PutMode::Create, Some(self.token), &seen);
+        let end = self.core.attempt_ends(self.ctx, size_bytes);
+        let result = until(self.core.clock(), end, put).await;
+        let now = self.core.clock().monotonic();
+        match result {
+            Some(Ok(done)) => Ok(done.e_tag),
+            Some(Err(error)) => {
+                let answer = seen.answer();
+                match &answer {
+                    Some(answer) => self.history.note(now, answer),
+                    None => self.history.note(now, &error),
+                }
+                Err(verdict::of(error, answer.as_ref(), bucket.provider()))
+            }
+            None => {
+                self.history.note(now, "timed out");
+                Err(Verdict::Maybe(Error::deadline_exceeded("the bucket did not answer in time").with_retryable(true)))
+            }
+        }
+    }
+
+    /// Whose object it is that failed the condition. `None`: there is none any more.
+    async fn verify(&mut self) -> Result<Option<Creation>> {
+        if !self.core.bucket.provider().is_remote() {
+            // No answer can have been lost: the object is another's.
+            let found = self.core.head(self.ctx, self.path).await?;
+            return Ok(found.map(|found| Creation::Exists { found, after_ambiguity: false }));
+        }
+        let mut backoff = self.core.backoff(self.token);
+        let mut tries = self.core.options.attempts.max(1);
+        loop {
+            match self.core.head(self.ctx, self.path).await {
+                Ok(found) => return Ok(found.map(|found| self.whose(found))),
+                Err(error) => {
+                    tries -= 1;
+                    self.history.note(self.core.clock().monotonic(), format_args!("condition failed, then {error}"));
+                    if tries == 0 || !error.is_retryable() || !self.core.pause(self.ctx, backoff.next()).await {
+                        // A proxy in between may have sent the first attempt twice.
+                        return Err(self.failed(&error, PutCertainty::MaybeStored));
+                    }
+                }
+            }
+        }
+    }
+
+    fn whose(&self, found: Found) -> Creation {
+        if found.token.as_ref() == Some(self.token) && self.core.findings.keeps_tokens {
+            Creation::Created { e_tag: found.e_tag }
+        } else {
+            Creation::Exists { found, after_ambiguity: self.ambiguous }
+        }
+    }
+
+    /// A last question after attempts that may have stored the object.
+    async fn resolve(mut self, last: Error) -> Result<Creation> {
+        let pause = self.backoff.next().min(Duration::from_secs(1));
+        if self.core.pause(self.ctx, pause).await
+            && let Ok(Some(found)) = self.core.head(self.ctx, self.path).await
+        {
+            return Ok(self.whose(found));
+        }
+        // Absent, it may still arrive: an attempt that was given up may be on its way.
+        Err(self.failed(&last, PutCertainty::MaybeStored))
+    }
+
+    fn failed(&self, error: &Error, certainty: PutCertainty) -> Error {
+        let kind = error.kind();
+        let retryable = error.is_retryable();
+        Error::new(kind, format!("object {} was not created: {error}; {}", self.path, self.history))
+            .with_retryable(retryable)
+            .with_put_certainty(certainty)
+            .with_source(self.history.clone())
+    }
+}

@@ -1,0 +1,52 @@
+//! What a provider answers, in terms of what a caller can do about it.
+
+use blobaccess::{Error, ErrorKind};
+
+use crate::seen::Answer;
+
+/// Maps a failure of the client library to ours. `answer` is what the last request was answered with, if one was sent.
+///
+/// Absence is not an error here: who asks for an object looks for it first.
+pub(crate) fn from_provider(error: object_store::Error, answer: Option<&Answer>) -> Error {
+    let kind = match answer {
+        Some(Answer::Status { status, .. }) => kind_of_status(*status),
+        Some(Answer::NotSent | Answer::Lost { timed_out: false }) => ErrorKind::Unavailable,
+        Some(Answer::Lost { timed_out: true }) => ErrorKind::DeadlineExceeded,
+        None => kind_of(&error),
+    };
+    let retryable = matches!(kind, ErrorKind::Unavailable | ErrorKind::DeadlineExceeded | ErrorKind::ResourceExhausted);
+    let answer = answer.map_or_else(String::new, |answer| format!(" ({answer})"));
+    Error::new(kind, format!("bucket failed{answer}: {error}")).with_retryable(retryable).with_source(error)
+}
+
+/// A 404 on anything but an object means that the bucket, or an upload, is gone: never that a blob is.
+fn kind_of_status(status: u16) -> ErrorKind {
+    match status {
+        401 => ErrorKind::Unauthenticated,
+        403 => ErrorKind::PermissionDenied,
+        408 | 504 => ErrorKind::DeadlineExceeded,
+        409 => ErrorKind::Aborted,
+        429 => ErrorKind::ResourceExhausted,
+        // The connection may also break within the body of an answer that began well.
+        200..300 | 500 | 502 | 503 => ErrorKind::Unavailable,
+        501 => ErrorKind::Unimplemented,
+        300..500 => ErrorKind::FailedPrecondition,
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn kind_of(error: &object_store::Error) -> ErrorKind {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the library may add to its own")]
+    match error {
+        object_store::Error::PermissionDenied { .. } => ErrorKind::PermissionDenied,
+        object_store::Error::Unauthenticated { .. } => ErrorKind::Unauthenticated,
+        object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. } => {
+            ErrorKind::Unimplemented
+        }
+        object_store::Error::InvalidPath { .. } => ErrorKind::InvalidArgument,
+        object_store::Error::NotFound { .. } => ErrorKind::FailedPrecondition,
+        // Whatever it is, it is not an answer about the object.
+        object_store::Error::Generic { .. } => ErrorKind::Unavailable,
+        _ => ErrorKind::Internal,
+    }
+}

@@ -1,0 +1,143 @@
+//! Finds what is missing in few requests: by asking for each digest, or by listing what is between them.
+
+use blobaccess::{Context, Digest, DigestSet, Result};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+
+use crate::core::Core;
+use crate::waiting::within;
+
+/// Into how many stretches of keys a set is cut, that are listed at once.
+const STRETCHES: usize = 16;
+
+/// A digest that is asked about, and the key that it would have.
+struct Asked<'a> {
+    key: String,
+    digest: &'a Digest,
+}
+
+impl Core {
+    pub(crate) async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
+        let mut asked = Vec::with_capacity(digests.len());
+        for digest in digests {
+            if !self.is_always_there(digest) {
+                let key = self.options.layout.key(self.storage_type, digest)?;
+                asked.push(Asked { key, digest });
+            }
+        }
+        if asked.is_empty() {
+            return Ok(DigestSet::new());
+        }
+        asked.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        let mut missing = within(ctx, self.clock(), self.find(&asked)).await??;
+        missing.sort_unstable();
+        Ok(digests.filter(|digest| missing.binary_search(&digest).is_ok()))
+    }
+
+    async fn find<'a>(&self, asked: &[Asked<'a>]) -> Result<Vec<&'a Digest>> {
+        let concurrent = self.options.concurrent_finds.max(1);
+        if asked.len() < self.options.list_from_digests || !self.bucket.lists_in_order() {
+            return self.ask(asked, concurrent).await;
+        }
+        // One page tells how dense the keys lie. What it answers for is answered.
+        let (first, rest) = asked.split_at(asked.len() / 2);
+        let (mut missing, answered) = self.list(rest, 1).await?;
+        let unanswered = rest.get(answered..).unwrap_or_default();
+        if answered < self.options.digests_per_page.min(rest.len()) {
+            missing.extend(self.ask(unanswered, concurrent).await?);
+            missing.extend(self.ask(first, concurrent).await?);
+            return Ok(missing);
+        }
+        let stretch = first.len().max(unanswered.len()).div_ceil(STRETCHES / 2).max(self.options.digests_per_page);
+        let stretches = first.chunks(stretch.max(1)).chain(unanswered.chunks(stretch.max(1)));
+        let found: Vec<_> = stretches.map(|stretch| self.list_or_ask(stretch).boxed()).collect();
+        let found: Vec<Vec<&Digest>> = stream::iter(found).buffer_unordered(STRETCHES).try_collect().await?;
+        missing.extend(found.into_iter().flatten());
+        Ok(missing)
+    }
+
+    /// Lists for as long as pages answer for enough digests, then asks for the rest.
+    async fn list_or_ask<'a>(&self, stretch: &[Asked<'a>]) -> Result<Vec<&'a Digest>> {
+        let (mut missing, answered) = self.list(stretch, usize::MAX).await?;
+        let rest = stretch.get(answered..).unwrap_or_default();
+        missing.extend(self.ask(rest, self.options.concurrent_finds.div_ceil(STRETCHES)).await?);
+        Ok(missing)
+    }
+
+    /// Lists from the first of `asked` on, up to `pages` pages: what is missing, and of how many digests that is known.
+    async fn list<'a>(&self, asked: &[Asked<'a>], pages: usize) -> Result<(Vec<&'a Digest>, usize)> {
+        let mut missing = Vec::new();
+        let mut answered = 0;
+        let root = format!("{}/", self.options.layout.root(self.storage_type));
+        let start = self.bucket.prefix().len();
+        for _ in 0..pages {
+            let Some(next) = asked.get(answered) else { break };
+            let before = just_before(&next.key);
+            let (objects, more) = self.bucket.page(&root, Some(&before)).await?;
+            let mut listed =
+                objects.iter().filter_map(|object| Some((object.location.as_ref().get(start..)?, object.size)));
+            let last =
+                if more { objects.last().and_then(|object| object.location.as_ref().get(start..)) } else { None };
+            let begun = answered;
+            let mut current = listed.next();
+            while let Some(next) = asked.get(answered) {
+                if more && last.is_none_or(|last| next.key.as_str() > last) {
+                    break;
+                }
+                while current.is_some_and(|(key, _)| key < next.key.as_str()) {
+                    current = listed.next();
+                }
+                let there = current.is_some_and(|(key, size)| key == next.key && !self.is_claim(next.digest, size));
+                if !there {
+                    missing.push(next.digest);
+                }
+                answered += 1;
+            }
+            if answered - begun < self.options.digests_per_page {
+                break;
+            }
+        }
+        Ok((missing, answered))
+    }
+
+    /// Asks for each.
+    async fn ask<'a>(&self, asked: &[Asked<'a>], concurrent: usize) -> Result<Vec<&'a Digest>> {
+        let answers: Vec<_> = asked.iter().map(|asked| self.ask_one(asked).boxed()).collect();
+        let answers = stream::iter(answers).buffer_unordered(concurrent.max(1));
+        let answers: Vec<Option<&Digest>> = answers.try_collect().await?;
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    async fn ask_one<'a>(&self, asked: &Asked<'a>) -> Result<Option<&'a Digest>> {
+        let found = self.bucket.head(&self.bucket.path(&asked.key)?).await?;
+        let there = found.is_some_and(|found| !self.is_claim(asked.digest, found.size_bytes));
+        Ok((!there).then_some(asked.digest))
+    }
+}
+
+/// A key that comes before `key`, with none of ours in between: listings begin after a key. The last character of ours
+/// is a digit, of decimal or hexadecimal, or that of an instance name.
+fn just_before(key: &str) -> String {
+    let mut before = key.to_owned();
+    match before.pop() {
+        Some(last) if u32::from(last) > u32::from('!') => {
+            before.push(char::from_u32(u32::from(last) - 1).unwrap_or('!'));
+            before.push('~');
+            before
+        }
+        Some(_) | None => before,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_just_before_a_key_is_not_after_it() {
+        for key in ["cas/sha256/18/18ab-5", "cas.v2/18/18ab", "ac/sha256/18/18ab-5/="] {
+            let before = just_before(key);
+            assert!(before.as_str() < key, "{before}");
+            assert!(before.as_str() > &key[..key.len() - 1], "{before}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Gets blobs: all of one in a single request, or ranges.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use blobaccess::{Blob, Context, Digest, Error, Provenance, RandomAccess, Result};
+use bytes::{Bytes, BytesMut};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+use tokio::sync::Mutex;
+
+use crate::bucket::{Found, Reading};
+use crate::core::{Core, not_found};
+use crate::layout::Form;
+use crate::waiting::within;
+
+/// Up to this size, in bytes, a blob is asked for at once. A larger one is looked up first, and asked for when it is
+/// read: whoever wants a part of it then costs one small request instead of a large one that is broken off.
+const EAGER_MAX_BYTES: u64 = 8 << 20;
+
+/// The first request of who reads a range piece by piece, and the largest, in bytes: it doubles in between, so that a
+/// short range costs little more than itself and a long one few requests.
+const READAHEAD_BYTES: (u64, u64) = (1 << 20, 16 << 20);
+
+impl Core {
+    pub(crate) async fn get_contents(self: &Arc<Self>, ctx: &Context, digest: &Digest) -> Result<Blob> {
+        let path = self.path(digest)?;
+        if self.is_always_there(digest) {
+            return Ok(Blob::from_untrusted_bytes(digest, Bytes::new(), Provenance::store()));
+        }
+        if self.form() == Form::Container {
+            return self.get_container(ctx, digest, &path).await;
+        }
+        let ranges = Arc::new(Ranges {
+            core: Arc::clone(self),
+            path: path.clone(),
+            open: Mutex::new(None),
+            size_bytes: digest.size_bytes(),
+        });
+        let stream = if digest.size_bytes() <= EAGER_MAX_BYTES {
+            let reading = within(ctx, self.clock(), self.bucket.get(&path, None)).await??;
+            let reading = reading.filter(|reading| !self.is_claim(digest, reading.found.size_bytes));
+            let reading = reading.ok_or_else(|| not_found(digest))?;
+            check_size(digest, &reading.found)?;
+            reading.stream
+        } else {
+            let found = self.head_blob(ctx, digest, &path).await?.ok_or_else(|| not_found(digest))?;
+            check_size(digest, &found)?;
+            self.later(path, None)
+        };
+        Ok(Blob::from_untrusted_stream(digest, stream, Provenance::store()).with_ranges(ranges))
+    }
+
+    pub(crate) async fn get_message(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
+        let path = self.path(digest)?;
+        let (_, value) = self.value(ctx, &path).await?.ok_or_else(|| not_found(digest))?;
+        Ok(Blob::from_bytes(value))
+    }
+
+    /// The object, asked for when it is first read.
+    pub(crate) fn later(self: &Arc<Self>, path: Path, range: Option<Range<u64>>) -> BoxStream<'static, Result<Bytes>> {
+        let core = Arc::clone(self);
+        stream::once(async move { Ok::<_, Error>(core.reading(&path, range).await?.stream) }).try_flatten().boxed()
+    }
+
+    /// A range of an object that was there a moment ago.
+    pub(crate) async fn reading(&self, path: &Path, range: Option<Range<u64>>) -> Result<Reading> {
+        let reading = self.bucket.get(path, range).await?;
+        reading
+            .ok_or_else(|| Error::aborted(format!("object {path} was deleted while it was read")).with_retryable(true))
+    }
+
+    /// All bytes of a range that is not large.
+    pub(crate) async fn read_range(&self, path: &Path, range: Range<u64>) -> Result<(Found, Bytes)> {
+        let mut reading = self.reading(path, Some(range.clone())).await?;
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = reading.stream.try_next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        let expected = range.end.min(reading.found.size_bytes) - range.start;
+        if u64::try_from(bytes.len()) != Ok(expected) {
+            let observed = bytes.len();
+            return Err(Error::unavailable(format!("object {path} was cut short: {observed} bytes of {expected}")));
+        }
+        Ok((reading.found, bytes.freeze()))
+    }
+}
+
+fn check_size(digest: &Digest, found: &Found) -> Result<()> {
+    if found.size_bytes == digest.size_bytes() {
+        return Ok(());
+    }
+    let (observed, expected) = (found.size_bytes, digest.size_bytes());
+    Err(Error::data_loss(format!("object of blob {digest} is {observed} bytes, not {expected}")))
+}
+
+/// Ranges of an object that is the blob as it is.
+struct Ranges {
+    core: Arc<Core>,
+    path: Path,
+    size_bytes: u64,
+    /// Where the last read ended, if more is on its way from there.
+    open: Mutex<Option<Open>>,
+}
+
+struct Open {
+    at: u64,
+    end: u64,
+    asked_bytes: u64,
+    held: Bytes,
+    stream: BoxStream<'static, Result<Bytes>>,
+}
+
+#[async_trait]
+impl RandomAccess for Ranges {
+    async fn read_at(&self, offset: u64, length: usize) -> Result<Bytes> {
+        let mut slot = self.open.lock().await;
+        let open = slot.take().filter(|open| open.at == offset);
+        let mut open = match open {
+            Some(open) if open.at < open.end => open,
+            other => {
+                let length = u64::try_from(length).unwrap_or(u64::MAX);
+                let (first, max) = READAHEAD_BYTES;
+                let asked_bytes = other.map_or(first.min(length), |open| (open.asked_bytes * 2).clamp(first, max));
+                let end = offset.saturating_add(asked_bytes).min(self.size_bytes);
+                let reading = self.core.reading(&self.path, Some(offset..end)).await?;
+                Open { at: offset, end, asked_bytes, held: Bytes::new(), stream: reading.stream }
+            }
+        };
+        while open.held.is_empty() {
+            match open.stream.try_next().await? {
+                Some(piece) => open.held = piece,
+                None => return Err(Error::unavailable(format!("object {} was cut short", self.path))),
+            }
+        }
+        let piece = open.held.split_to(length.min(open.held.len()));
+        open.at += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        *slot = Some(open);
+        Ok(piece)
+    }
+}

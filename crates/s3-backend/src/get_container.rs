@@ -1,0 +1,128 @@
+//! Gets blobs that are stored in compressed pieces.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use blobaccess::{Blob, Compressor, Context, Digest, Error, Provenance, RandomAccess, Result};
+use bytes::{Bytes, BytesMut};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+use tokio::sync::Mutex;
+
+use crate::casblob::{Header, MIN_FILE_SIZE_BYTES, decode, decode_piece};
+use crate::core::{Core, not_found};
+use crate::waiting::within;
+
+/// The largest table that is read, in bytes: that of a blob of 8 TiB.
+const MAX_TABLE_BYTES: u64 = 64 << 20;
+
+impl Core {
+    pub(crate) async fn get_container(self: &Arc<Self>, ctx: &Context, digest: &Digest, path: &Path) -> Result<Blob> {
+        let reading = within(ctx, self.clock(), self.bucket.get(path, None)).await??;
+        let mut reading = reading
+            .filter(|reading| !self.is_claim(digest, reading.found.size_bytes))
+            .ok_or_else(|| not_found(digest))?;
+        let file_size_bytes = reading.found.size_bytes;
+        if file_size_bytes < MIN_FILE_SIZE_BYTES {
+            return Err(Error::data_loss(format!("object of blob {digest} is {file_size_bytes} bytes: no container")));
+        }
+        let (header, rest) = within(ctx, self.clock(), read_header(&mut reading.stream, file_size_bytes)).await??;
+        if header.blob_size_bytes != digest.size_bytes() {
+            // The key has no size: what is stored is another blob's.
+            return Err(not_found(digest));
+        }
+        let data_bytes = file_size_bytes - header.offsets.first().copied().unwrap_or_default();
+        let rest = stream::once(async move { Ok(rest) }).chain(reading.stream).boxed();
+        let compressed = header.compressed;
+        let pieces = Arc::new(Pieces { core: Arc::clone(self), path: path.clone(), header, last: Mutex::new(None) });
+        let provenance = Provenance::store();
+        let blob = if compressed {
+            Blob::from_encoded(digest, Compressor::Zstd, Some(data_bytes), rest, decode, provenance)
+        } else {
+            Blob::from_untrusted_stream(digest, rest, provenance)
+        };
+        Ok(blob.with_ranges(pieces))
+    }
+
+    /// The size of the blob in a container, by its table. `None`: there is no such object.
+    pub(crate) async fn size_in_container(&self, path: &Path) -> Result<Option<u64>> {
+        let Some(mut reading) = self.bucket.get(path, Some(0..MIN_FILE_SIZE_BYTES)).await? else {
+            return Ok(None);
+        };
+        let mut beginning = BytesMut::new();
+        while let Some(piece) = reading.stream.try_next().await? {
+            beginning.extend_from_slice(&piece);
+        }
+        Header::size_of(&beginning)?;
+        let size = beginning.get(8..16).and_then(|bytes| bytes.first_chunk());
+        Ok(size.map(|bytes| u64::from_le_bytes(*bytes)))
+    }
+}
+
+/// The table, and what came with it of the data.
+async fn read_header(stream: &mut BoxStream<'static, Result<Bytes>>, file_size_bytes: u64) -> Result<(Header, Bytes)> {
+    let mut beginning = BytesMut::new();
+    let mut needed = 29;
+    loop {
+        if beginning.len() >= needed {
+            let size = Header::size_of(&beginning)?;
+            if size > MAX_TABLE_BYTES.min(file_size_bytes) {
+                return Err(Error::data_loss(format!("table of a container is {size} bytes of {file_size_bytes}")));
+            }
+            needed = usize::try_from(size).unwrap_or(usize::MAX);
+            if beginning.len() >= needed {
+                let table = beginning.split_to(needed);
+                return Ok((Header::read(&table, file_size_bytes)?, beginning.freeze()));
+            }
+        }
+        match stream.try_next().await? {
+            Some(piece) => beginning.extend_from_slice(&piece),
+            None => return Err(Error::data_loss("container ends within its table")),
+        }
+    }
+}
+
+/// Ranges of a blob, by the pieces that they are in.
+struct Pieces {
+    core: Arc<Core>,
+    path: Path,
+    header: Header,
+    /// The piece that was read last: whoever reads on mostly wants the rest of it.
+    last: Mutex<Option<(u64, Bytes)>>,
+}
+
+#[async_trait]
+impl RandomAccess for Pieces {
+    async fn read_at(&self, offset: u64, length: usize) -> Result<Bytes> {
+        let size = self.header.piece_size_bytes;
+        let index = offset / size;
+        let mut last = self.last.lock().await;
+        let contents = match &*last {
+            Some((known, contents)) if *known == index => contents.clone(),
+            _ => {
+                let contents = self.piece(index).await?;
+                *last = Some((index, contents.clone()));
+                contents
+            }
+        };
+        let start = usize::try_from(offset % size).unwrap_or(usize::MAX).min(contents.len());
+        let end = start.saturating_add(length).min(contents.len());
+        Ok(contents.slice(start..end))
+    }
+}
+
+impl Pieces {
+    async fn piece(&self, index: u64) -> Result<Bytes> {
+        let position = usize::try_from(index).unwrap_or(usize::MAX);
+        let (Some(begin), Some(end)) = (self.header.offsets.get(position), self.header.offsets.get(position + 1))
+        else {
+            return Err(Error::out_of_range(format!("container has no piece {index}")));
+        };
+        let before = index * self.header.piece_size_bytes;
+        let size = (self.header.blob_size_bytes - before).min(self.header.piece_size_bytes);
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let (_, frame) = self.core.read_range(&self.path, *begin..*end).await?;
+        if self.header.compressed { decode_piece(&frame, size) } else { Ok(frame) }
+    }
+}

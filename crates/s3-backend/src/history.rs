@@ -1,0 +1,44 @@
+//! What became of each attempt of a put, for the error that it ends with.
+
+use std::fmt::{self, Display, Formatter};
+use std::time::{Duration, Instant};
+
+/// How many attempts are told in full.
+const TOLD: usize = 16;
+
+/// What became of each attempt of a put, and when: it is the source of the error that the put ends with.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    begun: Instant,
+    attempts: Vec<(Duration, String)>,
+    left_out: usize,
+}
+
+impl History {
+    pub(crate) fn new(begun: Instant) -> Self {
+        Self { begun, attempts: Vec::new(), left_out: 0 }
+    }
+
+    pub(crate) fn note(&mut self, now: Instant, what: impl Display) {
+        if self.attempts.len() < TOLD {
+            self.attempts.push((now.saturating_duration_since(self.begun), what.to_string()));
+        } else {
+            self.left_out += 1;
+        }
+    }
+}
+
+impl Display for History {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("attempts:")?;
+        for (number, (after, what)) in (1_u32..).zip(&self.attempts) {
+            write!(f, " {number}. after {} ms {what};", after.as_millis())?;
+        }
+        if self.left_out > 0 {
+            write!(f, " and {} more;", self.left_out)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for History {}

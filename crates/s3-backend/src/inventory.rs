@@ -1,0 +1,122 @@
+//! Lists what a bucket holds, page by page or shard by shard.
+
+use blobaccess::{
+    Context, Digest, DigestFunction, Error, InstanceName, InventoryCursor, InventoryEntry, InventoryPage, Result,
+    StorageType,
+};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use object_store::ObjectMeta;
+
+use crate::core::Core;
+use crate::layout::Key;
+use crate::marker;
+use crate::waiting::within;
+
+/// How many containers are asked for their size at once, where keys do not have it.
+const CONCURRENT: usize = 32;
+
+/// A part of a bucket that can be listed beside the others: a folder of keys.
+///
+/// [`S3Backend::shards`](crate::S3Backend::shards) has them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shard(pub(crate) String);
+
+impl Shard {
+    /// The folder, below the prefix of the bucket.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Core {
+    pub(crate) async fn list_page(&self, ctx: &Context, cursor: Option<&InventoryCursor>) -> Result<InventoryPage> {
+        let after = cursor.map(|cursor| self.read_cursor(cursor)).transpose()?;
+        if self.bucket.lists_in_order() {
+            let root = format!("{}/", self.options.layout.root(self.storage_type));
+            return within(ctx, self.clock(), self.ordered_page(&root, after)).await?;
+        }
+        within(ctx, self.clock(), self.page_of_folders(after)).await?
+    }
+
+    pub(crate) async fn list_shard(
+        &self,
+        ctx: &Context,
+        shard: &Shard,
+        cursor: Option<&InventoryCursor>,
+    ) -> Result<InventoryPage> {
+        let after = cursor.map(|cursor| self.read_cursor(cursor)).transpose()?;
+        if self.bucket.lists_in_order() {
+            let prefix = format!("{}/", shard.0);
+            return within(ctx, self.clock(), self.ordered_page(&prefix, after)).await?;
+        }
+        let objects = within(ctx, self.clock(), self.bucket.list(&shard.0)).await??;
+        Ok(InventoryPage::new(self.entries(&objects).await?, None))
+    }
+
+    /// A page in the order of keys: the cursor is the last key.
+    async fn ordered_page(&self, prefix: &str, after: Option<&str>) -> Result<InventoryPage> {
+        let (objects, more) = self.bucket.page(prefix, after).await?;
+        let start = self.bucket.prefix().len();
+        let last = objects.last().and_then(|object| object.location.as_ref().get(start..));
+        let next = last.filter(|_| more).map(|last| InventoryCursor::from_bytes(last.as_bytes().to_vec()));
+        Ok(InventoryPage::new(self.entries(&objects).await?, next))
+    }
+
+    /// A folder at a time, where nothing is listed in order: the cursor is the last folder.
+    async fn page_of_folders(&self, after: Option<&str>) -> Result<InventoryPage> {
+        let shards = self.options.layout.shards(self.storage_type);
+        let begin = shards.partition_point(|shard| after.is_some_and(|after| shard.as_str() <= after));
+        let count = shards.len();
+        for (number, shard) in (1..).zip(shards).skip(begin) {
+            let objects = self.bucket.list(&shard).await?;
+            if !objects.is_empty() {
+                let next = (number < count).then(|| InventoryCursor::from_bytes(shard.into_bytes()));
+                return Ok(InventoryPage::new(self.entries(&objects).await?, next));
+            }
+        }
+        Ok(InventoryPage::new(Vec::new(), None))
+    }
+
+    fn read_cursor<'a>(&self, cursor: &'a InventoryCursor) -> Result<&'a str> {
+        let root = format!("{}/", self.options.layout.root(self.storage_type));
+        std::str::from_utf8(cursor.as_bytes())
+            .ok()
+            .filter(|key| key.starts_with(&root))
+            .ok_or_else(|| Error::invalid_argument("cursor is not of this store"))
+    }
+
+    /// The blobs among these objects. Claims, and what has no key of this layout, are none.
+    async fn entries(&self, objects: &[ObjectMeta]) -> Result<Vec<InventoryEntry>> {
+        let entries: Vec<_> = objects.iter().map(|object| self.entry(object).boxed()).collect();
+        let entries: Vec<Option<InventoryEntry>> = stream::iter(entries).buffered(CONCURRENT).try_collect().await?;
+        Ok(entries.into_iter().flatten().collect())
+    }
+
+    async fn entry(&self, object: &ObjectMeta) -> Result<Option<InventoryEntry>> {
+        let key = object.location.as_ref().get(self.bucket.prefix().len()..).unwrap_or_default();
+        let digest = match self.options.layout.parse(self.storage_type, key) {
+            Some(Key::Digest(digest)) => Some(digest),
+            Some(Key::Hash(hash)) => self.sized(object, &hash).await?,
+            None => None,
+        };
+        let digest = digest.filter(|digest| !self.is_claim(digest, object.size));
+        Ok(digest.map(|digest| InventoryEntry::new(digest, object.size)))
+    }
+
+    /// The digest of an object whose key has the hash alone. Of an action the size is nowhere, and given as 0.
+    async fn sized(&self, object: &ObjectMeta, hash: &[u8]) -> Result<Option<Digest>> {
+        let size = if self.storage_type == StorageType::Cas {
+            if object.size == marker::SIZE_BYTES {
+                return Ok(None);
+            }
+            match self.size_in_container(&object.location).await? {
+                Some(size) => size,
+                None => return Ok(None),
+            }
+        } else {
+            0
+        };
+        Digest::from_hash(InstanceName::empty(), DigestFunction::Sha256, hash, size).map(Some)
+    }
+}

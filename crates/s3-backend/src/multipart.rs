@@ -1,0 +1,368 @@
+//! Sends a large blob in parts as it flows, in bounded memory.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+
+use blobaccess::{Blob, BlobStream, Context, Digest, Error, PutCertainty, PutOutcome, Result, UploadToken};
+use bytes::{Bytes, BytesMut};
+use futures::future::{Either, select};
+use futures::stream::FuturesUnordered;
+use futures::{StreamExt, TryStreamExt};
+use object_store::PutPayload;
+use object_store::multipart::PartId;
+use object_store::path::Path;
+
+use crate::LargeCreates;
+use crate::aborts::Abandoned;
+use crate::bucket::{Completion, Parts, Place};
+use crate::casblob::{Encoder, header_size_bytes};
+use crate::claim::{Claim, Claimed};
+use crate::core::{Core, token_of};
+use crate::layout::Form;
+use crate::put::not_stored;
+use crate::waiting::within;
+
+/// No provider takes more parts.
+const MAX_PARTS: u64 = 10_000;
+
+type Sending<'a> = Pin<Box<dyn Future<Output = Result<(usize, PartId)>> + Send + 'a>>;
+
+impl Core {
+    pub(crate) async fn put_in_parts(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        path: &Path,
+        blob: Blob,
+    ) -> Result<PutOutcome> {
+        // What others have dropped, if nobody does it in the background.
+        self.abort_waiting().await;
+        let token = token_of(ctx);
+        let (conditional, parts) = match self.bucket.conditional_parts() {
+            Some(parts) if self.findings.conditional_completion => (true, parts),
+            Some(_) | None => (self.findings.conditional_completion, self.bucket.parts()),
+        };
+        let claims = !conditional && self.findings.conditional_put && self.options.large_creates == LargeCreates::Claim;
+        let mut claim = None;
+        if claims {
+            match self.claim(ctx, digest, path, &token).await? {
+                Claimed::Yes(claimed) => claim = Some(claimed),
+                Claimed::Exists(found) => return Ok(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes }),
+            }
+        }
+        let begun = within(ctx, self.clock(), parts.begin(&self.bucket, path, Some(&token))).await;
+        let id = match begun.and_then(|begun| begun) {
+            Ok(id) => id,
+            Err(error) => {
+                if claim.is_some() {
+                    // Whoever wants the key next takes it over at the latest.
+                    drop(self.release(path, &token).await);
+                }
+                return Err(not_stored(error));
+            }
+        };
+        let place = Place { path: path.clone(), id };
+        let classified = conditional || claims;
+        let abandoned = Abandoned { parts: parts.clone(), place: place.clone(), claim: claims.then_some(token) };
+        let mut upload = Upload {
+            core: self,
+            ctx,
+            digest,
+            token: &token,
+            parts,
+            guard: Guard { core: self, abandoned: Some(abandoned) },
+            place: &place,
+            claim,
+            part_size_bytes: self.part_size_bytes(digest),
+            sent: BTreeMap::new(),
+            sent_bytes: 0,
+        };
+        match within(ctx, self.clock(), upload.send(blob)).await.and_then(|sent| sent) {
+            Ok(()) => upload.complete(classified).await,
+            Err(error) => {
+                upload.guard.abort().await;
+                Err(not_stored(error))
+            }
+        }
+    }
+
+    /// Larger where there would be too many parts. All but the last are of one size, as some providers want.
+    fn part_size_bytes(&self, digest: &Digest) -> u64 {
+        let size = digest.size_bytes() + header_size_bytes(digest.size_bytes()) + digest.size_bytes() / 128;
+        self.options.part_size_bytes.max(5 << 20).max(size.div_ceil(MAX_PARTS).next_multiple_of(1 << 20))
+    }
+}
+
+/// Sees to it that an upload is aborted that does not end, whatever becomes of it.
+struct Guard<'a> {
+    core: &'a Core,
+    abandoned: Option<Abandoned>,
+}
+
+impl Guard<'_> {
+    async fn abort(&mut self) {
+        if let Some(abandoned) = &self.abandoned
+            && self.core.abort(abandoned).await.is_ok()
+        {
+            self.abandoned = None;
+        }
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if let Some(abandoned) = self.abandoned.take() {
+            self.core.aborts.add(abandoned);
+        }
+    }
+}
+
+struct Upload<'a> {
+    core: &'a Core,
+    ctx: &'a Context,
+    digest: &'a Digest,
+    token: &'a UploadToken,
+    parts: &'a Parts,
+    guard: Guard<'a>,
+    place: &'a Place,
+    claim: Option<Claim>,
+    part_size_bytes: u64,
+    sent: BTreeMap<usize, PartId>,
+    sent_bytes: u64,
+}
+
+/// Pieces that are to become parts of one size.
+struct Cutter {
+    pieces: Vec<Bytes>,
+    held_bytes: u64,
+    part_size_bytes: u64,
+}
+
+impl Cutter {
+    /// Takes `piece` up to the end of a part, and returns that part and the rest of the piece.
+    fn push(&mut self, piece: &mut Bytes) -> Option<PutPayload> {
+        let room = usize::try_from(self.part_size_bytes - self.held_bytes).unwrap_or(usize::MAX);
+        let taken = piece.split_to(room.min(piece.len()));
+        self.held_bytes += u64::try_from(taken.len()).unwrap_or(u64::MAX);
+        self.pieces.push(taken);
+        (self.held_bytes >= self.part_size_bytes).then(|| self.take())
+    }
+
+    fn take(&mut self) -> PutPayload {
+        self.held_bytes = 0;
+        std::mem::take(&mut self.pieces).into_iter().collect()
+    }
+}
+
+impl<'a> Upload<'a> {
+    /// Sends all parts. Of a container the first one is sent last, as the table is known only then.
+    async fn send(&mut self, blob: Blob) -> Result<()> {
+        let mut stream = blob.into_stream(..)?;
+        let mut encoder = match self.core.form() {
+            Form::Plain => None,
+            Form::Container => Some(Encoder::new(self.digest.size_bytes())?),
+        };
+        let mut cutter = Cutter { pieces: Vec::new(), held_bytes: 0, part_size_bytes: self.part_size_bytes };
+        let mut first: Option<PutPayload> = None;
+        let table_bytes = header_size_bytes(self.digest.size_bytes());
+        if encoder.is_some() {
+            let table = BytesMut::zeroed(usize::try_from(table_bytes).unwrap_or_default()).freeze();
+            let mut table = table;
+            // A table larger than a part is that of a blob of half a terabyte, whose parts are larger still.
+            drop(cutter.push(&mut table));
+        }
+        let mut index = 0;
+        let mut sending = FuturesUnordered::new();
+        while let Some(contents) = self.next(&mut stream, &mut sending).await? {
+            let pieces = match &mut encoder {
+                None => vec![contents],
+                Some(encoder) => encoder.push(contents)?,
+            };
+            for mut piece in pieces {
+                while !piece.is_empty() {
+                    if let Some(part) = cutter.push(&mut piece) {
+                        self.part(&mut sending, &mut first, &mut index, part).await?;
+                    }
+                }
+            }
+        }
+        let mut table = None;
+        if let Some(encoder) = encoder {
+            let (last, header) = encoder.finish()?;
+            table = Some(header.to_bytes());
+            let mut last = last.unwrap_or_default();
+            while !last.is_empty() {
+                if let Some(part) = cutter.push(&mut last) {
+                    self.part(&mut sending, &mut first, &mut index, part).await?;
+                }
+            }
+        }
+        if cutter.held_bytes > 0 || index == 0 {
+            let part = cutter.take();
+            self.part(&mut sending, &mut first, &mut index, part).await?;
+        }
+        if let (Some(table), Some(first)) = (table, first.take()) {
+            self.begin(&mut sending, 0, with_table(&table, first));
+        }
+        while let Some((index, part)) = sending.try_next().await? {
+            self.sent.insert(index, part);
+        }
+        Ok(())
+    }
+
+    /// The next piece of the blob, while parts are on their way and the claim is kept.
+    async fn next(
+        &mut self,
+        stream: &mut BlobStream,
+        sending: &mut FuturesUnordered<Sending<'a>>,
+    ) -> Result<Option<Bytes>> {
+        let mut piece = stream.try_next();
+        loop {
+            let clock = self.core.clock();
+            if let Some(claim) = &mut self.claim
+                && clock.monotonic() >= self.core.renewal(claim)
+            {
+                self.core.renew(self.ctx, &self.place.path, self.token, claim).await?;
+            }
+            let renewal = self.claim.as_ref().map(|claim| clock.sleep_until(self.core.renewal(claim)));
+            let work =
+                async { if sending.is_empty() { futures::future::pending().await } else { sending.next().await } };
+            let timer = async {
+                match renewal {
+                    Some(renewal) => renewal.await,
+                    None => futures::future::pending().await,
+                }
+            };
+            let work = std::pin::pin!(work);
+            let timer = std::pin::pin!(timer);
+            match select(&mut piece, select(work, timer)).await {
+                Either::Left((piece, _)) => return piece,
+                Either::Right((Either::Left((Some(sent), _)), _)) => {
+                    let (index, part) = sent?;
+                    self.sent.insert(index, part);
+                }
+                Either::Right((Either::Left((None, _)) | Either::Right(_), _)) => {}
+            }
+        }
+    }
+
+    async fn part(
+        &mut self,
+        sending: &mut FuturesUnordered<Sending<'a>>,
+        first: &mut Option<PutPayload>,
+        index: &mut usize,
+        part: PutPayload,
+    ) -> Result<()> {
+        self.sent_bytes += u64::try_from(part.content_length()).unwrap_or(u64::MAX);
+        let number = *index;
+        *index += 1;
+        if number == 0 && self.core.form() == Form::Container {
+            *first = Some(part);
+            return Ok(());
+        }
+        while sending.len() >= self.core.options.concurrent_parts.max(1) {
+            if let Some((index, part)) = sending.try_next().await? {
+                self.sent.insert(index, part);
+            }
+        }
+        self.begin(sending, number, part);
+        Ok(())
+    }
+
+    fn begin(&self, sending: &mut FuturesUnordered<Sending<'a>>, number: usize, part: PutPayload) {
+        let (bucket, parts, place) = (&self.core.bucket, self.parts, self.place);
+        let offset = u64::try_from(number).unwrap_or(u64::MAX).saturating_mul(self.part_size_bytes);
+        sending.push(Box::pin(parts.put(bucket, place, number, offset, part)));
+    }
+
+    /// Makes the parts an object, and finds out whether it is this upload's.
+    async fn complete(mut self, classified: bool) -> Result<PutOutcome> {
+        if let Some(claim) = &mut self.claim
+            && let Err(error) = self.core.holds(self.ctx, &self.place.path, self.token, claim).await
+        {
+            self.guard.abort().await;
+            return Err(error);
+        }
+        let parts = std::mem::take(&mut self.sent).into_values().collect();
+        let completion = {
+            let exclusively = self.core.bucket.lock(&self.place.path).await;
+            let completing = self.parts.complete(&self.core.bucket, self.place, parts);
+            let completion = within(self.ctx, self.core.clock(), completing).await;
+            drop(exclusively);
+            completion.unwrap_or_else(Completion::Maybe)
+        };
+        let stored_bytes = self.sent_bytes;
+        match completion {
+            Completion::Done => {
+                self.guard.abandoned = None;
+                Ok(if classified {
+                    PutOutcome::Created { stored_bytes }
+                } else {
+                    PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) }
+                })
+            }
+            Completion::Exists => self.whose(None, classified).await,
+            Completion::Conflict(error) => {
+                self.whose(Some(error.with_put_certainty(PutCertainty::NotStored)), classified).await
+            }
+            Completion::Maybe(error) => {
+                self.whose(Some(error.with_put_certainty(PutCertainty::MaybeStored)), classified).await
+            }
+        }
+    }
+
+    /// After a completion that was not answered with success: the object that is there tells.
+    async fn whose(mut self, error: Option<Error>, classified: bool) -> Result<PutOutcome> {
+        let found = self.core.head_blob(self.ctx, self.digest, &self.place.path).await;
+        let tells = self.core.findings.keeps_tokens && self.core.bucket.provider().keeps_tokens_of_parts();
+        match (found, error) {
+            (Ok(Some(found)), error) => {
+                let stored_bytes = found.size_bytes;
+                if tells && found.token.as_ref() == Some(self.token) {
+                    self.guard.abandoned = None;
+                    return Ok(if classified {
+                        PutOutcome::Created { stored_bytes }
+                    } else {
+                        PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) }
+                    });
+                }
+                self.guard.abort().await;
+                if tells || error.is_none() {
+                    Ok(PutOutcome::AlreadyExists { stored_bytes })
+                } else {
+                    Ok(PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) })
+                }
+            }
+            (Ok(None), Some(error)) => {
+                self.guard.abort().await;
+                Err(error.at(self.digest.to_string()))
+            }
+            (Ok(None), None) => {
+                self.guard.abort().await;
+                Err(Error::aborted(format!("blob {} was deleted while it was uploaded", self.digest))
+                    .with_retryable(true)
+                    .with_put_certainty(PutCertainty::NotStored))
+            }
+            (Err(unanswered), error) => {
+                let error = error.unwrap_or(unanswered);
+                Err(error.at(self.digest.to_string()).with_put_certainty(PutCertainty::MaybeStored))
+            }
+        }
+    }
+}
+
+/// The first part, with the table where room was left for it.
+fn with_table(table: &Bytes, first: PutPayload) -> PutPayload {
+    let mut skip = table.len();
+    let mut pieces = vec![table.clone()];
+    for mut piece in first {
+        let skipped = skip.min(piece.len());
+        drop(piece.split_to(skipped));
+        skip -= skipped;
+        if !piece.is_empty() {
+            pieces.push(piece);
+        }
+    }
+    pieces.into_iter().collect()
+}

@@ -1,0 +1,171 @@
+//! Puts messages, whose value under a digest may change.
+
+use blobaccess::{Blob, Context, Digest, Error, PutCertainty, PutOutcome, Result};
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{PutMode, PutPayload, UpdateVersion};
+
+use crate::Mutability;
+use crate::bucket::Found;
+use crate::core::{Core, token_of};
+use crate::create::Creation;
+use crate::put::not_stored;
+use crate::seen::Seen;
+use crate::verdict::{self, Verdict};
+use crate::waiting::{until, within};
+
+impl Core {
+    pub(crate) async fn put_message(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        let path = self.path(digest)?;
+        let max = self.options.max_message_size_bytes;
+        if blob.size_bytes() > max {
+            let size = blob.size_bytes();
+            return Err(Error::invalid_argument(format!("message {digest} is {size} bytes, the store takes {max}")));
+        }
+        let value = within(ctx, self.clock(), blob.into_bytes(max)).await.map_err(not_stored)?.map_err(not_stored)?;
+        if self.options.mutability == Mutability::CreateOnly {
+            return self.put_first(ctx, &path, &value).await;
+        }
+        if self.bucket.provider().is_remote() && self.findings.conditional_put {
+            self.replace(ctx, digest, &path, value).await
+        } else {
+            self.replace_alone(ctx, &path, value).await
+        }
+    }
+
+    async fn put_first(&self, ctx: &Context, path: &Path, value: &Bytes) -> Result<PutOutcome> {
+        let stored_bytes = size_of(value);
+        match self.create(ctx, path, &value.clone().into(), &token_of(ctx)).await? {
+            Creation::Created { .. } if !self.findings.conditional_put => {
+                Ok(PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) })
+            }
+            Creation::Created { .. } => Ok(PutOutcome::Created { stored_bytes }),
+            Creation::Exists { found, .. } => Ok(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes }),
+        }
+    }
+
+    /// Creates the entry, or compares and replaces the one that is there, as often as others are quicker.
+    async fn replace(&self, ctx: &Context, digest: &Digest, path: &Path, value: Bytes) -> Result<PutOutcome> {
+        let (stored_bytes, token) = (size_of(&value), token_of(ctx));
+        let payload = PutPayload::from_bytes(value.clone());
+        let mut backoff = self.backoff(&token);
+        // Whether a value of ours may have been there that another has replaced since: then nobody can tell any more.
+        let mut untold = false;
+        // The update whose answer is missing: the ETag that it was to replace, and the size behind that.
+        let mut pending: Option<(Option<String>, u64)> = None;
+        let mut last = None;
+        let outcome = |outcome, untold| {
+            if untold { PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) } } else { outcome }
+        };
+        for _ in 0..self.options.attempts.max(1).saturating_mul(4) {
+            let current = match self.value(ctx, path).await {
+                Ok(current) => current,
+                Err(error) if error.is_retryable() && self.pause(ctx, backoff.next()).await => {
+                    last = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(with_certainty(error, pending.is_some() || untold)),
+            };
+            let Some((found, old)) = current else {
+                if pending.take().is_some() {
+                    untold = true;
+                }
+                match self.create(ctx, path, &payload, &token).await? {
+                    Creation::Created { .. } => return Ok(outcome(PutOutcome::Created { stored_bytes }, untold)),
+                    Creation::Exists { after_ambiguity, .. } => untold |= after_ambiguity,
+                }
+                continue;
+            };
+            if let Some((e_tag, old_bytes)) = pending.take() {
+                if found.token.as_ref() == Some(&token) && self.findings.keeps_tokens {
+                    return Ok(outcome(PutOutcome::Replaced { stored_bytes, old_bytes }, untold));
+                }
+                untold |= found.e_tag != e_tag;
+            }
+            if old == value {
+                return Ok(outcome(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes }, untold));
+            }
+            let old_bytes = found.size_bytes;
+            let seen = Seen::default();
+            let version = UpdateVersion { e_tag: found.e_tag.clone(), version: found.version.clone() };
+            let put = self.bucket.put_once(path, payload.clone(), PutMode::Update(version), Some(&token), &seen);
+            let verdict = match until(self.clock(), self.attempt_ends(ctx, stored_bytes), put).await {
+                Some(Ok(_)) => return Ok(outcome(PutOutcome::Replaced { stored_bytes, old_bytes }, untold)),
+                Some(Err(error)) => verdict::of(error, seen.answer().as_ref(), self.bucket.provider()),
+                None => Verdict::Maybe(Error::deadline_exceeded("the bucket did not answer in time")),
+            };
+            match verdict {
+                // Somebody was quicker; or a proxy has sent ours twice, which the token tells.
+                Verdict::Failed => pending = Some((found.e_tag, old_bytes)),
+                Verdict::Maybe(error) => {
+                    pending = Some((found.e_tag, old_bytes));
+                    last = Some(error);
+                }
+                Verdict::Again(error) => last = Some(error),
+                Verdict::Refused(error) => return Err(with_certainty(error, untold)),
+            }
+            if !self.pause(ctx, backoff.next()).await {
+                break;
+            }
+        }
+        let last =
+            last.unwrap_or_else(|| Error::aborted(format!("message {digest} is replaced by others all the time")));
+        Err(with_certainty(last.with_retryable(true), pending.is_some() || untold).at(digest.to_string()))
+    }
+
+    /// The same where nobody else replaces: within this process, under a lock; or where the server has no conditions,
+    /// and nobody can tell.
+    async fn replace_alone(&self, ctx: &Context, path: &Path, value: Bytes) -> Result<PutOutcome> {
+        let stored_bytes = size_of(&value);
+        let _alone = self.bucket.lock(path).await;
+        let old = self.value(ctx, path).await.map_err(not_stored)?;
+        let payload = PutPayload::from_bytes(value.clone());
+        let outcome = match &old {
+            Some((found, old)) if *old == value => {
+                return Ok(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes });
+            }
+            Some((found, _)) => PutOutcome::Replaced { stored_bytes, old_bytes: found.size_bytes },
+            None => PutOutcome::Created { stored_bytes },
+        };
+        let seen = Seen::default();
+        let token = token_of(ctx);
+        let put = self.bucket.put_once(path, payload, PutMode::Overwrite, Some(&token), &seen);
+        match until(self.clock(), self.attempt_ends(ctx, stored_bytes), put).await {
+            Some(Ok(_)) if self.bucket.provider().is_remote() => {
+                Ok(PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) })
+            }
+            Some(Ok(_)) => Ok(outcome),
+            Some(Err(error)) => Err(crate::error::from_provider(error, seen.answer().as_ref())),
+            None => Err(Error::deadline_exceeded("the bucket did not answer in time")),
+        }
+    }
+
+    /// The value that is there, and what is known of its object.
+    pub(crate) async fn value(&self, ctx: &Context, path: &Path) -> Result<Option<(Found, Bytes)>> {
+        let max = self.options.max_message_size_bytes;
+        let read = async {
+            let Some(mut reading) = self.bucket.get(path, None).await? else {
+                return Ok(None);
+            };
+            if reading.found.size_bytes > max {
+                let size = reading.found.size_bytes;
+                return Err(Error::data_loss(format!("object {path} is {size} bytes, a message is {max} at most")));
+            }
+            let mut value = BytesMut::new();
+            while let Some(piece) = reading.stream.try_next().await? {
+                value.extend_from_slice(&piece);
+            }
+            Ok(Some((reading.found, value.freeze())))
+        };
+        within(ctx, self.clock(), read).await?
+    }
+}
+
+fn size_of(value: &Bytes) -> u64 {
+    u64::try_from(value.len()).unwrap_or(u64::MAX)
+}
+
+fn with_certainty(error: Error, maybe: bool) -> Error {
+    error.with_put_certainty(if maybe { PutCertainty::MaybeStored } else { PutCertainty::NotStored })
+}

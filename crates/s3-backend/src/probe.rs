@@ -1,0 +1,201 @@
+//! Tries out what a server makes of conditions, before anything rests on them.
+
+use std::fmt::{self, Display, Formatter};
+
+use blobaccess::{Error, Result, UploadToken};
+use futures::future::join_all;
+use object_store::path::Path;
+use object_store::{PutMode, PutPayload, UpdateVersion};
+use uuid::Uuid;
+
+use crate::bucket::{Bucket, Completion, Place, Provider};
+use crate::core::seed;
+use crate::seen::Seen;
+use crate::verdict::{self, Verdict};
+use crate::waiting::Backoff;
+use crate::{S3Options, Unconditional};
+
+/// How many write one key at once in the probe.
+const RACERS: usize = 8;
+
+/// What a bucket was found to do with conditional writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each was found out on its own")]
+pub struct Findings {
+    /// Whether this was tried out; if not, it is what the provider documents.
+    pub probed: bool,
+    /// Whether a put that asks that there be no object leaves one that is there, also when many put at once.
+    pub conditional_put: bool,
+    /// Whether a put that asks for an `ETag` leaves an object that has another.
+    pub conditional_update: bool,
+    /// Whether the completion of a multipart upload that asks that there be no object leaves one that is there.
+    pub conditional_completion: bool,
+    /// Whether an object comes back with the metadata that it was put with.
+    pub keeps_tokens: bool,
+}
+
+impl Display for Findings {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let kept = |kept: bool| if kept { "kept" } else { "ignored" };
+        write!(
+            f,
+            "conditions of puts {}, of updates {}, of completions {}; tokens {}",
+            kept(self.conditional_put),
+            kept(self.conditional_update),
+            kept(self.conditional_completion),
+            kept(self.keeps_tokens)
+        )
+    }
+}
+
+impl Findings {
+    /// What is known without asking.
+    fn documented(bucket: &Bucket) -> Self {
+        let provider = bucket.provider();
+        Self {
+            probed: false,
+            conditional_put: true,
+            conditional_update: !matches!(provider, Provider::Directory),
+            conditional_completion: bucket.conditional_parts().is_some() || !provider.is_remote(),
+            keeps_tokens: provider.keeps_tokens(),
+        }
+    }
+}
+
+/// Tries the bucket out, if it is one that may not do as it is documented to.
+pub(crate) async fn probe(bucket: &Bucket, options: &S3Options, mutable: bool) -> Result<Findings> {
+    if !options.probe || !bucket.provider().is_remote() {
+        return Ok(Findings::documented(bucket));
+    }
+    let mut last = None;
+    let (first, max) = options.backoff;
+    let mut backoff = Backoff::new(first, max, seed(Uuid::new_v4().as_bytes()));
+    for _ in 0..options.attempts.max(1) {
+        match (Probe { bucket, name: Uuid::new_v4() }).run().await {
+            Ok(findings) => return judged(findings, bucket, options, mutable),
+            Err(error) if error.is_retryable() => {
+                last = Some(error);
+                options.clock.sleep_until(options.clock.monotonic() + backoff.next()).await;
+            }
+            Err(error) => return Err(error.at(format!("probe of {bucket}"))),
+        }
+    }
+    let last = last.unwrap_or_else(|| Error::unavailable("the bucket was not tried out"));
+    Err(last.at(format!("probe of {bucket}")))
+}
+
+fn judged(findings: Findings, bucket: &Bucket, options: &S3Options, mutable: bool) -> Result<Findings> {
+    let exact = findings.conditional_put && (findings.conditional_update || !mutable);
+    if !exact {
+        match options.unconditional {
+            Unconditional::Refuse => {
+                return Err(Error::failed_precondition(format!(
+                    "{bucket} does not keep conditions, so that nobody can tell who created an object ({findings})"
+                )));
+            }
+            Unconditional::Degrade => {
+                tracing::warn!(%bucket, %findings, "what a put created is not known, as the server ignores conditions");
+            }
+        }
+    }
+    Ok(findings)
+}
+
+struct Probe<'a> {
+    bucket: &'a Bucket,
+    name: Uuid,
+}
+
+impl Probe<'_> {
+    async fn run(self) -> Result<Findings> {
+        let [double, raced] = ["double", "raced"].map(|what| self.bucket.path(&format!("probe/{}-{what}", self.name)));
+        let (double, raced) = (double?, raced?);
+        let result = self.try_out(&double, &raced).await;
+        for path in [&double, &raced] {
+            if let Err(error) = self.bucket.delete(path).await {
+                tracing::warn!(%error, key = %path, "an object that a bucket was tried out with stays");
+            }
+        }
+        result
+    }
+
+    async fn try_out(&self, double: &Path, raced: &Path) -> Result<Findings> {
+        let (first, second) = (token(), token());
+        if !self.put(double, PutMode::Create, &first).await? {
+            return Err(Error::failed_precondition("a condition that holds is not met").with_retryable(false));
+        }
+        let twice = self.put(double, PutMode::Create, &second).await?;
+        let found = self.bucket.head(double).await?;
+        let found = found.ok_or_else(|| {
+            Error::failed_precondition("an object cannot be found right after it was put: reads do not see writes")
+        })?;
+        let kept = if twice { &second } else { &first };
+        let other = UpdateVersion {
+            e_tag: Some("\"00000000000000000000000000000000\"".to_owned()),
+            version: Some("1".to_owned()),
+        };
+        let updated = self.put(double, PutMode::Update(other), &second).await?;
+        Ok(Findings {
+            probed: true,
+            conditional_put: !twice && self.race(raced).await?,
+            conditional_update: !updated,
+            conditional_completion: self.completes_conditionally(double).await?,
+            keeps_tokens: found.token.as_ref() == Some(kept),
+        })
+    }
+
+    /// Whether the object was put; not, if the condition kept it from it.
+    async fn put(&self, path: &Path, mode: PutMode, token: &UploadToken) -> Result<bool> {
+        let seen = Seen::default();
+        let payload = PutPayload::from_bytes(token.as_bytes().to_vec().into());
+        match self.bucket.put_once(path, payload, mode, Some(token), &seen).await {
+            Ok(_) => Ok(true),
+            Err(error) => match verdict::of(error, seen.answer().as_ref(), self.bucket.provider()) {
+                Verdict::Failed => Ok(false),
+                Verdict::Again(error) | Verdict::Maybe(error) | Verdict::Refused(error) => Err(error),
+            },
+        }
+    }
+
+    /// Whether of many puts at once one goes through, or none where conflicts end all.
+    async fn race(&self, path: &Path) -> Result<bool> {
+        let tokens: Vec<_> = (0..RACERS).map(|_| token()).collect();
+        let racing = join_all(tokens.iter().map(|token| self.put(path, PutMode::Create, token))).await;
+        let mut created = 0;
+        for result in racing {
+            match result {
+                Ok(true) => created += 1,
+                Ok(false) => {}
+                // A conflict is an answer, too.
+                Err(error) if error.put_certainty() == blobaccess::PutCertainty::NotStored => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(created <= 1)
+    }
+
+    async fn completes_conditionally(&self, path: &Path) -> Result<bool> {
+        let Some(parts) = self.bucket.conditional_parts() else {
+            return Ok(false);
+        };
+        let id = parts.begin(self.bucket, path, None).await?;
+        let place = Place { path: path.clone(), id };
+        let part = parts.put(self.bucket, &place, 0, 0, PutPayload::from_static(b"probe")).await;
+        let completion = match part {
+            Ok((_, part)) => parts.complete(self.bucket, &place, vec![part]).await,
+            Err(error) => Completion::Maybe(error),
+        };
+        let kept = match completion {
+            Completion::Done => return Ok(false),
+            Completion::Exists => Ok(true),
+            Completion::Conflict(error) | Completion::Maybe(error) => Err(error),
+        };
+        drop(parts.abort(self.bucket, &place).await);
+        kept
+    }
+}
+
+fn token() -> UploadToken {
+    UploadToken::from_bytes(Uuid::new_v4().into_bytes())
+}

@@ -1,0 +1,130 @@
+//! Puts contents: in one request, or in parts.
+
+use blobaccess::{Blob, Context, Digest, Error, PutCertainty, PutOutcome, Result};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::PutPayload;
+use object_store::path::Path;
+
+use crate::bucket::Found;
+use crate::casblob;
+use crate::core::{Core, token_of};
+use crate::create::Creation;
+use crate::layout::Form;
+use crate::waiting::within;
+
+/// What a provider takes as one object, in bytes: 10,000 parts of 5 GiB, of which S3 allows 48.8 TiB.
+pub(crate) const MAX_OBJECT_BYTES: u64 = 48 << 40;
+
+impl Core {
+    pub(crate) async fn put_contents(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        let path = self.path(digest)?;
+        if self.is_always_there(digest) {
+            within(ctx, self.clock(), blob.expecting(digest).verify()).await??;
+            return Ok(PutOutcome::AlreadyExists { stored_bytes: 0 });
+        }
+        if digest.size_bytes() > MAX_OBJECT_BYTES {
+            let size = digest.size_bytes();
+            return Err(Error::invalid_argument(format!(
+                "blob {digest} is {size} bytes, an object holds {MAX_OBJECT_BYTES}"
+            )));
+        }
+        let large = digest.size_bytes() > self.single_put_max_bytes() && self.bucket.parts().exist();
+        let asks_first = large || !self.findings.conditional_put || self.asks_first(digest);
+        if asks_first && let Some(found) = self.head_blob(ctx, digest, &path).await.map_err(not_stored)? {
+            return Ok(self.exists(ctx, &found));
+        }
+        let blob = blob.expecting(digest);
+        if large {
+            self.put_in_parts(ctx, digest, &path, blob).await
+        } else {
+            self.put_whole(ctx, digest, &path, blob).await
+        }
+    }
+
+    /// In memory a question is not worth asking.
+    fn asks_first(&self, digest: &Digest) -> bool {
+        self.bucket.provider().is_remote() && digest.size_bytes() >= self.options.ask_first_from_bytes
+    }
+
+    pub(crate) fn single_put_max_bytes(&self) -> u64 {
+        self.options.single_put_max_bytes.max(self.options.part_size_bytes)
+    }
+
+    /// That the object was there before this upload; or that an earlier attempt under the same token stored it.
+    fn exists(&self, ctx: &Context, found: &Found) -> PutOutcome {
+        let stored_bytes = found.size_bytes;
+        if self.findings.keeps_tokens && ctx.upload_token().is_some() && found.token.as_ref() == ctx.upload_token() {
+            // Somebody tries again what was not known to have been stored.
+            return PutOutcome::Created { stored_bytes };
+        }
+        PutOutcome::AlreadyExists { stored_bytes }
+    }
+
+    async fn put_whole(&self, ctx: &Context, digest: &Digest, path: &Path, blob: Blob) -> Result<PutOutcome> {
+        let payload = within(ctx, self.clock(), self.payload(digest, blob)).await.map_err(not_stored)??;
+        let stored_bytes = u64::try_from(payload.content_length()).unwrap_or(u64::MAX);
+        let token = token_of(ctx);
+        loop {
+            let creation =
+                self.create(ctx, path, &payload, &token).await.map_err(|error| error.at(digest.to_string()))?;
+            return Ok(match creation {
+                // A server that ignores the condition answers so whatever was there.
+                Creation::Created { .. } if !self.findings.conditional_put => {
+                    PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) }
+                }
+                Creation::Created { .. } => PutOutcome::Created { stored_bytes },
+                Creation::Exists { found, .. } if self.is_claim(digest, found.size_bytes) => {
+                    // Somebody else has the same blob on its way, in parts.
+                    if let Some(outcome) = self.wait_for_claimed(ctx, digest, path, &token).await? {
+                        return Ok(outcome);
+                    }
+                    continue;
+                }
+                Creation::Exists { found, after_ambiguity: true } if !self.findings.keeps_tokens => {
+                    PutOutcome::Unclassified { stored_bytes: Some(found.size_bytes) }
+                }
+                Creation::Exists { found, .. } => PutOutcome::AlreadyExists { stored_bytes: found.size_bytes },
+            });
+        }
+    }
+
+    /// Waits until a claim has become the blob. `None`: it is gone, or ours now and released, and the key is free.
+    async fn wait_for_claimed(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        path: &Path,
+        token: &blobaccess::UploadToken,
+    ) -> Result<Option<PutOutcome>> {
+        match self.claim(ctx, digest, path, token).await? {
+            crate::claim::Claimed::Exists(found) => {
+                Ok(Some(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes }))
+            }
+            crate::claim::Claimed::Yes(_) => {
+                within(ctx, self.clock(), self.release(path, token)).await.map_err(not_stored)?.map_err(not_stored)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// All of the blob, verified, in the form that it is stored in.
+    async fn payload(&self, digest: &Digest, blob: Blob) -> Result<PutPayload> {
+        match self.form() {
+            Form::Plain => {
+                let pieces: Vec<Bytes> =
+                    blob.into_stream(..).map_err(not_stored)?.try_collect().await.map_err(not_stored)?;
+                Ok(pieces.into_iter().collect())
+            }
+            Form::Container => {
+                let contents = blob.into_bytes(digest.size_bytes()).await.map_err(not_stored)?;
+                Ok(casblob::encode(contents).map_err(not_stored)?.into_iter().collect())
+            }
+        }
+    }
+}
+
+/// An error before anything was sent.
+pub(crate) fn not_stored(error: Error) -> Error {
+    error.with_put_certainty(PutCertainty::NotStored)
+}

@@ -1,0 +1,111 @@
+//! Counts the requests that a bucket costs, by kind.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a request does, as a provider bills it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestKind {
+    Head,
+    Get,
+    Put,
+    BeginMultipart,
+    PutPart,
+    CompleteMultipart,
+    AbortMultipart,
+    List,
+    Delete,
+    Other,
+}
+
+/// How many requests a bucket was sent since it was opened, every retry included.
+///
+/// Of a bucket within the process or in a directory, these are calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestCounts {
+    /// Questions whether an object is there, and which.
+    pub head: u64,
+    /// Reads of an object or of a range of it.
+    pub get: u64,
+    /// Objects sent in one request.
+    pub put: u64,
+    /// Uploads in parts begun.
+    pub begin_multipart: u64,
+    /// Parts sent.
+    pub put_part: u64,
+    /// Uploads in parts made an object.
+    pub complete_multipart: u64,
+    /// Uploads in parts given up.
+    pub abort_multipart: u64,
+    /// Pages of listings.
+    pub list: u64,
+    /// Objects deleted.
+    pub delete: u64,
+    /// All others: credentials, mostly.
+    pub other: u64,
+}
+
+impl RequestCounts {
+    /// All of them.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.head
+            + self.get
+            + self.put
+            + self.begin_multipart
+            + self.put_part
+            + self.complete_multipart
+            + self.abort_multipart
+            + self.list
+            + self.delete
+            + self.other
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    head: AtomicU64,
+    get: AtomicU64,
+    put: AtomicU64,
+    begin_multipart: AtomicU64,
+    put_part: AtomicU64,
+    complete_multipart: AtomicU64,
+    abort_multipart: AtomicU64,
+    list: AtomicU64,
+    delete: AtomicU64,
+    other: AtomicU64,
+}
+
+impl Requests {
+    pub(crate) fn count(&self, kind: RequestKind) {
+        let counter = match kind {
+            RequestKind::Head => &self.head,
+            RequestKind::Get => &self.get,
+            RequestKind::Put => &self.put,
+            RequestKind::BeginMultipart => &self.begin_multipart,
+            RequestKind::PutPart => &self.put_part,
+            RequestKind::CompleteMultipart => &self.complete_multipart,
+            RequestKind::AbortMultipart => &self.abort_multipart,
+            RequestKind::List => &self.list,
+            RequestKind::Delete => &self.delete,
+            RequestKind::Other => &self.other,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> RequestCounts {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        RequestCounts {
+            head: of(&self.head),
+            get: of(&self.get),
+            put: of(&self.put),
+            begin_multipart: of(&self.begin_multipart),
+            put_part: of(&self.put_part),
+            complete_multipart: of(&self.complete_multipart),
+            abort_multipart: of(&self.abort_multipart),
+            list: of(&self.list),
+            delete: of(&self.delete),
+            other: of(&self.other),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What the last request of a call was answered with, which the client library does not tell.
+
+use std::fmt::{self, Display, Formatter};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use object_store::Extensions;
+
+/// How a request ended, as far as anything came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The server answered with this status, and on Azure with this error code.
+    Status { status: u16, code: Option<String> },
+    /// The request was not sent: there was no connection to send it over.
+    NotSent,
+    /// It was sent, wholly or in part, and no answer came, or not in time.
+    Lost { timed_out: bool },
+}
+
+impl Display for Answer {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status { status, code: None } => write!(f, "{status}"),
+            Self::Status { status, code: Some(code) } => write!(f, "{status} {code}"),
+            Self::NotSent => f.write_str("not sent"),
+            Self::Lost { timed_out: true } => f.write_str("timed out"),
+            Self::Lost { timed_out: false } => f.write_str("answer lost"),
+        }
+    }
+}
+
+/// Where the connector leaves the answer to the last request of a call: it travels in the request's extensions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen(Arc<Mutex<Option<Answer>>>);
+
+impl Seen {
+    #[cfg_attr(not(feature = "cloud"), expect(dead_code, reason = "only requests over HTTP are answered"))]
+    pub(crate) fn record(&self, answer: Answer) {
+        // One assignment: a panic cannot leave it half done.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+    }
+
+    pub(crate) fn answer(&self) -> Option<Answer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn extensions(&self) -> Extensions {
+        let mut extensions = Extensions::new();
+        extensions.insert(self.clone());
+        extensions
+    }
+}

@@ -1,0 +1,213 @@
+//! An S3 within the process, with faults to order: for tests of this crate, and of those that count on it.
+//!
+//! [`SimS3`] is one bucket. It serves the requests that clients of S3 make of objects: put, get with ranges, head,
+//! delete, list, and uploads in parts, with conditions and user metadata. It checks no signature. What it does wrong is
+//! [planned](FaultPlan), and drawn from a seed.
+//!
+//! # Examples
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> blobaccess::Result<()> {
+//! use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName};
+//! use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
+//! use blobaccess_s3_backend::{S3Backend, S3Options};
+//!
+//! let sim = SimS3::new(7);
+//! let options = S3Options::default().with_backoff((std::time::Duration::ZERO, std::time::Duration::ZERO));
+//! let store = S3Backend::<Cas>::open(sim.bucket()?, options).await?;
+//! // Every tenth answer to a put is lost after the object was stored.
+//! sim.set_faults(FaultPlan::NONE.with_lost_after_commit(100));
+//! for number in 0..100_u8 {
+//!     let contents = vec![number; 100];
+//!     let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents);
+//!     let outcome = store.put(&Context::background(), &digest, Blob::from_bytes(contents)).await?;
+//!     assert_eq!(outcome.name(), "created");
+//! }
+//! assert_eq!(sim.objects().len(), 100);
+//! # Ok(())
+//! # }
+//! ```
+
+mod faults;
+mod http;
+mod request;
+mod serve;
+mod world;
+mod xml;
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug, Formatter};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use blobaccess::Result;
+use bytes::Bytes;
+use object_store::aws::AmazonS3Builder;
+
+use self::faults::Dice;
+pub use self::faults::FaultPlan;
+use self::world::World;
+use crate::{Bucket, Connection};
+
+/// An S3 bucket within the process. Clones are the same bucket.
+///
+/// It is an `HttpService` and an `HttpConnector` of [`object_store`], and can be [served](Self::serve) over TCP.
+#[derive(Clone)]
+pub struct SimS3 {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    world: World,
+    dice: Dice,
+    plan: FaultPlan,
+    modes: Modes,
+    broken: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of servers of its own")]
+struct Modes {
+    ignores_conditions: bool,
+    completes_unconditionally: bool,
+    answers_not_modified: bool,
+    drops_metadata: bool,
+}
+
+impl SimS3 {
+    /// An empty bucket, which does nothing wrong. Faults that are ordered later are drawn from `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let state = State {
+            world: World::default(),
+            dice: Dice::new(seed),
+            plan: FaultPlan::NONE,
+            modes: Modes::default(),
+            broken: false,
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn change(self, change: impl FnOnce(&mut State)) -> Self {
+        change(&mut self.lock());
+        self
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What panics in a test is the test.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, but it overwrites whatever a condition says, as some servers do.
+    #[must_use]
+    pub fn ignoring_conditions(self) -> Self {
+        self.change(|state| state.modes.ignores_conditions = true)
+    }
+
+    /// The same, but it ignores conditions of completions alone, as Ceph RGW 16 does.
+    #[must_use]
+    pub fn completing_unconditionally(self) -> Self {
+        self.change(|state| state.modes.completes_unconditionally = true)
+    }
+
+    /// The same, but a failed condition is answered with 304 rather than 412, as older `MinIO` does.
+    #[must_use]
+    pub fn answering_not_modified(self) -> Self {
+        self.change(|state| state.modes.answers_not_modified = true)
+    }
+
+    /// The same, but it keeps no user metadata.
+    #[must_use]
+    pub fn dropping_metadata(self) -> Self {
+        self.change(|state| state.modes.drops_metadata = true)
+    }
+
+    /// Does this wrong from now on.
+    pub fn set_faults(&self, plan: FaultPlan) {
+        self.lock().plan = plan;
+    }
+
+    /// Answers every request with 503, or no longer.
+    pub fn set_broken(&self, broken: bool) {
+        self.lock().broken = broken;
+    }
+
+    /// The sizes of the objects, by their keys, in bytes.
+    #[must_use]
+    pub fn objects(&self) -> BTreeMap<String, u64> {
+        self.lock().world.sizes()
+    }
+
+    /// The contents of an object.
+    #[must_use]
+    pub fn object(&self, key: &str) -> Option<Bytes> {
+        self.lock().world.contents(key)
+    }
+
+    /// Puts an object, as another writer would who leaves no token.
+    pub fn insert(&self, key: &str, contents: impl Into<Bytes>) {
+        self.lock().world.insert(key, contents.into());
+    }
+
+    /// Deletes an object, as another writer would.
+    pub fn remove(&self, key: &str) {
+        self.lock().world.remove(key);
+    }
+
+    /// Uploads in parts that were neither completed nor aborted.
+    #[must_use]
+    pub fn unfinished_uploads(&self) -> usize {
+        self.lock().world.unfinished_uploads()
+    }
+
+    /// How many faults it has committed.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.lock().dice.faults()
+    }
+
+    /// Stores what is on its way still although nobody waits for it any more.
+    pub fn settle(&self) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        state.world.deliver_all(state.modes);
+    }
+
+    /// The bucket, for a backend. It retries what may be sent twice at once, so that tests need not wait.
+    ///
+    /// # Errors
+    ///
+    /// None that a test would see.
+    pub fn bucket(&self) -> Result<Bucket> {
+        let connection = Connection::default()
+            .with_connector(self.clone())
+            .with_allow_http(true)
+            .with_backoff(Duration::from_millis(1), Duration::from_millis(2))
+            .with_retries(5, Duration::from_mins(1));
+        Bucket::s3(self.builder(), &connection)
+    }
+
+    /// How the client library is to be told of this bucket: for those who use it without this crate.
+    #[must_use]
+    pub fn builder(&self) -> AmazonS3Builder {
+        Self::builder_at("http://sim.invalid")
+    }
+
+    /// The same, for a bucket that is [served](Self::serve) at `endpoint`.
+    #[must_use]
+    pub fn builder_at(endpoint: &str) -> AmazonS3Builder {
+        AmazonS3Builder::new()
+            .with_endpoint(endpoint)
+            .with_bucket_name("bucket")
+            .with_region("sim")
+            .with_allow_http(true)
+            .with_skip_signature(true)
+    }
+}
+
+impl Debug for SimS3 {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimS3").finish_non_exhaustive()
+    }
+}

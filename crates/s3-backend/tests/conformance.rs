@@ -1,0 +1,194 @@
+//! Every bucket, in every layout, held to the suite.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use blobaccess::{Ac, Cas, DigestFunction, InstanceName, Kind, Result};
+use blobaccess_s3_backend::sim::SimS3;
+use blobaccess_s3_backend::{Bucket, Layout, S3Backend, S3Options, Unconditional};
+use blobaccess_testkit::{Fixture, Promises, conformance};
+use tempfile::TempDir;
+
+conformance! {
+    memory: Cas + ResolveUpload + Inventory => Fixed::<Cas>::new(Bucket::memory(), own()),
+    memory_compressed: Cas + ResolveUpload + Inventory => Fixed::<Cas>::new(Bucket::memory(), compressed()),
+    memory_of_bazel_remote: Cas + ResolveUpload + Inventory => Fixed::<Cas>::new(Bucket::memory(), bazel_remote()),
+    memory_of_action_results: Ac + ResolveUpload + Inventory => Fixed::<Ac>::new(Bucket::memory(), own()),
+    memory_below_a_prefix: Cas + ResolveUpload + Inventory =>
+        Fixed::<Cas>::new(Bucket::memory().with_prefix("a/b").unwrap(), own()),
+
+    directory: Cas + Inventory => Directory::<Cas>::new(own()),
+    directory_compressed: Cas + Inventory => Directory::<Cas>::new(compressed()),
+    directory_of_bazel_remote: Cas + Inventory => Directory::<Cas>::new(bazel_remote()),
+    directory_of_action_results: Ac + Inventory => Directory::<Ac>::new(own()),
+    directory_of_action_results_of_bazel_remote: Ac => Directory::<Ac>::new(bazel_remote()),
+
+    s3: Cas + ResolveUpload + Inventory => Sim::<Cas>::new(SimS3::new(1), own()),
+    // So little that nearly every blob goes in parts, one at a time.
+    s3_in_small_steps: Cas + ResolveUpload + Inventory =>
+        Sim::<Cas>::new(SimS3::new(1), small(own()).with_list_from_digests(1).with_ask_first_from_bytes(0)),
+    s3_that_asks_for_each: Cas + ResolveUpload + Inventory =>
+        Sim::<Cas>::new(SimS3::new(1), own().with_list_from_digests(usize::MAX)),
+    s3_compressed: Cas + ResolveUpload + Inventory => Sim::<Cas>::new(SimS3::new(1), small(compressed())),
+    s3_of_bazel_remote: Cas + ResolveUpload + Inventory => Sim::<Cas>::new(SimS3::new(1), small(bazel_remote())),
+    s3_that_claims: Cas + ResolveUpload + Inventory =>
+        Sim::<Cas>::new(SimS3::new(1).completing_unconditionally(), small(own())),
+    s3_that_claims_compressed: Cas + ResolveUpload + Inventory =>
+        Sim::<Cas>::new(SimS3::new(1).completing_unconditionally(), small(compressed())),
+    s3_that_answers_not_modified: Cas + ResolveUpload + Inventory =>
+        Sim::<Cas>::new(SimS3::new(1).answering_not_modified(), own()),
+    s3_degraded: Cas + Inventory =>
+        Sim::<Cas>::new(SimS3::new(1).ignoring_conditions(), own().with_unconditional(Unconditional::Degrade))
+            .promising(|promises| promises.with_exact_outcomes(false)),
+    s3_without_metadata: Cas + Inventory => Sim::<Cas>::new(SimS3::new(1).dropping_metadata(), own()),
+    s3_of_action_results: Ac + ResolveUpload + Inventory => Sim::<Ac>::new(SimS3::new(1), own()),
+    s3_of_action_results_of_bazel_remote: Ac + ResolveUpload => Sim::<Ac>::new(SimS3::new(1), bazel_remote()),
+    s3_of_action_results_degraded: Ac + Inventory =>
+        Sim::<Ac>::new(SimS3::new(1).ignoring_conditions(), own().with_unconditional(Unconditional::Degrade))
+            .promising(|promises| promises.with_exact_outcomes(false)),
+}
+
+const MAX_MESSAGE_BYTES: u64 = 1 << 20;
+
+fn own() -> S3Options {
+    S3Options::default()
+        .with_backoff((Duration::from_millis(1), Duration::from_millis(4)))
+        .with_max_message_size_bytes(MAX_MESSAGE_BYTES)
+        .with_attempts(6)
+}
+
+fn compressed() -> S3Options {
+    own().with_layout(Layout::own_compressed())
+}
+
+fn bazel_remote() -> S3Options {
+    own().with_layout(Layout::bazel_remote())
+}
+
+/// Large blobs of the suite are of a few MiB.
+fn small(options: S3Options) -> S3Options {
+    options.with_single_put_max_bytes(0).with_part_size_bytes(0).with_concurrent_parts(1)
+}
+
+fn promises<K: Kind>(options: &S3Options) -> Promises {
+    let contents = !K::STORAGE_TYPE.is_mutable();
+    Promises::IN_MEMORY
+        .with_durable(true)
+        .with_max_blob_size_bytes((!contents).then_some(MAX_MESSAGE_BYTES))
+        .with_empty_blob_exists(contents && options.layout != Layout::own())
+}
+
+/// A bucket that outlives its store.
+struct Fixed<K> {
+    bucket: Bucket,
+    options: S3Options,
+    kind: PhantomData<K>,
+}
+
+impl<K> Fixed<K> {
+    fn new(bucket: Bucket, options: S3Options) -> Self {
+        Self { bucket, options, kind: PhantomData }
+    }
+}
+
+impl<K: Kind> Fixture for Fixed<K> {
+    type Store = S3Backend<K>;
+
+    fn promises(&self) -> Promises {
+        promises::<K>(&self.options)
+    }
+
+    async fn open(&self) -> Result<S3Backend<K>> {
+        S3Backend::open(self.bucket.clone(), self.options.clone()).await
+    }
+
+    fn layers(&self) -> Vec<String> {
+        vec!["bucket(memory".to_owned()]
+    }
+}
+
+/// A directory, whose lock each store takes anew.
+struct Directory<K> {
+    root: TempDir,
+    options: S3Options,
+    kind: PhantomData<K>,
+}
+
+impl<K> Directory<K> {
+    fn new(options: S3Options) -> Self {
+        Self { root: TempDir::new().unwrap(), options: small(options), kind: PhantomData }
+    }
+}
+
+impl<K: Kind> Fixture for Directory<K> {
+    type Store = S3Backend<K>;
+
+    fn promises(&self) -> Promises {
+        promises::<K>(&self.options)
+    }
+
+    async fn open(&self) -> Result<S3Backend<K>> {
+        S3Backend::open(Bucket::directory(self.root.path(), false)?, self.options.clone()).await
+    }
+
+    fn layers(&self) -> Vec<String> {
+        vec!["bucket(directory(".to_owned()]
+    }
+}
+
+/// An S3 within the process, which can break down.
+struct Sim<K> {
+    server: SimS3,
+    options: S3Options,
+    promises: Promises,
+    kind: PhantomData<K>,
+}
+
+impl<K: Kind> Sim<K> {
+    fn new(server: SimS3, options: S3Options) -> Self {
+        Self { server, promises: promises::<K>(&options), options, kind: PhantomData }
+    }
+
+    fn promising(self, change: impl FnOnce(Promises) -> Promises) -> Self {
+        Self { promises: change(self.promises), ..self }
+    }
+}
+
+impl<K: Kind> Fixture for Sim<K> {
+    type Store = S3Backend<K>;
+
+    fn promises(&self) -> Promises {
+        self.promises
+    }
+
+    async fn open(&self) -> Result<S3Backend<K>> {
+        S3Backend::open(self.server.bucket()?, self.options.clone()).await
+    }
+
+    fn break_down(&self) -> bool {
+        self.server.set_broken(true);
+        true
+    }
+
+    fn mend(&self) {
+        self.server.set_broken(false);
+    }
+
+    fn layers(&self) -> Vec<String> {
+        vec!["bucket(AmazonS3(bucket)".to_owned()]
+    }
+}
+
+#[test]
+fn the_layout_of_bazel_remote_takes_no_other_digest_function() {
+    let name = InstanceName::empty();
+    let digest = blobaccess::Digest::of(name, DigestFunction::Blake3, b"x");
+    blobaccess_testkit::run(async {
+        let store = Fixed::<Cas>::new(Bucket::memory(), bazel_remote()).open().await?;
+        let ctx = blobaccess::Context::background();
+        let put = blobaccess::BlobAccess::put(&store, &ctx, &digest, blobaccess::Blob::from_bytes("x")).await;
+        assert_eq!(put.unwrap_err().kind(), blobaccess::ErrorKind::InvalidArgument);
+        Ok(())
+    });
+}

@@ -1,0 +1,288 @@
+//! What is counted as created is what is in the bucket, whatever goes wrong on the way.
+//!
+//! `BLOBACCESS_RANDOMISED_SECONDS` sets how long this goes on (30), `BLOBACCESS_SIM_SEED` repeats a run.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "helpers of tests fail so, and there is a budget of time"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use blobaccess::{
+    Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, Kind, PutCertainty, PutOutcome,
+    ResolveUpload, UploadResolution, UploadToken,
+};
+use blobaccess_s3_backend::object_store::path::Path;
+use blobaccess_s3_backend::object_store::{self, ObjectStore, PutMode, PutOptions};
+use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
+use blobaccess_s3_backend::{S3Backend, S3Options};
+use futures::{StreamExt, stream};
+
+/// Puts in one round, of which two in three are of what another puts as well.
+const PUTS: u64 = 1_200;
+const DISTINCT: u64 = 400;
+const CONCURRENT: usize = 24;
+
+fn budget() -> Duration {
+    let seconds = std::env::var("BLOBACCESS_RANDOMISED_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(30))
+}
+
+fn first_seed() -> u64 {
+    let given = std::env::var("BLOBACCESS_SIM_SEED").ok().and_then(|seed| seed.parse().ok());
+    given.unwrap_or_else(|| u64::from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos()))
+}
+
+/// `SplitMix64`: each round draws its mix of faults, its sizes and its repetitions from its seed.
+struct Draw(u64);
+
+impl Draw {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ mixed >> 31
+    }
+
+    fn per_mille(&mut self) -> u16 {
+        u16::try_from(self.next() % 40).unwrap()
+    }
+}
+
+fn mix(draw: &mut Draw) -> FaultPlan {
+    let kinds = draw.next();
+    let mut some = |bit: u32| if kinds >> bit & 1 == 1 { draw.per_mille() } else { 0 };
+    FaultPlan::NONE
+        .with_lost_after_commit(some(0))
+        .with_reset_after_commit(some(1))
+        .with_closed_before_commit(some(2))
+        .with_not_connected(some(3))
+        .with_error_after_commit(some(4))
+        .with_unavailable_after_commit(some(5))
+        .with_throttled(some(6))
+        .with_too_many(some(7))
+        .with_conflict(some(8))
+        .with_sent_twice(some(9))
+        .with_hang_after_commit(some(10))
+        .with_late(some(11))
+        .with_slow(some(12))
+        .with_truncated(some(13))
+}
+
+fn contents(number: u64) -> Vec<u8> {
+    let mut contents = vec![0; 16 + usize::try_from(number % 50).unwrap()];
+    contents[..8].copy_from_slice(&number.to_le_bytes());
+    contents
+}
+
+fn options() -> S3Options {
+    S3Options::default().with_attempt_timeout(Duration::from_secs(5)).with_ask_first_from_bytes(40)
+}
+
+/// What a round counted.
+#[derive(Debug, Default)]
+struct Counted {
+    puts: u64,
+    created: u64,
+    created_bytes: u64,
+    exists: u64,
+    failed: u64,
+    ambiguous: u64,
+}
+
+/// Puts in the number that each is to be drawn by, and whose token is that number.
+fn plan(draw: &mut Draw) -> Vec<(u64, UploadToken)> {
+    (0..PUTS)
+        .map(|_| {
+            let mut token = [0; 16];
+            token[..8].copy_from_slice(&draw.next().to_le_bytes());
+            token[8..].copy_from_slice(&draw.next().to_le_bytes());
+            (draw.next() % DISTINCT, UploadToken::from_bytes(token))
+        })
+        .collect()
+}
+
+fn key(number: u64) -> (Digest, Vec<u8>) {
+    let contents = contents(number);
+    (Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents), contents)
+}
+
+async fn round(seed: u64, sim: SimS3) -> Counted {
+    let mut draw = Draw(seed);
+    let bucket = sim.bucket().unwrap();
+    let store = Arc::new(S3Backend::<Cas>::open(bucket, options()).await.unwrap());
+    sim.set_faults(mix(&mut draw));
+    let puts = plan(&mut draw);
+    let results: Vec<_> = stream::iter(puts)
+        .map(|(number, token)| {
+            let store = Arc::clone(&store);
+            async move {
+                let (digest, contents) = key(number);
+                let ctx = Context::background().with_upload_token(token);
+                let result = store.put(&ctx, &digest, Blob::from_bytes(contents)).await;
+                (digest, token, result)
+            }
+        })
+        .buffer_unordered(CONCURRENT)
+        .collect()
+        .await;
+    sim.set_faults(FaultPlan::NONE);
+    // What was given up may arrive late.
+    sim.settle();
+    let mut counted = Counted::default();
+    let mut creators: BTreeMap<String, u32> = BTreeMap::new();
+    for (digest, token, result) in results {
+        counted.puts += 1;
+        match result {
+            Ok(PutOutcome::Created { stored_bytes }) => {
+                counted.created += 1;
+                counted.created_bytes += stored_bytes;
+                *creators.entry(digest.to_string()).or_default() += 1;
+            }
+            Ok(PutOutcome::AlreadyExists { .. }) => counted.exists += 1,
+            Ok(other) => panic!("seed {seed}: {digest} came to {other:?}"),
+            Err(error) if error.put_certainty() == PutCertainty::NotStored => {
+                counted.failed += 1;
+                let resolved = store.resolve_upload(&Context::background(), &digest, &token).await.unwrap();
+                assert!(!matches!(resolved, UploadResolution::Mine { .. }), "seed {seed}: {error} stored {digest}");
+            }
+            Err(_) => {
+                // As a journal does: whoever failed so asks again later.
+                counted.ambiguous += 1;
+                if let UploadResolution::Mine { stored_bytes } =
+                    store.resolve_upload(&Context::background(), &digest, &token).await.unwrap()
+                {
+                    counted.created += 1;
+                    counted.created_bytes += stored_bytes;
+                    *creators.entry(digest.to_string()).or_default() += 1;
+                }
+            }
+        }
+    }
+    let objects = sim.objects();
+    assert!(creators.values().all(|count| *count == 1), "seed {seed}: an object was created twice");
+    assert_eq!(counted.created, u64::try_from(objects.len()).unwrap(), "seed {seed}: objects; {counted:?}");
+    assert_eq!(counted.created_bytes, objects.values().sum::<u64>(), "seed {seed}: bytes; {counted:?}");
+    counted
+}
+
+/// How far a count by the plain client library, with its own retries, is off.
+async fn plain_round(seed: u64, sim: SimS3) -> (u64, i64) {
+    let mut draw = Draw(seed);
+    let client = sim.builder().with_http_connector(sim.clone()).build().unwrap();
+    let client = Arc::new(client);
+    sim.set_faults(mix(&mut draw));
+    let puts = plan(&mut draw);
+    let created: u64 = stream::iter(puts)
+        .map(|(number, _)| {
+            let client = Arc::clone(&client);
+            async move {
+                let (digest, contents) = key(number);
+                let path = Path::from(digest.hash().to_string());
+                let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+                let put = client.put_opts(&path, contents.into(), options);
+                match tokio::time::timeout(Duration::from_secs(30), put).await {
+                    Ok(Ok(_)) => 1,
+                    Ok(Err(object_store::Error::AlreadyExists { .. } | _)) | Err(_) => 0,
+                }
+            }
+        })
+        .buffer_unordered(CONCURRENT)
+        .fold(0, |sum, created: u64| async move { sum + created })
+        .await;
+    sim.settle();
+    let objects = u64::try_from(sim.objects().len()).unwrap();
+    (objects, i64::try_from(created).unwrap() - i64::try_from(objects).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_counted_as_created_is_what_is_in_the_bucket() {
+    let (begin, budget, first) = (Instant::now(), budget(), first_seed());
+    println!("seed {first}");
+    let mut total = Counted::default();
+    let (mut faults, mut plain_objects, mut plain_off, mut rounds) = (0, 0, 0, 0);
+    for seed in first.. {
+        let sim = if seed % 3 == 0 { SimS3::new(seed).answering_not_modified() } else { SimS3::new(seed) };
+        let counted = round(seed, sim.clone()).await;
+        faults += sim.faults();
+        total.puts += counted.puts;
+        total.created += counted.created;
+        total.created_bytes += counted.created_bytes;
+        total.exists += counted.exists;
+        total.failed += counted.failed;
+        total.ambiguous += counted.ambiguous;
+        let (objects, off) = plain_round(seed, SimS3::new(seed)).await;
+        plain_objects += objects;
+        plain_off += off;
+        rounds += 1;
+        if begin.elapsed() > budget {
+            break;
+        }
+    }
+    println!("{rounds} rounds, {faults} faults: {total:?}");
+    println!("the plain client over the same: {plain_off} of {plain_objects} objects");
+    assert!(faults > 0);
+}
+
+/// A value of an action under its number and that of the put.
+async fn replacing_round(seed: u64) {
+    let mut draw = Draw(seed);
+    let sim = SimS3::new(seed);
+    let store = Arc::new(S3Backend::<Ac>::open(sim.bucket().unwrap(), options()).await.unwrap());
+    sim.set_faults(mix(&mut draw));
+    let puts: Vec<_> = (0..300).map(|_| (draw.next() % 20, draw.next() % 60)).collect();
+    let results: Vec<_> = stream::iter(puts)
+        .map(|(action, size)| {
+            let store = Arc::clone(&store);
+            async move {
+                let (digest, _) = key(action);
+                let value = vec![u8::try_from(size).unwrap(); 1 + usize::try_from(size).unwrap()];
+                store.put(&Context::background(), &digest, Blob::from_bytes(value)).await
+            }
+        })
+        .buffer_unordered(8)
+        .collect()
+        .await;
+    sim.set_faults(FaultPlan::NONE);
+    sim.settle();
+    let told = results.iter().all(|result| match result {
+        Ok(PutOutcome::Unclassified { .. }) => false,
+        Ok(_) => true,
+        Err(error) => error.put_certainty() == PutCertainty::NotStored,
+    });
+    let mut net = 0_i128;
+    for outcome in results.into_iter().flatten() {
+        net += match outcome {
+            PutOutcome::Created { stored_bytes } => i128::from(stored_bytes),
+            PutOutcome::Replaced { stored_bytes, old_bytes } => i128::from(stored_bytes) - i128::from(old_bytes),
+            PutOutcome::AlreadyExists { .. } | PutOutcome::Unclassified { .. } => 0,
+        };
+    }
+    if told {
+        assert_eq!(
+            net,
+            i128::from(sim.objects().values().sum::<u64>()),
+            "seed {seed}: bytes of {}",
+            Ac::STORAGE_TYPE.name()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_replaced_is_counted_with_both_sizes() {
+    let (begin, budget, first) = (Instant::now(), budget() / 3, first_seed());
+    println!("seed {first}");
+    for seed in first.. {
+        replacing_round(seed).await;
+        if begin.elapsed() > budget {
+            println!("{} rounds", seed - first + 1);
+            break;
+        }
+    }
+}
