@@ -31,13 +31,31 @@ use support::{Crashes, Loss, Numbers, Recorder, seed};
 
 const CAPACITY: u64 = 3 << 19;
 
-fn options(policy: SyncPolicy) -> Options {
-    Options::on_device(CAPACITY)
+/// What kind of store a history is of.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    policy: SyncPolicy,
+    /// Whether instance names count.
+    has_names: bool,
+}
+
+impl From<SyncPolicy> for Shape {
+    fn from(policy: SyncPolicy) -> Self {
+        Self { policy, has_names: false }
+    }
+}
+
+/// Names that contents are put under, some of which see what others do.
+const NAMES: [&str; 4] = ["", "a", "a/b", "b"];
+
+fn options(shape: Shape) -> Options {
+    let options = Options::on_device(CAPACITY)
         .with_blocks(1, 4, 1)
         .with_spare_blocks(2)
         .with_entries(900)
         .with_namespaces(8)
-        .persistent(policy)
+        .persistent(shape.policy);
+    if shape.has_names { options.with_hierarchical_instance_names() } else { options }
 }
 
 /// Which contents a digest has: of messages, in the version that was put last.
@@ -70,6 +88,7 @@ struct History<K: Kind> {
     put_bytes: u64,
     moments: Vec<Moment>,
     is_synced_on_put: bool,
+    has_names: bool,
     replaced: Option<Digest>,
 }
 
@@ -103,8 +122,7 @@ impl<K: Kind> History<K> {
             let next = self.versions.get(&digest).copied().unwrap_or_default() + 1;
             (digest, message(next, &self.numbers.bytes(size)))
         } else {
-            let contents = self.numbers.bytes(size);
-            (Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents), contents)
+            self.new_or_shared(size)
         };
         self.put_bytes += taken(self.store.sizes(), size + 16);
         // Before the put: a crash in the midst of it may leave it, and then it must be known.
@@ -114,6 +132,19 @@ impl<K: Kind> History<K> {
         block_on(self.store.put(&Context::background(), &digest, Blob::from_bytes(contents))).unwrap();
         self.replaced = (self.store.snapshot().recycled_blocks > before).then(|| digest.clone());
         self.promised.insert(digest, self.put_bytes);
+    }
+
+    /// Contents that nobody has put, or where names count, some that another name has.
+    fn new_or_shared(&mut self, size: usize) -> (Digest, Vec<u8>) {
+        let name = if self.has_names { NAMES[self.numbers.below(NAMES.len())] } else { "" };
+        let name = InstanceName::new(name).unwrap();
+        if self.has_names && self.numbers.below(3) == 0 && !self.contents.is_empty() {
+            let position = self.numbers.below(self.contents.len());
+            let (of_other, contents) = self.contents.iter().nth(position).unwrap();
+            return (of_other.with_instance_name(name), contents.clone());
+        }
+        let contents = self.numbers.bytes(size);
+        (Digest::of(name, DigestFunction::Sha256, &contents), contents)
     }
 
     fn some(&mut self) -> DigestSet {
@@ -167,13 +198,13 @@ impl<K: Kind> History<K> {
     }
 }
 
-fn open<K: Kind>(policy: SyncPolicy, device: Arc<Recorder>) -> LocalStore<K> {
-    block_on(LocalStore::open_on(options(policy), device, Environment::default())).unwrap()
+fn open<K: Kind>(shape: Shape, device: Arc<Recorder>) -> LocalStore<K> {
+    block_on(LocalStore::open_on(options(shape), device, Environment::default())).unwrap()
 }
 
-fn history<K: Kind>(policy: SyncPolicy, seed: u64) -> History<K> {
+fn history<K: Kind>(shape: Shape, seed: u64) -> History<K> {
     let device = Arc::new(Recorder::new(CAPACITY));
-    let store = open::<K>(policy, Arc::clone(&device));
+    let store = open::<K>(shape, Arc::clone(&device));
     let mut history = History {
         store,
         device,
@@ -183,7 +214,8 @@ fn history<K: Kind>(policy: SyncPolicy, seed: u64) -> History<K> {
         promised: BTreeMap::new(),
         put_bytes: 0,
         moments: Vec::new(),
-        is_synced_on_put: policy == SyncPolicy::OnPut,
+        is_synced_on_put: shape.policy == SyncPolicy::OnPut,
+        has_names: shape.has_names,
         replaced: None,
     };
     history.note(true);
@@ -219,7 +251,7 @@ fn expected(moments: &[Moment], position: usize) -> Option<Expected<'_>> {
 
 fn check<K: Kind>(
     image: Vec<u8>,
-    policy: SyncPolicy,
+    shape: Shape,
     history: &History<K>,
     expected: &Expected<'_>,
     numbers: &mut Numbers,
@@ -227,7 +259,7 @@ fn check<K: Kind>(
 ) {
     let ctx = Context::background();
     let device = Arc::new(MemoryDevice::from_image(image));
-    let store = block_on(LocalStore::<K>::open_on(options(policy), device, Environment::default())).unwrap();
+    let store = block_on(LocalStore::<K>::open_on(options(shape), device, Environment::default())).unwrap();
     for (digest, contents) in &history.contents {
         let read = match block_on(store.get(&ctx, digest)) {
             Ok(blob) => block_on(blob.into_bytes(1 << 20)).unwrap(),
@@ -287,8 +319,8 @@ fn rot_younger_superblock(image: &mut [u8]) {
     image[younger * SLOT + 200] ^= 1;
 }
 
-fn try_history<K: Kind>(policy: SyncPolicy, seed: u64, images: &mut u64) {
-    let history = history::<K>(policy, seed);
+fn try_history<K: Kind>(shape: Shape, seed: u64, images: &mut u64) {
+    let history = history::<K>(shape, seed);
     let sizes = *history.store.sizes();
     let steps = history.device.steps();
     let mut crashes = Crashes::new(vec![0; usize::try_from(CAPACITY).unwrap()], steps.clone());
@@ -299,11 +331,11 @@ fn try_history<K: Kind>(policy: SyncPolicy, seed: u64, images: &mut u64) {
             let image = crashes.image(position, loss, &mut numbers);
             let expected = expected(&history.moments, position);
             if let Some(expected) = expected {
-                check(image, policy, &history, &expected, &mut numbers, &sizes);
+                check(image, shape, &history, &expected, &mut numbers, &sizes);
             } else {
                 // The store was being made: it must be possible to make it again.
                 let device = Arc::new(MemoryDevice::from_image(image));
-                let opened = LocalStore::<K>::open_on(options(policy), device, Environment::default());
+                let opened = LocalStore::<K>::open_on(options(shape), device, Environment::default());
                 block_on(opened).unwrap();
             }
             *images += 1;
@@ -314,7 +346,7 @@ fn try_history<K: Kind>(policy: SyncPolicy, seed: u64, images: &mut u64) {
             rot_younger_superblock(&mut image);
             known.needed.clear();
             known.at_least.clear();
-            check(image, policy, &history, &known, &mut numbers, &sizes);
+            check(image, shape, &history, &known, &mut numbers, &sizes);
             *images += 1;
         }
         position += if position < 12 { 1 } else { 1 + numbers.below(60) };
@@ -326,7 +358,7 @@ fn budget() -> Duration {
     Duration::from_secs(seconds.unwrap_or(30))
 }
 
-fn try_histories<K: Kind>(policy: SyncPolicy, share: u32) {
+fn try_histories<K: Kind>(shape: Shape, share: u32) {
     let budget = budget() / share;
     let first = seed("BLOBACCESS_CRASH_SEED");
     let begun = SystemClock.monotonic();
@@ -334,26 +366,32 @@ fn try_histories<K: Kind>(policy: SyncPolicy, share: u32) {
     while SystemClock.monotonic() - begun < budget {
         let seed = first.wrapping_add(histories);
         println!("BLOBACCESS_CRASH_SEED={seed}");
-        try_history::<K>(policy, seed, &mut images);
+        try_history::<K>(shape, seed, &mut images);
         histories += 1;
     }
-    println!("{images} images of {histories} histories, {:?} of {}", policy, K::STORAGE_TYPE.name());
+    println!("{images} images of {histories} histories, {:?} of {}", shape, K::STORAGE_TYPE.name());
 }
 
 #[test]
 fn contents_that_were_synced_outlive_a_crash_anywhere() {
-    try_histories::<Cas>(SyncPolicy::OnClose, 3);
+    try_histories::<Cas>(SyncPolicy::OnClose.into(), 3);
 }
 
 #[test]
 fn messages_that_were_synced_outlive_a_crash_anywhere() {
-    try_histories::<Ac>(SyncPolicy::OnClose, 3);
+    try_histories::<Ac>(SyncPolicy::OnClose.into(), 3);
 }
 
 #[test]
 fn under_on_put_everything_outlives_a_crash_anywhere() {
-    try_histories::<Ac>(SyncPolicy::OnPut, 6);
-    try_histories::<Cas>(SyncPolicy::OnPut, 6);
+    try_histories::<Ac>(SyncPolicy::OnPut.into(), 6);
+    try_histories::<Cas>(SyncPolicy::OnPut.into(), 6);
+}
+
+#[test]
+fn names_that_were_synced_see_after_a_crash_what_they_saw_before() {
+    try_histories::<Cas>(Shape { policy: SyncPolicy::OnClose, has_names: true }, 6);
+    try_histories::<Cas>(Shape { policy: SyncPolicy::OnPut, has_names: true }, 6);
 }
 
 /// What a put returned for before a sync began, and where the device was when the sync was complete.

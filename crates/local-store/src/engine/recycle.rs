@@ -39,7 +39,9 @@ impl Engine {
                 drop(recycling);
                 return Ok(());
             };
+            let keys = self.keys_in(block);
             self.copy_touched(block)?;
+            self.move_names(block, &keys)?;
             self.forget(block);
             self.free(block)?;
             count(&self.counters.recycled_blocks, 1);
@@ -106,7 +108,9 @@ impl Engine {
     fn wanted(&self, block: u16) -> Vec<Wanted> {
         let (mut wanted, mut parts) = (Vec::new(), Vec::new());
         self.sweep(block, |record, flags| {
-            if record.is_part {
+            if record.is_name() {
+                // It goes where its contents go.
+            } else if record.is_part {
                 parts.push((record, flags));
             } else if flags & TOUCHED != 0 {
                 wanted.push(Wanted { is_promised: flags & FOUND != 0, record, flags, parts: Vec::new() });
