@@ -69,7 +69,7 @@ fn open(device: &Arc<Watched>, lanes: u32) -> Arc<Engine> {
         staged_bytes: options.staged_bytes,
     };
     let device: Arc<dyn Device> = Arc::<Watched>::clone(device);
-    Engine::open(&options, StorageType::Cas, Some(device), surroundings).unwrap()
+    Engine::open(&options, StorageType::Cas, Some(device.into()), surroundings).unwrap()
 }
 
 fn blob(number: u64, size: usize) -> (Digest, Contents, Bytes) {
