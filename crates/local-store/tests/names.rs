@@ -203,13 +203,13 @@ fn parts_of_what_a_name_sees_are_not_seen_by_it_themselves() {
     let store = in_memory();
     let (parent, part) = (b"parent and part", b"part");
     put(&store, "a", parent).unwrap();
-    let slicer = Arc::new(AtEnd);
+    let at_end: Arc<dyn blobaccess::Slicer> = Arc::new(AtEnd);
     let (of_parent, of_part) = (digest("a", parent), digest("a", part));
     let ctx = Context::background();
-    let sliced = block_on(store.get_from_composite(&ctx, &of_parent, &of_part, slicer.clone())).unwrap();
+    let sliced = block_on(store.get_from_composite(&ctx, &of_parent, &of_part, Arc::clone(&at_end))).unwrap();
     assert_eq!(block_on(sliced.into_bytes(100)).unwrap(), &part[..]);
     assert!(!sees(&store, "a", part));
-    let refused = block_on(store.get_from_composite(&ctx, &digest("b", parent), &digest("b", part), slicer));
+    let refused = block_on(store.get_from_composite(&ctx, &digest("b", parent), &digest("b", part), at_end));
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
