@@ -4,12 +4,7 @@
 //! `BLOBACCESS_RANDOMISED_SECONDS` sets how long this goes on (30, of which this takes a sixth), `BLOBACCESS_NAMES_SEED`
 //! repeats a run.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a step that fails is a failed test"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails is a failed test")]
 
 mod support;
 
@@ -64,7 +59,7 @@ fn questions(history: &History) -> impl Iterator<Item = (Digest, &Vec<u8>)> {
 }
 
 impl History {
-    fn put(&mut self, store: &LocalStore<Cas>, numbers: &mut Numbers) -> Option<Digest> {
+    fn put(&mut self, store: &LocalStore<Cas>, numbers: &mut Numbers) -> Digest {
         let is_known = numbers.below(3) == 0 && !self.contents.is_empty();
         let contents = if is_known {
             self.contents[numbers.below(self.contents.len())].clone()
@@ -81,7 +76,7 @@ impl History {
             // It was stored by another name, and is about to be given up for want of a share.
             Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
         }
-        Some(digest)
+        digest
     }
 
     fn operate(&mut self, store: &LocalStore<Cas>, device: &Recorder, numbers: &mut Numbers, is_on_put: bool) {
@@ -89,7 +84,7 @@ impl History {
         let mut put = None;
         match numbers.below(16) {
             0..=10 => {
-                put = self.put(store, numbers);
+                put = Some(self.put(store, numbers));
                 is_sync = is_on_put;
             }
             11..=13 => {
