@@ -21,7 +21,7 @@ use clap::Parser;
 use flags::Flags;
 use stack::CachedBucket;
 
-type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
 /// Room for contents in the local store, in bytes, and for action results.
 const CAS_BYTES: u64 = 256 << 20;

@@ -143,7 +143,7 @@ fn a_bucket_serves_all_of_a_build_whose_cache_lost_its_files() {
     assert_eq!(second.remote_cache_hits(), ACTIONS, "{second}");
     assert_eq!(bazel.large_output(), workspace::large_output(), "the output of 50 MB is not what was built");
     let page = cache.status_page();
-    assert!(page.contains("footprint             cas of some/where: "), "{page}");
+    assert!(page.contains("footprint             ac of some/where: "), "{page}");
     cache.stop();
     assert_eq!(bucket.stored_bytes(), stored, "a build that was all hits has put something");
     assert_eq!(bucket::reported_bytes(accounts.path()), stored, "the ledger is not what is in the bucket");

@@ -35,9 +35,9 @@ conformance! {
                 promises.with_max_blob_size_bytes(Some(MAX_BLOB_SIZE_BYTES)).with_exact_outcomes(false)
             }),
     // Nothing is promised to be left by a queue that lost what it held, so neither is what is beneath.
-    write_behind_when_queued => Volatile::new(|| behind_queued::<Cas>()).promising(promises_when_queued()),
+    write_behind_when_queued => Volatile::new(behind_queued::<Cas>).promising(promises_when_queued()),
     write_behind_of_messages_when_queued: Ac =>
-        Volatile::new(|| behind_queued::<Ac>())
+        Volatile::new(behind_queued::<Ac>)
             .promising(promises_when_queued().with_max_blob_size_bytes(Some(MAX_BLOB_SIZE_BYTES))),
 }
 

@@ -25,7 +25,7 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(200_000).unwrap();
 const REMEMBERED_FOR: Duration = Duration::from_mins(5);
 
 /// How long uploads that wait may take when everything is stopped.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_mins(1);
 
 /// Local stores in front of a bucket, in which nobody else puts what is not in the same ledger.
 #[derive(Debug)]

@@ -182,7 +182,7 @@ impl<F: BlobAccess, S: BlobAccess<Kind = F::Kind>> WriteBehind<F, S> {
         if waits || F::Kind::STORAGE_TYPE.is_mutable() || asked.iter().any(|digest| not_fast.contains(digest)) {
             return Err(in_slow(error));
         }
-        for digest in asked.iter() {
+        for digest in asked {
             if self.upload(ctx, digest).await.is_err() {
                 return Err(in_slow(error));
             }
@@ -282,5 +282,6 @@ impl<F: BlobAccess, S: BlobAccess<Kind = F::Kind>> Display for WriteBehind<F, S>
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
