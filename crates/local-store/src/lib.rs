@@ -30,6 +30,7 @@ mod inventory;
 mod key;
 mod key_location_map;
 mod location;
+mod names;
 mod namespaces;
 mod object;
 mod options;

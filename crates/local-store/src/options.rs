@@ -35,6 +35,7 @@ pub struct Options {
     pub(crate) staged_bytes: u64,
     pub(crate) namespaces: u32,
     pub(crate) verification: Option<Duration>,
+    pub(crate) is_hierarchical: bool,
     pub(crate) discarding: bool,
     /// Where logs lie apart from blocks, and how much of it they may take.
     pub(crate) logs: Option<(Place, u64)>,
@@ -98,6 +99,7 @@ impl Options {
             staged_bytes: 64 << 20,
             namespaces: 256,
             verification: None,
+            is_hierarchical: false,
             discarding: false,
             logs: None,
             state: None,
@@ -296,6 +298,23 @@ impl Options {
     #[must_use]
     pub fn with_remembered_verification(mut self, duration: Duration) -> Self {
         self.verification = Some(duration);
+        self
+    }
+
+    /// Makes instance names count: a name sees what was put under it, and under the names that it begins with. `a/b`
+    /// sees what was put under `a/b`, `a` and the empty name.
+    ///
+    /// Contents are kept once. A name that puts what is stored already, and that it does not see, uploads all of it;
+    /// only when that has proved right it sees them, and the put is `Created` with no byte stored. So nobody can find
+    /// out by asking what others have stored.
+    ///
+    /// * **Cost**: a record of the map and an entry of the log for each name of each object; a look-up for each
+    ///   component of a name, of what is stored. Parts of composite objects are not remembered.
+    /// * **Range**: stores of contents only; names of up to 64 components. **Default**: names do not count.
+    /// * The default of [`with_entries`](Self::with_entries) is twice as large.
+    #[must_use]
+    pub fn with_hierarchical_instance_names(mut self) -> Self {
+        self.is_hierarchical = true;
         self
     }
 

@@ -53,6 +53,8 @@ pub struct Sizes {
     pub(crate) has_own_logs: bool,
     pub(crate) has_own_state: bool,
     pub(crate) namespaces: u32,
+    /// Whether instance names are hierarchical.
+    pub(crate) is_hierarchical: bool,
     pub(crate) has_trailers: bool,
     max_tail_bytes: u64,
     usual_tail_bytes: u64,
@@ -80,7 +82,11 @@ impl Sizes {
             Error::invalid_argument(format!("there are {wanted} blocks, while at most {MAX_BLOCKS} are permitted"))
         })?;
         let capacity = options.capacity_bytes;
-        let each = if storage_type.is_mutable() { 512 } else { 16 << 10 };
+        let each = match (storage_type.is_mutable(), options.is_hierarchical) {
+            (true, _) => 512,
+            (false, false) => 16 << 10,
+            (false, true) => 8 << 10,
+        };
         let slots = options.entries.unwrap_or_else(|| match &options.logs {
             Some((_, bytes)) => slots_of_logs(*bytes, blocks),
             None => (capacity / each).max(MIN_ENTRIES),
@@ -143,6 +149,7 @@ impl Sizes {
             has_own_logs,
             has_own_state,
             namespaces: options.namespaces,
+            is_hierarchical: options.is_hierarchical,
             has_trailers: on_device,
             max_tail_bytes: tail::max_bytes(storage_type),
             usual_tail_bytes: tail::usual_bytes(storage_type),
@@ -304,6 +311,13 @@ fn check_groups(options: &Options, storage_type: StorageType) -> Result<()> {
         return refuse(format!(
             "there are {new} new blocks, while a store of {} must have exactly one, as objects cannot be updated \
              reliably otherwise",
+            storage_type.name()
+        ));
+    }
+    if options.is_hierarchical && storage_type != StorageType::Cas {
+        return refuse(format!(
+            "instance names are hierarchical, which only a store of {} may have, not one of {}",
+            StorageType::Cas.name(),
             storage_type.name()
         ));
     }

@@ -64,6 +64,11 @@ impl<K: Kind> Fixture for Local<K> {
     }
 }
 
+fn hierarchical(mut local: Local<Cas>) -> Local<Cas> {
+    local.options = local.options.with_hierarchical_instance_names();
+    local
+}
+
 conformance! {
     memory: Cas + ResolveUpload + Inventory => in_memory::<Cas>(),
     memory_of_action_results: Ac + ResolveUpload + Inventory => in_memory::<Ac>(),
@@ -75,4 +80,6 @@ conformance! {
     persistent: Cas + ResolveUpload + Inventory => in_file::<Cas>(Some(SyncPolicy::OnClose)),
     persistent_of_action_results: Ac + ResolveUpload + Inventory => in_file::<Ac>(Some(SyncPolicy::Interval(Duration::from_mins(1)))),
     synced_on_put: Cas + ResolveUpload + Inventory => in_file::<Cas>(Some(SyncPolicy::OnPut)),
+    hierarchical_memory: Cas + ResolveUpload => hierarchical(in_memory()),
+    hierarchical_persistent: Cas + ResolveUpload => hierarchical(in_file(Some(SyncPolicy::OnClose))),
 }

@@ -10,6 +10,7 @@ mod flush;
 mod lane;
 mod large;
 mod list;
+mod names;
 mod open;
 mod parts;
 mod put;
@@ -35,6 +36,7 @@ use crate::block::{Block, ChunkPool};
 use crate::device::ReadBuffers;
 use crate::key::{Key, Keys};
 use crate::key_location_map::{KeyLocationMap, Record};
+use crate::names::Names;
 use crate::namespaces::Namespaces;
 use crate::options::SyncPolicy;
 use crate::persistence::{NamedAccount, Quarantined};
@@ -83,6 +85,8 @@ pub(crate) struct Engine {
     pub(crate) storage_type: StorageType,
     pub(crate) sizes: Sizes,
     pub(crate) keys: Keys,
+    /// `None` where names do not count, or are a part of the key.
+    pub(crate) names: Option<Names>,
     pub(crate) surroundings: Surroundings,
     pub(crate) counters: Counters,
     map: KeyLocationMap,
@@ -189,6 +193,10 @@ impl Engine {
     }
 
     fn evicted(&self, record: &Record) {
+        if record.is_name() {
+            // It held nothing of its own.
+            return;
+        }
         count(&self.counters.evicted, 1);
         count(&self.counters.evicted_bytes, record.location.size_bytes);
         let event = Event::Evicted { storage_type: self.storage_type, released_bytes: record.location.size_bytes };

@@ -18,6 +18,7 @@ use crate::device::{Devices, ReadBuffers};
 use crate::key::{Key, Keys};
 use crate::key_location_map::{FOUND, KeyLocationMap, Record};
 use crate::location::{Location, MAX_BLOCK_BYTES};
+use crate::names::Names;
 use crate::namespaces::Namespaces;
 use crate::options::Options;
 use crate::persistence::superblock::{self, Identity};
@@ -75,6 +76,7 @@ impl Engine {
         };
         let identity = restored.as_ref().map_or_else(|| fresh_identity(storage_type, &sizes), |state| state.identity);
         let keys = Keys::new(storage_type, identity.secret);
+        let who_sees = sizes.is_hierarchical.then(|| Names::new(identity.secret));
         let (map, writer) = KeyLocationMap::new(sizes.slots, [random(), random()], keys.check_mask());
         let touches = || Touches::new(sizes.touch_sectors);
         let reader_groups = if disk.is_none() { groups() } else { 0 };
@@ -88,6 +90,7 @@ impl Engine {
             storage_type,
             sizes,
             keys,
+            names: who_sees,
             surroundings,
             counters: Counters::default(),
             map,
@@ -192,7 +195,7 @@ impl Engine {
     fn restore_record(&self, space: &mut Space, record: &Record, flags: u32, used: u64, recovery: &mut Recovery) {
         let Location { generation, offset, size_bytes, .. } = record.location;
         let stored = if record.is_part { size_bytes } else { self.sizes.stored_bytes(size_bytes.min(MAX_BLOCK_BYTES)) };
-        let tail = if record.has_tail { tail::HEAD_BYTES } else { 0 };
+        let tail = if record.has_tail && !record.is_name() { tail::HEAD_BYTES } else { 0 };
         let is_within =
             size_bytes <= self.sizes.data_bytes && offset.checked_add(stored + tail).is_some_and(|end| end <= used);
         if !is_within {
@@ -276,6 +279,7 @@ fn fresh_identity(storage_type: StorageType, sizes: &Sizes) -> Identity {
         touch_sectors: sizes.touch_sectors,
         chunk_bytes: u32::try_from(sizes.chunk_bytes).unwrap_or(u32::MAX),
         namespaces: sizes.namespaces,
+        is_hierarchical: sizes.is_hierarchical,
         has_own_logs: sizes.has_own_logs,
         has_own_state: sizes.has_own_state,
     }

@@ -42,7 +42,9 @@ impl Engine {
                 drop(recycling);
                 return Ok(());
             };
+            let keys = self.keys_in(block);
             self.copy_touched(block)?;
+            self.move_names(block, &keys)?;
             self.forget(block);
             self.free(block)?;
             count(&self.counters.recycled_blocks, 1);
@@ -113,7 +115,9 @@ impl Engine {
         let (mut wanted, mut parts) = (Vec::new(), Vec::new());
         self.sweep(block, |record, flags| {
             let flags = flags | all;
-            if record.is_part {
+            if record.is_name() {
+                // It goes where its contents go.
+            } else if record.is_part {
                 parts.push((record, flags));
             } else if flags & TOUCHED != 0 {
                 wanted.push(Wanted { is_promised: flags & FOUND != 0, record, flags, parts: Vec::new() });

@@ -54,6 +54,8 @@ pub(crate) struct Identity {
     pub(crate) chunk_bytes: u32,
     /// That there may be.
     pub(crate) namespaces: u32,
+    /// Whether instance names are hierarchical.
+    pub(crate) is_hierarchical: bool,
     pub(crate) has_own_logs: bool,
     pub(crate) has_own_state: bool,
 }
@@ -125,6 +127,13 @@ impl Identity {
                 "the device holds a store of {}, while one of {} is to be opened",
                 self.storage_type.name(),
                 storage_type.name()
+            )));
+        }
+        if self.is_hierarchical != sizes.is_hierarchical {
+            let (there, here) = if self.is_hierarchical { ("", "not ") } else { ("not ", "") };
+            return Err(Error::failed_precondition(format!(
+                "instance names are {there}hierarchical in the store that the device holds, and {here}by the options: \
+                 open it with the options that it was made with, or discard it"
             )));
         }
         let pairs = [
@@ -211,7 +220,7 @@ impl Superblock {
         u32s(&mut bytes, &[u32::from(self.is_closed), self.next_generation]);
         u32s(&mut bytes, &[identity.namespaces, width::narrow(self.accounts.len()), width::narrow(size)]);
         let apart = u32::from(identity.has_own_logs) | u32::from(identity.has_own_state) << 1;
-        u32s(&mut bytes, &[apart]);
+        u32s(&mut bytes, &[apart, u32::from(identity.is_hierarchical)]);
         bytes.resize(width::in_memory(HEADER_BYTES), 0);
         for block in &self.live {
             u32s(&mut bytes, &[u32::from(block.block), block.generation]);
@@ -266,7 +275,8 @@ impl Superblock {
         let (is_closed, next_generation) = (reader.u32()? != 0, reader.u32()?);
         let [namespaces, accounts, _length] = [reader.u32()?, reader.u32()?, reader.u32()?];
         let apart = reader.u32()?;
-        reader.take::<12>()?;
+        let is_hierarchical = reader.u32()? != 0;
+        reader.take::<8>()?;
         let mut live = Vec::new();
         for _ in 0..live_blocks {
             live.push(LiveBlock {
@@ -298,6 +308,7 @@ impl Superblock {
             touch_sectors,
             chunk_bytes,
             namespaces,
+            is_hierarchical,
             has_own_logs: apart & 1 != 0,
             has_own_state: apart & 2 != 0,
         };
@@ -333,6 +344,7 @@ mod tests {
                 touch_sectors: 1,
                 chunk_bytes: 1 << 20,
                 namespaces: 16,
+                is_hierarchical: true,
                 has_own_logs: true,
                 has_own_state: false,
             },
