@@ -27,7 +27,10 @@ use crate::{Bucket, RequestCounts, S3Options};
 /// bucket. A put whose answers were lost is resolved by the token that it left, and fails as one that may have stored
 /// its blob if that is not possible in time.
 ///
-/// What the bucket answers is never taken for absence, unless it is the answer that there is no such object.
+/// What the bucket answers is never taken for absence, unless it is the answer that there is no such object. As the
+/// answer to a `HEAD` does not say whether the object is missing or its bucket, it counts only if the bucket was seen to
+/// be there in the 10 s before; otherwise one `GET` asks. A bucket that is deleted so is `FailedPrecondition`: at once to
+/// reads, writes and listings, and within 10 s to questions.
 ///
 /// # Costs
 ///
@@ -43,6 +46,7 @@ use crate::{Bucket, RequestCounts, S3Options};
 /// | `put` in parts | 1 `HEAD`, 2 `POST`, 1 `PUT` a part; with a claim, 2 `PUT` more, and 1 for every third of its lease |
 /// | `put` of a message | 1 `GET`, and 1 `PUT` unless it has that value |
 /// | `find_missing` | 1 `HEAD` a digest, or 1 `LIST` for as many as lie within 1,000 keys, whichever are fewer |
+/// | the first of these for 10 s | 1 `GET` more, if what a `HEAD` asks for is absent |
 /// | a page of the inventory | 1 `LIST`; with bazel-remote's keys, 1 `GET` more for each blob |
 ///
 /// # Memory
@@ -100,6 +104,7 @@ impl<K: Kind> S3Backend<K> {
     /// the layout has no place for this kind. What the bucket answers, if it cannot be used.
     pub async fn open(bucket: Bucket, options: S3Options) -> Result<Self> {
         options.layout.supports(K::STORAGE_TYPE)?;
+        let bucket = bucket.with_clock(Arc::clone(&options.clock));
         let findings = probe(&bucket, &options, K::STORAGE_TYPE.is_mutable()).await?;
         let core = Core { bucket, options, findings, aborts: Aborts::default(), storage_type: K::STORAGE_TYPE };
         Ok(Self { core: Arc::new(core), kind: PhantomData })

@@ -5,7 +5,8 @@
 //! * **A put has one outcome, and it is true.** Objects are created on the condition that there is none. An answer that
 //!   there is one is not believed until the token that the object was put with says whose it is: the first attempt may
 //!   have gone through and its answer been lost. An error says whether the blob may be stored all the same.
-//! * **Nothing but absence is a miss.** Throttling, time-outs, missing rights and faults of the server keep their kinds.
+//! * **Nothing but absence is a miss.** Throttling, time-outs, missing rights and faults of the server keep their kinds,
+//!   and a bucket that is gone is an error.
 //! * **What a server does is tried out, not assumed** ([`Findings`]): some ignore conditions.
 //!
 //! # Features
@@ -18,7 +19,7 @@
 //! | `sim` | an S3 within the process, with faults to order |
 //!
 //! TLS and signatures are those of `rustls` and `ring`. They need a C compiler to build and nothing to be installed at
-//! run time. Without features, a bucket is in memory or in a directory.
+//! run time. Without features, a bucket is in memory or in a directory. [`Bucket::from_url`] makes any from one line.
 
 mod aborts;
 mod backend;

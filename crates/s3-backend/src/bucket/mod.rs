@@ -8,13 +8,15 @@ mod connection;
 mod connector;
 mod directory;
 mod parts;
+mod presence;
+mod url;
 
 use std::fmt::{self, Debug, Display, Formatter};
 use std::fs::File;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
-use blobaccess::{Error, Result, UploadToken};
+use blobaccess::{Clock, Error, Result, SystemClock, UploadToken};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
@@ -34,6 +36,7 @@ use crate::seen::{Answer, Seen};
 #[cfg(feature = "cloud")]
 pub use self::connection::Connection;
 pub(crate) use self::parts::{Completion, Parts, Place};
+use self::presence::Presence;
 
 /// The name of the user metadata that holds the token of an upload. Azure takes letters and digits only.
 const TOKEN: &str = "uploadtoken";
@@ -45,7 +48,8 @@ const LOCKS: usize = 64;
 ///
 /// [`memory`](Self::memory) and [`directory`](Self::directory) need no server. With the features `aws`, `gcp` and
 /// `azure` there are `s3`, `gcs` and `azure`, each over a builder of [`object_store`], which says where the bucket is
-/// and who asks. A builder's own settings for retries, connector and client are replaced.
+/// and who asks. A builder's own settings for retries, connector and client are replaced. [`from_url`](Self::from_url)
+/// makes any of them from one line of a configuration.
 ///
 /// # Examples
 ///
@@ -68,6 +72,7 @@ pub struct Bucket {
     conditional_parts: Option<Parts>,
     pages: Option<Arc<dyn PaginatedListStore>>,
     requests: Arc<Requests>,
+    presence: Arc<Presence>,
     locks: Arc<[Mutex<()>]>,
     /// Held for as long as a directory is in use.
     _exclusive: Option<Arc<File>>,
@@ -152,6 +157,7 @@ impl Bucket {
             conditional_parts: None,
             pages: None,
             requests: Arc::default(),
+            presence: Arc::new(Presence::new(Arc::new(SystemClock))),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
             _exclusive: None,
         }
@@ -169,6 +175,12 @@ impl Bucket {
             self.prefix = Arc::from(format!("{parsed}/{}", self.prefix));
         }
         Ok(self)
+    }
+
+    /// The same bucket for somebody who goes by `clock`, and has not seen it yet.
+    pub(crate) fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.presence = Arc::new(Presence::new(clock));
+        self
     }
 
     /// The requests that it was sent so far, by all who use it.
@@ -221,9 +233,30 @@ impl Bucket {
         let seen = Seen::default();
         let options = GetOptions { head: true, extensions: seen.extensions(), ..GetOptions::default() };
         match self.store.get_opts(path, options).await {
-            Ok(result) => Ok(Some(found(&result.meta, &result.attributes))),
-            Err(error) => absent_or(error, &seen),
+            Ok(result) => {
+                self.presence.seen();
+                Ok(Some(found(&result.meta, &result.attributes)))
+            }
+            Err(error) => {
+                let absent = absent_or(error, &seen)?;
+                self.confirm(path).await?;
+                Ok(absent)
+            }
         }
+    }
+
+    /// Fails unless the bucket is there, or was seen to be shortly before. That `path` is not there was the answer to a
+    /// request without a body, so it may mean the bucket; with a body it says which.
+    async fn confirm(&self, path: &Path) -> Result<()> {
+        if !self.provider.is_remote() || self.presence.is_recent() {
+            return Ok(());
+        }
+        let _asking = self.presence.asking.lock().await;
+        if self.presence.is_recent() {
+            return Ok(());
+        }
+        // An object that has come since is not read.
+        self.get(path, None).await.map(drop)
     }
 
     /// The object under `path`, or the `range` of it. `None`: there is none.
@@ -234,12 +267,17 @@ impl Bucket {
         let options = GetOptions { range, extensions: seen.extensions(), ..GetOptions::default() };
         match self.store.get_opts(path, options).await {
             Ok(result) => {
+                self.presence.seen();
                 let found = found(&result.meta, &result.attributes);
                 let stream = result.into_stream();
                 let stream = stream.map_err(move |error| from_provider(error, seen.answer().as_ref()));
                 Ok(Some(Reading { found, stream: Box::pin(stream) }))
             }
-            Err(error) => absent_or(error, &seen),
+            Err(error) => {
+                let absent = absent_or(error, &seen)?;
+                self.presence.seen();
+                Ok(absent)
+            }
         }
     }
 
@@ -255,7 +293,9 @@ impl Bucket {
         self.count(RequestKind::Put);
         let attributes = self.attributes(token);
         let options = PutOptions { mode, attributes, extensions: seen.extensions(), ..PutOptions::default() };
-        self.once.put_opts(path, payload, options).await
+        let done = self.once.put_opts(path, payload, options).await?;
+        self.presence.seen();
+        Ok(done)
     }
 
     pub(crate) async fn delete(&self, path: &Path) -> Result<()> {
@@ -285,7 +325,10 @@ impl Bucket {
         };
         let prefix = format!("{}{prefix}", self.prefix);
         match pages.list_paginated(Some(&prefix), options).await {
-            Ok(page) => Ok((page.result.objects, page.page_token.is_some())),
+            Ok(page) => {
+                self.presence.seen();
+                Ok((page.result.objects, page.page_token.is_some()))
+            }
             Err(error) => Err(from_provider(error, seen.answer().as_ref())),
         }
     }
@@ -328,8 +371,12 @@ fn parse_token(hex: &str) -> Option<UploadToken> {
 fn absent_or<T>(error: object_store::Error, seen: &Seen) -> Result<Option<T>> {
     let answer = seen.answer();
     if matches!(error, object_store::Error::NotFound { .. }) && !error.to_string().contains("NoSuchBucket") {
-        let status_agrees = matches!(answer, None | Some(Answer::Status { status: 404, .. }));
-        if status_agrees {
+        let of_object = match &answer {
+            None => true,
+            Some(Answer::Status { status, code }) => *status == 404 && code.as_deref() != Some("ContainerNotFound"),
+            Some(Answer::NotSent | Answer::Lost { .. }) => false,
+        };
+        if of_object {
             return Ok(None);
         }
     }

@@ -17,7 +17,7 @@ use object_store::client::{
 
 use super::SimS3;
 use super::faults::{Fault, Nature};
-use super::request::Request;
+use super::request::{Operation, Request};
 use super::world::Reply;
 
 /// How long a slow answer takes.
@@ -49,6 +49,11 @@ impl SimS3 {
         let state = &mut *state;
         if state.broken {
             return (false, Ending::Reply(Reply::error(503, "ServiceUnavailable")));
+        }
+        if state.deleted {
+            let reply = Reply::error(404, "NoSuchBucket");
+            let silent = matches!(request.operation, Operation::Head);
+            return (false, Ending::Reply(if silent { Reply { body: Bytes::new(), ..reply } } else { reply }));
         }
         let nature = Nature { changes: request.changes(), conditional: request.is_conditional() };
         let fault = state.dice.fault(&state.plan, nature);

@@ -64,6 +64,7 @@ struct State {
     plan: FaultPlan,
     modes: Modes,
     broken: bool,
+    deleted: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -86,6 +87,7 @@ impl SimS3 {
             plan: FaultPlan::NONE,
             modes: Modes::default(),
             broken: false,
+            deleted: false,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -139,6 +141,11 @@ impl SimS3 {
     /// Answers every request with 503, or no longer.
     pub fn set_broken(&self, broken: bool) {
         self.lock().broken = broken;
+    }
+
+    /// Answers every request as if the bucket had been deleted, or no longer: with 404, and a reason unless it is `HEAD`.
+    pub fn set_deleted(&self, deleted: bool) {
+        self.lock().deleted = deleted;
     }
 
     /// The sizes of the objects, by their keys, in bytes.

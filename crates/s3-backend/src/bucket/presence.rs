@@ -1,0 +1,42 @@
+//! When a bucket was last seen to be there: what says that an object is not may mean the bucket.
+
+use std::fmt::{self, Debug, Formatter};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use blobaccess::Clock;
+
+/// For this long, a bucket that was seen to be there is taken to be.
+const SEEN_FOR: Duration = Duration::from_secs(10);
+
+/// When a bucket was last seen to be there, by the clock of who uses it.
+pub(super) struct Presence {
+    clock: Arc<dyn Clock>,
+    last_seen: Mutex<Option<Instant>>,
+    /// Held by who asks, so that the others wait for that answer rather than ask as well.
+    pub(super) asking: tokio::sync::Mutex<()>,
+}
+
+impl Presence {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, last_seen: Mutex::new(None), asking: tokio::sync::Mutex::new(()) }
+    }
+
+    /// The bucket has answered as only one that is there does.
+    pub(super) fn seen(&self) {
+        let now = self.clock.monotonic();
+        // One assignment: a panic cannot leave it half done.
+        *self.last_seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    pub(super) fn is_recent(&self) -> bool {
+        let last = *self.last_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| self.clock.monotonic().saturating_duration_since(last) < SEEN_FOR)
+    }
+}
+
+impl Debug for Presence {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presence").field("last_seen", &self.last_seen).finish_non_exhaustive()
+    }
+}

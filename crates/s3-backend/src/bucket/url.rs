@@ -1,0 +1,222 @@
+//! A bucket in one line of a configuration: a URL.
+
+use blobaccess::{Error, Result};
+
+use super::Bucket;
+#[cfg(feature = "cloud")]
+use super::Connection;
+
+impl Bucket {
+    /// The bucket that `url` describes.
+    ///
+    /// | URL | bucket | keys |
+    /// |---|---|---|
+    /// | `s3://bucket/prefix` | S3, or a server like it; feature `aws` | `endpoint`, `region`, `virtual_hosted`, `allow_http` |
+    /// | `gs://bucket/prefix` | Google Cloud Storage; feature `gcp` | `endpoint`, `allow_http` |
+    /// | `az://container/prefix` | Azure Blob Storage; feature `azure` | `account`, `endpoint`, `allow_http` |
+    /// | `file:///folder` | a [directory](Self::directory) | `durable` (yes unless `false`) |
+    /// | `memory:` | [in memory](Self::memory), another for each call | |
+    ///
+    /// Keys follow a `?`, as in `s3://builds/cas?endpoint=http://127.0.0.1:9000&allow_http=true`. What is not spelled out
+    /// in ASCII is escaped with `%`, and so are `%`, `?`, `#` and `&` themselves.
+    ///
+    /// Who asks is told by the environment, in the variables that [`object_store`] reads: `AWS_*`, `GOOGLE_*` and
+    /// `AZURE_*`. What the URL says comes before what they say. Time-outs and retries are those of a default connection.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if the URL is not one of these, by the name of a key that is unknown, there twice or has no such
+    /// value. No error quotes the URL, which may hold what is not to be logged. `Unimplemented` for a provider whose feature
+    /// is off. Those of the bucket's own constructor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use blobaccess_s3_backend::Bucket;
+    ///
+    /// assert_eq!(Bucket::from_url("memory:")?.to_string(), "memory");
+    /// let error = Bucket::from_url("memory:?size=5").unwrap_err();
+    /// assert_eq!(error.message(), "the URL of a memory bucket has no key \"size\"");
+    /// # Ok::<(), blobaccess::Error>(())
+    /// ```
+    pub fn from_url(url: &str) -> Result<Self> {
+        let described = Described::read(url)?;
+        match described.scheme {
+            "s3" => s3(&described),
+            "gs" => gs(&described),
+            "az" => az(&described),
+            "file" => file(&described),
+            "memory" => memory(&described),
+            scheme => Err(Error::invalid_argument(format!(
+                "no bucket has a URL of scheme {scheme:?}: s3, gs, az, file and memory are known"
+            ))),
+        }
+    }
+}
+
+/// A URL in its parts, unescaped.
+struct Described<'a> {
+    scheme: &'a str,
+    name: String,
+    path: String,
+    keys: Vec<(String, String)>,
+}
+
+impl<'a> Described<'a> {
+    fn read(url: &'a str) -> Result<Self> {
+        let (scheme, rest) =
+            url.split_once(':').ok_or_else(|| Error::invalid_argument("the URL of a bucket has no scheme"))?;
+        if rest.contains('#') {
+            return Err(Error::invalid_argument("the URL of a bucket has a fragment, which means nothing"));
+        }
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (name, path) = match place.strip_prefix("//") {
+            Some(place) => place.split_at(place.find('/').unwrap_or(place.len())),
+            None => ("", place),
+        };
+        if name.contains('@') {
+            return Err(Error::invalid_argument(
+                "the URL of a bucket holds credentials: they are taken from the environment alone",
+            ));
+        }
+        let mut keys: Vec<(String, String)> = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (key, value) = (unescaped(key)?, unescaped(value)?);
+            if keys.iter().any(|(known, _)| *known == key) {
+                return Err(Error::invalid_argument(format!("the URL of a bucket has key {key:?} twice")));
+            }
+            keys.push((key, value));
+        }
+        Ok(Self { scheme, name: unescaped(name)?, path: unescaped(path)?, keys })
+    }
+
+    /// Refuses all keys but `known`, and a name that is there or is not, unless `named` says so.
+    fn check(&self, named: bool, known: &[&str]) -> Result<()> {
+        let scheme = self.scheme;
+        if let Some((key, _)) = self.keys.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+            return Err(Error::invalid_argument(format!("the URL of a {scheme} bucket has no key {key:?}")));
+        }
+        match (named, self.name.is_empty()) {
+            (true, true) => Err(Error::invalid_argument(format!("the URL of a {scheme} bucket names no bucket"))),
+            (false, false) => {
+                Err(Error::invalid_argument(format!("the URL of a {scheme} bucket has a host, which means nothing")))
+            }
+            (true, false) | (false, true) => Ok(()),
+        }
+    }
+
+    fn value(&self, key: &str) -> Option<&str> {
+        self.keys.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+
+    fn flag(&self, key: &str, otherwise: bool) -> Result<bool> {
+        match self.value(key) {
+            None => Ok(otherwise),
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(_) => Err(Error::invalid_argument(format!("key {key:?} of a bucket's URL is neither true nor false"))),
+        }
+    }
+
+    #[cfg(feature = "cloud")]
+    fn connection(&self) -> Result<Connection> {
+        Ok(Connection::default().with_allow_http(self.flag("allow_http", false)?))
+    }
+
+    #[cfg(feature = "cloud")]
+    fn below_prefix(&self, bucket: Bucket) -> Result<Bucket> {
+        bucket.with_prefix(self.path.trim_matches('/'))
+    }
+}
+
+#[cfg(feature = "aws")]
+fn s3(described: &Described<'_>) -> Result<Bucket> {
+    described.check(true, &["endpoint", "region", "virtual_hosted", "allow_http"])?;
+    let mut builder = object_store::aws::AmazonS3Builder::from_env().with_bucket_name(&described.name);
+    if let Some(endpoint) = described.value("endpoint") {
+        builder = builder.with_endpoint(endpoint);
+    }
+    if let Some(region) = described.value("region") {
+        builder = builder.with_region(region);
+    }
+    if described.value("virtual_hosted").is_some() {
+        builder = builder.with_virtual_hosted_style_request(described.flag("virtual_hosted", false)?);
+    }
+    described.below_prefix(Bucket::s3(builder, &described.connection()?)?)
+}
+
+#[cfg(feature = "gcp")]
+fn gs(described: &Described<'_>) -> Result<Bucket> {
+    described.check(true, &["endpoint", "allow_http"])?;
+    let mut builder = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_bucket_name(&described.name);
+    if let Some(endpoint) = described.value("endpoint") {
+        builder = builder.with_base_url(endpoint);
+    }
+    described.below_prefix(Bucket::gcs(builder, &described.connection()?)?)
+}
+
+#[cfg(feature = "azure")]
+fn az(described: &Described<'_>) -> Result<Bucket> {
+    described.check(true, &["account", "endpoint", "allow_http"])?;
+    let mut builder = object_store::azure::MicrosoftAzureBuilder::from_env().with_container_name(&described.name);
+    if let Some(account) = described.value("account") {
+        builder = builder.with_account(account);
+    }
+    if let Some(endpoint) = described.value("endpoint") {
+        builder = builder.with_endpoint(endpoint.to_owned());
+    }
+    described.below_prefix(Bucket::azure(builder, &described.connection()?)?)
+}
+
+fn file(described: &Described<'_>) -> Result<Bucket> {
+    described.check(false, &["durable"])?;
+    if !described.path.starts_with('/') {
+        return Err(Error::invalid_argument("the URL of a file bucket names no absolute folder, as in file:///folder"));
+    }
+    Bucket::directory(&described.path, described.flag("durable", true)?)
+}
+
+fn memory(described: &Described<'_>) -> Result<Bucket> {
+    described.check(false, &[])?;
+    if described.path.is_empty() {
+        Ok(Bucket::memory())
+    } else {
+        Err(Error::invalid_argument("the URL of a memory bucket has a path, which means nothing"))
+    }
+}
+
+macro_rules! without {
+    ($($function:ident $feature:literal;)*) => {
+        $(
+            #[cfg(not(feature = $feature))]
+            fn $function(described: &Described<'_>) -> Result<Bucket> {
+                let scheme = described.scheme;
+                Err(Error::unimplemented(format!("a {scheme} bucket needs feature {} of blobaccess-s3-backend", $feature)))
+            }
+        )*
+    };
+}
+
+without! {
+    s3 "aws";
+    gs "gcp";
+    az "azure";
+}
+
+fn unescaped(text: &str) -> Result<String> {
+    let wrong =
+        || Error::invalid_argument("the URL of a bucket has a % that is not followed by two hexadecimal digits");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
+        let (high, low) = (digit().ok_or_else(wrong)?, digit().ok_or_else(wrong)?);
+        bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
+    }
+    String::from_utf8(bytes).map_err(|_| Error::invalid_argument("the URL of a bucket is not UTF-8 once unescaped"))
+}

@@ -1,0 +1,79 @@
+//! Buckets that are described by a URL.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
+
+use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, ErrorKind, InstanceName};
+use blobaccess_s3_backend::{Bucket, S3Backend, S3Options};
+use tempfile::TempDir;
+
+fn refusal(url: &str) -> String {
+    let error = Bucket::from_url(url).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{url}: {error}");
+    error.message().to_owned()
+}
+
+#[test]
+fn a_url_names_bucket_and_prefix() {
+    let url = "s3://builds/a/b%20c/?endpoint=http://127.0.0.1:9&region=here&allow_http=true&virtual_hosted=false";
+    assert_eq!(Bucket::from_url(url).unwrap().to_string(), "AmazonS3(builds)/a/b c");
+    assert_eq!(Bucket::from_url("s3://builds").unwrap().to_string(), "AmazonS3(builds)");
+}
+
+#[tokio::test]
+async fn a_folder_and_memory_need_no_server() {
+    let folder = TempDir::new().unwrap();
+    let file = format!("file://{}/of%20blobs?durable=false", folder.path().display());
+    for url in [file.as_str(), "memory:", "memory://"] {
+        let store = S3Backend::<Cas>::open(Bucket::from_url(url).unwrap(), S3Options::default()).await.unwrap();
+        let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
+        let ctx = Context::background();
+        store.put(&ctx, &digest, Blob::from_bytes("hello")).await.unwrap();
+        assert_eq!(store.get(&ctx, &digest).await.unwrap().into_bytes(5).await.unwrap(), "hello");
+    }
+    assert!(folder.path().join("of blobs/cas").is_dir());
+}
+
+#[test]
+fn a_key_that_is_unknown_is_refused_by_name() {
+    for (url, scheme) in [("s3://b?reigon=x", "s3"), ("file:///tmp?reigon=x", "file"), ("memory:?reigon=x", "memory")] {
+        assert_eq!(refusal(url), format!("the URL of a {scheme} bucket has no key \"reigon\""));
+    }
+    assert_eq!(refusal("s3://b?region=x&region=y"), "the URL of a bucket has key \"region\" twice");
+    assert_eq!(refusal("s3://b?allow_http=yes"), "key \"allow_http\" of a bucket's URL is neither true nor false");
+}
+
+#[test]
+fn what_is_no_url_of_a_bucket_is_refused() {
+    for url in [
+        "",
+        "builds",
+        "ftp://x",
+        "s3:",
+        "s3://",
+        "s3:///prefix",
+        "s3://b#c",
+        "s3://b/%4",
+        "s3://b/%+1",
+        "s3://b/%ff",
+        "s3://b/a//b",
+        "file:folder",
+        "file://host/folder",
+        "memory:a",
+        "memory://a",
+    ] {
+        refusal(url);
+    }
+}
+
+#[test]
+fn credentials_in_a_url_are_refused_and_not_repeated() {
+    let message = refusal("s3://AKID:SECRET@builds/cas");
+    assert!(!message.contains("SECRET") && message.contains("environment"), "{message}");
+}
+
+#[cfg(not(feature = "gcp"))]
+#[test]
+fn a_provider_that_is_not_built_in_is_named() {
+    let error = Bucket::from_url("gs://builds").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unimplemented);
+    assert_eq!(error.message(), "a gs bucket needs feature gcp of blobaccess-s3-backend");
+}
