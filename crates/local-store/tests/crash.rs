@@ -24,20 +24,30 @@ use std::time::Duration;
 use blobaccess::{
     Ac, Blob, BlobAccess, Cas, Clock, Context, Digest, DigestFunction, DigestSet, InstanceName, Kind, SystemClock,
 };
-use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, Sizes, SyncPolicy};
+use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, Refresh, Sizes, SyncPolicy};
 use futures::executor::block_on;
 
 use support::{Crashes, Loss, Numbers, Recorder, seed};
 
 const CAPACITY: u64 = 3 << 19;
 
-fn options(policy: SyncPolicy) -> Options {
+/// When a store syncs, and when it copies what is in use.
+#[derive(Clone, Copy, Debug)]
+struct Policy {
+    sync: SyncPolicy,
+    refresh: Refresh,
+}
+
+fn options(policy: Policy) -> Options {
+    // As many of both kinds in all, so that there is something to be touched in an old block.
+    let (old, current) = if policy.refresh == Refresh::OnTouch { (2, 3) } else { (1, 4) };
     Options::on_device(CAPACITY)
-        .with_blocks(1, 4, 1)
+        .with_blocks(old, current, 1)
         .with_spare_blocks(2)
         .with_entries(900)
         .with_namespaces(8)
-        .persistent(policy)
+        .with_refresh(policy.refresh)
+        .persistent(policy.sync)
 }
 
 /// Which contents a digest has: of messages, in the version that was put last.
@@ -71,6 +81,8 @@ struct History<K: Kind> {
     moments: Vec<Moment>,
     is_synced_on_put: bool,
     replaced: Option<Digest>,
+    refresh: Refresh,
+    refreshed: u64,
 }
 
 /// What an object counts as, if it may share a sync with none.
@@ -145,6 +157,11 @@ impl<K: Kind> History<K> {
                     }
                 }
             }
+            17 if self.refresh == Refresh::OnTouch => {
+                // It may recycle blocks: a sync that follows covers what became of that.
+                self.store.refresh_blocking().unwrap();
+                self.refreshed = self.store.snapshot().refreshed;
+            }
             _ => {
                 block_on(self.store.sync()).unwrap();
                 is_sync = true;
@@ -167,11 +184,11 @@ impl<K: Kind> History<K> {
     }
 }
 
-fn open<K: Kind>(policy: SyncPolicy, device: Arc<Recorder>) -> LocalStore<K> {
+fn open<K: Kind>(policy: Policy, device: Arc<Recorder>) -> LocalStore<K> {
     block_on(LocalStore::open_on(options(policy), device, Environment::default())).unwrap()
 }
 
-fn history<K: Kind>(policy: SyncPolicy, seed: u64) -> History<K> {
+fn history<K: Kind>(policy: Policy, seed: u64) -> History<K> {
     let device = Arc::new(Recorder::new(CAPACITY));
     let store = open::<K>(policy, Arc::clone(&device));
     let mut history = History {
@@ -183,8 +200,10 @@ fn history<K: Kind>(policy: SyncPolicy, seed: u64) -> History<K> {
         promised: BTreeMap::new(),
         put_bytes: 0,
         moments: Vec::new(),
-        is_synced_on_put: policy == SyncPolicy::OnPut,
+        is_synced_on_put: policy.sync == SyncPolicy::OnPut,
         replaced: None,
+        refresh: policy.refresh,
+        refreshed: 0,
     };
     history.note(true);
     let operations = 50 + history.numbers.below(350);
@@ -219,7 +238,7 @@ fn expected(moments: &[Moment], position: usize) -> Option<Expected<'_>> {
 
 fn check<K: Kind>(
     image: Vec<u8>,
-    policy: SyncPolicy,
+    policy: Policy,
     history: &History<K>,
     expected: &Expected<'_>,
     numbers: &mut Numbers,
@@ -287,7 +306,7 @@ fn rot_younger_superblock(image: &mut [u8]) {
     image[younger * SLOT + 200] ^= 1;
 }
 
-fn try_history<K: Kind>(policy: SyncPolicy, seed: u64, images: &mut u64) {
+fn try_history<K: Kind>(policy: Policy, seed: u64, images: &mut u64) -> u64 {
     let history = history::<K>(policy, seed);
     let sizes = *history.store.sizes();
     let steps = history.device.steps();
@@ -319,6 +338,7 @@ fn try_history<K: Kind>(policy: SyncPolicy, seed: u64, images: &mut u64) {
         }
         position += if position < 12 { 1 } else { 1 + numbers.below(60) };
     }
+    history.refreshed
 }
 
 fn budget() -> Duration {
@@ -326,18 +346,27 @@ fn budget() -> Duration {
     Duration::from_secs(seconds.unwrap_or(30))
 }
 
-fn try_histories<K: Kind>(policy: SyncPolicy, share: u32) {
+fn try_histories<K: Kind>(sync: SyncPolicy, share: u32) {
+    for refresh in [Refresh::AtRecycling, Refresh::OnTouch] {
+        try_policy::<K>(Policy { sync, refresh }, share * 2);
+    }
+}
+
+fn try_policy<K: Kind>(policy: Policy, share: u32) {
     let budget = budget() / share;
     let first = seed("BLOBACCESS_CRASH_SEED");
     let begun = SystemClock.monotonic();
-    let (mut images, mut histories) = (0, 0);
+    let (mut images, mut histories, mut refreshed) = (0, 0, 0);
     while SystemClock.monotonic() - begun < budget {
         let seed = first.wrapping_add(histories);
-        println!("BLOBACCESS_CRASH_SEED={seed}");
-        try_history::<K>(policy, seed, &mut images);
+        println!("BLOBACCESS_CRASH_SEED={seed}, {policy:?}");
+        refreshed += try_history::<K>(policy, seed, &mut images);
         histories += 1;
     }
-    println!("{images} images of {histories} histories, {:?} of {}", policy, K::STORAGE_TYPE.name());
+    println!(
+        "{images} images of {histories} histories, {refreshed} refreshes, {policy:?} of {}",
+        K::STORAGE_TYPE.name()
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Recycles blocks: copies what was touched, forgets the rest, waits until no superblock vouches for them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use blobaccess::Result;
 
@@ -11,12 +12,12 @@ use crate::key_location_map::{FOUND, Record, TOUCHED};
 use crate::width;
 
 /// An object that is to be copied, with the records of its parts that lie in it.
-struct Wanted {
+pub(super) struct Wanted {
     /// Whether somebody was told that it is there, or a part of it, and not long ago.
     is_promised: bool,
-    record: Record,
+    pub(super) record: Record,
     flags: u32,
-    parts: Vec<(Record, u32)>,
+    pub(super) parts: Vec<(Record, u32)>,
 }
 
 impl Engine {
@@ -25,9 +26,14 @@ impl Engine {
         self.space().rotation.blocks().len() > width::index(self.sizes.live_blocks())
     }
 
-    /// Recycles all blocks that are more than old, current and new together. It may block.
+    /// Recycles all blocks that are more than old, current and new together, and copies what is queued if nobody else
+    /// does. It may block.
     pub(crate) fn recycle(self: &Arc<Self>) -> Result<()> {
-        let recycling = enter(&self.recycling);
+        if self.runners.load(Ordering::Relaxed) > 0 { self.recycle_blocks() } else { self.maintain() }
+    }
+
+    pub(super) fn recycle_blocks(self: &Arc<Self>) -> Result<()> {
+        let _recycling = enter(&self.recycling);
         loop {
             self.check_device()?;
             let oldest = {
@@ -35,10 +41,7 @@ impl Engine {
                 let is_needed = space.rotation.blocks().len() > width::index(self.sizes.live_blocks());
                 space.rotation.oldest().filter(|_| is_needed)
             };
-            let Some(block) = oldest else {
-                drop(recycling);
-                return Ok(());
-            };
+            let Some(block) = oldest else { return Ok(()) };
             self.copy_touched(block)?;
             self.forget(block);
             self.free(block)?;
@@ -47,7 +50,7 @@ impl Engine {
     }
 
     /// Copies what was touched of a block, as far as the share goes: first what somebody was told is there.
-    fn copy_touched(self: &Arc<Self>, block: u16) -> Result<()> {
+    pub(super) fn copy_touched(self: &Arc<Self>, block: u16) -> Result<()> {
         let setting_aside = enter(&self.setting_aside);
         {
             // From here on, records of this block stay where they are in the map, and none is added.
@@ -103,7 +106,7 @@ impl Engine {
     }
 
     /// What was touched of a block: objects, and parts of them. An object is touched if a part of it is.
-    fn wanted(&self, block: u16) -> Vec<Wanted> {
+    pub(super) fn wanted(&self, block: u16) -> Vec<Wanted> {
         let (mut wanted, mut parts) = (Vec::new(), Vec::new());
         self.sweep(block, |record, flags| {
             if record.is_part {
