@@ -29,6 +29,10 @@ use flags::Flags;
 use pages::RemoteCachePages;
 use stack::Stack;
 
+/// The system's allocator gives memory back after each large request and asks for it again: docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 #[tokio::main]

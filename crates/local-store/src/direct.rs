@@ -7,8 +7,9 @@ use bytes::Bytes;
 
 use crate::engine::{Contents, Mode, Presence, Put, Read};
 use crate::key::Key;
+use crate::names::Masks;
 use crate::options::SyncPolicy;
-use crate::store::LocalStore;
+use crate::store::{DIGESTS_PER_TURN, LocalStore};
 
 /// How many keys are made before they are looked up: as many as lie in the nearest cache.
 const KEYS_AT_ONCE: usize = 128;
@@ -22,6 +23,9 @@ impl<K: Kind> LocalStore<K> {
     ///
     /// `Unavailable` if such a blob cannot be copied.
     pub fn find_missing_blocking(&self, digests: &[Digest], mut absent: impl FnMut(usize)) -> Result<()> {
+        if let Some(names) = &self.engine.names {
+            return self.find_unseen_blocking(&mut Masks::new(names), digests, absent);
+        }
         let mut keys = [Key { words: [0; 4], check: 0 }; KEYS_AT_ONCE];
         let mut leaving = Vec::new();
         for (number, some) in digests.chunks(KEYS_AT_ONCE).enumerate() {
@@ -42,6 +46,24 @@ impl<K: Kind> LocalStore<K> {
         Ok(())
     }
 
+    /// The same where names count.
+    fn find_unseen_blocking(
+        &self,
+        masks: &mut Masks<'_>,
+        digests: &[Digest],
+        mut absent: impl FnMut(usize),
+    ) -> Result<()> {
+        for (number, some) in digests.chunks(DIGESTS_PER_TURN).enumerate() {
+            let seen = masks.seen(&self.engine, some)?;
+            for ((position, digest), is_seen) in some.iter().enumerate().zip(seen) {
+                if !is_seen || self.engine.rescue(&self.engine.keys.key(digest))? == Presence::Absent {
+                    absent(number * DIGESTS_PER_TURN + position);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The contents of a blob, if it is stored; from memory without a copy, where they lie in one piece.
     ///
     /// It blocks where they are to be read from a disk.
@@ -50,6 +72,9 @@ impl<K: Kind> LocalStore<K> {
     ///
     /// As [`BlobAccess::get`](blobaccess::BlobAccess::get), but for absence.
     pub fn get_blocking(&self, digest: &Digest) -> Result<Option<Bytes>> {
+        if !self.sees(digest)? {
+            return Ok(None);
+        }
         let key = self.engine.keys.key(digest);
         loop {
             let Some(record) = self.engine.look_up_to_read(&key) else { return Ok(None) };
@@ -77,6 +102,7 @@ impl<K: Kind> LocalStore<K> {
             return Err(Error::invalid_argument(message));
         }
         let key = self.engine.keys.key(digest);
+        let name = self.key_of_name(digest)?;
         let owner = self.engine.owner(&Context::background(), digest)?;
         let contents = Contents { bytes: contents, owner };
         loop {
@@ -96,7 +122,7 @@ impl<K: Kind> LocalStore<K> {
                     self.engine.put_message(&key, &contents, old.as_ref())?
                 }
             } else {
-                self.engine.put_contents(&key, &contents)?
+                self.engine.put_contents(&key, &contents, name.as_ref())?
             };
             match put {
                 Put::Done { outcome, publications } => {
@@ -110,6 +136,7 @@ impl<K: Kind> LocalStore<K> {
                     self.engine.rescue(&key)?;
                 }
                 Put::Changed => {}
+                Put::Crowded => self.engine.make_room_for_name(&key)?,
             }
         }
     }

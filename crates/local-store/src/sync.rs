@@ -107,6 +107,14 @@ mod modelled {
     modelled!(AtomicBool: bool, AtomicU32: u32, AtomicU64: u64);
 
     impl AtomicU32 {
+        pub(crate) fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
+            fenced(order, || self.take_turn().fetch_add(value, order))
+        }
+
+        pub(crate) fn fetch_sub(&self, value: u32, order: Ordering) -> u32 {
+            fenced(order, || self.take_turn().fetch_sub(value, order))
+        }
+
         pub(crate) fn fetch_max(&self, value: u32, order: Ordering) -> u32 {
             fenced(order, || self.take_turn().fetch_max(value, order))
         }

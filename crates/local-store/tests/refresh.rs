@@ -344,3 +344,30 @@ fn contents_stay_what_they_are_and_as_long_as_promised() {
 fn messages_stay_what_they_are_and_as_long_as_promised() {
     randomly::<Ac>();
 }
+
+#[test]
+fn a_name_goes_where_its_contents_go() {
+    let options = options().with_hierarchical_instance_names();
+    let store = open::<Cas>(options);
+    let mut numbers = Numbers(9);
+    let contents = Bytes::from(numbers.bytes(1_000));
+    let named = |name: &str| {
+        let name = InstanceName::new(name).unwrap();
+        Digest::of(name, DigestFunction::Sha256, &contents)
+    };
+    let names = [named("acme/main"), named("umbrella")];
+    for digest in &names {
+        store.put_blocking(digest, contents.clone()).unwrap();
+    }
+    let [first, second] = &names;
+    age(&store, &mut numbers, first);
+    assert!(find(&store, first));
+    store.refresh_blocking().unwrap();
+    assert_eq!((store.snapshot().refreshed, store.snapshot().copied), (1, 1));
+    assert_eq!(group(&store, first), Some(BlockGroup::New));
+    rotate(&store, &mut numbers, 4);
+    assert_eq!((store.snapshot().copied, store.snapshot().breached_bytes), (1, 0));
+    assert_eq!(store.get_blocking(first).unwrap().as_ref(), Some(&contents));
+    assert_eq!(store.get_blocking(second).unwrap().as_ref(), Some(&contents));
+    assert_eq!(store.get_blocking(&named("somebody/else")).unwrap(), None);
+}

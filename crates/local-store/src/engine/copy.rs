@@ -99,7 +99,7 @@ impl Engine {
         match self.store(&key, &Contents { bytes, owner }, Instead::Source(record, parts), whom(purpose)) {
             Put::Done { .. } => Ok(Copied::Done),
             Put::NeedsSpace => Err(no_space()),
-            Put::Leaving | Put::Changed => Ok(self.fate(record)),
+            Put::Leaving | Put::Changed | Put::Crowded => Ok(self.fate(record)),
         }
     }
 
@@ -161,7 +161,7 @@ impl Engine {
 
 fn whom(purpose: Purpose) -> For {
     match purpose {
-        Purpose::Promised { .. } | Purpose::Used => For::Copy,
+        Purpose::Promised { .. } | Purpose::Retired | Purpose::Used => For::Copy,
         Purpose::Refreshed => For::Refresh,
     }
 }

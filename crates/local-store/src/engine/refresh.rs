@@ -92,7 +92,7 @@ impl Engine {
                 by_block.entry(record.location.block).or_default().push(record);
             }
             for (block, records) in by_block {
-                self.refresh_in(block, records);
+                self.refresh_in(block, &records);
             }
         }
         if left > 0 {
@@ -100,11 +100,16 @@ impl Engine {
         }
     }
 
-    /// Copies these objects out of a block, each with its parts.
-    fn refresh_in(self: &Arc<Self>, block: u16, records: Vec<Record>) {
+    /// Copies these objects out of a block, each with its parts and its names.
+    fn refresh_in(self: &Arc<Self>, block: u16, records: &[Record]) {
+        self.refresh_with_parts(block, records);
+        self.let_names_follow(block, records);
+    }
+
+    fn refresh_with_parts(self: &Arc<Self>, block: u16, records: &[Record]) {
         let has_parts = self.space().use_of(block).is_some_and(|usage| usage.has_parts);
         if !has_parts {
-            for record in &records {
+            for record in records {
                 self.refresh_one(record, &[]);
             }
             return;
@@ -113,7 +118,7 @@ impl Engine {
         self.space().map.pin(Some(block));
         let queued: HashSet<u64> = records.iter().map(|record| record.sequence).collect();
         let is_queued = |record: &Record| queued.contains(&record.sequence);
-        let wanted = self.wanted(block);
+        let wanted = self.wanted(block, 0);
         self.space().map.pin(None);
         let wanted = wanted
             .into_iter()

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 pub(super) enum Purpose {
     /// Somebody was told that it is there, or is being told. In the block that is being recycled, it lies at `offset`.
     Promised { offset: u64 },
+    /// Its block is given up before its turn, so that nothing in it may have stayed as long as was promised.
+    Retired,
     /// Somebody used it.
     Used,
     /// Somebody used it or was told that it is there, while its block is old. What is saved up is not for that: should it
@@ -76,6 +78,7 @@ impl Share {
         let kept = match purpose {
             Purpose::Promised { offset } if self.promised.remove(&offset).is_some() => return true,
             Purpose::Promised { .. } => 0,
+            Purpose::Retired => return true,
             // What is saved up is for what is going to be promised, but for the share of one block.
             Purpose::Used | Purpose::Refreshed => self.most.saturating_sub(self.per_block),
         };
