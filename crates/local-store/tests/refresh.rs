@@ -351,15 +351,15 @@ fn a_name_goes_where_its_contents_go() {
     let store = open::<Cas>(options);
     let mut numbers = Numbers(9);
     let contents = Bytes::from(numbers.bytes(1_000));
-    let named = |name: &str| {
+    let under = |name: &str| {
         let name = InstanceName::new(name).unwrap();
         Digest::of(name, DigestFunction::Sha256, &contents)
     };
-    let names = [named("acme/main"), named("umbrella")];
-    for digest in &names {
+    let digests = [under("acme/main"), under("umbrella")];
+    for digest in &digests {
         store.put_blocking(digest, contents.clone()).unwrap();
     }
-    let [first, second] = &names;
+    let [first, second] = &digests;
     age(&store, &mut numbers, first);
     assert!(find(&store, first));
     store.refresh_blocking().unwrap();
@@ -369,5 +369,5 @@ fn a_name_goes_where_its_contents_go() {
     assert_eq!((store.snapshot().copied, store.snapshot().breached_bytes), (1, 0));
     assert_eq!(store.get_blocking(first).unwrap().as_ref(), Some(&contents));
     assert_eq!(store.get_blocking(second).unwrap().as_ref(), Some(&contents));
-    assert_eq!(store.get_blocking(&named("somebody/else")).unwrap(), None);
+    assert_eq!(store.get_blocking(&under("somebody/else")).unwrap(), None);
 }
