@@ -12,8 +12,8 @@ use blobaccess_ledger_postgres::PostgresLedger;
 #[tokio::test]
 #[ignore = "needs a PostgreSQL server, whose address is in BLOBACCESS_POSTGRESQL_URL"]
 async fn a_ledger_in_postgresql_keeps_the_contracts() {
-    let address = std::env::var("BLOBACCESS_POSTGRESQL_URL")
-        .expect("BLOBACCESS_POSTGRESQL_URL is the server's address");
+    let address =
+        std::env::var("BLOBACCESS_POSTGRESQL_URL").expect("BLOBACCESS_POSTGRESQL_URL is the server's address");
     let ledger = PostgresLedger::new(&address).unwrap();
     ledger.create_tables().await.unwrap();
     // It may have been held to them before.
