@@ -150,6 +150,20 @@ impl<K: Kind> LocalStore<K> {
         self.engine.recycle()
     }
 
+    /// Copies everything that is queued to be [refreshed](crate::Refresh::OnTouch), as [`run`](Self::run) does.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the device fails.
+    pub fn refresh_blocking(&self) -> Result<()> {
+        loop {
+            self.engine.maintain()?;
+            if self.engine.queued_refreshes() == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     /// As [`sync`](Self::sync), on this thread.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ mod width;
 
 pub use self::device::{Device, Devices, FileDevice, MemoryDevice};
 pub use self::environment::Environment;
-pub use self::options::{Options, SyncPolicy};
+pub use self::options::{Options, Refresh, SyncPolicy};
 pub use self::sizes::Sizes;
 pub use self::snapshot::{BlockGroup, BlockSnapshot, Snapshot};
 pub use self::store::LocalStore;

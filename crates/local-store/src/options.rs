@@ -30,6 +30,7 @@ pub struct Options {
     pub(crate) entries: Option<u64>,
     pub(crate) persistence: Option<SyncPolicy>,
     pub(crate) copied_percent: u32,
+    pub(crate) refresh: Refresh,
     pub(crate) lanes: Option<u32>,
     pub(crate) in_flight_bytes: u64,
     pub(crate) staged_bytes: u64,
@@ -75,6 +76,16 @@ pub enum SyncPolicy {
     OnClose,
 }
 
+/// When what is in use is copied to a new block, so that it outlives the one that it lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refresh {
+    /// When its block is recycled.
+    AtRecycling,
+    /// Soon after it was read or found in an old block, in the background.
+    OnTouch,
+}
+
 /// How many blocks are current, unless told: with the 8 old, 1 new and 3 spare ones, as many as leave a block 1 GiB, at
 /// least 24 and at most 152. `docs/decisions/0012-how-many-blocks.md` says why.
 fn default_current_blocks(capacity_bytes: u64) -> u32 {
@@ -94,6 +105,7 @@ impl Options {
             entries: None,
             persistence: None,
             copied_percent: 50,
+            refresh: Refresh::AtRecycling,
             lanes: None,
             in_flight_bytes: 64 << 20,
             staged_bytes: 64 << 20,
@@ -192,6 +204,25 @@ impl Options {
     #[must_use]
     pub fn with_copied_percent(mut self, percent: u32) -> Self {
         self.copied_percent = percent;
+        self
+    }
+
+    /// When what is in use is copied to a new block. `docs/decisions/0012-how-many-blocks.md` compares the two.
+    ///
+    /// * [`Refresh::AtRecycling`]: what was read or found since it was stored is copied when its block goes. It is copied as
+    ///   late as can be, and once in a rotation at most. All copying comes at once, when a block is needed.
+    /// * [`Refresh::OnTouch`]: what is read or found in an *old* block is queued, once, and copied soon after by
+    ///   [`run`](crate::LocalStore::run), else by whoever recycles next; never by who reads. Reads in other blocks count for
+    ///   nothing. Copies are spread over time. But a copy takes space in two blocks until the old one goes: 1 to 30 percent
+    ///   more misses. It takes some old blocks, as with 0 there is none to be touched in.
+    /// * **What goes wrong**: readers find more than copying keeps up with. Then the queue of 8,192 is full, or the
+    ///   [share](Self::with_copied_percent) is used up. [`Snapshot::unrefreshed`](crate::Snapshot::unrefreshed) counts these,
+    ///   [`Snapshot::queued_refreshes`](crate::Snapshot::queued_refreshes) is the length of the queue. Nobody's call fails for it: what
+    ///   was found is copied when its block is recycled, as long as that is promised, and what was read perhaps.
+    /// * **Default**: [`Refresh::AtRecycling`].
+    #[must_use]
+    pub fn with_refresh(mut self, refresh: Refresh) -> Self {
+        self.refresh = refresh;
         self
     }
 

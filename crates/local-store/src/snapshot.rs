@@ -34,6 +34,15 @@ pub struct Snapshot {
     pub copied: u64,
     /// The contents of those, in bytes.
     pub copied_bytes: u64,
+    /// Of the objects copied, those that were [refreshed on touch](crate::Refresh::OnTouch).
+    pub refreshed: u64,
+    /// The contents of those, in bytes.
+    pub refreshed_bytes: u64,
+    /// Objects that are to be refreshed: up to 8,192.
+    pub queued_refreshes: usize,
+    /// How often an object that was touched was not refreshed: the queue was full, copies had taken their share, or there
+    /// was no space. It may be copied when its block is recycled.
+    pub unrefreshed: u64,
     /// Contents that went although somebody was told that they are there, before the promise was over, in bytes.
     pub breached_bytes: u64,
     /// Objects that proved wrong.
@@ -103,6 +112,10 @@ impl Engine {
             dropped_records: read(&counters.dropped_records),
             copied: read(&counters.copied),
             copied_bytes: read(&counters.copied_bytes),
+            refreshed: read(&counters.refreshed),
+            refreshed_bytes: read(&counters.refreshed_bytes),
+            queued_refreshes: self.queued_refreshes(),
+            unrefreshed: read(&counters.unrefreshed),
             breached_bytes: read(&counters.breached_bytes),
             corrupted: read(&counters.corrupted),
             recycled_blocks: read(&counters.recycled_blocks),

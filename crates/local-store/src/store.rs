@@ -43,8 +43,8 @@ pub(crate) const DIGESTS_PER_TURN: usize = 4096;
 ///
 /// # Background work
 ///
-/// [`run`](Self::run) recycles blocks ahead of need, and syncs by interval. Without it, puts recycle when they need a
-/// block, and only puts, `sync` and `close` sync.
+/// [`run`](Self::run) recycles blocks ahead of need, refreshes what was touched, and syncs by interval. Without it, puts
+/// recycle and refresh when they need a block, and only puts, `sync` and `close` sync.
 ///
 /// # Cancel safety
 ///
@@ -190,7 +190,8 @@ impl<K: Kind> LocalStore<K> {
         blocking(move || engine.close()).await
     }
 
-    /// Recycles blocks ahead of need and syncs by interval, for as long as it is polled. It never returns.
+    /// Recycles blocks ahead of need, [refreshes](crate::Refresh) what is queued and syncs by interval, for as long as it is
+    /// polled. It never returns.
     ///
     /// What fails is logged and tried again, a minute later at the latest.
     ///
@@ -204,14 +205,15 @@ impl<K: Kind> LocalStore<K> {
             Some(SyncPolicy::OnPut | SyncPolicy::OnClose) | None => None,
         };
         let mut synced_at = clock.monotonic();
+        let _runner = self.engine.begin_to_run();
         loop {
             let next_sync = interval.filter(|_| self.engine.is_dirty()).map(|interval| synced_at + interval);
             let wake_at = next_sync.unwrap_or_else(|| clock.monotonic() + Duration::from_mins(1));
             let work = std::pin::pin!(self.engine.work.notified());
             select(work, clock.sleep_until(wake_at)).await;
-            if self.engine.needs_recycling() {
+            if self.engine.needs_recycling() || self.engine.queued_refreshes() > 0 {
                 let engine = Arc::clone(&self.engine);
-                if let Err(error) = blocking(move || engine.recycle()).await {
+                if let Err(error) = blocking(move || engine.maintain()).await {
                     tracing::error!(%error, "a block could not be recycled");
                     clock.sleep_until(clock.monotonic() + Duration::from_secs(10)).await;
                 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName};
-use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, SyncPolicy};
+use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, Refresh, SyncPolicy};
 use blobaccess_testkit::ManualClock;
 
 use support::Numbers;
@@ -95,5 +95,25 @@ async fn blocks_are_recycled_before_puts_need_them() {
     let snapshot = store.snapshot();
     assert!(snapshot.recycled_blocks > 10);
     assert_eq!(snapshot.waits_for_space, 0);
+    background.abort();
+}
+
+#[tokio::test]
+async fn what_is_read_in_an_old_block_is_copied_without_anybody_waiting() {
+    let options = Options::in_memory(2 << 20).with_blocks(3, 4, 1).with_refresh(Refresh::OnTouch);
+    let store = Arc::new(LocalStore::<Cas>::open(options).await.unwrap());
+    let mut numbers = Numbers(1);
+    let digest = put(&store, &mut numbers, 4_000).await;
+    while store.snapshot().blocks.len() < 7 {
+        put(&store, &mut numbers, 4_000).await;
+    }
+    let running = Arc::clone(&store);
+    let background = tokio::spawn(async move { running.run().await });
+    assert_eq!(store.block_of(&digest), Some(0));
+    store.get(&Context::background(), &digest).await.unwrap();
+    assert_eq!(store.block_of(&digest), Some(0));
+    assert!(until(|| store.snapshot().refreshed == 1).await);
+    assert_eq!(store.block_of(&digest), Some(6));
+    assert_eq!(store.snapshot().queued_refreshes, 0);
     background.abort();
 }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use blobaccess::{Ac, Cas, Fsac, Icas, Iscc, Kind, Result};
-use blobaccess_local_store::{LocalStore, Options, Sizes, SyncPolicy};
+use blobaccess_local_store::{LocalStore, Options, Refresh, Sizes, SyncPolicy};
 use blobaccess_testkit::{Fixture, Promises, conformance};
 use tempfile::TempDir;
 
@@ -37,6 +37,13 @@ fn in_file<K: Kind>(policy: Option<SyncPolicy>) -> Local<K> {
         None => options,
     };
     Local { options, directory: Some(directory), kind: PhantomData }
+}
+
+impl<K: Kind> Local<K> {
+    fn refreshed_on_touch(mut self) -> Self {
+        self.options = self.options.with_refresh(Refresh::OnTouch);
+        self
+    }
 }
 
 impl<K: Kind> Fixture for Local<K> {
@@ -75,6 +82,11 @@ conformance! {
     memory_of_references: Icas => in_memory::<Icas>(),
     memory_of_size_classes: Iscc => in_memory::<Iscc>(),
     memory_of_path_profiles: Fsac => in_memory::<Fsac>(),
+    refreshed_on_touch: Cas + ResolveUpload + Inventory => in_memory::<Cas>().refreshed_on_touch(),
+    action_results_refreshed_on_touch: Ac + ResolveUpload + Inventory => in_memory::<Ac>().refreshed_on_touch(),
+    hierarchical_refreshed_on_touch: Cas + ResolveUpload => hierarchical(in_memory()).refreshed_on_touch(),
+    persistent_refreshed_on_touch: Cas + ResolveUpload + Inventory => in_file::<Cas>(Some(SyncPolicy::OnClose)).refreshed_on_touch(),
+    persistent_action_results_refreshed_on_touch: Ac + ResolveUpload + Inventory => in_file::<Ac>(Some(SyncPolicy::OnPut)).refreshed_on_touch(),
     file: Cas + ResolveUpload + Inventory => in_file::<Cas>(None),
     file_of_action_results: Ac + ResolveUpload + Inventory => in_file::<Ac>(None),
     persistent: Cas + ResolveUpload + Inventory => in_file::<Cas>(Some(SyncPolicy::OnClose)),

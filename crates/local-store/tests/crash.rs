@@ -25,7 +25,7 @@ use blobaccess::{
     Ac, Blob, BlobAccess, Cas, Clock, Context, Digest, DigestFunction, DigestSet, ErrorKind, InstanceName, Inventory,
     Kind, Namespace, PutOutcome, Releases, Result, SystemClock,
 };
-use blobaccess_local_store::{Devices, Environment, LocalStore, MemoryDevice, Options, Sizes, SyncPolicy};
+use blobaccess_local_store::{Devices, Environment, LocalStore, MemoryDevice, Options, Refresh, Sizes, SyncPolicy};
 use futures::executor::block_on;
 
 use support::{Crashes, Loss, Numbers, Part, Recorder, seed};
@@ -40,6 +40,8 @@ const STATE: u64 = 1 << 16;
 #[derive(Clone, Copy, Debug)]
 struct Setup {
     policy: SyncPolicy,
+    /// When it copies what is in use.
+    refresh: Refresh,
     /// Whether logs and state have devices of their own.
     is_apart: bool,
 }
@@ -48,8 +50,10 @@ impl Setup {
     fn options(self) -> Options {
         let options = Options::on_device(if self.is_apart { BLOCKS } else { CAPACITY });
         let options = if self.is_apart { options.with_logs_on_device(LOGS).with_state_on_device() } else { options };
-        let options = options.with_blocks(1, 4, 1).with_spare_blocks(2).with_entries(900).with_namespaces(8);
-        options.persistent(self.policy)
+        // As many of both kinds in all, so that there is something to be touched in an old block.
+        let (old, current) = if self.refresh == Refresh::OnTouch { (2, 3) } else { (1, 4) };
+        let options = options.with_blocks(old, current, 1).with_spare_blocks(2).with_entries(900).with_namespaces(8);
+        options.with_refresh(self.refresh).persistent(self.policy)
     }
 
     fn size_bytes(self) -> u64 {
@@ -167,6 +171,8 @@ struct History<K: Kind> {
     is_synced_on_put: bool,
     replaced: Option<Digest>,
     created: Amounts,
+    refresh: Refresh,
+    refreshed: u64,
 }
 
 /// What an object counts as, if it may share a sync with none.
@@ -242,6 +248,10 @@ impl<K: Kind> History<K> {
                     }
                 }
             }
+            17 if self.refresh == Refresh::OnTouch => {
+                self.store.refresh_blocking().unwrap();
+                self.refreshed = self.store.snapshot().refreshed;
+            }
             _ => {
                 block_on(self.store.sync()).unwrap();
                 is_sync = true;
@@ -281,6 +291,8 @@ fn history<K: Kind>(setup: Setup, seed: u64) -> History<K> {
         is_synced_on_put: setup.policy == SyncPolicy::OnPut,
         replaced: None,
         created: Amounts::new(),
+        refresh: setup.refresh,
+        refreshed: 0,
     };
     history.note(true);
     let operations = 50 + history.numbers.below(350);
@@ -399,7 +411,7 @@ fn rot_younger_superblock(image: &mut [u8], begin: usize) {
     image[begin + younger * SLOT + 200] ^= 1;
 }
 
-fn try_history<K: Kind>(setup: Setup, seed: u64, images: &mut u64) {
+fn try_history<K: Kind>(setup: Setup, seed: u64, images: &mut u64) -> u64 {
     let history = history::<K>(setup, seed);
     let sizes = *history.store.sizes();
     let steps = history.device.steps();
@@ -439,6 +451,7 @@ fn try_history<K: Kind>(setup: Setup, seed: u64, images: &mut u64) {
         }
         position += if position < 12 { 1 } else { 1 + numbers.below(60) };
     }
+    history.refreshed
 }
 
 fn budget() -> Duration {
@@ -447,8 +460,10 @@ fn budget() -> Duration {
 }
 
 fn try_histories<K: Kind>(policy: SyncPolicy, share: u32) {
-    for is_apart in [false, true] {
-        try_histories_of::<K>(Setup { policy, is_apart }, 2 * share);
+    for refresh in [Refresh::AtRecycling, Refresh::OnTouch] {
+        for is_apart in [false, true] {
+            try_histories_of::<K>(Setup { policy, refresh, is_apart }, 4 * share);
+        }
     }
 }
 
@@ -456,14 +471,15 @@ fn try_histories_of<K: Kind>(setup: Setup, share: u32) {
     let budget = budget() / share;
     let first = seed("BLOBACCESS_CRASH_SEED");
     let begun = SystemClock.monotonic();
-    let (mut images, mut histories) = (0, 0);
+    let (mut images, mut histories, mut refreshed) = (0, 0, 0);
     while SystemClock.monotonic() - begun < budget {
         let seed = first.wrapping_add(histories);
-        println!("BLOBACCESS_CRASH_SEED={seed}");
-        try_history::<K>(setup, seed, &mut images);
+        println!("BLOBACCESS_CRASH_SEED={seed}, {setup:?}");
+        refreshed += try_history::<K>(setup, seed, &mut images);
         histories += 1;
     }
-    println!("{images} images of {histories} histories, {setup:?} of {}", K::STORAGE_TYPE.name());
+    let kind = K::STORAGE_TYPE.name();
+    println!("{images} images of {histories} histories, {refreshed} refreshes, {setup:?} of {kind}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName, PutOutcome};
-use blobaccess_local_store::{LocalStore, Options, SyncPolicy};
+use blobaccess_local_store::{LocalStore, Options, Refresh, Snapshot, SyncPolicy};
 use bytes::Bytes;
 use futures::TryStreamExt;
 
@@ -103,7 +103,7 @@ async fn work(store: Arc<LocalStore<Cas>>, all: Arc<AtomicU64>, seed: u64, round
     assert!(held > rounds);
 }
 
-async fn stress(options: Options) {
+async fn stress(options: Options) -> Snapshot {
     let seed = support::seed("BLOBACCESS_STRESS_SEED");
     let store = Arc::new(LocalStore::<Cas>::open(options).await.unwrap());
     let running = Arc::clone(&store);
@@ -128,11 +128,13 @@ async fn stress(options: Options) {
         let pieces: Vec<Bytes> = held.into_stream(..).unwrap().try_collect().await.unwrap_or_default();
         assert!(pieces.is_empty() || pieces.concat() == held_contents);
     }
+    snapshot
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_tasks_at_once_in_memory() {
-    stress(Options::in_memory(16 << 20).with_blocks(2, 8, 1).with_entries(60_000)).await;
+    let snapshot = stress(Options::in_memory(16 << 20).with_blocks(2, 8, 1).with_entries(60_000)).await;
+    assert_eq!((snapshot.refreshed, snapshot.queued_refreshes), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -153,4 +155,21 @@ async fn many_tasks_at_once_in_a_persistent_file() {
     let options = Options::in_file(directory.path().join("blocks"), 24 << 20).with_blocks(2, 8, 1);
     let policy = SyncPolicy::Interval(std::time::Duration::from_millis(20));
     stress(options.with_entries(60_000).with_staged_bytes(1 << 20).persistent(policy)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_tasks_at_once_where_what_is_touched_is_copied_at_once() {
+    let options = Options::in_memory(16 << 20).with_blocks(3, 7, 1).with_entries(60_000);
+    let snapshot = stress(options.with_refresh(Refresh::OnTouch)).await;
+    assert!(snapshot.refreshed > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_tasks_at_once_in_a_persistent_file_where_what_is_touched_is_copied_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::in_file(directory.path().join("blocks"), 24 << 20).with_blocks(3, 7, 1);
+    let policy = SyncPolicy::Interval(std::time::Duration::from_millis(20));
+    let options = options.with_entries(60_000).with_staged_bytes(1 << 20).persistent(policy);
+    let snapshot = stress(options.with_refresh(Refresh::OnTouch)).await;
+    assert!(snapshot.refreshed > 0);
 }

@@ -96,7 +96,7 @@ impl Engine {
             }
         }
         let key = record.key(self.map.check_mask());
-        match self.store(&key, &Contents { bytes, owner }, Instead::Source(record, parts), For::Copy) {
+        match self.store(&key, &Contents { bytes, owner }, Instead::Source(record, parts), whom(purpose)) {
             Put::Done { .. } => Ok(Copied::Done),
             Put::NeedsSpace => Err(no_space()),
             Put::Leaving | Put::Changed | Put::Crowded => Ok(self.fate(record)),
@@ -115,7 +115,7 @@ impl Engine {
                 return Ok(Copied::NoShare);
             }
         }
-        let mut writer = self.begin_large_for(size, owner, For::Copy).ok_or_else(no_space)?;
+        let mut writer = self.begin_large_for(size, owner, whom(purpose)).ok_or_else(no_space)?;
         let mut at = 0;
         while at < size {
             let to = size.min(at + PIECE_BYTES);
@@ -156,6 +156,13 @@ impl Engine {
             self.map.replace(&mut space.map, part, &moved);
         }
         is_replaced
+    }
+}
+
+fn whom(purpose: Purpose) -> For {
+    match purpose {
+        Purpose::Promised { .. } | Purpose::Retired | Purpose::Used => For::Copy,
+        Purpose::Refreshed => For::Refresh,
     }
 }
 

@@ -8,6 +8,7 @@ use super::share::Purpose;
 use super::{Copied, Engine, enter};
 use crate::key::Key;
 use crate::key_location_map::{FOUND, Found, READ, Record, Touch};
+use crate::options::Refresh;
 
 /// Whether an object is stored, once somebody is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +56,16 @@ impl Engine {
         if self.is_safe(&found.record) {
             // It stays as long as is promised, touched or not; this is use, and no more.
             self.note_use(found);
-        } else if !found.has(FOUND) {
-            // Before the flag: who sees the flag need not look whether this is noted.
-            block.touches.set(found.record.entry);
-            if self.map.touch(found, FOUND) == Touch::Moved {
-                return None;
+        } else {
+            if !found.has(FOUND) {
+                // Before the flag: who sees the flag need not look whether this is noted.
+                block.touches.set(found.record.entry);
+                if self.map.touch(found, FOUND) == Touch::Moved {
+                    return None;
+                }
+            }
+            if self.refresh == Refresh::OnTouch {
+                self.note_use(found);
             }
         }
         // After the flag: either the copier sees the flag, or this sees that there is a copier.
@@ -79,7 +85,14 @@ impl Engine {
 
     #[inline]
     fn note_use(&self, found: &Found) {
-        if !found.has(READ) && !self.is_newest(&found.record) {
+        if found.has(READ) {
+            return;
+        }
+        if self.refresh == Refresh::OnTouch {
+            if self.is_old(&found.record) {
+                self.queue_refresh(found);
+            }
+        } else if !self.is_newest(&found.record) {
             // If the record moved meanwhile, this use goes unnoted: nothing was promised.
             let _: Touch = self.map.touch(found, READ);
         }

@@ -1,7 +1,7 @@
 //! The store without its trait: map, blocks, space and device, by synchronous calls that may block.
 //!
 //! Order of locks: `recycling`, `setting_aside`, `syncing`, `flushing`, `space`, then that of namespaces, of a chunk or
-//! of the queue. There is no I/O under `space`.
+//! of a queue. There is no I/O under `space`.
 
 mod copy;
 mod disk;
@@ -16,6 +16,7 @@ mod parts;
 mod put;
 mod read;
 mod recycle;
+mod refresh;
 mod share;
 mod space;
 mod state;
@@ -38,7 +39,7 @@ use crate::key::{Key, Keys};
 use crate::key_location_map::{KeyLocationMap, Record};
 use crate::names::Names;
 use crate::namespaces::Namespaces;
-use crate::options::SyncPolicy;
+use crate::options::{Refresh, SyncPolicy};
 use crate::persistence::{NamedAccount, Quarantined};
 use crate::sizes::Sizes;
 use crate::snapshot::BlockGroup;
@@ -68,6 +69,9 @@ pub(crate) struct Counters {
     pub(crate) dropped_records: AtomicU64,
     pub(crate) copied: AtomicU64,
     pub(crate) copied_bytes: AtomicU64,
+    pub(crate) refreshed: AtomicU64,
+    pub(crate) refreshed_bytes: AtomicU64,
+    pub(crate) unrefreshed: AtomicU64,
     pub(crate) breached_bytes: AtomicU64,
     pub(crate) corrupted: AtomicU64,
     pub(crate) recycled_blocks: AtomicU64,
@@ -117,7 +121,15 @@ pub(crate) struct Engine {
     setting_aside: Mutex<()>,
     /// Of the block that was begun last.
     newest_generation: AtomicU32,
-    /// Is told when there is something to sync or to recycle.
+    /// Of the youngest block that is old; 0 if there is none.
+    old_generation: AtomicU32,
+    /// When what is in use is copied.
+    refresh: Refresh,
+    /// What is to be copied soon, since it was used in an old block: each of these is flagged as read, once.
+    refreshes: Mutex<VecDeque<Record>>,
+    /// How many recycle and copy in the background.
+    runners: AtomicU32,
+    /// Is told when there is something to sync, to recycle or to copy.
     pub(crate) work: Notify,
 }
 

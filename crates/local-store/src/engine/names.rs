@@ -207,26 +207,53 @@ impl Engine {
                     // They are elsewhere by now: after they proved wrong and were put again, for example.
                     None => self.key_of_contents(&name)?,
                 };
-                if let Some(key) = key {
-                    self.move_name(block, &name, &key);
+                if key.is_some_and(|key| !self.move_name(block, &name, &key)) {
+                    count(&self.counters.breached_bytes, name.location.size_bytes);
                 }
             }
         }
         Ok(())
     }
 
-    fn move_name(&self, block: u16, name: &Record, key: &Key) {
+    /// Lets the records of names follow those of these records that were copied out of a block that stays for now. What
+    /// this misses follows when the block is recycled.
+    pub(super) fn let_names_follow(&self, block: u16, contents: &[Record]) {
+        if self.names.is_none() {
+            return;
+        }
+        let check_mask = self.map.check_mask();
+        let keys: Keys = contents.iter().map(|record| (place(record), record.key(check_mask))).collect();
+        for buckets in self.map.sweeps() {
+            let mut names = Vec::new();
+            {
+                let _space = self.space();
+                self.map.records_in(buckets, block, &mut |record, _| {
+                    if record.is_name()
+                        && let Some(key) = keys.get(&place(&record))
+                    {
+                        names.push((record, *key));
+                    }
+                });
+            }
+            for (name, key) in names {
+                // Where there is no room for it, it stays for now.
+                let _: bool = self.move_name(block, &name, &key);
+            }
+        }
+    }
+
+    /// Returns whether there was room for the record of the name, if it is to be moved.
+    fn move_name(&self, block: u16, name: &Record, key: &Key) -> bool {
         let mut space = self.space();
         let contents = self.map.lookup_as_writer(key, &space.map).map(|found| found.record);
-        let Some(contents) = contents.filter(|contents| contents.location.block != block) else { return };
+        let Some(contents) = contents.filter(|contents| contents.location.block != block) else { return true };
         let known = self.map.lookup_as_writer(&name.key(self.map.check_mask()), &space.map);
         if known.is_none_or(|known| known.record != *name) {
-            return;
+            return true;
         }
         let most = self.sizes.entries_per_block();
         if !self.has_log_space(&space, contents.location.block, most) {
-            count(&self.counters.breached_bytes, name.location.size_bytes);
-            return;
+            return false;
         }
         let named = Named {
             key_words: name.key_words,
@@ -239,6 +266,7 @@ impl Engine {
         let moved = space.draft(contents.location.block, contents.location.offset, named, name.sequence);
         self.append(&mut space, &moved);
         self.map.replace(&mut space.map, name, &moved);
+        true
     }
 
     /// The key of the contents that lie where `name` says; `None` if they are not there any more.

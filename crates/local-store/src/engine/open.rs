@@ -112,6 +112,10 @@ impl Engine {
             recycling: Mutex::new(()),
             setting_aside: Mutex::new(()),
             newest_generation: AtomicU32::new(0),
+            old_generation: AtomicU32::new(0),
+            refresh: options.refresh,
+            refreshes: Mutex::default(),
+            runners: AtomicU32::new(0),
             work: Notify::new(),
         };
         if let Some(state) = &restored {
@@ -153,10 +157,12 @@ impl Engine {
         let quarantined: HashSet<Quarantined> = state.quarantined.iter().copied().collect();
         let released = state.accounts.iter().map(|of| Account { stored: Amount::default(), ..of.account });
         space.accounts = Accounts::new(released);
-        let mut recovery = Recovery { quarantined, wrong: HashMap::new(), dropped: HashSet::new() };
+        let mut recovery =
+            Recovery { quarantined, wrong: HashMap::new(), dropped: HashSet::new(), superseded: HashSet::new() };
         for live in state.live.iter().rev() {
             self.restore_block(disk, &mut space, live, &mut recovery)?;
         }
+        self.note_old(&space);
         space.accounts.reconcile(state.accounts.iter().map(|of| of.account.stored));
         Ok(())
     }
@@ -186,6 +192,9 @@ impl Engine {
         let mut log = vec![0; width::in_memory(u64::from(log_sectors) * SECTOR_BYTES)];
         disk.logs().read_at(disk.layout.log(block), &mut log)?;
         for record in entry::read_all(&log, block, generation, seed) {
+            if let Some(usage) = space.use_mut(block) {
+                usage.has_parts |= record.is_part && !record.is_name();
+            }
             let flags = if of.touches.is_set(record.entry) { FOUND } else { 0 };
             self.restore_record(space, &record, flags, live.data_bytes, recovery);
         }
@@ -228,7 +237,7 @@ impl Engine {
         if let Some(known) = known
             && (known.sequence, known.location.generation) > (record.sequence, generation)
         {
-            if !is_mutable && known.sequence != record.sequence {
+            if !is_mutable && known.sequence != record.sequence && recovery.superseded.insert(record.sequence) {
                 space.accounts.store(record);
                 space.accounts.leave(record);
             }
@@ -242,6 +251,7 @@ impl Engine {
             if is_mutable {
                 space.accounts.forget(&replaced);
             } else {
+                recovery.superseded.insert(replaced.sequence);
                 space.accounts.leave(&replaced);
             }
         }
@@ -260,6 +270,8 @@ struct Recovery {
     wrong: HashMap<Key, u64>,
     /// The sequences of records that there is no room for in the map.
     dropped: HashSet<u64>,
+    /// The sequences of contents that were put again: copies of one object count as one.
+    superseded: HashSet<u64>,
 }
 
 fn names(restored: Option<&Superblock>, sizes: &Sizes) -> Namespaces {

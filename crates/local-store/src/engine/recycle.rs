@@ -1,6 +1,7 @@
 //! Recycles blocks: copies what was touched, forgets the rest, waits until no superblock vouches for them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use blobaccess::Result;
 
@@ -11,12 +12,12 @@ use crate::key_location_map::{FOUND, Record, TOUCHED};
 use crate::width;
 
 /// An object that is to be copied, with the records of its parts that lie in it.
-struct Wanted {
+pub(super) struct Wanted {
     /// Whether somebody was told that it is there, or a part of it, and not long ago.
     is_promised: bool,
-    record: Record,
+    pub(super) record: Record,
     flags: u32,
-    parts: Vec<(Record, u32)>,
+    pub(super) parts: Vec<(Record, u32)>,
 }
 
 impl Engine {
@@ -33,15 +34,17 @@ impl Engine {
         self.next_to_recycle().is_some()
     }
 
-    /// Recycles all blocks that are retiring, or more than old, current and new together. It may block.
+    /// Recycles all blocks that are retiring, or more than old, current and new together, and copies what is queued if
+    /// nobody else does. It may block.
     pub(crate) fn recycle(self: &Arc<Self>) -> Result<()> {
-        let recycling = enter(&self.recycling);
+        if self.runners.load(Ordering::Relaxed) > 0 { self.recycle_blocks() } else { self.maintain() }
+    }
+
+    pub(super) fn recycle_blocks(self: &Arc<Self>) -> Result<()> {
+        let _recycling = enter(&self.recycling);
         loop {
             self.check_device()?;
-            let Some(block) = self.next_to_recycle() else {
-                drop(recycling);
-                return Ok(());
-            };
+            let Some(block) = self.next_to_recycle() else { return Ok(()) };
             let keys = self.keys_in(block);
             self.copy_touched(block)?;
             self.move_names(block, &keys)?;
@@ -52,7 +55,7 @@ impl Engine {
     }
 
     /// Copies what was touched of a block, as far as the share goes: first what somebody was told is there.
-    fn copy_touched(self: &Arc<Self>, block: u16) -> Result<()> {
+    pub(super) fn copy_touched(self: &Arc<Self>, block: u16) -> Result<()> {
         let setting_aside = enter(&self.setting_aside);
         {
             // From here on, records of this block stay where they are in the map, and none is added.
@@ -111,7 +114,7 @@ impl Engine {
 
     /// What was touched of a block: objects, and parts of them. An object is touched if a part of it is. All count as
     /// if they had `all` of these flags.
-    fn wanted(&self, block: u16, all: u32) -> Vec<Wanted> {
+    pub(super) fn wanted(&self, block: u16, all: u32) -> Vec<Wanted> {
         let (mut wanted, mut parts) = (Vec::new(), Vec::new());
         self.sweep(block, |record, flags| {
             let flags = flags | all;
@@ -193,6 +196,7 @@ impl Engine {
             space.rotation.remove(block);
             space.retiring.retain(|retiring| *retiring != block);
             self.close_lanes_in(&mut space, block);
+            self.note_old(&space);
             space.map.pin(None);
             space.has_changed = true;
             space.accounts.release_block(block);

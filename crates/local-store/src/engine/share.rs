@@ -11,6 +11,9 @@ pub(super) enum Purpose {
     Retired,
     /// Somebody used it.
     Used,
+    /// Somebody used it or was told that it is there, while its block is old. What is saved up is not for that: should it
+    /// be promised, it is copied later all the same.
+    Refreshed,
 }
 
 /// What may be copied, in counted bytes.
@@ -77,7 +80,7 @@ impl Share {
             Purpose::Promised { .. } => 0,
             Purpose::Retired => return true,
             // What is saved up is for what is going to be promised, but for the share of one block.
-            Purpose::Used => self.most.saturating_sub(self.per_block),
+            Purpose::Used | Purpose::Refreshed => self.most.saturating_sub(self.per_block),
         };
         match self.free.checked_sub(cost) {
             Some(left) if left >= kept => {
@@ -132,6 +135,7 @@ mod tests {
         assert!(!share.draw(Purpose::Used, 51));
         assert!(share.draw(Purpose::Used, 50));
         assert!(!share.draw(Purpose::Used, 1));
+        assert!(!share.draw(Purpose::Refreshed, 1));
         assert!(share.draw(Purpose::Promised { offset: 0 }, 50));
     }
 

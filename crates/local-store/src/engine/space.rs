@@ -60,6 +60,8 @@ pub(super) struct Use {
     pub(super) log_sectors: u32,
     /// Seconds since 1970.
     pub(super) begun_at: u64,
+    /// Whether parts of objects lie in it.
+    pub(super) has_parts: bool,
     /// Whether anything was written to it since the last sync.
     pub(super) is_dirty: bool,
     /// Whether it is to be recycled before its turn.
@@ -108,8 +110,10 @@ impl Reservation {
 pub(super) enum For {
     /// A put; it leaves the last free block to copies, also once they have begun it.
     Put,
-    /// A copy of what was touched.
+    /// A copy of what was touched, whose block is about to go.
     Copy,
+    /// A copy of what was touched, whose block stays for now; it leaves the last free block to those that must be made.
+    Refresh,
 }
 
 impl Space {
@@ -342,7 +346,7 @@ impl Engine {
         let most = self.sizes.entries_per_block();
         let data_bytes = self.sizes.data_bytes;
         let kept = match whom {
-            For::Put => 1,
+            For::Put | For::Refresh => 1,
             For::Copy => 0,
         };
         let before: Vec<u16> = space.rotation.new_blocks().collect();
@@ -380,17 +384,26 @@ impl Engine {
         }
         for block in before {
             if !space.rotation.new_blocks().any(|new| new == block) {
-                if whom == For::Copy && length > data_bytes / 16 {
+                if whom != For::Put && length > data_bytes / 16 {
                     let left = space.use_of(block).map_or(0, |usage| data_bytes.saturating_sub(usage.cursor));
                     space.share.waste(left);
                 }
                 self.leave_new(space, block);
             }
         }
+        self.note_old(space);
         match choice {
             Choice::Block(block) => Some(block),
             Choice::NeedsBlock => None,
         }
+    }
+
+    /// Notes which blocks are old.
+    pub(super) fn note_old(&self, space: &Space) {
+        let (old, ..) = space.rotation.groups();
+        let youngest = old.checked_sub(1).and_then(|position| space.rotation.blocks().nth(position));
+        let generation = youngest.and_then(|block| space.use_of(block)).map_or(0, |usage| usage.generation);
+        self.old_generation.store(generation, Ordering::Relaxed);
     }
 
     fn begin_use(&self, space: &mut Space, block: u16) {
@@ -429,6 +442,7 @@ impl Engine {
         let block = record.location.block;
         let Some(usage) = space.use_mut(block) else { return };
         usage.is_dirty = true;
+        usage.has_parts |= record.is_part && !record.is_name();
         if !self.is_persistent() {
             return;
         }

@@ -284,3 +284,82 @@ fn an_upload_whose_block_is_recycled_stores_nothing_and_disturbs_nobody() {
         }
     }
 }
+
+/// Puts others until `block` is the oldest, and not written any more; recycles nothing.
+fn let_go(engine: &Engine, block: u16) {
+    let mut number = 1_000;
+    while engine.space().rotation.new_blocks().any(|new| new == block) {
+        number += 1;
+        let (digest, contents, _) = blob(number, 50_000);
+        let put = engine.put_contents(&engine.keys.key(&digest), &contents, None).unwrap();
+        assert!(matches!(put, Put::Done { .. }));
+    }
+    assert_eq!(engine.space().rotation.oldest(), Some(block));
+}
+
+#[test]
+fn nothing_is_published_into_a_block_whose_promises_were_looked_at() {
+    let device = watched();
+    let engine = open(&device, 1);
+    let (digest, contents, bytes) = blob(7, 300_000);
+    let mut large = engine.begin_large(300_000, &contents.owner).unwrap().unwrap();
+    large.write(&bytes).unwrap();
+    let late = begin(&engine, 8, 700).unwrap();
+    let late_digest = late.digest.clone();
+    let block = late.reservation.block;
+    let parent = publish(&engine, begin(&engine, 9, 5_000).unwrap()).unwrap();
+    assert_eq!(parent.location.block, block);
+    let_go(&engine, block);
+    // The oldest block is being recycled, and as much of that is done as comes before it is swept from the map.
+    engine.copy_touched(block).unwrap();
+    let error = large.finish(&engine.keys.key(&digest), None).unwrap_err();
+    assert_eq!(error.kind(), blobaccess::ErrorKind::Unavailable);
+    assert!(publish(&engine, late).is_none());
+    let part = blob(9, 5_000).2.slice(8..16);
+    let part_digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &part);
+    let slice = blobaccess::Slice { digest: part_digest.clone(), offset: 8, size_bytes: 8 };
+    engine.remember_parts(&parent, &[slice]);
+    for digest in [&digest, &late_digest, &part_digest] {
+        assert!(engine.peek(&engine.keys.key(digest)).is_none());
+    }
+    // Whoever puts it anew finds another block.
+    let (digest, contents, bytes) = blob(8, 700);
+    let put = engine.put_contents(&engine.keys.key(&digest), &contents, None).unwrap();
+    assert!(matches!(put, Put::Done { outcome: PutOutcome::Created { .. }, .. }));
+    assert_ne!(engine.peek(&engine.keys.key(&digest)).unwrap().location.block, block);
+    assert_eq!(read(&engine, &digest).unwrap(), bytes);
+}
+
+#[test]
+fn no_put_and_no_refresh_goes_on_while_copies_have_the_last_free_block() {
+    let device = watched();
+    let engine = open(&device, 1);
+    let put = |number: u64, size: usize| {
+        let (digest, contents, _) = blob(number, size);
+        engine.put_contents(&engine.keys.key(&digest), &contents, None).unwrap()
+    };
+    let mut number = 100;
+    while put(number, 50_000) != Put::NeedsSpace {
+        number += 1;
+    }
+    assert_eq!(engine.space().free.len(), 1);
+    assert!(engine.needs_recycling());
+    // A block is full but for less than this, so a copy begins the one that was left to copies.
+    let (_, contents, _) = blob(1, 50_000);
+    let length = engine.length(50_000, &contents.owner);
+    let copy = engine.reserve(&mut engine.space(), length, For::Copy).unwrap();
+    assert!(engine.space().free.is_empty());
+    assert_eq!(engine.space().rotation.new_blocks().next(), Some(copy.block));
+    // It has room, and it is theirs.
+    for length in [8, 700, 50_000, 300_000] {
+        for whom in [For::Put, For::Refresh] {
+            assert!(engine.reserve(&mut engine.space(), length, whom).is_none(), "{length} bytes for {whom:?}");
+        }
+    }
+    assert_eq!(put(1, 700), Put::NeedsSpace);
+    assert!(engine.begin_large(300_000, &contents.owner).unwrap().is_none());
+    assert!(engine.reserve(&mut engine.space(), 700, For::Copy).is_some());
+    engine.abandon(copy, 0);
+    engine.recycle().unwrap();
+    assert!(matches!(put(1, 700), Put::Done { outcome: PutOutcome::Created { .. }, .. }));
+}

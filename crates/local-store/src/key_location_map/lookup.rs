@@ -33,8 +33,10 @@ impl Found {
 /// What touching came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Touch {
-    /// The record has the flags now.
+    /// The record has the flags now, and had not all of them.
     Touched,
+    /// The record had the flags.
+    Again,
     /// The record moved or went meanwhile: look it up again.
     Moved,
 }
@@ -192,15 +194,19 @@ impl KeyLocationMap {
         let Some(line) = self.line(found.bucket) else { return Touch::Moved };
         let Some(tag) = line.tags().get(found.slot) else { return Touch::Moved };
         let mut current = found.tag;
-        loop {
+        let was_set = loop {
             match tag.compare_exchange(current, current | flags, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => break,
+                Ok(before) => break before & flags == flags,
                 // Somebody else set a flag of the same record.
                 Err(now) if now & !super::TOUCHED == found.tag & !super::TOUCHED => current = now,
                 Err(_) => return Touch::Moved,
             }
-        }
+        };
         // If the slot was given to another record meanwhile, that one was touched for nothing, which does no harm.
-        if line.is_unchanged(found.seen) { Touch::Touched } else { Touch::Moved }
+        match line.is_unchanged(found.seen) {
+            true if was_set => Touch::Again,
+            true => Touch::Touched,
+            false => Touch::Moved,
+        }
     }
 }
