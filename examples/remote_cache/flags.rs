@@ -56,6 +56,21 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE", requires = "upstream")]
     pub(crate) upstream_ca: Option<PathBuf>,
 
+    /// Keep the files in front of a bucket, to which everything is uploaded behind those who put, and counted: a URL,
+    /// `s3://NAME/PREFIX?endpoint=URL&region=REGION` with credentials from the environment (as `AWS_ACCESS_KEY_ID` and
+    /// `AWS_SECRET_ACCESS_KEY`), or the path of a directory.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["in_memory", "upstream"])]
+    pub(crate) bucket: Option<String>,
+
+    /// Where to keep the ledger of the bucket, and the journal of its uploads. Only what is uploaded by way of this
+    /// ledger is in it. [default: `accounts` in the folder of the files]
+    #[arg(long, value_name = "FOLDER", requires = "bucket")]
+    pub(crate) accounts: Option<PathBuf>,
+
+    /// Compare the ledger with what is in the bucket so often, which takes a listing of all of it.
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "bucket")]
+    pub(crate) scan_every: Option<Duration>,
+
     /// Refuse uploads.
     #[arg(long)]
     pub(crate) read_only: bool,
@@ -165,6 +180,9 @@ mod tests {
             &["--in-memory", "--sync", "1s"],
             &["--upstream", "grpc://x:1", "--directory", "x"],
             &["--upstream", "grpc://x:1", "--in-memory"],
+            &["--bucket", "b", "--in-memory"],
+            &["--bucket", "b", "--upstream", "grpc://x:1"],
+            &["--accounts", "a"],
             &["--sync", "sometimes"],
             &["--cas-size", "0"],
         ] {

@@ -5,6 +5,8 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it tells whoever starts it how to use it")]
 
 mod blocks;
+#[path = "../cached_bucket/stack/mod.rs"]
+mod cached_bucket;
 mod files;
 mod flags;
 mod pages;

@@ -10,6 +10,7 @@ use blobaccess_metrics::PrometheusObserver;
 
 use crate::Result;
 use crate::blocks::draw;
+use crate::cached_bucket::CachedBucket;
 use crate::stack::{Backend, Stack};
 use crate::status::Pages;
 
@@ -31,6 +32,20 @@ impl RemoteCachePages {
     ) -> Result<Self> {
         register_gauges(&metrics, &stack, &services)?;
         Ok(Self { stack, services, metrics, started })
+    }
+}
+
+impl RemoteCachePages {
+    /// A gauge for each namespace that there is by now, with what it has in the bucket.
+    fn set_footprints(&self, stack: &CachedBucket) {
+        const NAME: &str = "remote_cache_footprint_bytes";
+        for total in stack.totals() {
+            let footprint = number(u64::try_from(total.footprint_bytes()).unwrap_or_default());
+            let (namespace, storage_type) = (total.account.namespace().as_str(), total.account.storage_type().name());
+            let labels = [("namespace", namespace), ("storage_type", storage_type)];
+            let set = self.metrics.register_gauge(NAME, "Bytes in the bucket", &labels, move || footprint);
+            debug_assert!(set.is_ok(), "the name is one of a metric");
+        }
     }
 }
 
@@ -63,13 +78,30 @@ impl Pages for RemoteCachePages {
                 page += &draw("contents in blocks", &cas.snapshot());
                 page += &draw("results in blocks", &ac.snapshot());
             }
+            Backend::Bucket { directory, stack, .. } => {
+                page += &line("files in", &directory.display().to_string());
+                page += &draw("contents in blocks", &stack.local_cas.snapshot());
+                page += &draw("results in blocks", &stack.local_ac.snapshot());
+                page.push('\n');
+                page += &stack.describe();
+            }
             Backend::Remote(remote) => page += &line("upstream", &format!("{remote}: {:?}", remote.snapshot())),
         }
         page
     }
 
     fn metrics(&self) -> String {
+        if let Backend::Bucket { stack, .. } = &self.stack.backend {
+            self.set_footprints(stack);
+        }
         self.metrics.encode()
+    }
+
+    fn accounting(&self) -> Option<String> {
+        match &self.stack.backend {
+            Backend::Bucket { stack, .. } => Some(stack.metrics()),
+            Backend::Memory { .. } | Backend::Local { .. } | Backend::Remote(_) => None,
+        }
     }
 }
 
@@ -91,6 +123,11 @@ fn register_gauges(metrics: &PrometheusObserver, stack: &Arc<Stack>, services: &
         }
         Backend::Local { cas, ac, .. } => {
             let (cas, ac) = (Arc::clone(cas), Arc::clone(ac));
+            register_blocks(metrics, "cas", move || cas.snapshot())?;
+            register_blocks(metrics, "ac", move || ac.snapshot())
+        }
+        Backend::Bucket { stack, .. } => {
+            let (cas, ac) = (Arc::clone(&stack.local_cas), Arc::clone(&stack.local_ac));
             register_blocks(metrics, "cas", move || cas.snapshot())?;
             register_blocks(metrics, "ac", move || ac.snapshot())
         }

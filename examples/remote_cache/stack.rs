@@ -9,11 +9,12 @@ use blobaccess::decorators::{
     ActionResultTimestampInjecting, Authorizers, Authorizing, CompletenessChecking, CompletenessOptions,
     DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, StaticAuthorizer,
 };
-use blobaccess::{Ac, BlobAccess, Cas, Kind, MemoryBlobAccess, Observer};
+use blobaccess::{Ac, BlobAccess, Cas, Clock, Kind, MemoryBlobAccess, Observer, SystemClock};
 use blobaccess_grpc::{Remote, RemoteOptions, RemoteTls};
 use blobaccess_local_store::LocalStore;
 use blobaccess_metrics::PrometheusObserver;
 
+use crate::cached_bucket::CachedBucket;
 use crate::files;
 use crate::flags::Flags;
 use crate::{Result, read};
@@ -25,6 +26,9 @@ const CAS_IN_MEMORY: u64 = 2 << 30;
 /// upstream cache keeps what it was asked about.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 const REMEMBERED_FOR: Duration = Duration::from_mins(1);
+
+/// How often what was uploaded to a bucket is reported to its ledger.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// The stores, and what is at their bottom.
 #[derive(Debug)]
@@ -44,6 +48,8 @@ pub(crate) enum Backend {
     Memory { cas: Arc<MemoryBlobAccess<Cas>>, ac: Arc<MemoryBlobAccess<Ac>> },
     /// Here, in files of a folder.
     Local { directory: PathBuf, cas: Arc<LocalStore<Cas>>, ac: Arc<LocalStore<Ac>> },
+    /// In a bucket, behind files of a folder.
+    Bucket { directory: PathBuf, stack: Arc<CachedBucket>, scan_every: Option<Duration> },
     /// In another server.
     Remote(Remote),
 }
@@ -53,16 +59,32 @@ impl Backend {
     pub(crate) async fn run(&self) {
         match self {
             Self::Local { cas, ac, .. } => drop(futures::join!(cas.run(), ac.run())),
-            Self::Memory { .. } | Self::Remote(_) => std::future::pending().await,
+            Self::Bucket { stack, scan_every: Some(every), .. } => scan(stack, *every).await,
+            Self::Bucket { .. } | Self::Memory { .. } | Self::Remote(_) => std::future::pending().await,
         }
     }
 
     /// Makes everything durable that is to be.
     pub(crate) async fn sync(&self) -> Result<()> {
-        if let Self::Local { cas, ac, .. } = self {
-            futures::try_join!(cas.sync(), ac.sync())?;
+        match self {
+            Self::Local { cas, ac, .. } => drop(futures::try_join!(cas.sync(), ac.sync())?),
+            Self::Bucket { stack, .. } => stack.stop().await?,
+            Self::Memory { .. } | Self::Remote(_) => {}
         }
         Ok(())
+    }
+}
+
+/// Compares the ledger with what is in the bucket, again and again.
+async fn scan(stack: &CachedBucket, every: Duration) {
+    loop {
+        SystemClock.sleep_until(SystemClock.monotonic() + every).await;
+        match stack.scan().await {
+            Ok(found) => found.iter().for_each(|(storage_type, scanned, drift)| {
+                tracing::info!(storage_type = storage_type.name(), ?scanned, ?drift, "the bucket was scanned");
+            }),
+            Err(error) => tracing::warn!(%error, "the bucket cannot be scanned"),
+        }
     }
 }
 
@@ -74,6 +96,7 @@ impl Stack {
         let (cas, ac, backend) = match &flags.upstream {
             Some(url) => upstream(flags, url, &observer)?,
             None if flags.in_memory => in_memory(flags, &observer),
+            None if flags.bucket.is_some() => in_bucket(flags, &observer).await?,
             None => in_files(flags, &observer).await?,
         };
         let cas = EmptyBlobInjecting::new(cas);
@@ -102,6 +125,17 @@ async fn in_files(flags: &Flags, observer: &Arc<dyn Observer>) -> Result<Stores>
     let backend = Backend::Local { directory, cas: Arc::clone(&cas), ac: Arc::clone(&ac) };
     let (cas, ac) = checked(cas, ac, "local_block_device", observer);
     Ok((cas, ac, backend))
+}
+
+/// Stores in files in front of a bucket.
+async fn in_bucket(flags: &Flags, observer: &Arc<dyn Observer>) -> Result<Stores> {
+    let url = flags.bucket.as_deref().unwrap_or_default();
+    let (directory, cas, ac) = files::open(flags, observer).await?;
+    let accounts = flags.accounts.clone().unwrap_or_else(|| directory.join("accounts"));
+    let stack = CachedBucket::open(url, &accounts, REPORT_EVERY, Arc::new(cas), Arc::new(ac)).await;
+    let stack = stack.map_err(|error| format!("--bucket: {error}"))?;
+    let (cas, ac) = checked(Arc::clone(&stack.cas), Arc::clone(&stack.ac), "write_behind", observer);
+    Ok((cas, ac, Backend::Bucket { directory, stack, scan_every: flags.scan_every }))
 }
 
 /// Stores here, observed. Either may evict what the other refers to, so action results are checked before they are

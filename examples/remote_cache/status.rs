@@ -24,6 +24,9 @@ pub(crate) trait Pages: Send + Sync + 'static {
 
     /// For Prometheus.
     fn metrics(&self) -> String;
+
+    /// For Prometheus, in its older format: the accounts of a bucket, if there is one.
+    fn accounting(&self) -> Option<String>;
 }
 
 /// Serves `pages` on `listener` until it is dropped.
@@ -50,10 +53,14 @@ pub(crate) async fn serve(listener: TcpListener, pages: Arc<dyn Pages>) -> io::R
 
 fn answer(request: &Request<Incoming>, pages: &dyn Pages) -> Response<Full<Bytes>> {
     const TEXT: &str = "text/plain; charset=utf-8";
+    let accounting = || pages.accounting().map(|page| (StatusCode::OK, "text/plain; version=0.0.4", page));
+    let not_found =
+        || (StatusCode::NOT_FOUND, TEXT, "there are /, /metrics and, for a bucket, /accounting\n".to_owned());
     let (status, content_type, page) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/") => (StatusCode::OK, TEXT, pages.status()),
         (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, CONTENT_TYPE_OF_METRICS, pages.metrics()),
-        (&Method::GET | &Method::HEAD, _) => (StatusCode::NOT_FOUND, TEXT, "there are / and /metrics\n".to_owned()),
+        (&Method::GET | &Method::HEAD, "/accounting") => accounting().unwrap_or_else(not_found),
+        (&Method::GET | &Method::HEAD, _) => not_found(),
         _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(page)));

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use crate::bucket::TestBucket;
+
 /// A running `remote_cache`, on ports of its own.
 #[derive(Debug)]
 pub(crate) struct RemoteCache {
@@ -18,8 +20,21 @@ pub(crate) struct RemoteCache {
 impl RemoteCache {
     /// Starts one with these flags, and waits until it listens.
     pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::start_with(flags, &[])
+    }
+
+    /// Starts one with files in one folder and accounts in another, in front of this bucket.
+    pub(crate) fn start_before(bucket: &TestBucket, files: &Path, accounts: &Path) -> Self {
+        let [files, accounts] = [files, accounts].map(|folder| folder.to_str().expect("its name is text"));
+        let sizes = ["--cas-size", "1GiB", "--ac-size", "16MiB"];
+        let places = ["--directory", files, "--accounts", accounts, "--bucket", bucket.url()];
+        Self::start_with(&[&sizes[..], &places].concat(), &bucket.credentials())
+    }
+
+    fn start_with(flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let program = program();
         let mut child = Command::new(&program)
+            .envs(environment.iter().copied())
             .args(["--listen", "127.0.0.1:0", "--status-listen", "127.0.0.1:0"])
             .args(flags)
             .stdout(Stdio::piped())
@@ -65,7 +80,7 @@ impl RemoteCache {
     }
 
     /// What its status page says now.
-    fn status_page(&self) -> String {
+    pub(crate) fn status_page(&self) -> String {
         let mut connection = TcpStream::connect(&self.status_address).expect("the status page is served");
         let request = "GET / HTTP/1.1\r\nHost: cache\r\nConnection: close\r\n\r\n";
         connection.write_all(request.as_bytes()).expect("the status page is served");

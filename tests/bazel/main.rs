@@ -5,10 +5,12 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a failed expectation is a failed test")]
 
+mod bucket;
 mod cache;
 mod client;
 mod workspace;
 
+use bucket::TestBucket;
 use cache::RemoteCache;
 use client::Bazel;
 use tempfile::TempDir;
@@ -114,4 +116,35 @@ fn a_chain_of_two_caches_serves_the_same_build() {
     assert_eq!(behind.remote_cache_hits(), ACTIONS, "what the front was given is in the back: {behind}");
     front.stop();
     back.stop();
+}
+
+#[test]
+#[ignore = "needs Bazel, and an S3 server at BLOBACCESS_S3_ENDPOINT: see CONTRIBUTING.md"]
+fn a_bucket_serves_all_of_a_build_whose_cache_lost_its_files() {
+    let (files, accounts) = (folder(), folder());
+    let bucket = TestBucket::from_environment();
+    let bazel = Bazel::new(Workspace::of_genrules(TARGETS));
+
+    let cache = RemoteCache::start_before(&bucket, files.path(), accounts.path());
+    let first = bazel.build(&[&cache.flag()]);
+    assert_eq!(first.remote_cache_hits(), 0, "{first}");
+    bazel.clean();
+    bazel.build(&[&cache.flag(), "--remote_instance_name=some/where"]);
+    cache.stop();
+    let stored = bucket.stored_bytes();
+    assert!(stored > workspace::large_output().len().try_into().expect("it is 50 MB"), "{stored} bytes");
+    assert_eq!(bucket::reported_bytes(accounts.path()), stored, "the ledger is not what is in the bucket");
+
+    drop(files);
+    let files = folder();
+    let cache = RemoteCache::start_before(&bucket, files.path(), accounts.path());
+    bazel.clean();
+    let second = bazel.build(&[&cache.flag()]);
+    assert_eq!(second.remote_cache_hits(), ACTIONS, "{second}");
+    assert_eq!(bazel.large_output(), workspace::large_output(), "the output of 50 MB is not what was built");
+    let page = cache.status_page();
+    assert!(page.contains("footprint             ac of some/where: "), "{page}");
+    cache.stop();
+    assert_eq!(bucket.stored_bytes(), stored, "a build that was all hits has put something");
+    assert_eq!(bucket::reported_bytes(accounts.path()), stored, "the ledger is not what is in the bucket");
 }

@@ -18,6 +18,7 @@
 //! |---|---|
 //! | [`Accounted`] | counts every put in front of a store |
 //! | [`UploadQueue`] | uploads behind those who put, and counts that |
+//! | [`WriteBehind`] | a store here in front of one that such a queue uploads to |
 //! | [`Accounts`] | what was counted, and the journal |
 //! | [`Reporting`] | takes it to a ledger |
 //! | [`Ledger`], [`Accumulator`] | keep it: [`MemoryLedger`], [`RedbLedger`]; PostgreSQL and ClickHouse are crates of their own |
@@ -85,6 +86,7 @@ mod tally;
 mod tests;
 mod ticket;
 mod tokens;
+mod write_behind;
 
 pub use self::account::Account;
 pub use self::accounted::Accounted;
@@ -108,3 +110,4 @@ pub use self::report::{Report, of_unix_millis, unix_millis};
 pub use self::reporting::{Reporting, ReportingSnapshot};
 pub use self::tally::{Tally, TallySnapshot};
 pub use self::ticket::Ticket;
+pub use self::write_behind::WriteBehind;

@@ -1,6 +1,6 @@
 //! The ledger in ClickHouse, held to the contracts of ledgers on a real server.
 //!
-//! `BLOBACCESS_CLICKHOUSE` is the server's URL: `http://localhost:8123`. What it needs besides is in
+//! `BLOBACCESS_CLICKHOUSE_URL` is the server's URL: `http://localhost:8123`. What it needs besides is in
 //! `BLOBACCESS_CLICKHOUSE_USER` and `BLOBACCESS_CLICKHOUSE_PASSWORD`.
 
 use blobaccess_accounting::Epoch;
@@ -10,9 +10,9 @@ use blobaccess_accounting::conformance::{
 use blobaccess_ledger_clickhouse::ClickHouseLedger;
 
 #[tokio::test]
-#[ignore = "needs a ClickHouse server, whose URL is in BLOBACCESS_CLICKHOUSE"]
+#[ignore = "needs a ClickHouse server, whose URL is in BLOBACCESS_CLICKHOUSE_URL"]
 async fn a_ledger_in_clickhouse_keeps_the_contracts() {
-    let url = std::env::var("BLOBACCESS_CLICKHOUSE").expect("BLOBACCESS_CLICKHOUSE is the server's URL");
+    let url = std::env::var("BLOBACCESS_CLICKHOUSE_URL").expect("BLOBACCESS_CLICKHOUSE_URL is the server's URL");
     let mut client = clickhouse::Client::default().with_url(url);
     if let Ok(user) = std::env::var("BLOBACCESS_CLICKHOUSE_USER") {
         client = client.with_user(user);

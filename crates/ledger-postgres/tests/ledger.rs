@@ -1,6 +1,6 @@
 //! The ledger in PostgreSQL, held to the contracts of ledgers on a real server.
 //!
-//! `BLOBACCESS_POSTGRES` is the server's address: `host=localhost user=postgres dbname=postgres`, or a URL.
+//! `BLOBACCESS_POSTGRESQL_URLQL_URL` is its address; `tests/servers/postgresql start DIRECTORY` starts one and prints it.
 
 use blobaccess::ErrorKind;
 use blobaccess_accounting::conformance::{
@@ -10,9 +10,10 @@ use blobaccess_accounting::{Epoch, Ledger};
 use blobaccess_ledger_postgres::PostgresLedger;
 
 #[tokio::test]
-#[ignore = "needs a PostgreSQL server, whose address is in BLOBACCESS_POSTGRES"]
+#[ignore = "needs a PostgreSQL server, whose address is in BLOBACCESS_POSTGRESQL_URLQL_URL"]
 async fn a_ledger_in_postgresql_keeps_the_contracts() {
-    let address = std::env::var("BLOBACCESS_POSTGRES").expect("BLOBACCESS_POSTGRES is the server's address");
+    let address = std::env::var("BLOBACCESS_POSTGRESQL_URLQL_URL")
+        .expect("BLOBACCESS_POSTGRESQL_URLQL_URL is the server's address");
     let ledger = PostgresLedger::new(&address).unwrap();
     ledger.create_tables().await.unwrap();
     // It may have been held to them before.

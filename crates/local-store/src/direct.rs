@@ -6,8 +6,9 @@ use blobaccess::{Context, Digest, Error, Kind, PutOutcome, Result};
 use bytes::Bytes;
 
 use crate::engine::{Contents, Mode, Presence, Put, Read};
+use crate::names::Masks;
 use crate::options::SyncPolicy;
-use crate::store::LocalStore;
+use crate::store::{DIGESTS_PER_TURN, LocalStore};
 
 /// How many digests are looked up before those are copied that are about to be evicted.
 const DIGESTS_AT_ONCE: usize = 1024;
@@ -21,6 +22,9 @@ impl<K: Kind> LocalStore<K> {
     ///
     /// `Unavailable` if such a blob cannot be copied.
     pub fn find_missing_blocking(&self, digests: &[Digest], mut absent: impl FnMut(usize)) -> Result<()> {
+        if let Some(names) = &self.engine.names {
+            return self.find_unseen_blocking(&mut Masks::new(names), digests, absent);
+        }
         let mut leaving = Vec::new();
         for (number, some) in digests.chunks(DIGESTS_AT_ONCE).enumerate() {
             let first = number * DIGESTS_AT_ONCE;
@@ -36,6 +40,24 @@ impl<K: Kind> LocalStore<K> {
         Ok(())
     }
 
+    /// The same where names count.
+    fn find_unseen_blocking(
+        &self,
+        masks: &mut Masks<'_>,
+        digests: &[Digest],
+        mut absent: impl FnMut(usize),
+    ) -> Result<()> {
+        for (number, some) in digests.chunks(DIGESTS_PER_TURN).enumerate() {
+            let seen = masks.seen(&self.engine, some)?;
+            for ((position, digest), is_seen) in some.iter().enumerate().zip(seen) {
+                if !is_seen || self.engine.rescue(&self.engine.keys.key(digest))? == Presence::Absent {
+                    absent(number * DIGESTS_PER_TURN + position);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The contents of a blob, if it is stored; from memory without a copy, where they lie in one piece.
     ///
     /// It blocks where they are to be read from a disk.
@@ -44,6 +66,9 @@ impl<K: Kind> LocalStore<K> {
     ///
     /// As [`BlobAccess::get`](blobaccess::BlobAccess::get), but for absence.
     pub fn get_blocking(&self, digest: &Digest) -> Result<Option<Bytes>> {
+        if !self.sees(digest)? {
+            return Ok(None);
+        }
         let key = self.engine.keys.key(digest);
         loop {
             let Some(record) = self.engine.look_up_to_read(&key) else { return Ok(None) };
@@ -71,6 +96,7 @@ impl<K: Kind> LocalStore<K> {
             return Err(Error::invalid_argument(message));
         }
         let key = self.engine.keys.key(digest);
+        let name = self.key_of_name(digest)?;
         let owner = self.engine.owner(&Context::background(), digest)?;
         let contents = Contents { bytes: contents, owner };
         loop {
@@ -90,7 +116,7 @@ impl<K: Kind> LocalStore<K> {
                     self.engine.put_message(&key, &contents, old.as_ref())?
                 }
             } else {
-                self.engine.put_contents(&key, &contents)?
+                self.engine.put_contents(&key, &contents, name.as_ref())?
             };
             match put {
                 Put::Done { outcome, publications } => {
@@ -104,6 +130,7 @@ impl<K: Kind> LocalStore<K> {
                     self.engine.rescue(&key)?;
                 }
                 Put::Changed => {}
+                Put::Crowded => self.engine.make_room_for_name(&key)?,
             }
         }
     }

@@ -76,6 +76,11 @@ fn padded(hash: &[u8]) -> [u8; 32] {
     bytes
 }
 
+/// The words of a key that is this hash.
+pub(crate) fn words_of_hash(hash: &[u8]) -> [u64; 4] {
+    words(&padded(hash))
+}
+
 /// The function of a digest, by its number in the protocol.
 #[inline]
 pub(crate) fn function(digest: &Digest) -> u8 {

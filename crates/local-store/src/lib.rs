@@ -26,10 +26,11 @@ mod engine;
 mod environment;
 mod equal_uploads;
 mod hints;
-
+mod inventory;
 mod key;
 mod key_location_map;
 mod location;
+mod names;
 mod namespaces;
 mod object;
 mod options;
@@ -47,7 +48,7 @@ mod verified;
 mod waits;
 mod width;
 
-pub use self::device::{Device, FileDevice, MemoryDevice};
+pub use self::device::{Device, Devices, FileDevice, MemoryDevice};
 pub use self::environment::Environment;
 pub use self::options::{Options, SyncPolicy};
 pub use self::sizes::Sizes;

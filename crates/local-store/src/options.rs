@@ -35,7 +35,20 @@ pub struct Options {
     pub(crate) staged_bytes: u64,
     pub(crate) namespaces: u32,
     pub(crate) verification: Option<Duration>,
+    pub(crate) is_hierarchical: bool,
     pub(crate) discarding: bool,
+    /// Where logs lie apart from blocks, and how much of it they may take.
+    pub(crate) logs: Option<(Place, u64)>,
+    /// Where the state lies apart from blocks.
+    pub(crate) state: Option<Place>,
+}
+
+/// Where something lies that does not lie with the blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Path(PathBuf),
+    /// On a device that is handed over when the store is opened.
+    Device,
 }
 
 /// Where blobs are kept.
@@ -54,7 +67,9 @@ pub(crate) enum Medium {
 pub enum SyncPolicy {
     /// Before a put returns. Puts that come together share one sync.
     OnPut,
-    /// At least this much later, by [`LocalStore::run`](crate::LocalStore::run), if anything has changed.
+    /// At least this much later, by [`LocalStore::run`](crate::LocalStore::run), if anything has changed: the least time
+    /// between two syncs of that kind, of which there are none while the store is idle, and never two at once.
+    /// Recycling a block syncs besides.
     Interval(Duration),
     /// When the store is closed, or [`LocalStore::sync`](crate::LocalStore::sync) is called.
     OnClose,
@@ -84,7 +99,10 @@ impl Options {
             staged_bytes: 64 << 20,
             namespaces: 256,
             verification: None,
+            is_hierarchical: false,
             discarding: false,
+            logs: None,
+            state: None,
         }
     }
 
@@ -224,6 +242,51 @@ impl Options {
         self
     }
 
+    /// Keeps logs and touches of a persistent store in a file or on a block device of their own, of which they take up
+    /// to `size_bytes`; and unless [`with_entries`](Self::with_entries) says how many slots the map has, makes them as
+    /// many as there is room for the logs of. Of a store that is not persistent, it decides the slots and nothing else.
+    ///
+    /// A file is created if it is not there, and allocated in full. Unset, logs lie beside the data of their block.
+    ///
+    /// * **Too small**: opening is refused, with the size that is needed.
+    /// * **Too large**: space that holds nothing; if it decides the slots, 68 bytes of memory for about each 110 bytes.
+    /// * **Formula**: 8,192 and 4,096 for each sector of a log or of touches, which [`Sizes`](crate::Sizes) print; some
+    ///   110 bytes a slot, and 70 KiB a block.
+    #[must_use]
+    pub fn with_logs_in(mut self, path: impl AsRef<Path>, size_bytes: u64) -> Self {
+        self.logs = Some((Place::Path(path.as_ref().to_owned()), size_bytes));
+        self
+    }
+
+    /// As [`with_logs_in`](Self::with_logs_in), on a device that is handed over when the store is opened
+    /// ([`Devices::with_logs`](crate::Devices::with_logs)).
+    #[must_use]
+    pub fn with_logs_on_device(mut self, size_bytes: u64) -> Self {
+        self.logs = Some((Place::Device, size_bytes));
+        self
+    }
+
+    /// Keeps the state of a persistent store, which says what of its blocks is in use, in the file `state` of this
+    /// directory, which must be there. Unset, it lies at the head of the blocks. Of a store that is not persistent, it
+    /// decides nothing.
+    ///
+    /// The file takes 160 bytes, 48 for each block, 24,576, and 96 for each namespace, rounded up to sectors, twice.
+    /// State and blocks (and logs, if they are apart) belong together: they are refused if the one is older than the
+    /// other.
+    #[must_use]
+    pub fn with_state_directory(mut self, directory: impl AsRef<Path>) -> Self {
+        self.state = Some(Place::Path(directory.as_ref().join("state")));
+        self
+    }
+
+    /// As [`with_state_directory`](Self::with_state_directory), on a device that is handed over when the store is opened
+    /// ([`Devices::with_state`](crate::Devices::with_state)).
+    #[must_use]
+    pub fn with_state_on_device(mut self) -> Self {
+        self.state = Some(Place::Device);
+        self
+    }
+
     /// How long it is remembered that a piece of a blob (of up to 256 KiB) was read from the device and proved right,
     /// so that it is not verified again meanwhile. What is kept in memory is never verified again.
     ///
@@ -235,6 +298,23 @@ impl Options {
     #[must_use]
     pub fn with_remembered_verification(mut self, duration: Duration) -> Self {
         self.verification = Some(duration);
+        self
+    }
+
+    /// Makes instance names count: a name sees what was put under it, and under the names that it begins with. `a/b`
+    /// sees what was put under `a/b`, `a` and the empty name.
+    ///
+    /// Contents are kept once. A name that puts what is stored already, and that it does not see, uploads all of it;
+    /// only when that has proved right it sees them, and the put is `Created` with no byte stored. So nobody can find
+    /// out by asking what others have stored.
+    ///
+    /// * **Cost**: a record of the map and an entry of the log for each name of each object; a look-up for each
+    ///   component of a name, of what is stored. Parts of composite objects are not remembered.
+    /// * **Range**: stores of contents only; names of up to 64 components. **Default**: names do not count.
+    /// * The default of [`with_entries`](Self::with_entries) is twice as large.
+    #[must_use]
+    pub fn with_hierarchical_instance_names(mut self) -> Self {
+        self.is_hierarchical = true;
         self
     }
 

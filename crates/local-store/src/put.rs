@@ -31,6 +31,9 @@ impl<K: Kind> LocalStore<K> {
 
     /// What is stored already need not be read.
     async fn find_stored(&self, ctx: &Context, digest: &Digest, key: &Key) -> Result<Option<PutOutcome>> {
+        if !self.sees(digest)? {
+            return Ok(None);
+        }
         loop {
             match self.engine.find(key) {
                 Presence::Absent => return Ok(None),
@@ -54,17 +57,18 @@ impl<K: Kind> LocalStore<K> {
         if let Some(outcome) = self.find_stored(ctx, digest, &key).await.map_err(nothing_stored)? {
             return Ok(outcome);
         }
+        let name = self.key_of_name(digest).map_err(nothing_stored)?;
         self.engine.check_device().map_err(nothing_stored)?;
         let permit = self.admit(ctx, size.min(2 * PIECE_BYTES)).await.map_err(nothing_stored)?;
         let blob = blob.expecting(digest);
         let outcome = if self.engine.is_large(size) && size > PIECE_BYTES {
-            self.put_stream(ctx, digest, &key, owner, blob).await
+            self.put_stream(ctx, digest, (&key, name.as_ref()), owner, blob).await
         } else {
             let bytes = blob.into_bytes(size).await.map_err(nothing_stored)?;
             let contents = Contents { bytes, owner };
             loop {
                 self.write_behind().await.map_err(nothing_stored)?;
-                let put = self.engine.put_contents(&key, &contents).map_err(nothing_stored)?;
+                let put = self.engine.put_contents(&key, &contents, name.as_ref()).map_err(nothing_stored)?;
                 if let Some(outcome) = self.conclude(ctx, digest, put).await? {
                     break Ok(outcome);
                 }
@@ -78,13 +82,18 @@ impl<K: Kind> LocalStore<K> {
         &self,
         ctx: &Context,
         digest: &Digest,
-        key: &Key,
+        (key, name): (&Key, Option<&Key>),
         owner: Owner,
         blob: Blob,
     ) -> Result<PutOutcome> {
+        if name.is_some() && self.engine.peek(key).is_some() {
+            // What is stored and not seen is read to be verified, and nothing more.
+            blob.verify().await.map_err(nothing_stored)?;
+            return self.known(ctx, digest, (key, name)).await;
+        }
         let _writing = match self.uploads.join(*key) {
             Part::Write(writing) => writing,
-            Part::Follow(following) => return self.follow(ctx, digest, key, blob, following).await,
+            Part::Follow(following) => return self.follow(ctx, digest, (key, name), blob, following).await,
         };
         let mut writer = loop {
             match self.engine.begin_large(digest.size_bytes(), &owner).map_err(nothing_stored)? {
@@ -104,8 +113,8 @@ impl<K: Kind> LocalStore<K> {
             self.write_behind().await.map_err(nothing_stored)?;
         }
         match writer {
-            Some(writer) => self.finish(ctx, digest, key, writer).await,
-            None => self.known(ctx, digest, key).await,
+            Some(writer) => self.finish(ctx, digest, (key, name), writer).await,
+            None => self.known(ctx, digest, (key, name)).await,
         }
     }
 
@@ -114,19 +123,19 @@ impl<K: Kind> LocalStore<K> {
         &self,
         ctx: &Context,
         digest: &Digest,
-        key: &Key,
+        (key, name): (&Key, Option<&Key>),
         blob: Blob,
         following: Following<'_>,
     ) -> Result<PutOutcome> {
         blob.verify().await.map_err(nothing_stored)?;
         let is_stored = || self.engine.peek(key).is_some();
         self.until_deadline(ctx, following.wait(is_stored)).await.map_err(nothing_stored)?;
-        self.known(ctx, digest, key).await
+        self.known(ctx, digest, (key, name)).await
     }
 
     /// What a put comes to that left it to others.
-    async fn known(&self, ctx: &Context, digest: &Digest, key: &Key) -> Result<PutOutcome> {
-        match self.find_stored(ctx, digest, key).await.map_err(nothing_stored)? {
+    async fn known(&self, ctx: &Context, digest: &Digest, (key, name): (&Key, Option<&Key>)) -> Result<PutOutcome> {
+        match self.find_put(ctx, digest, (key, name)).await.map_err(nothing_stored)? {
             Some(outcome) => Ok(outcome),
             None => Err(nothing_stored(Error::unavailable(
                 "the equal puts that this one left storing to were aborted, or what they stored is gone",
@@ -134,20 +143,39 @@ impl<K: Kind> LocalStore<K> {
         }
     }
 
-    async fn finish(&self, ctx: &Context, digest: &Digest, key: &Key, writer: LargeWriter) -> Result<PutOutcome> {
-        let put = writer.finish(key).map_err(nothing_stored)?;
+    async fn finish(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        (key, name): (&Key, Option<&Key>),
+        writer: LargeWriter,
+    ) -> Result<PutOutcome> {
+        let put = writer.finish(key, name).map_err(nothing_stored)?;
         if let Some(outcome) = self.conclude(ctx, digest, put).await? {
             self.write_behind().await?;
             return Ok(outcome);
         }
-        match self.find_stored(ctx, digest, key).await? {
+        match self.find_put(ctx, digest, (key, name)).await? {
             Some(outcome) => Ok(outcome),
             None => Err(Error::unavailable("the blob was evicted while it was put")),
         }
     }
 
+    /// What a put comes to of which all was read and found right, if its contents are stored.
+    async fn find_put(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        (key, name): (&Key, Option<&Key>),
+    ) -> Result<Option<PutOutcome>> {
+        match name {
+            Some(name) => self.share(ctx, digest, key, name).await,
+            None => self.find_stored(ctx, digest, key).await,
+        }
+    }
+
     /// What a put came to; `None` if it is to be tried again.
-    async fn conclude(&self, ctx: &Context, digest: &Digest, put: Put) -> Result<Option<PutOutcome>> {
+    pub(crate) async fn conclude(&self, ctx: &Context, digest: &Digest, put: Put) -> Result<Option<PutOutcome>> {
         match put {
             Put::Done { outcome, publications } => {
                 self.settle(publications).await?;
@@ -156,6 +184,10 @@ impl<K: Kind> LocalStore<K> {
             Put::NeedsSpace => self.make_space(ctx).await.map_err(nothing_stored).map(|()| None),
             Put::Leaving => self.rescue(ctx, digest).await.map_err(nothing_stored).map(|_| None),
             Put::Changed => Ok(None),
+            Put::Crowded => {
+                let (engine, key) = (Arc::clone(&self.engine), self.engine.keys.key(digest));
+                blocking(move || engine.make_room_for_name(&key)).await.map_err(nothing_stored).map(|()| None)
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use blobaccess::{Error, Result, StorageType};
 use crate::key_location_map::{BYTES_PER_BUCKET, MAX_NAMESPACE, buckets_for};
 use crate::location::{MAX_BLOCK_BYTES, MAX_BLOCKS};
 use crate::options::{Medium, Options, SyncPolicy};
+use crate::persistence::label::LABELS_BYTES;
 use crate::persistence::superblock;
 use crate::{persistence, tail, trailer, width};
 
@@ -34,6 +35,7 @@ const MIN_ENTRIES: u64 = 16_384;
 
 /// The sizes that follow from [`Options`]. Its `Display` prints them, one line each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about where things lie and when")]
 pub struct Sizes {
     pub(crate) capacity_bytes: u64,
     pub(crate) blocks: u32,
@@ -46,7 +48,13 @@ pub struct Sizes {
     pub(crate) log_sectors: u32,
     pub(crate) touch_sectors: u32,
     pub(crate) superblock_bytes: u64,
+    /// What may be used of the device of the logs, if they have one.
+    pub(crate) logs_bytes: u64,
+    pub(crate) has_own_logs: bool,
+    pub(crate) has_own_state: bool,
     pub(crate) namespaces: u32,
+    /// Whether instance names are hierarchical.
+    pub(crate) is_hierarchical: bool,
     pub(crate) has_trailers: bool,
     max_tail_bytes: u64,
     usual_tail_bytes: u64,
@@ -74,21 +82,42 @@ impl Sizes {
             Error::invalid_argument(format!("there are {wanted} blocks, while at most {MAX_BLOCKS} are permitted"))
         })?;
         let capacity = options.capacity_bytes;
-        let each = if storage_type.is_mutable() { 512 } else { 16 << 10 };
-        let slots = options.entries.unwrap_or_else(|| (capacity / each).max(MIN_ENTRIES));
+        let each = match (storage_type.is_mutable(), options.is_hierarchical) {
+            (true, _) => 512,
+            (false, false) => 16 << 10,
+            (false, true) => 8 << 10,
+        };
+        let slots = options.entries.unwrap_or_else(|| match &options.logs {
+            Some((_, bytes)) => slots_of_logs(*bytes, blocks),
+            None => (capacity / each).max(MIN_ENTRIES),
+        });
+        let has_own_logs = options.persistence.is_some() && options.logs.is_some();
+        let has_own_state = options.persistence.is_some() && options.state.is_some();
         let buckets = buckets_for(slots);
         let slots = u64::from(buckets) * 15;
         let on_device = options.medium != Medium::Memory;
         let superblock_bytes = if on_device { superblock::size_bytes(blocks, options.namespaces) } else { 0 };
-        let block_bytes = capacity.saturating_sub(2 * superblock_bytes) / u64::from(blocks);
+        let head = if has_own_state { LABELS_BYTES } else { 2 * superblock_bytes };
+        let block_bytes = capacity.saturating_sub(head) / u64::from(blocks);
         let (log_sectors, touch_sectors) = match options.persistence {
             None => (0, 0),
             Some(policy) => log_sectors(policy, slots, blocks, block_bytes),
         };
-        let data = block_bytes.saturating_sub(SECTOR_BYTES * (u64::from(log_sectors) + u64::from(touch_sectors)));
+        let logs = SECTOR_BYTES * (u64::from(log_sectors) + u64::from(touch_sectors));
+        if has_own_logs {
+            let needed = LABELS_BYTES + logs * u64::from(blocks);
+            let there = options.logs.as_ref().map_or(0, |(_, bytes)| *bytes);
+            if there < needed {
+                return Err(Error::invalid_argument(format!(
+                    "the device of the logs has {there} bytes, while the logs of {blocks} blocks for {slots} slots \
+                     need {needed} bytes"
+                )));
+            }
+        }
+        let data = block_bytes.saturating_sub(if has_own_logs { 0 } else { logs });
         let chunk_bytes = (data / MIN_CHUNKS / SECTOR_BYTES * SECTOR_BYTES).min(MAX_CHUNK_BYTES);
         if chunk_bytes == 0 {
-            let least = (MIN_CHUNKS * SECTOR_BYTES + (block_bytes - data)) * u64::from(blocks) + 2 * superblock_bytes;
+            let least = (MIN_CHUNKS * SECTOR_BYTES + (block_bytes - data)) * u64::from(blocks) + head;
             return Err(Error::invalid_argument(format!(
                 "a capacity of {capacity} bytes is too small for {blocks} blocks: {least} bytes are needed"
             )));
@@ -116,7 +145,11 @@ impl Sizes {
             log_sectors,
             touch_sectors,
             superblock_bytes,
+            logs_bytes: options.logs.as_ref().map_or(0, |(_, bytes)| *bytes),
+            has_own_logs,
+            has_own_state,
             namespaces: options.namespaces,
+            is_hierarchical: options.is_hierarchical,
             has_trailers: on_device,
             max_tail_bytes: tail::max_bytes(storage_type),
             usual_tail_bytes: tail::usual_bytes(storage_type),
@@ -283,6 +316,13 @@ fn check_groups(options: &Options, storage_type: StorageType) -> Result<()> {
             storage_type.name()
         ));
     }
+    if options.is_hierarchical && storage_type != StorageType::Cas {
+        return refuse(format!(
+            "instance names are hierarchical, which only a store of {} may have, not one of {}",
+            StorageType::Cas.name(),
+            storage_type.name()
+        ));
+    }
     if options.spare_blocks < 2 {
         return refuse(format!("there are {} spare blocks, while at least 2 are needed", options.spare_blocks));
     }
@@ -301,6 +341,16 @@ fn check_groups(options: &Options, storage_type: StorageType) -> Result<()> {
         return refuse("a store in memory cannot be persistent".to_owned());
     }
     Ok(())
+}
+
+/// The slots whose logs fit into so many bytes.
+fn slots_of_logs(bytes: u64, blocks: u32) -> u64 {
+    let blocks = u64::from(blocks);
+    let sectors = bytes.saturating_sub(LABELS_BYTES) / SECTOR_BYTES / blocks;
+    let touches = (sectors * persistence::ENTRIES_PER_SECTOR).div_ceil(persistence::TOUCHES_PER_SECTOR);
+    let sectors = sectors.saturating_sub(touches + SPARE_LOG_SECTORS);
+    // Buckets have 15 slots, and there are no fewer slots than were asked for.
+    (sectors * persistence::ENTRIES_PER_SECTOR * blocks / 3 * 2 / 15).saturating_sub(blocks) * 15
 }
 
 /// Sectors for the log of a block, and for its touches.
@@ -337,8 +387,13 @@ impl Display for Sizes {
         writeln!(f, "blocks: {} of {} bytes, in chunks of {}", self.blocks, self.data_bytes, self.chunk_bytes)?;
         writeln!(f, "largest blob: {} bytes", self.max_blob_size_bytes())?;
         writeln!(f, "slots of the map: {}", self.slots)?;
+        let apart = if self.has_own_logs { ", on a device of their own" } else { "" };
         if let Some(entries) = self.entries_per_block() {
-            writeln!(f, "log of a block: {entries} entries in {} sectors", self.log_sectors)?;
+            writeln!(
+                f,
+                "log of a block: {entries} entries in {} sectors, touches in {}{apart}",
+                self.log_sectors, self.touch_sectors
+            )?;
         }
         writeln!(f, "memory: {} bytes", self.memory_bytes)?;
         write!(f, "kept for another: {} bytes", self.promised_bytes())
@@ -385,6 +440,23 @@ mod tests {
         assert!(refused(&options.clone().persistent(SyncPolicy::OnPut), StorageType::Cas).contains("in memory"));
         assert!(refused(&options.with_blocks(60_000, 10_000, 1), StorageType::Cas).contains("70004 blocks"));
         assert!(refused(&Options::in_memory(1 << 20), StorageType::Cas).contains("too small for 36 blocks"));
+    }
+
+    #[test]
+    fn a_device_for_logs_decides_the_slots_and_must_be_large_enough() {
+        let options = Options::in_file("/x", 1 << 30).persistent(SyncPolicy::OnClose);
+        for bytes in [4 << 20, 100 << 20] {
+            let apart = options.clone().with_logs_in("/y", bytes);
+            let sizes = Sizes::derive(&apart, StorageType::Cas).unwrap();
+            let logs = u64::from(sizes.log_sectors + sizes.touch_sectors) * SECTOR_BYTES * u64::from(sizes.blocks);
+            assert!(logs + LABELS_BYTES <= bytes && logs > bytes / 10 * 6, "{logs} of {bytes}");
+        }
+        let small = refused(&options.with_entries(1 << 20).with_logs_in("/y", 100 << 20), StorageType::Cas);
+        assert!(small.contains("104857600 bytes, while"), "{small}");
+        let needed: u64 = small.split("need ").nth(1).unwrap().trim_end_matches(" bytes").parse().unwrap();
+        let options = Options::in_file("/x", 1 << 30).persistent(SyncPolicy::OnClose).with_entries(1 << 20);
+        assert!(Sizes::derive(&options.clone().with_logs_in("/y", needed), StorageType::Cas).is_ok());
+        assert!(Sizes::derive(&options.with_logs_in("/y", needed - 1), StorageType::Cas).is_err());
     }
 
     #[test]

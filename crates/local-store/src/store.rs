@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Debug, Display, Formatter};
 use std::marker::PhantomData;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,12 @@ use blobaccess::{
 use futures::future::select;
 use tokio::sync::Semaphore;
 
-use crate::device::{Device, FileDevice};
+use crate::device::{Device, Devices, FileDevice};
 use crate::engine::{Engine, Surroundings};
 use crate::environment::Environment;
 use crate::equal_uploads::EqualUploads;
 use crate::object::ObjectReader;
-use crate::options::{Medium, Options, SyncPolicy};
+use crate::options::{Medium, Options, Place, SyncPolicy};
 use crate::sizes::Sizes;
 use crate::snapshot::Snapshot;
 use crate::trailer::PIECE_BYTES;
@@ -26,7 +27,7 @@ use crate::trailer::PIECE_BYTES;
 use crate::waits::{PERMIT_BYTES, blocking};
 
 /// How many digests are looked up before others get a turn at the executor: some 0.2 ms.
-const DIGESTS_PER_TURN: usize = 4096;
+pub(crate) const DIGESTS_PER_TURN: usize = 4096;
 
 /// A store of fixed size in memory, in a file or on a block device, which gives up what was used least lately.
 ///
@@ -95,26 +96,29 @@ impl<K: Kind> LocalStore<K> {
         blocking(move || Self::open_blocking(&options, environment, None)).await
     }
 
-    /// Opens a store on a device that is not a file: one that counts, fails or records.
+    /// Opens a store on a device that is not a file, or on several: such as count, fail or record.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open). `InvalidArgument` unless the options are made by [`Options::on_device`].
-    pub async fn open_on(options: Options, device: Arc<dyn Device>, environment: Environment) -> Result<Self> {
-        blocking(move || Self::open_blocking(&options, environment, Some(device))).await
+    /// As [`open`](Self::open). `InvalidArgument` unless the options are made by [`Options::on_device`], and say of logs
+    /// and state as well whether they have devices of their own.
+    pub async fn open_on(options: Options, devices: impl Into<Devices>, environment: Environment) -> Result<Self> {
+        let devices = devices.into();
+        blocking(move || Self::open_blocking(&options, environment, Some(devices))).await
     }
 
-    fn open_blocking(options: &Options, environment: Environment, device: Option<Arc<dyn Device>>) -> Result<Self> {
+    fn open_blocking(options: &Options, environment: Environment, devices: Option<Devices>) -> Result<Self> {
         let sizes = Sizes::derive(options, K::STORAGE_TYPE)?;
-        let (medium, device) = match (&options.medium, device) {
+        let (medium, devices) = match (&options.medium, devices) {
             (Medium::Memory, None) => ("memory", None),
-            (Medium::File(path), None) => {
-                let device: Arc<dyn Device> = Arc::new(FileDevice::open(path, sizes.capacity_bytes)?);
-                ("file", Some(device))
+            (Medium::File(path), None) => ("file", Some(open_files(path, options, &sizes)?)),
+            (Medium::Device, Some(devices))
+                if devices.logs.is_some() == sizes.has_own_logs && devices.state.is_some() == sizes.has_own_state =>
+            {
+                ("device", Some(devices))
             }
-            (Medium::Device, Some(device)) => ("device", Some(device)),
-            (Medium::Memory | Medium::File(_), Some(_)) | (Medium::Device, None) => {
-                return Err(Error::invalid_argument("options on a device, and nothing else, go with a device"));
+            (Medium::Memory | Medium::File(_), Some(_)) | (Medium::Device, _) => {
+                return Err(Error::invalid_argument("options on devices go with these devices, and with no others"));
             }
         };
         let surroundings = Surroundings {
@@ -123,7 +127,7 @@ impl<K: Kind> LocalStore<K> {
             policy: options.persistence,
             staged_bytes: options.staged_bytes,
         };
-        let engine = Engine::open(options, K::STORAGE_TYPE, device, surroundings)?;
+        let engine = Engine::open(options, K::STORAGE_TYPE, devices, surroundings)?;
         let permits = u32::try_from(options.in_flight_bytes / PERMIT_BYTES).unwrap_or(u32::MAX >> 4);
         let in_flight = usize::try_from(permits).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Ok(Self {
@@ -151,7 +155,7 @@ impl<K: Kind> LocalStore<K> {
     /// Whether a blob is stored, without that counting as use: for operators and tests.
     #[must_use]
     pub fn is_stored(&self, digest: &Digest) -> bool {
-        self.engine.peek(&self.engine.keys.key(digest)).is_some()
+        self.sees(digest).unwrap_or_default() && self.engine.peek(&self.engine.keys.key(digest)).is_some()
     }
 
     /// Which of the [`Snapshot::blocks`] a blob lies in, counted from the oldest one; `None` if it is not stored. It does
@@ -221,68 +225,8 @@ impl<K: Kind> LocalStore<K> {
         }
     }
 
-    fn not_stored(digest: &Digest) -> Error {
-        Error::not_found(format!("blob {digest} is not stored"))
-    }
-}
-
-#[deny(clippy::missing_trait_methods)]
-#[async_trait]
-impl<K: Kind> BlobAccess for LocalStore<K> {
-    type Kind = K;
-
-    async fn get(&self, _ctx: &Context, digest: &Digest) -> Result<Blob> {
-        let key = self.engine.keys.key(digest);
-        let at = |error: Error| error.at(digest.to_string());
-        let is_message = K::STORAGE_TYPE.is_mutable();
-        let Some(record) = self.engine.look_up_to_read(&key) else { return Err(Self::not_stored(digest)) };
-        if is_message || record.location.size_bytes <= PIECE_BYTES || record.is_part {
-            let bytes = self.read_whole(&key, record).await.map_err(at)?;
-            let bytes = bytes.ok_or_else(|| Self::not_stored(digest))?;
-            return Ok(if is_message { Blob::from_bytes(bytes) } else { Blob::from_verified_bytes(digest, bytes) });
-        }
-        let reader = ObjectReader::new(Arc::clone(&self.engine), digest.clone(), key);
-        Ok(Blob::from_random_access(digest, Arc::new(reader)))
-    }
-
-    async fn get_from_composite(
-        &self,
-        ctx: &Context,
-        parent: &Digest,
-        child: &Digest,
-        slicer: Arc<dyn Slicer>,
-    ) -> Result<Blob> {
-        if K::STORAGE_TYPE.is_mutable() {
-            return get_and_slice(self, ctx, parent, child, slicer).await;
-        }
-        let Some(record) = self.engine.look_up_to_read(&self.engine.keys.key(parent)) else {
-            return Err(Self::not_stored(parent));
-        };
-        match self.get(ctx, child).await {
-            Err(error) if error.is_not_found() => {}
-            known => return known,
-        }
-        let found = slicer.slice(self.get(ctx, parent).await?, child).await?;
-        if !found.slices.is_empty() {
-            let engine = Arc::clone(&self.engine);
-            blocking(move || {
-                engine.remember_parts(&record, &found.slices);
-                Ok(())
-            })
-            .await?;
-        }
-        Ok(found.child)
-    }
-
-    async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        if K::STORAGE_TYPE.is_mutable() {
-            self.put_message(ctx, digest, blob).await
-        } else {
-            self.put_contents(ctx, digest, blob).await
-        }
-    }
-
-    async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
+    /// Those of `digests` that are not stored, whoever sees them.
+    async fn find_not_stored(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
         let mut absent = Vec::new();
         let mut leaving = Vec::new();
         for (turn, some) in digests.as_slice().chunks(DIGESTS_PER_TURN).enumerate() {
@@ -307,12 +251,103 @@ impl<K: Kind> BlobAccess for LocalStore<K> {
         Ok(absent.into_iter().cloned().collect())
     }
 
+    fn not_stored(digest: &Digest) -> Error {
+        Error::not_found(format!("blob {digest} is not stored"))
+    }
+}
+
+fn open_files(path: &Path, options: &Options, sizes: &Sizes) -> Result<Devices> {
+    let open = |place: Option<&Place>, is_used: bool, size_bytes: u64| match place.filter(|_| is_used) {
+        None => Ok(None),
+        Some(Place::Path(path)) => {
+            let device: Arc<dyn Device> = Arc::new(FileDevice::open(path, size_bytes)?);
+            Ok(Some(device))
+        }
+        Some(Place::Device) => Err(Error::invalid_argument("a store in a file has its logs and its state in files")),
+    };
+    let logs = open(options.logs.as_ref().map(|(place, _)| place), sizes.has_own_logs, sizes.logs_bytes)?;
+    let state = open(options.state.as_ref(), sizes.has_own_state, 2 * sizes.superblock_bytes)?;
+    Ok(Devices { blocks: Arc::new(FileDevice::open(path, sizes.capacity_bytes)?), logs, state })
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<K: Kind> BlobAccess for LocalStore<K> {
+    type Kind = K;
+
+    async fn get(&self, _ctx: &Context, digest: &Digest) -> Result<Blob> {
+        if !self.sees(digest)? {
+            return Err(Self::not_stored(digest));
+        }
+        let key = self.engine.keys.key(digest);
+        let at = |error: Error| error.at(digest.to_string());
+        let is_message = K::STORAGE_TYPE.is_mutable();
+        let Some(record) = self.engine.look_up_to_read(&key) else { return Err(Self::not_stored(digest)) };
+        if is_message || record.location.size_bytes <= PIECE_BYTES || record.is_part {
+            let bytes = self.read_whole(&key, record).await.map_err(at)?;
+            let bytes = bytes.ok_or_else(|| Self::not_stored(digest))?;
+            return Ok(if is_message { Blob::from_bytes(bytes) } else { Blob::from_verified_bytes(digest, bytes) });
+        }
+        let reader = ObjectReader::new(Arc::clone(&self.engine), digest.clone(), key);
+        Ok(Blob::from_random_access(digest, Arc::new(reader)))
+    }
+
+    async fn get_from_composite(
+        &self,
+        ctx: &Context,
+        parent: &Digest,
+        child: &Digest,
+        slicer: Arc<dyn Slicer>,
+    ) -> Result<Blob> {
+        if K::STORAGE_TYPE.is_mutable() {
+            return get_and_slice(self, ctx, parent, child, slicer).await;
+        }
+        if !self.sees(parent)? {
+            return Err(Self::not_stored(parent));
+        }
+        let Some(record) = self.engine.look_up_to_read(&self.engine.keys.key(parent)) else {
+            return Err(Self::not_stored(parent));
+        };
+        match self.get(ctx, child).await {
+            Err(error) if error.is_not_found() => {}
+            known => return known,
+        }
+        let found = slicer.slice(self.get(ctx, parent).await?, child).await?;
+        // Where names count, whoever asks for a part by its own digest is to have proved to have it.
+        if !found.slices.is_empty() && self.engine.names.is_none() {
+            let engine = Arc::clone(&self.engine);
+            blocking(move || {
+                engine.remember_parts(&record, &found.slices);
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(found.child)
+    }
+
+    async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        if K::STORAGE_TYPE.is_mutable() {
+            self.put_message(ctx, digest, blob).await
+        } else {
+            self.put_contents(ctx, digest, blob).await
+        }
+    }
+
+    async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
+        let Some(names) = &self.engine.names else { return self.find_not_stored(ctx, digests).await };
+        let (seen, unseen) = self.part_by_sight(names, digests).await?;
+        if unseen.is_empty() {
+            return self.find_not_stored(ctx, digests).await;
+        }
+        Ok(DigestSet::union([self.find_not_stored(ctx, &seen).await?, unseen]))
+    }
+
     async fn capabilities(&self, _ctx: &Context, _instance_name: &InstanceName) -> Result<Capabilities> {
         Ok(Capabilities::unlimited().with_max_blob_size_bytes(self.engine.sizes.max_blob_size_bytes()))
     }
 
     fn key_format(&self) -> KeyFormat {
-        K::STORAGE_TYPE.key_format()
+        if self.engine.names.is_some() { KeyFormat::WithInstanceName } else { K::STORAGE_TYPE.key_format() }
     }
 }
 

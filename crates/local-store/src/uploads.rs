@@ -12,6 +12,9 @@ use crate::waits::blocking;
 #[async_trait]
 impl<K: Kind> ResolveUpload for LocalStore<K> {
     async fn resolve_upload(&self, _ctx: &Context, digest: &Digest, token: &UploadToken) -> Result<UploadResolution> {
+        if !self.sees(digest)? {
+            return Ok(UploadResolution::Absent);
+        }
         let key = self.engine.keys.key(digest);
         loop {
             let Some(record) = self.engine.peek(&key) else { return Ok(UploadResolution::Absent) };

@@ -64,15 +64,22 @@ impl<K: Kind> Fixture for Local<K> {
     }
 }
 
+fn hierarchical(mut local: Local<Cas>) -> Local<Cas> {
+    local.options = local.options.with_hierarchical_instance_names();
+    local
+}
+
 conformance! {
-    memory: Cas + ResolveUpload => in_memory::<Cas>(),
-    memory_of_action_results: Ac + ResolveUpload => in_memory::<Ac>(),
+    memory: Cas + ResolveUpload + Inventory => in_memory::<Cas>(),
+    memory_of_action_results: Ac + ResolveUpload + Inventory => in_memory::<Ac>(),
     memory_of_references: Icas => in_memory::<Icas>(),
     memory_of_size_classes: Iscc => in_memory::<Iscc>(),
     memory_of_path_profiles: Fsac => in_memory::<Fsac>(),
-    file: Cas + ResolveUpload => in_file::<Cas>(None),
-    file_of_action_results: Ac + ResolveUpload => in_file::<Ac>(None),
-    persistent: Cas + ResolveUpload => in_file::<Cas>(Some(SyncPolicy::OnClose)),
-    persistent_of_action_results: Ac + ResolveUpload => in_file::<Ac>(Some(SyncPolicy::Interval(Duration::from_mins(1)))),
-    synced_on_put: Cas + ResolveUpload => in_file::<Cas>(Some(SyncPolicy::OnPut)),
+    file: Cas + ResolveUpload + Inventory => in_file::<Cas>(None),
+    file_of_action_results: Ac + ResolveUpload + Inventory => in_file::<Ac>(None),
+    persistent: Cas + ResolveUpload + Inventory => in_file::<Cas>(Some(SyncPolicy::OnClose)),
+    persistent_of_action_results: Ac + ResolveUpload + Inventory => in_file::<Ac>(Some(SyncPolicy::Interval(Duration::from_mins(1)))),
+    synced_on_put: Cas + ResolveUpload + Inventory => in_file::<Cas>(Some(SyncPolicy::OnPut)),
+    hierarchical_memory: Cas + ResolveUpload => hierarchical(in_memory()),
+    hierarchical_persistent: Cas + ResolveUpload => hierarchical(in_file(Some(SyncPolicy::OnClose))),
 }

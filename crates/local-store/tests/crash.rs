@@ -22,22 +22,114 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use blobaccess::{
-    Ac, Blob, BlobAccess, Cas, Clock, Context, Digest, DigestFunction, DigestSet, InstanceName, Kind, SystemClock,
+    Ac, Blob, BlobAccess, Cas, Clock, Context, Digest, DigestFunction, DigestSet, ErrorKind, InstanceName, Inventory,
+    Kind, Namespace, PutOutcome, Releases, Result, SystemClock,
 };
-use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, Sizes, SyncPolicy};
+use blobaccess_local_store::{Devices, Environment, LocalStore, MemoryDevice, Options, Sizes, SyncPolicy};
 use futures::executor::block_on;
 
-use support::{Crashes, Loss, Numbers, Recorder, seed};
+use support::{Crashes, Loss, Numbers, Part, Recorder, seed};
 
 const CAPACITY: u64 = 3 << 19;
+/// Of the blocks, where logs and state are apart.
+const BLOCKS: u64 = 3 << 18;
+const LOGS: u64 = 1 << 20;
+const STATE: u64 = 1 << 16;
 
-fn options(policy: SyncPolicy) -> Options {
-    Options::on_device(CAPACITY)
-        .with_blocks(1, 4, 1)
-        .with_spare_blocks(2)
-        .with_entries(900)
-        .with_namespaces(8)
-        .persistent(policy)
+/// How a store is opened.
+#[derive(Clone, Copy, Debug)]
+struct Setup {
+    policy: SyncPolicy,
+    /// Whether logs and state have devices of their own.
+    is_apart: bool,
+}
+
+impl Setup {
+    fn options(self) -> Options {
+        let options = Options::on_device(if self.is_apart { BLOCKS } else { CAPACITY });
+        let options = if self.is_apart { options.with_logs_on_device(LOGS).with_state_on_device() } else { options };
+        let options = options.with_blocks(1, 4, 1).with_spare_blocks(2).with_entries(900).with_namespaces(8);
+        options.persistent(self.policy)
+    }
+
+    fn size_bytes(self) -> u64 {
+        if self.is_apart { BLOCKS + LOGS + STATE } else { CAPACITY }
+    }
+
+    /// Where the state begins.
+    fn state(self) -> usize {
+        usize::try_from(if self.is_apart { BLOCKS + LOGS } else { 0 }).unwrap()
+    }
+
+    fn open<K: Kind>(self, device: &Arc<Recorder>) -> Result<LocalStore<K>> {
+        let devices = if self.is_apart {
+            let part = |begin: u64, size: u64| Part::new(device, &(begin..begin + size));
+            let state = part(BLOCKS + LOGS, STATE);
+            Devices::new(part(0, BLOCKS)).with_logs(part(BLOCKS, LOGS)).with_state(state)
+        } else {
+            Devices::new(Arc::<Recorder>::clone(device))
+        };
+        block_on(LocalStore::open_on(self.options(), devices, Environment::default()))
+    }
+
+    fn open_image<K: Kind>(self, image: Vec<u8>) -> Result<LocalStore<K>> {
+        self.open(&Arc::new(Recorder::from_image(image)))
+    }
+}
+
+/// Objects and bytes, by namespace.
+type Amounts = BTreeMap<String, (u64, u64)>;
+
+/// The account that a digest goes to.
+fn namespace(digest: &Digest) -> &'static str {
+    ["", "acme/main", "umbrella"][usize::from(digest.hash_bytes()[0] % 3)]
+}
+
+fn context(digest: &Digest) -> Context {
+    Context::background().with_namespace(Namespace::new(namespace(digest)))
+}
+
+/// What a put has added to an account.
+fn count_created(created: &mut Amounts, digest: &Digest, outcome: PutOutcome) {
+    if let PutOutcome::Created { stored_bytes } | PutOutcome::Replaced { stored_bytes, .. } = outcome {
+        let (objects, bytes) = created.entry(namespace(digest).to_owned()).or_default();
+        *objects += 1;
+        *bytes += stored_bytes;
+    }
+}
+
+/// What the store says that it gave up.
+fn released<K: Kind>(store: &LocalStore<K>) -> Amounts {
+    let totals = block_on(store.released(&Context::background())).unwrap().totals.into_iter();
+    let totals = totals.map(|of| (of.namespace.to_string(), (of.objects, of.stored_bytes)));
+    totals.filter(|(_, (objects, _))| *objects > 0).collect()
+}
+
+/// What the store holds.
+fn listed<K: Kind>(store: &LocalStore<K>) -> BTreeMap<Digest, u64> {
+    let mut listed = BTreeMap::new();
+    let mut cursor = None;
+    loop {
+        let page = block_on(store.inventory(&Context::background(), cursor.as_ref())).unwrap();
+        for entry in page.entries {
+            assert_eq!(listed.insert(entry.digest, entry.stored_bytes), None);
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return listed;
+        }
+    }
+}
+
+/// What was put in all, by what is there and what was given up.
+fn accounted<K: Kind>(store: &LocalStore<K>) -> Amounts {
+    let mut amounts = released(store);
+    for (digest, stored_bytes) in listed(store) {
+        let (objects, bytes) = amounts.entry(namespace(&digest).to_owned()).or_default();
+        *objects += 1;
+        *bytes += stored_bytes;
+    }
+    amounts
 }
 
 /// Which contents a digest has: of messages, in the version that was put last.
@@ -58,6 +150,9 @@ struct Moment {
     put_bytes: u64,
     /// What the operation put, if a block was recycled for it: an earlier value may have gone before it came.
     replaced: Option<Digest>,
+    /// What had been put in all, and what the store said that it gave up.
+    created: Amounts,
+    released: Amounts,
 }
 
 struct History<K: Kind> {
@@ -71,6 +166,7 @@ struct History<K: Kind> {
     moments: Vec<Moment>,
     is_synced_on_put: bool,
     replaced: Option<Digest>,
+    created: Amounts,
 }
 
 /// What an object counts as, if it may share a sync with none.
@@ -111,7 +207,8 @@ impl<K: Kind> History<K> {
         *self.versions.entry(digest.clone()).or_default() += 1;
         self.contents.insert(digest.clone(), contents.clone());
         let before = self.store.snapshot().recycled_blocks;
-        block_on(self.store.put(&Context::background(), &digest, Blob::from_bytes(contents))).unwrap();
+        let outcome = block_on(self.store.put(&context(&digest), &digest, Blob::from_bytes(contents))).unwrap();
+        count_created(&mut self.created, &digest, outcome);
         self.replaced = (self.store.snapshot().recycled_blocks > before).then(|| digest.clone());
         self.promised.insert(digest, self.put_bytes);
     }
@@ -163,17 +260,15 @@ impl<K: Kind> History<K> {
             promised: self.promised.clone(),
             put_bytes: self.put_bytes,
             replaced: self.replaced.take(),
+            created: self.created.clone(),
+            released: released(&self.store),
         });
     }
 }
 
-fn open<K: Kind>(policy: SyncPolicy, device: Arc<Recorder>) -> LocalStore<K> {
-    block_on(LocalStore::open_on(options(policy), device, Environment::default())).unwrap()
-}
-
-fn history<K: Kind>(policy: SyncPolicy, seed: u64) -> History<K> {
-    let device = Arc::new(Recorder::new(CAPACITY));
-    let store = open::<K>(policy, Arc::clone(&device));
+fn history<K: Kind>(setup: Setup, seed: u64) -> History<K> {
+    let device = Arc::new(Recorder::new(setup.size_bytes()));
+    let store = setup.open::<K>(&device).unwrap();
     let mut history = History {
         store,
         device,
@@ -183,8 +278,9 @@ fn history<K: Kind>(policy: SyncPolicy, seed: u64) -> History<K> {
         promised: BTreeMap::new(),
         put_bytes: 0,
         moments: Vec::new(),
-        is_synced_on_put: policy == SyncPolicy::OnPut,
+        is_synced_on_put: setup.policy == SyncPolicy::OnPut,
         replaced: None,
+        created: Amounts::new(),
     };
     history.note(true);
     let operations = 50 + history.numbers.below(350);
@@ -203,6 +299,8 @@ struct Expected<'a> {
     /// The last moment that is certain to have been.
     certain: &'a Moment,
     synced: &'a Moment,
+    /// One of these had just been when what is found was made durable.
+    possible: &'a [Moment],
 }
 
 fn expected(moments: &[Moment], position: usize) -> Option<Expected<'_>> {
@@ -213,21 +311,29 @@ fn expected(moments: &[Moment], position: usize) -> Option<Expected<'_>> {
     for moment in &moments[synced + 1..moments.len().min(last + 2)] {
         needed.retain(|digest| moment.stored.contains(*digest) && moment.replaced.as_ref() != Some(*digest));
     }
+    let possible = &moments[synced..moments.len().min(last + 2)];
     let at_least = moments[synced].versions.iter().map(|(digest, version)| (digest, *version)).collect();
-    Some(Expected { needed, at_least, certain: &moments[last], synced: &moments[synced] })
+    Some(Expected { needed, at_least, certain: &moments[last], synced: &moments[synced], possible })
 }
 
 fn check<K: Kind>(
-    image: Vec<u8>,
-    policy: SyncPolicy,
+    store: &LocalStore<K>,
     history: &History<K>,
     expected: &Expected<'_>,
     numbers: &mut Numbers,
     sizes: &Sizes,
 ) {
     let ctx = Context::background();
-    let device = Arc::new(MemoryDevice::from_image(image));
-    let store = block_on(LocalStore::<K>::open_on(options(policy), device, Environment::default())).unwrap();
+    let mut found = BTreeSet::new();
+    let is_known = |moment: &Moment| moment.created == accounted(store);
+    let created = expected.possible.iter().find(|moment| is_known(moment)).map(|moment| &moment.created);
+    assert!(
+        created.is_some(),
+        "{:?} is stored or given up, while {:?} to {:?} was put",
+        accounted(store),
+        expected.possible.first().map(|moment| &moment.created),
+        expected.possible.last().map(|moment| &moment.created),
+    );
     for (digest, contents) in &history.contents {
         let read = match block_on(store.get(&ctx, digest)) {
             Ok(blob) => block_on(blob.into_bytes(1 << 20)).unwrap(),
@@ -237,6 +343,7 @@ fn check<K: Kind>(
                 continue;
             }
         };
+        found.insert(digest.clone());
         if K::STORAGE_TYPE.is_mutable() {
             let (found, last) = (version(&read), history.versions[digest]);
             let at_least = expected.at_least.get(digest).copied().unwrap_or(1);
@@ -250,6 +357,9 @@ fn check<K: Kind>(
         }
     }
     assert_eq!(store.snapshot().corrupted, 0);
+    assert_eq!(store.snapshot().dropped_records, 0);
+    assert_eq!(listed(store).into_keys().collect::<BTreeSet<_>>(), found);
+    let mut created = created.cloned().unwrap_or_default();
     // It goes on working, and keeps what it had promised: for half of what that is worth, half of it being used up.
     let promise = sizes.promised_bytes();
     let promised =
@@ -267,7 +377,8 @@ fn check<K: Kind>(
         };
         let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents);
         left -= taken(sizes, contents.len() + 16);
-        block_on(store.put(&ctx, &digest, Blob::from_bytes(contents.clone()))).unwrap();
+        let outcome = block_on(store.put(&context(&digest), &digest, Blob::from_bytes(contents.clone()))).unwrap();
+        count_created(&mut created, &digest, outcome);
         let read = block_on(block_on(store.get(&ctx, &digest)).unwrap().into_bytes(1 << 20)).unwrap();
         assert_eq!(read, contents);
     }
@@ -277,44 +388,53 @@ fn check<K: Kind>(
     let counted = store.snapshot().breached_bytes;
     assert!(u64::try_from(gone).unwrap() <= counted, "{gone} bytes that were promised are gone, {counted} are counted");
     block_on(store.sync()).unwrap();
+    assert_eq!(accounted(store), created, "after more was put");
 }
 
 /// Damages the younger of two superblocks, as `docs/format.md` has them for eight blocks.
-fn rot_younger_superblock(image: &mut [u8]) {
+fn rot_younger_superblock(image: &mut [u8], begin: usize) {
     const SLOT: usize = (160 + 48 * 8 + 24 * 1024 + 96 * 8 + 8_usize).next_multiple_of(4096);
-    let sequence = |slot: usize| u64::from_le_bytes(*image[slot * SLOT + 32..].first_chunk().unwrap());
+    let sequence = |slot: usize| u64::from_le_bytes(*image[begin + slot * SLOT + 32..].first_chunk().unwrap());
     let younger = usize::from(sequence(0) <= sequence(1));
-    image[younger * SLOT + 200] ^= 1;
+    image[begin + younger * SLOT + 200] ^= 1;
 }
 
-fn try_history<K: Kind>(policy: SyncPolicy, seed: u64, images: &mut u64) {
-    let history = history::<K>(policy, seed);
+fn try_history<K: Kind>(setup: Setup, seed: u64, images: &mut u64) {
+    let history = history::<K>(setup, seed);
     let sizes = *history.store.sizes();
     let steps = history.device.steps();
-    let mut crashes = Crashes::new(vec![0; usize::try_from(CAPACITY).unwrap()], steps.clone());
+    let mut crashes = Crashes::new(vec![0; usize::try_from(setup.size_bytes()).unwrap()], steps.clone());
     let mut numbers = Numbers(!seed);
     let mut position = 0;
     while position <= steps.len() {
         for loss in Loss::ALL {
             let image = crashes.image(position, loss, &mut numbers);
-            let expected = expected(&history.moments, position);
-            if let Some(expected) = expected {
-                check(image, policy, &history, &expected, &mut numbers, &sizes);
-            } else {
-                // The store was being made: it must be possible to make it again.
-                let device = Arc::new(MemoryDevice::from_image(image));
-                let opened = LocalStore::<K>::open_on(options(policy), device, Environment::default());
-                block_on(opened).unwrap();
+            // If the store was being made, it must be possible to make it again.
+            let store = setup.open_image::<K>(image).unwrap();
+            if let Some(expected) = expected(&history.moments, position) {
+                let released = released(&store);
+                for (namespace, (objects, bytes)) in &expected.certain.released {
+                    let (objects_now, bytes_now) = released.get(namespace).copied().unwrap_or_default();
+                    assert!(objects_now >= *objects && bytes_now >= *bytes, "{namespace:?} was said to be given up");
+                }
+                check(&store, &history, &expected, &mut numbers, &sizes);
             }
             *images += 1;
         }
         // The younger superblock rots: what it alone vouched for may be gone, but nothing may be wrong.
         if let Some(mut known) = expected(&history.moments, position) {
             let mut image = crashes.image(position, Loss::Everything, &mut numbers);
-            rot_younger_superblock(&mut image);
+            rot_younger_superblock(&mut image, setup.state());
             known.needed.clear();
             known.at_least.clear();
-            check(image, policy, &history, &known, &mut numbers, &sizes);
+            known.possible = &history.moments;
+            match setup.open_image::<K>(image) {
+                Ok(store) => check(&store, &history, &known, &mut numbers, &sizes),
+                // The next one was about to be written: then the older one cannot be told from that of a backup.
+                Err(error) => {
+                    assert!(setup.is_apart && error.kind() == ErrorKind::FailedPrecondition, "{error:?}");
+                }
+            }
             *images += 1;
         }
         position += if position < 12 { 1 } else { 1 + numbers.below(60) };
@@ -327,6 +447,12 @@ fn budget() -> Duration {
 }
 
 fn try_histories<K: Kind>(policy: SyncPolicy, share: u32) {
+    for is_apart in [false, true] {
+        try_histories_of::<K>(Setup { policy, is_apart }, 2 * share);
+    }
+}
+
+fn try_histories_of<K: Kind>(setup: Setup, share: u32) {
     let budget = budget() / share;
     let first = seed("BLOBACCESS_CRASH_SEED");
     let begun = SystemClock.monotonic();
@@ -334,10 +460,10 @@ fn try_histories<K: Kind>(policy: SyncPolicy, share: u32) {
     while SystemClock.monotonic() - begun < budget {
         let seed = first.wrapping_add(histories);
         println!("BLOBACCESS_CRASH_SEED={seed}");
-        try_history::<K>(policy, seed, &mut images);
+        try_history::<K>(setup, seed, &mut images);
         histories += 1;
     }
-    println!("{images} images of {histories} histories, {:?} of {}", policy, K::STORAGE_TYPE.name());
+    println!("{images} images of {histories} histories, {setup:?} of {}", K::STORAGE_TYPE.name());
 }
 
 #[test]

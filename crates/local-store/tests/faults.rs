@@ -6,13 +6,13 @@ mod support;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use blobaccess::{
     Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, ErrorKind, InstanceName, Kind, PutCertainty,
     PutOutcome, Result,
 };
-use blobaccess_local_store::{Device, Environment, LocalStore, MemoryDevice, Options, SyncPolicy};
+use blobaccess_local_store::{Device, Devices, Environment, LocalStore, MemoryDevice, Options, SyncPolicy};
 use bytes::Bytes;
 use futures::executor::block_on;
 
@@ -36,17 +36,26 @@ struct Faulty {
     reads: AtomicBool,
     writes: AtomicBool,
     syncs: AtomicBool,
+    /// What it fails with.
+    errno: AtomicI32,
 }
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
 
 impl Faulty {
     fn new(image: Vec<u8>) -> Arc<Self> {
         let no = || AtomicBool::new(false);
-        Arc::new(Self { inner: MemoryDevice::from_image(image), reads: no(), writes: no(), syncs: no() })
+        let inner = MemoryDevice::from_image(image);
+        Arc::new(Self { inner, reads: no(), writes: no(), syncs: no(), errno: AtomicI32::new(EIO) })
     }
-}
 
-fn failing(fails: &AtomicBool) -> io::Result<()> {
-    if fails.load(Ordering::Relaxed) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    fn failing(&self, fails: &AtomicBool) -> io::Result<()> {
+        if !fails.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(io::Error::from_raw_os_error(self.errno.load(Ordering::Relaxed)))
+    }
 }
 
 impl Device for Faulty {
@@ -55,12 +64,12 @@ impl Device for Faulty {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        failing(&self.reads)?;
+        self.failing(&self.reads)?;
         self.inner.read_at(offset, buffer)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        if let Err(error) = failing(&self.writes) {
+        if let Err(error) = self.failing(&self.writes) {
             // A short write: a part of it is there.
             self.inner.write_at(offset, &bytes[..bytes.len() / 2])?;
             return Err(error);
@@ -69,7 +78,7 @@ impl Device for Faulty {
     }
 
     fn sync(&self) -> io::Result<()> {
-        failing(&self.syncs)
+        self.failing(&self.syncs)
     }
 }
 
@@ -280,4 +289,171 @@ async fn two_stores_do_not_share_a_file() {
     assert!(error.to_string().contains("in use"));
     store.close().await.unwrap();
     LocalStore::<Cas>::open(options).await.unwrap();
+}
+
+#[test]
+fn a_thin_device_that_is_full_late_takes_nothing_more_and_keeps_what_it_had() {
+    let (device, blobs) = stored::<Cas>(&[100, 300_000]);
+    let store = open::<Cas>(Arc::<Faulty>::clone(&device)).unwrap();
+    device.errno.store(ENOSPC, Ordering::Relaxed);
+    device.writes.store(true, Ordering::Relaxed);
+    let mut numbers = Numbers(3);
+    let mut refused = None;
+    for _ in 0..200 {
+        let (digest, contents) = blob(&mut numbers, 50_000);
+        refused = put(&store, &digest, &contents).err();
+        if refused.is_some() {
+            break;
+        }
+    }
+    // Writing lags behind: at the latest, a sync tells.
+    let error = refused.unwrap_or_else(|| block_on(store.sync()).unwrap_err());
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, false));
+    assert!(format!("{error:?}").contains("No space left"), "{error:?}");
+    drop(store);
+    device.writes.store(false, Ordering::Relaxed);
+    let store = open::<Cas>(device).unwrap();
+    for (digest, contents) in &blobs {
+        assert_eq!(get(&store, digest).unwrap(), contents);
+    }
+}
+
+#[test]
+fn a_message_does_not_come_back_once_what_replaced_it_proved_wrong() {
+    let (device, _) = stored::<Ac>(&[]);
+    let store = open::<Ac>(Arc::<Faulty>::clone(&device)).unwrap();
+    let mut numbers = Numbers(4);
+    let (digest, first) = blob(&mut numbers, 100);
+    let second = Bytes::from(numbers.bytes(100));
+    put(&store, &digest, &first).unwrap();
+    put(&store, &digest, &second).unwrap();
+    block_on(store.close()).unwrap();
+    let mut image = device.inner.image();
+    let at = place(&image, &second);
+    image[at] ^= 1;
+    let device = Faulty::new(image);
+    let store = open::<Ac>(Arc::<Faulty>::clone(&device)).unwrap();
+    assert_eq!(get(&store, &digest).unwrap_err().kind(), ErrorKind::DataLoss);
+    block_on(store.close()).unwrap();
+    let store = open::<Ac>(device).unwrap();
+    assert_eq!(get(&store, &digest).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+/// Blocks, logs and state, each on a device of its own.
+#[derive(Clone)]
+struct Apart([Vec<u8>; 3]);
+
+fn apart() -> Options {
+    options().with_logs_on_device(1 << 20).with_state_on_device()
+}
+
+impl Apart {
+    fn blank() -> Self {
+        Self([4 << 20, 1 << 20, 1 << 16].map(|size| vec![0; size]))
+    }
+
+    fn open(&self, options: Options) -> Result<(LocalStore<Cas>, [Arc<MemoryDevice>; 3])> {
+        let devices = self.0.clone().map(|image| Arc::new(MemoryDevice::from_image(image)));
+        let [blocks, logs, state] = devices.each_ref().map(Arc::<MemoryDevice>::clone);
+        let of_store = Devices::new(blocks).with_logs(logs).with_state(state);
+        block_on(LocalStore::open_on(options, of_store, Environment::default())).map(|store| (store, devices))
+    }
+
+    /// The same after these were put, each with a sync of its own.
+    fn with(&self, blobs: &[(Digest, Bytes)]) -> Self {
+        let (store, devices) = self.open(apart()).unwrap();
+        for (digest, contents) in blobs {
+            put(&store, digest, contents).unwrap();
+            block_on(store.sync()).unwrap();
+        }
+        block_on(store.close()).unwrap();
+        Self(devices.map(|device| device.image()))
+    }
+
+    /// The same with one device as another one has it.
+    fn mixed(&self, device: usize, other: &Self) -> Self {
+        let mut mixed = self.clone();
+        mixed.0[device].clone_from(&other.0[device]);
+        mixed
+    }
+}
+
+#[test]
+fn devices_of_another_store_or_another_time_are_refused() {
+    let mut numbers = Numbers(5);
+    let blobs: Vec<_> = (0..4).map(|_| blob(&mut numbers, 500)).collect();
+    let before = Apart::blank().with(&blobs[..1]);
+    let after = before.with(&blobs);
+    let (store, _) = after.open(apart()).unwrap();
+    for (digest, contents) in &blobs {
+        assert_eq!(get(&store, digest).unwrap(), contents);
+    }
+    let refused = |devices: Apart, why: &str| {
+        let error = devices.open(apart()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
+        assert!(error.to_string().contains(why), "{error}");
+        let (store, _) = devices.open(apart().discarding(true)).unwrap();
+        assert!(get(&store, &blobs[0].0).unwrap_err().is_not_found());
+        put(&store, &blobs[0].0, &blobs[0].1).unwrap();
+    };
+    refused(after.mixed(2, &before), "it is an older one");
+    refused(after.mixed(1, &before), "they are older ones");
+    refused(after.mixed(0, &before), "they are older ones");
+    refused(after.mixed(2, &Apart::blank()), "of a store whose state is not here");
+    refused(after.mixed(1, &Apart::blank()), "its logs are not here");
+    refused(after.mixed(0, &Apart::blank()), "its blocks are not here");
+    let another = Apart::blank().with(&blobs);
+    refused(after.mixed(1, &another), "state and logs belong to different stores");
+    refused(after.mixed(0, &another), "state and blocks belong to different stores");
+    let volatile = Options::on_device(CAPACITY).with_blocks(1, 4, 1).with_spare_blocks(2).with_entries(2_000);
+    let device = Arc::new(MemoryDevice::from_image(after.0[0].clone()));
+    let error = block_on(LocalStore::<Cas>::open_on(volatile, device, Environment::default())).unwrap_err();
+    assert!(error.to_string().contains("persistent"));
+}
+
+#[test]
+fn no_flipped_bit_on_any_of_several_devices_serves_a_wrong_byte() {
+    let mut numbers = Numbers(support::seed("BLOBACCESS_FAULTS_SEED"));
+    let blobs: Vec<_> = [100, 700, 5_000].into_iter().map(|size| blob(&mut numbers, size)).collect();
+    let whole = Apart::blank().with(&blobs);
+    for device in 0..3 {
+        let used: Vec<usize> = (0..whole.0[device].len()).filter(|byte| whole.0[device][*byte] != 0).collect();
+        for _ in 0..40 {
+            let mut damaged = whole.clone();
+            damaged.0[device][used[numbers.below(used.len())]] ^= 1 << numbers.below(8);
+            let (store, _) = damaged.open(apart()).unwrap();
+            for (digest, contents) in &blobs {
+                match get(&store, digest) {
+                    Ok(read) => assert_eq!(read, contents),
+                    Err(error) => assert!(matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DataLoss)),
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_file_of_a_store_is_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = |blocks: &str, logs: &str, state: &str| {
+        let state = directory.path().join(state);
+        std::fs::create_dir_all(&state).unwrap();
+        Options::in_file(directory.path().join(blocks), 16 << 20)
+            .with_logs_in(directory.path().join(logs), 4 << 20)
+            .with_state_directory(state)
+            .persistent(SyncPolicy::OnClose)
+    };
+    let store = LocalStore::<Cas>::open(options("blocks", "logs", "state")).await.unwrap();
+    for others in [("blocks", "logs2", "state2"), ("blocks2", "logs", "state2"), ("blocks2", "logs2", "state")] {
+        let (blocks, logs, state) = others;
+        let error = LocalStore::<Cas>::open(options(blocks, logs, state)).await.unwrap_err();
+        assert!(error.to_string().contains("in use"), "{error}");
+    }
+    let contents = Bytes::from_static(b"kept in three files");
+    let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents);
+    store.put(&Context::background(), &digest, Blob::from_bytes(contents.clone())).await.unwrap();
+    store.close().await.unwrap();
+    let store = LocalStore::<Cas>::open(options("blocks", "logs", "state")).await.unwrap();
+    let blob = store.get(&Context::background(), &digest).await.unwrap();
+    assert_eq!(blob.into_bytes(100).await.unwrap(), contents);
 }

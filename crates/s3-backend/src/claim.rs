@@ -118,9 +118,11 @@ impl Core {
         let renewals = renewals.wrapping_add(1);
         let contents = marker::contents(token, renewals);
         let before = self.clock().monotonic();
+        let bare = self.findings.bare_e_tags;
         let mut backoff = self.backoff(token);
         for _ in 0..self.options.attempts.max(1) {
-            let version = UpdateVersion { e_tag: e_tag.clone(), version: None };
+            let held = e_tag.as_deref().map(|e_tag| if bare { e_tag.trim_matches('"') } else { e_tag });
+            let version = UpdateVersion { e_tag: held.map(str::to_owned), version: None };
             let seen = Seen::default();
             let payload = PutPayload::from_bytes(contents.clone());
             let put = self.bucket.put_once(path, payload, PutMode::Update(version), Some(token), &seen);

@@ -43,7 +43,8 @@ impl Core {
             Some(parts) if self.findings.conditional_completion => (true, parts),
             Some(_) | None => (self.findings.conditional_completion, self.bucket.parts()),
         };
-        let claims = !conditional && self.findings.conditional_put && self.options.large_creates == LargeCreates::Claim;
+        let can_claim = self.findings.conditional_put && self.findings.conditional_update;
+        let claims = !conditional && can_claim && self.options.large_creates == LargeCreates::Claim;
         let mut claim = None;
         if claims {
             match self.claim(ctx, digest, path, &token).await? {

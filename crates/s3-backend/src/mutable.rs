@@ -4,7 +4,7 @@ use blobaccess::{Blob, Context, Digest, Error, PutCertainty, PutOutcome, Result}
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{PutMode, PutPayload, UpdateVersion};
+use object_store::{PutMode, PutPayload};
 
 use crate::Mutability;
 use crate::bucket::Found;
@@ -27,7 +27,7 @@ impl Core {
         if self.options.mutability == Mutability::CreateOnly {
             return self.put_first(ctx, &path, &value).await;
         }
-        if self.bucket.provider().is_remote() && self.findings.conditional_put {
+        if self.bucket.provider().is_remote() && self.findings.conditional_put && self.findings.conditional_update {
             self.replace(ctx, digest, &path, value).await
         } else {
             self.replace_alone(ctx, &path, value).await
@@ -52,8 +52,9 @@ impl Core {
         let mut backoff = self.backoff(&token);
         // Whether a value of ours may have been there that another has replaced since: then nobody can tell any more.
         let mut untold = false;
-        // The update whose answer is missing: the ETag that it was to replace, and the size behind that.
-        let mut pending: Option<(Option<String>, u64)> = None;
+        // The update that is not known to have gone through: the `ETag` that it was to replace, the size behind that, and
+        // whether its answer is missing.
+        let mut pending: Option<(Option<String>, u64, bool)> = None;
         let mut last = None;
         let outcome = |outcome, untold| {
             if untold { PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) } } else { outcome }
@@ -68,27 +69,26 @@ impl Core {
                 Err(error) => return Err(with_certainty(error, pending.is_some() || untold)),
             };
             let Some((found, old)) = current else {
-                if pending.take().is_some() {
-                    untold = true;
-                }
+                untold |= pending.take().is_some_and(|(.., lost)| lost);
                 match self.create(ctx, path, &payload, &token).await? {
                     Creation::Created { .. } => return Ok(outcome(PutOutcome::Created { stored_bytes }, untold)),
                     Creation::Exists { after_ambiguity, .. } => untold |= after_ambiguity,
                 }
                 continue;
             };
-            if let Some((e_tag, old_bytes)) = pending.take() {
+            if let Some((e_tag, old_bytes, lost)) = pending.take() {
                 if found.token.as_ref() == Some(&token) && self.findings.keeps_tokens {
                     return Ok(outcome(PutOutcome::Replaced { stored_bytes, old_bytes }, untold));
                 }
-                untold |= found.e_tag != e_tag;
+                // Refused, somebody was quicker. Lost, ours may have been there in between.
+                untold |= lost && found.e_tag != e_tag;
             }
             if old == value {
                 return Ok(outcome(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes }, untold));
             }
             let old_bytes = found.size_bytes;
             let seen = Seen::default();
-            let version = UpdateVersion { e_tag: found.e_tag.clone(), version: found.version.clone() };
+            let version = found.update_version(self.findings.bare_e_tags);
             let put = self.bucket.put_once(path, payload.clone(), PutMode::Update(version), Some(&token), &seen);
             let verdict = match until(self.clock(), self.attempt_ends(ctx, stored_bytes), put).await {
                 Some(Ok(_)) => return Ok(outcome(PutOutcome::Replaced { stored_bytes, old_bytes }, untold)),
@@ -97,9 +97,9 @@ impl Core {
             };
             match verdict {
                 // Somebody was quicker; or a proxy has sent ours twice, which the token tells.
-                Verdict::Failed => pending = Some((found.e_tag, old_bytes)),
+                Verdict::Failed => pending = Some((found.e_tag, old_bytes, false)),
                 Verdict::Maybe(error) => {
-                    pending = Some((found.e_tag, old_bytes));
+                    pending = Some((found.e_tag, old_bytes, true));
                     last = Some(error);
                 }
                 Verdict::Again(error) => last = Some(error),

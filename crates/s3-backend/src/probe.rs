@@ -31,6 +31,8 @@ pub struct Findings {
     pub conditional_update: bool,
     /// Whether the completion of a multipart upload that asks that there be no object leaves one that is there.
     pub conditional_completion: bool,
+    /// Whether it knows an `ETag` only without its quotation marks, as Ceph RGW 16 does.
+    pub bare_e_tags: bool,
     /// Whether an object comes back with the metadata that it was put with.
     pub keeps_tokens: bool,
 }
@@ -58,6 +60,7 @@ impl Findings {
             conditional_put: true,
             conditional_update: !matches!(provider, Provider::Directory),
             conditional_completion: bucket.conditional_parts().is_some() || !provider.is_remote(),
+            bare_e_tags: false,
             keeps_tokens: provider.keeps_tokens(),
         }
     }
@@ -135,11 +138,21 @@ impl Probe<'_> {
             e_tag: Some("\"00000000000000000000000000000000\"".to_owned()),
             version: Some("1".to_owned()),
         };
-        let updated = self.put(double, PutMode::Update(other), &second).await?;
+        let overwritten = self.put(double, PutMode::Update(other), &second).await?;
+        let (conditional_update, bare_e_tags) = match self.bucket.head(double).await? {
+            Some(now) if !overwritten => {
+                // A condition that holds must hold: with the quotation marks that belong to it, or without.
+                let quoted = self.put(double, PutMode::Update(now.update_version(false)), &second).await?;
+                let bare = !quoted && self.put(double, PutMode::Update(now.update_version(true)), &second).await?;
+                (quoted || bare, bare)
+            }
+            Some(_) | None => (false, false),
+        };
         Ok(Findings {
             probed: true,
             conditional_put: !twice && self.race(raced).await?,
-            conditional_update: !updated,
+            conditional_update,
+            bare_e_tags,
             conditional_completion: self.completes_conditionally(double).await?,
             keeps_tokens: found.token.as_ref() == Some(kept),
         })

@@ -7,6 +7,7 @@ use object_store::Extensions;
 
 /// How a request ended, as far as anything came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "cloud"), expect(dead_code, reason = "only requests over HTTP are answered"))]
 pub(crate) enum Answer {
     /// The server answered with this status, and on Azure with this error code.
     Status { status: u16, code: Option<String> },

@@ -42,6 +42,10 @@ conformance! {
         Sim::<Cas>::new(SimS3::new(1).ignoring_conditions(), own().with_unconditional(Unconditional::Degrade))
             .promising(|promises| promises.with_exact_outcomes(false)),
     s3_without_metadata: Cas + Inventory => Sim::<Cas>::new(SimS3::new(1).dropping_metadata(), own()),
+    s3_like_ceph: Cas + ResolveUpload + Inventory =>
+        Sim::<Cas>::new(SimS3::new(1).completing_unconditionally().comparing_bare_e_tags(), small(own())),
+    s3_like_ceph_of_action_results: Ac + ResolveUpload + Inventory =>
+        Sim::<Ac>::new(SimS3::new(1).comparing_bare_e_tags(), own()),
     s3_of_action_results: Ac + ResolveUpload + Inventory => Sim::<Ac>::new(SimS3::new(1), own()),
     s3_of_action_results_of_bazel_remote: Ac + ResolveUpload => Sim::<Ac>::new(SimS3::new(1), bazel_remote()),
     s3_of_action_results_degraded: Ac + Inventory =>

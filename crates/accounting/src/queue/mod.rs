@@ -3,6 +3,7 @@
 mod entries;
 mod options;
 mod order;
+mod sourced;
 
 use std::fmt::{self, Debug, Display, Formatter};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -110,19 +110,19 @@ impl Rotation {
         self.blocks.front().copied()
     }
 
-    /// Gives up the oldest block.
-    pub(crate) fn pop_oldest(&mut self) -> Option<u16> {
-        let block = self.blocks.pop_front()?;
-        if self.old > 0 {
+    /// Gives up a block.
+    pub(crate) fn remove(&mut self, block: u16) {
+        let Some(position) = self.blocks.iter().position(|other| *other == block) else { return };
+        self.blocks.remove(position);
+        if position < self.old {
             self.old -= 1;
-        } else if self.current > 0 {
+        } else if position < self.old + self.current {
             self.current -= 1;
         } else {
             self.new = self.new.saturating_sub(1);
             self.cursor = None;
             self.attempts = 0;
         }
-        Some(block)
     }
 }
 
@@ -166,8 +166,25 @@ mod tests {
             rotation.choose(|block| block > full, &mut free);
         }
         assert_eq!(rotation.groups(), (3, 4, 2));
-        assert_eq!(rotation.pop_oldest(), Some(0));
+        rotation.remove(0);
         assert_eq!(rotation.groups(), (2, 4, 2));
+    }
+
+    #[test]
+    fn a_store_that_lost_a_block_of_any_group_goes_on() {
+        for lost in 0..5 {
+            let mut rotation = Rotation::restore(Growth { current: 2, new: 1 }, (0..5).collect(), 2, 2);
+            rotation.remove(lost);
+            rotation.remove(lost);
+            let (old, current, new) = rotation.groups();
+            assert_eq!(old + current + new, 4);
+            let mut next = 5..;
+            let Choice::Block(block) = rotation.choose(|block| block > 4, || next.next()) else { panic!() };
+            assert!(block > 4 && rotation.new_blocks().any(|new| new == block));
+            let (old, current, new) = rotation.groups();
+            assert_eq!(old + current + new, rotation.blocks().len());
+            assert_eq!(new, 1);
+        }
     }
 
     #[test]

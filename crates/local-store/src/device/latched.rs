@@ -12,12 +12,17 @@ use super::Device;
 #[derive(Debug)]
 pub(crate) struct LatchedDevice {
     inner: Arc<dyn Device>,
-    failure: OnceLock<Error>,
+    failure: Arc<OnceLock<Error>>,
 }
 
 impl LatchedDevice {
     pub(crate) fn new(inner: Arc<dyn Device>) -> Self {
-        Self { inner, failure: OnceLock::new() }
+        Self { inner, failure: Arc::default() }
+    }
+
+    /// Another one of the same store: if one fails, both have failed.
+    pub(crate) fn beside(&self, inner: Arc<dyn Device>) -> Self {
+        Self { inner, failure: Arc::clone(&self.failure) }
     }
 
     /// The error of a device that has failed.

@@ -1,6 +1,7 @@
 //! Storage by offset: read, write, sync.
 
 mod buffers;
+mod devices;
 mod file;
 mod latched;
 mod memory;
@@ -9,6 +10,7 @@ use std::fmt::Debug;
 use std::io;
 
 pub(crate) use self::buffers::ReadBuffers;
+pub use self::devices::Devices;
 pub use self::file::FileDevice;
 pub(crate) use self::latched::LatchedDevice;
 pub use self::memory::MemoryDevice;

@@ -99,7 +99,7 @@ impl Engine {
         match self.store(&key, &Contents { bytes, owner }, Instead::Source(record, parts), For::Copy) {
             Put::Done { .. } => Ok(Copied::Done),
             Put::NeedsSpace => Err(no_space()),
-            Put::Leaving | Put::Changed => Ok(self.fate(record)),
+            Put::Leaving | Put::Changed | Put::Crowded => Ok(self.fate(record)),
         }
     }
 

@@ -48,7 +48,7 @@ impl Engine {
                 }
                 Write::Log { block, generation, offset, bytes } => {
                     if self.block(block).is_some_and(|of| of.is(generation)) {
-                        disk.device.write_at(offset, &bytes)?;
+                        disk.logs().write_at(offset, &bytes)?;
                     }
                 }
             }

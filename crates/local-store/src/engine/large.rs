@@ -80,12 +80,13 @@ impl LargeWriter {
         published
     }
 
-    /// Publishes contents of which all was written and found right, unless somebody else has meanwhile.
-    pub(crate) fn finish(mut self, key: &Key) -> Result<Put> {
+    /// Publishes contents of which all was written and found right, unless somebody else has meanwhile, and makes them
+    /// seen by a name, if there is one.
+    pub(crate) fn finish(mut self, key: &Key, name: Option<&Key>) -> Result<Put> {
         if self.written != self.size_bytes {
             return Err(Error::internal("contents are smaller than they were said to be"));
         }
-        match self.publish(key, Instead::Nothing) {
+        match self.publish(key, name.map_or(Instead::Nothing, Instead::Unseen)) {
             Published::Done(put) | Published::Exists(put) => Ok(put),
             Published::Changed | Published::Void => {
                 let message = "the block of an upload was recycled before the upload was complete";

@@ -4,10 +4,13 @@
 //! of the queue. There is no I/O under `space`.
 
 mod copy;
+mod disk;
 mod find;
 mod flush;
 mod lane;
 mod large;
+mod list;
+mod names;
 mod open;
 mod parts;
 mod put;
@@ -15,6 +18,7 @@ mod read;
 mod recycle;
 mod share;
 mod space;
+mod state;
 mod sync;
 
 use std::collections::VecDeque;
@@ -24,16 +28,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use blobaccess::{Clock, Event, Observer, Result, StorageType};
 use tokio::sync::Notify;
 
+use self::disk::Disk;
 use self::flush::Write;
 use self::sync::SyncState;
 use crate::accounts::Account;
 use crate::block::{Block, ChunkPool};
-use crate::device::{LatchedDevice, ReadBuffers};
+use crate::device::ReadBuffers;
 use crate::key::{Key, Keys};
 use crate::key_location_map::{KeyLocationMap, Record};
+use crate::names::Names;
 use crate::namespaces::Namespaces;
 use crate::options::SyncPolicy;
-use crate::persistence::{Layout, NamedAccount, Quarantined};
+use crate::persistence::{NamedAccount, Quarantined};
 use crate::sizes::Sizes;
 use crate::snapshot::BlockGroup;
 use crate::verified::Verified;
@@ -44,13 +50,6 @@ pub(crate) use self::large::LargeWriter;
 pub(crate) use self::put::{Contents, Owner, Put};
 pub(crate) use self::read::{Mode, Read};
 pub(crate) use self::space::Space;
-
-/// The device that blocks lie on.
-#[derive(Debug)]
-pub(crate) struct Disk {
-    device: LatchedDevice,
-    layout: Layout,
-}
 
 /// Whom the store tells, and when it makes durable what was put.
 #[derive(Debug)]
@@ -86,6 +85,8 @@ pub(crate) struct Engine {
     pub(crate) storage_type: StorageType,
     pub(crate) sizes: Sizes,
     pub(crate) keys: Keys,
+    /// `None` where names do not count, or are a part of the key.
+    pub(crate) names: Option<Names>,
     pub(crate) surroundings: Surroundings,
     pub(crate) counters: Counters,
     map: KeyLocationMap,
@@ -192,6 +193,10 @@ impl Engine {
     }
 
     fn evicted(&self, record: &Record) {
+        if record.is_name() {
+            // It held nothing of its own.
+            return;
+        }
         count(&self.counters.evicted, 1);
         count(&self.counters.evicted_bytes, record.location.size_bytes);
         let event = Event::Evicted { storage_type: self.storage_type, released_bytes: record.location.size_bytes };
@@ -205,14 +210,15 @@ impl Engine {
             if !self.map.remove(&mut space.map, record) {
                 return;
             }
-            space.accounts.release(record);
-            if self.is_persistent() {
-                let location = record.location;
-                space.quarantine(Quarantined {
-                    generation: location.generation,
-                    offset: location.offset,
-                    sequence: record.sequence,
-                });
+            let location = record.location;
+            let name =
+                Quarantined { generation: location.generation, offset: location.offset, sequence: record.sequence };
+            if !self.is_persistent() || space.quarantine(name) {
+                space.accounts.release(record);
+            } else {
+                // Until its block is no more, a restart finds it again.
+                space.accounts.leave(record);
+                space.retire(location.block);
             }
         }
         count(&self.counters.corrupted, 1);

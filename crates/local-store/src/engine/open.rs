@@ -9,18 +9,20 @@ use tokio::sync::Notify;
 
 use super::share::Share;
 use super::space::Use;
+use super::state;
 use super::sync::SyncState;
 use super::{Counters, Disk, Engine, Space, Surroundings};
 use crate::accounts::{Account, Accounts, Amount};
 use crate::block::{Block, ChunkPool, Growth, Rotation, groups};
-use crate::device::{Device, LatchedDevice, ReadBuffers};
+use crate::device::{Devices, ReadBuffers};
 use crate::key::{Key, Keys};
 use crate::key_location_map::{FOUND, KeyLocationMap, Record};
 use crate::location::{Location, MAX_BLOCK_BYTES};
+use crate::names::Names;
 use crate::namespaces::Namespaces;
 use crate::options::Options;
 use crate::persistence::superblock::{self, Identity};
-use crate::persistence::{ENTRIES_PER_SECTOR, Layout, LiveBlock, Quarantined, Superblock, Touches, entry};
+use crate::persistence::{ENTRIES_PER_SECTOR, LiveBlock, Quarantined, Superblock, Touches, entry};
 use crate::sizes::{SECTOR_BYTES, Sizes};
 use crate::verified::Verified;
 use crate::{tail, width};
@@ -63,27 +65,18 @@ impl Engine {
     pub(crate) fn open(
         options: &Options,
         storage_type: StorageType,
-        device: Option<Arc<dyn Device>>,
+        devices: Option<Devices>,
         surroundings: Surroundings,
     ) -> Result<Arc<Self>> {
         let sizes = Sizes::derive(options, storage_type)?;
-        let disk = match device {
-            None => None,
-            Some(device) if device.size_bytes() < sizes.capacity_bytes => {
-                return Err(Error::failed_precondition(format!(
-                    "the device has {} bytes, while {} bytes are to be used",
-                    device.size_bytes(),
-                    sizes.capacity_bytes
-                )));
-            }
-            Some(device) => Some(Disk { device: LatchedDevice::new(device), layout: Layout::new(&sizes) }),
-        };
+        let disk = devices.map(|devices| Disk::new(devices, &sizes)).transpose()?;
         let restored = match &disk {
-            Some(disk) => find_state(disk, &sizes, storage_type, options)?,
+            Some(disk) => state::find(disk, &sizes, storage_type, options)?,
             None => None,
         };
         let identity = restored.as_ref().map_or_else(|| fresh_identity(storage_type, &sizes), |state| state.identity);
         let keys = Keys::new(storage_type, identity.secret);
+        let who_sees = sizes.is_hierarchical.then(|| Names::new(identity.secret));
         let (map, writer) = KeyLocationMap::new(sizes.slots, [random(), random()], keys.check_mask());
         let touches = || Touches::new(sizes.touch_sectors);
         let reader_groups = if disk.is_none() { groups() } else { 0 };
@@ -97,6 +90,7 @@ impl Engine {
             storage_type,
             sizes,
             keys,
+            names: who_sees,
             surroundings,
             counters: Counters::default(),
             map,
@@ -128,7 +122,7 @@ impl Engine {
             // The slot that is not restored from may vouch for blocks that are free: no more after this.
             engine.sync_under(&mut state, true, false)?;
             if restored.is_none() {
-                // A state that has one superblock only is one that was never made: see `find_state`.
+                // A state that has one superblock only is one that was never made: see `state::find`.
                 engine.sync_under(&mut state, true, false)?;
             }
         }
@@ -175,7 +169,7 @@ impl Engine {
         let Some(of) = self.block(block) else { return Ok(()) };
         of.restore(generation, live.data_bytes);
         let mut touches = vec![0; width::in_memory(u64::from(touch_sectors) * SECTOR_BYTES)];
-        disk.device.read_at(disk.layout.touches(block), &mut touches)?;
+        disk.logs().read_at(disk.layout.touches(block), &mut touches)?;
         of.touches.restore(&touches, generation);
         if let Some(usage) = space.use_mut(block) {
             *usage = Use {
@@ -190,7 +184,7 @@ impl Engine {
             };
         }
         let mut log = vec![0; width::in_memory(u64::from(log_sectors) * SECTOR_BYTES)];
-        disk.device.read_at(disk.layout.log(block), &mut log)?;
+        disk.logs().read_at(disk.layout.log(block), &mut log)?;
         for record in entry::read_all(&log, block, generation, seed) {
             let flags = if of.touches.is_set(record.entry) { FOUND } else { 0 };
             self.restore_record(space, &record, flags, live.data_bytes, recovery);
@@ -201,7 +195,7 @@ impl Engine {
     fn restore_record(&self, space: &mut Space, record: &Record, flags: u32, used: u64, recovery: &mut Recovery) {
         let Location { generation, offset, size_bytes, .. } = record.location;
         let stored = if record.is_part { size_bytes } else { self.sizes.stored_bytes(size_bytes.min(MAX_BLOCK_BYTES)) };
-        let tail = if record.has_tail { tail::HEAD_BYTES } else { 0 };
+        let tail = if record.has_tail && !record.is_name() { tail::HEAD_BYTES } else { 0 };
         let is_within =
             size_bytes <= self.sizes.data_bytes && offset.checked_add(stored + tail).is_some_and(|end| end <= used);
         if !is_within {
@@ -285,48 +279,8 @@ fn fresh_identity(storage_type: StorageType, sizes: &Sizes) -> Identity {
         touch_sectors: sizes.touch_sectors,
         chunk_bytes: u32::try_from(sizes.chunk_bytes).unwrap_or(u32::MAX),
         namespaces: sizes.namespaces,
+        is_hierarchical: sizes.is_hierarchical,
+        has_own_logs: sizes.has_own_logs,
+        has_own_state: sizes.has_own_state,
     }
-}
-
-/// The state to go on with; `None` if a store is to be made anew.
-///
-/// The first superblock of a store goes to the second slot, and it is not in use before there is one in the first slot
-/// as well. So a store whose first slot is blank, and whose second does not prove right, was never in use.
-fn find_state(disk: &Disk, sizes: &Sizes, storage_type: StorageType, options: &Options) -> Result<Option<Superblock>> {
-    let length = sizes.superblock_bytes.max(sizes.capacity_bytes.min(1 << 20));
-    let mut first = vec![0; width::in_memory(length)];
-    disk.device.read_at(0, &mut first)?;
-    let mut second = vec![0; width::in_memory(sizes.superblock_bytes)];
-    disk.device.read_at(disk.layout.superblock(1), &mut second)?;
-    let slots = [&first, &second];
-    let latest = slots.iter().filter_map(|slot| Superblock::decode(slot)).max_by_key(|slot| slot.sequence);
-    let bears_state = latest.is_some() || slots.iter().any(|slot| superblock::bears_magic(slot));
-    let head = first.get(..width::in_memory(SECTOR_BYTES)).unwrap_or_default();
-    let is_blank = head.iter().all(|byte| *byte == 0);
-    let refusal = match (&latest, options.persistence.is_some()) {
-        (Some(state), true) => match state.identity.check(storage_type, sizes) {
-            Ok(()) => return Ok(latest),
-            Err(refusal) => refusal,
-        },
-        (None, true) if is_blank => return Ok(None),
-        (None, true) => Error::failed_precondition(
-            "the device holds neither a store whose state proves right nor zeros: discard what it holds, or open \
-             another one",
-        ),
-        (_, false) if !bears_state => return Ok(None),
-        (_, false) => Error::failed_precondition(
-            "the device holds a persistent store, while one that starts empty is to be opened: discard it, or open \
-             it as persistent",
-        ),
-    };
-    if !options.discarding {
-        return Err(refusal);
-    }
-    tracing::warn!("what the device held is discarded: {refusal}");
-    let blank = vec![0; width::in_memory(sizes.superblock_bytes)];
-    for slot in 0..2 {
-        disk.device.write_at(disk.layout.superblock(slot), &blank)?;
-    }
-    disk.device.sync()?;
-    Ok(None)
 }

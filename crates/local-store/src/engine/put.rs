@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use blobaccess::{Context, Digest, PutOutcome, Result};
 
+use super::names::{Existing, Sharing};
 use super::space::{For, Named, Reservation, Space};
 use super::{Engine, Presence};
 use crate::key::Key;
@@ -46,6 +47,10 @@ pub(crate) struct Contents {
 pub(super) enum Instead<'a> {
     /// Of nothing: there must be none.
     Nothing,
+    /// The same; the name of this key sees it from now on.
+    Unseen(&'a Key),
+    /// Of the same contents, in a block whose log has no room for the name of this key, which sees it from now on.
+    Crowded(&'a Key),
     /// Of the message that is stored now, if there is one.
     Message(Option<&'a Record>),
     /// Of the record that this is a copy of, with those of its parts.
@@ -75,6 +80,8 @@ pub(crate) enum Put {
     Leaving,
     /// What is stored is not what the caller compared with.
     Changed,
+    /// It is stored in a block whose log has no room for the record of one more name.
+    Crowded,
 }
 
 impl Engine {
@@ -94,13 +101,20 @@ impl Engine {
         self.sizes.stored_bytes(size_bytes) + tail::size_bytes(&owner.tail)
     }
 
-    /// Stores what is not there yet.
-    pub(crate) fn put_contents(&self, key: &Key, contents: &Contents) -> Result<Put> {
+    /// Stores what is not there yet, and makes it seen by a name, if there is one.
+    pub(crate) fn put_contents(&self, key: &Key, contents: &Contents, name: Option<&Key>) -> Result<Put> {
         self.check_device()?;
-        if let Some(put) = self.existing(key) {
-            return Ok(put);
-        }
-        Ok(self.store(key, contents, Instead::Nothing, For::Put))
+        let Some(name) = name else {
+            return Ok(self.existing(key).unwrap_or_else(|| self.store(key, contents, Instead::Nothing, For::Put)));
+        };
+        let existing = self.shared(&mut self.space(), key, name);
+        let put = match existing {
+            None => self.store(key, contents, Instead::Unseen(name), For::Put),
+            Some(Existing { put: Put::Crowded, .. }) => self.store(key, contents, Instead::Crowded(name), For::Put),
+            Some(existing) => self.report(existing),
+        };
+        // A log that filled up meanwhile: the contents are at hand to be stored in another block.
+        Ok(if put == Put::Crowded { Put::Changed } else { put })
     }
 
     /// Stores a message in place of `old`, if that is what is stored.
@@ -191,6 +205,14 @@ impl Engine {
                 }
                 None
             }
+            Instead::Unseen(name) => {
+                if let Some(existing) = self.shared(&mut space, key, name) {
+                    drop(space);
+                    return Published::Exists(self.report(existing));
+                }
+                None
+            }
+            Instead::Crowded(_) => None,
             Instead::Message(old) => {
                 if self.map.lookup_as_writer(key, &space.map).map(|found| found.record).as_ref() != old {
                     return Published::Changed;
@@ -219,15 +241,26 @@ impl Engine {
                 self.repoint(&mut space, from, &record, parts);
                 Inserted::default()
             }
-            Instead::Nothing | Instead::Message(_) => self.insert_as_promised(&mut space, &record),
+            Instead::Crowded(_) => self.insert_again(&mut space, key, &record),
+            Instead::Nothing | Instead::Unseen(_) | Instead::Message(_) => self.insert_as_promised(&mut space, &record),
+        };
+        let sharing = match instead {
+            Instead::Unseen(name) | Instead::Crowded(name) => Some(self.share_with(&mut space, &record, name)),
+            Instead::Nothing | Instead::Message(_) | Instead::Source(..) => None,
         };
         let publications = space.publications;
         drop(space);
-        Published::Done(self.conclude(&record, &inserted, publications, instead))
+        let put = self.conclude(&record, &inserted, publications, instead);
+        Published::Done(match sharing {
+            None | Some(Sharing::Known) => put,
+            Some(Sharing::New(dropped)) => self.report(Existing { put, dropped }),
+            // It is stored, and the rest is done when this is tried again.
+            Some(Sharing::NoRoom) => Put::Crowded,
+        })
     }
 
     /// Makes a record found that is promised from now on, though it may lie in a block that was begun long ago.
-    fn insert_as_promised(&self, space: &mut Space, record: &Record) -> Inserted {
+    pub(super) fn insert_as_promised(&self, space: &mut Space, record: &Record) -> Inserted {
         if self.is_safe(record) {
             return self.insert(space, record, 0);
         }
@@ -279,7 +312,9 @@ impl Engine {
             Instead::Message(Some(old)) | Instead::Source(old, _) => {
                 PutOutcome::Replaced { stored_bytes, old_bytes: old.location.size_bytes }
             }
-            Instead::Nothing | Instead::Message(None) => PutOutcome::Created { stored_bytes },
+            Instead::Nothing | Instead::Unseen(_) | Instead::Crowded(_) | Instead::Message(None) => {
+                PutOutcome::Created { stored_bytes }
+            }
         };
         self.work.notify_one();
         Put::Done { outcome, publications }

@@ -20,26 +20,31 @@ struct Wanted {
 }
 
 impl Engine {
-    /// Whether there are more blocks than old, current and new together.
-    pub(crate) fn needs_recycling(&self) -> bool {
-        self.space().rotation.blocks().len() > width::index(self.sizes.live_blocks())
+    /// The block that is to be recycled next, if one is: one that is retiring, or the oldest, where there are more
+    /// blocks than old, current and new together.
+    fn next_to_recycle(&self) -> Option<u16> {
+        let space = self.space();
+        let is_needed = space.rotation.blocks().len() > width::index(self.sizes.live_blocks());
+        space.retiring.first().copied().or_else(|| space.rotation.oldest().filter(|_| is_needed))
     }
 
-    /// Recycles all blocks that are more than old, current and new together. It may block.
+    /// Whether there is a block to recycle.
+    pub(crate) fn needs_recycling(&self) -> bool {
+        self.next_to_recycle().is_some()
+    }
+
+    /// Recycles all blocks that are retiring, or more than old, current and new together. It may block.
     pub(crate) fn recycle(self: &Arc<Self>) -> Result<()> {
         let recycling = enter(&self.recycling);
         loop {
             self.check_device()?;
-            let oldest = {
-                let space = self.space();
-                let is_needed = space.rotation.blocks().len() > width::index(self.sizes.live_blocks());
-                space.rotation.oldest().filter(|_| is_needed)
-            };
-            let Some(block) = oldest else {
+            let Some(block) = self.next_to_recycle() else {
                 drop(recycling);
                 return Ok(());
             };
+            let keys = self.keys_in(block);
             self.copy_touched(block)?;
+            self.move_names(block, &keys)?;
             self.forget(block);
             self.free(block)?;
             count(&self.counters.recycled_blocks, 1);
@@ -57,11 +62,12 @@ impl Engine {
                 of.begin_copying();
             }
         }
-        let mut wanted = self.wanted(block);
+        let is_retiring = self.space().retiring.contains(&block);
+        let mut wanted = self.wanted(block, if is_retiring { FOUND } else { 0 });
         wanted.sort_unstable_by_key(|wanted| (!wanted.is_promised, wanted.record.location.offset));
         {
             let mut space = self.space();
-            for wanted in wanted.iter().filter(|wanted| wanted.is_promised) {
+            for wanted in wanted.iter().filter(|wanted| wanted.is_promised && !is_retiring) {
                 let location = wanted.record.location;
                 space.share.set_aside(location.offset, self.sizes.cost(location.size_bytes));
             }
@@ -69,11 +75,13 @@ impl Engine {
         drop(setting_aside);
         for wanted in &wanted {
             let parts: Vec<Record> = wanted.parts.iter().map(|(part, _)| *part).collect();
-            self.copy_wanted(&wanted.record, wanted.flags, wanted.is_promised, &parts)?;
+            let purpose = purpose_of(wanted.is_promised, is_retiring, &wanted.record);
+            self.copy_wanted(&wanted.record, wanted.flags, purpose, &parts)?;
             // Those that could not go with the object.
             for (part, flags) in &wanted.parts {
                 if flags & TOUCHED != 0 && self.is_current(part) {
-                    self.copy_wanted(part, *flags, flags & FOUND != 0, &[])?;
+                    let purpose = purpose_of(flags & FOUND != 0, is_retiring, part);
+                    self.copy_wanted(part, *flags, purpose, &[])?;
                 }
             }
         }
@@ -81,8 +89,7 @@ impl Engine {
         Ok(())
     }
 
-    fn copy_wanted(self: &Arc<Self>, record: &Record, flags: u32, is_promised: bool, parts: &[Record]) -> Result<()> {
-        let purpose = if is_promised { Purpose::Promised { offset: record.location.offset } } else { Purpose::Used };
+    fn copy_wanted(self: &Arc<Self>, record: &Record, flags: u32, purpose: Purpose, parts: &[Record]) -> Result<()> {
         match self.copy_forward(record, parts, purpose) {
             Ok(Copied::Done | Copied::Moved) => {}
             Ok(Copied::Gone | Copied::NoShare) => self.breached(record, flags),
@@ -102,11 +109,15 @@ impl Engine {
         }
     }
 
-    /// What was touched of a block: objects, and parts of them. An object is touched if a part of it is.
-    fn wanted(&self, block: u16) -> Vec<Wanted> {
+    /// What was touched of a block: objects, and parts of them. An object is touched if a part of it is. All count as
+    /// if they had `all` of these flags.
+    fn wanted(&self, block: u16, all: u32) -> Vec<Wanted> {
         let (mut wanted, mut parts) = (Vec::new(), Vec::new());
         self.sweep(block, |record, flags| {
-            if record.is_part {
+            let flags = flags | all;
+            if record.is_name() {
+                // It goes where its contents go.
+            } else if record.is_part {
                 parts.push((record, flags));
             } else if flags & TOUCHED != 0 {
                 wanted.push(Wanted { is_promised: flags & FOUND != 0, record, flags, parts: Vec::new() });
@@ -124,7 +135,7 @@ impl Engine {
         };
         // Nobody touched these objects themselves, but perhaps a part of them.
         self.sweep(block, |record, flags| {
-            let is_wanted = !record.is_part && flags & TOUCHED == 0;
+            let is_wanted = !record.is_part && (flags | all) & TOUCHED == 0;
             if is_wanted && begins(&record).iter().any(|(_, flags)| flags & TOUCHED != 0) {
                 wanted.push(Wanted { is_promised: false, record, flags, parts: Vec::new() });
             }
@@ -179,7 +190,9 @@ impl Engine {
         let mut state = enter(&self.syncing);
         {
             let mut space = self.space();
-            space.rotation.pop_oldest();
+            space.rotation.remove(block);
+            space.retiring.retain(|retiring| *retiring != block);
+            self.close_lanes_in(&mut space, block);
             space.map.pin(None);
             space.has_changed = true;
             space.accounts.release_block(block);
@@ -206,5 +219,13 @@ impl Engine {
         }
         space.free.push_back(block);
         Ok(())
+    }
+}
+
+fn purpose_of(is_promised: bool, is_retiring: bool, record: &Record) -> Purpose {
+    match (is_retiring, is_promised) {
+        (true, _) => Purpose::Retired,
+        (false, true) => Purpose::Promised { offset: record.location.offset },
+        (false, false) => Purpose::Used,
     }
 }

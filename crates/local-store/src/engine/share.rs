@@ -7,6 +7,8 @@ use std::collections::HashMap;
 pub(super) enum Purpose {
     /// Somebody was told that it is there, or is being told. In the block that is being recycled, it lies at `offset`.
     Promised { offset: u64 },
+    /// Its block is given up before its turn, so that nothing in it may have stayed as long as was promised.
+    Retired,
     /// Somebody used it.
     Used,
 }
@@ -73,6 +75,7 @@ impl Share {
         let kept = match purpose {
             Purpose::Promised { offset } if self.promised.remove(&offset).is_some() => return true,
             Purpose::Promised { .. } => 0,
+            Purpose::Retired => return true,
             // What is saved up is for what is going to be promised, but for the share of one block.
             Purpose::Used => self.most.saturating_sub(self.per_block),
         };

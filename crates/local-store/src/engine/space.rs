@@ -34,6 +34,8 @@ pub(crate) struct Space {
     pub(super) next_record: u64,
     pub(super) next_generation: u32,
     pub(super) quarantined: Vec<Quarantined>,
+    /// Blocks that are to be recycled before their turn.
+    pub(super) retiring: Vec<u16>,
     /// What copies may take.
     pub(super) share: Share,
     pub(super) accounts: Accounts,
@@ -60,6 +62,8 @@ pub(super) struct Use {
     pub(super) begun_at: u64,
     /// Whether anything was written to it since the last sync.
     pub(super) is_dirty: bool,
+    /// Whether it is to be recycled before its turn.
+    pub(super) is_retiring: bool,
 }
 
 /// A range of a block that is the caller's to write.
@@ -120,6 +124,7 @@ impl Space {
             next_record: 1,
             next_generation: 1,
             quarantined: Vec::new(),
+            retiring: Vec::new(),
             share,
             accounts: Accounts::new([]),
             has_changed: false,
@@ -185,10 +190,23 @@ impl Space {
         }
     }
 
-    pub(super) fn quarantine(&mut self, record: Quarantined) {
-        if self.quarantined.len() < MAX_QUARANTINED {
+    /// Notes that a record proved wrong. Returns whether there was room for it in the list.
+    pub(super) fn quarantine(&mut self, record: Quarantined) -> bool {
+        let has_room = self.quarantined.len() < MAX_QUARANTINED;
+        if has_room {
             self.quarantined.push(record);
             self.has_changed = true;
+        }
+        has_room
+    }
+
+    /// Has a block recycled before its turn. Nothing more is put into it.
+    pub(super) fn retire(&mut self, block: u16) {
+        if let Some(usage) = self.use_mut(block)
+            && !usage.is_retiring
+        {
+            usage.is_retiring = true;
+            self.retiring.push(block);
         }
     }
 }
@@ -199,7 +217,9 @@ impl Engine {
         let Some(most) = most else { return true };
         let pending = self.block(block).map_or(0, Block::pending);
         let takes = |usage: &Use| {
-            !u64::from(usage.entries).is_multiple_of(ENTRIES_PER_SECTOR) || has_log_sector(usage, pending, most)
+            !usage.is_retiring
+                && (!u64::from(usage.entries).is_multiple_of(ENTRIES_PER_SECTOR)
+                    || has_log_sector(usage, pending, most))
         };
         space.use_of(block).is_some_and(takes)
     }
@@ -456,7 +476,7 @@ impl Engine {
 /// theirs: every entry that is to come may find itself in a sector of its own.
 fn has_log_sector(usage: &Use, pending: u32, most: u64) -> bool {
     let sectors = u64::from(usage.entries).div_ceil(ENTRIES_PER_SECTOR) + u64::from(pending);
-    sectors * ENTRIES_PER_SECTOR < most
+    !usage.is_retiring && sectors * ENTRIES_PER_SECTOR < most
 }
 
 /// What a record is going to be named by.

@@ -102,15 +102,13 @@ impl Engine {
             let Some(of) = self.block(live.block) else { continue };
             for (number, sector) in of.touches.take_dirty(live.generation) {
                 let offset = disk.layout.touches(live.block) + u64::from(number) * SECTOR_BYTES;
-                disk.device.write_at(offset, &sector)?;
+                disk.logs().write_at(offset, &sector)?;
             }
             live.touch_sectors = of.touches.used();
         }
         // Others may write on: what they write is not vouched for.
         drop(flushing);
-        disk.device.sync()?;
-        disk.device.write_at(disk.layout.superblock(superblock.sequence % 2), &superblock.encode())?;
-        disk.device.sync()?;
+        disk.commit(&superblock)?;
         state.sequence = superblock.sequence;
         state.is_closed = closing;
         *enter(&self.reported) = superblock.accounts;

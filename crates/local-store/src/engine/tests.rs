@@ -69,7 +69,7 @@ fn open(device: &Arc<Watched>, lanes: u32) -> Arc<Engine> {
         staged_bytes: options.staged_bytes,
     };
     let device: Arc<dyn Device> = Arc::<Watched>::clone(device);
-    Engine::open(&options, StorageType::Cas, Some(device), surroundings).unwrap()
+    Engine::open(&options, StorageType::Cas, Some(device.into()), surroundings).unwrap()
 }
 
 fn blob(number: u64, size: usize) -> (Digest, Contents, Bytes) {
@@ -125,7 +125,7 @@ fn a_sync_waits_for_no_put_and_takes_the_sectors_of_small_ones() {
     let engine = open(&device, 1);
     let early = begin(&engine, 1, 700).unwrap();
     let (digest, contents, bytes) = blob(2, 900);
-    let put = engine.put_contents(&engine.keys.key(&digest), &contents).unwrap();
+    let put = engine.put_contents(&engine.keys.key(&digest), &contents, None).unwrap();
     assert!(matches!(put, Put::Done { outcome: PutOutcome::Created { .. }, .. }));
     engine.sync().unwrap();
     let early_digest = early.digest.clone();
@@ -152,7 +152,7 @@ fn what_is_large_is_published_after_syncs_that_came_while_it_was_written() {
         writer.write(piece).unwrap();
         engine.sync().unwrap();
     }
-    let put = writer.finish(&engine.keys.key(&digest)).unwrap();
+    let put = writer.finish(&engine.keys.key(&digest), None).unwrap();
     assert!(matches!(put, Put::Done { outcome: PutOutcome::Created { .. }, .. }));
     engine.sync().unwrap();
     drop(engine);
@@ -219,7 +219,7 @@ fn nothing_vouched_for_is_written_again(seed: u64) {
                 engine.flush().unwrap();
                 if below(2) == 0 {
                     writer.write(&bytes[100_001..]).unwrap();
-                    writer.finish(&engine.keys.key(&digest)).unwrap();
+                    writer.finish(&engine.keys.key(&digest), None).unwrap();
                     published.extend(data(&engine.peek(&engine.keys.key(&digest)).unwrap()));
                     stored.push((digest, bytes));
                 }
@@ -268,12 +268,12 @@ fn an_upload_whose_block_is_recycled_stores_nothing_and_disturbs_nobody() {
     while recycled(&engine) < 3 {
         number += 1;
         let (digest, contents, _) = blob(number, 50_000);
-        if engine.put_contents(&engine.keys.key(&digest), &contents).unwrap() == Put::NeedsSpace {
+        if engine.put_contents(&engine.keys.key(&digest), &contents, None).unwrap() == Put::NeedsSpace {
             engine.recycle().unwrap();
         }
     }
     writer.write(&bytes[150_000..]).unwrap();
-    let error = writer.finish(&engine.keys.key(&digest)).unwrap_err();
+    let error = writer.finish(&engine.keys.key(&digest), None).unwrap_err();
     assert_eq!(error.kind(), blobaccess::ErrorKind::Unavailable);
     assert!(publish(&engine, small).is_none());
     assert!(engine.peek(&engine.keys.key(&digest)).is_none());

@@ -115,7 +115,7 @@ impl KeyLocationMap {
     }
 
     /// Moves a record of one of these full buckets to its other one, and returns the slot that is free then.
-    fn displace(&self, writer: &MapWriter, place: Place) -> Option<(u32, usize)> {
+    fn displace(&self, writer: &mut MapWriter, place: Place) -> Option<(u32, usize)> {
         for bucket in [place.primary, place.secondary] {
             for slot in 0..SLOTS {
                 let record = self.slot(bucket, slot)?.load();
@@ -133,6 +133,7 @@ impl KeyLocationMap {
                 edit.open(other);
                 let flags = edit.clear(bucket, slot, home);
                 edit.write(other, free, &record, home, flags);
+                writer.note_move(&record);
                 return Some((bucket, slot));
             }
         }

@@ -44,12 +44,32 @@ pub(crate) struct MapWriter {
     records: u64,
     /// The block whose records stay where they are, so that a sweep for them misses none.
     pinned: Option<u16>,
+    /// How many are listing the map, and what has gone from one bucket to another since the first of them began.
+    listings: u32,
+    moved: Vec<Record>,
 }
 
 impl MapWriter {
     /// Keeps the records of `block`, and of no other, where they are.
     pub(crate) fn pin(&mut self, block: Option<u16>) {
         self.pinned = block;
+    }
+
+    /// From now on, what goes from one bucket to another is noted.
+    pub(crate) fn begin_listing(&mut self) {
+        self.listings += 1;
+    }
+
+    /// What went from one bucket to another since the listing began, or earlier.
+    pub(crate) fn end_listing(&mut self) -> Vec<Record> {
+        self.listings = self.listings.saturating_sub(1);
+        if self.listings == 0 { std::mem::take(&mut self.moved) } else { self.moved.clone() }
+    }
+
+    fn note_move(&mut self, record: &Record) {
+        if self.listings > 0 {
+            self.moved.push(*record);
+        }
     }
 
     /// Slots that are taken.
@@ -73,7 +93,7 @@ impl KeyLocationMap {
             placement: Placement::new(seeds, buckets),
             check_mask,
         };
-        (map, MapWriter { records: 0, pinned: None })
+        (map, MapWriter { records: 0, pinned: None, listings: 0, moved: Vec::new() })
     }
 
     /// How many slots there are.

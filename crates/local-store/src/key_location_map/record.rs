@@ -148,6 +148,12 @@ impl Record {
         }
     }
 
+    /// Whether this is the record of an instance name, which shares the contents of another one. It is a part with a
+    /// tail, which no object is.
+    pub(crate) fn is_name(&self) -> bool {
+        self.is_part && self.has_tail
+    }
+
     /// The key that finds this record.
     pub(crate) fn key(&self, check_mask: u64) -> Key {
         Key { words: self.key_words, check: crate::key::pack(self.location.size_bytes, self.function) & check_mask }

@@ -36,6 +36,20 @@ impl KeyLocationMap {
         }
     }
 
+    /// All records of these buckets. Nothing moves meanwhile if the caller has the writer's right.
+    pub(crate) fn records(&self, buckets: Range<u32>, each: &mut impl FnMut(Record)) {
+        for bucket in buckets {
+            let Some(line) = self.line(bucket) else { return };
+            for (slot, tag) in line.tags().iter().enumerate() {
+                if block_of(tag.load(Ordering::Relaxed)).is_some()
+                    && let Some(slot) = self.slot(bucket, slot)
+                {
+                    each(slot.load());
+                }
+            }
+        }
+    }
+
     /// Takes the records of these buckets that lie in `block` out of the map.
     pub(crate) fn remove_in(
         &self,

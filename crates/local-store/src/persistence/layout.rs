@@ -1,14 +1,17 @@
-//! Where on the device everything lies.
+//! Where on which device everything lies.
 
+use crate::persistence::label::LABELS_BYTES;
 use crate::sizes::{SECTOR_BYTES, Sizes};
 
-/// Where on the device everything lies: the sizes of what lies there, in bytes.
+/// Where everything lies: the sizes of what lies there, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     superblock: u64,
     log: u64,
     touches: u64,
     data: u64,
+    has_own_logs: bool,
+    has_own_state: bool,
 }
 
 impl Layout {
@@ -18,27 +21,36 @@ impl Layout {
             log: u64::from(sizes.log_sectors) * SECTOR_BYTES,
             touches: u64::from(sizes.touch_sectors) * SECTOR_BYTES,
             data: sizes.data_bytes,
+            has_own_logs: sizes.has_own_logs,
+            has_own_state: sizes.has_own_state,
         }
     }
 
+    /// On the device of the state.
     pub(crate) fn superblock(&self, slot: u64) -> u64 {
         slot * self.superblock
     }
 
+    /// On the device of the blocks.
     fn block(&self, block: u16) -> u64 {
-        let each = self.log + self.touches + self.data;
-        2 * self.superblock + u64::from(block) * each
+        let head = if self.has_own_state { LABELS_BYTES } else { 2 * self.superblock };
+        let logs = if self.has_own_logs { 0 } else { self.log + self.touches };
+        head + u64::from(block) * (logs + self.data)
     }
 
+    /// On the device of the logs.
     pub(crate) fn log(&self, block: u16) -> u64 {
-        self.block(block)
+        if self.has_own_logs { LABELS_BYTES + u64::from(block) * (self.log + self.touches) } else { self.block(block) }
     }
 
+    /// On the device of the logs.
     pub(crate) fn touches(&self, block: u16) -> u64 {
-        self.block(block) + self.log
+        self.log(block) + self.log
     }
 
+    /// On the device of the blocks.
     pub(crate) fn data(&self, block: u16) -> u64 {
-        self.block(block) + self.log + self.touches
+        let logs = if self.has_own_logs { 0 } else { self.log + self.touches };
+        self.block(block) + logs
     }
 }

@@ -4,6 +4,7 @@
 //! superblocks without it. `docs/format.md` has every byte of it.
 
 pub(crate) mod entry;
+pub(crate) mod label;
 pub(crate) mod layout;
 pub(crate) mod superblock;
 mod touches;

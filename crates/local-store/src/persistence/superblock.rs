@@ -54,6 +54,10 @@ pub(crate) struct Identity {
     pub(crate) chunk_bytes: u32,
     /// That there may be.
     pub(crate) namespaces: u32,
+    /// Whether instance names are hierarchical.
+    pub(crate) is_hierarchical: bool,
+    pub(crate) has_own_logs: bool,
+    pub(crate) has_own_state: bool,
 }
 
 /// Which blocks there are, and how far they vouch for what they hold.
@@ -125,12 +129,21 @@ impl Identity {
                 storage_type.name()
             )));
         }
+        if self.is_hierarchical != sizes.is_hierarchical {
+            let (there, here) = if self.is_hierarchical { ("", "not ") } else { ("not ", "") };
+            return Err(Error::failed_precondition(format!(
+                "instance names are {there}hierarchical in the store that the device holds, and {here}by the options: \
+                 open it with the options that it was made with, or discard it"
+            )));
+        }
         let pairs = [
             ("blocks", u64::from(self.blocks), u64::from(sizes.blocks)),
             ("data bytes a block", self.data_bytes, sizes.data_bytes),
             ("log sectors a block", u64::from(self.log_sectors), u64::from(sizes.log_sectors)),
             ("touch sectors a block", u64::from(self.touch_sectors), u64::from(sizes.touch_sectors)),
             ("bytes a chunk", u64::from(self.chunk_bytes), sizes.chunk_bytes),
+            ("devices for logs alone", u64::from(self.has_own_logs), u64::from(sizes.has_own_logs)),
+            ("devices for the state alone", u64::from(self.has_own_state), u64::from(sizes.has_own_state)),
             ("namespaces at most", u64::from(self.namespaces), u64::from(sizes.namespaces)),
         ];
         match pairs.into_iter().find(|(_, there, here)| there != here) {
@@ -206,6 +219,8 @@ impl Superblock {
         u32s(&mut bytes, &[live, self.old, self.current, new, quarantined]);
         u32s(&mut bytes, &[u32::from(self.is_closed), self.next_generation]);
         u32s(&mut bytes, &[identity.namespaces, width::narrow(self.accounts.len()), width::narrow(size)]);
+        let apart = u32::from(identity.has_own_logs) | u32::from(identity.has_own_state) << 1;
+        u32s(&mut bytes, &[apart, u32::from(identity.is_hierarchical)]);
         bytes.resize(width::in_memory(HEADER_BYTES), 0);
         for block in &self.live {
             u32s(&mut bytes, &[u32::from(block.block), block.generation]);
@@ -259,7 +274,9 @@ impl Superblock {
             [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
         let (is_closed, next_generation) = (reader.u32()? != 0, reader.u32()?);
         let [namespaces, accounts, _length] = [reader.u32()?, reader.u32()?, reader.u32()?];
-        reader.take::<16>()?;
+        let apart = reader.u32()?;
+        let is_hierarchical = reader.u32()? != 0;
+        reader.take::<8>()?;
         let mut live = Vec::new();
         for _ in 0..live_blocks {
             live.push(LiveBlock {
@@ -291,6 +308,9 @@ impl Superblock {
             touch_sectors,
             chunk_bytes,
             namespaces,
+            is_hierarchical,
+            has_own_logs: apart & 1 != 0,
+            has_own_state: apart & 2 != 0,
         };
         Some(Self {
             identity,
@@ -324,6 +344,9 @@ mod tests {
                 touch_sectors: 1,
                 chunk_bytes: 1 << 20,
                 namespaces: 16,
+                is_hierarchical: true,
+                has_own_logs: true,
+                has_own_state: false,
             },
             sequence: 9,
             next_record: 1 << 50,

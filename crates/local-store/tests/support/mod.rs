@@ -10,7 +10,8 @@
 pub mod versions;
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use blobaccess_local_store::{Device, MemoryDevice};
 
@@ -56,8 +57,12 @@ pub fn seed(name: &str) -> u64 {
 /// What was done to a device.
 #[derive(Clone, Debug)]
 pub enum Step {
-    Write { offset: usize, bytes: Vec<u8> },
-    Sync,
+    Write {
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    /// Of this range.
+    Sync(Range<usize>),
 }
 
 /// A device in memory that records what is done to it.
@@ -111,7 +116,43 @@ impl Device for Recorder {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.record(Step::Sync);
+        self.record(Step::Sync(0..usize::MAX));
+        Ok(())
+    }
+}
+
+/// A part of a recorder, as a device of its own: what is synced of it is synced alone.
+#[derive(Debug)]
+pub struct Part {
+    of: Arc<Recorder>,
+    begin: u64,
+    size_bytes: u64,
+}
+
+impl Part {
+    pub fn new(of: &Arc<Recorder>, range: &Range<u64>) -> Arc<Self> {
+        Arc::new(Self { of: Arc::clone(of), begin: range.start, size_bytes: range.end - range.start })
+    }
+}
+
+impl Device for Part {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.of.read_at(self.begin + offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let length = u64::try_from(bytes.len()).map_err(io::Error::other)?;
+        assert!(offset + length <= self.size_bytes, "a write beyond the end of a device");
+        self.of.write_at(self.begin + offset, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let at = |offset: u64| usize::try_from(offset).map_err(io::Error::other);
+        self.of.record(Step::Sync(at(self.begin)?..at(self.begin + self.size_bytes)?));
         Ok(())
     }
 }
@@ -137,34 +178,37 @@ impl Loss {
 #[derive(Debug)]
 pub struct Crashes {
     steps: Vec<Step>,
-    /// As of the last sync before `position`.
+    /// The steps before this one were done.
+    at: usize,
     durable: Vec<u8>,
-    durable_position: usize,
+    /// What was written and not synced.
+    pending: Vec<(usize, Vec<u8>)>,
 }
 
 impl Crashes {
     pub fn new(initial: Vec<u8>, steps: Vec<Step>) -> Self {
-        Self { steps, durable: initial, durable_position: 0 }
+        Self { steps, at: 0, durable: initial, pending: Vec::new() }
     }
 
     /// What a crash right before step `position` leaves. Positions must not go back.
     pub fn image(&mut self, position: usize, loss: Loss, numbers: &mut Numbers) -> Vec<u8> {
-        let synced = self.steps[..position].iter().rposition(|step| matches!(step, Step::Sync));
-        if let Some(synced) = synced.filter(|synced| *synced >= self.durable_position) {
-            for step in &self.steps[self.durable_position..synced] {
-                if let Step::Write { offset, bytes } = step {
-                    self.durable[*offset..][..bytes.len()].copy_from_slice(bytes);
+        for step in &self.steps[self.at..position] {
+            match step {
+                Step::Write { offset, bytes } => self.pending.push((*offset, bytes.clone())),
+                Step::Sync(range) => {
+                    for (offset, bytes) in self.pending.extract_if(.., |(offset, _)| range.contains(offset)) {
+                        self.durable[offset..][..bytes.len()].copy_from_slice(&bytes);
+                    }
                 }
             }
-            self.durable_position = synced + 1;
         }
+        self.at = position;
         let mut image = self.durable.clone();
         if loss == Loss::Everything {
             return image;
         }
         let mut written = Vec::new();
-        for step in &self.steps[self.durable_position..position] {
-            let Step::Write { offset, bytes } = step else { continue };
+        for (offset, bytes) in &self.pending {
             let mut at = 0;
             while at < bytes.len() {
                 let sector = (offset + at) / SECTOR;

@@ -23,7 +23,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     Attribute, AttributeValue, Attributes, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
-    PutOptions, PutPayload, PutResult,
+    PutOptions, PutPayload, PutResult, UpdateVersion,
 };
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -111,6 +111,14 @@ pub(crate) struct Found {
     pub(crate) token: Option<UploadToken>,
     pub(crate) e_tag: Option<String>,
     pub(crate) version: Option<String>,
+}
+
+impl Found {
+    /// What an update is to replace: this very object.
+    pub(crate) fn update_version(&self, bare_e_tags: bool) -> UpdateVersion {
+        let e_tag = self.e_tag.as_deref().map(|e_tag| if bare_e_tags { e_tag.trim_matches('"') } else { e_tag });
+        UpdateVersion { e_tag: e_tag.map(str::to_owned), version: self.version.clone() }
+    }
 }
 
 /// An object, or a range of it, on its way.

@@ -73,6 +73,7 @@ struct Modes {
     completes_unconditionally: bool,
     answers_not_modified: bool,
     drops_metadata: bool,
+    compares_bare_e_tags: bool,
 }
 
 impl SimS3 {
@@ -115,6 +116,13 @@ impl SimS3 {
     #[must_use]
     pub fn answering_not_modified(self) -> Self {
         self.change(|state| state.modes.answers_not_modified = true)
+    }
+
+    /// The same, but it finds an `ETag` to be the one of an object only without its quotation marks, as Ceph RGW 16
+    /// does.
+    #[must_use]
+    pub fn comparing_bare_e_tags(self) -> Self {
+        self.change(|state| state.modes.compares_bare_e_tags = true)
     }
 
     /// The same, but it keeps no user metadata.

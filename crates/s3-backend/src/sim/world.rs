@@ -146,6 +146,9 @@ impl World {
     /// What a failed condition is answered with, if it failed.
     fn refused(&self, request: &Request, modes: Modes) -> Option<Reply> {
         let current = self.objects.get(&request.key);
+        let matches = |expected: &str, e_tag: &str| {
+            expected == if modes.compares_bare_e_tags { e_tag.trim_matches('"') } else { e_tag }
+        };
         if modes.ignores_conditions {
             return None;
         }
@@ -155,7 +158,7 @@ impl World {
         }
         match (&request.if_match, current) {
             (Some(_), None) => Some(Reply::error(404, "NoSuchKey")),
-            (Some(expected), Some(current)) if *expected != current.e_tag => {
+            (Some(expected), Some(current)) if !matches(expected, &current.e_tag) => {
                 Some(Reply::error(412, "PreconditionFailed"))
             }
             (Some(_) | None, _) => None,

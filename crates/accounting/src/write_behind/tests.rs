@@ -1,0 +1,203 @@
+use std::sync::Arc;
+
+use blobaccess::{Ac, Cas, DigestFunction, MemoryBlobAccess};
+use blobaccess_testkit::fakes::{CountingBlobAccess, InterruptibleBlobAccess, Outage};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream;
+
+use super::*;
+use crate::{Accounts, AccountsOptions, Class, QueueOptions, Reporter, Tally};
+
+type Fast<K> = Arc<CountingBlobAccess<MemoryBlobAccess<K>>>;
+type Slow<K> = InterruptibleBlobAccess<Arc<CountingBlobAccess<MemoryBlobAccess<K>>>>;
+
+struct Setup<K: Kind> {
+    accounts: Arc<Accounts>,
+    fast: Fast<K>,
+    slow: Arc<CountingBlobAccess<MemoryBlobAccess<K>>>,
+    outage: Outage,
+    queue: Arc<UploadQueue<Slow<K>>>,
+    store: WriteBehind<Fast<K>, Slow<K>>,
+}
+
+impl<K: Kind> Setup<K> {
+    fn new(options: QueueOptions) -> Self {
+        let accounts = Accounts::open(AccountsOptions::new(Reporter::new("host"))).unwrap();
+        let memory = || Arc::new(CountingBlobAccess::new(MemoryBlobAccess::new(64 << 20)));
+        let (fast, slow, outage) = (memory(), memory(), Outage::default());
+        let below = InterruptibleBlobAccess::new(Arc::clone(&slow), outage.clone());
+        let queue = Arc::new(UploadQueue::new(below, Arc::clone(&accounts), options));
+        let store = WriteBehind::new(Arc::clone(&fast), Arc::clone(&queue));
+        Self { accounts, fast, slow, outage, queue, store }
+    }
+
+    async fn settle(&self) {
+        self.queue.close();
+        self.queue.run().await;
+    }
+
+    fn tally(&self) -> Tally {
+        let mut sum = Tally::new();
+        self.accounts.tallies().accounts.iter().for_each(|(_, tally)| sum.add_all(tally));
+        sum
+    }
+}
+
+fn digest(contents: &[u8]) -> Digest {
+    Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents)
+}
+
+fn ctx() -> Context {
+    Context::background()
+}
+
+async fn put<B: BlobAccess>(store: &B, contents: &'static [u8]) -> Result<PutOutcome> {
+    store.put(&ctx(), &digest(contents), Blob::from_bytes(contents)).await
+}
+
+async fn read<B: BlobAccess>(store: &B, digest: &Digest) -> Result<Bytes> {
+    store.get(&ctx(), digest).await?.into_bytes(64 << 20).await
+}
+
+async fn is_missing<B: BlobAccess>(store: &B, digest: &Digest) -> Result<bool> {
+    Ok(!store.find_missing(&ctx(), &digest.clone().into()).await?.is_empty())
+}
+
+#[tokio::test]
+async fn what_is_queued_is_present_and_takes_no_memory() {
+    let setup = Setup::<Cas>::new(QueueOptions::new());
+    let outcome = put(&setup.store, b"contents").await.unwrap();
+    assert_eq!(outcome, PutOutcome::Unclassified { stored_bytes: None });
+    assert!(!is_missing(&setup.store, &digest(b"contents")).await.unwrap());
+    assert_eq!(setup.slow.counts().calls(), 0);
+    let queued = setup.queue.snapshot();
+    assert_eq!((queued.items, queued.held_bytes), (1, 0));
+    setup.settle().await;
+    assert_eq!(read(&*setup.slow, &digest(b"contents")).await.unwrap(), "contents");
+    assert_eq!(setup.tally().of(Class::Created).stored_bytes, 8);
+}
+
+#[tokio::test]
+async fn acknowledged_when_uploaded_a_put_has_the_outcome_of_the_slow_store() {
+    let setup = Setup::<Cas>::new(QueueOptions::new().with_acknowledge(Acknowledge::Uploaded));
+    put(&setup.fast, b"contents").await.unwrap();
+    let (first, again, ()) = futures::join!(put(&setup.store, b"contents"), put(&setup.store, b"contents"), async {
+        setup.settle().await;
+    });
+    let outcomes = [first.unwrap(), again.unwrap()];
+    assert_eq!(outcomes, [PutOutcome::Created { stored_bytes: 8 }, PutOutcome::AlreadyExists { stored_bytes: 8 }]);
+    assert_eq!(setup.slow.counts().puts, 1, "the second joined the first");
+}
+
+#[tokio::test]
+async fn what_was_evicted_before_its_upload_is_missing() {
+    let setup = Setup::<Cas>::new(QueueOptions::new());
+    // As if the fast store had taken it and lost it again.
+    setup.store.upload(&ctx(), &digest(b"contents")).await.unwrap();
+    assert!(is_missing(&setup.store, &digest(b"contents")).await.unwrap());
+    setup.settle().await;
+    assert_eq!(setup.tally().of(Class::Created).objects, 0);
+    assert!(is_missing(&setup.store, &digest(b"contents")).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_the_fast_store_alone_has_is_missing() {
+    let setup = Setup::<Cas>::new(QueueOptions::new());
+    put(&setup.fast, b"contents").await.unwrap();
+    assert!(is_missing(&setup.store, &digest(b"contents")).await.unwrap());
+    put(&setup.slow, b"contents").await.unwrap();
+    assert!(!is_missing(&setup.store, &digest(b"contents")).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_outage_of_the_slow_store_hides_nothing_that_the_fast_one_has() {
+    let setup = Setup::<Cas>::new(QueueOptions::new());
+    put(&setup.fast, b"here").await.unwrap();
+    setup.outage.begin(Error::unavailable("down"));
+    assert_eq!(read(&setup.store, &digest(b"here")).await.unwrap(), "here");
+    assert!(!is_missing(&setup.store, &digest(b"here")).await.unwrap());
+    assert!(setup.queue.is_queued(&digest(b"here")), "it is present because it is uploaded");
+    let error = is_missing(&setup.store, &digest(b"elsewhere")).await.unwrap_err();
+    assert_eq!(error.to_string(), "slow: down");
+    assert_eq!(read(&setup.store, &digest(b"elsewhere")).await.unwrap_err().to_string(), "slow: down");
+    setup.outage.end();
+    setup.settle().await;
+    assert!(!is_missing(&*setup.slow, &digest(b"here")).await.unwrap());
+}
+
+#[tokio::test]
+async fn where_uploads_are_waited_for_an_outage_is_an_error() {
+    let setup = Setup::<Cas>::new(QueueOptions::new().with_acknowledge(Acknowledge::Uploaded));
+    put(&setup.fast, b"here").await.unwrap();
+    setup.outage.begin(Error::unavailable("down"));
+    assert!(is_missing(&setup.store, &digest(b"here")).await.is_err());
+    assert!(!setup.queue.is_queued(&digest(b"here")));
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_a_put_that_the_fast_store_took() {
+    let setup = Setup::<Cas>::new(QueueOptions::new().with_max_items(1));
+    put(&setup.store, b"one").await.unwrap();
+    put(&setup.store, b"one").await.unwrap();
+    let error = put(&setup.store, b"two").await.unwrap_err();
+    assert_eq!(error.put_certainty(), PutCertainty::MaybeStored);
+    assert!(error.is_retryable());
+    assert!(is_missing(&setup.store, &digest(b"two")).await.unwrap());
+    assert_eq!(read(&setup.store, &digest(b"two")).await.unwrap(), "two");
+}
+
+#[tokio::test]
+async fn readers_at_once_make_one_copy() {
+    let setup = Setup::<Cas>::new(QueueOptions::new());
+    let contents: Bytes = vec![7; 3 << 20].into();
+    let name = digest(&contents);
+    // In pieces, so that it is not at hand.
+    let pieces: Vec<Result<Bytes>> = contents.chunks(1 << 16).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    let streamed = || Blob::from_verified_stream(&name, stream::iter(pieces.clone()));
+    let blobs = [streamed(), streamed(), streamed()].map(|blob| setup.store.filling(&ctx(), &name, blob).unwrap());
+    for read in futures::future::join_all(blobs.map(|blob| blob.into_bytes(4 << 20))).await {
+        assert!(read.unwrap() == contents);
+    }
+    assert_eq!(setup.fast.counts().puts, 1);
+    assert!(read(&setup.fast, &name).await.unwrap() == contents);
+    assert_eq!(setup.queue.snapshot().items, 0, "what came from the slow store is not uploaded to it");
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_leaves_the_copy_to_the_next() {
+    let setup = Setup::<Cas>::new(QueueOptions::new());
+    put(&setup.slow, b"contents").await.unwrap();
+    drop(setup.store.get(&ctx(), &digest(b"contents")).await.unwrap());
+    assert!(is_missing(&setup.fast, &digest(b"contents")).await.unwrap());
+    let mut part = setup.store.get(&ctx(), &digest(b"contents")).await.unwrap().into_stream(3..5).unwrap();
+    assert_eq!(part.next().await.unwrap().unwrap(), "te");
+    assert!(part.next().await.is_none());
+    assert!(!is_missing(&setup.fast, &digest(b"contents")).await.unwrap(), "a part makes a copy of the whole");
+}
+
+#[tokio::test]
+async fn a_message_is_uploaded_with_the_value_that_was_put() {
+    let setup = Setup::<Ac>::new(QueueOptions::new());
+    let key = digest(b"action");
+    setup.store.put(&ctx(), &key, Blob::from_bytes("first")).await.unwrap();
+    // As another process would that shares the store.
+    setup.fast.put(&ctx(), &key, Blob::from_bytes("other")).await.unwrap();
+    assert!(!is_missing(&setup.store, &key).await.unwrap());
+    setup.settle().await;
+    assert_eq!(read(&*setup.slow, &key).await.unwrap(), "first");
+}
+
+#[tokio::test]
+async fn a_message_is_copied_unless_there_is_a_newer_one() {
+    let setup = Setup::<Ac>::new(QueueOptions::new());
+    let key = digest(b"action");
+    setup.slow.put(&ctx(), &key, Blob::from_bytes("old")).await.unwrap();
+    let old = setup.slow.get(&ctx(), &key).await.unwrap();
+    setup.store.put(&ctx(), &key, Blob::from_bytes("new")).await.unwrap();
+    let got = setup.store.fill_message(&ctx(), &key, old).await.unwrap();
+    assert_eq!(got.into_bytes(10).await.unwrap(), "new");
+    assert_eq!(read(&setup.fast, &key).await.unwrap(), "new");
+    setup.settle().await;
+    assert_eq!(setup.tally().of(Class::Replaced).objects, 1);
+}

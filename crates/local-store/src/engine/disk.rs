@@ -1,0 +1,74 @@
+//! The devices that a store lies on, and what lies where.
+
+use blobaccess::{Error, Result};
+
+use crate::device::{Devices, LatchedDevice};
+use crate::persistence::label::{Label, Role};
+use crate::persistence::{Layout, Superblock};
+use crate::sizes::Sizes;
+
+/// The devices that a store lies on. If one fails, all have failed.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    /// That of the blocks.
+    pub(super) device: LatchedDevice,
+    logs: Option<LatchedDevice>,
+    state: Option<LatchedDevice>,
+    pub(super) layout: Layout,
+}
+
+impl Disk {
+    /// # Errors
+    ///
+    /// `FailedPrecondition` if a device is too small.
+    pub(super) fn new(devices: Devices, sizes: &Sizes) -> Result<Self> {
+        let Devices { blocks, logs, state } = devices;
+        let needed = [
+            (Some(&blocks), "blocks", sizes.capacity_bytes),
+            (logs.as_ref(), "logs", sizes.logs_bytes),
+            (state.as_ref(), "state", 2 * sizes.superblock_bytes),
+        ];
+        for (device, what, needed) in needed {
+            if let Some(there) = device.map(|device| device.size_bytes()).filter(|there| *there < needed) {
+                return Err(Error::failed_precondition(format!(
+                    "the device of the {what} has {there} bytes, while {needed} bytes are to be used"
+                )));
+            }
+        }
+        let device = LatchedDevice::new(blocks);
+        let beside = |other| device.beside(other);
+        Ok(Self { logs: logs.map(beside), state: state.map(beside), device, layout: Layout::new(sizes) })
+    }
+
+    /// Where logs and touches are.
+    pub(super) fn logs(&self) -> &LatchedDevice {
+        self.logs.as_ref().unwrap_or(&self.device)
+    }
+
+    /// Where superblocks are.
+    pub(super) fn state(&self) -> &LatchedDevice {
+        self.state.as_ref().unwrap_or(&self.device)
+    }
+
+    /// The devices that hold no state, with what they hold.
+    pub(super) fn labelled(&self) -> impl Iterator<Item = (Role, &LatchedDevice)> {
+        let blocks = self.state.as_ref().map(|_| (Role::Blocks, &self.device));
+        let logs = self.logs.as_ref().map(|logs| (Role::Logs, logs));
+        blocks.into_iter().chain(logs)
+    }
+
+    /// Makes durable what was written, and then the superblock that vouches for it.
+    pub(super) fn commit(&self, superblock: &Superblock) -> Result<()> {
+        for (role, device) in self.labelled() {
+            let label = Label::of(superblock, role);
+            device.write_at(label.offset(), &label.encode())?;
+        }
+        self.device.sync()?;
+        if let Some(logs) = &self.logs {
+            logs.sync()?;
+        }
+        let slot = self.layout.superblock(superblock.sequence % 2);
+        self.state().write_at(slot, &superblock.encode())?;
+        self.state().sync()
+    }
+}

@@ -1,0 +1,259 @@
+//! Records of instance names: they share the contents that another record names, and go where those go.
+//!
+//! The record of a name lies in the block that the contents lay in when it was made, and in the log of that block. It
+//! says that its name sees the contents; where these are is looked up by their own key.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use blobaccess::{DigestFunction, Error, PutOutcome, Result};
+
+use super::share::Purpose;
+use super::space::Named;
+use super::{Copied, Engine, Mode, Presence, Put, Read, Space, count};
+use crate::key::Key;
+use crate::key_location_map::{FOUND, Inserted, Record, Touch};
+use crate::names::{Mask, key_of_name};
+use crate::trailer::PIECE_BYTES;
+
+/// What it came to that a name was to see contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// It does so from now on, and this record had to make room.
+    New(Option<Record>),
+    /// It did so before.
+    Known,
+    /// The log of the block that the contents lie in is full.
+    NoRoom,
+}
+
+/// What a put comes to whose contents are stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Existing {
+    pub(super) put: Put,
+    /// What had to make room in the map for the record of a name.
+    pub(super) dropped: Option<Record>,
+}
+
+impl From<Put> for Existing {
+    fn from(put: Put) -> Self {
+        Self { put, dropped: None }
+    }
+}
+
+/// The keys of the objects of a block, by offset, size and function.
+pub(super) type Keys = HashMap<(u64, u64, u8), Key>;
+
+fn place(record: &Record) -> (u64, u64, u8) {
+    (record.location.offset, record.location.size_bytes, record.function)
+}
+
+impl Engine {
+    /// Whether one of the names that these masks are of has a record for the contents of `key`.
+    pub(crate) fn sees(&self, key: &Key, masks: &[Mask]) -> bool {
+        let mut keys = masks.iter().map(|mask| key_of_name(key, mask));
+        keys.any(|name| {
+            let mut is_seen = false;
+            self.seen_of(&[name], |_| is_seen = true);
+            is_seen
+        })
+    }
+
+    /// Tells `seen` the positions of those keys of names that there are records of.
+    pub(crate) fn seen_of(&self, names: &[Key], mut seen: impl FnMut(usize)) {
+        self.map.lookup_all(names.iter().copied(), |position, _, found| {
+            let Some(found) = found.filter(|found| found.record.is_name()) else { return };
+            if !found.has(FOUND) {
+                // Only so that a crowded map gives up others first: the record goes where its contents go.
+                let _: Touch = self.map.touch(&found, FOUND);
+            }
+            seen(position);
+        });
+    }
+
+    /// Tells `stored` the positions of those keys that there are contents of. That is no use of them.
+    pub(crate) fn stored_of(&self, keys: &[Key], mut stored: impl FnMut(usize)) {
+        self.map.lookup_all(keys.iter().copied(), |position, _, found| {
+            if found.is_some() {
+                stored(position);
+            }
+        });
+    }
+
+    /// Makes the contents of `key` seen by a name. `None` if they are not stored.
+    pub(crate) fn share(&self, key: &Key, name: &Key) -> Result<Option<Put>> {
+        self.check_device()?;
+        let existing = self.shared(&mut self.space(), key, name);
+        Ok(existing.map(|existing| self.report(existing)))
+    }
+
+    /// What a put comes to if its contents are stored: a name sees them from now on.
+    pub(super) fn shared(&self, space: &mut Space, key: &Key, name: &Key) -> Option<Existing> {
+        let record = match self.find(key) {
+            Presence::Absent => return None,
+            Presence::Leaving => return Some(Put::Leaving.into()),
+            Presence::Present(record) => record,
+        };
+        let stored_bytes = record.location.size_bytes;
+        let (outcome, dropped) = match self.share_with(space, &record, name) {
+            Sharing::Known => (PutOutcome::AlreadyExists { stored_bytes }, None),
+            Sharing::New(dropped) => (PutOutcome::Created { stored_bytes: 0 }, dropped),
+            Sharing::NoRoom => return Some(Put::Crowded.into()),
+        };
+        Some(Existing { put: Put::Done { outcome, publications: space.publications }, dropped })
+    }
+
+    /// Tells, once no lock is held, what had to make room.
+    pub(super) fn report(&self, existing: Existing) -> Put {
+        if let Some(dropped) = &existing.dropped {
+            self.evicted(dropped);
+        }
+        existing.put
+    }
+
+    /// Points contents to where they were stored again.
+    pub(super) fn insert_again(&self, space: &mut Space, key: &Key, record: &Record) -> Inserted {
+        let Some(old) = self.map.lookup_as_writer(key, &space.map).map(|found| found.record) else {
+            return self.insert_as_promised(space, record);
+        };
+        self.append(space, record);
+        self.map.replace(&mut space.map, &old, record);
+        space.accounts.store(record);
+        // The log of its block still names it.
+        space.accounts.leave(&old);
+        Inserted::default()
+    }
+
+    /// Makes what `record` names seen by a name. The block of `record` is not being recycled.
+    pub(super) fn share_with(&self, space: &mut Space, record: &Record, name: &Key) -> Sharing {
+        let known = self.map.lookup_as_writer(name, &space.map).map(|found| found.record);
+        if known.is_some_and(|known| known.location == record.location) {
+            return Sharing::Known;
+        }
+        let most = self.sizes.entries_per_block();
+        if !self.has_log_space(space, record.location.block, most) {
+            return if known.is_some() { Sharing::Known } else { Sharing::NoRoom };
+        }
+        let named = Named {
+            key_words: name.words,
+            function: record.function,
+            size_bytes: record.location.size_bytes,
+            is_part: true,
+            has_tail: true,
+            namespace: 0,
+        };
+        let sequence = space.draw_sequence();
+        let of_name = space.draft(record.location.block, record.location.offset, named, sequence);
+        let inserted = self.insert(space, &of_name, 0);
+        self.work.notify_one();
+        // Where a record is replaced, none has to make room.
+        if known.is_some() { Sharing::Known } else { Sharing::New(inserted.dropped) }
+    }
+
+    /// Copies contents to a block whose log has room for one name more. It may block.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if there is no space for the copy, or copies have taken their share.
+    pub(crate) fn make_room_for_name(self: &Arc<Self>, key: &Key) -> Result<()> {
+        let record = match self.find(key) {
+            Presence::Present(record) => record,
+            Presence::Leaving => return self.rescue(key).map(|_| ()),
+            Presence::Absent => return Ok(()),
+        };
+        match self.copy_forward(&record, &[], Purpose::Used)? {
+            Copied::Done | Copied::Moved | Copied::Gone => Ok(()),
+            Copied::NoShare => Err(Error::unavailable(
+                "the log of a block is full, and what lies in it cannot be copied now: copies have taken their share",
+            )),
+        }
+    }
+
+    /// The keys of what lies in a block that is going to be recycled; none where names do not count.
+    pub(super) fn keys_in(&self, block: u16) -> Keys {
+        let mut keys = Keys::new();
+        if self.names.is_none() {
+            return keys;
+        }
+        for buckets in self.map.sweeps() {
+            let _space = self.space();
+            self.map.records_in(buckets, block, &mut |record, _| {
+                if !record.is_name() {
+                    keys.insert(place(&record), record.key(self.map.check_mask()));
+                }
+            });
+        }
+        keys
+    }
+
+    /// Lets the records of names follow the contents of a block that were copied elsewhere.
+    pub(super) fn move_names(&self, block: u16, keys: &Keys) -> Result<()> {
+        if self.names.is_none() {
+            return Ok(());
+        }
+        for buckets in self.map.sweeps() {
+            let mut names = Vec::new();
+            {
+                let _space = self.space();
+                self.map.records_in(buckets, block, &mut |record, _| {
+                    if record.is_name() {
+                        names.push(record);
+                    }
+                });
+            }
+            for name in names {
+                let key = match keys.get(&place(&name)) {
+                    Some(key) => Some(*key),
+                    // They are elsewhere by now: after they proved wrong and were put again, for example.
+                    None => self.key_of_contents(&name)?,
+                };
+                if let Some(key) = key {
+                    self.move_name(block, &name, &key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn move_name(&self, block: u16, name: &Record, key: &Key) {
+        let mut space = self.space();
+        let contents = self.map.lookup_as_writer(key, &space.map).map(|found| found.record);
+        let Some(contents) = contents.filter(|contents| contents.location.block != block) else { return };
+        let known = self.map.lookup_as_writer(&name.key(self.map.check_mask()), &space.map);
+        if known.is_none_or(|known| known.record != *name) {
+            return;
+        }
+        let most = self.sizes.entries_per_block();
+        if !self.has_log_space(&space, contents.location.block, most) {
+            count(&self.counters.breached_bytes, name.location.size_bytes);
+            return;
+        }
+        let named = Named {
+            key_words: name.key_words,
+            function: name.function,
+            size_bytes: name.location.size_bytes,
+            is_part: true,
+            has_tail: true,
+            namespace: 0,
+        };
+        let moved = space.draft(contents.location.block, contents.location.offset, named, name.sequence);
+        self.append(&mut space, &moved);
+        self.map.replace(&mut space.map, name, &moved);
+    }
+
+    /// The key of the contents that lie where `name` says; `None` if they are not there any more.
+    fn key_of_contents(&self, name: &Record) -> Result<Option<Key>> {
+        let Some(function) = DigestFunction::from_number(i32::from(name.function)) else { return Ok(None) };
+        let size = name.location.size_bytes;
+        let mut hasher = function.hasher(size);
+        let mut at = 0;
+        while at < size {
+            let end = size.min(at + PIECE_BYTES);
+            let Read::Bytes(bytes) = self.read_raw(name, at..end, Mode::Waiting)? else { return Ok(None) };
+            hasher.update(&bytes);
+            at = end;
+        }
+        let words = crate::key::words_of_hash(hasher.finish().as_bytes());
+        Ok(Some(Key { words, check: crate::key::pack(size, name.function) }))
+    }
+}

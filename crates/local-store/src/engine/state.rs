@@ -1,0 +1,139 @@
+//! Finds the state to go on with, and refuses what does not go with it.
+
+use blobaccess::{Error, Result, StorageType};
+
+use super::Disk;
+use crate::options::Options;
+use crate::persistence::Superblock;
+use crate::persistence::label::{self, LABELS_BYTES, Label, Role};
+use crate::persistence::superblock;
+use crate::sizes::{SECTOR_BYTES, Sizes};
+use crate::width;
+
+/// Up to this superblock a store is being made.
+const LAST_OF_MAKING: u64 = 2;
+
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+/// The state to go on with; `None` if a store is to be made anew.
+///
+/// The first superblock of a store goes to the second slot, and it is not in use before there is one in the first slot
+/// as well. So a store whose first slot is blank, and whose second does not prove right, was never in use.
+pub(super) fn find(
+    disk: &Disk,
+    sizes: &Sizes,
+    storage_type: StorageType,
+    options: &Options,
+) -> Result<Option<Superblock>> {
+    let reach = if sizes.has_own_state { 2 * sizes.superblock_bytes } else { sizes.capacity_bytes };
+    let mut first = vec![0; width::in_memory(sizes.superblock_bytes.max(reach.min(1 << 20)))];
+    disk.state().read_at(0, &mut first)?;
+    let mut second = vec![0; width::in_memory(sizes.superblock_bytes)];
+    disk.state().read_at(disk.layout.superblock(1), &mut second)?;
+    let head = first.get(..width::in_memory(SECTOR_BYTES)).unwrap_or_default();
+    let is_labelled = label::bears_magic(head);
+    let slots = [&first, &second];
+    let latest = slots.iter().filter_map(|slot| Superblock::decode(slot)).max_by_key(|slot| slot.sequence);
+    // Where a label is, a superblock is one of an earlier store.
+    let latest = latest.filter(|_| !is_labelled);
+    let mut labelled = Vec::new();
+    for (role, device) in disk.labelled() {
+        let mut head = vec![0; width::in_memory(LABELS_BYTES)];
+        device.read_at(0, &mut head)?;
+        labelled.push((role, head));
+    }
+    let refusal = match (&latest, options.persistence.is_some()) {
+        (Some(state), true) => {
+            let fits = labelled.iter().try_for_each(|(role, head)| fits(state, *role, head));
+            match state.identity.check(storage_type, sizes).and(fits) {
+                Ok(()) => return Ok(latest),
+                Err(refusal) => refusal,
+            }
+        }
+        (None, true) => match made_anew(head, &labelled) {
+            Ok(()) => return Ok(None),
+            Err(refusal) => refusal,
+        },
+        (_, false) if !is_labelled && !slots.iter().any(|slot| superblock::bears_magic(slot)) => return Ok(None),
+        (_, false) => Error::failed_precondition(
+            "the device holds a persistent store, while one that starts empty is to be opened: discard it, or open \
+             it as persistent",
+        ),
+    };
+    if !options.discarding {
+        return Err(refusal);
+    }
+    tracing::warn!("what the device held is discarded: {refusal}");
+    let blank = vec![0; width::in_memory(sizes.superblock_bytes)];
+    for slot in 0..2 {
+        disk.state().write_at(disk.layout.superblock(slot), &blank)?;
+    }
+    disk.state().sync()?;
+    for (_, device) in disk.labelled() {
+        device.write_at(0, &vec![0; width::in_memory(LABELS_BYTES)])?;
+        device.sync()?;
+    }
+    Ok(None)
+}
+
+/// Refuses a device that does not go with a state: one of another store, or one of another time.
+fn fits(state: &Superblock, role: Role, head: &[u8]) -> Result<()> {
+    let what = role.name();
+    let refused = |message: String| Err(Error::failed_precondition(message));
+    let Some(label) = Label::latest(head).filter(|label| label.role == role) else {
+        return refused(format!(
+            "there is a state, but its {what} are not here: discard it, or open what belongs to it"
+        ));
+    };
+    if label.store_id != state.identity.store_id {
+        return refused(format!("state and {what} belong to different stores"));
+    }
+    // It is written together with what the next superblock vouches for, so it may be one ahead of that. If one of the
+    // two superblocks or labels is damaged, the other may be one behind.
+    let (of_device, of_state) = (label.sequence, state.sequence);
+    if of_device > of_state + 1 {
+        return refused(format!(
+            "the {what} were written up to superblock {of_device}, while the state has {of_state}: it is an older one"
+        ));
+    }
+    if of_device + 1 < of_state {
+        return refused(format!(
+            "the {what} were written up to superblock {of_device}, while the state has {of_state}: they are older ones"
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses devices without a state that do not seem to be new.
+fn made_anew(head: &[u8], labelled: &[(Role, Vec<u8>)]) -> Result<()> {
+    if !is_blank(head) {
+        return Err(Error::failed_precondition(
+            "the device holds neither a store whose state proves right nor zeros: discard what it holds, or open \
+             another one",
+        ));
+    }
+    for (role, head) in labelled {
+        let what = role.name();
+        // As of superblocks, the first label goes to the second sector.
+        if is_blank(head.get(..width::in_memory(SECTOR_BYTES)).unwrap_or_default()) {
+            continue;
+        }
+        match Label::latest(head) {
+            Some(label) if label.sequence <= LAST_OF_MAKING => {}
+            Some(_) => {
+                return Err(Error::failed_precondition(format!(
+                    "there are {what} of a store whose state is not here: discard them, or open the state as well"
+                )));
+            }
+            None => {
+                return Err(Error::failed_precondition(format!(
+                    "the device of the {what} holds neither those of a store nor zeros: discard what it holds, or \
+                     open another one"
+                )));
+            }
+        }
+    }
+    Ok(())
+}

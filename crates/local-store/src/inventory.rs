@@ -1,0 +1,49 @@
+//! What the store holds, page by page.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use blobaccess::{Context, Error, Inventory, InventoryCursor, InventoryPage, Kind, Result};
+
+use crate::key::Key;
+use crate::store::LocalStore;
+use crate::waits::blocking;
+
+/// Store id, key, and what besides the key tells contents apart.
+const CURSOR_BYTES: usize = 16 + 32 + 8;
+
+/// Blobs come in the order of their keys, so a cursor outlasts moves and, in a persistent store, restarts. Parts of
+/// other blobs that were found within them are not listed: nobody put them, and they are on no account.
+///
+/// Each page takes a look at the whole map, and in stores of messages reads some bytes of each blob: so there are some
+/// 64 pages, of 1,000 to 65,536 blobs each.
+#[async_trait]
+impl<K: Kind> Inventory for LocalStore<K> {
+    async fn inventory(&self, _ctx: &Context, cursor: Option<&InventoryCursor>) -> Result<InventoryPage> {
+        let store_id = self.engine.store_id;
+        let after = match cursor {
+            None => None,
+            Some(cursor) => Some(read(store_id, cursor.as_bytes()).ok_or_else(|| {
+                Error::invalid_argument("the cursor of a listing is not one that this store has given out")
+            })?),
+        };
+        let engine = Arc::clone(&self.engine);
+        let (entries, next) = blocking(move || engine.list(after.as_ref())).await?;
+        Ok(InventoryPage::new(entries, next.map(|key| InventoryCursor::from_bytes(written(store_id, &key)))))
+    }
+}
+
+fn written(store_id: [u8; 16], key: &Key) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(CURSOR_BYTES);
+    bytes.extend_from_slice(&store_id);
+    bytes.extend_from_slice(&crate::key::bytes(&key.words));
+    bytes.extend_from_slice(&key.check.to_le_bytes());
+    bytes
+}
+
+fn read(store_id: [u8; 16], bytes: &[u8]) -> Option<Key> {
+    let (of, rest) = bytes.split_first_chunk::<16>()?;
+    let (key, check) = rest.split_first_chunk::<32>()?;
+    let check = u64::from_le_bytes(check.try_into().ok()?);
+    (*of == store_id).then(|| Key { words: crate::key::words(key), check })
+}

@@ -1,0 +1,199 @@
+//! Local stores in front of a bucket: uploads through queues, accounts, and a ledger with a journal beside it.
+
+mod place;
+mod report;
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use blobaccess::decorators::ExistenceCaching;
+use blobaccess::{Ac, BlobAccess, Cas, Clock, Context, Error, Inventory, Result, StorageType, SystemClock};
+use blobaccess_accounting::{
+    Accounts, AccountsOptions, DriftInterval, DriftScan, Ledger, Metrics, QueueOptions, Reading, RedbLedger, Reporter,
+    Reporting, Scanned, Total, UploadQueue, WriteBehind,
+};
+use blobaccess_local_store::LocalStore;
+use blobaccess_s3_backend::{S3Backend, S3Options};
+use tokio::task::JoinHandle;
+
+use self::place::bucket;
+
+/// How many digests are remembered as present in the bucket, at some 170 bytes each, and for how long.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(200_000).unwrap();
+const REMEMBERED_FOR: Duration = Duration::from_mins(5);
+
+/// How long uploads that wait may take when everything is stopped.
+const DRAIN: Duration = Duration::from_mins(1);
+
+/// Local stores in front of a bucket, in which nobody else puts what is not in the same ledger.
+#[derive(Debug)]
+pub(crate) struct CachedBucket {
+    /// Contents.
+    pub(crate) cas: Arc<dyn BlobAccess<Kind = Cas>>,
+    /// Action results.
+    pub(crate) ac: Arc<dyn BlobAccess<Kind = Ac>>,
+    /// What is in front.
+    pub(crate) local_cas: Arc<LocalStore<Cas>>,
+    pub(crate) local_ac: Arc<LocalStore<Ac>>,
+    bucket_cas: Arc<S3Backend<Cas>>,
+    bucket_ac: Arc<S3Backend<Ac>>,
+    cas_queue: Arc<UploadQueue<ExistenceCaching<Arc<S3Backend<Cas>>>>>,
+    ac_queue: Arc<UploadQueue<Arc<S3Backend<Ac>>>>,
+    ledger: Arc<RedbLedger>,
+    reporting: Arc<Reporting>,
+    metrics: Arc<Metrics>,
+    report_every: Duration,
+    /// What the ledger said last.
+    totals: Mutex<Vec<Total>>,
+    running: OnceLock<JoinHandle<()>>,
+}
+
+impl CachedBucket {
+    /// Local stores in front of the bucket that is called `called`. The ledger and the journal lie in `accounts`, which
+    /// is made if it is not there. What is to be done in the background is begun.
+    pub(crate) async fn open(
+        called: &str,
+        accounts: &Path,
+        report_every: Duration,
+        local_cas: Arc<LocalStore<Cas>>,
+        local_ac: Arc<LocalStore<Ac>>,
+    ) -> Result<Arc<Self>> {
+        std::fs::create_dir_all(accounts)
+            .map_err(|error| Error::failed_precondition(format!("{}: {error}", accounts.display())))?;
+        let bucket = bucket(called)?;
+        let bucket_cas = Arc::new(S3Backend::<Cas>::open(bucket.clone(), S3Options::default()).await?);
+        let bucket_ac = Arc::new(S3Backend::<Ac>::open(bucket, S3Options::default()).await?);
+
+        let ledger = Arc::new(RedbLedger::open(accounts.join("ledger.redb"))?);
+        let options = AccountsOptions::new(Reporter::new("cached_bucket"))
+            .with_journal(accounts.join("journal"))
+            .with_resolver(StorageType::Cas, Arc::<S3Backend<Cas>>::clone(&bucket_cas))
+            .with_resolver(StorageType::Ac, Arc::<S3Backend<Ac>>::clone(&bucket_ac));
+        let accounts = Accounts::open(options)?;
+        let reporting = Arc::new(Reporting::new(Arc::clone(&accounts), Arc::<RedbLedger>::clone(&ledger)));
+        let metrics = Arc::new(Metrics::new(Arc::clone(&accounts), Arc::clone(&reporting)));
+
+        let known = ExistenceCaching::new(Arc::clone(&bucket_cas), REMEMBERED, REMEMBERED_FOR);
+        let cas_queue = Arc::new(UploadQueue::new(known, Arc::clone(&accounts), QueueOptions::new()));
+        let ac_queue = UploadQueue::new(Arc::clone(&bucket_ac), accounts, QueueOptions::new());
+        let ac_queue = Arc::new(ac_queue.following(Arc::clone(&cas_queue)));
+        let this = Arc::new(Self {
+            cas: Arc::new(WriteBehind::new(Arc::clone(&local_cas), Arc::clone(&cas_queue))),
+            ac: Arc::new(WriteBehind::new(Arc::clone(&local_ac), Arc::clone(&ac_queue))),
+            local_cas,
+            local_ac,
+            bucket_cas,
+            bucket_ac,
+            cas_queue,
+            ac_queue,
+            ledger,
+            reporting,
+            metrics,
+            report_every,
+            totals: Mutex::default(),
+            running: OnceLock::new(),
+        });
+        let running = Arc::clone(&this);
+        // A task of its own, as uploads go on when those who put have gone.
+        this.running.get_or_init(|| tokio::spawn(async move { running.run().await }));
+        Ok(this)
+    }
+
+    async fn run(&self) {
+        let stores = futures::future::join(self.local_cas.run(), self.local_ac.run());
+        let buckets = futures::future::join(self.bucket_cas.run(), self.bucket_ac.run());
+        let queues = futures::future::join(self.cas_queue.run(), self.ac_queue.run());
+        Box::pin(async { futures::join!(stores, buckets, queues, self.report()) }).await;
+    }
+
+    /// Takes what was counted to the ledger, again and again.
+    async fn report(&self) {
+        loop {
+            let next = SystemClock.monotonic() + self.report_every;
+            if let Err(error) = self.flush().await {
+                tracing::warn!(%error, "cannot report to the ledger");
+            }
+            SystemClock.sleep_until(next).await;
+        }
+    }
+
+    async fn flush(&self) -> Result<()> {
+        self.reporting.flush().await?;
+        self.read_totals().await
+    }
+
+    async fn read_totals(&self) -> Result<()> {
+        let totals = self.ledger.totals(None).await?;
+        *self.lock() = totals;
+        Ok(())
+    }
+
+    /// What the ledger said last.
+    pub(crate) fn totals(&self) -> Vec<Total> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Total>> {
+        // A panic cannot leave it half changed: it is replaced as a whole.
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it has come to, for people.
+    pub(crate) fn describe(&self) -> String {
+        let queues =
+            [("uploads of contents", self.cas_queue.snapshot()), ("of action results", self.ac_queue.snapshot())];
+        report::report(&self.totals(), queues)
+    }
+
+    /// The same, for Prometheus.
+    pub(crate) fn metrics(&self) -> String {
+        self.metrics.encode() + &Metrics::encode_queue(&self.cas_queue.snapshot())
+    }
+
+    /// Lists the bucket, and compares it with the ledger: by kind, what there is and between which two numbers the drift
+    /// lies.
+    pub(crate) async fn scan(&self) -> Result<Vec<(StorageType, Scanned, DriftInterval)>> {
+        let shards: [(StorageType, Arc<dyn Inventory>); 2] = [
+            (StorageType::Cas, Arc::<S3Backend<Cas>>::clone(&self.bucket_cas)),
+            (StorageType::Ac, Arc::<S3Backend<Ac>>::clone(&self.bucket_ac)),
+        ];
+        let mut found = Vec::new();
+        for (storage_type, shard) in shards {
+            let before = self.reading(storage_type).await?;
+            let scan = DriftScan::new(storage_type.name(), vec![shard], before);
+            let scanned = scan.run(&Context::background(), 1).await?;
+            let after = self.reading(storage_type).await?;
+            let drift = DriftInterval::new(&before, &scanned, &after);
+            self.metrics.observe_drift(&drift);
+            found.push((storage_type, scanned, drift));
+        }
+        Ok(found)
+    }
+
+    async fn reading(&self, storage_type: StorageType) -> Result<Reading> {
+        self.flush().await?;
+        Ok(Reading::of(&self.totals(), storage_type))
+    }
+
+    /// Waits for the uploads that are queued, reports for the last time, and makes everything durable. Nothing may be put
+    /// afterwards.
+    pub(crate) async fn stop(&self) -> Result<()> {
+        let deadline = SystemClock.monotonic() + DRAIN;
+        let contents = self.cas_queue.drain(deadline).await.dropped;
+        let results = self.ac_queue.drain(deadline).await.dropped;
+        if contents + results > 0 {
+            tracing::warn!(contents, results, "uploads were given up because the bucket is too slow");
+        }
+        if !self.reporting.close().await? {
+            tracing::warn!("uploads are still under way: the next start reports what became of them");
+        }
+        self.read_totals().await?;
+        if let Some(running) = self.running.get() {
+            running.abort();
+        }
+        futures::try_join!(self.local_cas.sync(), self.local_ac.sync())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! A place of its own in the bucket that the environment names, and what the ledger of a cache says of it.
+
+use std::env;
+use std::path::Path;
+
+use blobaccess::{Ac, Cas, Context, Inventory, Kind};
+use blobaccess_accounting::{Ledger, RedbLedger};
+use blobaccess_s3_backend::object_store::aws::AmazonS3Builder;
+use blobaccess_s3_backend::{Bucket, Connection, S3Backend, S3Options};
+
+/// A prefix of the bucket `BLOBACCESS_S3_BUCKET` at `BLOBACCESS_S3_ENDPOINT` that nothing is below yet.
+#[derive(Debug)]
+pub(crate) struct TestBucket {
+    endpoint: String,
+    name: String,
+    prefix: String,
+    key_id: String,
+    secret: String,
+    url: String,
+}
+
+impl TestBucket {
+    pub(crate) fn from_environment() -> Self {
+        let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("{name} is to be set"));
+        let endpoint = variable("BLOBACCESS_S3_ENDPOINT");
+        let name = env::var("BLOBACCESS_S3_BUCKET").unwrap_or_else(|_| "blobaccess".to_owned());
+        // A folder of a random name has one that no other run has.
+        let folder = tempfile::tempdir().expect("a folder");
+        let prefix = format!("bazel{}", folder.path().file_name().expect("it has a name").display()).replace('.', "-");
+        let url = format!("s3://{name}/{prefix}?endpoint={endpoint}&region=us-east-1");
+        let key_id = variable("BLOBACCESS_S3_ACCESS_KEY_ID");
+        Self { endpoint, name, prefix, key_id, secret: variable("BLOBACCESS_S3_SECRET_ACCESS_KEY"), url }
+    }
+
+    /// What `remote_cache` is to be told.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The environment that it takes its credentials from.
+    pub(crate) fn credentials(&self) -> [(&str, &str); 2] {
+        [("AWS_ACCESS_KEY_ID", &self.key_id), ("AWS_SECRET_ACCESS_KEY", &self.secret)]
+    }
+
+    /// What is listed there, in bytes.
+    pub(crate) fn stored_bytes(&self) -> i128 {
+        let builder = AmazonS3Builder::new()
+            .with_endpoint(&self.endpoint)
+            .with_bucket_name(&self.name)
+            .with_region("us-east-1")
+            .with_access_key_id(&self.key_id)
+            .with_secret_access_key(&self.secret);
+        let bucket = Bucket::s3(builder, &Connection::default().with_allow_http(true)).expect("a client");
+        let bucket = bucket.with_prefix(&self.prefix).expect("a prefix");
+        run(async { listed::<Cas>(&bucket).await + listed::<Ac>(&bucket).await })
+    }
+}
+
+async fn listed<K: Kind>(bucket: &Bucket) -> i128 {
+    let store = S3Backend::<K>::open(bucket.clone(), S3Options::default()).await.expect("the bucket can be used");
+    let (mut sum, mut cursor) = (0, None);
+    loop {
+        let page = store.inventory(&Context::background(), cursor.as_ref()).await.expect("the bucket can be listed");
+        sum += page.entries.iter().map(|entry| i128::from(entry.stored_bytes)).sum::<i128>();
+        cursor = page.next;
+        if cursor.is_none() {
+            return sum;
+        }
+    }
+}
+
+/// What the ledger in `accounts` says is in the bucket, in bytes.
+pub(crate) fn reported_bytes(accounts: &Path) -> i128 {
+    run(async {
+        let ledger = RedbLedger::open(accounts.join("ledger.redb")).expect("the cache has stopped");
+        let totals = ledger.totals(None).await.expect("the ledger can be read");
+        totals.iter().map(blobaccess_accounting::Total::footprint_bytes).sum()
+    })
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(future)
+}
