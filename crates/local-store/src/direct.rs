@@ -6,13 +6,12 @@ use blobaccess::{Context, Digest, Error, Kind, PutOutcome, Result};
 use bytes::Bytes;
 
 use crate::engine::{Contents, Mode, Presence, Put, Read};
-use crate::key::Key;
 use crate::names::Masks;
 use crate::options::SyncPolicy;
 use crate::store::{DIGESTS_PER_TURN, LocalStore};
 
-/// How many keys are made before they are looked up: as many as lie in the nearest cache.
-const KEYS_AT_ONCE: usize = 128;
+/// How many digests are looked up before those are copied that are about to be evicted.
+const DIGESTS_AT_ONCE: usize = 1024;
 
 impl<K: Kind> LocalStore<K> {
     /// Tells `absent` the positions of those of `digests` that are not stored, in order. Counts as use of the others.
@@ -26,19 +25,14 @@ impl<K: Kind> LocalStore<K> {
         if let Some(names) = &self.engine.names {
             return self.find_unseen_blocking(&mut Masks::new(names), digests, absent);
         }
-        let mut keys = [Key { words: [0; 4], check: 0 }; KEYS_AT_ONCE];
         let mut leaving = Vec::new();
-        for (number, some) in digests.chunks(KEYS_AT_ONCE).enumerate() {
-            for (key, digest) in keys.iter_mut().zip(some) {
-                *key = self.engine.keys.key(digest);
-            }
-            let first = number * KEYS_AT_ONCE;
-            let keys = keys.get(..some.len()).unwrap_or_default();
+        for (number, some) in digests.chunks(DIGESTS_AT_ONCE).enumerate() {
+            let first = number * DIGESTS_AT_ONCE;
             let mut missing = |position: usize| absent(first + position);
-            self.engine.find_all(keys, &mut missing, |position| leaving.push(position));
+            self.engine.find_all(some, &mut missing, |position| leaving.push(position));
             for position in leaving.drain(..) {
-                let Some(key) = keys.get(position) else { continue };
-                if self.engine.rescue(key)? == Presence::Absent {
+                let Some(digest) = some.get(position) else { continue };
+                if self.engine.rescue(&self.engine.keys.key(digest))? == Presence::Absent {
                     missing(position);
                 }
             }

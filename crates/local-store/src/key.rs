@@ -5,7 +5,7 @@ use blobaccess::{Digest, StorageType};
 /// What a record is found by: 32 bytes, and for contents the size and the function besides.
 ///
 /// `docs/format.md`, section 5, says how it is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) words: [u64; 4],
     /// Size and function of the digest, packed as in a record; 0 where the words alone are compared.
@@ -49,20 +49,25 @@ impl Keys {
                 let bytes = digest.hash_bytes().first_chunk().copied().unwrap_or_else(|| padded(digest.hash_bytes()));
                 Key { words: words(&bytes), check: pack(digest.size_bytes(), function(digest)) }
             }
-            Self::Messages { secret } => {
-                let mut hasher = blake3::Hasher::new_keyed(secret);
-                hasher.update(&digest.function().number().to_le_bytes());
-                hasher.update(&digest.size_bytes().to_le_bytes());
-                hasher.update(&[u8::try_from(digest.hash_bytes().len()).unwrap_or(u8::MAX)]);
-                hasher.update(digest.hash_bytes());
-                hasher.update(digest.instance_name().as_str().as_bytes());
-                Key { words: words(hasher.finalize().as_bytes()), check: 0 }
-            }
+            Self::Messages { secret } => of_message(secret, digest),
         }
     }
 }
 
+/// Apart, so that keys of contents are made in place.
+#[inline(never)]
+fn of_message(secret: &[u8; 32], digest: &Digest) -> Key {
+    let mut hasher = blake3::Hasher::new_keyed(secret);
+    hasher.update(&digest.function().number().to_le_bytes());
+    hasher.update(&digest.size_bytes().to_le_bytes());
+    hasher.update(&[u8::try_from(digest.hash_bytes().len()).unwrap_or(u8::MAX)]);
+    hasher.update(digest.hash_bytes());
+    hasher.update(digest.instance_name().as_str().as_bytes());
+    Key { words: words(hasher.finalize().as_bytes()), check: 0 }
+}
+
 /// A short hash, with zeros behind it.
+#[inline(never)]
 fn padded(hash: &[u8]) -> [u8; 32] {
     let mut bytes = [0; 32];
     for (byte, of_hash) in bytes.iter_mut().zip(hash) {

@@ -245,6 +245,7 @@ impl Sizes {
     }
 
     /// As many blocks are begun, at least, between a promise and its end.
+    #[inline]
     fn promised_blocks(&self) -> u32 {
         let kept = self.old_blocks + self.current_blocks;
         // What is put must be safe in any of the new blocks.
@@ -252,6 +253,7 @@ impl Sizes {
     }
 
     /// What was found in one of so many blocks before the newest one stays as long as is promised, without a copy.
+    #[inline]
     pub(crate) fn safe_blocks(&self) -> u32 {
         // One less than there are, as a block may just be begun.
         (self.old_blocks + self.current_blocks).saturating_sub(self.promised_blocks() + 1)

@@ -231,15 +231,12 @@ impl<K: Kind> LocalStore<K> {
     async fn find_not_stored(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
         let mut absent = Vec::new();
         let mut leaving = Vec::new();
-        let mut keys = Vec::with_capacity(digests.len().min(DIGESTS_PER_TURN));
         for (turn, some) in digests.as_slice().chunks(DIGESTS_PER_TURN).enumerate() {
             if turn > 0 {
                 tokio::task::yield_now().await;
             }
-            keys.clear();
-            keys.extend(some.iter().map(|digest| self.engine.keys.key(digest)));
             self.engine.find_all(
-                &keys,
+                some,
                 |position| absent.extend(some.get(position)),
                 |position| leaving.extend(some.get(position)),
             );

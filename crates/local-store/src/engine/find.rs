@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use blobaccess::Result;
+use blobaccess::{Digest, Result};
 
 use super::share::Purpose;
 use super::{Copied, Engine, enter};
@@ -22,6 +22,7 @@ pub(crate) enum Presence {
 
 impl Engine {
     /// Whether the object of `key` is stored; notes that somebody is told.
+    #[inline(never)]
     pub(crate) fn find(&self, key: &Key) -> Presence {
         loop {
             let Some(found) = self.map.lookup(key) else { return Presence::Absent };
@@ -32,13 +33,13 @@ impl Engine {
     }
 
     /// The same for many. Tells `absent` and `leaving` the positions of those.
-    pub(crate) fn find_all(&self, keys: &[Key], mut absent: impl FnMut(usize), mut leaving: impl FnMut(usize)) {
-        self.map.lookup_all(keys, |position, found| {
+    #[inline]
+    pub(crate) fn find_all(&self, digests: &[Digest], mut absent: impl FnMut(usize), mut leaving: impl FnMut(usize)) {
+        let keys = digests.iter().map(|digest| self.keys.key(digest));
+        self.map.lookup_all(keys, |position, key, found| {
             let presence = match found {
                 None => Presence::Absent,
-                Some(found) => self
-                    .note_found(&found)
-                    .unwrap_or_else(|| keys.get(position).map_or(Presence::Absent, |key| self.find(key))),
+                Some(found) => self.note_found(&found).unwrap_or_else(|| self.find(key)),
             };
             match presence {
                 Presence::Present(_) => {}

@@ -61,7 +61,7 @@ impl Engine {
 
     /// Tells `seen` the positions of those keys of names that there are records of.
     pub(crate) fn seen_of(&self, names: &[Key], mut seen: impl FnMut(usize)) {
-        self.map.lookup_all(names, |position, found| {
+        self.map.lookup_all(names.iter().copied(), |position, _, found| {
             let Some(found) = found.filter(|found| found.record.is_name()) else { return };
             if !found.has(FOUND) {
                 // Only so that a crowded map gives up others first: the record goes where its contents go.
@@ -73,7 +73,7 @@ impl Engine {
 
     /// Tells `stored` the positions of those keys that there are contents of. That is no use of them.
     pub(crate) fn stored_of(&self, keys: &[Key], mut stored: impl FnMut(usize)) {
-        self.map.lookup_all(keys, |position, found| {
+        self.map.lookup_all(keys.iter().copied(), |position, _, found| {
             if found.is_some() {
                 stored(position);
             }

@@ -9,8 +9,8 @@ use crate::hints;
 use crate::key::Key;
 use crate::width;
 
-/// How many look-ups of a batch are under way at once, so that the processor waits for several lines at a time.
-const BATCH: usize = 32;
+/// How many look-ups are begun while one waits for its line.
+const AHEAD: usize = 16;
 
 /// A record that was found, and where, so that it can be touched.
 #[derive(Clone, Copy, Debug)]
@@ -41,9 +41,10 @@ pub(crate) enum Touch {
     Moved,
 }
 
-/// What the tags of the primary bucket of a key said.
+/// A look-up under way: the key, and what the tags of its primary bucket said.
 #[derive(Clone, Copy, Debug, Default)]
 struct Glance {
+    key: Key,
     place: Place,
     /// `None` if the bucket was being changed.
     seen: Option<Seen>,
@@ -87,32 +88,48 @@ impl KeyLocationMap {
 
     /// Looks for all of `keys`, and tells `each` what was found of which, in order.
     ///
-    /// Three passes over a batch: the first asks for the tag lines, the second compares tags, which settles most of
-    /// what is absent, and asks for records, the third compares those.
+    /// Three steps: the first asks for the tag line, the second compares tags, which settles most of what is absent,
+    /// and asks for the record, the third compares that. Look-ups at different steps take turns, so that lines are
+    /// asked for as evenly as they arrive, and there is something to do meanwhile.
     #[inline]
-    pub(crate) fn lookup_all(&self, keys: &[Key], mut each: impl FnMut(usize, Option<Found>)) {
-        let mut position = 0;
-        let mut glances = [Glance::default(); BATCH];
-        for batch in keys.chunks(BATCH) {
-            for (glance, key) in glances.iter_mut().zip(batch) {
-                glance.place = self.placement.of(key);
-                if let Some(line) = self.line(glance.place.primary) {
-                    hints::prefetch(line);
+    pub(crate) fn lookup_all(
+        &self,
+        mut keys: impl ExactSizeIterator<Item = Key>,
+        mut each: impl FnMut(usize, &Key, Option<Found>),
+    ) {
+        let length = keys.len();
+        let mut glances = [Glance::default(); 2 * AHEAD];
+        for turn in 0..length + 2 * AHEAD {
+            if let Some(glance) = glances.get_mut(turn % (2 * AHEAD)) {
+                if let Some(position) = turn.checked_sub(2 * AHEAD) {
+                    each(position, &glance.key, self.look(glance));
+                }
+                if let Some(key) = keys.next() {
+                    self.begin(glance, key);
                 }
             }
-            for glance in glances.iter_mut().take(batch.len()) {
+            if turn.checked_sub(AHEAD).is_some_and(|position| position < length)
+                && let Some(glance) = glances.get_mut((turn + AHEAD) % (2 * AHEAD))
+            {
                 self.glance(glance);
             }
-            for (glance, key) in glances.iter().zip(batch) {
-                each(position, self.look(key, glance));
-                position += 1;
-            }
+        }
+    }
+
+    /// Asks for the tags of the primary bucket.
+    #[inline]
+    fn begin(&self, glance: &mut Glance, key: Key) {
+        glance.key = key;
+        glance.place = self.placement.of(&key);
+        if let Some(line) = self.line(glance.place.primary) {
+            hints::prefetch(line);
         }
     }
 
     /// Compares the tags of the primary bucket.
     #[inline]
     fn glance(&self, glance: &mut Glance) {
+        (glance.seen, glance.matches) = (None, 0);
         let Some(line) = self.line(glance.place.primary) else { return };
         glance.seen = line.begin();
         glance.matches = line.matches(glance.place.fingerprint);
@@ -129,8 +146,8 @@ impl KeyLocationMap {
 
     /// Finishes a look-up from what was seen of the tags, if that settles it, else looks again.
     #[inline]
-    fn look(&self, key: &Key, glance: &Glance) -> Option<Found> {
-        let Glance { place, seen, matches } = *glance;
+    fn look(&self, glance: &Glance) -> Option<Found> {
+        let Glance { ref key, place, seen, matches } = *glance;
         if let (Some(seen), Some(line)) = (seen, self.line(place.primary)) {
             if matches == 0 {
                 if !seen.has_spilled() && line.is_unchanged(seen) {
@@ -142,6 +159,12 @@ impl KeyLocationMap {
                 return Some(found);
             }
         }
+        self.look_again(key, place)
+    }
+
+    /// Apart, so that what is rare does not take registers from what is not.
+    #[inline(never)]
+    fn look_again(&self, key: &Key, place: Place) -> Option<Found> {
         self.lookup_at(key, place)
     }
 

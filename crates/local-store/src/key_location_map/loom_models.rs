@@ -43,7 +43,7 @@ fn model(work: impl Fn() + Sync + Send + 'static) {
 
 fn find_all(map: &KeyLocationMap, keys: &[Key]) -> Vec<Option<Record>> {
     let mut all = Vec::new();
-    map.lookup_all(keys, |_, found| all.push(found.map(|found| found.record)));
+    map.lookup_all(keys.iter().copied(), |_, _, found| all.push(found.map(|found| found.record)));
     all
 }
 

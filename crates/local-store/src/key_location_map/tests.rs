@@ -158,7 +158,7 @@ fn a_batch_finds_what_single_lookups_find() {
     }
     let keys: Vec<_> = (0..1_600).map(key).collect();
     let mut next = 0;
-    map.lookup_all(&keys, |position, found| {
+    map.lookup_all(keys.iter().copied(), |position, _, found| {
         assert_eq!(position, next);
         next += 1;
         assert_eq!(found.map(|found| found.record), map.lookup(&keys[position]).map(|found| found.record));
