@@ -456,7 +456,7 @@ impl Accounts {
     }
 
     /// For tests: from here on nothing is written down, as after `kill -9`.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn lose_the_journal(&self) {
         if let Some(journal) = &self.journal {
             journal.abandon();

@@ -155,7 +155,7 @@ impl Journal {
     }
 
     /// Unlocks the file and writes to another one from here on.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn abandon(&self) {
         let mut inner = self.inner();
         inner.file = tempfile::tempfile().unwrap();

@@ -44,7 +44,7 @@ impl Cells {
 
 #[cfg(test)]
 #[cfg(loom)]
-mod tests {
+mod models_under_loom {
     use loom::sync::Arc;
     use loom::thread;
 
