@@ -1,0 +1,215 @@
+//! A program that is killed while it uploads, again and again, has counted what is in the bucket.
+//!
+//! `BLOBACCESS_KILLS` sets how often (100), `BLOBACCESS_SIM_SEED` repeats the draws of a run.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "helpers of tests fail so, and there is a seed to draw"
+)]
+
+use std::env;
+use std::io::{Read, Write};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use blobaccess::{
+    Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, Inventory, ResolveUpload, StorageType,
+};
+use blobaccess_accounting::{
+    Accounted, Accounts, AccountsOptions, Class, Ledger, RedbLedger, Reporter, Reporting, Tally,
+};
+use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
+use blobaccess_s3_backend::{Bucket, Connection, S3Backend, S3Options};
+use futures::{StreamExt, stream};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+const TEST: &str = "killed_programs_have_counted_what_is_in_the_bucket";
+
+/// Set for the program that is killed: where the bucket is served, and which of its uploads to draw.
+const ENDPOINT: &str = "BLOBACCESS_KILLED_ENDPOINT";
+const SEED: &str = "BLOBACCESS_KILLED_SEED";
+const DIRECTORY: &str = "BLOBACCESS_KILLED_DIRECTORY";
+
+/// Uploads under way at once.
+const CONCURRENT: usize = 8;
+
+/// `SplitMix64`.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ mixed >> 31) % limit
+    }
+}
+
+fn number_of(name: &str) -> Option<u64> {
+    env::var(name).ok()?.parse().ok()
+}
+
+async fn open(endpoint: &str) -> Arc<S3Backend<Cas>> {
+    let connection = Connection::default()
+        .with_allow_http(true)
+        .with_backoff(Duration::from_millis(1), Duration::from_millis(2))
+        .with_retries(5, Duration::from_mins(1));
+    let bucket = Bucket::s3(SimS3::builder_at(endpoint), &connection).unwrap();
+    Arc::new(S3Backend::open(bucket, S3Options::default()).await.unwrap())
+}
+
+/// One life. Nothing of the life before is on its way any more, so that absence is believed at once.
+fn begin(store: Arc<S3Backend<Cas>>, directory: &Path) -> (Arc<Accounts>, Arc<RedbLedger>, Reporting) {
+    let options = AccountsOptions::new(Reporter::new("host"))
+        .with_journal(directory.join("journal"))
+        .with_resolver(StorageType::Cas, store as Arc<dyn ResolveUpload>)
+        .with_settle_after(Duration::ZERO);
+    let accounts = Accounts::open(options).unwrap();
+    let ledger = Arc::new(RedbLedger::open(directory.join("ledger")).unwrap());
+    let reporting = Reporting::new(Arc::clone(&accounts), Arc::<RedbLedger>::clone(&ledger));
+    (accounts, ledger, reporting)
+}
+
+/// The program that is killed: it uploads and reports without end, and says a byte for each of it.
+fn be_killed(endpoint: &str) {
+    let directory = env::var(DIRECTORY).unwrap();
+    let mut draw = Draw(number_of(SEED).unwrap());
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let store = open(endpoint).await;
+        let (accounts, _ledger, reporting) = begin(Arc::clone(&store), Path::new(&directory));
+        let store = Accounted::new(store, accounts);
+        let (store, reporting) = (&store, &reporting);
+        let uploads = stream::iter(0_u64..).map(|turn| {
+            // Some are of what another life has uploaded, or may have.
+            let contents = format!("{:0>1$}", draw.below(4_000), 8 + usize::try_from(draw.below(2)).unwrap());
+            async move {
+                if turn % 16 == 0 {
+                    reporting.flush().await.unwrap();
+                } else {
+                    let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents.as_bytes());
+                    // A failure has its outcome too.
+                    drop(store.put(&Context::background(), &digest, Blob::from_bytes(contents)).await);
+                }
+                // Whoever listened is gone: so is the reason to go on.
+                std::io::stderr().write_all(b".").unwrap();
+            }
+        });
+        uploads.buffer_unordered(CONCURRENT).for_each(|()| async {}).await;
+    });
+}
+
+struct Killing {
+    runtime: Runtime,
+    sim: SimS3,
+    directory: tempfile::TempDir,
+}
+
+impl Killing {
+    /// Serves the bucket while `work` lasts. Nothing that was sent to it arrives later than that.
+    fn served<T>(&self, work: impl FnOnce(&str) -> T) -> T {
+        let listener = self.runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let sim = self.sim.clone();
+        let serving = self.runtime.spawn(async move { sim.serve(listener).await });
+        let result = work(&endpoint);
+        serving.abort();
+        drop(self.runtime.block_on(serving));
+        result
+    }
+
+    /// One program, which is killed after it has uploaded `steps` times, and a little while.
+    fn kill(&self, seed: u64, steps: u64, while_: u64) {
+        self.served(|endpoint| {
+            let mut child = Command::new(env::current_exe().unwrap())
+                .args(["--exact", TEST, "--nocapture"])
+                .env(ENDPOINT, endpoint)
+                .env(SEED, seed.to_string())
+                .env(DIRECTORY, self.directory.path())
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut said = child.stderr.take().unwrap();
+            for _ in 0..steps {
+                let mut byte = [0];
+                said.read_exact(&mut byte).unwrap();
+                if byte != *b"." {
+                    let mut rest = String::new();
+                    said.read_to_string(&mut rest).unwrap();
+                    assert_eq!((byte, rest), (*b".", String::new()), "the program failed by itself");
+                }
+            }
+            for _ in 0..while_ {
+                std::hint::spin_loop();
+            }
+            child.kill().unwrap();
+            assert!(!child.wait().unwrap().success());
+        });
+    }
+
+    /// What the ledger says after the dead were reported, and what the bucket lists, in objects and bytes.
+    fn compare(&self) -> ((u64, i128), (u64, i128), Tally) {
+        self.served(|endpoint| {
+            self.runtime.block_on(async {
+                let store = open(endpoint).await;
+                let (accounts, ledger, reporting) = begin(Arc::clone(&store), self.directory.path());
+                reporting.flush().await.unwrap();
+                assert_eq!(accounts.snapshot().dead_lives, 0);
+                assert!(reporting.close().await.unwrap());
+                let mut tally = Tally::new();
+                ledger.totals(None).await.unwrap().iter().for_each(|total| tally.add_all(&total.tally));
+                let mut listed = (0, 0);
+                let mut cursor = None;
+                loop {
+                    let page = store.inventory(&Context::background(), cursor.as_ref()).await.unwrap();
+                    for entry in &page.entries {
+                        listed = (listed.0 + 1, listed.1 + i128::from(entry.stored_bytes));
+                    }
+                    cursor = page.next;
+                    if cursor.is_none() {
+                        break;
+                    }
+                }
+                ((tally.of(Class::Created).objects, tally.net_bytes()), listed, tally)
+            })
+        })
+    }
+}
+
+#[test]
+fn killed_programs_have_counted_what_is_in_the_bucket() {
+    if let Ok(endpoint) = env::var(ENDPOINT) {
+        return be_killed(&endpoint);
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let seed = number_of("BLOBACCESS_SIM_SEED").unwrap_or_else(|| u64::from(now.subsec_nanos()));
+    let kills = number_of("BLOBACCESS_KILLS").unwrap_or(100);
+    let killing = Killing {
+        runtime: Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap(),
+        sim: SimS3::new(seed),
+        directory: tempfile::tempdir().unwrap(),
+    };
+    killing.sim.set_faults(FaultPlan::NONE.with_reset_after_commit(20).with_closed_before_commit(20));
+    let mut draw = Draw(seed);
+    let mut last = Tally::new();
+    for kill in 1..=kills {
+        killing.kill(draw.below(u64::MAX), 1 + draw.below(40), draw.below(20_000));
+        // The lives in between are reported by those that follow.
+        if kill % 10 == 0 || kill == kills {
+            let (counted, listed, tally) = killing.compare();
+            assert_eq!(counted, listed, "objects and bytes after {kill} kills, seed {seed}: {tally:?}");
+            assert_eq!(tally.in_flight().objects, 0, "seed {seed}");
+            assert_eq!(tally.of(Class::Ambiguous).objects, 0, "seed {seed}");
+            last = tally;
+        }
+    }
+    let (created, begun) = (last.of(Class::Created).objects, last.of(Class::Started).objects);
+    eprintln!("seed {seed}: {kills} kills, {begun} uploads, {created} created");
+}
