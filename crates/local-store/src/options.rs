@@ -35,6 +35,7 @@ pub struct Options {
     pub(crate) in_flight_bytes: u64,
     pub(crate) staged_bytes: u64,
     pub(crate) namespaces: u32,
+    pub(crate) write_concurrency: Option<u32>,
     pub(crate) verification: Option<Duration>,
     pub(crate) is_hierarchical: bool,
     pub(crate) discarding: bool,
@@ -110,6 +111,7 @@ impl Options {
             in_flight_bytes: 64 << 20,
             staged_bytes: 64 << 20,
             namespaces: 256,
+            write_concurrency: None,
             verification: None,
             is_hierarchical: false,
             discarding: false,
@@ -254,6 +256,20 @@ impl Options {
     #[must_use]
     pub fn with_staged_bytes(mut self, bytes: u64) -> Self {
         self.staged_bytes = bytes;
+        self
+    }
+
+    /// How many threads may write to each device at once; further ones wait. The device is that of the blocks, and each
+    /// that logs or state have for themselves.
+    ///
+    /// Blocks and logs are written behind the puts, by one thread at a time in any case, in pieces of up to 1 MiB; only
+    /// the state is written beside it. So 1 is the only limit that shows, and it shows little.
+    ///
+    /// * **Too few**: with 1, a sync waits for the piece that is being written.
+    /// * **Range**: 1 or more. **Default**: as many as come.
+    #[must_use]
+    pub fn with_write_concurrency(mut self, writes: u32) -> Self {
+        self.write_concurrency = Some(writes);
         self
     }
 

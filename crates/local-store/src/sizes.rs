@@ -329,6 +329,9 @@ fn check_groups(options: &Options, storage_type: StorageType) -> Result<()> {
     if options.copied_percent > 80 {
         return refuse(format!("{} percent are copied, while at most 80 are permitted", options.copied_percent));
     }
+    if options.write_concurrency == Some(0) {
+        return refuse("no thread may write to a device at once, while at least 1 is needed".to_owned());
+    }
     if options.in_flight_bytes < 64 << 10 {
         return refuse(format!("{} bytes may be in flight, while 65536 are needed", options.in_flight_bytes));
     }
@@ -436,6 +439,7 @@ mod tests {
         assert!(refused(&several, StorageType::Ac).contains("3 new blocks"));
         assert!(refused(&options.clone().with_blocks(1, 0, 1), StorageType::Cas).contains("current"));
         assert!(refused(&options.clone().with_spare_blocks(1), StorageType::Cas).contains("1 spare blocks"));
+        assert!(refused(&options.clone().with_write_concurrency(0), StorageType::Cas).contains("at least 1"));
         assert!(refused(&options.clone().with_copied_percent(81), StorageType::Cas).contains("81 percent"));
         assert!(refused(&options.clone().persistent(SyncPolicy::OnPut), StorageType::Cas).contains("in memory"));
         assert!(refused(&options.with_blocks(60_000, 10_000, 1), StorageType::Cas).contains("70004 blocks"));

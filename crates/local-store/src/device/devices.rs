@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Device;
+use super::limited::LimitedDevice;
 
 /// The devices of one store: one for its blocks, and where they are to lie apart, one for logs and one for the state.
 ///
@@ -35,6 +36,12 @@ impl Devices {
     pub fn with_state(mut self, state: Arc<dyn Device>) -> Self {
         self.state = Some(state);
         self
+    }
+
+    /// The same, each written by so many threads at once, and no more.
+    pub(crate) fn limited(self, most: u32) -> Self {
+        let limit = |device| -> Arc<dyn Device> { Arc::new(LimitedDevice::new(device, most)) };
+        Self { blocks: limit(self.blocks), logs: self.logs.map(limit), state: self.state.map(limit) }
     }
 }
 

@@ -4,6 +4,7 @@ mod buffers;
 mod devices;
 mod file;
 mod latched;
+mod limited;
 mod memory;
 
 use std::fmt::Debug;

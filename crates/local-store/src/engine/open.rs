@@ -69,6 +69,10 @@ impl Engine {
         surroundings: Surroundings,
     ) -> Result<Arc<Self>> {
         let sizes = Sizes::derive(options, storage_type)?;
+        let devices = devices.map(|devices| match options.write_concurrency {
+            None => devices,
+            Some(most) => devices.limited(most),
+        });
         let disk = devices.map(|devices| Disk::new(devices, &sizes)).transpose()?;
         let restored = match &disk {
             Some(disk) => state::find(disk, &sizes, storage_type, options)?,
