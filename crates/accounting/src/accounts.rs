@@ -456,7 +456,8 @@ impl Accounts {
     }
 
     /// For tests: from here on nothing is written down, as after `kill -9`.
-    #[cfg(all(test, not(loom)))]
+    #[cfg(test)]
+    #[cfg(not(loom))]
     pub(crate) fn lose_the_journal(&self) {
         if let Some(journal) = &self.journal {
             journal.abandon();

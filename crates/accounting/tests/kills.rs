@@ -4,7 +4,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    clippy::print_stderr,
     reason = "helpers of tests fail so, and there is a seed to draw"
 )]
 
@@ -66,9 +65,10 @@ async fn open(endpoint: &str) -> Arc<S3Backend<Cas>> {
 
 /// One life. Nothing of the life before is on its way any more, so that absence is believed at once.
 fn begin(store: Arc<S3Backend<Cas>>, directory: &Path) -> (Arc<Accounts>, Arc<RedbLedger>, Reporting) {
+    let resolver: Arc<dyn ResolveUpload> = store;
     let options = AccountsOptions::new(Reporter::new("host"))
         .with_journal(directory.join("journal"))
-        .with_resolver(StorageType::Cas, store as Arc<dyn ResolveUpload>)
+        .with_resolver(StorageType::Cas, resolver)
         .with_settle_after(Duration::ZERO);
     let accounts = Accounts::open(options).unwrap();
     let ledger = Arc::new(RedbLedger::open(directory.join("ledger")).unwrap());

@@ -155,7 +155,8 @@ impl Journal {
     }
 
     /// Unlocks the file and writes to another one from here on.
-    #[cfg(all(test, not(loom)))]
+    #[cfg(test)]
+    #[cfg(not(loom))]
     pub(crate) fn abandon(&self) {
         let mut inner = self.inner();
         inner.file = tempfile::tempfile().unwrap();
