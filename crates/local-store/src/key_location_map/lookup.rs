@@ -3,14 +3,14 @@
 use std::sync::atomic::Ordering;
 
 use super::place::Place;
-use super::tag_line::{Seen, TagLine, block_of};
+use super::tag_line::{Seen, TagLine, block_of, near};
 use super::{KeyLocationMap, MapWriter, Record};
 use crate::hints;
 use crate::key::Key;
 use crate::width;
 
 /// How many look-ups are begun while one waits for its line.
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 
 /// A record that was found, and where, so that it can be touched.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +63,18 @@ impl KeyLocationMap {
     /// The record of `key`.
     #[inline]
     pub(crate) fn lookup(&self, key: &Key) -> Option<Found> {
-        self.lookup_at(key, self.placement.of(key))
+        let place = self.placement.of(key);
+        // The record is asked for along with the tags, where it most likely lies: else the one wait follows the other.
+        if let Some(line) = self.line(place.primary) {
+            hints::prefetch(line);
+        }
+        let near = near(place.fingerprint);
+        for slot in [near, near + 1] {
+            if let Some(slot) = self.slot(place.primary, slot) {
+                hints::prefetch(slot);
+            }
+        }
+        self.lookup_at(key, place)
     }
 
     #[inline]
@@ -122,7 +133,7 @@ impl KeyLocationMap {
         glance.key = key;
         glance.place = self.placement.of(&key);
         if let Some(line) = self.line(glance.place.primary) {
-            hints::prefetch(line);
+            hints::prefetch_one_of_many(line);
         }
     }
 
@@ -135,12 +146,12 @@ impl KeyLocationMap {
         glance.matches = line.matches(glance.place.fingerprint);
         if glance.matches != 0 {
             if let Some(slot) = self.slot(glance.place.primary, width::index(glance.matches.trailing_zeros())) {
-                hints::prefetch(slot);
+                hints::prefetch_one_of_many(slot);
             }
         } else if glance.seen.is_some_and(Seen::has_spilled)
             && let Some(line) = self.line(glance.place.secondary)
         {
-            hints::prefetch(line);
+            hints::prefetch_one_of_many(line);
         }
     }
 
