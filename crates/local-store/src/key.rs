@@ -41,6 +41,12 @@ impl Keys {
         }
     }
 
+    /// Whether a key is the hash itself, which takes no work.
+    #[inline]
+    pub(crate) fn is_hash(&self) -> bool {
+        matches!(self, Self::Contents)
+    }
+
     #[inline]
     pub(crate) fn key(&self, digest: &Digest) -> Key {
         match self {

@@ -88,8 +88,8 @@ impl KeyLocationMap {
         let place = self.placement.of(&key);
         if let Some(found) = self.lookup_as_writer(&key, writer) {
             let mut edit = Edit::new(self);
-            edit.clear(found.bucket, found.slot, place);
-            edit.write(found.bucket, found.slot, record, place, flags);
+            edit.clear(found.at.bucket, found.at.slot, place);
+            edit.write(found.at.bucket, found.at.slot, record, place, flags);
             return Inserted { replaced: Some(found.record), dropped: None };
         }
         for bucket in [place.primary, place.secondary] {
@@ -195,8 +195,8 @@ impl KeyLocationMap {
         };
         let place = self.placement.of(&key);
         let mut edit = Edit::new(self);
-        edit.clear(found.bucket, found.slot, place);
-        edit.write(found.bucket, found.slot, to, place, 0);
+        edit.clear(found.at.bucket, found.at.slot, place);
+        edit.write(found.at.bucket, found.at.slot, to, place, 0);
         true
     }
 
@@ -212,7 +212,7 @@ impl KeyLocationMap {
 
     fn remove_found(&self, writer: &mut MapWriter, found: &Found) {
         let place = self.placement.of(&found.record.key(self.check_mask));
-        Edit::new(self).clear(found.bucket, found.slot, place);
+        Edit::new(self).clear(found.at.bucket, found.at.slot, place);
         writer.records = writer.records.saturating_sub(1);
     }
 
