@@ -45,15 +45,15 @@ pub(crate) fn prefetch<T>(item: &T) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(item).cast()) };
 }
 
-/// Asks for the cache line in which `item` begins, as one of many that are needed in a while. It goes to the second
+/// Asks for the cache line at `item`, as one of many that are needed in a while. It goes to the second
 /// level of the caches, of which far more can be on their way: 6 to 9 ns a line, where the first level takes 10 to 12.
 #[inline]
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "there is no safe way to ask for a line without waiting for it")]
-pub(crate) fn prefetch_one_of_many<T>(item: &T) {
+pub(crate) fn prefetch_one_of_many<T>(item: *const T) {
     use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
     // SAFETY: As in `prefetch`.
-    unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(item).cast()) };
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(item.cast()) };
 }
 
 /// Does nothing: other processors have to do with what they overlap by themselves.
@@ -64,7 +64,7 @@ pub(crate) fn prefetch<T>(_item: &T) {}
 /// Does nothing: other processors have to do with what they overlap by themselves.
 #[inline]
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn prefetch_one_of_many<T>(_item: &T) {}
+pub(crate) fn prefetch_one_of_many<T>(_item: *const T) {}
 
 #[cfg(test)]
 mod tests {
