@@ -125,6 +125,8 @@ pub(crate) struct Engine {
     newest_generation: AtomicU32,
     /// Of the youngest block that is old; 0 if there is none.
     old_generation: AtomicU32,
+    /// As [`Sizes::safe_blocks`] says.
+    safe_blocks: u32,
     /// When what is in use is copied.
     refresh: Refresh,
     /// What is to be copied soon, since it was used in an old block: each of these is flagged as read, once.

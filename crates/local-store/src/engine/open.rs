@@ -118,6 +118,7 @@ impl Engine {
             copying: std::array::from_fn(|_| Mutex::new(())),
             newest_generation: AtomicU32::new(0),
             old_generation: AtomicU32::new(0),
+            safe_blocks: sizes.safe_blocks(),
             refresh: options.refresh,
             refreshes: Mutex::default(),
             runners: AtomicU32::new(0),
