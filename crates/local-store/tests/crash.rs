@@ -280,7 +280,7 @@ fn history<K: Kind>(setup: Setup, seed: u64) -> History<K> {
     let mut history = History {
         store,
         device,
-        numbers: Numbers(seed),
+        numbers: Numbers::new(seed),
         contents: Contents::new(),
         versions: BTreeMap::new(),
         promised: BTreeMap::new(),
@@ -406,7 +406,7 @@ fn try_history<K: Kind>(setup: Setup, seed: u64, images: &mut u64) -> u64 {
     let sizes = *history.store.sizes();
     let steps = history.device.steps();
     let mut crashes = Crashes::new(vec![0; usize::try_from(setup.size_bytes()).unwrap()], steps.clone());
-    let mut numbers = Numbers(!seed);
+    let mut numbers = Numbers::new(!seed);
     let mut position = 0;
     while position <= steps.len() {
         for loss in Loss::ALL {

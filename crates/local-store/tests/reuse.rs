@@ -28,7 +28,7 @@ fn a_block_is_reused_once_neither_superblock_vouches_for_it() {
     let device = Arc::new(Recorder::new(CAPACITY));
     let opened = LocalStore::<Cas>::open_on(options(), Arc::<Recorder>::clone(&device), Environment::default());
     let store = block_on(opened).unwrap();
-    let mut numbers = Numbers(11);
+    let mut numbers = Numbers::new(11);
     let mut blobs: Vec<(Digest, Vec<u8>)> = Vec::new();
     while store.snapshot().recycled_blocks < 10 {
         let contents = numbers.bytes(3_000);

@@ -56,7 +56,7 @@ fn put_so_far(store: &LocalStore<Cas>, all: &AtomicU64) -> u64 {
 /// Puts, and finds its latest blobs and its favourites again as long as the promise lasts, whatever the others do.
 async fn work(store: Arc<LocalStore<Cas>>, all: Arc<AtomicU64>, seed: u64, rounds: usize) {
     let ctx = Context::background();
-    let mut numbers = Numbers(seed);
+    let mut numbers = Numbers::new(seed);
     let promise = store.sizes().promised_bytes();
     let mut mine: Vec<(Digest, Bytes)> = Vec::new();
     // What all had put, or were about to, before a blob of mine was put or found.
@@ -109,7 +109,7 @@ async fn stress(options: Options) -> Snapshot {
     let running = Arc::clone(&store);
     let background = tokio::spawn(async move { running.run().await });
     // A reader that holds on to what it was given.
-    let (held, held_contents) = blob(&mut Numbers(seed));
+    let (held, held_contents) = blob(&mut Numbers::new(seed));
     store.put(&Context::background(), &held, Blob::from_bytes(held_contents.clone())).await.unwrap();
     let held = store.get(&Context::background(), &held).await.unwrap();
     let all = Arc::new(AtomicU64::new(0));
@@ -180,7 +180,7 @@ fn find_under_puts(kept: usize) -> (u64, Snapshot) {
     let options = Options::in_memory(64 << 20).with_blocks(4, 16, 1).with_entries(60_000);
     let store = futures::executor::block_on(LocalStore::<Cas>::open(options)).unwrap();
     let contents = Bytes::from(vec![1; 4096]);
-    let mut numbers = Numbers(support::seed("BLOBACCESS_STRESS_SEED"));
+    let mut numbers = Numbers::new(support::seed("BLOBACCESS_STRESS_SEED"));
     let kept: Vec<Digest> = (0..kept).map(|_| unread(&mut numbers)).collect();
     for digest in &kept {
         store.put_blocking(digest, contents.clone()).unwrap();
