@@ -3,7 +3,7 @@
 //! `BLOBACCESS_RANDOMISED_SECONDS` sets how long this goes on (30, of which this takes a sixth), `BLOBACCESS_CRASH_SEED`
 //! repeats a run.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a step that fails is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 
 mod support;
 

@@ -3,7 +3,7 @@
 //!
 //! Copies begin the block that was recycled last, as it is the only one that is free. So it is theirs that come too early.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a step that fails is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 
 mod support;
 
