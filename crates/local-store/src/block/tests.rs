@@ -5,7 +5,7 @@ const CHUNK: u64 = 100;
 fn block() -> (Block, ChunkPool) {
     let block = Block::new(CHUNK, 4, Touches::new(0), 2);
     block.begin(7);
-    (block, ChunkPool::new(100, 2))
+    (block, ChunkPool::new(100, 1, 200))
 }
 
 fn joined(parts: Option<Vec<ReadPart>>) -> Vec<u8> {
