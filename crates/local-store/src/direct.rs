@@ -96,6 +96,7 @@ impl<K: Kind> LocalStore<K> {
             return Err(Error::invalid_argument(message));
         }
         let key = self.engine.keys.key(digest);
+        self.engine.expect(&key);
         let name = self.key_of_name(digest)?;
         let owner = self.engine.owner(&Context::background(), digest)?;
         let contents = Contents { bytes: contents, owner };

@@ -264,9 +264,9 @@ mod tests {
         assert_eq!((all.len(), all[101], all[102]), (103, 2, 3));
         let [first, _, last] = parts;
         assert_eq!(stretch([first.clone(), last]), None);
-        assert_eq!(stretch([first, place(100).0.into_written()]), None);
+        assert_eq!(stretch([first.clone(), place(100).0.into_written()]), None);
         assert_eq!(stretch([]), None);
-        drop(written);
+        drop((written, first));
         assert_eq!(free.count(), 0);
         drop(all);
         assert_eq!(free.count(), 1);
