@@ -39,7 +39,8 @@ impl Namespaces {
     /// `most_bytes` of a superblock.
     pub(crate) fn new(names: impl IntoIterator<Item = Arc<str>>, most: u32, most_bytes: u64) -> Self {
         let most = width::index(most);
-        let mut namespaces = Self { by_name: HashMap::new(), names: Vec::new(), last: OTHERS, most, most_bytes, bytes: 0 };
+        let mut namespaces =
+            Self { by_name: HashMap::new(), names: Vec::new(), last: OTHERS, most, most_bytes, bytes: 0 };
         namespaces.add(Arc::from(OTHERS_NAME));
         for name in names.into_iter().skip(1) {
             namespaces.add(name);

@@ -262,11 +262,11 @@ mod tests {
         let all = stretch(parts.clone()).unwrap();
         assert_eq!(all[..3], [1, 1, 2]);
         assert_eq!((all.len(), all[101], all[102]), (103, 2, 3));
-        let [first, _, last] = parts;
+        let [first, middle, last] = parts;
         assert_eq!(stretch([first.clone(), last]), None);
         assert_eq!(stretch([first.clone(), place(100).0.into_written()]), None);
         assert_eq!(stretch([]), None);
-        drop((written, first));
+        drop((written, first, middle));
         assert_eq!(free.count(), 0);
         drop(all);
         assert_eq!(free.count(), 1);
