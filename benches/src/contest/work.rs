@@ -8,10 +8,11 @@ use bytes::Bytes;
 use crate::contest::measurement::{Done, Measurement, measure};
 use crate::contest::objects::Objects;
 use crate::contest::peer::Peer;
-use crate::numbers::{Numbers, real};
 use crate::popularity::Zipf;
 use crate::process::{resident_bytes, written_bytes};
+use crate::real::real;
 use crate::size_distribution::SizeDistribution;
+use blobaccess_testkit::Numbers;
 
 /// How much of everything there is.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,12 @@ impl Scale {
     #[must_use]
     pub const fn full(small: usize) -> Self {
         Self { small, mixed: 12_000, cap_bytes: 64 << 20 }
+    }
+
+    /// One of so many of all objects.
+    #[must_use]
+    pub const fn divided_by(self, divided_by: usize) -> Self {
+        Self { small: self.small / divided_by, mixed: self.mixed / divided_by, ..self }
     }
 
     /// The sizes of the objects of mixed sizes.

@@ -6,6 +6,7 @@ use blobaccess::{Digest, Result};
 
 use super::share::Purpose;
 use super::{Copied, Engine, enter};
+use crate::block::Block;
 use crate::key::{Key, key_of_contents};
 use crate::key_location_map::{Brief, FOUND, READ, Record, Sighting, Touch};
 use crate::options::Refresh;
@@ -155,8 +156,9 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If there is no space for the copy, or it cannot be read. A copy that proves wrong is absent, and so is from now
-    /// on what there is no share left for: it goes in a moment.
+    /// If it cannot be read, or the device fails. A copy that proves wrong is absent, and so is from now on what there is
+    /// no share left for: it goes in a moment. Where there is no space for the copy, whoever recycles its block has the
+    /// last word.
     pub(crate) fn rescue(self: &Arc<Self>, key: &Key) -> Result<Presence> {
         loop {
             match self.find(key) {
@@ -164,10 +166,15 @@ impl Engine {
                     // What was promised before comes first.
                     drop(enter(&self.setting_aside));
                     let Some(record) = self.peek(key) else { continue };
-                    if self.copy_forward(&record, &[], Purpose::Promised { offset: record.location.offset })?
-                        == Copied::NoShare
-                    {
-                        self.give_up(&record);
+                    if !self.block(record.location.block).is_some_and(Block::is_copying) {
+                        // It was copied meanwhile: not from there again.
+                        continue;
+                    }
+                    match self.copy_forward(&record, &[], Purpose::Promised { offset: record.location.offset })? {
+                        Copied::Done | Copied::Moved | Copied::Gone => {}
+                        Copied::NoShare => self.give_up(&record),
+                        // Once this is done, the block is no more, and space is free.
+                        Copied::NoSpace => self.recycle_blocks()?,
                     }
                 }
                 known @ (Presence::Present(_) | Presence::Absent) => return Ok(known),

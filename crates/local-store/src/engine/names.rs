@@ -156,7 +156,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// `Unavailable` if there is no space for the copy, or copies have taken their share.
+    /// `Unavailable` if copies have taken their share, or the device fails.
     pub(crate) fn make_room_for_name(self: &Arc<Self>, key: &Key) -> Result<()> {
         let record = match self.find(key) {
             Presence::Present(record) => record,
@@ -165,6 +165,7 @@ impl Engine {
         };
         match self.copy_forward(&record, &[], Purpose::Used)? {
             Copied::Done | Copied::Moved | Copied::Gone => Ok(()),
+            Copied::NoSpace => self.recycle_blocks(),
             Copied::NoShare => Err(Error::unavailable(
                 "the log of a block is full, and what lies in it cannot be copied now: copies have taken their share",
             )),

@@ -118,6 +118,7 @@ impl Engine {
             synced: AtomicU64::new(0),
             recycling: Mutex::new(()),
             setting_aside: Mutex::new(()),
+            copying: std::array::from_fn(|_| Mutex::new(())),
             newest_generation: AtomicU32::new(0),
             old_generation: AtomicU32::new(0),
             safe_blocks: sizes.safe_blocks(),

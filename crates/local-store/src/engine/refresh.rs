@@ -140,7 +140,7 @@ impl Engine {
             }
             // It is gone, overwritten, or was copied otherwise.
             Ok(Copied::Moved | Copied::Gone) => {}
-            Ok(Copied::NoShare) => count(&self.counters.unrefreshed, 1),
+            Ok(Copied::NoShare | Copied::NoSpace) => count(&self.counters.unrefreshed, 1),
             Err(error) => {
                 count(&self.counters.unrefreshed, 1);
                 tracing::debug!(storage_type = self.storage_type.name(), %error, "an object was not refreshed");
