@@ -8,12 +8,13 @@
 )]
 
 use std::env;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use blobaccess::{
     Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, Inventory, ResolveUpload, StorageType,
@@ -188,8 +189,7 @@ fn killed_programs_have_counted_what_is_in_the_bucket() {
     if let Ok(endpoint) = env::var(ENDPOINT) {
         return be_killed(&endpoint);
     }
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let seed = number_of("BLOBACCESS_SIM_SEED").unwrap_or_else(|| u64::from(now.subsec_nanos()));
+    let seed = number_of("BLOBACCESS_SIM_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
     let kills = number_of("BLOBACCESS_KILLS").unwrap_or(100);
     let killing = Killing {
         runtime: Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap(),

@@ -10,8 +10,9 @@
 )]
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use blobaccess::{
     Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, Kind, PutCertainty, PutOutcome,
@@ -35,7 +36,7 @@ fn budget() -> Duration {
 
 fn first_seed() -> u64 {
     let given = std::env::var("BLOBACCESS_SIM_SEED").ok().and_then(|seed| seed.parse().ok());
-    given.unwrap_or_else(|| u64::from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos()))
+    given.unwrap_or_else(|| RandomState::new().hash_one(0))
 }
 
 /// `SplitMix64`: each round draws its mix of faults, its sizes and its repetitions from its seed.
