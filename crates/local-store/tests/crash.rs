@@ -282,7 +282,7 @@ fn history<K: Kind>(setup: Setup, seed: u64) -> History<K> {
     let mut history = History {
         store,
         device,
-        numbers: Numbers(seed),
+        numbers: Numbers::new(seed),
         contents: Contents::new(),
         versions: BTreeMap::new(),
         promised: BTreeMap::new(),
@@ -416,7 +416,7 @@ fn try_history<K: Kind>(setup: Setup, seed: u64, images: &mut u64) -> u64 {
     let sizes = *history.store.sizes();
     let steps = history.device.steps();
     let mut crashes = Crashes::new(vec![0; usize::try_from(setup.size_bytes()).unwrap()], steps.clone());
-    let mut numbers = Numbers(!seed);
+    let mut numbers = Numbers::new(!seed);
     let mut position = 0;
     while position <= steps.len() {
         for loss in Loss::ALL {
@@ -520,7 +520,7 @@ fn try_threads(seed: u64, numbers: &mut Numbers) -> usize {
     let opened = LocalStore::<Cas>::open_on(options(), Arc::<Recorder>::clone(&device), Environment::default());
     let store = block_on(opened).unwrap();
     let blob = |thread: u64, number: u64| {
-        let mut numbers = Numbers(seed ^ thread << 32 ^ number);
+        let mut numbers = Numbers::new(seed ^ thread << 32 ^ number);
         let size = if number.is_multiple_of(9) { numbers.below(30_000) } else { 1 + numbers.below(900) };
         let contents = numbers.bytes(size + 8);
         (Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents), contents)
@@ -581,7 +581,7 @@ fn what_threads_put_before_a_sync_outlives_a_crash() {
     let (mut images, mut runs) = (0, 0);
     while SystemClock.monotonic() - begun < budget {
         let seed = first.wrapping_add(runs);
-        images += try_threads(seed, &mut Numbers(seed));
+        images += try_threads(seed, &mut Numbers::new(seed));
         runs += 1;
     }
     println!("{images} images of {runs} runs of several threads");
