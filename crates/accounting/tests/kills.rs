@@ -1,14 +1,9 @@
 //! A program that is killed while it uploads, again and again, has counted what is in the bucket.
 //!
 //! `BLOBACCESS_KILLS` sets how often (100), `BLOBACCESS_SIM_SEED` repeats the draws of a run.
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "helpers of tests fail so, and there is a seed to draw"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
 
 use std::env;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -24,6 +19,7 @@ use blobaccess_accounting::{
 };
 use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
 use blobaccess_s3_backend::{Bucket, Connection, S3Backend, S3Options};
+use blobaccess_testkit::seed;
 use futures::{StreamExt, stream};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -189,7 +185,7 @@ fn killed_programs_have_counted_what_is_in_the_bucket() {
     if let Ok(endpoint) = env::var(ENDPOINT) {
         return be_killed(&endpoint);
     }
-    let seed = number_of("BLOBACCESS_SIM_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
+    let seed = seed("BLOBACCESS_SIM_SEED");
     let kills = number_of("BLOBACCESS_KILLS").unwrap_or(100);
     let killing = Killing {
         runtime: Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap(),

@@ -80,7 +80,9 @@ fn get(state: &State, asked: &Asked) -> Reply {
     };
     let size = object.contents.len();
     match asked.range(size) {
-        _ if asked.method == Method::HEAD => described(object, 200, Bytes::new()).with("content-length", size),
+        _ if asked.method == Method::HEAD => {
+            described(object, 200, Bytes::new()).with("content-length", size.to_string())
+        }
         None => described(object, 200, object.contents.clone()),
         Some(range) => described(object, 206, object.contents.slice(range.clone()))
             .with("content-range", format!("bytes {}-{}/{size}", range.start, range.end - 1)),

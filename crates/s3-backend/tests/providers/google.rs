@@ -1,5 +1,6 @@
 //! The XML interface of Google Cloud Storage: that of S3, but for conditions on generations, which completions lack.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -39,7 +40,7 @@ pub(crate) fn carry_out(state: &mut State, asked: &Asked) -> Reply {
         (&Method::POST, None) if named("uploads").is_some() => {
             state.versions += 1;
             let upload = format!("upload-{}", state.versions);
-            state.parts.insert(upload.clone(), Default::default());
+            state.parts.insert(upload.clone(), BTreeMap::default());
             state.begun.insert(upload.clone(), asked.metadata(METADATA));
             let (key, root) = (&asked.key, "InitiateMultipartUploadResult");
             Reply::new(200, format!("<{root}><Key>{key}</Key><UploadId>{upload}</UploadId></{root}>"))
@@ -67,7 +68,7 @@ fn e_tag(object: &Object) -> String {
 fn described(object: &Object, status: u16, body: Bytes) -> Reply {
     let reply = Reply::new(status, body)
         .with("etag", e_tag(object))
-        .with("x-goog-generation", object.version)
+        .with("x-goog-generation", object.version.to_string())
         .with("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT");
     object.metadata.iter().fold(reply, |reply, (name, value)| reply.with(name, value))
 }
@@ -78,7 +79,9 @@ fn get(state: &State, asked: &Asked) -> Reply {
     };
     let size = object.contents.len();
     match asked.range(size) {
-        _ if asked.method == Method::HEAD => described(object, 200, Bytes::new()).with("content-length", size),
+        _ if asked.method == Method::HEAD => {
+            described(object, 200, Bytes::new()).with("content-length", size.to_string())
+        }
         None => described(object, 200, object.contents.clone()),
         Some(range) => described(object, 206, object.contents.slice(range.clone()))
             .with("content-range", format!("bytes {}-{}/{size}", range.start, range.end - 1)),
