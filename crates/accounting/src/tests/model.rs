@@ -595,7 +595,7 @@ fn in_every_state_within_small_bounds_the_invariants_hold() {
 
 /// The same within larger bounds.
 #[test]
-#[ignore = "takes two minutes with --release and ten times that without: for whoever changes what it is a model of"]
+#[ignore = "takes two minutes with --release: for whoever changes what it is a model of"]
 fn in_every_state_within_larger_bounds_the_invariants_hold() {
     let bounds = Bounds { uploads: 2, crashes: 1, flushes: 2, deletions: 1, faults: 1, consumptions: 1, ..NONE };
     let states = explore(bounds, Mistake::None);
