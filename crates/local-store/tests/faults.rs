@@ -16,7 +16,7 @@ use blobaccess_local_store::{Device, Devices, Environment, LocalStore, MemoryDev
 use bytes::Bytes;
 use futures::executor::block_on;
 
-use support::Numbers;
+use support::{Numbers, rot_younger_superblock};
 
 const CAPACITY: u64 = 4 << 20;
 
@@ -376,6 +376,30 @@ impl Apart {
         mixed.0[device].clone_from(&other.0[device]);
         mixed
     }
+}
+
+#[test]
+fn a_state_whose_younger_superblock_rotted_is_not_taken_for_one_from_a_backup() {
+    let mut numbers = Numbers::new(6);
+    let blobs: Vec<_> = (0..4).map(|_| blob(&mut numbers, 500)).collect();
+    let (store, devices) = Apart::blank().open(apart()).unwrap();
+    let images = || Apart(devices.each_ref().map(|device| device.image()));
+    let [before_both, before, after] = [0, 1, 2].map(|number| {
+        put(&store, &blobs[number].0, &blobs[number].1).unwrap();
+        block_on(store.sync()).unwrap();
+        images()
+    });
+    // A crash before the superblock of the last sync was written, and the one before that rots.
+    let mut rotten = after.mixed(2, &before);
+    rot_younger_superblock(&mut rotten.0[2], 0);
+    let (store, _) = rotten.open(apart()).unwrap();
+    assert_eq!(get(&store, &blobs[0].0).unwrap(), blobs[0].1);
+    assert!(get(&store, &blobs[1].0).unwrap_err().is_not_found());
+    put(&store, &blobs[3].0, &blobs[3].1).unwrap();
+    assert_eq!(get(&store, &blobs[3].0).unwrap(), blobs[3].1);
+    // With both superblocks, it is one from a backup.
+    let refused = after.mixed(2, &before_both).open(apart()).unwrap_err();
+    assert!(refused.to_string().contains("it is an older one"), "{refused}");
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn find_under_puts(kept: usize) -> (u64, Snapshot) {
     let options = Options::in_memory(64 << 20).with_blocks(4, 16, 1).with_entries(60_000);
     let store = futures::executor::block_on(LocalStore::<Cas>::open(options)).unwrap();
     let contents = Bytes::from(vec![1; 4096]);
-    let mut numbers = Numbers(support::seed("BLOBACCESS_STRESS_SEED"));
+    let mut numbers = Numbers::new(support::seed("BLOBACCESS_STRESS_SEED"));
     let kept: Vec<Digest> = (0..kept).map(|_| unread(&mut numbers)).collect();
     for digest in &kept {
         store.put_blocking(digest, contents.clone()).unwrap();

@@ -8,6 +8,7 @@ pub mod versions;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 pub use blobaccess_testkit::{Numbers, seed};
 
@@ -193,4 +194,19 @@ impl Crashes {
         }
         image
     }
+}
+
+/// Damages the younger of two superblocks, as `docs/format.md` has them for eight blocks.
+pub fn rot_younger_superblock(image: &mut [u8], begin: usize) {
+    const SLOT: usize = (160 + 48 * 8 + 24 * 1024 + 96 * 8 + 8_usize).next_multiple_of(4096);
+    let sequence =
+        |slot: usize| u64::from_le_bytes(*image[begin + slot * SLOT + 32..].first_chunk().unwrap_or(&[0; 8]));
+    let younger = usize::from(sequence(0) <= sequence(1));
+    image[begin + younger * SLOT + 200] ^= 1;
+}
+
+/// How long randomised tests may take, all together.
+pub fn budget() -> Duration {
+    let seconds = std::env::var("BLOBACCESS_RANDOMISED_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(30))
 }
