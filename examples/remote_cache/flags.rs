@@ -35,8 +35,12 @@ pub(crate) struct Flags {
     #[arg(long, conflicts_with = "upstream")]
     pub(crate) discard: bool,
 
+    /// Map the files, where reading them may wait for the disk anyway. Then a disk that fails ends the process.
+    #[arg(long, conflicts_with = "upstream")]
+    pub(crate) map_files: bool,
+
     /// Keep everything in memory instead, until the server stops.
-    #[arg(long, conflicts_with_all = ["directory", "sync", "discard", "upstream"])]
+    #[arg(long, conflicts_with_all = ["directory", "sync", "discard", "map_files", "upstream"])]
     pub(crate) in_memory: bool,
 
     /// Room for blobs. Should hold the outputs of a few builds; what was used least lately goes. A file takes all of it

@@ -10,6 +10,8 @@
 
 #[path = "speed/puts.rs"]
 mod puts;
+#[path = "speed/reads.rs"]
+mod reads;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -195,46 +197,6 @@ fn prefetch(line: &Line) {
 #[cfg(not(target_arch = "x86_64"))]
 fn prefetch(_line: &Line) {}
 
-/// Reads of 4 KiB from a warm file, beside bare positioned reads of the same file.
-fn reads(count: u64, remembered: bool) {
-    use std::os::unix::fs::FileExt as _;
-    let directory = std::env::var("BLOBACCESS_BENCH_DIRECTORY").unwrap_or("/var/tmp".to_owned());
-    let directory = tempfile::tempdir_in(directory).unwrap();
-    let path = directory.path().join("blocks");
-    let mut options = Options::in_file(&path, (count * 8192).max(512 << 20)).persistent(SyncPolicy::OnClose);
-    if remembered {
-        options = options.with_remembered_verification(Duration::from_hours(1));
-    }
-    let store = futures::executor::block_on(LocalStore::<Cas>::open(options)).unwrap();
-    let mut numbers = Numbers(11);
-    let contents = Bytes::from(vec![1; 4096]);
-    let mut stored: Vec<Digest> = (0..count).map(|_| digest(&mut numbers, 4096)).collect();
-    for digest in &stored {
-        store.put_blocking(digest, contents.clone()).unwrap();
-    }
-    store.sync_blocking().unwrap();
-    for position in (1..stored.len()).rev() {
-        stored.swap(position, usize::try_from(numbers.next()).unwrap() % (position + 1));
-    }
-    let file = std::fs::File::open(&path).unwrap();
-    let mut buffer = vec![0; 4096];
-    let offsets: Vec<u64> = (0..count).map(|_| (1 << 20) + numbers.next() % count * 4160).collect();
-    let bare = best(|| {
-        for offset in &offsets {
-            file.read_exact_at(&mut buffer, *offset).unwrap();
-        }
-    });
-    let ours = best(|| {
-        for digest in &stored {
-            black_box(store.get_blocking(digest).unwrap().unwrap().first());
-        }
-    });
-    report("bare positioned read, 4 KiB, warm", count, bare);
-    let what = if remembered { "get 4 KiB, warm file, verified lately" } else { "get 4 KiB, warm file, verified" };
-    report(what, count, ours);
-    ratio("of a bare read", bare, ours);
-}
-
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "for print")]
 fn ratio(what: &str, limit: Duration, ours: Duration) {
     println!("{:58} {:9.2}", format!("    {what}"), limit.as_nanos() as f64 / ours.as_nanos() as f64);
@@ -288,6 +250,9 @@ fn puts(options: Options, what: &str, count: usize, verify: bool) {
 
 fn main() {
     let is_test = std::env::args().any(|argument| argument == "--test");
+    if std::env::args().any(|argument| argument == "reads") {
+        return reads::all(is_test);
+    }
     if std::env::args().any(|argument| argument == "puts") {
         return puts::all(is_test);
     }
@@ -295,9 +260,7 @@ fn main() {
     for entries in entries {
         finds(*entries);
     }
-    for remembered in [false, true] {
-        reads(if is_test { 100 } else { 20_000 }, remembered);
-    }
+    reads::all(is_test);
     if is_test {
         puts::all(true);
     }

@@ -1,8 +1,8 @@
 //! Memory that many threads fill at once, each a place of its own, and that readers share once a place is filled.
 //!
-//! The one place with unsafe code beside `hints.rs`. What it keeps to is in the types: each byte is in exactly one
+//! Unsafe code, so what it keeps to is in the types: each byte is in exactly one
 //! [`Place`], which is writable and exclusive, or in any number of [`Written`] ranges, which are readable and shared.
-//! A place becomes written by being given up, and never the other way round. `docs/safety.md`, section 4, says what
+//! A place becomes written by being given up, and never the other way round. `docs/safety.md`, section 5, says what
 //! this buys.
 
 #![expect(unsafe_code, reason = "safe code cannot lend disjoint parts of one allocation to several threads for good")]
@@ -146,7 +146,7 @@ fn stream(to: &mut [u8], from: &[u8]) {
 
 /// Bytes that nobody writes any more.
 #[derive(Clone, Debug)]
-pub(super) struct Written {
+pub(crate) struct Written {
     memory: Arc<Memory>,
     range: Range<usize>,
 }
@@ -166,9 +166,14 @@ impl Written {
     }
 
     /// A range of the memory, if this has all of it. Whoever holds it keeps the memory.
-    pub(super) fn bytes(&self, range: Range<usize>) -> Option<Bytes> {
+    pub(super) fn part(&self, range: Range<usize>) -> Option<Self> {
         let is_within = self.range.start <= range.start && range.start <= range.end && range.end <= self.range.end;
-        is_within.then(|| Bytes::from_owner(Self { memory: Arc::clone(&self.memory), range }))
+        is_within.then(|| Self { memory: Arc::clone(&self.memory), range })
+    }
+
+    /// The same, shared as bytes.
+    pub(super) fn bytes(&self, range: Range<usize>) -> Option<Bytes> {
+        self.part(range).map(Bytes::from_owner)
     }
 }
 
