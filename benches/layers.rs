@@ -11,12 +11,13 @@ use blobaccess::decorators::{
     Authorizers, Authorizing, DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, StaticAuthorizer,
 };
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestSet, MemoryBlobAccess, NoObserver};
-use blobaccess_workbench::{CountingAllocator, allocations_of, blobs, scaled};
+use blobaccess_testkit::allocations::{Counting, counting};
+use blobaccess_workbench::{blobs, real, scaled};
 use criterion::{Criterion, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
 
 #[global_allocator]
-static ALLOCATOR: CountingAllocator = CountingAllocator;
+static ALLOCATOR: Counting = Counting;
 
 type Store = Arc<dyn BlobAccess<Kind = Cas>>;
 
@@ -77,14 +78,20 @@ impl Calls {
     }
 }
 
+/// How often `call` allocates, over a hundred of them.
+fn allocations_of(mut call: impl FnMut()) -> f64 {
+    let (counted, ()) = counting(|| (0..100).for_each(|_| call()));
+    real(counted.calls) / 100.0
+}
+
 fn layers(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     println!("{:<22} {:>6} {:>22} {:>18}", "allocations a call", "get", "put of what is there", "find_missing, 100");
     for (name, store) in stacks() {
         let calls = Calls::new(&runtime, &store);
-        let get = allocations_of(100, || runtime.block_on(calls.get(&store)));
-        let put = allocations_of(100, || runtime.block_on(calls.put(&store)));
-        let find = allocations_of(100, || runtime.block_on(calls.find_missing(&store)));
+        let get = allocations_of(|| runtime.block_on(calls.get(&store)));
+        let put = allocations_of(|| runtime.block_on(calls.put(&store)));
+        let find = allocations_of(|| runtime.block_on(calls.find_missing(&store)));
         println!("{name:<22} {get:>6.1} {put:>22.1} {find:>18.1}");
     }
     for (name, store) in stacks() {

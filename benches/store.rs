@@ -4,14 +4,14 @@
 
 use std::path::Path;
 
-use blobaccess_workbench::CountingAllocator;
+use blobaccess_testkit::allocations::Counting;
 use blobaccess_workbench::contest::{
     Appending, ByTrait, Contest, Contestant, Inherent, Machine, Place, Results, Scale, contest_in_memory,
     contest_of_verifiers, contest_on_disk, run,
 };
 
 #[global_allocator]
-static ALLOCATOR: CountingAllocator = CountingAllocator;
+static ALLOCATOR: Counting = Counting;
 
 fn inherent(scale: Scale, _: &Path, results: &mut dyn Results) {
     contest_in_memory(scale, &|room| Box::new(Inherent::open(&Place::Memory, room)), results);

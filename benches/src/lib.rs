@@ -1,20 +1,18 @@
 //! The workloads that benchmarks, examples and load tests share: contents, digests and sizes, the same in every run.
 
-mod allocations;
 pub mod contest;
 mod latencies;
 pub mod limits;
-mod numbers;
 mod popularity;
 mod process;
+mod real;
 pub mod simulation;
 mod size_distribution;
 
-pub use allocations::{CountingAllocator, allocations, allocations_of};
 pub use latencies::Latencies;
-pub use numbers::{Numbers, real, real_len};
 pub use popularity::Zipf;
 pub use process::{monotonic_time, processor_time, resident_bytes, written_bytes};
+pub use real::{real, real_len};
 pub use size_distribution::SizeDistribution;
 
 use blobaccess::{Digest, DigestFunction, DigestSet, InstanceName};

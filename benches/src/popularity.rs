@@ -1,6 +1,7 @@
 //! How often each of many objects is asked for.
 
-use crate::numbers::{Numbers, real_len};
+use crate::real::real_len;
+use blobaccess_testkit::Numbers;
 
 /// Zipf's law: the object of rank `r` is asked for in proportion to `r` to the power of `-skew`.
 ///

@@ -9,7 +9,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::numbers::{Numbers, real_len};
+use crate::real::real_len;
+use blobaccess_testkit::Numbers;
 
 /// Log-normal sizes up to a cap: many small blobs, and most bytes in a few large ones, as build caches have it.
 ///

@@ -16,7 +16,7 @@ mod redb_database;
 
 use std::path::Path;
 
-use blobaccess_workbench::CountingAllocator;
+use blobaccess_testkit::allocations::Counting;
 use blobaccess_workbench::contest::{
     Appending, ByTrait, Contest, Contestant, Inherent, Machine, Peer, Place, Results, Room, Scale, contest_in_memory,
     contest_on_disk, run,
@@ -33,7 +33,7 @@ use quick_cache_cache::QuickCache;
 use redb_database::RedbDatabase;
 
 #[global_allocator]
-static ALLOCATOR: CountingAllocator = CountingAllocator;
+static ALLOCATOR: Counting = Counting;
 
 /// A store in memory as a contestant.
 macro_rules! in_memory {

@@ -11,7 +11,7 @@ use crate::contest::measurement::{Done, Measurement, measure};
 use crate::contest::objects::Objects;
 use crate::contest::work::{Results, Scale, Work};
 use crate::limits::{Arena, Lines, ScratchFile, hash_all};
-use crate::numbers::Numbers;
+use blobaccess_testkit::Numbers;
 
 /// What the machine can do.
 #[derive(Clone, Copy, Debug)]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::allocations::allocations;
-use crate::numbers::real;
 use crate::process::{monotonic_time, processor_time};
+use crate::real::real;
+use blobaccess_testkit::allocations::allocations;
 
 /// What was measured of many calls of one kind.
 #[derive(Clone, Debug)]

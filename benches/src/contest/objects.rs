@@ -4,7 +4,7 @@ use blobaccess::{Digest, DigestFunction, InstanceName};
 use bytes::Bytes;
 
 use crate::limits::hash_all;
-use crate::numbers::Numbers;
+use blobaccess_testkit::Numbers;
 
 /// Objects, which share the memory that they are cut from: what was just received lies in the processor's caches.
 #[derive(Clone, Debug)]

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use crate::contest::measurement::{Done, Measurement, measure};
 use crate::contest::objects::Objects;
 use crate::contest::peer::Peer;
-use crate::numbers::{Numbers, real};
 use crate::popularity::Zipf;
 use crate::process::{resident_bytes, written_bytes};
+use crate::real::real;
 use crate::size_distribution::SizeDistribution;
+use blobaccess_testkit::Numbers;
 
 /// How much of everything there is.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use std::io::Result;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::numbers::Numbers;
+use blobaccess_testkit::Numbers;
 
 /// A file that is allocated in full before anything is measured.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "prefetches and huge pages are to be had by a pointer only")]
 
-use crate::numbers::Numbers;
+use blobaccess_testkit::Numbers;
 
 /// Lines of 64 bytes, on huge pages where the system has them.
 #[derive(Debug)]

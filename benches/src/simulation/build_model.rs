@@ -7,10 +7,10 @@
     reason = "a draw from a distribution is cut to a whole number"
 )]
 
-use crate::numbers::Numbers;
 use crate::popularity::Zipf;
 use crate::simulation::trace::Trace;
 use crate::size_distribution::SizeDistribution;
+use blobaccess_testkit::Numbers;
 
 /// A repository of targets, and who builds it.
 ///

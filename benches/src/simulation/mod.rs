@@ -18,7 +18,7 @@ pub use self::trace::Trace;
 
 use std::fmt::Debug;
 
-use crate::numbers::{real, real_len};
+use crate::real::{real, real_len};
 
 /// A cache of fixed size that holds sizes only.
 pub trait Policy: Debug {

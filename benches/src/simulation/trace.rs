@@ -1,8 +1,8 @@
 //! What a cache is asked for, in order.
 
-use crate::numbers::Numbers;
 use crate::popularity::Zipf;
 use crate::size_distribution::SizeDistribution;
+use blobaccess_testkit::Numbers;
 
 /// Requests for objects, which are numbered from 0. Who misses one puts it.
 #[derive(Clone, Debug)]

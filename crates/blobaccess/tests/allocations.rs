@@ -1,9 +1,6 @@
 //! How often reading and storing allocate.
-#![expect(unsafe_code, reason = "an allocator that counts is a global allocator, which is an unsafe trait")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,42 +8,9 @@ use blobaccess::{
     Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, Error, InstanceName, MemoryBlobAccess,
     Provenance, PutOutcome, RandomAccess, Result,
 };
+use blobaccess_testkit::allocations::{self, Counting};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
-
-struct Counting;
-
-thread_local! {
-    /// Of this thread: tests run beside each other.
-    static ALLOCATIONS: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
-}
-
-fn count(bytes: usize) {
-    ALLOCATIONS.with(|counted| {
-        let (calls, most) = counted.get();
-        counted.set((calls + 1, most.max(bytes)));
-    });
-}
-
-// SAFETY: every call is passed on to the system's allocator as it is. Counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: the caller's promises are those that are asked for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are those that are asked for.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size);
-        // SAFETY: the caller's promises are those that are asked for.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -59,11 +23,9 @@ fn shared(contents: Vec<u8>) -> Bytes {
 }
 
 /// How many allocations `action` makes, the largest of them in bytes, and what it comes to.
-fn counting<T>(action: impl FnOnce() -> T) -> (usize, usize, T) {
-    ALLOCATIONS.with(|counted| counted.set((0, 0)));
-    let outcome = action();
-    let (calls, most) = ALLOCATIONS.with(Cell::get);
-    (calls, most, outcome)
+fn counting<T>(action: impl FnOnce() -> T) -> (u64, usize, T) {
+    let (counted, outcome) = allocations::counting(action);
+    (counted.calls, counted.largest_bytes, outcome)
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -75,7 +37,7 @@ fn digest_of(contents: &[u8]) -> Digest {
 }
 
 /// How many allocations a read of all of `blob`, made by the first, takes as bytes and as a stream.
-fn reads(blob: impl Fn() -> Blob) -> (usize, usize) {
+fn reads(blob: impl Fn() -> Blob) -> (u64, u64) {
     let (one, two) = (blob(), blob());
     let (bytes, _, read) = counting(|| run(one.into_bytes(u64::MAX)));
     read.unwrap();

@@ -34,8 +34,8 @@ fn advise<T>(memory: &mut [T]) {
     }
 }
 
-/// Asks for the cache line in which `item` begins. Nothing waits for it: a load that is not needed yet would hold up
-/// those behind it once the processor's window is full.
+/// Asks for the cache line in which `item` begins, which is needed at once. Nothing waits for it: a load that is not
+/// needed yet would hold up those behind it once the processor's window is full.
 #[inline]
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "there is no safe way to ask for a line without waiting for it")]
@@ -45,10 +45,26 @@ pub(crate) fn prefetch<T>(item: &T) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(item).cast()) };
 }
 
+/// Asks for the cache line at `item`, as one of many that are needed in a while. It goes to the second
+/// level of the caches, of which far more can be on their way: 6 to 9 ns a line, where the first level takes 10 to 12.
+#[inline]
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "there is no safe way to ask for a line without waiting for it")]
+pub(crate) fn prefetch_one_of_many<T>(item: *const T) {
+    use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+    // SAFETY: As in `prefetch`.
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(item.cast()) };
+}
+
 /// Does nothing: other processors have to do with what they overlap by themselves.
 #[inline]
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn prefetch<T>(_item: &T) {}
+
+/// Does nothing: other processors have to do with what they overlap by themselves.
+#[inline]
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn prefetch_one_of_many<T>(_item: *const T) {}
 
 #[cfg(test)]
 mod tests {
@@ -68,6 +84,7 @@ mod tests {
         let items = [1_u64, 2, 3];
         for item in &items {
             prefetch(item);
+            prefetch_one_of_many(item);
         }
         assert_eq!(items, [1, 2, 3]);
     }

@@ -41,17 +41,30 @@ impl Keys {
         }
     }
 
+    /// Whether a key is the hash itself, which takes no work.
+    #[inline]
+    pub(crate) fn is_hash(&self) -> bool {
+        matches!(self, Self::Contents)
+    }
+
     #[inline]
     pub(crate) fn key(&self, digest: &Digest) -> Key {
         match self {
-            Self::Contents => {
-                // Most hashes have 32 bytes: that is one copy of a known length.
-                let bytes = digest.hash_bytes().first_chunk().copied().unwrap_or_else(|| padded(digest.hash_bytes()));
-                Key { words: words(&bytes), check: pack(digest.size_bytes(), function(digest)) }
-            }
+            Self::Contents => key_of_contents(digest),
             Self::Messages { secret } => of_message(secret, digest),
         }
     }
+}
+
+/// The key of contents: the hash itself.
+#[inline]
+pub(crate) fn key_of_contents(digest: &Digest) -> Key {
+    // Most hashes have 32 bytes: that is one copy of a known length.
+    let words = match digest.hash_bytes().first_chunk() {
+        Some(bytes) => words(bytes),
+        None => words_of_hash(digest.hash_bytes()),
+    };
+    Key { words, check: pack(digest.size_bytes(), function(digest)) }
 }
 
 /// Apart, so that keys of contents are made in place.

@@ -38,6 +38,8 @@ mod options;
 mod persistence;
 mod put;
 mod releases;
+#[cfg(not(loom))]
+mod scan;
 mod sizes;
 mod snapshot;
 mod store;

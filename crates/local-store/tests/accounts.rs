@@ -78,7 +78,7 @@ fn of(totals: &ReleasedTotals, namespace: &str) -> (u64, u64) {
 fn listing_of_every_function<K: Kind>() {
     let device = blank();
     let store = open::<K>(&on_device(), &device);
-    let mut numbers = Numbers(1);
+    let mut numbers = Numbers::new(1);
     let mut expected = BTreeMap::new();
     for function in DigestFunction::ALL {
         for name in ["", "a/b"] {
@@ -113,7 +113,7 @@ fn messages_are_listed_by_their_digest_and_instance_name() {
 fn what_stays_is_listed_once_while_all_else_moves() {
     let device = blank();
     let store = open::<Cas>(&on_device(), &device);
-    let mut numbers = Numbers(2);
+    let mut numbers = Numbers::new(2);
     let ctx = Context::background();
     let mut kept = Vec::new();
     for _ in 0..3_000 {
@@ -146,7 +146,7 @@ fn what_stays_is_listed_once_while_all_else_moves() {
 fn a_listing_goes_on_after_a_restart_and_not_in_another_store() {
     let device = blank();
     let store = open::<Ac>(&on_device(), &device);
-    let mut numbers = Numbers(3);
+    let mut numbers = Numbers::new(3);
     let ctx = Context::background();
     let mut expected = BTreeSet::new();
     for _ in 0..1_500 {
@@ -169,7 +169,7 @@ fn a_listing_goes_on_after_a_restart_and_not_in_another_store() {
 }
 
 fn a_token_stays<K: Kind>(store: LocalStore<K>, mut again: impl FnMut(LocalStore<K>) -> LocalStore<K>) {
-    let mut numbers = Numbers(4);
+    let mut numbers = Numbers::new(4);
     let resolve = |store: &LocalStore<K>, digest: &Digest, token: u8| -> Result<UploadResolution> {
         block_on(store.resolve_upload(&Context::background(), digest, &UploadToken::from_bytes([token; 16])))
     };
@@ -222,7 +222,7 @@ fn what_is_given_up_is_told_by_namespace_once_it_is_durable() {
     let device = blank();
     let store = open::<Ac>(&on_device(), &device);
     let source = released(&store).source;
-    let mut numbers = Numbers(5);
+    let mut numbers = Numbers::new(5);
     let ctx = |name: &str| Context::background().with_namespace(Namespace::new(name));
     let (digest, first) = blob(DigestFunction::Sha256, "by-digest", &mut numbers, 100);
     put(&store, &Context::background(), &digest, &first);
@@ -253,7 +253,7 @@ fn what_is_given_up_is_told_by_namespace_once_it_is_durable() {
 #[test]
 fn a_store_in_memory_tells_what_it_gave_up_in_this_life() {
     let store = in_memory::<Cas>();
-    let mut numbers = Numbers(6);
+    let mut numbers = Numbers::new(6);
     let ctx = Context::background().with_namespace(Namespace::new("acme"));
     let mut created = 0;
     for _ in 0..500 {
@@ -271,7 +271,7 @@ fn a_store_in_memory_tells_what_it_gave_up_in_this_life() {
 fn a_block_is_retired_once_the_list_of_what_proved_wrong_is_full() {
     let device = blank();
     let store = open::<Cas>(&on_device(), &device);
-    let mut numbers = Numbers(7);
+    let mut numbers = Numbers::new(7);
     let ctx = Context::background();
     let blobs: Vec<_> = (0..1_200).map(|_| blob(DigestFunction::Sha256, "", &mut numbers, 64)).collect();
     for (digest, contents) in &blobs {

@@ -1,60 +1,23 @@
 //! How often the calls of a store allocate.
 
-#![expect(unsafe_code, reason = "an allocator that counts is a global allocator, which is an unsafe trait")]
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
 use blobaccess::{BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName};
 use blobaccess_local_store::{LocalStore, Options, SyncPolicy};
+use blobaccess_testkit::allocations::{self, Counting};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::executor::block_on;
-
-struct Counting;
-
-thread_local! {
-    /// Of this thread: tests run beside each other.
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count() {
-    ALLOCATIONS.with(|counted| counted.set(counted.get() + 1));
-}
-
-// SAFETY: every call is passed on to the system's allocator as it is. Counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are those that are asked for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are those that are asked for.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are those that are asked for.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
 /// How many allocations `action` makes, once it was made before.
-fn counting<T>(mut action: impl FnMut() -> T) -> usize {
+fn counting<T>(mut action: impl FnMut() -> T) -> u64 {
     drop(action());
-    ALLOCATIONS.with(|counted| counted.set(0));
-    let outcome = action();
-    let calls = ALLOCATIONS.with(Cell::get);
-    drop(outcome);
-    calls
+    allocations::counting(action).0.calls
 }
 
 fn digest(number: usize) -> Digest {
@@ -132,9 +95,9 @@ fn contents_in_memory_are_lent_without_an_allocation_also_where_others_are_put_b
     };
     // In the chunk that is being filled, where nobody has read before.
     for digest in [put(), put()] {
-        ALLOCATIONS.with(|counted| counted.set(0));
-        assert_eq!(store.get_with(&digest, |contents| contents.len()).unwrap(), Some(4096));
-        assert_eq!(ALLOCATIONS.with(Cell::get), 0);
+        let read = || store.get_with(&digest, |contents| contents.len()).unwrap();
+        let (allocated, length) = allocations::counting(read);
+        assert_eq!((allocated.calls, length), (0, Some(4096)));
     }
     let one = digest(1);
     // In one that is full, but for the first read of its group of threads.

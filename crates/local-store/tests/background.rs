@@ -45,7 +45,7 @@ async fn a_store_that_changed_is_synced_once_an_interval_is_over_and_an_idle_one
     let store = Arc::new(store);
     let running = Arc::clone(&store);
     let background = tokio::spawn(async move { running.run().await });
-    let mut numbers = Numbers(1);
+    let mut numbers = Numbers::new(1);
     let at_first = store.snapshot().syncs;
     let digest = put(&store, &mut numbers, 100).await;
     tokio::task::yield_now().await;
@@ -86,7 +86,7 @@ async fn blocks_are_recycled_before_puts_need_them() {
     let store = Arc::new(LocalStore::<Cas>::open(options).await.unwrap());
     let running = Arc::clone(&store);
     let background = tokio::spawn(async move { running.run().await });
-    let mut numbers = Numbers(1);
+    let mut numbers = Numbers::new(1);
     for _ in 0..2_000 {
         put(&store, &mut numbers, 4_000).await;
         let has_spare = || store.snapshot().free_blocks >= 3 || store.snapshot().blocks.len() <= 6;
@@ -102,7 +102,7 @@ async fn blocks_are_recycled_before_puts_need_them() {
 async fn what_is_read_in_an_old_block_is_copied_without_anybody_waiting() {
     let options = Options::in_memory(2 << 20).with_blocks(3, 4, 1).with_refresh(Refresh::OnTouch);
     let store = Arc::new(LocalStore::<Cas>::open(options).await.unwrap());
-    let mut numbers = Numbers(1);
+    let mut numbers = Numbers::new(1);
     let digest = put(&store, &mut numbers, 4_000).await;
     while store.snapshot().blocks.len() < 7 {
         put(&store, &mut numbers, 4_000).await;

@@ -16,7 +16,7 @@ use blobaccess_local_store::{Device, Devices, Environment, LocalStore, MemoryDev
 use bytes::Bytes;
 use futures::executor::block_on;
 
-use support::Numbers;
+use support::{Numbers, rot_younger_superblock};
 
 const CAPACITY: u64 = 4 << 20;
 
@@ -103,7 +103,7 @@ fn get<K: Kind>(store: &LocalStore<K>, digest: &Digest) -> Result<Bytes> {
 fn stored<K: Kind>(sizes: &[usize]) -> (Arc<Faulty>, Vec<(Digest, Bytes)>) {
     let device = Faulty::new(vec![0; usize::try_from(CAPACITY).unwrap()]);
     let store = open::<K>(Arc::<Faulty>::clone(&device)).unwrap();
-    let mut numbers = Numbers(1);
+    let mut numbers = Numbers::new(1);
     let blobs: Vec<_> = sizes.iter().map(|size| blob(&mut numbers, *size)).collect();
     for (digest, contents) in &blobs {
         put(&store, digest, contents).unwrap();
@@ -117,7 +117,7 @@ fn after_a_failed_write_or_sync_a_store_is_read_and_takes_nothing() {
     for sync in [false, true] {
         let (device, blobs) = stored::<Cas>(&[100, 300_000]);
         let store = open::<Cas>(Arc::<Faulty>::clone(&device)).unwrap();
-        let mut numbers = Numbers(2);
+        let mut numbers = Numbers::new(2);
         let (staged, staged_contents) = blob(&mut numbers, 500);
         put(&store, &staged, &staged_contents).unwrap();
         if sync { &device.syncs } else { &device.writes }.store(true, Ordering::Relaxed);
@@ -221,7 +221,7 @@ fn a_range_is_checked_without_the_rest() {
 fn no_flipped_bit_anywhere_serves_a_wrong_byte() {
     let (device, blobs) = stored::<Ac>(&[100, 700, 5_000, 9_000]);
     let image = device.inner.image();
-    let mut numbers = Numbers(support::seed("BLOBACCESS_FAULTS_SEED"));
+    let mut numbers = Numbers::new(support::seed("BLOBACCESS_FAULTS_SEED"));
     let used: Vec<usize> = (0..image.len()).filter(|byte| image[*byte] != 0).collect();
     let mut refused = 0;
     for round in 0..600 {
@@ -297,7 +297,7 @@ fn a_thin_device_that_is_full_late_takes_nothing_more_and_keeps_what_it_had() {
     let store = open::<Cas>(Arc::<Faulty>::clone(&device)).unwrap();
     device.errno.store(ENOSPC, Ordering::Relaxed);
     device.writes.store(true, Ordering::Relaxed);
-    let mut numbers = Numbers(3);
+    let mut numbers = Numbers::new(3);
     let mut refused = None;
     for _ in 0..200 {
         let (digest, contents) = blob(&mut numbers, 50_000);
@@ -322,7 +322,7 @@ fn a_thin_device_that_is_full_late_takes_nothing_more_and_keeps_what_it_had() {
 fn a_message_does_not_come_back_once_what_replaced_it_proved_wrong() {
     let (device, _) = stored::<Ac>(&[]);
     let store = open::<Ac>(Arc::<Faulty>::clone(&device)).unwrap();
-    let mut numbers = Numbers(4);
+    let mut numbers = Numbers::new(4);
     let (digest, first) = blob(&mut numbers, 100);
     let second = Bytes::from(numbers.bytes(100));
     put(&store, &digest, &first).unwrap();
@@ -379,8 +379,32 @@ impl Apart {
 }
 
 #[test]
+fn a_state_whose_younger_superblock_rotted_is_not_taken_for_one_from_a_backup() {
+    let mut numbers = Numbers::new(6);
+    let blobs: Vec<_> = (0..4).map(|_| blob(&mut numbers, 500)).collect();
+    let (store, devices) = Apart::blank().open(apart()).unwrap();
+    let images = || Apart(devices.each_ref().map(|device| device.image()));
+    let [before_both, before, after] = [0, 1, 2].map(|number| {
+        put(&store, &blobs[number].0, &blobs[number].1).unwrap();
+        block_on(store.sync()).unwrap();
+        images()
+    });
+    // A crash before the superblock of the last sync was written, and the one before that rots.
+    let mut rotten = after.mixed(2, &before);
+    rot_younger_superblock(&mut rotten.0[2], 0);
+    let (store, _) = rotten.open(apart()).unwrap();
+    assert_eq!(get(&store, &blobs[0].0).unwrap(), blobs[0].1);
+    assert!(get(&store, &blobs[1].0).unwrap_err().is_not_found());
+    put(&store, &blobs[3].0, &blobs[3].1).unwrap();
+    assert_eq!(get(&store, &blobs[3].0).unwrap(), blobs[3].1);
+    // With both superblocks, it is one from a backup.
+    let refused = after.mixed(2, &before_both).open(apart()).unwrap_err();
+    assert!(refused.to_string().contains("it is an older one"), "{refused}");
+}
+
+#[test]
 fn devices_of_another_store_or_another_time_are_refused() {
-    let mut numbers = Numbers(5);
+    let mut numbers = Numbers::new(5);
     let blobs: Vec<_> = (0..4).map(|_| blob(&mut numbers, 500)).collect();
     let before = Apart::blank().with(&blobs[..1]);
     let after = before.with(&blobs);
@@ -413,7 +437,7 @@ fn devices_of_another_store_or_another_time_are_refused() {
 
 #[test]
 fn no_flipped_bit_on_any_of_several_devices_serves_a_wrong_byte() {
-    let mut numbers = Numbers(support::seed("BLOBACCESS_FAULTS_SEED"));
+    let mut numbers = Numbers::new(support::seed("BLOBACCESS_FAULTS_SEED"));
     let blobs: Vec<_> = [100, 700, 5_000].into_iter().map(|size| blob(&mut numbers, size)).collect();
     let whole = Apart::blank().with(&blobs);
     for device in 0..3 {

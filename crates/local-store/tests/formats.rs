@@ -32,7 +32,7 @@ fn path() -> PathBuf {
 }
 
 fn blobs() -> Vec<(Digest, Vec<u8>)> {
-    let mut numbers = Numbers(1);
+    let mut numbers = Numbers::new(1);
     let functions = [DigestFunction::Sha256, DigestFunction::Md5, DigestFunction::Sha512, DigestFunction::Blake3];
     let sizes = [0, 1, 200, 255, 256, 5_000, 60_000];
     let each = sizes.into_iter().zip(functions.into_iter().cycle());

@@ -43,7 +43,7 @@ async fn what_was_synced_outlives_a_kill() {
         return child(Path::new(path), version.parse().unwrap()).await;
     }
     let kills = std::env::var("BLOBACCESS_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(200);
-    let mut numbers = Numbers(support::seed("BLOBACCESS_KILL_SEED"));
+    let mut numbers = Numbers::new(support::seed("BLOBACCESS_KILL_SEED"));
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("blocks");
     let (mut synced, mut begun) = (0_u64, 1_u64);

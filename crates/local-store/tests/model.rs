@@ -144,7 +144,7 @@ impl<K: Kind> Model<K> {
             shape,
             store,
             device,
-            numbers: Numbers(seed),
+            numbers: Numbers::new(seed),
             entries: BTreeMap::new(),
             gone: Vec::new(),
             blocks: VecDeque::new(),
@@ -559,7 +559,7 @@ fn try_models<K: Kind>(mut also: impl FnMut(&mut Model<K>)) {
     let (mut models, mut operations, mut recycled, mut copies) = (0, 0, 0, 0);
     while models == 0 || SystemClock.monotonic() - begun < budget {
         let seed = first.wrapping_add(models);
-        let shape = shape(&mut Numbers(!seed));
+        let shape = shape(&mut Numbers::new(!seed));
         println!("BLOBACCESS_MODEL_SEED={seed}: {shape:?}");
         let mut model = Model::<K>::new(shape, seed);
         for _ in 0..3_000 {

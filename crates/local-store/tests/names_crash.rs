@@ -135,7 +135,7 @@ impl History {
 }
 
 fn try_history(policy: SyncPolicy, seed: u64) -> usize {
-    let mut numbers = Numbers(seed);
+    let mut numbers = Numbers::new(seed);
     let device = Arc::new(Recorder::new(CAPACITY));
     let opened = LocalStore::open_on(options(policy), Arc::<Recorder>::clone(&device), Environment::default());
     let store: LocalStore<Cas> = block_on(opened).unwrap();

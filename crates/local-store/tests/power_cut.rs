@@ -86,7 +86,7 @@ async fn work_until_it_fails(store: &LocalStore<Ac>, mounted: &Mounted, begun: u
 
 async fn what_was_synced_outlives_power_cuts_on(kind: &str) {
     let cuts = std::env::var("BLOBACCESS_POWER_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(20);
-    let mut numbers = Numbers(support::seed("BLOBACCESS_POWER_CUT_SEED"));
+    let mut numbers = Numbers::new(support::seed("BLOBACCESS_POWER_CUT_SEED"));
     let directory = tempfile::tempdir().unwrap();
     let mounted = Mounted::make(directory.path(), kind);
     let path = mounted.at.join("blocks");
@@ -94,7 +94,7 @@ async fn what_was_synced_outlives_power_cuts_on(kind: &str) {
     for _ in 0..cuts {
         let store = LocalStore::<Ac>::open(options(path.clone())).await.unwrap();
         begun = versions::check(&store, synced).await.max(begun) + 1;
-        let rounds = numbers.next() % 6;
+        let rounds = numbers.draw() % 6;
         synced = work_until_it_fails(&store, &mounted, begun, rounds).await.unwrap_or(synced);
         drop(store);
         mounted.mount_again();

@@ -69,7 +69,7 @@ fn find<K: Kind>(store: &LocalStore<K>, digest: &Digest) -> bool {
 #[test]
 fn what_is_used_in_an_old_block_is_queued_once_and_copied_once_and_not_by_who_uses_it() {
     let store = open::<Cas>(options());
-    let mut numbers = Numbers(1);
+    let mut numbers = Numbers::new(1);
     let (read, contents) = put(&store, &mut numbers, 1_000);
     let (found, _) = put(&store, &mut numbers, 1_000);
     let (unused, _) = put(&store, &mut numbers, 1_000);
@@ -100,7 +100,7 @@ fn what_is_used_in_an_old_block_is_queued_once_and_copied_once_and_not_by_who_us
 #[test]
 fn a_read_in_a_block_that_is_not_old_keeps_nothing() {
     let store = open::<Cas>(options());
-    let mut numbers = Numbers(2);
+    let mut numbers = Numbers::new(2);
     let (digest, _) = put(&store, &mut numbers, 1_000);
     while group(&store, &digest) != Some(BlockGroup::Current) {
         put(&store, &mut numbers, 3_000);
@@ -115,7 +115,7 @@ fn a_read_in_a_block_that_is_not_old_keeps_nothing() {
 #[test]
 fn where_nobody_runs_it_who_recycles_refreshes() {
     let store = open::<Cas>(options());
-    let mut numbers = Numbers(3);
+    let mut numbers = Numbers::new(3);
     // It lies in a block that does not go next.
     rotate(&store, &mut numbers, 1);
     let (digest, _) = put(&store, &mut numbers, 1_000);
@@ -132,7 +132,7 @@ fn a_full_queue_fails_nobody_and_breaks_no_promise() {
     let store = open::<Cas>(
         Options::in_memory(16 << 20).with_blocks(3, 4, 1).with_entries(40_000).with_refresh(Refresh::OnTouch),
     );
-    let mut numbers = Numbers(4);
+    let mut numbers = Numbers::new(4);
     let all: Vec<Digest> = (0..OBJECTS).map(|_| put(&store, &mut numbers, 40).0).collect();
     age(&store, &mut numbers, all.last().unwrap());
     let mut missing = 0;
@@ -156,7 +156,7 @@ fn a_full_queue_fails_nobody_and_breaks_no_promise() {
 #[test]
 fn what_there_is_no_share_for_stays_where_it_is() {
     let store = open::<Cas>(options().with_copied_percent(0));
-    let mut numbers = Numbers(5);
+    let mut numbers = Numbers::new(5);
     let (digest, contents) = put(&store, &mut numbers, 1_000);
     age(&store, &mut numbers, &digest);
     assert_eq!(store.get_blocking(&digest).unwrap().as_ref(), Some(&contents));
@@ -171,7 +171,7 @@ fn what_there_is_no_share_for_stays_where_it_is() {
 #[test]
 fn a_refresh_takes_nothing_of_what_is_saved_up_for_promises() {
     let store = open::<Cas>(options());
-    let mut numbers = Numbers(6);
+    let mut numbers = Numbers::new(6);
     let sizes = *store.sizes();
     let kept: Vec<Digest> = (0..60).map(|_| put(&store, &mut numbers, 6_000).0).collect();
     age(&store, &mut numbers, kept.last().unwrap());
@@ -191,7 +191,7 @@ fn a_refresh_takes_nothing_of_what_is_saved_up_for_promises() {
 #[test]
 fn a_value_that_is_overwritten_while_it_is_queued_does_not_come_back() {
     let store = open::<Ac>(options());
-    let mut numbers = Numbers(7);
+    let mut numbers = Numbers::new(7);
     let (digest, other) = (name(1), name(2));
     store.put_blocking(&digest, Bytes::from_static(b"first")).unwrap();
     store.put_blocking(&other, Bytes::from_static(b"other")).unwrap();
@@ -232,7 +232,7 @@ impl Slicer for Halves {
 #[test]
 fn a_part_takes_its_object_and_the_other_parts_along_in_one_copy() {
     let store = open::<Cas>(options());
-    let mut numbers = Numbers(8);
+    let mut numbers = Numbers::new(8);
     let (parent, contents) = put(&store, &mut numbers, 4_000);
     let part = |contents: Bytes| Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents);
     let parts = [part(contents.slice(..2_000)), part(contents.slice(2_000..))];
@@ -258,7 +258,7 @@ fn a_part_takes_its_object_and_the_other_parts_along_in_one_copy() {
 
 /// Random puts, finds, gets and refreshes against a plain map: nothing wrong is read, and what was promised is there.
 fn random<K: Kind>(seed: u64) -> u64 {
-    let mut numbers = Numbers(seed);
+    let mut numbers = Numbers::new(seed);
     let shape = |numbers: &mut Numbers| u32::try_from(numbers.below(4)).unwrap();
     let (old, current, spare) = (1 + shape(&mut numbers), 2 + shape(&mut numbers), 2 + shape(&mut numbers) % 2);
     println!("BLOBACCESS_REFRESH_SEED={seed}: {old} old, {current} current, {spare} spare blocks");
@@ -274,7 +274,7 @@ fn random<K: Kind>(seed: u64) -> u64 {
                 let size = if numbers.below(20) == 0 { numbers.below(30_000) } else { numbers.below(2_000) };
                 let contents = Bytes::from(numbers.bytes(size));
                 let digest = if K::STORAGE_TYPE.is_mutable() {
-                    name(numbers.next() % 900)
+                    name(numbers.draw() % 900)
                 } else {
                     Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents)
                 };
@@ -349,7 +349,7 @@ fn messages_stay_what_they_are_and_as_long_as_promised() {
 fn a_name_goes_where_its_contents_go() {
     let options = options().with_hierarchical_instance_names();
     let store = open::<Cas>(options);
-    let mut numbers = Numbers(9);
+    let mut numbers = Numbers::new(9);
     let contents = Bytes::from(numbers.bytes(1_000));
     let under = |name: &str| {
         let name = InstanceName::new(name).unwrap();

@@ -7,7 +7,7 @@ mod support;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName, PutOutcome};
 use blobaccess_local_store::{LocalStore, Options, Refresh, Snapshot, SyncPolicy};
@@ -56,7 +56,7 @@ fn put_so_far(store: &LocalStore<Cas>, all: &AtomicU64) -> u64 {
 /// Puts, and finds its latest blobs and its favourites again as long as the promise lasts, whatever the others do.
 async fn work(store: Arc<LocalStore<Cas>>, all: Arc<AtomicU64>, seed: u64, rounds: usize) {
     let ctx = Context::background();
-    let mut numbers = Numbers(seed);
+    let mut numbers = Numbers::new(seed);
     let promise = store.sizes().promised_bytes();
     let mut mine: Vec<(Digest, Bytes)> = Vec::new();
     // What all had put, or were about to, before a blob of mine was put or found.
@@ -109,7 +109,7 @@ async fn stress(options: Options) -> Snapshot {
     let running = Arc::clone(&store);
     let background = tokio::spawn(async move { running.run().await });
     // A reader that holds on to what it was given.
-    let (held, held_contents) = blob(&mut Numbers(seed));
+    let (held, held_contents) = blob(&mut Numbers::new(seed));
     store.put(&Context::background(), &held, Blob::from_bytes(held_contents.clone())).await.unwrap();
     let held = store.get(&Context::background(), &held).await.unwrap();
     let all = Arc::new(AtomicU64::new(0));
@@ -172,4 +172,50 @@ async fn many_tasks_at_once_in_a_persistent_file_where_what_is_touched_is_copied
     let options = options.with_entries(60_000).with_staged_bytes(1 << 20).persistent(policy);
     let snapshot = stress(options.with_refresh(Refresh::OnTouch)).await;
     assert!(snapshot.refreshed > 0);
+}
+
+/// Finds what it keeps again and again, while another thread does nothing but put: never is that refused. Returns how
+/// often something was missing, and what was recorded.
+fn find_under_puts(kept: usize) -> (u64, Snapshot) {
+    let options = Options::in_memory(64 << 20).with_blocks(4, 16, 1).with_entries(60_000);
+    let store = futures::executor::block_on(LocalStore::<Cas>::open(options)).unwrap();
+    let contents = Bytes::from(vec![1; 4096]);
+    let mut numbers = Numbers::new(support::seed("BLOBACCESS_STRESS_SEED"));
+    let kept: Vec<Digest> = (0..kept).map(|_| unread(&mut numbers)).collect();
+    for digest in &kept {
+        store.put_blocking(digest, contents.clone()).unwrap();
+    }
+    let mut missing = 0;
+    let finder = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Until the other one has failed or has seen enough.
+            while finder.load(Ordering::Relaxed) {
+                store.put_blocking(&unread(&mut numbers), contents.clone()).unwrap();
+            }
+        });
+        let mut refused = Ok(());
+        while refused.is_ok() && store.snapshot().recycled_blocks < 150 {
+            refused = store.find_missing_blocking(&kept, |_| missing += 1);
+        }
+        finder.store(false, Ordering::Relaxed);
+        refused.unwrap();
+    });
+    (missing, store.snapshot())
+}
+
+/// A digest of contents that nobody verifies.
+fn unread(numbers: &mut Numbers) -> Digest {
+    Digest::from_hash(InstanceName::empty(), DigestFunction::Sha256, &numbers.bytes(32), 4096).unwrap()
+}
+
+#[test]
+fn who_finds_is_refused_nothing_while_others_put() {
+    // Less than copies save up: one and a half blocks.
+    let (missing, snapshot) = find_under_puts(1_000);
+    assert_eq!((missing, snapshot.breached_bytes), (0, 0));
+    assert!(snapshot.copied > 0);
+    // More lies together than may be copied, so some of it goes.
+    let (missing, snapshot) = find_under_puts(5_000);
+    assert!(missing > 0 && snapshot.breached_bytes > 0);
 }

@@ -15,6 +15,7 @@ use blobaccess_proto::outcome::PutOutcome;
 use blobaccess_proto::outcome::put_outcome::{AlreadyExists, Created, Outcome, Replaced, Unclassified};
 use blobaccess_proto::remote_execution::batch_update_blobs_response::Response;
 use blobaccess_proto::{bytestream, fsac, icas, iscc, remote_execution, replicator, rpc, semver};
+use blobaccess_testkit::Numbers;
 use bytes::Bytes;
 use proptest::prelude::*;
 use prost::{Message, Name};
@@ -132,30 +133,17 @@ const OUTCOME: u32 = 59001;
 
 /// Fills messages with values that are never the default; the same seed, the same values.
 struct Filler {
-    state: u64,
+    numbers: Numbers,
     /// Whether every field is to be set, rather than most.
     full: bool,
 }
 
 impl Filler {
-    /// Splitmix64.
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() >> 33).expect("31 bits") % bound
-    }
-
     fn message(&mut self, descriptor: &MessageDescriptor) -> DynamicMessage {
         let mut message = DynamicMessage::new(descriptor.clone());
         for field in descriptor.fields().filter(|field| field.number() != OUTCOME) {
             // Of a oneof, the last one set remains.
-            if self.full || self.below(4) > 0 {
+            if self.full || self.numbers.below(4) > 0 {
                 let value = self.field(&field);
                 message.set_field(&field, value);
             }
@@ -169,7 +157,7 @@ impl Filler {
             let entry = field.kind().as_message().expect("a message").map_entry_value_field();
             Value::Map([(MapKey::U32(7), self.value(&entry.kind()))].into())
         } else if field.is_list() {
-            let count = 1 + self.below(3);
+            let count = 1 + self.numbers.below(3);
             Value::List((0..count).map(|_| self.value(&field.kind())).collect())
         } else {
             self.value(&field.kind())
@@ -183,7 +171,7 @@ impl Filler {
         reason = "any bits do"
     )]
     fn value(&mut self, kind: &Kind) -> Value {
-        let bits = self.next() | 1;
+        let bits = self.numbers.draw() | 1;
         match kind {
             Kind::Bool => Value::Bool(true),
             Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Value::I32(bits as i32),
@@ -196,7 +184,7 @@ impl Filler {
             Kind::Bytes => Value::Bytes(bits.to_be_bytes().to_vec().into()),
             Kind::Enum(values) => {
                 let named: Vec<_> = values.values().map(|value| value.number()).filter(|number| *number != 0).collect();
-                Value::EnumNumber(named[self.below(named.len())])
+                Value::EnumNumber(named[self.numbers.below(named.len())])
             }
             Kind::Message(descriptor) => Value::Message(self.message(descriptor)),
         }
@@ -228,7 +216,7 @@ fn every_message_of_the_published_packages_is_compared() {
 fn a_message_with_all_its_fields_is_exchanged_unchanged() {
     for pair in pairs() {
         let descriptor = described(&pair.name);
-        let message = Filler { state: 1, full: true }.message(&descriptor);
+        let message = Filler { numbers: Numbers::new(1), full: true }.message(&descriptor);
         let defined = descriptor.fields().filter(|field| field.number() != OUTCOME).count();
         assert_eq!(message.fields().count(), defined, "{} is full", pair.name);
         assert_exchanged(&pair, &message);
@@ -239,7 +227,7 @@ proptest! {
     #[test]
     fn a_message_with_some_of_its_fields_is_exchanged_unchanged(state: u64) {
         for pair in pairs() {
-            assert_exchanged(&pair, &Filler { state, full: false }.message(&described(&pair.name)));
+            assert_exchanged(&pair, &Filler { numbers: Numbers::new(state), full: false }.message(&described(&pair.name)));
         }
     }
 }
@@ -424,7 +412,7 @@ fn buildbarns_messages_survive_being_decoded_and_encoded() {
     fn assert_kept<M: Message + Name + Default>() {
         let descriptor = described(&M::full_name());
         for state in 0..100 {
-            let message = Filler { state, full: false }.message(&descriptor);
+            let message = Filler { numbers: Numbers::new(state), full: false }.message(&descriptor);
             let kept =
                 DynamicMessage::decode(descriptor.clone(), &reencode::<M>(&message.encode_to_vec()).expect("ours")[..]);
             assert_eq!(kept.expect("what ours encoded"), message);

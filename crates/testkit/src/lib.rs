@@ -32,13 +32,16 @@
 //! # What to test a layer with
 //!
 //! The suite does not know what a decorator adds. For that there are [`fakes`]: stores that answer as they were told,
-//! count, wait, or are down; sources of blobs that are slow or fail; and [`ManualClock`], so that no test has to wait.
+//! count, wait, or are down; sources of blobs that are slow or fail; [`ManualClock`], so that no test has to wait;
+//! [`Numbers`] that follow from a [`seed`]; and an allocator that [counts](allocations).
 
+pub mod allocations;
 mod clock;
 pub mod contracts;
 pub mod fakes;
 mod fixture;
 mod layered;
+mod numbers;
 mod promises;
 mod run;
 mod samples;
@@ -52,6 +55,7 @@ pub use blobaccess;
 pub use self::clock::ManualClock;
 pub use self::fixture::Fixture;
 pub use self::layered::{Beneath, Layered, Stores};
+pub use self::numbers::{Numbers, seed};
 pub use self::promises::Promises;
 pub use self::run::{hold, run};
 pub use self::suite::{CONTRACTS, Violation, violations_of_contents, violations_of_messages};

@@ -1,11 +1,9 @@
 //! Blobs that no store has seen, drawn from a seed that is printed.
 
-use std::hash::{BuildHasher, RandomState};
-
 use blobaccess::{BlobAccess, Digest, DigestFunction, InstanceName, Kind};
 use bytes::{Bytes, BytesMut};
 
-use crate::Fixture;
+use crate::{Fixture, Numbers, seed};
 
 /// The variable of the environment that sets the seed.
 const SEED_VARIABLE: &str = "BLOBACCESS_TESTKIT_SEED";
@@ -15,7 +13,7 @@ const MESSAGE_OVERHEAD_BYTES: u64 = 16;
 
 /// Draws blobs that no store has seen.
 #[derive(Debug)]
-pub(crate) struct Samples(u64);
+pub(crate) struct Samples(Numbers);
 
 /// A value, and the digest that it is put under.
 #[derive(Clone, Debug)]
@@ -32,31 +30,18 @@ pub(crate) fn is_mutable<F: Fixture>() -> bool {
 
 impl Samples {
     /// Draws from the seed that the environment names, or else from a fresh one.
-    #[expect(clippy::print_stdout, reason = "test output is shown when the test fails, and then the seed is wanted")]
     pub(crate) fn new() -> Self {
-        let named = std::env::var(SEED_VARIABLE).ok().and_then(|seed| seed.parse().ok());
-        let seed = named.unwrap_or_else(|| RandomState::new().hash_one(0));
-        println!("drawn from {SEED_VARIABLE}={seed}");
-        Self(seed)
+        Self(Numbers::new(seed(SEED_VARIABLE)))
     }
 
-    /// The next of a sequence of numbers (`SplitMix64`).
+    /// The next of a sequence of numbers.
     pub(crate) fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.draw()
     }
 
     /// As many bytes as asked for.
     pub(crate) fn bytes(&mut self, size_bytes: u64) -> Bytes {
-        let size = usize::try_from(size_bytes).unwrap_or(usize::MAX);
-        let mut bytes = BytesMut::with_capacity(size + 8);
-        while bytes.len() < size {
-            bytes.extend_from_slice(&self.number().to_le_bytes());
-        }
-        bytes.truncate(size);
-        bytes.freeze()
+        self.0.bytes(usize::try_from(size_bytes).unwrap_or(usize::MAX)).into()
     }
 
     /// What a store of the kind of `fixture` can be given: contents of `size_bytes`, or a message of nearly that size.

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use blobaccess::{Error, ErrorKind, PutCertainty, Result};
+use blobaccess::{ErrorKind, Result};
 
 use super::put::{Contents, Instead, Owner};
 use super::share::Purpose;
 use super::space::{For, Named};
-use super::{Engine, Mode, Put, Read, Space, count};
+use super::{Engine, Mode, Put, Read, Space, count, enter};
 use crate::key_location_map::Record;
 use crate::trailer::PIECE_BYTES;
+use crate::width;
 
 /// What copying came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(crate) enum Copied {
     Gone,
     /// Copies have taken their share of the store.
     NoShare,
+    /// A block must be recycled first.
+    NoSpace,
 }
 
 impl Engine {
@@ -28,13 +31,15 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// `Unavailable` if there is no space, or it cannot be read. What proves wrong is quarantined, and no error.
+    /// `Unavailable` if it cannot be read. What proves wrong is quarantined, and no error.
     pub(super) fn copy_forward(
         self: &Arc<Self>,
         record: &Record,
         parts: &[Record],
         purpose: Purpose,
     ) -> Result<Copied> {
+        // Who copies what is being copied waits: a second copy would take space that was left for another.
+        let _copying = self.copying.get(width::in_memory(record.sequence) % self.copying.len()).map(enter);
         let size = record.location.size_bytes;
         let is_streamed = size > PIECE_BYTES && !record.is_part && !self.storage_type.is_mutable();
         let result = if is_streamed && self.is_large(size) {
@@ -98,7 +103,7 @@ impl Engine {
         let key = record.key(self.map.check_mask());
         match self.store(&key, &Contents { bytes, owner }, Instead::Source(record, parts), whom(purpose)) {
             Put::Done { .. } => Ok(Copied::Done),
-            Put::NeedsSpace => Err(no_space()),
+            Put::NeedsSpace => Ok(Copied::NoSpace),
             Put::Leaving | Put::Changed | Put::Crowded => Ok(self.fate(record)),
         }
     }
@@ -115,7 +120,7 @@ impl Engine {
                 return Ok(Copied::NoShare);
             }
         }
-        let mut writer = self.begin_large_for(size, owner, whom(purpose)).ok_or_else(no_space)?;
+        let Some(mut writer) = self.begin_large_for(size, owner, whom(purpose)) else { return Ok(Copied::NoSpace) };
         let mut at = 0;
         while at < size {
             let to = size.min(at + PIECE_BYTES);
@@ -164,8 +169,4 @@ fn whom(purpose: Purpose) -> For {
         Purpose::Promised { .. } | Purpose::Retired | Purpose::Used => For::Copy,
         Purpose::Refreshed => For::Refresh,
     }
-}
-
-fn no_space() -> Error {
-    Error::unavailable("there is no space for a copy").with_put_certainty(PutCertainty::NotStored)
 }

@@ -1,7 +1,7 @@
 //! The store without its trait: map, blocks, space and device, by synchronous calls that may block.
 //!
-//! Order of locks: `recycling`, `setting_aside`, `syncing`, `flushing`, `space`, then that of namespaces, of a chunk or
-//! of a queue. There is no I/O under `space`.
+//! Order of locks: `recycling`, `setting_aside`, one of `copying`, `syncing`, `flushing`, `space`, then that of
+//! namespaces, of a chunk or of a queue. There is no I/O under `space`.
 
 mod copy;
 mod disk;
@@ -119,10 +119,14 @@ pub(crate) struct Engine {
     recycling: Mutex<()>,
     /// Held until it is known what of a block that is being recycled was promised.
     setting_aside: Mutex<()>,
+    /// By the sequence of an object: held while it is copied, so that nobody copies it twice.
+    copying: [Mutex<()>; COPIED_AT_ONCE],
     /// Of the block that was begun last.
     newest_generation: AtomicU32,
     /// Of the youngest block that is old; 0 if there is none.
     old_generation: AtomicU32,
+    /// As [`Sizes::safe_blocks`] says.
+    safe_blocks: u32,
     /// When what is in use is copied.
     refresh: Refresh,
     /// What is to be copied soon, since it was used in an old block: each of these is flagged as read, once.
@@ -132,6 +136,9 @@ pub(crate) struct Engine {
     /// Is told when there is something to sync, to recycle or to copy.
     pub(crate) work: Notify,
 }
+
+/// So many objects are copied at once, at most.
+const COPIED_AT_ONCE: usize = 16;
 
 /// Enters a lock whose holder may have panicked.
 ///

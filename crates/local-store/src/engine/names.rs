@@ -61,11 +61,12 @@ impl Engine {
 
     /// Tells `seen` the positions of those keys of names that there are records of.
     pub(crate) fn seen_of(&self, names: &[Key], mut seen: impl FnMut(usize)) {
-        self.map.lookup_all(names.iter().copied(), |position, _, found| {
-            let Some(found) = found.filter(|found| found.record.is_name()) else { return };
-            if !found.has(FOUND) {
+        let key = |position| names.get(position).copied().unwrap_or_default();
+        self.map.lookup_all(names.len(), key, |position, found| {
+            let Some((at, _)) = found.filter(|(_, record)| record.is_name) else { return };
+            if !at.has(FOUND) {
                 // Only so that a crowded map gives up others first: the record goes where its contents go.
-                let _: Touch = self.map.touch(&found, FOUND);
+                let _: Touch = self.map.touch(&at, FOUND);
             }
             seen(position);
         });
@@ -73,7 +74,8 @@ impl Engine {
 
     /// Tells `stored` the positions of those keys that there are contents of. That is no use of them.
     pub(crate) fn stored_of(&self, keys: &[Key], mut stored: impl FnMut(usize)) {
-        self.map.lookup_all(keys.iter().copied(), |position, _, found| {
+        let key = |position| keys.get(position).copied().unwrap_or_default();
+        self.map.lookup_all(keys.len(), key, |position, found| {
             if found.is_some() {
                 stored(position);
             }
@@ -154,7 +156,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// `Unavailable` if there is no space for the copy, or copies have taken their share.
+    /// `Unavailable` if copies have taken their share, or the device fails.
     pub(crate) fn make_room_for_name(self: &Arc<Self>, key: &Key) -> Result<()> {
         let record = match self.find(key) {
             Presence::Present(record) => record,
@@ -163,6 +165,7 @@ impl Engine {
         };
         match self.copy_forward(&record, &[], Purpose::Used)? {
             Copied::Done | Copied::Moved | Copied::Gone => Ok(()),
+            Copied::NoSpace => self.recycle_blocks(),
             Copied::NoShare => Err(Error::unavailable(
                 "the log of a block is full, and what lies in it cannot be copied now: copies have taken their share",
             )),

@@ -261,7 +261,7 @@ impl Engine {
 
     /// Makes a record found that is promised from now on, though it may lie in a block that was begun long ago.
     pub(super) fn insert_as_promised(&self, space: &mut Space, record: &Record) -> Inserted {
-        if self.is_safe(record) {
+        if self.is_safe(record.location.generation) {
             return self.insert(space, record, 0);
         }
         if let Some(of) = self.block(record.location.block) {

@@ -95,8 +95,8 @@ impl Engine {
     fn copy_wanted(self: &Arc<Self>, record: &Record, flags: u32, purpose: Purpose, parts: &[Record]) -> Result<()> {
         match self.copy_forward(record, parts, purpose) {
             Ok(Copied::Done | Copied::Moved) => {}
-            Ok(Copied::Gone | Copied::NoShare) => self.breached(record, flags),
-            // It can not be read, or there is no space: it goes.
+            Ok(Copied::Gone | Copied::NoShare | Copied::NoSpace) => self.breached(record, flags),
+            // It cannot be read: it goes.
             Err(error) => {
                 self.check_device()?;
                 tracing::warn!(storage_type = self.storage_type.name(), %error, "an object was not copied");

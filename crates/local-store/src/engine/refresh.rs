@@ -9,7 +9,7 @@ use blobaccess::Result;
 use super::recycle::Wanted;
 use super::share::Purpose;
 use super::{Copied, Engine, count, enter};
-use crate::key_location_map::{Found, READ, Record, Touch};
+use crate::key_location_map::{READ, Record, Sighting, Touch};
 
 /// So many wait at most, in up to 0.8 MB.
 const MOST_QUEUED: usize = 8192;
@@ -28,10 +28,10 @@ impl Drop for Runner {
 }
 
 impl Engine {
-    /// Whether a record lies in an old block.
+    /// Whether this is the generation of an old block.
     #[inline]
-    pub(super) fn is_old(&self, record: &Record) -> bool {
-        record.location.generation <= self.old_generation.load(Ordering::Relaxed)
+    pub(super) fn is_old(&self, generation: u32) -> bool {
+        generation <= self.old_generation.load(Ordering::Relaxed)
     }
 
     /// How many objects are to be copied soon.
@@ -40,7 +40,10 @@ impl Engine {
     }
 
     /// Queues an object that is used in an old block, if it is not queued and there is room.
-    pub(super) fn queue_refresh(&self, found: &Found) {
+    #[inline(never)]
+    pub(super) fn queue_refresh(&self, at: &Sighting) {
+        // If it has moved, it is queued when it is used next.
+        let Some(record) = self.map.record_at(at) else { return };
         {
             let mut queue = enter(&self.refreshes);
             if queue.len() >= MOST_QUEUED {
@@ -49,10 +52,10 @@ impl Engine {
                 return;
             }
             // Who sets the flag queues it. If it has moved, it may be queued twice, and is copied once all the same.
-            if self.map.touch(found, READ) == Touch::Again {
+            if self.map.touch(at, READ) == Touch::Again {
                 return;
             }
-            queue.push_back(found.record);
+            queue.push_back(record);
         }
         self.work.notify_one();
     }
@@ -137,7 +140,7 @@ impl Engine {
             }
             // It is gone, overwritten, or was copied otherwise.
             Ok(Copied::Moved | Copied::Gone) => {}
-            Ok(Copied::NoShare) => count(&self.counters.unrefreshed, 1),
+            Ok(Copied::NoShare | Copied::NoSpace) => count(&self.counters.unrefreshed, 1),
             Err(error) => {
                 count(&self.counters.unrefreshed, 1);
                 tracing::debug!(storage_type = self.storage_type.name(), %error, "an object was not refreshed");

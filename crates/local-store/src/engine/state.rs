@@ -35,7 +35,10 @@ pub(super) fn find(
     let head = first.get(..width::in_memory(SECTOR_BYTES)).unwrap_or_default();
     let is_labelled = label::bears_magic(head);
     let slots = [&first, &second];
-    let latest = slots.iter().filter_map(|slot| Superblock::decode(slot)).max_by_key(|slot| slot.sequence);
+    let right: Vec<Superblock> = slots.iter().filter_map(|slot| Superblock::decode(slot)).collect();
+    // What one of two slots vouches for stays as it is until the other one is written again.
+    let lead = if right.len() == slots.len() { 1 } else { 2 };
+    let latest = right.into_iter().max_by_key(|slot| slot.sequence);
     // Where a label is, a superblock is one of an earlier store.
     let latest = latest.filter(|_| !is_labelled);
     let mut labelled = Vec::new();
@@ -46,7 +49,7 @@ pub(super) fn find(
     }
     let refusal = match (&latest, options.persistence.is_some()) {
         (Some(state), true) => {
-            let fits = labelled.iter().try_for_each(|(role, head)| fits(state, *role, head));
+            let fits = labelled.iter().try_for_each(|(role, head)| fits(state, lead, *role, head));
             match state.identity.check(storage_type, sizes).and(fits) {
                 Ok(()) => return Ok(latest),
                 Err(refusal) => refusal,
@@ -78,8 +81,9 @@ pub(super) fn find(
     Ok(None)
 }
 
-/// Refuses a device that does not go with a state: one of another store, or one of another time.
-fn fits(state: &Superblock, role: Role, head: &[u8]) -> Result<()> {
+/// Refuses a device that does not go with a state: one of another store, or one of another time, which is one that is
+/// ahead by more than `lead` superblocks or behind by more than one.
+fn fits(state: &Superblock, lead: u64, role: Role, head: &[u8]) -> Result<()> {
     let what = role.name();
     let refused = |message: String| Err(Error::failed_precondition(message));
     let Some(label) = Label::latest(head).filter(|label| label.role == role) else {
@@ -90,10 +94,10 @@ fn fits(state: &Superblock, role: Role, head: &[u8]) -> Result<()> {
     if label.store_id != state.identity.store_id {
         return refused(format!("state and {what} belong to different stores"));
     }
-    // It is written together with what the next superblock vouches for, so it may be one ahead of that. If one of the
-    // two superblocks or labels is damaged, the other may be one behind.
+    // It is written together with what the next superblock vouches for, so it may be one ahead of that; of the older
+    // superblock, if the younger one is damaged, two. If the younger one of two labels is damaged, the other is one behind.
     let (of_device, of_state) = (label.sequence, state.sequence);
-    if of_device > of_state + 1 {
+    if of_device > of_state + lead {
         return refused(format!(
             "the {what} were written up to superblock {of_device}, while the state has {of_state}: it is an older one"
         ));

@@ -363,3 +363,24 @@ fn no_put_and_no_refresh_goes_on_while_copies_have_the_last_free_block() {
     engine.recycle().unwrap();
     assert!(matches!(put(1, 700), Put::Done { outcome: PutOutcome::Created { .. }, .. }));
 }
+
+#[test]
+fn who_finds_what_no_copy_has_space_for_waits_until_its_block_is_recycled() {
+    let device = watched();
+    let engine = open(&device, 1);
+    let (digest, contents, _) = blob(1, 50_000);
+    let key = engine.keys.key(&digest);
+    let record = publish(&engine, begin(&engine, 1, 50_000).unwrap()).unwrap();
+    let mut number = 100;
+    while begin(&engine, number, 50_000).is_some_and(|open| publish(&engine, open).is_some()) {
+        number += 1;
+    }
+    engine.copy_touched(record.location.block).unwrap();
+    assert_eq!(engine.find(&key), Presence::Leaving);
+    // Others were copied into all that was left.
+    let length = engine.length(8, &contents.owner);
+    while engine.reserve(&mut engine.space(), length, For::Copy).is_some() {}
+    assert_eq!(engine.rescue(&key).unwrap(), Presence::Absent);
+    assert_eq!(engine.counters.breached_bytes.load(std::sync::atomic::Ordering::Relaxed), 50_000);
+    assert!(publish(&engine, begin(&engine, 1, 50_000).unwrap()).is_some());
+}

@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use super::place::Place;
-use super::tag_line::{SLOTS, TOUCHED, block_of, tag};
+use super::tag_line::{SLOTS, TOUCHED, block_of, near, near_slots, tag};
 use super::{Found, KeyLocationMap, MapWriter, Record};
 use crate::key::Key;
+use crate::width;
 
 /// What an insertion came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,12 +88,12 @@ impl KeyLocationMap {
         let place = self.placement.of(&key);
         if let Some(found) = self.lookup_as_writer(&key, writer) {
             let mut edit = Edit::new(self);
-            edit.clear(found.bucket, found.slot, place);
-            edit.write(found.bucket, found.slot, record, place, flags);
+            edit.clear(found.at.bucket, found.at.slot, place);
+            edit.write(found.at.bucket, found.at.slot, record, place, flags);
             return Inserted { replaced: Some(found.record), dropped: None };
         }
         for bucket in [place.primary, place.secondary] {
-            if let Some(slot) = self.line(bucket).and_then(super::TagLine::free_slot) {
+            if let Some(slot) = self.free_slot(writer, bucket, place.fingerprint) {
                 Edit::new(self).write(bucket, slot, record, place, flags);
                 writer.records += 1;
                 return Inserted::default();
@@ -114,6 +115,35 @@ impl KeyLocationMap {
         }
     }
 
+    /// A free slot of a bucket: one of the two near ones, if one of these can be had.
+    ///
+    /// A record that is not near anyway makes room. At a load of three quarters, 63 % lie near so after many others came
+    /// and went, and 36 % otherwise.
+    fn free_slot(&self, writer: &MapWriter, bucket: u32, fingerprint: u32) -> Option<usize> {
+        let line = self.line(bucket)?;
+        let free = line.free_slots();
+        let first = |slots: u32| (slots != 0).then(|| width::index(slots.trailing_zeros()));
+        let any = first(free)?;
+        let near_slots = near_slots(fingerprint);
+        if let Some(near) = first(free & near_slots) {
+            return Some(near);
+        }
+        let near = near(fingerprint);
+        for slot in (near..SLOTS).take(2) {
+            let tag = line.tags().get(slot)?.load(Ordering::Relaxed);
+            let record = self.slot(bucket, slot)?.load();
+            if near_slots != self::near_slots(tag) && writer.pinned != Some(record.location.block) {
+                let home = self.placement.of(&record.key(self.check_mask));
+                let to = first(free & self::near_slots(tag)).unwrap_or(any);
+                let mut edit = Edit::new(self);
+                let flags = edit.clear(bucket, slot, home);
+                edit.write(bucket, to, &record, home, flags);
+                return Some(slot);
+            }
+        }
+        Some(any)
+    }
+
     /// Moves a record of one of these full buckets to its other one, and returns the slot that is free then.
     fn displace(&self, writer: &mut MapWriter, place: Place) -> Option<(u32, usize)> {
         for bucket in [place.primary, place.secondary] {
@@ -127,7 +157,7 @@ impl KeyLocationMap {
                 if other == place.primary || other == place.secondary {
                     continue;
                 }
-                let Some(free) = self.line(other)?.free_slot() else { continue };
+                let Some(free) = self.free_slot(writer, other, home.fingerprint) else { continue };
                 let mut edit = Edit::new(self);
                 // Both are open, so nobody believes what is seen of either in between.
                 edit.open(other);
@@ -165,8 +195,8 @@ impl KeyLocationMap {
         };
         let place = self.placement.of(&key);
         let mut edit = Edit::new(self);
-        edit.clear(found.bucket, found.slot, place);
-        edit.write(found.bucket, found.slot, to, place, 0);
+        edit.clear(found.at.bucket, found.at.slot, place);
+        edit.write(found.at.bucket, found.at.slot, to, place, 0);
         true
     }
 
@@ -182,7 +212,7 @@ impl KeyLocationMap {
 
     fn remove_found(&self, writer: &mut MapWriter, found: &Found) {
         let place = self.placement.of(&found.record.key(self.check_mask));
-        Edit::new(self).clear(found.bucket, found.slot, place);
+        Edit::new(self).clear(found.at.bucket, found.at.slot, place);
         writer.records = writer.records.saturating_sub(1);
     }
 

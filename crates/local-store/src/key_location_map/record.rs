@@ -27,6 +27,17 @@ pub(crate) struct Record {
     pub(crate) entry: u32,
 }
 
+/// What a look-up needs to know of a record, wherever it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Brief {
+    /// Of the block that the record lies in.
+    pub(crate) generation: u32,
+    /// The number of its entry in the log of its block.
+    pub(crate) entry: u32,
+    /// Whether it is the record of an instance name.
+    pub(crate) is_name: bool,
+}
+
 /// The words of a record: one cache line.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -70,6 +81,12 @@ impl Slot {
         Record::from_words(self.0.each_ref().map(|word| word.load(Ordering::Relaxed)))
     }
 
+    #[inline]
+    pub(super) fn load_brief(&self) -> Brief {
+        let [.., size, _, _, rest] = &self.0;
+        Brief::from_words(size.load(Ordering::Relaxed), rest.load(Ordering::Relaxed))
+    }
+
     pub(super) fn store(&self, record: &Record) {
         for (word, value) in self.0.iter().zip(record.to_words()) {
             word.store(value, Ordering::Relaxed);
@@ -91,11 +108,23 @@ impl Slot {
         Record::from_words(words)
     }
 
+    pub(super) fn load_brief(&self) -> Brief {
+        self.load().brief()
+    }
+
     pub(super) fn store(&self, record: &Record) {
         let words = record.to_words();
         for (word, stored) in STORED.iter().zip(&self.0) {
             stored.store(words[*word], Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(not(loom))]
+impl Brief {
+    #[inline]
+    fn from_words(size: u64, rest: u64) -> Self {
+        Self { generation: width::low(rest), entry: width::high(rest), is_name: size & (PART | TAIL) == PART | TAIL }
     }
 }
 
@@ -154,6 +183,13 @@ impl Record {
         self.is_part && self.has_tail
     }
 
+    #[inline]
+    pub(crate) fn brief(&self) -> Brief {
+        // In a model, records differ by their sequences alone.
+        let entry = if cfg!(loom) { width::low(self.sequence) } else { self.entry };
+        Brief { generation: self.location.generation, entry, is_name: self.is_name() }
+    }
+
     /// The key that finds this record.
     pub(crate) fn key(&self, check_mask: u64) -> Key {
         Key { words: self.key_words, check: crate::key::pack(self.location.size_bytes, self.function) & check_mask }
@@ -182,6 +218,7 @@ mod tests {
             let record = Record { namespace, ..record };
             slot.store(&record);
             assert_eq!(slot.load(), record);
+            assert_eq!(slot.load_brief(), record.brief());
         }
         assert_eq!(size_of::<Slot>(), 64);
         assert!(slot.has_key(&record.key(crate::key::CHECK_MASK), crate::key::CHECK_MASK));

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::sync::{AtomicU32, fence};
+use crate::width;
 
 /// Slots of a bucket: with the word for version and spill count, their tags fill a line. One is enough for a model.
 pub(super) const SLOTS: usize = if cfg!(loom) { 1 } else { 15 };
@@ -38,6 +39,20 @@ pub(super) fn block_of(tag: u32) -> Option<u16> {
     u16::try_from((tag & BLOCK_MASK).checked_sub(1)?).ok()
 }
 
+/// The first of the two slots that a record with this tag, or this fingerprint, is put into if that can be.
+#[inline]
+pub(super) fn near(tag: u32) -> usize {
+    // The fingerprint as a fraction of the pairs. A model has none.
+    let pairs = width::narrow(SLOTS / 2);
+    2 * width::index((((tag & FINGERPRINT_MASK) >> 16) * pairs) >> 14)
+}
+
+/// The two slots that [`near`] names the first of, as bits.
+#[inline]
+pub(super) fn near_slots(tag: u32) -> u32 {
+    0b11 << near(tag)
+}
+
 /// Version, spill count and tags of one bucket.
 ///
 /// Only the one writer changes versions, spill counts, and which slots are taken. Anybody may set the flags of a tag,
@@ -45,13 +60,13 @@ pub(super) fn block_of(tag: u32) -> Option<u16> {
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct TagLine {
-    control: AtomicU32,
-    tags: [AtomicU32; SLOTS],
+    /// First the control word, then the tags.
+    words: [AtomicU32; 1 + SLOTS],
 }
 
 impl Default for TagLine {
     fn default() -> Self {
-        Self { control: AtomicU32::new(0), tags: std::array::from_fn(|_| AtomicU32::new(0)) }
+        Self { words: std::array::from_fn(|_| AtomicU32::new(0)) }
     }
 }
 
@@ -70,7 +85,7 @@ impl TagLine {
     /// Begins a look-up; `None` while the bucket is being changed.
     #[inline]
     pub(super) fn begin(&self) -> Option<Seen> {
-        let control = self.control.load(Ordering::Acquire);
+        let control = self.control().load(Ordering::Acquire);
         (control & ODD == 0).then_some(Seen(control))
     }
 
@@ -79,63 +94,86 @@ impl TagLine {
     pub(super) fn is_unchanged(&self, seen: Seen) -> bool {
         // Orders the reads of tags and records before that of the version.
         fence(Ordering::Acquire);
-        self.control.load(Ordering::Relaxed) == seen.0
+        self.control().load(Ordering::Relaxed) == seen.0
     }
 
-    /// The slots whose tags have this fingerprint, as bits.
+    #[inline]
+    fn control(&self) -> &AtomicU32 {
+        let [control, ..] = &self.words;
+        control
+    }
+
+    /// The slots whose tags have this fingerprint, as bits; free ones, too, where it is 0.
     #[inline]
     pub(super) fn matches(&self, fingerprint: u32) -> u32 {
-        let mut matches = 0;
-        for (slot, tag) in self.tags.iter().enumerate() {
-            let is_it = tag.load(Ordering::Relaxed) & FINGERPRINT_MASK == fingerprint;
-            matches |= u32::from(is_it) << slot;
-        }
-        matches
+        self.equal(FINGERPRINT_MASK, fingerprint)
+    }
+
+    /// The slots that are taken by records in `block`, as bits.
+    #[inline]
+    pub(super) fn in_block(&self, block: u16) -> u32 {
+        self.equal(BLOCK_MASK, u32::from(block) + 1)
+    }
+
+    /// The slots that are free, as bits.
+    #[inline]
+    pub(super) fn free_slots(&self) -> u32 {
+        self.equal(BLOCK_MASK, 0)
+    }
+
+    /// The slots whose tags are `value` once masked, as bits.
+    #[inline]
+    #[cfg(not(loom))]
+    fn equal(&self, mask: u32, value: u32) -> u32 {
+        // The first word is that of control.
+        crate::scan::equal(&self.words, mask, value) >> 1
+    }
+
+    #[cfg(loom)]
+    fn equal(&self, mask: u32, value: u32) -> u32 {
+        let is_equal = |tag: &AtomicU32| u32::from(tag.load(Ordering::Relaxed) & mask == value);
+        (0..).zip(self.tags()).fold(0, |bits, (slot, tag): (u32, _)| bits | is_equal(tag) << slot)
     }
 
     #[inline]
     pub(super) fn tags(&self) -> &[AtomicU32; SLOTS] {
-        &self.tags
+        let [_, tags @ ..] = &self.words;
+        tags
     }
 
     /// Makes look-ups repeat until [`close`](Self::close). Returns whether it was not open yet.
     pub(super) fn open(&self) -> bool {
-        let control = self.control.load(Ordering::Relaxed);
+        let control = self.control().load(Ordering::Relaxed);
         if control & ODD != 0 {
             return false;
         }
-        self.control.store(control | ODD, Ordering::Relaxed);
+        self.control().store(control | ODD, Ordering::Relaxed);
         // Orders the odd version before all changes.
         fence(Ordering::Release);
         true
     }
 
     pub(super) fn close(&self) {
-        let control = self.control.load(Ordering::Relaxed);
+        let control = self.control().load(Ordering::Relaxed);
         let version = control.wrapping_add(VERSION_ONE) & VERSION_MASK;
-        self.control.store(control & SPILL_MASK | version, Ordering::Release);
+        self.control().store(control & SPILL_MASK | version, Ordering::Release);
     }
 
     /// Notes that one record more of this primary bucket lies elsewhere. The bucket must be open.
     pub(super) fn spill(&self) {
-        let control = self.control.load(Ordering::Relaxed);
+        let control = self.control().load(Ordering::Relaxed);
         if control & SPILL_MASK != SPILL_MASK {
-            self.control.store(control + SPILL_ONE, Ordering::Relaxed);
+            self.control().store(control + SPILL_ONE, Ordering::Relaxed);
         }
     }
 
     /// Notes that one record less of this primary bucket lies elsewhere. The bucket must be open.
     pub(super) fn unspill(&self) {
-        let control = self.control.load(Ordering::Relaxed);
+        let control = self.control().load(Ordering::Relaxed);
         // Once it was at its maximum, nobody knows how many there are.
         if control & SPILL_MASK != SPILL_MASK && control & SPILL_MASK != 0 {
-            self.control.store(control - SPILL_ONE, Ordering::Relaxed);
+            self.control().store(control - SPILL_ONE, Ordering::Relaxed);
         }
-    }
-
-    /// The first slot that is free.
-    pub(super) fn free_slot(&self) -> Option<usize> {
-        self.tags.iter().position(|tag| tag.load(Ordering::Relaxed) & BLOCK_MASK == 0)
     }
 }
 
@@ -181,7 +219,7 @@ mod tests {
     fn versions_wrap_without_touching_the_spill_count() {
         let line = TagLine::default();
         line.spill();
-        line.control.fetch_or(VERSION_MASK, Ordering::Relaxed);
+        line.control().fetch_or(VERSION_MASK, Ordering::Relaxed);
         line.open();
         line.close();
         assert!(line.begin().unwrap().has_spilled());

@@ -1,58 +1,20 @@
-//! What the tests of crashes and faults share: a device that records, and numbers that repeat.
+//! What the tests of crashes and faults share: a device that records.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a step that fails is a failed test; seeds are printed"
-)]
-#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+#![expect(clippy::indexing_slicing, reason = "a step that fails is a failed test")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test uses a part of it")]
 
 pub mod versions;
 
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+pub use blobaccess_testkit::{Numbers, seed};
 
 use blobaccess_local_store::{Device, MemoryDevice};
 
 pub const SECTOR: usize = 4096;
-
-/// Random numbers from a seed (`SplitMix64`).
-#[derive(Clone, Debug)]
-pub struct Numbers(pub u64);
-
-impl Numbers {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end.max(1)).unwrap_or(1)).unwrap_or_default()
-    }
-
-    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(length + 8);
-        while bytes.len() < length {
-            bytes.extend_from_slice(&self.next().to_le_bytes());
-        }
-        bytes.truncate(length);
-        bytes
-    }
-}
-
-/// A seed from the environment, or a new one; printed, so that a failure can be repeated.
-pub fn seed(name: &str) -> u64 {
-    let given = std::env::var(name).ok().and_then(|seed| seed.parse().ok());
-    let seed = given.unwrap_or_else(|| {
-        use std::hash::BuildHasher as _;
-        std::hash::RandomState::new().hash_one(name)
-    });
-    println!("{name}={seed}");
-    seed
-}
 
 /// What was done to a device.
 #[derive(Clone, Debug)]
@@ -232,4 +194,19 @@ impl Crashes {
         }
         image
     }
+}
+
+/// Damages the younger of two superblocks, as `docs/format.md` has them for eight blocks.
+pub fn rot_younger_superblock(image: &mut [u8], begin: usize) {
+    const SLOT: usize = (160 + 48 * 8 + 24 * 1024 + 96 * 8 + 8_usize).next_multiple_of(4096);
+    let sequence =
+        |slot: usize| u64::from_le_bytes(*image[begin + slot * SLOT + 32..].first_chunk().unwrap_or(&[0; 8]));
+    let younger = usize::from(sequence(0) <= sequence(1));
+    image[begin + younger * SLOT + 200] ^= 1;
+}
+
+/// How long randomised tests may take, all together.
+pub fn budget() -> Duration {
+    let seconds = std::env::var("BLOBACCESS_RANDOMISED_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(30))
 }

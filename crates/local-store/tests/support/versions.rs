@@ -15,7 +15,7 @@ fn digest(number: u64) -> Digest {
 
 fn message(number: u64, version: u64) -> Vec<u8> {
     let mut message = version.to_le_bytes().to_vec();
-    let mut numbers = Numbers(number << 32 | version);
+    let mut numbers = Numbers::new(number << 32 | version);
     let size = numbers.below(4_000);
     message.extend(numbers.bytes(size));
     message

@@ -1,20 +1,27 @@
 //! Numbers that look random and are the same for the same seed.
 
-#![expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "53 bits of a number are exact in a float")]
+use std::hash::{BuildHasher, RandomState};
 
-/// A source of numbers that look random: splitmix64, which has no bad seeds.
+/// A source of numbers that look random: `SplitMix64`, which has no bad seeds.
+///
+/// ```
+/// use blobaccess_testkit::{Numbers, seed};
+///
+/// let mut numbers = Numbers::new(seed("MY_TEST_SEED"));
+/// assert!(numbers.below(6) < 6);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Numbers(u64);
 
 impl Numbers {
     /// Those of `seed`.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// The next one.
-    pub fn draw(&mut self) -> u64 {
+    pub const fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -28,8 +35,19 @@ impl Numbers {
     }
 
     /// One of 0 to 1, which is left out.
+    #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "53 bits are exact in a float")]
     pub fn unit(&mut self) -> f64 {
         (self.draw() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// So many bytes.
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(length + 8);
+        while bytes.len() < length {
+            bytes.extend_from_slice(&self.draw().to_le_bytes());
+        }
+        bytes.truncate(length);
+        bytes
     }
 
     /// Puts `items` into an order that looks random.
@@ -40,16 +58,15 @@ impl Numbers {
     }
 }
 
-/// A count as a real number, for a ratio. Counts beyond 2^53 lose their last digits.
+/// The seed that `variable` of the environment names, or else one that the system draws. It is printed, so that a
+/// failure can be repeated.
 #[must_use]
-pub fn real(count: u64) -> f64 {
-    count as f64
-}
-
-/// The same of a number of items.
-#[must_use]
-pub fn real_len(count: usize) -> f64 {
-    count as f64
+#[expect(clippy::print_stdout, reason = "test output is shown when the test fails, and then the seed is wanted")]
+pub fn seed(variable: &str) -> u64 {
+    let named = std::env::var(variable).ok().and_then(|seed| seed.parse().ok());
+    let seed = named.unwrap_or_else(|| RandomState::new().hash_one(variable));
+    println!("{variable}={seed}");
+    seed
 }
 
 #[cfg(test)]
@@ -61,13 +78,15 @@ mod tests {
         let (mut a, mut b) = (Numbers::new(1), Numbers::new(1));
         assert!((0..100).all(|_| a.draw() == b.draw()));
         assert_ne!(Numbers::new(1).draw(), Numbers::new(2).draw());
+        // As published for SplitMix64.
+        assert_eq!(Numbers::new(1_234_567).draw(), 6_457_827_717_110_365_317);
     }
 
     #[test]
     fn bounds_hold() {
         let mut numbers = Numbers::new(3);
         assert!((0..1000).all(|_| numbers.below(7) < 7 && (0.0..1.0).contains(&numbers.unit())));
-        assert_eq!(numbers.below(0), 0);
+        assert_eq!((numbers.below(0), numbers.bytes(13).len()), (0, 13));
     }
 
     #[test]
@@ -77,5 +96,10 @@ mod tests {
         assert!(!items.is_sorted());
         items.sort_unstable();
         assert!(items.into_iter().eq(0..100));
+    }
+
+    #[test]
+    fn a_seed_that_is_not_named_is_a_new_one() {
+        assert_ne!(seed("BLOBACCESS_NO_SUCH_SEED"), seed("BLOBACCESS_NO_SUCH_SEED"));
     }
 }

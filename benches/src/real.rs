@@ -1,0 +1,15 @@
+//! Counts as real numbers, for ratios.
+
+#![expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "counts beyond 2^53 are none here")]
+
+/// A count as a real number, for a ratio. Counts beyond 2^53 lose their last digits.
+#[must_use]
+pub fn real(count: u64) -> f64 {
+    count as f64
+}
+
+/// The same of a number of items.
+#[must_use]
+pub fn real_len(count: usize) -> f64 {
+    count as f64
+}
