@@ -61,13 +61,16 @@ impl<K: Kind> LocalStore<K> {
 
     /// The contents of a blob, if it is stored; from memory without a copy, where they lie in one piece.
     ///
+    /// What is held of a store in memory keeps a piece of up to 64 MiB, so hold it no longer than is needed. The store
+    /// takes other memory meanwhile; once such pieces come to a sixteenth of its capacity, it copies what is read.
+    ///
     /// It blocks where they are to be read from a disk.
     ///
     /// # Errors
     ///
     /// As [`BlobAccess::get`](blobaccess::BlobAccess::get), but for absence.
     pub fn get_blocking(&self, digest: &Digest) -> Result<Option<Bytes>> {
-        Ok(self.lend(digest)?.map(Excerpt::into_bytes))
+        Ok(self.lend(digest)?.map(|contents| self.engine.hand_out(contents)))
     }
 
     /// What `read` makes of the contents of a blob, if it is stored: without a copy where they lie in one piece in
@@ -133,6 +136,7 @@ impl<K: Kind> LocalStore<K> {
             return Err(Error::invalid_argument(message));
         }
         let key = self.engine.keys.key(digest);
+        self.engine.expect(&key);
         let name = self.key_of_name(digest)?;
         let owner = self.engine.owner(&Context::background(), digest)?;
         let contents = Contents { bytes: contents, owner };

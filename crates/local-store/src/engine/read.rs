@@ -42,10 +42,20 @@ impl Engine {
     /// As [`lend`](Self::lend).
     pub(crate) fn read(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {
         Ok(match self.lend(record, range, mode)? {
-            Read::Bytes(excerpt) => Read::Bytes(excerpt.into_bytes()),
+            Read::Bytes(excerpt) => Read::Bytes(self.hand_out(excerpt)),
             Read::Gone => Read::Gone,
             Read::NotAtOnce => Read::NotAtOnce,
         })
+    }
+
+    /// What was read, as it lies in memory; or a copy, where readers keep much of what blocks gave up: a slow one is not
+    /// to keep a piece of memory for each small object that it reads.
+    #[inline]
+    pub(crate) fn hand_out(&self, excerpt: Excerpt) -> Bytes {
+        if !excerpt.is_from_device() && self.pool.has_lent_enough() {
+            return Bytes::copy_from_slice(&excerpt);
+        }
+        excerpt.into_bytes()
     }
 
     /// Reads a range of the contents that `record` names.
