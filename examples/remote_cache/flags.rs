@@ -12,6 +12,7 @@ use clap::Parser;
 /// Sizes take units: 500MiB, 2GiB. Durations too: 30s, 5m.
 #[derive(Debug, Parser)]
 #[command(name = "remote_cache", version)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(crate) struct Flags {
     /// Where to listen for clients.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8980")]
