@@ -40,34 +40,32 @@ fn main() {
         Contest {
             name: "in memory",
             contestants: &[
-                Contestant { name: "ours", run: inherent },
-                Contestant { name: "ours by the trait", run: by_trait },
-                Contestant {
-                    name: "limit: append past the caches",
-                    run: |scale, _, results| Machine::append(scale, Appending::PastCaches, results),
-                },
-                Contestant {
-                    name: "limit: append by a copy",
-                    run: |scale, _, results| Machine::append(scale, Appending::Copying, results),
-                },
-                Contestant { name: "limit: prefetched lines", run: |scale, _, results| Machine::walk(scale, results) },
+                Contestant::new("ours", inherent),
+                Contestant::new("ours by the trait", by_trait),
+                Contestant::new("limit: append past the caches", |scale, _, results| {
+                    Machine::append(scale, Appending::PastCaches, results);
+                }),
+                Contestant::new("limit: append by a copy", |scale, _, results| {
+                    Machine::append(scale, Appending::Copying, results);
+                }),
+                Contestant::new("limit: prefetched lines", |scale, _, results| Machine::walk(scale, results)),
             ],
             divided_by: 1,
         },
         Contest {
             name: "verified",
             contestants: &[
-                Contestant { name: "ours, verified", run: verified },
-                Contestant { name: "limit: hash", run: |scale, _, results| Machine::hash(scale, results) },
+                Contestant::new("ours, verified", verified),
+                Contestant::new("limit: hash", |scale, _, results| Machine::hash(scale, results)),
             ],
             divided_by: 1,
         },
         Contest {
             name: "on a disk",
             contestants: &[
-                Contestant { name: "ours in a file", run: inherent_on_disk },
-                Contestant { name: "ours in a file, by the trait", run: by_trait_on_disk },
-                Contestant { name: "limit: disk", run: Machine::disk },
+                Contestant::new("ours in a file", inherent_on_disk),
+                Contestant::new("ours in a file, by the trait", by_trait_on_disk),
+                Contestant::new("limit: disk", Machine::disk),
             ],
             divided_by: 20,
         },

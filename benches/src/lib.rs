@@ -11,7 +11,9 @@ mod size_distribution;
 
 pub use latencies::Latencies;
 pub use popularity::Zipf;
-pub use process::{monotonic_time, processor_time, resident_bytes, written_bytes};
+pub use process::{
+    load_average, monotonic_time, processor_time, resident_bytes, scratch_directory, thread_time, written_bytes,
+};
 pub use real::{real, real_len};
 pub use size_distribution::SizeDistribution;
 

@@ -1,6 +1,7 @@
 //! What this process has used so far: processor time, memory, and what it wrote.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -21,6 +22,25 @@ pub fn monotonic_time() -> Duration {
 #[must_use]
 pub fn processor_time() -> Duration {
     read(ClockId::ProcessCPUTime)
+}
+
+/// Processor time of this thread.
+#[must_use]
+pub fn thread_time() -> Duration {
+    read(ClockId::ThreadCPUTime)
+}
+
+/// How many processes wanted a processor over the last minute; 0 where the system does not say.
+#[must_use]
+pub fn load_average() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or_default()
+}
+
+/// Where benchmarks may write files: `BLOBACCESS_BENCH_DIRECTORY`, or `/var/tmp`, as `/tmp` is often no disk.
+#[must_use]
+pub fn scratch_directory() -> PathBuf {
+    std::env::var_os("BLOBACCESS_BENCH_DIRECTORY").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
 }
 
 /// Bytes of memory that this process has; 0 where the system does not say.

@@ -55,12 +55,12 @@ impl Machine {
     /// many as they have objects.
     pub fn walk(scale: Scale, results: &mut dyn Results) {
         let lines = Lines::new(scale.small);
-        let batches: Vec<u64> = (0..u64::try_from(scale.small / 5000).unwrap_or_default().max(1)).collect();
-        let reads = (scale.small * 2 / batches.len()).next_multiple_of(32);
+        let places = lines.places(1, scale.small * 2);
+        let batches: Vec<&[usize]> = places.chunks(10_000).collect();
         for tasks in [1, 1, 2] {
-            let call = |seed: &u64| {
-                black_box(lines.walk(*seed, reads));
-                Done { units: reads, bytes: 0 }
+            let call = |places: &&[usize]| {
+                black_box(lines.walk(places));
+                Done { units: places.len(), bytes: 0 }
             };
             results.measured(Work::SmallFinds(tasks), &measure(tasks, &batches, call, || {}));
         }

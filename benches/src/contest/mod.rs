@@ -11,7 +11,7 @@ mod peer;
 mod results;
 mod work;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 pub use self::machine::{Appending, Machine};
@@ -29,19 +29,32 @@ use self::results::{Lines, Tables};
 /// A store, or a limit of the machine, that takes part.
 #[derive(Clone, Copy, Debug)]
 pub struct Contestant {
-    /// What the tables call it.
-    pub name: &'static str,
-    /// Does all the work. It may use the directory, which is empty.
-    pub run: fn(Scale, &Path, &mut dyn Results),
+    name: &'static str,
+    run: fn(Scale, &Path, &mut dyn Results),
+    divided_by: usize,
+}
+
+impl Contestant {
+    /// Which the tables call `name`, and of which `run` does all the work. It may use the directory, which is empty.
+    #[must_use]
+    pub const fn new(name: &'static str, run: fn(Scale, &Path, &mut dyn Results)) -> Self {
+        Self { name, run, divided_by: 1 }
+    }
+
+    /// Gives it one of so many objects only, as it would take all day. The tables say how many calls there were.
+    #[must_use]
+    pub const fn divided_by(self, divided_by: usize) -> Self {
+        Self { divided_by, ..self }
+    }
 }
 
 /// Stores that are compared with each other. The first one is what the others are compared with.
 #[derive(Clone, Copy, Debug)]
-pub struct Contest {
+pub struct Contest<'a> {
     /// Where they keep what they are given.
     pub name: &'static str,
     /// Those that take part.
-    pub contestants: &'static [Contestant],
+    pub contestants: &'a [Contestant],
     /// What the work is divided by: slow stores would take hours.
     pub divided_by: usize,
 }
@@ -73,7 +86,7 @@ impl Arguments {
         parsed
     }
 
-    fn wants(&self, contest: &Contest, contestant: &Contestant) -> bool {
+    fn wants(&self, contest: &Contest<'_>, contestant: &Contestant) -> bool {
         let is_in = |part: &String| contestant.name.contains(&**part) || contest.name.contains(&**part);
         self.wanted.is_empty() || self.wanted.iter().any(is_in)
     }
@@ -88,7 +101,7 @@ impl Arguments {
 /// # Panics
 ///
 /// If a contestant fails.
-pub fn run(contests: &[Contest]) {
+pub fn run(contests: &[Contest<'_>]) {
     let arguments = Arguments::parse();
     for contest in contests {
         let scale =
@@ -97,7 +110,7 @@ pub fn run(contests: &[Contest]) {
             // A process that was started below.
             for contestant in contest.contestants.iter().filter(|contestant| contestant.name == *name) {
                 let directory = std::env::current_dir().unwrap_or_default();
-                (contestant.run)(scale, &directory, &mut Lines);
+                (contestant.run)(scale.divided_by(contestant.divided_by), &directory, &mut Lines);
             }
             continue;
         }
@@ -119,9 +132,7 @@ pub fn run(contests: &[Contest]) {
 /// Has a process of its own do the work of a contestant.
 #[expect(clippy::expect_used, reason = "a benchmark that fails has no result")]
 fn start(name: &'static str, entries: usize, tables: &mut Tables) {
-    let parent =
-        std::env::var_os("BLOBACCESS_BENCH_DIRECTORY").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
-    let directory = parent.join(format!("blobaccess-bench-{}", std::process::id()));
+    let directory = crate::scratch_directory().join(format!("blobaccess-bench-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory can be created");
     let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
     command.args(["--contestant", name, "--entries", &entries.to_string()]);

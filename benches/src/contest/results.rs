@@ -62,14 +62,25 @@ impl Tables {
         for (work, rows) in &self.measured {
             println!("\n{work}");
             println!(
-                "  {:<34}{:>10}{:>9}{:>8}{:>12}{:>9}{:>11}{:>11}{:>11}{:>12}",
-                "", "M units/s", "to first", "GB/s", "CPU ns/unit", "to first", "p50", "p99", "p99.9", "allocations"
+                "  {:<34}{:>10}{:>10}{:>9}{:>8}{:>12}{:>9}{:>11}{:>11}{:>11}{:>12}",
+                "",
+                "calls",
+                "M units/s",
+                "to first",
+                "GB/s",
+                "CPU ns/unit",
+                "to first",
+                "p50",
+                "p99",
+                "p99.9",
+                "allocations"
             );
             let Some((_, first)) = rows.first() else { continue };
             for (name, row) in rows {
                 let [p50, p99, p999] = row.percentiles.map(Duration::from_nanos);
                 println!(
-                    "  {name:<34}{:>10.4}{:>9.3}{:>8.2}{:>12.0}{:>9.2}{p50:>11.1?}{p99:>11.1?}{p999:>11.1?}{:>12.2}",
+                    "  {name:<34}{:>10}{:>10.4}{:>9.3}{:>8.2}{:>12.0}{:>9.2}{p50:>11.1?}{p99:>11.1?}{p999:>11.1?}{:>12.2}",
+                    row.calls,
                     row.per_second() / 1e6,
                     row.per_second() / first.per_second(),
                     row.bytes_per_second() / 1e9,

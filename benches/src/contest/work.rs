@@ -35,6 +35,12 @@ impl Scale {
         Self { small, mixed: 12_000, cap_bytes: 64 << 20 }
     }
 
+    /// One of so many of all objects.
+    #[must_use]
+    pub const fn divided_by(self, divided_by: usize) -> Self {
+        Self { small: self.small / divided_by, mixed: self.mixed / divided_by, ..self }
+    }
+
     /// The sizes of the objects of mixed sizes.
     #[must_use]
     pub fn mixed_sizes(&self, seed: u64) -> Vec<u64> {

@@ -7,17 +7,21 @@ use blobaccess_testkit::Numbers;
 /// Lines of 64 bytes, on huge pages where the system has them.
 #[derive(Debug)]
 pub struct Lines {
-    lines: Vec<[u64; 8]>,
+    lines: Vec<Line>,
 }
 
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+struct Line([u64; 8]);
+
 /// How many lines are on their way at once.
-const BATCH: usize = 32;
+const AHEAD: usize = 48;
 
 impl Lines {
     /// So many of them.
     #[must_use]
     pub fn new(count: usize) -> Self {
-        let mut lines: Vec<[u64; 8]> = Vec::with_capacity(count);
+        let mut lines: Vec<Line> = Vec::with_capacity(count);
         let memory = lines.spare_capacity_mut();
         let (begin, bytes) = (memory.as_mut_ptr(), size_of_val(memory));
         let skipped = begin.addr().next_multiple_of(2 << 20) - begin.addr();
@@ -27,23 +31,26 @@ impl Lines {
             let _: rustix::io::Result<()> =
                 unsafe { rustix::mm::madvise(begin, rest / (2 << 20) * (2 << 20), rustix::mm::Advice::LinuxHugepage) };
         }
-        lines.resize(count, [1; 8]);
+        lines.resize(count, Line([1; 8]));
         Self { lines }
     }
 
-    /// Reads so many lines at random places, each asked for ahead; the sum keeps the compiler from leaving it out.
+    /// So many random places.
     #[must_use]
-    pub fn walk(&self, seed: u64, reads: usize) -> u64 {
+    pub fn places(&self, seed: u64, count: usize) -> Vec<usize> {
         let mut numbers = Numbers::new(seed);
+        (0..count).map(|_| numbers.below(self.lines.len())).collect()
+    }
+
+    /// Reads the lines at `places`, each asked for ahead; the sum keeps the compiler from leaving it out.
+    #[must_use]
+    pub fn walk(&self, places: &[usize]) -> u64 {
         let mut sum = 0;
-        for _ in 0..reads.div_ceil(BATCH) {
-            let places: [usize; BATCH] = std::array::from_fn(|_| numbers.below(self.lines.len()));
-            for place in places {
-                self.prefetch(place);
+        for (at, place) in places.iter().enumerate() {
+            if let Some(ahead) = places.get(at + AHEAD) {
+                self.prefetch(*ahead);
             }
-            for place in places {
-                sum += self.lines.get(place).map_or(0, |[first, ..]| *first);
-            }
+            sum += self.lines.get(*place).map_or(0, |Line([first, ..])| *first);
         }
         sum
     }
@@ -52,10 +59,10 @@ impl Lines {
     fn prefetch(&self, place: usize) {
         #[cfg(target_arch = "x86_64")]
         {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
             let line = self.lines.as_ptr().wrapping_add(place);
             // SAFETY: a prefetch reads nothing, so that any address will do.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _: usize = place;
@@ -68,6 +75,7 @@ mod tests {
 
     #[test]
     fn a_walk_reads_as_many_lines_as_asked_for() {
-        assert_eq!(Lines::new(100_000).walk(1, 320), 320);
+        let lines = Lines::new(100_000);
+        assert_eq!(lines.walk(&lines.places(1, 320)), 320);
     }
 }

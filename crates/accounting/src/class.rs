@@ -66,22 +66,12 @@ impl Class {
         Self::DeletedByCollection,
     ];
 
-    /// The outcomes: what an upload that was begun ends in.
-    pub const OUTCOMES: [Self; 13] = [
-        Self::Created,
-        Self::AlreadyExists,
-        Self::Replaced,
-        Self::Unclassified,
-        Self::Rejected,
-        Self::Ambiguous,
-        Self::Cancelled,
-        Self::Panicked,
-        Self::Deadline,
-        Self::QueueFull,
-        Self::SourceUnavailable,
-        Self::Shutdown,
-        Self::Disabled,
-    ];
+    /// The outcomes: what an upload that was begun ends in. They follow one another.
+    pub const OUTCOMES: &[Self] = {
+        let (_, from_first) = Self::ALL.split_at(1);
+        let (outcomes, _deletions) = from_first.split_at(13);
+        outcomes
+    };
 
     /// The number of this class.
     #[must_use]
@@ -172,9 +162,19 @@ mod tests {
     }
 
     #[test]
+    fn the_outcomes_are_all_that_is_neither_a_beginning_nor_a_deletion() {
+        let (first, last) = (Class::OUTCOMES.first().copied(), Class::OUTCOMES.last().copied());
+        assert_eq!((first, last), (Some(Class::Created), Some(Class::Disabled)));
+        for class in Class::ALL {
+            let other = ["started", "deleted"].contains(&class.status());
+            assert_eq!(Class::OUTCOMES.contains(&class), !other, "{class:?}");
+        }
+    }
+
+    #[test]
     fn the_statuses_of_outcomes_are_those_that_consumers_know() {
         let counted_apart = ["replaced", "unclassified"];
-        for class in Class::OUTCOMES {
+        for class in Class::OUTCOMES.iter().copied() {
             let known = ["created", "already_exists", "error", "dropped"].contains(&class.status());
             assert!(known || counted_apart.contains(&class.status()), "{class:?}");
         }

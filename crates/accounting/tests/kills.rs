@@ -1,11 +1,7 @@
 //! A program that is killed while it uploads, again and again, has counted what is in the bucket.
 //!
 //! `BLOBACCESS_KILLS` sets how often (100), `BLOBACCESS_SIM_SEED` repeats the draws of a run.
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "helpers of tests fail so, and there is a seed to draw"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
 
 use std::env;
 use std::io::{Read, Write};
@@ -13,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use blobaccess::{
     Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, Inventory, ResolveUpload, StorageType,
@@ -23,6 +19,7 @@ use blobaccess_accounting::{
 };
 use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
 use blobaccess_s3_backend::{Bucket, Connection, S3Backend, S3Options};
+use blobaccess_testkit::seed;
 use futures::{StreamExt, stream};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -188,8 +185,7 @@ fn killed_programs_have_counted_what_is_in_the_bucket() {
     if let Ok(endpoint) = env::var(ENDPOINT) {
         return be_killed(&endpoint);
     }
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let seed = number_of("BLOBACCESS_SIM_SEED").unwrap_or_else(|| u64::from(now.subsec_nanos()));
+    let seed = seed("BLOBACCESS_SIM_SEED");
     let kills = number_of("BLOBACCESS_KILLS").unwrap_or(100);
     let killing = Killing {
         runtime: Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap(),

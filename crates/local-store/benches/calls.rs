@@ -12,7 +12,7 @@ use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestS
 use blobaccess_local_store::{BlockGroup, LocalStore, Options, SyncPolicy};
 use blobaccess_testkit::Numbers;
 use blobaccess_workbench::contest::Objects;
-use blobaccess_workbench::{contents, is_test_run, scaled};
+use blobaccess_workbench::{contents, is_test_run, scaled, scratch_directory};
 use bytes::Bytes;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -48,9 +48,8 @@ impl Place {
     }
 }
 
-/// On a disk, which `/tmp` often is not.
 fn directory() -> TempDir {
-    tempfile::tempdir_in(std::env::var("BLOBACCESS_BENCH_DIRECTORY").unwrap_or("/var/tmp".to_owned())).unwrap()
+    tempfile::tempdir_in(scratch_directory()).unwrap()
 }
 
 fn open(options: Options) -> LocalStore<Cas> {
@@ -72,7 +71,8 @@ fn gets(c: &mut Criterion) {
             let store = open(place.options(directory.path(), scaled(256 << 20, 64 << 20).try_into().unwrap()));
             let objects = Objects::unverified(SEED, &vec![size; scaled(1000, 20)]);
             put_all(&store, &objects);
-            // Of a store in a file: what is still staged is not read from it.
+            // Chunks that are not full are read where they are filled, not from the file.
+            put_all(&store, &Objects::unverified(SEED + 1, &[64 << 10; 128]));
             store.sync_blocking().unwrap();
             let digests = objects.shuffled_digests(SEED);
             let mut turns = digests.iter().cycle();

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use blobaccess::UploadToken;
+use object_store::path::Path;
 use tokio::sync::Notify;
 
 use crate::bucket::{Parts, Place};
@@ -15,9 +16,10 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// An upload in parts that nobody will complete.
 pub(crate) struct Abandoned {
-    pub(crate) parts: Parts,
-    pub(crate) place: Place,
-    /// The claim to release.
+    pub(crate) path: Path,
+    /// `None` if it was not begun, or is not known to have been.
+    pub(crate) begun: Option<(Parts, Place)>,
+    /// The claim to release, if it was made.
     pub(crate) claim: Option<UploadToken>,
 }
 
@@ -66,7 +68,7 @@ impl Core {
             match aborted {
                 Ok(()) => drop(returning.abandoned.take()),
                 Err(error) => {
-                    tracing::warn!(%error, key = %abandoned.place.path, "an upload in parts cannot be aborted");
+                    tracing::warn!(%error, key = %abandoned.path, "an upload in parts cannot be aborted");
                 }
             }
         }
@@ -74,9 +76,11 @@ impl Core {
     }
 
     pub(crate) async fn abort(&self, abandoned: &Abandoned) -> blobaccess::Result<()> {
-        abandoned.parts.abort(&self.bucket, &abandoned.place).await?;
+        if let Some((parts, place)) = &abandoned.begun {
+            parts.abort(&self.bucket, place).await?;
+        }
         if let Some(token) = &abandoned.claim {
-            self.release(&abandoned.place.path, token).await?;
+            self.release(&abandoned.path, token).await?;
         }
         Ok(())
     }

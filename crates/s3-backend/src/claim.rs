@@ -16,7 +16,7 @@ use crate::waiting::until;
 /// A claim that this upload holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
-    e_tag: Option<String>,
+    version: UpdateVersion,
     renewals: u32,
     renewed: Instant,
 }
@@ -44,8 +44,8 @@ impl Core {
         loop {
             let before = self.clock().monotonic();
             let found = match self.create(ctx, path, &payload, token).await? {
-                Creation::Created { e_tag } => {
-                    return Ok(Claimed::Yes(Claim { e_tag, renewals: 0, renewed: before }));
+                Creation::Created { version } => {
+                    return Ok(Claimed::Yes(Claim { version, renewals: 0, renewed: before }));
                 }
                 Creation::Exists { found, .. } if !self.is_claim(digest, found.size_bytes) => {
                     return Ok(Claimed::Exists(found));
@@ -56,7 +56,8 @@ impl Core {
             match &seen {
                 Some((e_tag, since)) if *e_tag == found.e_tag => {
                     if now.saturating_duration_since(*since) >= self.options.claim_lease
-                        && let Some(claim) = self.replace_claim(ctx, path, token, found.e_tag.clone(), 0).await?
+                        && let Some(claim) =
+                            self.replace_claim(ctx, path, token, &found.update_version(false), 0).await?
                     {
                         return Ok(Claimed::Yes(claim));
                     }
@@ -79,7 +80,7 @@ impl Core {
 
     /// Renews the claim; an error if it is not ours any more, or so old that it may be taken over at any moment.
     pub(crate) async fn renew(&self, ctx: &Context, path: &Path, token: &UploadToken, claim: &mut Claim) -> Result<()> {
-        match self.replace_claim(ctx, path, token, claim.e_tag.clone(), claim.renewals + 1).await? {
+        match self.replace_claim(ctx, path, token, &claim.version, claim.renewals + 1).await? {
             Some(renewed) => {
                 *claim = renewed;
                 Ok(())
@@ -105,13 +106,13 @@ impl Core {
         }
     }
 
-    /// Puts a new claim in place of the one with this `ETag`. `None`: that one is not there any more.
+    /// Puts a new claim in place of this one. `None`: it is not there any more.
     async fn replace_claim(
         &self,
         ctx: &Context,
         path: &Path,
         token: &UploadToken,
-        e_tag: Option<String>,
+        old: &UpdateVersion,
         renewals: u32,
     ) -> Result<Option<Claim>> {
         // So much that it differs from whatever was there, also from an earlier claim under the same token.
@@ -121,19 +122,19 @@ impl Core {
         let bare = self.findings.bare_e_tags;
         let mut backoff = self.backoff(token);
         for _ in 0..self.options.attempts.max(1) {
-            let held = e_tag.as_deref().map(|e_tag| if bare { e_tag.trim_matches('"') } else { e_tag });
-            let version = UpdateVersion { e_tag: held.map(str::to_owned), version: None };
+            let held = old.e_tag.as_deref().map(|e_tag| if bare { e_tag.trim_matches('"') } else { e_tag });
+            let version = UpdateVersion { e_tag: held.map(str::to_owned), version: old.version.clone() };
             let seen = Seen::default();
             let payload = PutPayload::from_bytes(contents.clone());
             let put = self.bucket.put_once(path, payload, PutMode::Update(version), Some(token), &seen);
             if let Some(Ok(done)) = until(self.clock(), self.attempt_ends(ctx, marker::SIZE_BYTES), put).await {
-                return Ok(Some(Claim { e_tag: done.e_tag, renewals, renewed: before }));
+                return Ok(Some(Claim { version: done.into(), renewals, renewed: before }));
             }
             // Lost, conflicting or failed: what is there now tells.
             match self.head(ctx, path).await {
-                Ok(Some(found)) if found.e_tag == e_tag => {}
+                Ok(Some(found)) if found.e_tag == old.e_tag => {}
                 Ok(Some(found)) if found.token.as_ref() == Some(token) && found.size_bytes == marker::SIZE_BYTES => {
-                    return Ok(Some(Claim { e_tag: found.e_tag, renewals, renewed: before }));
+                    return Ok(Some(Claim { version: found.update_version(false), renewals, renewed: before }));
                 }
                 Ok(_) => return Ok(None),
                 Err(error) if !error.is_retryable() => return Err(error),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use blobaccess::{Context, Error, PutCertainty, Result, UploadToken};
 use object_store::path::Path;
-use object_store::{PutMode, PutPayload};
+use object_store::{PutMode, PutPayload, UpdateVersion};
 
 use crate::bucket::Found;
 use crate::core::Core;
@@ -17,7 +17,7 @@ use crate::waiting::{Backoff, until};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Creation {
     /// This upload created the object.
-    Created { e_tag: Option<String> },
+    Created { version: UpdateVersion },
     /// There is an object of another upload.
     Exists {
         found: Found,
@@ -76,7 +76,7 @@ impl Attempts<'_> {
                 }
             }
             match self.attempt(payload, size_bytes).await {
-                Ok(e_tag) => return Ok(Creation::Created { e_tag }),
+                Ok(version) => return Ok(Creation::Created { version }),
                 Err(Verdict::Failed) => {
                     if let Some(creation) = self.verify().await? {
                         return Ok(creation);
@@ -98,7 +98,7 @@ impl Attempts<'_> {
         if self.ambiguous { self.resolve(last).await } else { Err(self.failed(&last, PutCertainty::NotStored)) }
     }
 
-    async fn attempt(&mut self, payload: &PutPayload, size_bytes: u64) -> std::result::Result<Option<String>, Verdict> {
+    async fn attempt(&mut self, payload: &PutPayload, size_bytes: u64) -> std::result::Result<UpdateVersion, Verdict> {
         let seen = Seen::default();
         let bucket = &self.core.bucket;
         let put = bucket.put_once(self.path, payload.clone(), PutMode::Create, Some(self.token), &seen);
@@ -106,7 +106,7 @@ impl Attempts<'_> {
         let result = until(self.core.clock(), end, put).await;
         let now = self.core.clock().monotonic();
         match result {
-            Some(Ok(done)) => Ok(done.e_tag),
+            Some(Ok(done)) => Ok(done.into()),
             Some(Err(error)) => {
                 let answer = seen.answer();
                 match &answer {
@@ -148,7 +148,7 @@ impl Attempts<'_> {
 
     fn whose(&self, found: Found) -> Creation {
         if found.token.as_ref() == Some(self.token) && self.core.findings.keeps_tokens {
-            Creation::Created { e_tag: found.e_tag }
+            Creation::Created { version: found.update_version(false) }
         } else {
             Creation::Exists { found, after_ambiguity: self.ambiguous }
         }

@@ -9,6 +9,14 @@
 //!   and a bucket that is gone is an error.
 //! * **What a server does is tried out, not assumed** ([`Findings`]): some ignore conditions.
 //!
+//! # Large blobs
+//!
+//! They go in parts. With S3, whose completions take a condition where [`Findings`] say so, and with Azure, the condition
+//! and the token come with the completion. With Google, and where a server ignores that condition, the key is claimed
+//! first. Azure cannot be claimed so, as blocks that are not yet a blob are lost when one is put: a server that speaks
+//! its protocol and ignores conditions makes large blobs `Unclassified`. Blocks of uploads that were given up are Azure's
+//! to delete, after a week.
+//!
 //! # Features
 //!
 //! | feature | is |

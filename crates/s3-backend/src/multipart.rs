@@ -43,36 +43,43 @@ impl Core {
             Some(parts) if self.findings.conditional_completion => (true, parts),
             Some(_) | None => (self.findings.conditional_completion, self.bucket.parts()),
         };
-        let can_claim = self.findings.conditional_put && self.findings.conditional_update;
+        let can_claim = self.findings.conditional_put
+            && self.findings.conditional_update
+            && self.bucket.provider().claims_beside_parts();
         let claims = !conditional && can_claim && self.options.large_creates == LargeCreates::Claim;
+        let abandoned = Abandoned { path: path.clone(), begun: None, claim: claims.then_some(token) };
+        let mut guard = Guard { core: self, abandoned: Some(abandoned) };
         let mut claim = None;
         if claims {
             match self.claim(ctx, digest, path, &token).await? {
                 Claimed::Yes(claimed) => claim = Some(claimed),
-                Claimed::Exists(found) => return Ok(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes }),
+                Claimed::Exists(found) => {
+                    guard.abandoned = None;
+                    return Ok(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes });
+                }
             }
         }
         let begun = within(ctx, self.clock(), parts.begin(&self.bucket, path, Some(&token))).await;
         let id = match begun.and_then(|begun| begun) {
             Ok(id) => id,
             Err(error) => {
-                if claim.is_some() {
-                    // Whoever wants the key next takes it over at the latest.
-                    drop(self.release(path, &token).await);
-                }
+                // Whoever wants the key next takes the claim over at the latest.
+                guard.abort().await;
                 return Err(not_stored(error));
             }
         };
         let place = Place { path: path.clone(), id };
         let classified = conditional || claims;
-        let abandoned = Abandoned { parts: parts.clone(), place: place.clone(), claim: claims.then_some(token) };
+        if let Some(abandoned) = &mut guard.abandoned {
+            abandoned.begun = Some((parts.clone(), place.clone()));
+        }
         let mut upload = Upload {
             core: self,
             ctx,
             digest,
             token: &token,
             parts,
-            guard: Guard { core: self, abandoned: Some(abandoned) },
+            guard,
             place: &place,
             claim,
             part_size_bytes: self.part_size_bytes(digest),
@@ -288,7 +295,7 @@ impl<'a> Upload<'a> {
         let parts = std::mem::take(&mut self.sent).into_values().collect();
         let completion = {
             let exclusively = self.core.bucket.lock(&self.place.path).await;
-            let completing = self.parts.complete(&self.core.bucket, self.place, parts);
+            let completing = self.parts.complete(&self.core.bucket, self.place, parts, Some(self.token));
             let completion = within(self.ctx, self.core.clock(), completing).await;
             drop(exclusively);
             completion.unwrap_or_else(Completion::Maybe)

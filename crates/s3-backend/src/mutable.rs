@@ -96,6 +96,10 @@ impl Core {
                 None => Verdict::Maybe(Error::deadline_exceeded("the bucket did not answer in time")),
             };
             match verdict {
+                Verdict::Failed if verdict::is_leased(seen.answer().as_ref()) => {
+                    let error = Error::failed_precondition(format!("object {path} is leased, and may not be replaced"));
+                    return Err(with_certainty(error, untold));
+                }
                 // Somebody was quicker; or a proxy has sent ours twice, which the token tells.
                 Verdict::Failed => pending = Some((found.e_tag, old_bytes, false)),
                 Verdict::Maybe(error) => {

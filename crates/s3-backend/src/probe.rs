@@ -196,7 +196,7 @@ impl Probe<'_> {
         let place = Place { path: path.clone(), id };
         let part = parts.put(self.bucket, &place, 0, 0, PutPayload::from_static(b"probe")).await;
         let completion = match part {
-            Ok((_, part)) => parts.complete(self.bucket, &place, vec![part]).await,
+            Ok((_, part)) => parts.complete(self.bucket, &place, vec![part], None).await,
             Err(error) => Completion::Maybe(error),
         };
         let kept = match completion {

@@ -51,6 +51,11 @@ pub(crate) fn of(error: object_store::Error, answer: Option<&Answer>, provider: 
     }
 }
 
+/// Whether a condition failed that nobody has set: on Azure, an object that somebody leases is theirs to replace.
+pub(crate) fn is_leased(answer: Option<&Answer>) -> bool {
+    matches!(answer, Some(Answer::Status { code: Some(code), .. }) if code.starts_with("Lease"))
+}
+
 /// Nothing was sent over HTTP: credentials could not be had, or there is no HTTP.
 fn without_answer(error: object_store::Error, provider: Provider) -> Verdict {
     let exists = matches!(error, object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. });

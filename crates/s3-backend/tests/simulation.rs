@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use blobaccess::{
     Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, Kind, PutCertainty, PutOutcome,
@@ -21,6 +21,7 @@ use blobaccess_s3_backend::object_store::path::Path;
 use blobaccess_s3_backend::object_store::{self, ObjectStore, PutMode, PutOptions};
 use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
 use blobaccess_s3_backend::{S3Backend, S3Options};
+use blobaccess_testkit::seed;
 use futures::{StreamExt, stream};
 
 /// Puts in one round, of which two in three are of what another puts as well.
@@ -31,11 +32,6 @@ const CONCURRENT: usize = 24;
 fn budget() -> Duration {
     let seconds = std::env::var("BLOBACCESS_RANDOMISED_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(seconds.unwrap_or(30))
-}
-
-fn first_seed() -> u64 {
-    let given = std::env::var("BLOBACCESS_SIM_SEED").ok().and_then(|seed| seed.parse().ok());
-    given.unwrap_or_else(|| u64::from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos()))
 }
 
 /// `SplitMix64`: each round draws its mix of faults, its sizes and its repetitions from its seed.
@@ -203,8 +199,7 @@ async fn plain_round(seed: u64, sim: SimS3) -> (u64, i64) {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_counted_as_created_is_what_is_in_the_bucket() {
-    let (begin, budget, first) = (Instant::now(), budget(), first_seed());
-    println!("seed {first}");
+    let (begin, budget, first) = (Instant::now(), budget(), seed("BLOBACCESS_SIM_SEED"));
     let mut total = Counted::default();
     let (mut faults, mut plain_objects, mut plain_off, mut rounds) = (0, 0, 0, 0);
     for seed in first.. {
@@ -277,8 +272,7 @@ async fn replacing_round(seed: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_replaced_is_counted_with_both_sizes() {
-    let (begin, budget, first) = (Instant::now(), budget() / 3, first_seed());
-    println!("seed {first}");
+    let (begin, budget, first) = (Instant::now(), budget() / 3, seed("BLOBACCESS_SIM_SEED"));
     for seed in first.. {
         replacing_round(seed).await;
         if begin.elapsed() > budget {

@@ -70,10 +70,26 @@ fn credentials_in_a_url_are_refused_and_not_repeated() {
     assert!(!message.contains("SECRET") && message.contains("environment"), "{message}");
 }
 
-#[cfg(not(feature = "gcp"))]
 #[test]
-fn a_provider_that_is_not_built_in_is_named() {
-    let error = Bucket::from_url("gs://builds").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unimplemented);
-    assert_eq!(error.message(), "a gs bucket needs feature gcp of blobaccess-s3-backend");
+fn buckets_of_other_providers_are_named_by_their_own_keys() {
+    let google = Bucket::from_url("gs://builds/a/b?endpoint=http://127.0.0.1:9&allow_http=true").unwrap();
+    assert_eq!(google.to_string(), "GoogleCloudStorage(builds)/a/b");
+    let azure = Bucket::from_url("az://builds/a%20b?account=us&endpoint=http://127.0.0.1:9&allow_http=true").unwrap();
+    assert_eq!(azure.to_string(), "MicrosoftAzure { account: us, container: builds }/a b");
+    for (url, message) in [
+        ("gs://b?region=x", "the URL of a gs bucket has no key \"region\""),
+        ("gs://", "the URL of a gs bucket names no bucket"),
+        ("gs://b?allow_http=1", "key \"allow_http\" of a bucket's URL is neither true nor false"),
+        ("gs://b/a//b", "\"a//b\" is no prefix of keys: Path \"a//b\" contained empty path segment"),
+        ("az://b?region=x", "the URL of a az bucket has no key \"region\""),
+        ("az:///b", "the URL of a az bucket names no bucket"),
+        ("az://b?account=us&allow_http=", "key \"allow_http\" of a bucket's URL is neither true nor false"),
+    ] {
+        assert_eq!(refusal(url), message, "{url}");
+    }
+    assert!(refusal("az://b").contains("Account must be specified"), "{}", refusal("az://b"));
+    for url in ["gs://TOKEN:SECRET@builds", "az://KEY:SECRET@builds?account=us"] {
+        let message = refusal(url);
+        assert!(!message.contains("SECRET") && message.contains("environment"), "{message}");
+    }
 }

@@ -17,7 +17,7 @@ pub(crate) fn report(totals: &[Total], queues: [(&str, QueueSnapshot); 2]) -> St
         let (bytes, objects) = (total.footprint_bytes(), total.tally.net_objects());
         line("footprint", &format!("{}: {bytes} bytes in {objects} objects", total.account));
     }
-    let outcomes = Class::OUTCOMES.into_iter().filter(|class| sum.of(*class).objects > 0);
+    let outcomes = Class::OUTCOMES.iter().copied().filter(|class| sum.of(*class).objects > 0);
     let outcomes = outcomes.map(|class| format!("{class:?} {}", sum.of(class).objects));
     line("outcomes", &outcomes.collect::<Vec<_>>().join(", "));
     line("spared", &format!("{}.{} % of the bytes were there already", spared(&sum) / 10, spared(&sum) % 10));

@@ -72,7 +72,7 @@ impl Tally {
     /// What all outcomes come to.
     #[must_use]
     pub fn ended(&self) -> Amounts {
-        Class::OUTCOMES.into_iter().fold(Amounts::default(), |sum, class| sum.plus(self.of(class)))
+        Class::OUTCOMES.iter().copied().fold(Amounts::default(), |sum, class| sum.plus(self.of(class)))
     }
 
     /// Uploads that were begun and have no outcome yet, and their logical bytes.

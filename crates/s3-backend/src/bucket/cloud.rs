@@ -29,7 +29,7 @@ macro_rules! bucket {
         let store = build(connector.clone(), $connection.retry())?;
         let once = build(connector.clone(), $connection.no_retry())?;
         let bucket = Bucket::new($provider, store.to_string(), store.clone(), once, Parts::Provider(store.clone()));
-        (Bucket { pages: Some(store), requests, ..bucket }, build, connector)
+        (Bucket { pages: Some(store.clone()), requests, ..bucket }, build, connector, store)
     }};
 }
 
@@ -42,7 +42,7 @@ impl Bucket {
     #[cfg(feature = "aws")]
     pub fn s3(builder: AmazonS3Builder, connection: &Connection) -> Result<Self> {
         let builder = builder.with_conditional_put(S3ConditionalPut::ETagMatch).with_disable_bulk_delete(true);
-        let (mut bucket, build, connector) = bucket!(Provider::S3, builder, connection);
+        let (mut bucket, build, connector, _) = bucket!(Provider::S3, builder, connection);
         let conditional = build(connector.completing_conditionally(), connection.retry())?;
         bucket.conditional_parts = Some(Parts::Provider(conditional));
         Ok(bucket)
@@ -66,7 +66,11 @@ impl Bucket {
     /// As those of [`s3`](Self::s3).
     #[cfg(feature = "azure")]
     pub fn azure(builder: MicrosoftAzureBuilder, connection: &Connection) -> Result<Self> {
-        let (bucket, ..) = bucket!(Provider::Azure, builder, connection);
+        let (mut bucket, build, connector, store) = bucket!(Provider::Azure, builder, connection);
+        let connector = connector.completing_with_tokens(Arc::clone(store.credentials()));
+        bucket.parts = Parts::Provider(build(connector.clone(), connection.retry())?);
+        bucket.conditional_parts =
+            Some(Parts::Provider(build(connector.completing_conditionally(), connection.retry())?));
         Ok(bucket)
     }
 }

@@ -6,10 +6,15 @@ use async_trait::async_trait;
 use http::Method;
 use http::header::{HeaderValue, IF_NONE_MATCH};
 use object_store::ClientOptions;
+#[cfg(feature = "azure")]
+use object_store::azure::AzureCredentialProvider;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
 };
 
+#[cfg(feature = "azure")]
+use super::azure;
+use super::completing::Completing;
 use crate::requests::{RequestKind, Requests};
 use crate::seen::{Answer, Seen};
 
@@ -19,18 +24,54 @@ pub(super) struct Connector {
     client: HttpClient,
     requests: Arc<Requests>,
     conditional_completion: bool,
+    /// What completions are signed with again: of Azure alone.
+    #[cfg(feature = "azure")]
+    azure: Option<AzureCredentialProvider>,
 }
 
 impl Connector {
     pub(super) fn new(client: HttpClient, requests: Arc<Requests>) -> Self {
-        Self { client, requests, conditional_completion: false }
+        Self {
+            client,
+            requests,
+            conditional_completion: false,
+            #[cfg(feature = "azure")]
+            azure: None,
+        }
     }
 
-    /// The same, asking on the completion of a multipart upload that there be no object. The client library does not
-    /// sign such a header where it sends one itself, and neither is it signed here.
-    #[cfg(feature = "aws")]
+    /// The same, asking on the completion of a multipart upload that there be no object. For S3 the client library does
+    /// not sign such a header where it sends one itself, and neither is it signed here.
+    #[cfg(any(feature = "aws", feature = "azure"))]
     pub(super) fn completing_conditionally(&self) -> Self {
         Self { conditional_completion: true, ..self.clone() }
+    }
+
+    /// The same for Azure: a completion takes the token of its upload along, and is signed again with what was added.
+    #[cfg(feature = "azure")]
+    pub(super) fn completing_with_tokens(&self, credentials: AzureCredentialProvider) -> Self {
+        Self { azure: Some(credentials), ..self.clone() }
+    }
+
+    /// Adds to a completion what the client library cannot be told to.
+    #[cfg_attr(
+        not(feature = "azure"),
+        expect(clippy::unused_async, reason = "credentials of Azure may have to be asked for")
+    )]
+    async fn amend(&self, request: &mut HttpRequest, completing: Option<&Completing>) -> Result<(), HttpError> {
+        if self.conditional_completion {
+            request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+        }
+        #[cfg(feature = "azure")]
+        if let Some(credentials) = &self.azure {
+            if let Some(token) = completing.and_then(|completing| completing.token.as_ref()) {
+                azure::set_token(request.headers_mut(), token);
+            }
+            azure::sign_again(request, credentials).await?;
+        }
+        #[cfg(not(feature = "azure"))]
+        let _: Option<&Completing> = completing;
+        Ok(())
     }
 }
 
@@ -45,10 +86,12 @@ impl HttpService for Connector {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let kind = kind_of(&request);
         self.requests.count(kind);
-        if self.conditional_completion && kind == RequestKind::CompleteMultipart {
-            request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+        let mut seen = request.extensions().get::<Seen>().cloned();
+        if kind == RequestKind::CompleteMultipart {
+            let completing = Completing::current();
+            self.amend(&mut request, completing.as_ref()).await?;
+            seen = completing.map(|completing| completing.seen);
         }
-        let seen = request.extensions().get::<Seen>().cloned();
         let result = self.client.execute(request).await;
         if let Some(seen) = seen {
             seen.record(answer(&result));
@@ -84,6 +127,7 @@ fn kind_of(request: &HttpRequest) -> RequestKind {
         Method::POST if names("uploads") => RequestKind::BeginMultipart,
         Method::DELETE if names("uploadId") => RequestKind::AbortMultipart,
         Method::DELETE => RequestKind::Delete,
+        Method::POST if has("comp=batch") => RequestKind::Delete,
         _ => RequestKind::Other,
     }
 }

@@ -1,7 +1,10 @@
 //! A bucket: objects under keys, over whichever provider has them.
 
+#[cfg(feature = "azure")]
+mod azure;
 #[cfg(feature = "cloud")]
 mod cloud;
+mod completing;
 #[cfg(feature = "cloud")]
 mod connection;
 #[cfg(feature = "cloud")]
@@ -105,7 +108,18 @@ impl Provider {
 
     /// Whether an object that is sent in parts does.
     pub(crate) const fn keeps_tokens_of_parts(self) -> bool {
-        matches!(self, Self::S3 | Self::Gcs)
+        self.is_remote()
+    }
+
+    /// Whether an upload in parts is given its token when it begins, and not when it is completed.
+    pub(crate) const fn begins_with_token(self) -> bool {
+        !matches!(self, Self::Azure)
+    }
+
+    /// Whether a key can be claimed while parts are sent. On Azure they are part of what is under the key, and a claim
+    /// that is put or renewed would do away with them.
+    pub(crate) const fn claims_beside_parts(self) -> bool {
+        !matches!(self, Self::Azure)
     }
 }
 
@@ -318,18 +332,24 @@ impl Bucket {
             return Err(Error::unimplemented("the bucket does not list in order"));
         };
         let seen = Seen::default();
-        let options = PaginatedListOptions {
-            offset: after.map(|after| format!("{}{after}", self.prefix)),
-            extensions: seen.extensions(),
-            ..PaginatedListOptions::default()
-        };
         let prefix = format!("{}{prefix}", self.prefix);
-        match pages.list_paginated(Some(&prefix), options).await {
-            Ok(page) => {
-                self.presence.seen();
-                Ok((page.result.objects, page.page_token.is_some()))
+        let mut page_token = None;
+        loop {
+            let options = PaginatedListOptions {
+                offset: after.map(|after| format!("{}{after}", self.prefix)),
+                page_token: page_token.take(),
+                extensions: seen.extensions(),
+                ..PaginatedListOptions::default()
+            };
+            let page = pages.list_paginated(Some(&prefix), options).await;
+            let page = page.map_err(|error| from_provider(error, seen.answer().as_ref()))?;
+            self.presence.seen();
+            // Azure may send a page of nothing that is not the last one.
+            if page.result.objects.is_empty() && page.page_token.is_some() {
+                page_token = page.page_token;
+                continue;
             }
-            Err(error) => Err(from_provider(error, seen.answer().as_ref())),
+            return Ok((page.result.objects, page.page_token.is_some()));
         }
     }
 

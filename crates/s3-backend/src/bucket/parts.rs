@@ -7,10 +7,13 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{PutMultipartOptions, PutPayload};
 
-use super::Bucket;
+use super::completing::Completing;
 use super::directory::DirectoryParts;
+use super::{Bucket, Provider};
 use crate::error::from_provider;
 use crate::requests::RequestKind;
+use crate::seen::{Answer, Seen};
+use crate::verdict::{self, Verdict};
 
 /// Who takes objects in parts.
 #[derive(Clone)]
@@ -46,7 +49,7 @@ impl Parts {
             Self::None => Err(Error::unimplemented("the bucket takes no objects in parts")),
             Self::Directory(parts) => parts.begin(path).await,
             Self::Provider(parts) => {
-                let token = token.filter(|_| bucket.provider().keeps_tokens_of_parts());
+                let token = token.filter(|_| bucket.provider().begins_with_token());
                 let attributes = bucket.attributes(token);
                 let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
                 parts.create_multipart_opts(path, options).await.map_err(|error| from_provider(error, None))
@@ -77,7 +80,13 @@ impl Parts {
         Ok((index, part))
     }
 
-    pub(crate) async fn complete(&self, bucket: &Bucket, at: &Place, parts: Vec<PartId>) -> Completion {
+    pub(crate) async fn complete(
+        &self,
+        bucket: &Bucket,
+        at: &Place,
+        parts: Vec<PartId>,
+        token: Option<&UploadToken>,
+    ) -> Completion {
         bucket.count(RequestKind::CompleteMultipart);
         match self {
             Self::None => Completion::Conflict(Error::unimplemented("the bucket takes no objects in parts")),
@@ -86,17 +95,14 @@ impl Parts {
                 Ok(false) => Completion::Exists,
                 Err(error) => Completion::Maybe(error),
             },
-            Self::Provider(provider) => match provider.complete_multipart(&at.path, &at.id, parts).await {
-                Ok(_) => Completion::Done,
-                Err(object_store::Error::Precondition { .. } | object_store::Error::NotModified { .. }) => {
-                    Completion::Exists
+            Self::Provider(provider) => {
+                let seen = Seen::default();
+                let completing = Completing { token: token.copied(), seen: seen.clone() };
+                match completing.scope(provider.complete_multipart(&at.path, &at.id, parts)).await {
+                    Ok(_) => Completion::Done,
+                    Err(error) => not_completed(error, seen.answer().as_ref(), bucket.provider()),
                 }
-                // A conflict: its status is 409.
-                Err(error @ object_store::Error::AlreadyExists { .. }) => Completion::Conflict(
-                    Error::aborted(format!("the upload met another: {error}")).with_retryable(true),
-                ),
-                Err(error) => Completion::Maybe(from_provider(error, None)),
-            },
+            }
         }
     }
 
@@ -110,6 +116,20 @@ impl Parts {
                 Err(error) => Err(from_provider(error, None)),
             },
         }
+    }
+}
+
+/// What it says that a completion was not answered with success. Only what a condition or a conflict kept from being
+/// stored is sure not to be: any other answer may be that to a second request, after the first had gone through.
+fn not_completed(error: object_store::Error, answer: Option<&Answer>, provider: Provider) -> Completion {
+    if !matches!(answer, Some(Answer::Status { status: 304 | 409 | 412, .. })) {
+        return Completion::Maybe(from_provider(error, answer));
+    }
+    match verdict::of(error, answer, provider) {
+        Verdict::Failed => Completion::Exists,
+        Verdict::Again(error) => Completion::Conflict(error),
+        Verdict::Refused(error) => Completion::Conflict(error.with_retryable(false)),
+        Verdict::Maybe(error) => Completion::Maybe(error),
     }
 }
 

@@ -191,11 +191,15 @@ macro_rules! without {
         $(
             #[cfg(not(feature = $feature))]
             fn $function(described: &Described<'_>) -> Result<Bucket> {
-                let scheme = described.scheme;
-                Err(Error::unimplemented(format!("a {scheme} bucket needs feature {} of blobaccess-s3-backend", $feature)))
+                Err(not_built_in(described.scheme, $feature))
             }
         )*
     };
+}
+
+#[cfg(any(test, not(all(feature = "aws", feature = "gcp", feature = "azure"))))]
+fn not_built_in(scheme: &str, feature: &str) -> Error {
+    Error::unimplemented(format!("a bucket of scheme {scheme} needs feature {feature} of blobaccess-s3-backend"))
 }
 
 without! {
@@ -219,4 +223,37 @@ fn unescaped(text: &str) -> Result<String> {
         bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
     }
     String::from_utf8(bytes).map_err(|_| Error::invalid_argument("the URL of a bucket is not UTF-8 once unescaped"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(url: &str) -> Described<'_> {
+        Described::read(url).unwrap()
+    }
+
+    #[test]
+    fn a_url_is_read_in_its_parts() {
+        let read = described("gs://builds/a%2Fb/c?endpoint=http://127.0.0.1:9&allow_http=true&a%20b");
+        assert_eq!((read.scheme, read.name.as_str(), read.path.as_str()), ("gs", "builds", "/a/b/c"));
+        assert_eq!(read.value("endpoint"), Some("http://127.0.0.1:9"));
+        assert!(read.flag("allow_http", false).unwrap() && read.flag("virtual_hosted", true).unwrap());
+        assert_eq!((read.value("a b"), read.value("region")), (Some(""), None));
+    }
+
+    #[test]
+    fn keys_are_checked_before_names() {
+        let error = described("az:?acount=x").check(true, &["account"]).unwrap_err();
+        assert_eq!(error.message(), "the URL of a az bucket has no key \"acount\"");
+        let error = described("az:").check(true, &["account"]).unwrap_err();
+        assert_eq!(error.message(), "the URL of a az bucket names no bucket");
+    }
+
+    #[test]
+    fn a_provider_that_is_not_built_in_is_named_with_its_feature() {
+        let error = not_built_in("gs", "gcp");
+        assert_eq!(error.kind(), blobaccess::ErrorKind::Unimplemented);
+        assert_eq!(error.message(), "a bucket of scheme gs needs feature gcp of blobaccess-s3-backend");
+    }
 }

@@ -1,0 +1,37 @@
+//! What the completion of an upload to Azure says beyond what the client library has it say.
+
+use blobaccess::UploadToken;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use object_store::azure::{AzureAuthorizer, AzureCredentialProvider};
+use object_store::client::{HttpError, HttpErrorKind, HttpRequest};
+
+/// The header of the metadata that holds the token.
+const TOKEN: HeaderName = HeaderName::from_static("x-ms-meta-uploadtoken");
+
+/// Gives a completion its token: Azure takes an object's metadata with the list of its blocks, not before.
+pub(super) fn set_token(headers: &mut HeaderMap, token: &UploadToken) {
+    if let Ok(value) = HeaderValue::from_str(&token.to_string()) {
+        headers.insert(TOKEN, value);
+    }
+}
+
+/// Signs `request` again, as a signature with the key of an account covers the headers that were added. Those of other
+/// credentials do not.
+pub(super) async fn sign_again(
+    request: &mut HttpRequest,
+    credentials: &AzureCredentialProvider,
+) -> Result<(), HttpError> {
+    let Some(account) = account_of_signature(request.headers()) else {
+        return Ok(());
+    };
+    // Nothing was sent if this fails.
+    let failed = |error: object_store::Error| HttpError::new(HttpErrorKind::Connect, error);
+    let credential = credentials.get_credential().await.map_err(failed)?;
+    request.headers_mut().remove(AUTHORIZATION);
+    AzureAuthorizer::new(&credential, &account).try_authorize(request).map_err(failed)
+}
+
+fn account_of_signature(headers: &HeaderMap) -> Option<String> {
+    let signature = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("SharedKey ")?;
+    signature.split_once(':').map(|(account, _)| account.to_owned())
+}
