@@ -207,7 +207,7 @@ impl Engine {
             for name in names {
                 let key = match keys.get(&place(&name)) {
                     Some(key) => Some(*key),
-                    // They are elsewhere by now: after they proved wrong and were put again, for example.
+                    // They are elsewhere by now: stored again for want of room in the log, for example.
                     None => self.key_of_contents(&name)?,
                 };
                 if key.is_some_and(|key| !self.move_name(block, &name, &key)) {
