@@ -77,7 +77,7 @@ fn a_read_from_a_file_allocates_no_buffer() {
             let one = digest(1);
             // What makes bytes of a buffer that is used again.
             assert_eq!(counting(|| store.get_blocking(&one).unwrap().unwrap()), 1);
-            assert_eq!(counting(|| store.get_with(&one, |contents| contents.len()).unwrap().unwrap()), 0);
+            assert_eq!(counting(|| store.get_with(&one, <[u8]>::len).unwrap().unwrap()), 0);
         }
     }
 }
@@ -95,13 +95,13 @@ fn contents_in_memory_are_lent_without_an_allocation_also_where_others_are_put_b
     };
     // In the chunk that is being filled, where nobody has read before.
     for digest in [put(), put()] {
-        let read = || store.get_with(&digest, |contents| contents.len()).unwrap();
+        let read = || store.get_with(&digest, <[u8]>::len).unwrap();
         let (allocated, length) = allocations::counting(read);
         assert_eq!((allocated.calls, length), (0, Some(4096)));
     }
     let one = digest(1);
     // In one that is full, but for the first read of its group of threads.
-    assert_eq!(counting(|| store.get_with(&one, |contents| contents.len()).unwrap().unwrap()), 0);
+    assert_eq!(counting(|| store.get_with(&one, <[u8]>::len).unwrap().unwrap()), 0);
     // Bytes of a chunk that is being filled are counted by themselves; those of a full one are counted with it.
     let fresh = put();
     assert_eq!(counting(|| store.get_blocking(&fresh).unwrap().unwrap()), 1);
