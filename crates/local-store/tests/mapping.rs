@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 
 use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -84,16 +86,62 @@ fn a_flipped_bit_is_found_and_takes_one_object() {
     assert_eq!(open(&path).get_blocking(&digest(second)).unwrap(), None);
 }
 
+/// A device in a file that counts the reads by system calls.
+#[derive(Debug)]
+struct Counted {
+    inner: FileDevice,
+    reads: AtomicUsize,
+}
+
+impl Device for Counted {
+    fn size_bytes(&self) -> u64 {
+        self.inner.size_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.inner.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.inner.write_at(offset, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.inner.sync()
+    }
+
+    fn mappable(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.mappable()
+    }
+}
+
 #[test]
-fn the_file_is_read_through_the_mapping() {
+fn contents_are_read_through_the_mapping_alone_and_it_goes_with_the_store() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("blocks");
-    let stored = vec![contents(7, 5000)];
-    let mapped = || std::fs::read_to_string("/proc/self/maps").unwrap().contains(&*path.to_string_lossy());
-    let store = reopened(&path, &stored);
-    assert!(mapped());
-    drop(store);
-    assert!(!mapped());
+    let is_mapped = || std::fs::read_to_string("/proc/self/maps").unwrap().contains(&*path.to_string_lossy());
+    for mapped in [true, false] {
+        let inner = FileDevice::open(&path, CAPACITY_BYTES).unwrap();
+        let device = Arc::new(Counted { inner, reads: AtomicUsize::new(0) });
+        let options = shaped(Options::on_device(CAPACITY_BYTES)).persistent(SyncPolicy::OnClose);
+        let open = || {
+            let options = options.clone().with_mapped_reads(mapped);
+            let opened = LocalStore::<Cas>::open_on(options, Arc::<Counted>::clone(&device), Environment::default());
+            block_on(opened).unwrap()
+        };
+        let contents = contents(7, 5000);
+        let store = open();
+        store.put_blocking(&digest(&contents), Bytes::from(contents.clone())).unwrap();
+        block_on(store.close()).unwrap();
+        let store = open();
+        let before = device.reads.load(Ordering::Relaxed);
+        assert_eq!(store.get_blocking(&digest(&contents)).unwrap().unwrap(), contents);
+        assert_eq!(device.reads.load(Ordering::Relaxed) > before, !mapped);
+        assert_eq!(is_mapped(), mapped);
+        drop(store);
+        assert!(!is_mapped());
+    }
 }
 
 #[test]
