@@ -245,6 +245,7 @@ impl Accounts {
     }
 
     /// The same for who waits for the upload.
+    #[inline]
     pub(crate) fn begin_borrowed<'a>(
         &'a self,
         ctx: &Context,

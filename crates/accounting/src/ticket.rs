@@ -59,12 +59,12 @@ impl Ticket {
     }
 
     /// The upload came to this.
-    pub fn finish(self, outcome: Outcome) {
+    pub fn finish(mut self, outcome: Outcome) {
         self.0.finish(outcome);
     }
 
     /// The upload failed so. If it may be stored all the same, the store is asked later on, where it can be.
-    pub fn fail(self, error: &Error) {
+    pub fn fail(mut self, error: &Error) {
         self.0.fail(error);
     }
 
@@ -76,6 +76,7 @@ impl Ticket {
 }
 
 impl<A: Borrow<Accounts>, D: Borrow<Digest>> Held<A, D> {
+    #[inline]
     pub(crate) const fn new(
         accounts: A,
         digest: D,
@@ -87,6 +88,7 @@ impl<A: Borrow<Accounts>, D: Borrow<Digest>> Held<A, D> {
         Self { accounts, digest, upload: Some(upload), storage_type, token, sent: false, dropped_as }
     }
 
+    #[inline]
     pub(crate) fn send(&mut self, ctx: &Context) -> Context {
         if let (Some(journal), Some(upload), false) = (&self.accounts.borrow().journal, &self.upload, self.sent) {
             journal.sent(upload.number);
@@ -95,13 +97,15 @@ impl<A: Borrow<Accounts>, D: Borrow<Digest>> Held<A, D> {
         ctx.clone().with_upload_token(self.token)
     }
 
-    pub(crate) fn finish(mut self, outcome: Outcome) {
+    /// In place, since to move what is held costs as much as to count it.
+    #[inline]
+    pub(crate) fn finish(&mut self, outcome: Outcome) {
         if let Some(upload) = self.upload.take() {
             self.accounts.borrow().end(&upload, outcome);
         }
     }
 
-    pub(crate) fn fail(mut self, error: &Error) {
+    pub(crate) fn fail(&mut self, error: &Error) {
         let Some(upload) = self.upload.take() else { return };
         let reason = ErrorReason::of_refused(error);
         match error.put_certainty() {
