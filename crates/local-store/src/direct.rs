@@ -60,6 +60,9 @@ impl<K: Kind> LocalStore<K> {
 
     /// The contents of a blob, if it is stored; from memory without a copy, where they lie in one piece.
     ///
+    /// What is held of a store in memory keeps a piece of up to 64 MiB, so hold it no longer than is needed. The store
+    /// takes other memory meanwhile; once such pieces come to a sixteenth of its capacity, it copies what is read.
+    ///
     /// It blocks where they are to be read from a disk.
     ///
     /// # Errors
@@ -96,6 +99,7 @@ impl<K: Kind> LocalStore<K> {
             return Err(Error::invalid_argument(message));
         }
         let key = self.engine.keys.key(digest);
+        self.engine.expect(&key);
         let name = self.key_of_name(digest)?;
         let owner = self.engine.owner(&Context::background(), digest)?;
         let contents = Contents { bytes: contents, owner };

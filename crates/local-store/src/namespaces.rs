@@ -25,6 +25,8 @@ pub(crate) struct Namespaces {
     by_name: HashMap<Arc<str>, u16>,
     /// By number less one.
     names: Vec<Arc<str>>,
+    /// The number that was asked for last: puts of one namespace often follow each other.
+    last: u16,
     /// Names at most, the first one included.
     most: usize,
     /// What names and totals may take of a superblock.
@@ -37,7 +39,8 @@ impl Namespaces {
     /// `most_bytes` of a superblock.
     pub(crate) fn new(names: impl IntoIterator<Item = Arc<str>>, most: u32, most_bytes: u64) -> Self {
         let most = width::index(most);
-        let mut namespaces = Self { by_name: HashMap::new(), names: Vec::new(), most, most_bytes, bytes: 0 };
+        let mut namespaces =
+            Self { by_name: HashMap::new(), names: Vec::new(), last: OTHERS, most, most_bytes, bytes: 0 };
         namespaces.add(Arc::from(OTHERS_NAME));
         for name in names.into_iter().skip(1) {
             namespaces.add(name);
@@ -55,7 +58,11 @@ impl Namespaces {
 
     /// The number of a name: a new one, unless there are too many, or the name is too long.
     pub(crate) fn number(&mut self, name: &str) -> u16 {
+        if self.names.get(usize::from(self.last) - 1).is_some_and(|last| **last == *name) {
+            return self.last;
+        }
         if let Some(number) = self.by_name.get(name) {
+            self.last = *number;
             return *number;
         }
         let bytes = FIXED_BYTES + width::on_device(name.len());

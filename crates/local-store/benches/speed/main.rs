@@ -100,7 +100,7 @@ const PARTS: &[Part] = &[
         name: "latency",
         what: "gets of 4 KiB in memory while another thread rotates and copies; objects",
         run: latency::run,
-        usual: &["20000"],
+        usual: &["10000"],
         in_tests: 100,
     },
     Part {

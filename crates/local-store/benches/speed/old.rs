@@ -16,7 +16,8 @@ const ROUNDS: u64 = 3;
 /// A store that is full, so that some of what it has is old, and what was put into it.
 fn full(entries: usize, refresh: Refresh, seed: u64) -> (LocalStore<Cas>, Vec<Digest>) {
     let entries = u64::try_from(entries).unwrap();
-    let capacity = (entries * 320).max(16 << 20);
+    let capacity = (entries * 210).max(16 << 20);
+    // They come to some 1.5 times `entries`, for which this is a load of 0.75.
     let options = Options::in_memory(capacity).with_blocks(8, 24, 1).with_entries(entries * 2);
     // Where the store can be no smaller, the blobs are larger.
     let size = (capacity / entries * 128 / 320).max(128);

@@ -20,8 +20,8 @@ enum Held {
         /// What is written: ranges that do not meet, in no order.
         written: Vec<Written>,
     },
-    /// All of it is written.
-    Full(Bytes),
+    /// All of it is written; the bytes are the same, as readers of a part share them.
+    Full { all: Written, bytes: Bytes },
     /// It is on the device only.
     OnDevice,
 }
@@ -51,13 +51,13 @@ impl Chunk {
         &mut self,
         generation: u32,
         range: &Range<usize>,
-        fresh: impl FnOnce() -> Place,
+        fresh: impl FnOnce() -> Option<Place>,
     ) -> Option<Place> {
         if self.generation != generation {
             *self = Self { generation, ..Self::default() };
         }
         if let Held::Nothing = self.held {
-            let all = fresh();
+            let all = fresh()?;
             self.held = Held::Open { length: all.len(), unclaimed: vec![all], written: Vec::new() };
         }
         let Held::Open { unclaimed, .. } = &mut self.held else { return None };
@@ -87,8 +87,8 @@ impl Chunk {
         }
         note(written, place.into_written());
         let [all] = written.as_slice() else { return false };
-        let Some(all) = all.bytes(0..length) else { return false };
-        self.held = Held::Full(all);
+        let Some(bytes) = all.bytes(0..length) else { return false };
+        self.held = Held::Full { all: all.clone(), bytes };
         true
     }
 
@@ -96,8 +96,8 @@ impl Chunk {
     #[inline]
     pub(super) fn full(&self, generation: u32) -> Option<&Bytes> {
         match &self.held {
-            Held::Full(bytes) if self.generation == generation => Some(bytes),
-            Held::Full(_) | Held::Nothing | Held::Open { .. } | Held::OnDevice => None,
+            Held::Full { bytes, .. } if self.generation == generation => Some(bytes),
+            Held::Full { .. } | Held::Nothing | Held::Open { .. } | Held::OnDevice => None,
         }
     }
 
@@ -111,7 +111,7 @@ impl Chunk {
             Held::Open { written, .. } => {
                 written.iter().find_map(|written| written.bytes(range.clone())).map_or(Part::Gone, Part::Bytes)
             }
-            Held::Full(bytes) => {
+            Held::Full { bytes, .. } => {
                 if range.end <= bytes.len() {
                     Part::Bytes(bytes.slice(range))
                 } else {
@@ -119,6 +119,17 @@ impl Chunk {
                 }
             }
             Held::OnDevice => Part::OnDevice,
+        }
+    }
+
+    /// A range of it that was written whole, if that is in memory.
+    pub(super) fn written(&self, generation: u32, range: &Range<usize>) -> Option<Written> {
+        match &self.held {
+            Held::Open { written, .. } if self.generation == generation => {
+                written.iter().find_map(|written| written.slice(range.clone()))
+            }
+            Held::Full { all, .. } if self.generation == generation => all.slice(range.clone()),
+            Held::Open { .. } | Held::Full { .. } | Held::Nothing | Held::OnDevice => None,
         }
     }
 
@@ -134,7 +145,7 @@ impl Chunk {
                 Held::Open { written, .. } => {
                     Some((from, written.iter().find_map(|written| written.bytes(range.clone()))?))
                 }
-                Held::Full(bytes) => Some((from, bytes.slice(range))),
+                Held::Full { bytes, .. } => Some((from, bytes.slice(range))),
                 Held::Nothing | Held::OnDevice => None,
             }
         });
@@ -144,7 +155,7 @@ impl Chunk {
     /// Notes that all of it is on the device, if it is full and nothing of it is dirty. Returns whether it gave up
     /// memory for that.
     pub(super) fn settle(&mut self, generation: u32) -> bool {
-        let settled = self.generation == generation && self.dirty.is_empty() && matches!(self.held, Held::Full(_));
+        let settled = self.generation == generation && self.dirty.is_empty() && matches!(self.held, Held::Full { .. });
         if settled {
             self.held = Held::OnDevice;
         }
@@ -158,7 +169,7 @@ impl Chunk {
 
     /// Gives up what it holds. Returns whether that was memory.
     pub(super) fn clear(&mut self) -> bool {
-        matches!(std::mem::take(self).held, Held::Open { .. } | Held::Full(_))
+        matches!(std::mem::take(self).held, Held::Open { .. } | Held::Full { .. })
     }
 }
 

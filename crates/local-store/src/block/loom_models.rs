@@ -9,7 +9,7 @@ fn use_again_while_reading(reader_groups: usize, is_read_before: bool) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = model.preemption_bound.or(Some(2));
     model.check(move || {
-        let pool = ChunkPool::new(4, 1);
+        let pool = ChunkPool::new(4, 1, 4);
         let block = Arc::new(Block::new(4, 1, Touches::new(0), reader_groups));
         block.begin(7);
         block.write(&pool, 7, 0, b"7777", |_| ());
@@ -30,7 +30,7 @@ fn use_again_while_reading(reader_groups: usize, is_read_before: bool) {
         assert!(matches!(block.read_one(7, &(0..4)), One::Gone));
         block.end(&pool);
         // No handle is left that keeps the memory from being used again.
-        assert_eq!(pool.free_chunks(), 1);
+        assert_eq!(pool.free_spans(), 1);
     });
 }
 
@@ -50,7 +50,7 @@ fn what_is_read_from_a_device_counts_only_in_the_same_use_of_its_block() {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = model.preemption_bound.or(Some(2));
     model.check(|| {
-        let pool = ChunkPool::new(4, 1);
+        let pool = ChunkPool::new(4, 1, 4);
         let block = Arc::new(Block::new(4, 1, Touches::new(0), 0));
         // What stands for the device: it has one value at a time, as the system calls on it have an order.
         let device = Arc::new(AtomicU32::new(7));

@@ -18,21 +18,21 @@ use super::pool::Free;
 /// From this size on, bytes go past the caches: what is so large is not likely to be read soon, nor to fit.
 const STREAMED_BYTES: usize = 16 << 10;
 
-/// An allocation whose bytes are owned by places and written ranges. The last of them gives it back.
+/// An allocation, which goes back to where it came from with the last memory that is a part of it.
 #[derive(Debug)]
-struct Memory {
+struct Span {
     start: NonNull<u8>,
     length: usize,
     home: Arc<Free>,
 }
 
-// SAFETY: A memory is an allocation of plain bytes, bound to no thread. Nobody but places and written ranges get at the
+// SAFETY: A span is an allocation of plain bytes, bound to no thread. Nobody but places and written ranges get at the
 // bytes, as described above.
-unsafe impl Send for Memory {}
-// SAFETY: As above; a shared memory hands out nothing by itself.
-unsafe impl Sync for Memory {}
+unsafe impl Send for Span {}
+// SAFETY: As above; a shared span hands out nothing by itself.
+unsafe impl Sync for Span {}
 
-impl Drop for Memory {
+impl Drop for Span {
     fn drop(&mut self) {
         let bytes = NonNull::slice_from_raw_parts(self.start, self.length);
         // SAFETY: `start` and `length` are those of the box that `Place::whole` took apart. This is dropped once, after
@@ -40,6 +40,15 @@ impl Drop for Memory {
         let buffer = unsafe { Box::from_raw(bytes.as_ptr()) };
         self.home.push(buffer);
     }
+}
+
+/// A part of a span whose bytes are owned by places and written ranges. It is counted by itself, so that threads which
+/// fill different parts do not count on the same line.
+#[derive(Debug)]
+struct Memory {
+    span: Arc<Span>,
+    /// Where in the span it begins.
+    offset: usize,
 }
 
 /// Bytes that are the holder's alone to write.
@@ -50,12 +59,17 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// All of a buffer, which goes back to `home` in the end.
-    pub(super) fn whole(buffer: Box<[u8]>, home: Arc<Free>) -> Self {
+    /// All of a buffer, which goes back to `home` in the end, in places of so many bytes.
+    pub(super) fn whole(buffer: Box<[u8]>, home: Arc<Free>, each: usize) -> Vec<Self> {
         let length = buffer.len();
         // A box is never null.
         let start = NonNull::from(Box::leak(buffer)).cast();
-        Self { memory: Arc::new(Memory { start, length, home }), range: 0..length }
+        let span = Arc::new(Span { start, length, home });
+        let place = |offset: usize| {
+            let range = 0..each.min(length - offset);
+            Self { memory: Arc::new(Memory { span: Arc::clone(&span), offset }), range }
+        };
+        (0..length).step_by(each.max(1)).map(place).collect()
     }
 
     /// Where in the memory it lies.
@@ -82,8 +96,9 @@ impl Place {
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: The range lies within the allocation, as places begin as all of it and only shrink.
-        let start = unsafe { self.memory.start.add(self.range.start) };
+        let Memory { span, offset } = &*self.memory;
+        // SAFETY: The range lies within the allocation, as places begin as disjoint parts of it and only shrink.
+        let start = unsafe { span.start.add(offset + self.range.start) };
         // SAFETY: As above for the length; no other place and no written range has a byte of this one, so that the
         // reference is exclusive for as long as this is borrowed. The bytes were initialized in the box.
         unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), self.range.len()) }
@@ -165,20 +180,58 @@ impl Written {
         is_next
     }
 
-    /// A range of the memory, if this has all of it. Whoever holds it keeps the memory.
-    pub(super) fn bytes(&self, range: Range<usize>) -> Option<Bytes> {
+    /// A range of the memory, if this has all of it.
+    pub(super) fn slice(&self, range: Range<usize>) -> Option<Self> {
         let is_within = self.range.start <= range.start && range.start <= range.end && range.end <= self.range.end;
-        is_within.then(|| Bytes::from_owner(Self { memory: Arc::clone(&self.memory), range }))
+        is_within.then(|| Self { memory: Arc::clone(&self.memory), range })
+    }
+
+    /// The same, to be handed out. Whoever holds it keeps the memory.
+    pub(super) fn bytes(&self, range: Range<usize>) -> Option<Bytes> {
+        self.slice(range).map(Bytes::from_owner)
     }
 }
 
 impl AsRef<[u8]> for Written {
     fn as_ref(&self) -> &[u8] {
+        let Memory { span, offset } = &*self.memory;
         // SAFETY: The range lies within the allocation, as that of the place did which it was.
-        let start = unsafe { self.memory.start.add(self.range.start) };
+        let start = unsafe { span.start.add(offset + self.range.start) };
         // SAFETY: As above for the length; what is written is in no place, so nobody writes it while the memory lives.
         unsafe { std::slice::from_raw_parts(start.as_ptr(), self.range.len()) }
     }
+}
+
+/// Written ranges that follow each other in one span, as one.
+#[derive(Debug)]
+struct Stretch {
+    span: Arc<Span>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Stretch {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: The range lies within the allocation, as those of the written ranges did which it was made of.
+        let start = unsafe { self.span.start.add(self.range.start) };
+        // SAFETY: As above for the length; all of it is written, so nobody writes it while the span lives.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), self.range.len()) }
+    }
+}
+
+/// What these ranges hold, one after another, if they follow each other in memory. Whoever holds it keeps the memory.
+pub(super) fn stretch(ranges: impl IntoIterator<Item = Written>) -> Option<Bytes> {
+    let mut all: Option<Stretch> = None;
+    for Written { memory, range } in ranges {
+        let range = memory.offset + range.start..memory.offset + range.end;
+        match &mut all {
+            None => all = Some(Stretch { span: Arc::clone(&memory.span), range }),
+            Some(all) if Arc::ptr_eq(&all.span, &memory.span) && all.range.end == range.start => {
+                all.range.end = range.end;
+            }
+            Some(_) => return None,
+        }
+    }
+    all.map(Bytes::from_owner)
 }
 
 #[cfg(test)]
@@ -187,7 +240,36 @@ mod tests {
 
     fn place(length: usize) -> (Place, Arc<Free>) {
         let free = Arc::new(Free::new(length, 1));
-        (Place::whole(vec![0; length].into_boxed_slice(), Arc::clone(&free)), free)
+        let mut places = Place::whole(vec![0; length].into_boxed_slice(), Arc::clone(&free), length);
+        (places.remove(0), free)
+    }
+
+    #[test]
+    fn ranges_that_follow_each_other_over_places_are_read_as_one() {
+        let free = Arc::new(Free::new(250, 1));
+        let places = Place::whole(vec![0; 250].into_boxed_slice(), Arc::clone(&free), 100);
+        let lengths: Vec<usize> = places.iter().map(Place::len).collect();
+        assert_eq!(lengths, [100, 100, 50]);
+        let written: Vec<Written> = places
+            .into_iter()
+            .zip(1..)
+            .map(|(mut place, byte)| {
+                place.write(0, &vec![byte; place.len()]);
+                place.into_written()
+            })
+            .collect();
+        let parts = [written[0].slice(98..100), written[1].slice(0..100), written[2].slice(0..1)].map(Option::unwrap);
+        let all = stretch(parts.clone()).unwrap();
+        assert_eq!(all[..3], [1, 1, 2]);
+        assert_eq!((all.len(), all[101], all[102]), (103, 2, 3));
+        let [first, middle, last] = parts;
+        assert_eq!(stretch([first.clone(), last]), None);
+        assert_eq!(stretch([first.clone(), place(100).0.into_written()]), None);
+        assert_eq!(stretch([]), None);
+        drop((written, first, middle));
+        assert_eq!(free.count(), 0);
+        drop(all);
+        assert_eq!(free.count(), 1);
     }
 
     #[test]

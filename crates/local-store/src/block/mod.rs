@@ -2,7 +2,8 @@
 //!
 //! A block is a row of chunks. A chunk is written in memory: whoever writes claims a place, fills it under no lock, and
 //! commits it; from then on it is shared with readers as it is. On a device, a chunk gives up its memory when it is full
-//! and has been written there. Each use of a block has a *generation* of its own, which everybody who writes or reads
+//! and has been written there; in a store in memory, many chunks lie in one piece of it, so that what lies over several
+//! is read as one. Each use of a block has a *generation* of its own, which everybody who writes or reads
 //! must name.
 
 mod chunk;
@@ -11,6 +12,7 @@ mod handles;
 mod memory;
 mod pool;
 mod rotation;
+mod spans;
 
 use std::ops::{DerefMut, Range};
 use std::sync::atomic::Ordering;
@@ -20,7 +22,8 @@ use bytes::Bytes;
 
 use self::chunk::{Chunk, Part};
 use self::handles::Handles;
-use self::memory::Place;
+use self::memory::{Place, stretch};
+use self::spans::Spans;
 use crate::persistence::Touches;
 use crate::sizes::SECTOR_BYTES;
 use crate::sync::{AtomicBool, AtomicU32, Mutex};
@@ -40,6 +43,7 @@ pub(crate) struct Block {
     copying: AtomicBool,
     chunk_bytes: u64,
     chunks: Box<[Mutex<Chunk>]>,
+    spans: Spans,
     handles: Handles,
     /// Reservations whose entries are to come: see [`Pending`].
     pending: Arc<AtomicU32>,
@@ -113,6 +117,7 @@ impl Block {
             copying: AtomicBool::new(false),
             chunk_bytes,
             chunks: (0..chunks).map(|_| Mutex::default()).collect(),
+            spans: Spans::default(),
             handles: Handles::new(chunks, reader_groups),
             pending: Arc::new(AtomicU32::new(0)),
             touches,
@@ -151,6 +156,7 @@ impl Block {
                 }
             }
         }
+        self.spans.clear(pool);
         self.copying.store(false, Ordering::SeqCst);
         self.touches.clear();
     }
@@ -196,7 +202,7 @@ impl Block {
         if !self.is(generation) {
             return None;
         }
-        let place = of.claim(generation, &part, || pool.take())?;
+        let place = of.claim(generation, &part, || self.spans.claim(pool, generation, chunk))?;
         Some(Claim { chunk, place })
     }
 
@@ -285,8 +291,23 @@ impl Block {
         }
     }
 
+    /// Reads a range that was written whole, if it lies in one piece of memory, over however many chunks.
+    fn read_stretch(&self, generation: u32, range: &Range<u64>) -> Option<Bytes> {
+        let mut is_in_memory = true;
+        let parts = self.parts(range.clone()).map_while(|(index, part)| {
+            let written = self.chunk(index).and_then(|chunk| chunk.written(generation, &part));
+            is_in_memory &= written.is_some();
+            written
+        });
+        let bytes = stretch(parts)?;
+        is_in_memory.then_some(bytes)
+    }
+
     /// Reads a range that was written whole; `None` if the block is in another use.
     pub(crate) fn read(&self, generation: u32, range: Range<u64>) -> Option<Vec<ReadPart>> {
+        if let Some(bytes) = self.read_stretch(generation, &range) {
+            return self.is(generation).then(|| vec![ReadPart::Bytes(bytes)]);
+        }
         let mut parts = Vec::with_capacity(1);
         let mut at = range.start;
         for (index, part) in self.parts(range) {

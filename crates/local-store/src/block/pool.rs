@@ -4,19 +4,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::memory::Place;
+use crate::width;
 
-/// Memory that nobody uses.
+/// Memory that nobody uses, in spans of one length.
 #[derive(Debug)]
 pub(super) struct Free {
-    chunk_bytes: usize,
+    span_bytes: usize,
     /// What is kept for later, at most.
     most: usize,
     buffers: Mutex<Vec<Box<[u8]>>>,
+    /// Spans that somebody has.
+    out: AtomicUsize,
 }
 
 impl Free {
-    pub(super) fn new(chunk_bytes: usize, most: usize) -> Self {
-        Self { chunk_bytes, most, buffers: Mutex::default() }
+    pub(super) fn new(span_bytes: usize, most: usize) -> Self {
+        Self { span_bytes, most, buffers: Mutex::default(), out: AtomicUsize::new(0) }
     }
 
     fn buffers(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
@@ -26,16 +29,18 @@ impl Free {
 
     /// Keeps memory for later, or gives it back to the system.
     pub(super) fn push(&self, buffer: Box<[u8]>) {
+        self.out.fetch_sub(1, Ordering::Relaxed);
         let mut buffers = self.buffers();
-        if buffers.len() < self.most && buffer.len() == self.chunk_bytes {
+        if buffers.len() < self.most && buffer.len() == self.span_bytes {
             buffers.push(buffer);
         }
     }
 
     fn pop(&self) -> Box<[u8]> {
+        self.out.fetch_add(1, Ordering::Relaxed);
         // What was used last: it is the likeliest to lie in a cache.
         let kept = self.buffers().pop();
-        kept.unwrap_or_else(|| vec![0; self.chunk_bytes].into_boxed_slice())
+        kept.unwrap_or_else(|| vec![0; self.span_bytes].into_boxed_slice())
     }
 
     #[cfg(test)]
@@ -48,19 +53,57 @@ impl Free {
 #[derive(Debug)]
 pub(crate) struct ChunkPool {
     free: Arc<Free>,
+    chunk_bytes: usize,
     /// Chunks that have memory now.
     taken: AtomicUsize,
+    /// Spans that blocks use now.
+    used: AtomicUsize,
+    /// More than so many are not to be kept by readers alone.
+    most_lent: usize,
 }
 
 impl ChunkPool {
-    pub(crate) fn new(chunk_bytes: usize, most_free: usize) -> Self {
-        Self { free: Arc::new(Free::new(chunk_bytes, most_free)), taken: AtomicUsize::new(0) }
+    /// Memory for chunks of so many bytes, of which so many lie in one piece. So many bytes are kept for later at most.
+    pub(crate) fn new(chunk_bytes: usize, chunks_per_span: usize, most_free_bytes: u64) -> Self {
+        let span_bytes = chunk_bytes * chunks_per_span.max(1);
+        let most = width::in_memory(most_free_bytes / width::on_device(span_bytes).max(1));
+        let free = Arc::new(Free::new(span_bytes, most));
+        let count = AtomicUsize::default;
+        Self { free, chunk_bytes, taken: count(), used: count(), most_lent: usize::MAX }
     }
 
-    /// Memory for a chunk. What it holds is whatever was there before.
-    pub(super) fn take(&self) -> Place {
+    /// The same, where readers alone are not to keep more than so many bytes.
+    pub(crate) fn lending(mut self, most_bytes: u64) -> Self {
+        self.most_lent = width::in_memory(most_bytes / width::on_device(self.free.span_bytes).max(1)).max(1);
+        self
+    }
+
+    /// Whether readers keep so much memory that no block uses that no more is to be lent.
+    #[inline]
+    pub(crate) fn has_lent_enough(&self) -> bool {
+        let (out, used) = (self.free.out.load(Ordering::Relaxed), self.used.load(Ordering::Relaxed));
+        out.saturating_sub(used) > self.most_lent
+    }
+
+    /// Memory for the chunks of a span, in their order. What it holds is whatever was there before.
+    pub(super) fn take(&self) -> Vec<Place> {
+        self.used.fetch_add(1, Ordering::Relaxed);
+        Place::whole(self.free.pop(), Arc::clone(&self.free), self.chunk_bytes)
+    }
+
+    /// A block has given up a span, which may have readers still.
+    pub(super) fn gave_up_span(&self) {
+        self.used.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many chunks lie in one piece of memory.
+    pub(super) fn chunks_per_span(&self) -> usize {
+        self.free.span_bytes / self.chunk_bytes.max(1)
+    }
+
+    /// A chunk has memory now.
+    pub(super) fn took(&self) {
         self.taken.fetch_add(1, Ordering::Relaxed);
-        Place::whole(self.free.pop(), Arc::clone(&self.free))
     }
 
     /// A chunk has given up its memory, which may have readers still.
@@ -70,12 +113,12 @@ impl ChunkPool {
 
     /// What chunks take of memory now, in bytes, without what only readers hold.
     pub(crate) fn taken_bytes(&self) -> usize {
-        self.taken.load(Ordering::Relaxed) * self.free.chunk_bytes
+        self.taken.load(Ordering::Relaxed) * self.chunk_bytes
     }
 
     #[cfg(loom)]
     #[cfg(test)]
-    pub(super) fn free_chunks(&self) -> usize {
+    pub(super) fn free_spans(&self) -> usize {
         self.free.count()
     }
 }

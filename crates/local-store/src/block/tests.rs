@@ -5,7 +5,7 @@ const CHUNK: u64 = 100;
 fn block() -> (Block, ChunkPool) {
     let block = Block::new(CHUNK, 4, Touches::new(0), 2);
     block.begin(7);
-    (block, ChunkPool::new(100, 2))
+    (block, ChunkPool::new(100, 1, 200))
 }
 
 fn joined(parts: Option<Vec<ReadPart>>) -> Vec<u8> {
@@ -53,7 +53,7 @@ fn readers_keep_what_they_hold_and_the_rest_is_used_again() {
     let held = block.read(7, 0..100);
     block.end(&pool);
     assert_eq!(pool.taken_bytes(), 0);
-    assert_eq!(pool.take().len(), 100);
+    assert_eq!(pool.take().iter().map(Place::len).collect::<Vec<_>>(), [100]);
     assert_eq!(joined(held), [1; 100]);
 }
 
@@ -80,4 +80,35 @@ fn a_restored_block_is_on_the_device_as_far_as_it_was_written() {
     block.restore(9, 101);
     assert!(matches!(block.read(9, 0..200).unwrap()[..], [ReadPart::OnDevice(Range { start: 0, end: 200 })]));
     assert!(block.read(9, 200..201).is_none());
+}
+
+#[test]
+fn what_readers_alone_keep_is_counted() {
+    let block = Block::new(CHUNK, 4, Touches::new(0), 2);
+    let pool = ChunkPool::new(100, 2, u64::MAX).lending(400);
+    let mut held = Vec::new();
+    for generation in 1..=2 {
+        block.begin(generation);
+        block.write(&pool, generation, 0, &[1; 400], |_| ());
+        // Each of these keeps a span of two chunks.
+        held.extend([block.read(generation, 0..1), block.read(generation, 150..250), block.read(generation, 399..400)]);
+        assert!(!pool.has_lent_enough());
+        block.end(&pool);
+    }
+    assert!(pool.has_lent_enough());
+    held.truncate(3);
+    assert!(!pool.has_lent_enough());
+    drop(held);
+    assert_eq!(pool.taken_bytes(), 0);
+}
+
+#[test]
+fn what_lies_over_chunks_of_a_span_is_read_as_one_piece() {
+    let block = Block::new(CHUNK, 4, Touches::new(0), 2);
+    let pool = ChunkPool::new(100, 2, u64::MAX);
+    block.begin(7);
+    block.write(&pool, 7, 0, &[1; 400], |_| ());
+    assert_eq!(block.read(7, 50..150).unwrap().len(), 1);
+    assert_eq!(block.read(7, 150..250).unwrap().len(), 2);
+    block.end(&pool);
 }

@@ -127,6 +127,12 @@ impl Engine {
         }
     }
 
+    /// Lets a look-up of `key` that comes in a moment wait for less.
+    #[inline]
+    pub(crate) fn expect(&self, key: &Key) {
+        self.map.expect(key);
+    }
+
     /// Looks up a record without noting a use.
     pub(crate) fn peek(&self, key: &Key) -> Option<Record> {
         self.map.lookup(key).map(|found| found.record)

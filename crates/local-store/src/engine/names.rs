@@ -180,7 +180,7 @@ impl Engine {
         }
         for buckets in self.map.sweeps() {
             let _space = self.space();
-            self.map.records_in(buckets, block, &mut |record, _| {
+            self.map.records_in(buckets, block, 0, &mut |record, _| {
                 if !record.is_name() {
                     keys.insert(place(&record), record.key(self.map.check_mask()));
                 }
@@ -198,7 +198,7 @@ impl Engine {
             let mut names = Vec::new();
             {
                 let _space = self.space();
-                self.map.records_in(buckets, block, &mut |record, _| {
+                self.map.records_in(buckets, block, 0, &mut |record, _| {
                     if record.is_name() {
                         names.push(record);
                     }
@@ -207,7 +207,7 @@ impl Engine {
             for name in names {
                 let key = match keys.get(&place(&name)) {
                     Some(key) => Some(*key),
-                    // They are elsewhere by now: after they proved wrong and were put again, for example.
+                    // They are elsewhere by now: stored again for want of room in the log, for example.
                     None => self.key_of_contents(&name)?,
                 };
                 if key.is_some_and(|key| !self.move_name(block, &name, &key)) {
@@ -230,7 +230,7 @@ impl Engine {
             let mut names = Vec::new();
             {
                 let _space = self.space();
-                self.map.records_in(buckets, block, &mut |record, _| {
+                self.map.records_in(buckets, block, 0, &mut |record, _| {
                     if record.is_name()
                         && let Some(key) = keys.get(&place(&record))
                     {

@@ -86,8 +86,11 @@ impl Engine {
         let reader_groups = if disk.is_none() { groups() } else { 0 };
         let block = |_| Block::new(sizes.chunk_bytes, sizes.chunks_per_block(), touches(), reader_groups);
         // What is in memory only is as large as it is said to be; of a device, so much is staged.
-        let kept = if disk.is_some() { POOL_BYTES.max(surroundings.staged_bytes) } else { u64::MAX };
-        let most_free = width::in_memory(kept / sizes.chunk_bytes);
+        let chunk_bytes = width::in_memory(sizes.chunk_bytes);
+        let pool = match &disk {
+            Some(_) => ChunkPool::new(chunk_bytes, 1, POOL_BYTES.max(surroundings.staged_bytes)),
+            None => ChunkPool::new(chunk_bytes, sizes.chunks_per_span(), u64::MAX).lending(sizes.lent_bytes()),
+        };
         let sequence = restored.as_ref().map_or(0, |state| state.sequence);
         let share = Share::new(sizes.copied_percent, sizes.saved_copy_bytes(), sizes.copied_bytes_per_block());
         let engine = Self {
@@ -99,7 +102,7 @@ impl Engine {
             counters: Counters::default(),
             map,
             blocks: (0..sizes.blocks).map(block).collect(),
-            pool: ChunkPool::new(width::in_memory(sizes.chunk_bytes), most_free),
+            pool,
             namespaces: Mutex::new(names(restored.as_ref(), &sizes)),
             space: Mutex::new(Space::new(writer, growth(&sizes), share, sizes.blocks, sizes.lanes)),
             disk,

@@ -49,7 +49,7 @@ impl Engine {
         let Some(block) = self.block(location.block) else { return Ok(Read::Gone) };
         let within = location.offset + range.start..location.offset + range.end;
         match block.read_one(location.generation, &within) {
-            One::Bytes(bytes) => return Ok(Read::Bytes(bytes)),
+            One::Bytes(bytes) => return Ok(Read::Bytes(self.lend(bytes))),
             One::Gone => return Ok(Read::Gone),
             One::OnDevice if self.is_verified(record, &range) => return self.read_raw(record, range, mode),
             One::OnDevice => return self.read_checked(record, range, mode),
@@ -57,12 +57,19 @@ impl Engine {
         }
         let Some(parts) = block.read(location.generation, within) else { return Ok(Read::Gone) };
         if parts.iter().all(|part| matches!(part, ReadPart::Bytes(_))) {
-            return Ok(Read::Bytes(join(parts)));
+            return Ok(Read::Bytes(self.lend(join(parts))));
         }
         if self.is_verified(record, &range) {
             return self.read_raw(record, range, mode);
         }
         self.read_checked(record, range, mode)
+    }
+
+    /// What is read, as it lies in memory; or a copy, where readers keep much of what blocks gave up: a slow one is not to
+    /// keep a piece of memory for each small object that it reads.
+    #[inline]
+    fn lend(&self, bytes: Bytes) -> Bytes {
+        if self.pool.has_lent_enough() { Bytes::copy_from_slice(&bytes) } else { bytes }
     }
 
     fn read_checked(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {

@@ -116,7 +116,10 @@ impl Engine {
     /// if they had `all` of these flags.
     pub(super) fn wanted(&self, block: u16, all: u32) -> Vec<Wanted> {
         let (mut wanted, mut parts) = (Vec::new(), Vec::new());
-        self.sweep(block, |record, flags| {
+        let has_parts = self.space().use_of(block).is_some_and(|usage| usage.has_parts);
+        // Of a part, the object is wanted, whether or not that was touched itself.
+        let only = if has_parts || all != 0 { 0 } else { TOUCHED };
+        self.sweep(block, only, |record, flags| {
             let flags = flags | all;
             if record.is_name() {
                 // It goes where its contents go.
@@ -137,7 +140,7 @@ impl Engine {
             parts.get(first..last).unwrap_or_default()
         };
         // Nobody touched these objects themselves, but perhaps a part of them.
-        self.sweep(block, |record, flags| {
+        self.sweep(block, 0, |record, flags| {
             let is_wanted = !record.is_part && (flags | all) & TOUCHED == 0;
             if is_wanted && begins(&record).iter().any(|(_, flags)| flags & TOUCHED != 0) {
                 wanted.push(Wanted { is_promised: false, record, flags, parts: Vec::new() });
@@ -162,10 +165,10 @@ impl Engine {
         wanted
     }
 
-    fn sweep(&self, block: u16, mut each: impl FnMut(Record, u32)) {
+    fn sweep(&self, block: u16, only: u32, mut each: impl FnMut(Record, u32)) {
         for buckets in self.map.sweeps() {
             let _space = self.space();
-            self.map.records_in(buckets, block, &mut each);
+            self.map.records_in(buckets, block, only, &mut each);
         }
     }
 

@@ -76,7 +76,19 @@ impl KeyLocationMap {
     #[inline]
     pub(crate) fn lookup(&self, key: &Key) -> Option<Found> {
         let place = self.placement.of(key);
-        // The record is asked for along with the tags, where it most likely lies: else the one wait follows the other.
+        self.ask_for(place);
+        self.lookup_at(key, place)
+    }
+
+    /// Lets a look-up of `key` that comes in a moment wait for less.
+    #[inline]
+    pub(crate) fn expect(&self, key: &Key) {
+        self.ask_for(self.placement.of(key));
+    }
+
+    /// Asks for the record along with the tags, where it most likely lies: else the one wait follows the other.
+    #[inline]
+    fn ask_for(&self, place: Place) {
         if let Some(line) = self.line(place.primary) {
             hints::prefetch(line);
         }
@@ -86,7 +98,6 @@ impl KeyLocationMap {
                 hints::prefetch(slot);
             }
         }
-        self.lookup_at(key, place)
     }
 
     #[inline]

@@ -166,7 +166,7 @@ fn copy_while_finding(finders: usize) {
             .collect();
         block.begin_copying();
         let mut is_copied = false;
-        map.records_in(0..1, BLOCK, &mut |_, flags| is_copied = flags & FOUND != 0);
+        map.records_in(0..1, BLOCK, 0, &mut |_, flags| is_copied = flags & FOUND != 0);
         for finding in finding {
             assert!(finding.join().unwrap() || is_copied);
         }

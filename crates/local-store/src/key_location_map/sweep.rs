@@ -6,10 +6,13 @@ use std::sync::atomic::Ordering;
 use super::tag_line::{TOUCHED, block_of};
 use super::{KeyLocationMap, MapWriter, Record};
 use crate::sync::fence;
-use crate::width;
+use crate::{hints, width};
 
 /// How many buckets are swept before others get a turn at the writers' lock: some 50 µs.
 pub(crate) const SWEEP_BUCKETS: u32 = 4096;
+
+/// How many buckets ahead records are asked for.
+const BUCKETS_AHEAD: usize = 32;
 
 /// The slots that are set in `bits`.
 fn slots(mut bits: u32) -> impl Iterator<Item = usize> {
@@ -27,22 +30,43 @@ impl KeyLocationMap {
         (0..buckets).step_by(width::index(SWEEP_BUCKETS)).map(move |from| from..buckets.min(from + SWEEP_BUCKETS))
     }
 
-    /// The records of these buckets that lie in `block`, with their flags.
+    /// The records of these buckets that lie in `block`, with their flags; of `only` those with one of these flags, if
+    /// that is not 0.
     ///
     /// The tags are read such that a touch is seen unless whoever touches sees the state that the block was given
     /// before this is called. Without the writer's right, records may come and go meanwhile, so what is returned is
     /// to be confirmed.
-    pub(crate) fn records_in(&self, buckets: Range<u32>, block: u16, each: &mut impl FnMut(Record, u32)) {
+    pub(crate) fn records_in(&self, buckets: Range<u32>, block: u16, only: u32, each: &mut impl FnMut(Record, u32)) {
         // Orders the tags behind the state of the block.
         fence(Ordering::SeqCst);
-        for bucket in buckets {
-            let Some(line) = self.line(bucket) else { return };
-            for slot in slots(line.in_block(block)) {
-                let Some(tag) = line.tags().get(slot).map(|tag| tag.load(Ordering::SeqCst)) else { continue };
-                if block_of(tag) == Some(block)
-                    && let Some(slot) = self.slot(bucket, slot)
-                {
-                    each(slot.load(), tag & TOUCHED);
+        self.each_slot_in(buckets, block, |bucket, slot| {
+            let Some(tag) = self.line(bucket).and_then(|line| line.tags().get(slot)) else { return };
+            let tag = tag.load(Ordering::SeqCst);
+            if block_of(tag) == Some(block)
+                && (only == 0 || tag & only != 0)
+                && let Some(slot) = self.slot(bucket, slot)
+            {
+                each(slot.load(), tag & TOUCHED);
+            }
+        });
+    }
+
+    /// The slots of these buckets that are taken by records in `block`. Their records are asked for some buckets ahead.
+    fn each_slot_in(&self, buckets: Range<u32>, block: u16, mut each: impl FnMut(u32, usize)) {
+        let mut ahead = [0_u32; BUCKETS_AHEAD];
+        for bucket in buckets.start..buckets.end.saturating_add(width::narrow(BUCKETS_AHEAD)) {
+            let Some(found) = ahead.get_mut(width::index(bucket) % BUCKETS_AHEAD) else { return };
+            if let Some(before) = bucket.checked_sub(width::narrow(BUCKETS_AHEAD))
+                && before >= buckets.start
+            {
+                for slot in slots(*found) {
+                    each(before, slot);
+                }
+            }
+            *found = if bucket < buckets.end { self.line(bucket).map_or(0, |line| line.in_block(block)) } else { 0 };
+            for slot in slots(*found) {
+                if let Some(slot) = self.slot(bucket, slot) {
+                    hints::prefetch_one_of_many(slot);
                 }
             }
         }
@@ -70,13 +94,10 @@ impl KeyLocationMap {
         block: u16,
         each: &mut impl FnMut(Record),
     ) {
-        for bucket in buckets {
-            let Some(line) = self.line(bucket) else { return };
-            for slot in slots(line.in_block(block)) {
-                if let Some(record) = self.clear_if_in(writer, bucket, slot, block) {
-                    each(record);
-                }
+        self.each_slot_in(buckets, block, |bucket, slot| {
+            if let Some(record) = self.clear_if_in(writer, bucket, slot, block) {
+                each(record);
             }
-        }
+        });
     }
 }

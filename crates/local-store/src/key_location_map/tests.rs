@@ -135,7 +135,7 @@ fn a_sweep_finds_and_removes_the_records_of_a_block() {
     let mut found = 0;
     let mut removed = 0;
     for range in map.sweeps() {
-        map.records_in(range, 1, &mut |record, _| {
+        map.records_in(range, 1, 0, &mut |record, _| {
             assert_eq!(record.location.block, 1);
             found += 1;
         });
