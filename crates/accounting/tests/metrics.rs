@@ -51,7 +51,8 @@ fn digest(name: &str) -> Digest {
 /// The value on the line that begins with `what` and a space.
 fn value<'a>(text: &'a str, what: &str) -> &'a str {
     let line = text.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no line for {what} in\n{text}"))
+    assert!(line.is_some(), "no line for {what} in\n{text}");
+    line.unwrap()
 }
 
 #[tokio::test]
