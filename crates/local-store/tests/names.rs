@@ -266,3 +266,57 @@ fn a_full_log_makes_contents_move_rather_than_a_name_go_without() {
     let unseen = (0..2 * entries).filter(|number| !sees(&store, &format!("name{number}"), b"contents")).count();
     assert_eq!(unseen, 0);
 }
+
+/// Puts others, and asks for what is kept under one of its names, until so many more blocks are recycled.
+fn recycle(store: &LocalStore<Cas>, blocks: u64, kept: &Digest) {
+    let until = store.snapshot().recycled_blocks + blocks;
+    let mut number = 1 << 20;
+    while store.snapshot().recycled_blocks < until {
+        number += 1;
+        put(store, "z", &filling(number, 9000)).unwrap();
+        let missing = block_on(store.find_missing(&Context::background(), &kept.clone().into())).unwrap();
+        assert!(missing.is_empty(), "{kept} is gone");
+    }
+}
+
+#[test]
+fn names_follow_contents_that_were_stored_again_for_want_of_a_log() {
+    let device = Arc::new(MemoryDevice::new(CAPACITY));
+    let store = open_on(&device, on_device()).unwrap();
+    let entries = u32::try_from(store.sizes().entries_per_block().unwrap()).unwrap();
+    // As many names as have room in one log, but not in what others leave of this one.
+    for number in 0..entries / 4 {
+        put(&store, "z", &filling(number, 8)).unwrap();
+    }
+    put(&store, "name", b"contents").unwrap();
+    let kept = digest("name", b"contents");
+    let block = store.block_of(&kept);
+    let mut names = vec!["name".to_owned()];
+    // No block is recycled so far, so each keeps its place.
+    while store.block_of(&kept) == block {
+        names.push(format!("name{}", names.len()));
+        put(&store, names.last().unwrap(), b"contents").unwrap();
+        assert!(names.len() < usize::try_from(entries).unwrap(), "one log had room for all names");
+    }
+    recycle(&store, 16, &kept);
+    let unseen = names.iter().filter(|name| !sees(&store, name, b"contents")).count();
+    assert_eq!((unseen, store.snapshot().breached_bytes), (0, 0));
+}
+
+#[test]
+fn who_puts_again_what_proved_wrong_sees_it_as_long_as_it_is_stored() {
+    let device = Arc::new(MemoryDevice::new(CAPACITY));
+    let store = open_on(&device, on_device()).unwrap();
+    let contents = filling(7, 1500);
+    put(&store, "a", &contents).unwrap();
+    block_on(store.close()).unwrap();
+    let mut image = device.image();
+    let at = image.windows(contents.len()).position(|window| window == contents).unwrap();
+    image[at + 700] ^= 1;
+    let device = Arc::new(MemoryDevice::from_image(image));
+    let store = open_on(&device, on_device()).unwrap();
+    assert_eq!(get(&store, "a", &contents).unwrap_err().kind(), ErrorKind::DataLoss);
+    assert_eq!(put(&store, "a", &contents).unwrap(), PutOutcome::Created { stored_bytes: 1500 });
+    recycle(&store, 16, &digest("a", &contents));
+    assert!(sees(&store, "a", &contents));
+}

@@ -207,7 +207,7 @@ impl Engine {
             for name in names {
                 let key = match keys.get(&place(&name)) {
                     Some(key) => Some(*key),
-                    // They are elsewhere by now: after they proved wrong and were put again, for example.
+                    // They are elsewhere by now: stored again for want of room in the log, for example.
                     None => self.key_of_contents(&name)?,
                 };
                 if key.is_some_and(|key| !self.move_name(block, &name, &key)) {
@@ -280,7 +280,7 @@ impl Engine {
         let mut at = 0;
         while at < size {
             let end = size.min(at + PIECE_BYTES);
-            let Read::Bytes(bytes) = self.read_raw(name, at..end, Mode::Waiting)? else { return Ok(None) };
+            let Read::Bytes(bytes) = self.lend_raw(name, at..end, Mode::Waiting)? else { return Ok(None) };
             hasher.update(&bytes);
             at = end;
         }

@@ -384,3 +384,20 @@ fn who_finds_what_no_copy_has_space_for_waits_until_its_block_is_recycled() {
     assert_eq!(engine.counters.breached_bytes.load(std::sync::atomic::Ordering::Relaxed), 50_000);
     assert!(publish(&engine, begin(&engine, 1, 50_000).unwrap()).is_some());
 }
+
+#[test]
+fn no_name_is_noted_in_a_block_whose_names_are_being_moved() {
+    let device = watched();
+    let engine = open(&device, 1);
+    let record = publish(&engine, begin(&engine, 1, 700).unwrap()).unwrap();
+    let key = engine.keys.key(&blob(1, 700).0);
+    let name = crate::names::key_of_name(&key, &[1, 2, 3, 4]);
+    let other = crate::names::key_of_name(&key, &[5, 6, 7, 8]);
+    let shared = engine.share(&key, &name).unwrap().unwrap();
+    assert!(matches!(shared, Put::Done { outcome: PutOutcome::Created { stored_bytes: 0 }, .. }));
+    let_go(&engine, record.location.block);
+    engine.copy_touched(record.location.block).unwrap();
+    // It was neither found nor read, so it lies there still.
+    assert_eq!(engine.share(&key, &other).unwrap(), Some(Put::Leaving));
+    assert!(engine.peek(&other).is_none());
+}
