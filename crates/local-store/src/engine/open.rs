@@ -60,6 +60,9 @@ fn growth(sizes: &Sizes) -> Growth {
     Growth { current: width::index(sizes.current_blocks), new: width::index(sizes.new_blocks) }
 }
 
+/// So many records are taken over at once.
+const RESTORED_AT_ONCE: usize = 32;
+
 impl Engine {
     /// Opens a store of this kind. It blocks.
     pub(crate) fn open(
@@ -200,14 +203,25 @@ impl Engine {
         }
         let mut log = vec![0; width::in_memory(u64::from(log_sectors) * SECTOR_BYTES)];
         disk.logs().read_at(disk.layout.log(block), &mut log)?;
-        for record in entry::read_all(&log, block, generation, seed) {
-            if let Some(usage) = space.use_mut(block) {
-                usage.has_parts |= record.is_part && !record.is_name();
+        let mut records = entry::read_all(&log, block, generation, seed);
+        let mut batch = Vec::with_capacity(RESTORED_AT_ONCE);
+        loop {
+            // The places of some in the map are asked for before the first of them is taken over.
+            batch.extend(records.by_ref().take(RESTORED_AT_ONCE));
+            if batch.is_empty() {
+                return Ok(());
             }
-            let flags = if of.touches.is_set(record.entry) { FOUND } else { 0 };
-            self.restore_record(space, &record, flags, live.data_bytes, recovery);
+            for record in &batch {
+                self.map.expect(&record.key(self.map.check_mask()));
+            }
+            for record in batch.drain(..) {
+                if let Some(usage) = space.use_mut(block) {
+                    usage.has_parts |= record.is_part && !record.is_name();
+                }
+                let flags = if of.touches.is_set(record.entry) { FOUND } else { 0 };
+                self.restore_record(space, &record, flags, live.data_bytes, recovery);
+            }
         }
-        Ok(())
     }
 
     fn restore_record(&self, space: &mut Space, record: &Record, flags: u32, used: u64, recovery: &mut Recovery) {
