@@ -61,6 +61,7 @@ impl StoreFile {
 
     fn options(&self, flags: &Flags) -> Options {
         let options = Options::in_file(&self.path, self.size_bytes).persistent(flags.sync).discarding(flags.discard);
+        let options = options.with_mapped_reads(flags.map_files);
         if self.size_bytes < FEW_BLOCKS_UP_TO { options.with_blocks(2, 6, 1) } else { options }
     }
 

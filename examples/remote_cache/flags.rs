@@ -12,6 +12,7 @@ use clap::Parser;
 /// Sizes take units: 500MiB, 2GiB. Durations too: 30s, 5m.
 #[derive(Debug, Parser)]
 #[command(name = "remote_cache", version)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(crate) struct Flags {
     /// Where to listen for clients.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8980")]
@@ -35,8 +36,12 @@ pub(crate) struct Flags {
     #[arg(long, conflicts_with = "upstream")]
     pub(crate) discard: bool,
 
+    /// Map the files, where reading them may wait for the disk anyway. Then a disk that fails ends the process.
+    #[arg(long, conflicts_with = "upstream")]
+    pub(crate) map_files: bool,
+
     /// Keep everything in memory instead, until the server stops.
-    #[arg(long, conflicts_with_all = ["directory", "sync", "discard", "upstream"])]
+    #[arg(long, conflicts_with_all = ["directory", "sync", "discard", "map_files", "upstream"])]
     pub(crate) in_memory: bool,
 
     /// Room for blobs. Should hold the outputs of a few builds; what was used least lately goes. A file takes all of it

@@ -96,7 +96,7 @@ impl<B: BlobAccess> BlobAccess for Accounted<B> {
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        let mut ticket = self.accounts.begin(ctx, digest, B::Kind::STORAGE_TYPE, blob.size_bytes())?;
+        let mut ticket = self.accounts.begin_borrowed(ctx, digest, B::Kind::STORAGE_TYPE, blob.size_bytes())?;
         let ctx = ticket.send(ctx);
         match self.inner.put(&ctx, digest, blob).await {
             Ok(outcome) => {

@@ -14,7 +14,7 @@ use crate::journal::{Dead, Journal};
 use crate::quota::Reserved;
 use crate::resolving::{Resolvers, outcome_of};
 use crate::tally::{Slot, Table};
-use crate::ticket::Ticket;
+use crate::ticket::{BorrowedTicket, Held, Ticket};
 use crate::tokens::Tokens;
 use crate::{
     AccountingObserver, Amounts, Class, Epoch, ErrorReason, NoAccountingObserver, Outcome, QuotaUsage, Quotas, Report,
@@ -240,6 +240,30 @@ impl Accounts {
         storage_type: StorageType,
         logical_bytes: u64,
     ) -> Result<Ticket> {
+        let (upload, token) = self.start(ctx, digest, storage_type, logical_bytes)?;
+        Ok(Ticket::new(Held::new(Arc::clone(self), digest.clone(), storage_type, upload, token)))
+    }
+
+    /// The same for who waits for the upload.
+    #[inline]
+    pub(crate) fn begin_borrowed<'a>(
+        &'a self,
+        ctx: &Context,
+        digest: &'a Digest,
+        storage_type: StorageType,
+        logical_bytes: u64,
+    ) -> Result<BorrowedTicket<'a>> {
+        let (upload, token) = self.start(ctx, digest, storage_type, logical_bytes)?;
+        Ok(Held::new(self, digest, storage_type, upload, token))
+    }
+
+    fn start(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        storage_type: StorageType,
+        logical_bytes: u64,
+    ) -> Result<(Upload, UploadToken)> {
         let namespace = ctx.namespace().map_or_else(|| digest.instance_name().as_str(), Namespace::as_str);
         let slot = self.table.slot(namespace, storage_type);
         let number = self.tokens.number();
@@ -265,8 +289,7 @@ impl Accounts {
                 }
             }
         }
-        let token = own.unwrap_or_else(|| self.tokens.token(number));
-        Ok(Ticket::new(Arc::clone(self), upload, storage_type, digest.clone(), token))
+        Ok((upload, own.unwrap_or_else(|| self.tokens.token(number))))
     }
 
     /// Counts blobs that were deleted, whose `stored_bytes` had been counted for `namespace`.

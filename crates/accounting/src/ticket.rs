@@ -1,5 +1,6 @@
 //! One upload, which ends in exactly one outcome.
 
+use std::borrow::Borrow;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
@@ -16,69 +17,55 @@ use crate::{DropReason, ErrorReason, Outcome};
 ///
 /// Cancellation, a panic and the end of a runtime drop what they interrupt, so they all have an outcome. The death of
 /// the process does not; that is what the journal is for.
-pub struct Ticket {
-    accounts: Arc<Accounts>,
+pub struct Ticket(Held<Arc<Accounts>, Digest>);
+
+/// The same for who waits for the upload: accounts and digest are borrowed, which spares four counts of references.
+pub(crate) type BorrowedTicket<'a> = Held<&'a Accounts, &'a Digest>;
+
+/// What a ticket holds, whoever owns the accounts and the digest.
+pub(crate) struct Held<A: Borrow<Accounts>, D: Borrow<Digest>> {
+    accounts: A,
+    digest: D,
     /// `None` once it has ended.
     upload: Option<Upload>,
     storage_type: StorageType,
-    digest: Digest,
     token: UploadToken,
     sent: bool,
     dropped_as: DropReason,
 }
 
 impl Ticket {
-    pub(crate) const fn new(
-        accounts: Arc<Accounts>,
-        upload: Upload,
-        storage_type: StorageType,
-        digest: Digest,
-        token: UploadToken,
-    ) -> Self {
-        let dropped_as = DropReason::Shutdown;
-        Self { accounts, upload: Some(upload), storage_type, digest, token, sent: false, dropped_as }
+    pub(crate) const fn new(held: Held<Arc<Accounts>, Digest>) -> Self {
+        Self(held)
     }
 
     /// The token to leave with what is stored: that of the context, if it had one.
     #[must_use]
     pub const fn token(&self) -> UploadToken {
-        self.token
+        self.0.token
     }
 
     /// Says why the upload is given up, if it is before its first byte.
     #[must_use]
     pub const fn dropped_as(mut self, reason: DropReason) -> Self {
-        self.dropped_as = reason;
+        self.0.dropped_as = reason;
         self
     }
 
     /// Says that the first byte is about to be sent, and returns the context to send it with: `ctx`, with the token.
     #[must_use]
     pub fn send(&mut self, ctx: &Context) -> Context {
-        if let (Some(journal), Some(upload), false) = (&self.accounts.journal, &self.upload, self.sent) {
-            journal.sent(upload.number);
-        }
-        self.sent = true;
-        ctx.clone().with_upload_token(self.token)
+        self.0.send(ctx)
     }
 
     /// The upload came to this.
     pub fn finish(mut self, outcome: Outcome) {
-        if let Some(upload) = self.upload.take() {
-            self.accounts.end(&upload, outcome);
-        }
+        self.0.finish(outcome);
     }
 
     /// The upload failed so. If it may be stored all the same, the store is asked later on, where it can be.
     pub fn fail(mut self, error: &Error) {
-        let Some(upload) = self.upload.take() else { return };
-        let reason = ErrorReason::of_refused(error);
-        match error.put_certainty() {
-            PutCertainty::NotStored => self.accounts.end(&upload, Outcome::Error(reason)),
-            PutCertainty::MaybeStored => {
-                self.accounts.lost(upload, self.storage_type, self.digest.clone(), self.token, reason);
-            }
-        }
+        self.0.fail(error);
     }
 
     /// The upload is given up before its first byte. `stored_bytes` is what it would have taken in the store, if that is
@@ -88,24 +75,69 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl<A: Borrow<Accounts>, D: Borrow<Digest>> Held<A, D> {
+    #[inline]
+    pub(crate) const fn new(
+        accounts: A,
+        digest: D,
+        storage_type: StorageType,
+        upload: Upload,
+        token: UploadToken,
+    ) -> Self {
+        let dropped_as = DropReason::Shutdown;
+        Self { accounts, digest, upload: Some(upload), storage_type, token, sent: false, dropped_as }
+    }
+
+    #[inline]
+    pub(crate) fn send(&mut self, ctx: &Context) -> Context {
+        if let (Some(journal), Some(upload), false) = (&self.accounts.borrow().journal, &self.upload, self.sent) {
+            journal.sent(upload.number);
+        }
+        self.sent = true;
+        ctx.clone().with_upload_token(self.token)
+    }
+
+    /// In place, since to move what is held costs as much as to count it.
+    #[inline]
+    pub(crate) fn finish(&mut self, outcome: Outcome) {
+        if let Some(upload) = self.upload.take() {
+            self.accounts.borrow().end(&upload, outcome);
+        }
+    }
+
+    pub(crate) fn fail(&mut self, error: &Error) {
+        let Some(upload) = self.upload.take() else { return };
+        let reason = ErrorReason::of_refused(error);
+        match error.put_certainty() {
+            PutCertainty::NotStored => self.accounts.borrow().end(&upload, Outcome::Error(reason)),
+            PutCertainty::MaybeStored => self.lost(upload, reason),
+        }
+    }
+
+    fn lost(&self, upload: Upload, absent: ErrorReason) {
+        let digest = self.digest.borrow().clone();
+        self.accounts.borrow().lost(upload, self.storage_type, digest, self.token, absent);
+    }
+}
+
+impl<A: Borrow<Accounts>, D: Borrow<Digest>> Drop for Held<A, D> {
     fn drop(&mut self) {
         let Some(upload) = self.upload.take() else { return };
         if !self.sent {
             let outcome = Outcome::Dropped { reason: self.dropped_as, stored_bytes: None };
-            return self.accounts.end(&upload, outcome);
+            return self.accounts.borrow().end(&upload, outcome);
         }
         let absent = if std::thread::panicking() { ErrorReason::Panicked } else { ErrorReason::Cancelled };
-        self.accounts.lost(upload, self.storage_type, self.digest.clone(), self.token, absent);
+        self.lost(upload, absent);
     }
 }
 
 impl Debug for Ticket {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ticket")
-            .field("digest", &self.digest)
-            .field("token", &self.token)
-            .field("sent", &self.sent)
+            .field("digest", &self.0.digest)
+            .field("token", &self.0.token)
+            .field("sent", &self.0.sent)
             .finish_non_exhaustive()
     }
 }

@@ -16,6 +16,10 @@ pub(crate) struct LifeRow {
     pub(crate) closed: u8,
 }
 
+/// What a life has counted of a class of an account.
+///
+/// It has the columns of a [`TotalRow`] and two more. They are spelled out in both: a row of the client library is one
+/// flat struct, and to flatten one into another, as serde does it, makes a map of it, which its format has not.
 #[derive(Clone, Debug, PartialEq, Eq, Row, Serialize, Deserialize)]
 pub(crate) struct ReportedRow {
     pub(crate) reporter: String,
@@ -30,6 +34,7 @@ pub(crate) struct ReportedRow {
     pub(crate) old_bytes: u64,
 }
 
+/// What all lives have counted of a class of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Row, Serialize, Deserialize)]
 pub(crate) struct TotalRow {
     pub(crate) storage_type: String,

@@ -6,6 +6,7 @@ use blobaccess::{Context, Digest, Error, Kind, PutOutcome, Result};
 use bytes::Bytes;
 
 use crate::engine::{Contents, Mode, Presence, Put, Read};
+use crate::excerpt::Excerpt;
 use crate::names::Masks;
 use crate::options::SyncPolicy;
 use crate::store::{DIGESTS_PER_TURN, LocalStore};
@@ -69,6 +70,42 @@ impl<K: Kind> LocalStore<K> {
     ///
     /// As [`BlobAccess::get`](blobaccess::BlobAccess::get), but for absence.
     pub fn get_blocking(&self, digest: &Digest) -> Result<Option<Bytes>> {
+        Ok(self.lend(digest)?.map(|contents| self.engine.hand_out(contents)))
+    }
+
+    /// What `read` makes of the contents of a blob, if it is stored: without a copy where they lie in one piece in
+    /// memory, else from a buffer that is used again. Neither allocates; contents that lie in several chunks of memory
+    /// (of up to 1 MiB) are put together first, and those over 256 KiB on a device take a fresh buffer.
+    ///
+    /// It blocks where they are to be read from a disk. `read` is called once at most, and after everything was
+    /// verified. No lock is held meanwhile, so it may call the store, and may take its time: what it keeps from being
+    /// used again is the memory that it reads. If it panics, nothing is lost but that call.
+    ///
+    /// # Errors
+    ///
+    /// As [`BlobAccess::get`](blobaccess::BlobAccess::get), but for absence, which is `None`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> blobaccess::Result<()> {
+    /// use blobaccess::{Cas, Digest, DigestFunction, InstanceName};
+    /// use blobaccess_local_store::{LocalStore, Options};
+    ///
+    /// let store = LocalStore::<Cas>::open(Options::in_memory(64 << 20)).await?;
+    /// let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
+    /// assert_eq!(store.get_with(&digest, |contents| contents.len())?, None);
+    /// store.put_blocking(&digest, "hello".into())?;
+    /// assert_eq!(store.get_with(&digest, |contents| contents.len())?, Some(5));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_with<R>(&self, digest: &Digest, read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
+        Ok(self.lend(digest)?.map(|contents| read(&contents)))
+    }
+
+    fn lend(&self, digest: &Digest) -> Result<Option<Excerpt>> {
         if !self.sees(digest)? {
             return Ok(None);
         }
@@ -76,9 +113,9 @@ impl<K: Kind> LocalStore<K> {
         loop {
             let Some(record) = self.engine.look_up_to_read(&key) else { return Ok(None) };
             let all = 0..record.location.size_bytes;
-            let read = self.engine.read(&record, all, Mode::Waiting);
-            if let Read::Bytes(bytes) = read.map_err(|error| error.at(digest.to_string()))? {
-                return Ok(Some(bytes));
+            let read = self.engine.lend(&record, all, Mode::Waiting);
+            if let Read::Bytes(contents) = read.map_err(|error| error.at(digest.to_string()))? {
+                return Ok(Some(contents));
             }
         }
     }

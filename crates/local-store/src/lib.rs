@@ -25,6 +25,7 @@ mod direct;
 mod engine;
 mod environment;
 mod equal_uploads;
+mod excerpt;
 mod hints;
 mod inventory;
 mod key;

@@ -37,6 +37,7 @@ pub struct Options {
     pub(crate) namespaces: u32,
     pub(crate) write_concurrency: Option<u32>,
     pub(crate) verification: Option<Duration>,
+    pub(crate) has_mapped_reads: bool,
     pub(crate) is_hierarchical: bool,
     pub(crate) discarding: bool,
     /// Where logs lie apart from blocks, and how much of it they may take.
@@ -113,6 +114,7 @@ impl Options {
             namespaces: 256,
             write_concurrency: None,
             verification: None,
+            has_mapped_reads: false,
             is_hierarchical: false,
             discarding: false,
             logs: None,
@@ -337,14 +339,34 @@ impl Options {
     /// How long it is remembered that a piece of a blob (of up to 256 KiB) was read from the device and proved right,
     /// so that it is not verified again meanwhile. What is kept in memory is never verified again.
     ///
-    /// * **Too short, or unset**: each read hashes what it reads: 0.2 µs for 4 KiB, where reading them from the page
-    ///   cache takes 0.5 to 0.7; and of a range, the piece that it lies in is read whole.
+    /// * **Too short, or unset**: each read hashes what it reads, and of a range, the piece that it lies in is read
+    ///   whole. Of 4 KiB and less, hashing takes no longer (0.15 µs) than to find out that it is not needed.
     /// * **Too long**: what rots on the disk after it was verified is served until it is verified again.
     /// * **Range**: any. **Default**: unset, each read verifies.
     /// * **Memory**: up to 65,536 pieces are remembered, in 4 MiB; when there are more, some are verified again.
     #[must_use]
     pub fn with_remembered_verification(mut self, duration: Duration) -> Self {
         self.verification = Some(duration);
+        self
+    }
+
+    /// Reads the blocks through a mapping of their file or block device, where a call may wait for a disk anyway; the
+    /// rest, such as what the trait answers at once, is read by system calls as ever.
+    ///
+    /// Each read is a copy, as without it, since blocks are used again: whoever was handed the mapping itself could come
+    /// to see the bytes of another object. It is never written through.
+    ///
+    /// * **What it buys**: a read of 4 KiB that the page cache has takes a fifth less time, as there is no system call; the
+    ///   calls that return contents at once, or lend them, gain by it. The first read of a page after the store was
+    ///   opened takes longer.
+    /// * **What it costs**: a disk that fails to read raises SIGBUS, which ends the process, where it is an error else;
+    ///   so does a file that somebody else makes shorter. What the page cache does not have makes the calling thread wait page by page,
+    ///   as far as the system does not read ahead. It takes as many addresses as the store has bytes.
+    /// * **Range**: stores in files and on block devices, or on devices that have [one of
+    ///   these](crate::Device::mappable); else opening is refused. **Default**: off.
+    #[must_use]
+    pub fn with_mapped_reads(mut self, mapped: bool) -> Self {
+        self.has_mapped_reads = mapped;
         self
     }
 

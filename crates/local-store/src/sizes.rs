@@ -362,6 +362,11 @@ fn check_groups(options: &Options, storage_type: StorageType) -> Result<()> {
     if options.persistence.is_some() && options.medium == Medium::Memory {
         return refuse("a store in memory cannot be persistent".to_owned());
     }
+    if options.has_mapped_reads && options.medium == Medium::Memory {
+        return refuse(
+            "a store in memory has nothing that could be mapped, as the option `mapped_reads` asks for".to_owned(),
+        );
+    }
     Ok(())
 }
 

@@ -68,11 +68,41 @@ fn the_trait_allocates_its_futures_and_answers() {
 
 #[test]
 fn a_read_from_a_file_allocates_no_buffer() {
-    let directory = tempfile::tempdir().unwrap();
-    let options = Options::in_file(directory.path().join("blocks"), 64 << 20).persistent(SyncPolicy::OnClose);
-    let store = filled(options.with_remembered_verification(Duration::from_hours(1)));
-    store.sync_blocking().unwrap();
+    for is_mapped in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options::in_file(directory.path().join("blocks"), 64 << 20).persistent(SyncPolicy::OnClose);
+        for options in [options.clone(), options.with_remembered_verification(Duration::from_hours(1))] {
+            let store = filled(options.with_mapped_reads(is_mapped));
+            store.sync_blocking().unwrap();
+            let one = digest(1);
+            // What makes bytes of a buffer that is used again.
+            assert_eq!(counting(|| store.get_blocking(&one).unwrap().unwrap()), 1);
+            assert_eq!(counting(|| store.get_with(&one, <[u8]>::len).unwrap().unwrap()), 0);
+        }
+    }
+}
+
+#[test]
+fn contents_in_memory_are_lent_without_an_allocation_also_where_others_are_put_beside_them() {
+    let store = filled(Options::in_memory(64 << 20));
+    let mut number = 30_000;
+    let mut named: Vec<Digest> = (number..number + 4).map(digest).collect();
+    let mut put = || {
+        number += 1;
+        let digest = named.pop().unwrap();
+        store.put_blocking(&digest, Bytes::from(number.to_le_bytes().repeat(512))).unwrap();
+        digest
+    };
+    // In the chunk that is being filled, where nobody has read before.
+    for digest in [put(), put()] {
+        let read = || store.get_with(&digest, <[u8]>::len).unwrap();
+        let (allocated, length) = allocations::counting(read);
+        assert_eq!((allocated.calls, length), (0, Some(4096)));
+    }
     let one = digest(1);
-    // What makes bytes of a buffer that is used again.
-    assert_eq!(counting(|| store.get_blocking(&one).unwrap().unwrap()), 1);
+    // In one that is full, but for the first read of its group of threads.
+    assert_eq!(counting(|| store.get_with(&one, <[u8]>::len).unwrap().unwrap()), 0);
+    // Bytes of a chunk that is being filled are counted by themselves; those of a full one are counted with it.
+    let fresh = put();
+    assert_eq!(counting(|| store.get_blocking(&fresh).unwrap().unwrap()), 1);
 }

@@ -44,6 +44,11 @@ impl<K: Kind> Local<K> {
         self.options = self.options.with_refresh(Refresh::OnTouch);
         self
     }
+
+    fn mapped(mut self) -> Self {
+        self.options = self.options.with_mapped_reads(true);
+        self
+    }
 }
 
 impl<K: Kind> Fixture for Local<K> {
@@ -92,6 +97,9 @@ conformance! {
     persistent: Cas + ResolveUpload + Inventory => in_file::<Cas>(Some(SyncPolicy::OnClose)),
     persistent_of_action_results: Ac + ResolveUpload + Inventory => in_file::<Ac>(Some(SyncPolicy::Interval(Duration::from_mins(1)))),
     synced_on_put: Cas + ResolveUpload + Inventory => in_file::<Cas>(Some(SyncPolicy::OnPut)),
+    mapped: Cas + ResolveUpload + Inventory => in_file::<Cas>(Some(SyncPolicy::OnClose)).mapped(),
+    mapped_of_action_results: Ac + ResolveUpload + Inventory => in_file::<Ac>(Some(SyncPolicy::OnPut)).mapped(),
+    mapped_and_not_persistent: Cas + ResolveUpload + Inventory => in_file::<Cas>(None).mapped(),
     hierarchical_memory: Cas + ResolveUpload => hierarchical(in_memory()),
     hierarchical_persistent: Cas + ResolveUpload => hierarchical(in_file(Some(SyncPolicy::OnClose))),
 }

@@ -3,8 +3,11 @@
 
 use std::env;
 use std::net::Ipv4Addr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
+use blobaccess::decorators::ExistenceCaching;
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName};
 use blobaccess_s3_backend::object_store::path::Path;
 use blobaccess_s3_backend::object_store::{self, ClientOptions, ObjectStore, PutMode, PutOptions, client};
@@ -19,6 +22,8 @@ use uuid::Uuid;
 
 const CONCURRENT: usize = 8;
 
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+
 fn is_test() -> bool {
     env::args().any(|argument| argument == "--test")
 }
@@ -27,7 +32,8 @@ fn numbered(number: u64) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, &number.to_le_bytes())
 }
 
-/// Requests for 10,000 digests: cold, half of them there, among as many others as the line says.
+/// Requests for 10,000 digests, half of them there, among as many others as the line says: cold, and again below an
+/// existence cache, which remembers those that are there.
 fn finding(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let mut group = criterion.benchmark_group("find_missing");
@@ -43,12 +49,18 @@ fn finding(criterion: &mut Criterion) {
         let asked: DigestSet = (0..asked_count).map(numbered).collect();
         for (name, list_from) in [("listing", 64), ("asking", usize::MAX)] {
             let options = S3Options::default().with_probe(false).with_list_from_digests(list_from);
-            let store = runtime.block_on(S3Backend::<Cas>::open(sim.bucket().unwrap(), options)).unwrap();
+            let store = Arc::new(runtime.block_on(S3Backend::<Cas>::open(sim.bucket().unwrap(), options)).unwrap());
             let before = store.snapshot().requests.total();
             let missing = runtime.block_on(store.find_missing(&Context::background(), &asked)).unwrap();
             assert_eq!(u64::try_from(missing.len()).unwrap(), asked_count / 2);
             let requests = store.snapshot().requests.total() - before;
             println!("find_missing of {asked_count} beside {others} others, {name}: {requests} requests");
+            let cached = ExistenceCaching::new(Arc::clone(&store), REMEMBERED, Duration::from_hours(1));
+            runtime.block_on(cached.find_missing(&Context::background(), &asked)).unwrap();
+            let before = store.snapshot().requests.total();
+            runtime.block_on(cached.find_missing(&Context::background(), &asked)).unwrap();
+            let requests = store.snapshot().requests.total() - before;
+            println!("the same below an existence cache that is warm: {requests} requests");
             group.bench_function(format!("{name} beside {others} others"), |bencher| {
                 bencher.iter(|| runtime.block_on(store.find_missing(&Context::background(), &asked)).unwrap());
             });

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail so")]
 
 use blobaccess::{
-    Blob, BlobAccess, Cas, Compressor, Context, Digest, DigestFunction, InstanceName, Inventory, PutOutcome,
+    Ac, Blob, BlobAccess, Cas, Compressor, Context, Digest, DigestFunction, InstanceName, Inventory, PutOutcome,
 };
 use blobaccess_s3_backend::sim::SimS3;
 use blobaccess_s3_backend::{Layout, S3Backend, S3Options};
@@ -155,4 +155,24 @@ async fn who_takes_zstd_gets_it_as_it_is_stored() {
     assert_eq!(u64::try_from(frames.len()).unwrap(), size);
     assert!(sim.object(&key(&digest)).unwrap().ends_with(&frames));
     assert!(zstd::stream::decode_all(&*frames).unwrap() == contents);
+}
+
+#[tokio::test]
+async fn actions_are_listed_by_their_key_with_size_0_and_what_they_take() {
+    let (sim, ctx) = (SimS3::new(1), Context::background());
+    let options = S3Options::default().with_layout(Layout::bazel_remote());
+    let store = S3Backend::<Ac>::open(sim.bucket().unwrap(), options).await.unwrap();
+    let plain = digest_of(b"an action");
+    let named = plain.with_instance_name(InstanceName::new("main").unwrap());
+    store.put(&ctx, &plain, Blob::from_bytes("a result")).await.unwrap();
+    store.put(&ctx, &named, Blob::from_bytes("another result")).await.unwrap();
+    let listed = store.inventory(&ctx, None).await.unwrap().entries;
+    let mut listed: Vec<_> = listed.into_iter().map(|entry| (entry.digest, entry.stored_bytes)).collect();
+    listed.sort_by_key(|(_, stored_bytes)| *stored_bytes);
+    // The size of the action is nowhere in the bucket.
+    let sized_0 = |hash: &[u8]| Digest::from_hash(InstanceName::empty(), DigestFunction::Sha256, hash, 0).unwrap();
+    let mangled = digest_of(format!("{}main", plain.hash()).as_bytes());
+    assert_eq!(listed, [(sized_0(plain.hash_bytes()), 8), (sized_0(mangled.hash_bytes()), 14)]);
+    // Nothing depends on it: under any size, the key is the same.
+    assert!(store.find_missing(&ctx, &sized_0(plain.hash_bytes()).into()).await.unwrap().is_empty());
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use blobaccess::{Namespace, StorageType};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Tally;
 use super::cells::Cells;
@@ -21,7 +22,8 @@ const STORAGE_CODES: u8 = 5;
 #[derive(Debug)]
 pub(crate) struct Table {
     slots: Box<[OnceLock<Entry>]>,
-    hasher: RandomState,
+    /// What hashes begin with, so that nobody can choose namespaces that collide.
+    seed: u64,
     /// How many entries are set. It only grows, and only under the lock.
     taken: AtomicUsize,
     adding: Mutex<()>,
@@ -57,7 +59,7 @@ impl Table {
         let slots = max_accounts.saturating_add(overflow).saturating_mul(2).next_power_of_two();
         let table = Self {
             slots: std::iter::repeat_with(OnceLock::new).take(slots).collect(),
-            hasher: RandomState::new(),
+            seed: RandomState::new().hash_one(0),
             taken: AtomicUsize::new(0),
             adding: Mutex::new(()),
             max_accounts: max_accounts.saturating_add(overflow),
@@ -134,7 +136,8 @@ impl Table {
     }
 
     fn hash(&self, namespace: &str, storage_type: StorageType) -> u64 {
-        self.hasher.hash_one((namespace, Account::storage_code(storage_type)))
+        let seed = self.seed.wrapping_add(u64::from(Account::storage_code(storage_type)));
+        xxh3_64_with_seed(namespace.as_bytes(), seed)
     }
 
     fn probe(&self, hash: u64) -> impl Iterator<Item = usize> + use<> {

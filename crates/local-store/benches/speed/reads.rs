@@ -13,15 +13,18 @@ use crate::report::{Speed, best, share, speed, timed};
 use crate::workload::{SEED, digests, directory, in_file, open, shuffled};
 
 pub(crate) fn run(count: usize) {
-    for is_remembered in [false, true] {
-        one(count, is_remembered);
+    for is_mapped in [false, true] {
+        for is_remembered in [false, true] {
+            one(count, is_mapped, is_remembered);
+        }
     }
 }
 
-fn one(count: usize, is_remembered: bool) {
+fn one(count: usize, is_mapped: bool, is_remembered: bool) {
     let directory = directory();
     let entries = u64::try_from(count).unwrap();
     let mut options = in_file(directory.path(), (entries * 8192).max(512 << 20));
+    options = options.with_mapped_reads(is_mapped);
     if is_remembered {
         options = options.with_remembered_verification(Duration::from_hours(1));
     }
@@ -51,6 +54,13 @@ fn one(count: usize, is_remembered: bool) {
             }
         })
     });
+    let lent = best(|_| {
+        timed(|| {
+            for digest in &wanted {
+                black_box(store.get_with(digest, |contents| contents.first().copied()).unwrap().unwrap());
+            }
+        })
+    });
     let ctx = Context::background();
     let by_trait = best(|_| {
         timed(|| {
@@ -60,9 +70,11 @@ fn one(count: usize, is_remembered: bool) {
             }
         })
     });
-    let how = if is_remembered { "verified lately" } else { "verified each time" };
+    let verified = if is_remembered { "verified lately" } else { "verified each time" };
+    let how = if is_mapped { format!("{verified}, mapped") } else { verified.to_owned() };
     let (bare, ours) = (Speed::of_calls(count, bare), Speed::of_calls(count, ours));
     speed(&format!("get 4 KiB, warm file, {how}"), ours, None);
     share("a bare positioned read", bare, ours, Some(0.8).filter(|_| is_remembered));
+    speed("the same, lent to a closure", Speed::of_calls(count, lent), None);
     speed("the same by the trait, into bytes", Speed::of_calls(count, by_trait), None);
 }

@@ -40,6 +40,8 @@ pub(super) struct Chunk {
 #[derive(Debug)]
 pub(super) enum Part {
     Bytes(Bytes),
+    /// It is written, in a chunk of which some is not.
+    Written(Written),
     OnDevice,
     /// The block is in another use.
     Gone,
@@ -109,7 +111,7 @@ impl Chunk {
         match &self.held {
             Held::Nothing => Part::Gone,
             Held::Open { written, .. } => {
-                written.iter().find_map(|written| written.bytes(range.clone())).map_or(Part::Gone, Part::Bytes)
+                written.iter().find_map(|written| written.slice(range.clone())).map_or(Part::Gone, Part::Written)
             }
             Held::Full { bytes, .. } => {
                 if range.end <= bytes.len() {

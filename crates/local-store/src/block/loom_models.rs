@@ -24,7 +24,7 @@ fn use_again_while_reading(reader_groups: usize, is_read_before: bool) {
         match reading.join().unwrap() {
             One::Bytes(bytes) => assert_eq!(bytes, "77"),
             One::Gone => {}
-            other @ (One::OnDevice | One::Several) => panic!("{other:?}"),
+            other @ (One::Written(_) | One::OnDevice | One::Several) => panic!("{other:?}"),
         }
         assert!(matches!(block.read_one(8, &(0..4)), One::Bytes(bytes) if bytes == "8888"));
         assert!(matches!(block.read_one(7, &(0..4)), One::Gone));

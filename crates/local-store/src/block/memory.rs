@@ -1,8 +1,8 @@
 //! Memory that many threads fill at once, each a place of its own, and that readers share once a place is filled.
 //!
-//! The one place with unsafe code beside `hints.rs`. What it keeps to is in the types: each byte is in exactly one
+//! Unsafe code, so what it keeps to is in the types: each byte is in exactly one
 //! [`Place`], which is writable and exclusive, or in any number of [`Written`] ranges, which are readable and shared.
-//! A place becomes written by being given up, and never the other way round. `docs/safety.md`, section 4, says what
+//! A place becomes written by being given up, and never the other way round. `docs/safety.md`, section 5, says what
 //! this buys.
 
 #![expect(unsafe_code, reason = "safe code cannot lend disjoint parts of one allocation to several threads for good")]
@@ -161,7 +161,7 @@ fn stream(to: &mut [u8], from: &[u8]) {
 
 /// Bytes that nobody writes any more.
 #[derive(Clone, Debug)]
-pub(super) struct Written {
+pub(crate) struct Written {
     memory: Arc<Memory>,
     range: Range<usize>,
 }

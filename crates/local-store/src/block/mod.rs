@@ -31,6 +31,7 @@ use crate::width;
 
 pub(crate) use self::growth::Growth;
 pub(crate) use self::handles::{group_of_thread, groups};
+pub(crate) use self::memory::Written;
 pub(crate) use self::pool::ChunkPool;
 pub(crate) use self::rotation::{Choice, Rotation};
 
@@ -101,6 +102,8 @@ pub(crate) enum ReadPart {
 #[derive(Debug)]
 pub(crate) enum One {
     Bytes(Bytes),
+    /// It lies in a chunk that is being filled.
+    Written(Written),
     OnDevice,
     /// The block is in another use.
     Gone,
@@ -286,6 +289,7 @@ impl Block {
         }
         match chunk.read(generation, part) {
             Part::Bytes(bytes) => One::Bytes(bytes),
+            Part::Written(written) => One::Written(written),
             Part::OnDevice => One::OnDevice,
             Part::Gone => One::Gone,
         }
@@ -314,6 +318,7 @@ impl Block {
             let length = width::on_device(part.len());
             match self.chunk(index)?.read(generation, part) {
                 Part::Bytes(bytes) => parts.push(ReadPart::Bytes(bytes)),
+                Part::Written(written) => parts.push(ReadPart::Bytes(Bytes::from_owner(written))),
                 Part::OnDevice => match parts.last_mut() {
                     Some(ReadPart::OnDevice(before)) => before.end += length,
                     Some(ReadPart::Bytes(_)) | None => parts.push(ReadPart::OnDevice(at..at + length)),

@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-
 use crate::block::group_of_thread;
 
 /// The least buffer, in bytes: 4 KiB of contents and a trailer.
@@ -73,11 +71,6 @@ impl ReadBuffer {
     pub(crate) fn as_mut(&mut self) -> &mut [u8] {
         self.memory.get_mut(..self.length).unwrap_or_default()
     }
-
-    /// Shares what was read.
-    pub(crate) fn freeze(self) -> Bytes {
-        Bytes::from_owner(self)
-    }
 }
 
 impl AsRef<[u8]> for ReadBuffer {
@@ -100,6 +93,8 @@ impl Drop for ReadBuffer {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]
@@ -108,7 +103,7 @@ mod tests {
         let mut buffer = buffers.take(4096);
         buffer.as_mut().fill(7);
         let at = buffer.as_ref().as_ptr();
-        let bytes = buffer.freeze();
+        let bytes = Bytes::from_owner(buffer);
         let part = bytes.slice(1..3);
         drop(bytes);
         assert_ne!(buffers.take(4096).as_ref().as_ptr(), at);

@@ -2,11 +2,12 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, IoSliceMut, Seek, SeekFrom};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
 use blobaccess::{Error, Result};
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::Device;
@@ -71,6 +72,7 @@ impl FileDevice {
             // Not only if it was created now: who created it may have been killed before this.
             sync_directory(path).map_err(|error| failed("sync the directory of", error))?;
         }
+        forget_reads(&file);
         Ok(Self { file, path: path.to_owned(), size_bytes })
     }
 
@@ -78,6 +80,15 @@ impl FileDevice {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Keeps reads from noting when the file was read last: that takes time on each, and a write now and then. It is a
+/// right of the file's owner; for others, reads go on noting it.
+fn forget_reads(file: &File) {
+    let noted = rustix::fs::fcntl_getfl(file).and_then(|flags| rustix::fs::fcntl_setfl(file, flags | OFlags::NOATIME));
+    if let Err(error) = noted {
+        tracing::debug!(%error, "each read notes its time");
     }
 }
 
@@ -138,6 +149,10 @@ impl Device for FileDevice {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn mappable(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
     }
 }
 

@@ -1,6 +1,7 @@
 //! A device that stays failed once it has failed.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, OnceLock};
 
 use blobaccess::{Error, Result};
@@ -54,6 +55,11 @@ impl LatchedDevice {
             Error::unavailable(format!("the device failed to read {} bytes at {offset}", buffer.len()))
                 .with_source(error)
         })
+    }
+
+    /// As [`Device::mappable`].
+    pub(crate) fn mappable(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.mappable()
     }
 
     /// As [`Device::read_at_once`]. A failure shows when it is read otherwise.

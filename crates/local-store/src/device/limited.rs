@@ -1,6 +1,7 @@
 //! A device that is written by so many threads at once, and no more.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Device;
@@ -62,6 +63,10 @@ impl Device for LimitedDevice {
 
     fn sync(&self) -> io::Result<()> {
         self.inner.sync()
+    }
+
+    fn mappable(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.mappable()
     }
 }
 

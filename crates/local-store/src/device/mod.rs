@@ -5,15 +5,18 @@ mod devices;
 mod file;
 mod latched;
 mod limited;
+mod mapping;
 mod memory;
 
 use std::fmt::Debug;
 use std::io;
+use std::os::fd::BorrowedFd;
 
-pub(crate) use self::buffers::ReadBuffers;
+pub(crate) use self::buffers::{ReadBuffer, ReadBuffers};
 pub use self::devices::Devices;
 pub use self::file::FileDevice;
 pub(crate) use self::latched::LatchedDevice;
+pub(crate) use self::mapping::Mapping;
 pub use self::memory::MemoryDevice;
 
 /// Storage by offset, of fixed size.
@@ -60,4 +63,11 @@ pub trait Device: Debug + Send + Sync + 'static {
     ///
     /// Whatever keeps it from that; what is durable is not known then.
     fn sync(&self) -> io::Result<()>;
+
+    /// The file or block device that has the contents of this one, at the same offsets, if there is one that can be
+    /// mapped: for [`Options::with_mapped_reads`](crate::Options::with_mapped_reads). It must see each write that has
+    /// returned, so it must not be written around the page cache.
+    fn mappable(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }

@@ -2,7 +2,7 @@
 
 use blobaccess::{Error, Result};
 
-use crate::device::{Devices, LatchedDevice};
+use crate::device::{Devices, LatchedDevice, Mapping};
 use crate::persistence::label::{Label, Role};
 use crate::persistence::{Layout, Superblock};
 use crate::sizes::Sizes;
@@ -14,14 +14,17 @@ pub(crate) struct Disk {
     pub(super) device: LatchedDevice,
     logs: Option<LatchedDevice>,
     state: Option<LatchedDevice>,
+    /// Of the blocks, if they are to be read that way.
+    mapping: Option<Mapping>,
     pub(super) layout: Layout,
 }
 
 impl Disk {
     /// # Errors
     ///
-    /// `FailedPrecondition` if a device is too small.
-    pub(super) fn new(devices: Devices, sizes: &Sizes) -> Result<Self> {
+    /// `FailedPrecondition` if a device is too small. `InvalidArgument` if its blocks `are_mapped` and it is none that
+    /// can be.
+    pub(super) fn new(devices: Devices, sizes: &Sizes, are_mapped: bool) -> Result<Self> {
         let Devices { blocks, logs, state } = devices;
         let needed = [
             (Some(&blocks), "blocks", sizes.capacity_bytes),
@@ -36,8 +39,18 @@ impl Disk {
             }
         }
         let device = LatchedDevice::new(blocks);
+        let mapping = if are_mapped { Some(mapping(&device, sizes.capacity_bytes)?) } else { None };
         let beside = |other| device.beside(other);
-        Ok(Self { logs: logs.map(beside), state: state.map(beside), device, layout: Layout::new(sizes) })
+        Ok(Self { logs: logs.map(beside), state: state.map(beside), mapping, device, layout: Layout::new(sizes) })
+    }
+
+    /// Reads what lies in a block. It may block.
+    pub(super) fn read_data(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        // Beyond the end of the mapping, the device says what is wrong.
+        if self.mapping.as_ref().is_some_and(|mapping| mapping.read_at(offset, buffer).is_ok()) {
+            return Ok(());
+        }
+        self.device.read_at(offset, buffer)
     }
 
     /// Where logs and touches are.
@@ -71,4 +84,16 @@ impl Disk {
         self.state().write_at(slot, &superblock.encode())?;
         self.state().sync()
     }
+}
+
+fn mapping(device: &LatchedDevice, size_bytes: u64) -> Result<Mapping> {
+    let file = device.mappable().ok_or_else(|| {
+        Error::invalid_argument(
+            "the device of the blocks is none that can be mapped, as the option `mapped_reads` asks for",
+        )
+    })?;
+    Mapping::new(file, size_bytes).map_err(|error| {
+        let message = format!("failed to map {size_bytes} bytes of the device of the blocks (option `mapped_reads`)");
+        Error::internal(message).with_source(error)
+    })
 }

@@ -280,7 +280,7 @@ impl Engine {
         let mut at = 0;
         while at < size {
             let end = size.min(at + PIECE_BYTES);
-            let Read::Bytes(bytes) = self.read_raw(name, at..end, Mode::Waiting)? else { return Ok(None) };
+            let Read::Bytes(bytes) = self.lend_raw(name, at..end, Mode::Waiting)? else { return Ok(None) };
             hasher.update(&bytes);
             at = end;
         }

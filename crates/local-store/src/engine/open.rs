@@ -73,7 +73,7 @@ impl Engine {
             None => devices,
             Some(most) => devices.limited(most),
         });
-        let disk = devices.map(|devices| Disk::new(devices, &sizes)).transpose()?;
+        let disk = devices.map(|devices| Disk::new(devices, &sizes, options.has_mapped_reads)).transpose()?;
         let restored = match &disk {
             Some(disk) => state::find(disk, &sizes, storage_type, options)?,
             None => None,

@@ -2,16 +2,18 @@
 
 use std::ops::Range;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use blobaccess::{DigestFunction, Error, Result};
 
 use super::Engine;
 use crate::block::{One, ReadPart};
+use crate::device::ReadBuffer;
+use crate::excerpt::Excerpt;
 use crate::key_location_map::Record;
 use crate::location::Location;
 use crate::tail::Tail;
-use crate::trailer::{self, Checked, PIECE_BYTES};
+use crate::trailer::{Checked, PIECE_BYTES};
 use crate::verified::Piece;
 use crate::{tail, width};
 
@@ -24,8 +26,8 @@ pub(crate) enum Mode {
 
 /// What reading came to.
 #[derive(Debug)]
-pub(crate) enum Read {
-    Bytes(Bytes),
+pub(crate) enum Read<T = Bytes> {
+    Bytes(T),
     /// The block is in another use: what the record named is gone, or elsewhere.
     Gone,
     /// It would take waiting for a disk.
@@ -33,6 +35,29 @@ pub(crate) enum Read {
 }
 
 impl Engine {
+    /// Reads a range of the contents that `record` names, to be shared.
+    ///
+    /// # Errors
+    ///
+    /// As [`lend`](Self::lend).
+    pub(crate) fn read(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {
+        Ok(match self.lend(record, range, mode)? {
+            Read::Bytes(excerpt) => Read::Bytes(self.hand_out(excerpt)),
+            Read::Gone => Read::Gone,
+            Read::NotAtOnce => Read::NotAtOnce,
+        })
+    }
+
+    /// What was read, as it lies in memory; or a copy, where readers keep much of what blocks gave up: a slow one is not
+    /// to keep a piece of memory for each small object that it reads.
+    #[inline]
+    pub(crate) fn hand_out(&self, excerpt: Excerpt) -> Bytes {
+        if !excerpt.is_from_device() && self.pool.has_lent_enough() {
+            return Bytes::copy_from_slice(&excerpt);
+        }
+        excerpt.into_bytes()
+    }
+
     /// Reads a range of the contents that `record` names.
     ///
     /// What is in memory is as it was put. What is read from the device is checked, by pieces; parts of other objects
@@ -41,74 +66,40 @@ impl Engine {
     /// # Errors
     ///
     /// `DataLoss` if it is not what was put; the object is quarantined then. `Unavailable` if the device fails.
-    pub(crate) fn read(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {
+    pub(crate) fn lend(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read<Excerpt>> {
         if record.is_part {
-            return self.read_part(record, range, mode);
+            return self.lend_part(record, &range, mode);
         }
-        let location = record.location;
-        let Some(block) = self.block(location.block) else { return Ok(Read::Gone) };
-        let within = location.offset + range.start..location.offset + range.end;
-        match block.read_one(location.generation, &within) {
-            One::Bytes(bytes) => return Ok(Read::Bytes(self.lend(bytes))),
-            One::Gone => return Ok(Read::Gone),
-            One::OnDevice if self.is_verified(record, &range) => return self.read_raw(record, range, mode),
-            One::OnDevice => return self.read_checked(record, range, mode),
-            One::Several => {}
+        if self.disk.is_none() || self.is_verified(record, &range) {
+            return self.lend_raw(record, range, mode);
         }
-        let Some(parts) = block.read(location.generation, within) else { return Ok(Read::Gone) };
-        if parts.iter().all(|part| matches!(part, ReadPart::Bytes(_))) {
-            return Ok(Read::Bytes(self.lend(join(parts))));
-        }
-        if self.is_verified(record, &range) {
-            return self.read_raw(record, range, mode);
-        }
-        self.read_checked(record, range, mode)
-    }
-
-    /// What is read, as it lies in memory; or a copy, where readers keep much of what blocks gave up: a slow one is not to
-    /// keep a piece of memory for each small object that it reads.
-    #[inline]
-    fn lend(&self, bytes: Bytes) -> Bytes {
-        if self.pool.has_lent_enough() { Bytes::copy_from_slice(&bytes) } else { bytes }
-    }
-
-    fn read_checked(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {
         let size = record.location.size_bytes;
-        let trailer_bytes = trailer::size_bytes(size);
-        let (mut bytes, from, checked) = if size <= PIECE_BYTES {
-            let mut bytes = match self.read_raw(record, 0..size + trailer_bytes, mode)? {
-                Read::Bytes(bytes) => bytes,
-                other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
-            };
-            let checked = bytes.get(width::in_memory(size)..).and_then(|trailer| Checked::read(record, trailer));
-            bytes.truncate(width::in_memory(size));
-            (bytes, 0, checked)
-        } else {
-            let trailer = match self.read_raw(record, size..size + trailer_bytes, mode)? {
-                Read::Bytes(bytes) => bytes,
-                other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
-            };
-            let from = range.start / PIECE_BYTES * PIECE_BYTES;
-            let to = range.end.next_multiple_of(PIECE_BYTES).min(size);
-            let bytes = match self.read_raw(record, from..to, mode)? {
-                Read::Bytes(bytes) => bytes,
-                other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
-            };
-            (bytes, from, Checked::read(record, &trailer))
+        let is_one_piece = size <= PIECE_BYTES;
+        // Whole pieces. Of an object of one, the trailer is read along.
+        let from = range.start / PIECE_BYTES * PIECE_BYTES;
+        let to = range.end.next_multiple_of(PIECE_BYTES).min(size);
+        let end = if is_one_piece { self.sizes.stored_bytes(size) } else { to };
+        let mut excerpt = match self.lend_raw(record, from..end, mode)? {
+            Read::Bytes(excerpt) => excerpt,
+            other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
         };
-        let is_right = checked.is_some_and(|checked| {
-            let pieces = bytes.chunks(width::in_memory(PIECE_BYTES));
-            // An object without contents has one piece all the same.
-            let is_empty_right = !bytes.is_empty() || checked.verify(0, &[]);
-            is_empty_right && (from / PIECE_BYTES..).zip(pieces).all(|(number, piece)| checked.verify(number, piece))
-        });
-        if !is_right {
-            return Err(self.wrong(record));
+        if excerpt.is_from_device() {
+            let (pieces, trailer) = excerpt.split_at_checked(width::in_memory(to - from)).unwrap_or_default();
+            let is_right = if is_one_piece {
+                is_right(record, from, pieces, trailer)
+            } else {
+                match self.lend_raw(record, size..self.sizes.stored_bytes(size), mode)? {
+                    Read::Bytes(trailer) => is_right(record, from, pieces, &trailer),
+                    other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
+                }
+            };
+            if !is_right {
+                return Err(self.wrong(record));
+            }
+            self.remember_verified(record, &(from..to));
         }
-        self.remember_verified(record, &(from..from + width::on_device(bytes.len())));
-        bytes.truncate(width::in_memory(range.end - from));
-        bytes.advance(width::in_memory(range.start - from));
-        Ok(Read::Bytes(bytes))
+        excerpt.narrow(&(width::in_memory(range.start - from)..width::in_memory(range.end - from)));
+        Ok(Read::Bytes(excerpt))
     }
 
     /// Whether all pieces of a range proved right lately.
@@ -126,61 +117,84 @@ impl Engine {
         }
     }
 
-    fn read_part(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {
-        let size = record.location.size_bytes;
-        let bytes = match self.read_raw(record, 0..size, mode)? {
-            Read::Bytes(bytes) => bytes,
+    fn lend_part(&self, record: &Record, range: &Range<u64>, mode: Mode) -> Result<Read<Excerpt>> {
+        let mut excerpt = match self.lend_raw(record, 0..record.location.size_bytes, mode)? {
+            Read::Bytes(excerpt) => excerpt,
             other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
         };
-        if !is_contents_of(record, &bytes) {
+        if !is_contents_of(record, &excerpt) {
             return Err(self.wrong(record));
         }
-        Ok(Read::Bytes(bytes.slice(width::in_memory(range.start)..width::in_memory(range.end))))
+        excerpt.narrow(&(width::in_memory(range.start)..width::in_memory(range.end)));
+        Ok(Read::Bytes(excerpt))
     }
 
     /// Reads what lies there, right or wrong. `range` begins with the contents and may reach into the trailer.
-    pub(super) fn read_raw(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {
+    pub(super) fn lend_raw(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read<Excerpt>> {
         let location = record.location;
         let Some(block) = self.block(location.block) else { return Ok(Read::Gone) };
         let within = location.offset + range.start..location.offset + range.end;
-        let read = match block.read_one(location.generation, &within) {
-            One::Bytes(bytes) => return Ok(Read::Bytes(bytes)),
+        let excerpt = match block.read_one(location.generation, &within) {
+            One::Bytes(bytes) => return Ok(Read::Bytes(bytes.into())),
+            One::Written(written) => return Ok(Read::Bytes(written.into())),
             One::Gone => return Ok(Read::Gone),
             One::OnDevice => match self.read_device(location.block, within, mode)? {
-                Some(bytes) => bytes,
+                Some(buffer) => buffer.into(),
                 None => return Ok(Read::NotAtOnce),
             },
             One::Several => {
-                let Some(mut parts) = block.read(location.generation, within) else { return Ok(Read::Gone) };
-                for part in &mut parts {
-                    if let ReadPart::OnDevice(range) = part {
-                        match self.read_device(location.block, range.clone(), mode)? {
-                            Some(bytes) => *part = ReadPart::Bytes(bytes),
-                            None => return Ok(Read::NotAtOnce),
-                        }
-                    }
+                let Some(parts) = block.read(location.generation, within) else { return Ok(Read::Gone) };
+                match self.join(location.block, parts, mode)? {
+                    Some(excerpt) => excerpt,
+                    None => return Ok(Read::NotAtOnce),
                 }
-                join(parts)
             }
         };
         // Only now: the block may have been given another use while it was read.
-        if block.is(location.generation) { Ok(Read::Bytes(read)) } else { Ok(Read::Gone) }
+        if block.is(location.generation) { Ok(Read::Bytes(excerpt)) } else { Ok(Read::Gone) }
+    }
+
+    /// Puts the parts of a range together; `None` if it would take waiting, and that is not wanted.
+    fn join(&self, block: u16, mut parts: Vec<ReadPart>, mode: Mode) -> Result<Option<Excerpt>> {
+        match &mut *parts {
+            [] => return Ok(Some(Bytes::new().into())),
+            [ReadPart::Bytes(only)] => return Ok(Some(std::mem::take(only).into())),
+            [ReadPart::OnDevice(only)] => return Ok(self.read_device(block, only.clone(), mode)?.map(Excerpt::from)),
+            _ => {}
+        }
+        let length = |part: &ReadPart| match part {
+            ReadPart::Bytes(bytes) => bytes.len(),
+            ReadPart::OnDevice(range) => width::in_memory(range.end - range.start),
+        };
+        let mut whole = BytesMut::with_capacity(parts.iter().map(length).sum());
+        let mut is_from_device = false;
+        for part in parts {
+            match part {
+                ReadPart::Bytes(bytes) => whole.extend_from_slice(&bytes),
+                ReadPart::OnDevice(range) => {
+                    let Some(buffer) = self.read_device(block, range, mode)? else { return Ok(None) };
+                    whole.extend_from_slice(buffer.as_ref());
+                    is_from_device = true;
+                }
+            }
+        }
+        Ok(Some(Excerpt::joined(whole.freeze(), is_from_device)))
     }
 
     /// Reads a range of a block from the device; `None` if it would take waiting, and that is not wanted.
-    fn read_device(&self, block: u16, range: Range<u64>, mode: Mode) -> Result<Option<Bytes>> {
+    fn read_device(&self, block: u16, range: Range<u64>, mode: Mode) -> Result<Option<ReadBuffer>> {
         let Some(disk) = &self.disk else { return Ok(None) };
         let at = disk.layout.data(block) + range.start;
         let mut buffer = self.buffers.take(width::in_memory(range.end - range.start));
         match mode {
-            Mode::Waiting => disk.device.read_at(at, buffer.as_mut())?,
+            Mode::Waiting => disk.read_data(at, buffer.as_mut())?,
             Mode::AtOnce => {
                 if !disk.device.read_at_once(at, buffer.as_mut()) {
                     return Ok(None);
                 }
             }
         }
-        Ok(Some(buffer.freeze()))
+        Ok(Some(buffer))
     }
 
     /// What the tail of an object has behind its checksum; nothing if it has none, and `None` if the object is gone. It
@@ -194,7 +208,7 @@ impl Engine {
             return Ok(Some(Vec::new()));
         }
         let begin = self.sizes.stored_bytes(record.location.size_bytes);
-        let head = match self.read_raw(record, begin..begin + tail::HEAD_BYTES, Mode::Waiting)? {
+        let head = match self.lend_raw(record, begin..begin + tail::HEAD_BYTES, Mode::Waiting)? {
             Read::Bytes(head) => head,
             Read::Gone | Read::NotAtOnce => return Ok(None),
         };
@@ -202,7 +216,7 @@ impl Engine {
         let Some(length) = tail::length(&head).filter(|length| *length <= longest) else {
             return Err(self.wrong(record));
         };
-        let whole = match self.read_raw(record, begin..begin + length, Mode::Waiting)? {
+        let whole = match self.lend_raw(record, begin..begin + length, Mode::Waiting)? {
             Read::Bytes(whole) => whole,
             Read::Gone | Read::NotAtOnce => return Ok(None),
         };
@@ -245,6 +259,17 @@ fn pieces(record: &Record, range: &Range<u64>) -> impl Iterator<Item = Piece> + 
     (first..end).map(move |number| Piece { generation, offset: offset + number * PIECE_BYTES, sequence })
 }
 
+/// Whether pieces of what `record` names, the first of which begins at `from`, are what was put.
+fn is_right(record: &Record, from: u64, pieces: &[u8], trailer: &[u8]) -> bool {
+    let Some(checked) = Checked::read(record, trailer) else { return false };
+    // An object without contents has one piece all the same.
+    if pieces.is_empty() {
+        return checked.verify(0, &[]);
+    }
+    let pieces = pieces.chunks(width::in_memory(PIECE_BYTES));
+    (from / PIECE_BYTES..).zip(pieces).all(|(number, piece)| checked.verify(number, piece))
+}
+
 /// Whether `bytes` are the contents that the key of `record` is the hash of.
 fn is_contents_of(record: &Record, bytes: &[u8]) -> bool {
     let Some(function) = DigestFunction::from_number(i32::from(record.function)) else { return false };
@@ -256,19 +281,4 @@ fn is_contents_of(record: &Record, bytes: &[u8]) -> bool {
         *byte = *of_hash;
     }
     key == crate::key::bytes(&record.key_words)
-}
-
-fn join(mut parts: Vec<ReadPart>) -> Bytes {
-    if let [ReadPart::Bytes(only)] = &mut *parts {
-        return std::mem::take(only);
-    }
-    let bytes = |part: &ReadPart| match part {
-        ReadPart::Bytes(bytes) => bytes.clone(),
-        ReadPart::OnDevice(_) => Bytes::new(),
-    };
-    let mut whole = BytesMut::with_capacity(parts.iter().map(|part| bytes(part).len()).sum());
-    for part in &parts {
-        whole.extend_from_slice(&bytes(part));
-    }
-    whole.freeze()
 }

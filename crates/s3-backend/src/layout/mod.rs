@@ -22,6 +22,10 @@ use blobaccess::{Digest, DigestFunction, Error, Result, StorageType};
 /// S3 while its storage mode is `zstd`. SHA-256 only, contents and action results only. The key does not have the size:
 /// a digest of a stored hash and another size is found, and fails to be read. The blob of no bytes is not stored, and
 /// always exists.
+///
+/// Listings show an action with size 0: neither its key nor what is stored (the result of the action) has the size of the
+/// action. Of one that was stored under an instance name they show the hash that stands for both. What an entry takes in
+/// the bucket is right all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout(Kind);
 

@@ -1,0 +1,127 @@
+//! What a store gave up by itself arrives in the ledger, and counts once.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
+
+use std::sync::Arc;
+
+use blobaccess::{
+    Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, Inventory, Releases, StorageType,
+};
+use blobaccess_accounting::{
+    Accounted, Accounts, AccountsOptions, Class, Ledger, MemoryLedger, Reporter, Reporting, Total,
+};
+use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, SyncPolicy};
+
+const CAPACITY: u64 = 8 << 20;
+
+async fn open(device: &Arc<MemoryDevice>) -> Arc<LocalStore<Cas>> {
+    let options = Options::on_device(CAPACITY)
+        .with_blocks(1, 4, 1)
+        .with_spare_blocks(2)
+        .with_entries(6_000)
+        .with_namespaces(8)
+        .persistent(SyncPolicy::OnClose);
+    Arc::new(LocalStore::open_on(options, Arc::clone(device), Environment::default()).await.unwrap())
+}
+
+/// A life of the program, over a store that lives longer.
+fn begin(store: &Arc<LocalStore<Cas>>, ledger: &Arc<MemoryLedger>) -> (Accounted<Arc<LocalStore<Cas>>>, Reporting) {
+    let accounts = Accounts::open(AccountsOptions::new(Reporter::new("host"))).unwrap();
+    let releases: Arc<dyn Releases> = Arc::<LocalStore<Cas>>::clone(store);
+    let reporting = Reporting::new(Arc::clone(&accounts), Arc::<MemoryLedger>::clone(ledger)).with_releases(
+        Reporter::new("host/store"),
+        StorageType::Cas,
+        releases,
+    );
+    (Accounted::new(Arc::clone(store), accounts), reporting)
+}
+
+async fn upload(store: &dyn BlobAccess<Kind = Cas>, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        let mut contents = number.to_le_bytes().to_vec();
+        contents.resize(40_000, 0);
+        let namespace = if number % 3 == 0 { "a" } else { "b" };
+        let digest = Digest::of(InstanceName::new(namespace).unwrap(), DigestFunction::Sha256, &contents);
+        store.put(&Context::background(), &digest, Blob::from_bytes(contents)).await.unwrap();
+    }
+}
+
+/// What is stored, in objects and bytes.
+async fn listed(store: &LocalStore<Cas>) -> (i128, i128) {
+    let (mut listed, mut cursor) = ((0, 0), None);
+    loop {
+        let page = store.inventory(&Context::background(), cursor.as_ref()).await.unwrap();
+        for entry in &page.entries {
+            listed = (listed.0 + 1, listed.1 + i128::from(entry.stored_bytes));
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return listed;
+        }
+    }
+}
+
+async fn totals(ledger: &MemoryLedger) -> Vec<Total> {
+    ledger.totals(None).await.unwrap()
+}
+
+fn net(totals: &[Total]) -> (i128, i128) {
+    let objects = totals.iter().map(|total| total.tally.net_objects()).sum();
+    (objects, totals.iter().map(Total::footprint_bytes).sum())
+}
+
+/// What a ledger has as given up, of all namespaces.
+fn given_up(totals: &[Total]) -> u64 {
+    totals.iter().map(|total| total.tally.of(Class::DeletedByRotation).objects).sum()
+}
+
+#[tokio::test]
+async fn what_a_store_gave_up_is_subtracted_once_over_all_its_lives() {
+    let device = Arc::new(MemoryDevice::new(CAPACITY));
+    let ledger = Arc::new(MemoryLedger::new());
+    let store = open(&device).await;
+    let (uploads, reporting) = begin(&store, &ledger);
+    // Three times what there is room for.
+    upload(&uploads, 0..600).await;
+    // What could still be undone by a crash is not told.
+    store.sync().await.unwrap();
+    reporting.flush().await.unwrap();
+    let first = totals(&ledger).await;
+    assert!(given_up(&first) > 300, "{first:?}");
+    assert_eq!(net(&first), listed(&store).await);
+    assert!(first.iter().all(|total| given_up(std::slice::from_ref(total)) > 0), "each namespace has lost some");
+    // To report again changes nothing.
+    reporting.flush().await.unwrap();
+    assert_eq!(totals(&ledger).await, first);
+    assert!(reporting.close().await.unwrap());
+    drop((uploads, reporting));
+    Arc::into_inner(store).unwrap().close().await.unwrap();
+
+    // In another life of the program the store goes on where it was: its totals are those of all its lives.
+    let store = open(&device).await;
+    let (uploads, reporting) = begin(&store, &ledger);
+    reporting.flush().await.unwrap();
+    assert_eq!(net(&totals(&ledger).await), net(&first));
+    assert_eq!(given_up(&totals(&ledger).await), given_up(&first));
+    upload(&uploads, 600..900).await;
+    store.sync().await.unwrap();
+    reporting.flush().await.unwrap();
+    let second = totals(&ledger).await;
+    assert!(given_up(&second) > given_up(&first));
+    assert_eq!(net(&second), listed(&store).await);
+}
+
+#[tokio::test]
+async fn a_store_that_was_made_anew_is_told_from_the_one_before() {
+    let ledger = Arc::new(MemoryLedger::new());
+    let mut before = 0;
+    for numbers in [0..600, 600..1_200] {
+        let store = open(&Arc::new(MemoryDevice::new(CAPACITY))).await;
+        let (uploads, reporting) = begin(&store, &ledger);
+        upload(&uploads, numbers).await;
+        store.sync().await.unwrap();
+        reporting.flush().await.unwrap();
+        let given_up = given_up(&totals(&ledger).await);
+        assert!(given_up > before + 300, "{given_up} after {before}");
+        before = given_up;
+    }
+}
