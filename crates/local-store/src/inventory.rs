@@ -15,6 +15,9 @@ const CURSOR_BYTES: usize = 16 + 32 + 8;
 /// Blobs come in the order of their keys, so a cursor outlasts moves and, in a persistent store, restarts. Parts of
 /// other blobs that were found within them are not listed: nobody put them, and they are on no account.
 ///
+/// Where instance names are hierarchical, contents are listed once, under the empty name, whichever names see them: the
+/// records of names do not say whose they are.
+///
 /// Each page takes a look at the whole map, and in stores of messages reads some bytes of each blob: so there are some
 /// 64 pages, of 1,000 to 65,536 blobs each.
 #[async_trait]

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use blobaccess::{
-    Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, ErrorKind, InstanceName, KeyFormat,
-    PutOutcome, Result,
+    Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, ErrorKind, InstanceName, Inventory,
+    KeyFormat, PutOutcome, Result,
 };
 use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, SyncPolicy};
 use bytes::Bytes;
@@ -319,4 +319,16 @@ fn who_puts_again_what_proved_wrong_sees_it_as_long_as_it_is_stored() {
     assert_eq!(put(&store, "a", &contents).unwrap(), PutOutcome::Created { stored_bytes: 1500 });
     recycle(&store, 16, &digest("a", &contents));
     assert!(sees(&store, "a", &contents));
+}
+
+#[test]
+fn contents_are_listed_once_under_the_empty_name() {
+    let store = in_memory();
+    for name in ["a", "a/b", "b"] {
+        put(&store, name, b"x").unwrap();
+    }
+    let page = block_on(store.inventory(&Context::background(), None)).unwrap();
+    let listed: Vec<_> = page.entries.iter().map(|entry| (entry.digest.clone(), entry.stored_bytes)).collect();
+    assert_eq!(listed, [(digest("", b"x"), 1)]);
+    assert!(page.next.is_none());
 }
