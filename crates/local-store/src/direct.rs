@@ -61,7 +61,7 @@ impl<K: Kind> LocalStore<K> {
 
     /// The contents of a blob, if it is stored; from memory without a copy, where they lie in one piece.
     ///
-    /// What is held of a store in memory keeps a piece of up to 64 MiB, so hold it no longer than is needed. The store
+    /// What is held of a store in memory keeps a piece of up to 256 MiB, so hold it no longer than is needed. The store
     /// takes other memory meanwhile; once such pieces come to a sixteenth of its capacity, it copies what is read.
     ///
     /// It blocks where they are to be read from a disk.

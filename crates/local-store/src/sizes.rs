@@ -18,8 +18,9 @@ pub(crate) const SECTOR_BYTES: u64 = 4096;
 const MAX_CHUNK_BYTES: u64 = 1 << 20;
 
 /// The largest piece of memory that readers keep by what they hold, in bytes. Objects that lie in one are read without a
-/// copy: with 1 MiB, three fifths of all bytes that are read are copied, with 64 MiB one in fourteen.
-const MAX_SPAN_BYTES: u64 = 64 << 20;
+/// copy: with 1 MiB, three fifths of all bytes of mixed sizes are copied, with 256 MiB one in fifty, and none where a
+/// block is no larger. A copy of a large object costs twice, as it goes to memory that is fresh.
+const MAX_SPAN_BYTES: u64 = 256 << 20;
 
 /// Readers may keep one in so many bytes of the capacity besides.
 const LENT_SHARE: u64 = 16;
