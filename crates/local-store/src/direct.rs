@@ -74,8 +74,9 @@ impl<K: Kind> LocalStore<K> {
     }
 
     /// What `read` makes of the contents of a blob, if it is stored: without a copy where they lie in one piece in
-    /// memory, else from a buffer that is used again. Neither allocates; contents that lie in several chunks of memory
-    /// (of up to 1 MiB) are put together first, and those over 256 KiB on a device take a fresh buffer.
+    /// memory, else from a buffer that is used again. Neither allocates but for contents that lie in several chunks (of up
+    /// to 1 MiB): a few words where these lie in one piece of memory, as they do in a store in memory, else a buffer that
+    /// they are put together in. Those over 256 KiB on a device take a fresh buffer.
     ///
     /// It blocks where they are to be read from a disk. `read` is called once at most, and after everything was
     /// verified. No lock is held meanwhile, so it may call the store, and may take its time: what it keeps from being

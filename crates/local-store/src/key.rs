@@ -67,6 +67,11 @@ pub(crate) fn key_of_contents(digest: &Digest) -> Key {
     Key { words, check: pack(digest.size_bytes(), function(digest)) }
 }
 
+/// Keys by their positions, as look-ups of many ask for them.
+pub(crate) fn by_position(keys: &[Key]) -> impl Fn(usize) -> Key {
+    |position| keys.get(position).copied().unwrap_or_default()
+}
+
 /// Apart, so that keys of contents are made in place.
 #[inline(never)]
 fn of_message(secret: &[u8; 32], digest: &Digest) -> Key {

@@ -110,9 +110,7 @@ impl Chunk {
         }
         match &self.held {
             Held::Nothing => Part::Gone,
-            Held::Open { written, .. } => {
-                written.iter().find_map(|written| written.slice(range.clone())).map_or(Part::Gone, Part::Written)
-            }
+            Held::Open { .. } => self.written(generation, &range).map_or(Part::Gone, Part::Written),
             Held::Full { bytes, .. } => {
                 if range.end <= bytes.len() {
                     Part::Bytes(bytes.slice(range))
@@ -140,18 +138,9 @@ impl Chunk {
         if self.generation != generation {
             return Vec::new();
         }
-        let dirty = std::mem::take(&mut self.dirty);
-        let ranges = dirty.into_iter().filter_map(|range| {
-            let from = range.start;
-            match &self.held {
-                Held::Open { written, .. } => {
-                    Some((from, written.iter().find_map(|written| written.bytes(range.clone()))?))
-                }
-                Held::Full { bytes, .. } => Some((from, bytes.slice(range))),
-                Held::Nothing | Held::OnDevice => None,
-            }
-        });
-        ranges.collect()
+        let dirty = std::mem::take(&mut self.dirty).into_iter();
+        let bytes = |range: &Range<usize>| self.written(generation, range).map(Bytes::from_owner);
+        dirty.filter_map(|range| Some((range.start, bytes(&range)?))).collect()
     }
 
     /// Notes that all of it is on the device, if it is full and nothing of it is dirty. Returns whether it gave up

@@ -218,10 +218,12 @@ impl AsRef<[u8]> for Stretch {
     }
 }
 
-/// What these ranges hold, one after another, if they follow each other in memory. Whoever holds it keeps the memory.
-pub(super) fn stretch(ranges: impl IntoIterator<Item = Written>) -> Option<Bytes> {
+/// What these ranges hold, one after another, if all are there and follow each other in memory. Whoever holds it keeps
+/// the memory.
+pub(super) fn stretch(ranges: impl IntoIterator<Item = Option<Written>>) -> Option<Bytes> {
     let mut all: Option<Stretch> = None;
-    for Written { memory, range } in ranges {
+    for written in ranges {
+        let Written { memory, range } = written?;
         let range = memory.offset + range.start..memory.offset + range.end;
         match &mut all {
             None => all = Some(Stretch { span: Arc::clone(&memory.span), range }),
@@ -258,13 +260,14 @@ mod tests {
                 place.into_written()
             })
             .collect();
-        let parts = [written[0].slice(98..100), written[1].slice(0..100), written[2].slice(0..1)].map(Option::unwrap);
+        let parts = [written[0].slice(98..100), written[1].slice(0..100), written[2].slice(0..1)];
         let all = stretch(parts.clone()).unwrap();
         assert_eq!(all[..3], [1, 1, 2]);
         assert_eq!((all.len(), all[101], all[102]), (103, 2, 3));
         let [first, middle, last] = parts;
         assert_eq!(stretch([first.clone(), last]), None);
-        assert_eq!(stretch([first.clone(), place(100).0.into_written()]), None);
+        assert_eq!(stretch([first.clone(), Some(place(100).0.into_written())]), None);
+        assert_eq!(stretch([first.clone(), None]), None);
         assert_eq!(stretch([]), None);
         drop((written, first, middle));
         assert_eq!(free.count(), 0);

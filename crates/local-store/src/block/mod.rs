@@ -297,14 +297,8 @@ impl Block {
 
     /// Reads a range that was written whole, if it lies in one piece of memory, over however many chunks.
     fn read_stretch(&self, generation: u32, range: &Range<u64>) -> Option<Bytes> {
-        let mut is_in_memory = true;
-        let parts = self.parts(range.clone()).map_while(|(index, part)| {
-            let written = self.chunk(index).and_then(|chunk| chunk.written(generation, &part));
-            is_in_memory &= written.is_some();
-            written
-        });
-        let bytes = stretch(parts)?;
-        is_in_memory.then_some(bytes)
+        let written = |(index, part)| self.chunk(index)?.written(generation, &part);
+        stretch(self.parts(range.clone()).map(written))
     }
 
     /// Reads a range that was written whole; `None` if the block is in another use.

@@ -7,7 +7,7 @@ use blobaccess::{Digest, Result};
 use super::share::Purpose;
 use super::{Copied, Engine, enter};
 use crate::block::Block;
-use crate::key::{Key, key_of_contents};
+use crate::key::{Key, by_position, key_of_contents};
 use crate::key_location_map::{Brief, FOUND, READ, Record, Sighting, Touch};
 use crate::options::Refresh;
 
@@ -50,8 +50,7 @@ impl Engine {
             self.find_all_keys(digests.len(), key, absent, leaving);
         } else {
             let keys: Vec<Key> = digests.iter().map(|digest| self.keys.key(digest)).collect();
-            let key = |position| keys.get(position).copied().unwrap_or_default();
-            self.find_all_keys(keys.len(), key, absent, leaving);
+            self.find_all_keys(keys.len(), by_position(&keys), absent, leaving);
         }
     }
 

@@ -11,7 +11,7 @@ use blobaccess::{DigestFunction, Error, PutOutcome, Result};
 use super::share::Purpose;
 use super::space::Named;
 use super::{Copied, Engine, Mode, Presence, Put, Read, Space, count};
-use crate::key::Key;
+use crate::key::{Key, by_position};
 use crate::key_location_map::{FOUND, Inserted, Record, Touch};
 use crate::names::{Mask, key_of_name};
 use crate::trailer::PIECE_BYTES;
@@ -61,8 +61,7 @@ impl Engine {
 
     /// Tells `seen` the positions of those keys of names that there are records of.
     pub(crate) fn seen_of(&self, names: &[Key], mut seen: impl FnMut(usize)) {
-        let key = |position| names.get(position).copied().unwrap_or_default();
-        self.map.lookup_all(names.len(), key, |position, found| {
+        self.map.lookup_all(names.len(), by_position(names), |position, found| {
             let Some((at, _)) = found.filter(|(_, record)| record.is_name) else { return };
             if !at.has(FOUND) {
                 // Only so that a crowded map gives up others first: the record goes where its contents go.
@@ -74,8 +73,7 @@ impl Engine {
 
     /// Tells `stored` the positions of those keys that there are contents of. That is no use of them.
     pub(crate) fn stored_of(&self, keys: &[Key], mut stored: impl FnMut(usize)) {
-        let key = |position| keys.get(position).copied().unwrap_or_default();
-        self.map.lookup_all(keys.len(), key, |position, found| {
+        self.map.lookup_all(keys.len(), by_position(keys), |position, found| {
             if found.is_some() {
                 stored(position);
             }
