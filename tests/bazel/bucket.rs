@@ -3,10 +3,11 @@
 use std::env;
 use std::path::Path;
 
-use blobaccess::{Ac, Cas, Context, Inventory, Kind};
+use blobaccess::{Ac, Cas, Context, Kind};
 use blobaccess_accounting::{Ledger, RedbLedger};
 use blobaccess_s3_backend::object_store::aws::AmazonS3Builder;
 use blobaccess_s3_backend::{Bucket, Connection, S3Backend, S3Options};
+use blobaccess_testkit::listed;
 
 /// A prefix of the bucket `BLOBACCESS_S3_BUCKET` at `BLOBACCESS_S3_ENDPOINT` that nothing is below yet.
 #[derive(Debug)]
@@ -52,21 +53,14 @@ impl TestBucket {
             .with_secret_access_key(&self.secret);
         let bucket = Bucket::s3(builder, &Connection::default().with_allow_http(true)).expect("a client");
         let bucket = bucket.with_prefix(&self.prefix).expect("a prefix");
-        run(async { listed::<Cas>(&bucket).await + listed::<Ac>(&bucket).await })
+        run(async { stored_bytes_of::<Cas>(&bucket).await + stored_bytes_of::<Ac>(&bucket).await })
     }
 }
 
-async fn listed<K: Kind>(bucket: &Bucket) -> i128 {
+async fn stored_bytes_of<K: Kind>(bucket: &Bucket) -> i128 {
     let store = S3Backend::<K>::open(bucket.clone(), S3Options::default()).await.expect("the bucket can be used");
-    let (mut sum, mut cursor) = (0, None);
-    loop {
-        let page = store.inventory(&Context::background(), cursor.as_ref()).await.expect("the bucket can be listed");
-        sum += page.entries.iter().map(|entry| i128::from(entry.stored_bytes)).sum::<i128>();
-        cursor = page.next;
-        if cursor.is_none() {
-            return sum;
-        }
-    }
+    let entries = listed(&store, &Context::background()).await.expect("the bucket can be listed");
+    entries.iter().map(|entry| i128::from(entry.stored_bytes)).sum()
 }
 
 /// What the ledger in `accounts` says is in the bucket, in bytes.

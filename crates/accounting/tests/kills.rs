@@ -11,15 +11,13 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use blobaccess::{
-    Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, Inventory, ResolveUpload, StorageType,
-};
+use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, ResolveUpload, StorageType};
 use blobaccess_accounting::{
     Accounted, Accounts, AccountsOptions, Class, Ledger, RedbLedger, Reporter, Reporting, Tally,
 };
 use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
 use blobaccess_s3_backend::{Bucket, Connection, S3Backend, S3Options};
-use blobaccess_testkit::seed;
+use blobaccess_testkit::{listed, seed};
 use futures::{StreamExt, stream};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -162,18 +160,9 @@ impl Killing {
                 assert!(reporting.close().await.unwrap());
                 let mut tally = Tally::new();
                 ledger.totals(None).await.unwrap().iter().for_each(|total| tally.add_all(&total.tally));
-                let mut listed = (0, 0);
-                let mut cursor = None;
-                loop {
-                    let page = store.inventory(&Context::background(), cursor.as_ref()).await.unwrap();
-                    for entry in &page.entries {
-                        listed = (listed.0 + 1, listed.1 + i128::from(entry.stored_bytes));
-                    }
-                    cursor = page.next;
-                    if cursor.is_none() {
-                        break;
-                    }
-                }
+                let entries = listed(&*store, &Context::background()).await.unwrap();
+                let bytes: i128 = entries.iter().map(|entry| i128::from(entry.stored_bytes)).sum();
+                let listed = (u64::try_from(entries.len()).unwrap(), bytes);
                 ((tally.of(Class::Created).objects, tally.net_bytes()), listed, tally)
             })
         })

@@ -20,10 +20,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use blobaccess::{
-    Ac, Blob, BlobAccess, Cas, Clock, Context, Digest, DigestFunction, DigestSet, InstanceName, Inventory, Kind,
-    Namespace, PutOutcome, Releases, Result, SystemClock,
+    Ac, Blob, BlobAccess, Cas, Clock, Context, Digest, DigestFunction, DigestSet, InstanceName, Kind, Namespace,
+    PutOutcome, Releases, Result, SystemClock,
 };
 use blobaccess_local_store::{Devices, Environment, LocalStore, Options, Refresh, Sizes, SyncPolicy};
+use blobaccess_testkit::listed;
 use futures::executor::block_on;
 
 use support::{Crashes, Loss, Numbers, Part, Recorder, budget, rot_younger_superblock, seed};
@@ -108,25 +109,18 @@ fn released<K: Kind>(store: &LocalStore<K>) -> Amounts {
 }
 
 /// What the store holds.
-fn listed<K: Kind>(store: &LocalStore<K>) -> BTreeMap<Digest, u64> {
-    let mut listed = BTreeMap::new();
-    let mut cursor = None;
-    loop {
-        let page = block_on(store.inventory(&Context::background(), cursor.as_ref())).unwrap();
-        for entry in page.entries {
-            assert_eq!(listed.insert(entry.digest, entry.stored_bytes), None);
-        }
-        cursor = page.next;
-        if cursor.is_none() {
-            return listed;
-        }
+fn contents_of<K: Kind>(store: &LocalStore<K>) -> BTreeMap<Digest, u64> {
+    let mut contents = BTreeMap::new();
+    for entry in block_on(listed(store, &Context::background())).unwrap() {
+        assert_eq!(contents.insert(entry.digest, entry.stored_bytes), None);
     }
+    contents
 }
 
 /// What was put in all, by what is there and what was given up.
 fn accounted<K: Kind>(store: &LocalStore<K>) -> Amounts {
     let mut amounts = released(store);
-    for (digest, stored_bytes) in listed(store) {
+    for (digest, stored_bytes) in contents_of(store) {
         let (objects, bytes) = amounts.entry(namespace(&digest).to_owned()).or_default();
         *objects += 1;
         *bytes += stored_bytes;
@@ -368,7 +362,7 @@ fn check<K: Kind>(
     }
     assert_eq!(store.snapshot().corrupted, 0);
     assert_eq!(store.snapshot().dropped_records, 0);
-    assert_eq!(listed(store).into_keys().collect::<BTreeSet<_>>(), found);
+    assert_eq!(contents_of(store).into_keys().collect::<BTreeSet<_>>(), found);
     let mut created = created.cloned().unwrap_or_default();
     // It goes on working, and keeps what it had promised: for half of what that is worth, half of it being used up.
     let promise = sizes.promised_bytes();

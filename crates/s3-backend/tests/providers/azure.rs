@@ -9,7 +9,7 @@ use http::header::{AUTHORIZATION, DATE as DATE_HEADER};
 use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential, MicrosoftAzureBuilder};
 use object_store::client::HttpRequest;
 
-use crate::fake::{Asked, Object, Reply, State, decoded, within};
+use crate::fake::{Asked, Object, Reply, State, decoded, get, within};
 
 const ACCOUNT: &str = "us";
 /// "secret", as keys are written.
@@ -43,7 +43,7 @@ pub(crate) fn check_signature(request: &HttpRequest) {
 pub(crate) fn carry_out(state: &mut State, asked: &Asked) -> Reply {
     match (&asked.method, asked.query.get("comp").map(String::as_str)) {
         (&Method::GET, Some("list")) => list(state, asked),
-        (&Method::GET | &Method::HEAD, None) => get(state, asked),
+        (&Method::GET | &Method::HEAD, None) => get(state, asked, described, || error(404, "BlobNotFound")),
         (&Method::PUT, Some("block")) => {
             let block = asked.query["blockid"].clone();
             state.parts.entry(asked.key.clone()).or_default().insert(block, asked.body.clone());
@@ -72,21 +72,6 @@ fn e_tag(object: &Object) -> String {
 fn described(object: &Object, status: u16, body: Bytes) -> Reply {
     let reply = Reply::new(status, body).with("etag", format!("\"{}\"", e_tag(object))).with("last-modified", DATE);
     object.metadata.iter().fold(reply, |reply, (name, value)| reply.with(name, value))
-}
-
-fn get(state: &State, asked: &Asked) -> Reply {
-    let Some(object) = state.objects.get(&asked.key) else {
-        return error(404, "BlobNotFound");
-    };
-    let size = object.contents.len();
-    match asked.range(size) {
-        _ if asked.method == Method::HEAD => {
-            described(object, 200, Bytes::new()).with("content-length", size.to_string())
-        }
-        None => described(object, 200, object.contents.clone()),
-        Some(range) => described(object, 206, object.contents.slice(range.clone()))
-            .with("content-range", format!("bytes {}-{}/{size}", range.start, range.end - 1)),
-    }
 }
 
 fn refused(state: &State, asked: &Asked) -> Option<Reply> {

@@ -249,6 +249,25 @@ impl HttpConnector for Fake {
     }
 }
 
+/// Answers who asks for an object, or for a description of it; `described` makes the answer of status and body.
+pub(crate) fn get(
+    state: &State,
+    asked: &Asked,
+    described: impl Fn(&Object, u16, Bytes) -> Reply,
+    absent: impl FnOnce() -> Reply,
+) -> Reply {
+    let Some(object) = state.objects.get(&asked.key) else { return absent() };
+    let size = object.contents.len();
+    match asked.range(size) {
+        _ if asked.method == Method::HEAD => {
+            described(object, 200, Bytes::new()).with("content-length", size.to_string())
+        }
+        None => described(object, 200, object.contents.clone()),
+        Some(range) => described(object, 206, object.contents.slice(range.clone()))
+            .with("content-range", format!("bytes {}-{}/{size}", range.start, range.end - 1)),
+    }
+}
+
 pub(crate) fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();

@@ -9,7 +9,7 @@ use http::Method;
 use object_store::StaticCredentialProvider;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
 
-use crate::fake::{Asked, Object, Reply, State, within};
+use crate::fake::{Asked, Object, Reply, State, get, within};
 
 const METADATA: &str = "x-goog-meta-";
 
@@ -26,7 +26,7 @@ pub(crate) fn carry_out(state: &mut State, asked: &Asked) -> Reply {
     let named = |name: &str| asked.query.get(name);
     match (&asked.method, named("uploadId")) {
         (&Method::GET, _) if named("list-type").is_some() => list(state, asked),
-        (&Method::GET | &Method::HEAD, None) => get(state, asked),
+        (&Method::GET | &Method::HEAD, None) => get(state, asked, described, || error(404, "NoSuchKey")),
         (&Method::PUT, None) => put(state, asked),
         (&Method::PUT, Some(upload)) => match state.parts.get_mut(upload) {
             None => error(404, "NoSuchUpload"),
@@ -71,21 +71,6 @@ fn described(object: &Object, status: u16, body: Bytes) -> Reply {
         .with("x-goog-generation", object.version.to_string())
         .with("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT");
     object.metadata.iter().fold(reply, |reply, (name, value)| reply.with(name, value))
-}
-
-fn get(state: &State, asked: &Asked) -> Reply {
-    let Some(object) = state.objects.get(&asked.key) else {
-        return error(404, "NoSuchKey");
-    };
-    let size = object.contents.len();
-    match asked.range(size) {
-        _ if asked.method == Method::HEAD => {
-            described(object, 200, Bytes::new()).with("content-length", size.to_string())
-        }
-        None => described(object, 200, object.contents.clone()),
-        Some(range) => described(object, 206, object.contents.slice(range.clone()))
-            .with("content-range", format!("bytes {}-{}/{size}", range.start, range.end - 1)),
-    }
 }
 
 fn put(state: &mut State, asked: &Asked) -> Reply {

@@ -9,11 +9,11 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use blobaccess::{
-    Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, ErrorKind, InstanceName, Inventory, Kind,
-    PutCertainty, PutOutcome, Result, UploadToken,
+    Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, ErrorKind, InstanceName, Kind, PutCertainty,
+    PutOutcome, Result, UploadToken,
 };
 use blobaccess_s3_backend::{S3Backend, S3Options, Unconditional};
-use blobaccess_testkit::{Fixture, Promises, conformance};
+use blobaccess_testkit::{Fixture, Promises, conformance, listed};
 use bytes::Bytes;
 use futures::future::join_all;
 
@@ -41,6 +41,11 @@ async fn open<K: Kind>(fake: &Fake, options: S3Options) -> S3Backend<K> {
 
 async fn put(store: &S3Backend<Cas>, contents: &Bytes) -> Result<PutOutcome> {
     store.put(&Context::background(), &digest_of(contents), Blob::from_bytes(contents.clone())).await
+}
+
+fn created_and_existing(outcomes: &[Result<PutOutcome>]) -> (usize, usize) {
+    let count = |name: &str| outcomes.iter().filter(|outcome| outcome.as_ref().unwrap().name() == name).count();
+    (count("created"), count("already_exists"))
 }
 
 fn hello() -> Bytes {
@@ -109,8 +114,7 @@ async fn of_eight_that_race_one_creates() {
         let store = open::<Cas>(&fake, options()).await;
         let contents = hello();
         let outcomes = join_all((0..8).map(|_| put(&store, &contents))).await;
-        let count = |name: &str| outcomes.iter().filter(|outcome| outcome.as_ref().unwrap().name() == name).count();
-        assert_eq!((count("created"), count("already_exists")), (1, 7), "{outcomes:?}");
+        assert_eq!(created_and_existing(&outcomes), (1, 7), "{outcomes:?}");
     }
 }
 
@@ -176,8 +180,7 @@ async fn of_large_blobs_at_once_one_creates() {
         let store = open::<Cas>(&fake, in_parts()).await;
         let contents = large();
         let outcomes = join_all((0..4).map(|_| put(&store, &contents))).await;
-        let count = |name: &str| outcomes.iter().filter(|outcome| outcome.as_ref().unwrap().name() == name).count();
-        assert_eq!((count("created"), count("already_exists")), (1, 3), "{outcomes:?}");
+        assert_eq!(created_and_existing(&outcomes), (1, 3), "{outcomes:?}");
         let state = fake.state();
         // Blocks that became no blob are for Azure to give up, after a week: nobody can be told to.
         let left = if fake.dialect == Dialect::Google { state.parts.len() } else { 0 };
@@ -241,16 +244,8 @@ async fn listings_are_followed_through_short_and_empty_pages() {
             state.page_keys = 3;
             state.empty_page_first = fake.dialect == Dialect::Azure;
         }
-        let mut listed = Vec::new();
-        let mut cursor = None;
-        loop {
-            let page = store.inventory(&ctx, cursor.as_ref()).await.unwrap();
-            listed.extend(page.entries.iter().map(|entry| entry.digest.clone()));
-            cursor = page.next;
-            if cursor.is_none() {
-                break;
-            }
-        }
+        let entries = listed(&store, &ctx).await.unwrap();
+        let listed: Vec<Digest> = entries.into_iter().map(|entry| entry.digest).collect();
         assert_eq!(listed.iter().cloned().collect::<DigestSet>(), digests.iter().cloned().collect::<DigestSet>());
         let asked: DigestSet = digests.iter().cloned().chain([absent.clone()]).collect();
         assert_eq!(store.find_missing(&ctx, &asked).await.unwrap(), absent.into());

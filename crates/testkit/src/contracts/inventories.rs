@@ -6,29 +6,17 @@ use blobaccess::{
     BlobAccess, Digest, ErrorKind, InstanceName, Inventory, InventoryCursor, KeyFormat, Kind, Result, StorageType,
 };
 
-use crate::Fixture;
 use crate::samples::Samples;
 use crate::subject::{Subject, refused};
-
-/// No listing of the suite takes more pages.
-const MAX_PAGES: usize = 10_000;
+use crate::{Fixture, listed};
 
 async fn list<F: Fixture<Store: Inventory>>(subject: &Subject<'_, F>) -> Result<BTreeMap<Digest, u64>> {
-    let mut listed = BTreeMap::new();
-    let mut cursor = None;
-    for _ in 0..MAX_PAGES {
-        let page = subject.store.inventory(&subject.ctx, cursor.as_ref()).await?;
-        for entry in page.entries {
-            let twice = listed.insert(entry.digest.clone(), entry.stored_bytes);
-            assert!(twice.is_none(), "{} is listed twice", entry.digest);
-        }
-        cursor = page.next;
-        if cursor.is_none() {
-            return Ok(listed);
-        }
+    let mut by_digest = BTreeMap::new();
+    for entry in listed(&*subject.store, &subject.ctx).await? {
+        let twice = by_digest.insert(entry.digest.clone(), entry.stored_bytes);
+        assert!(twice.is_none(), "{} is listed twice", entry.digest);
     }
-    assert!(cursor.is_none(), "the listing has not ended after {MAX_PAGES} pages");
-    Ok(listed)
+    Ok(by_digest)
 }
 
 /// Every blob is listed exactly once, with the bytes that its put counted, and nothing else is.
