@@ -28,6 +28,16 @@ impl Engine {
         self.disk.is_some() && !enter(&self.queue).is_empty() && !self.flush_is_scheduled.swap(true, Ordering::AcqRel)
     }
 
+    pub(super) fn queue_chunk(&self, block: u16, generation: u32, chunk: usize) {
+        self.queue(Write::Chunk { block, generation, chunk });
+    }
+
+    pub(super) fn queue(&self, write: Write) {
+        if self.disk.is_some() {
+            enter(&self.queue).push_back(write);
+        }
+    }
+
     /// Writes what is queued. It may block.
     pub(crate) fn flush(&self) -> Result<()> {
         let Some(disk) = &self.disk else { return Ok(()) };

@@ -8,7 +8,7 @@ use blobaccess::{Digest, DigestFunction, InstanceName, NoObserver, PutOutcome, S
 use bytes::Bytes;
 
 use super::put::{Contents, Instead, Published};
-use super::space::{For, Reservation};
+use super::reservation::{For, Reservation};
 use super::{Engine, LargeWriter, Mode, Presence, Put, Read, Surroundings};
 use crate::key_location_map::Record;
 use crate::options::{Options, SyncPolicy};
