@@ -71,6 +71,9 @@ impl Engine {
         let begin = disk.layout.data(block);
         for (offset, bytes) in of.take_dirty(generation, chunk) {
             disk.device.write_at(begin + offset, &bytes)?;
+            if self.is_persistent() {
+                disk.device.begin_write_back(begin + offset, width::on_device(bytes.len()));
+            }
         }
         Ok(())
     }
