@@ -23,8 +23,8 @@ mod state;
 mod sync;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use blobaccess::{Clock, Event, Observer, Result, StorageType};
 use tokio::sync::Notify;
@@ -43,6 +43,7 @@ use crate::options::{Refresh, SyncPolicy};
 use crate::persistence::{NamedAccount, Quarantined};
 use crate::sizes::Sizes;
 use crate::snapshot::BlockGroup;
+use crate::sync::locks::{AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard};
 use crate::verified::Verified;
 
 pub(crate) use self::copy::Copied;
@@ -253,5 +254,8 @@ impl Engine {
     }
 }
 
+#[cfg(test)]
+#[cfg(shuttle)]
+mod schedules;
 #[cfg(test)]
 mod tests;
