@@ -9,9 +9,10 @@
 
 mod contents;
 mod crashing;
+mod disk;
 mod messages;
-mod names;
 
+use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,8 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler};
 use shuttle::thread::{self, JoinHandle};
 use shuttle::{Config, Runner};
 
-use crate::{Environment, LocalStore, Options};
+use self::disk::CrashingDisk;
+use crate::{Device, Environment, LocalStore, Options, SyncPolicy};
 
 /// Among so many scenarios the time is shared out.
 const SCENARIOS: u32 = 10;
@@ -79,15 +81,33 @@ fn in_memory() -> Options {
     blocks(Options::in_memory(5 << 16))
 }
 
+/// Enough for the same blocks with their logs.
+const CAPACITY: u64 = 196 << 12;
+
+fn on_disk() -> Options {
+    blocks(Options::on_device(CAPACITY)).persistent(SyncPolicy::OnClose)
+}
+
+fn open_on<K: Kind>(disk: &Arc<CrashingDisk>, options: Options) -> Arc<LocalStore<K>> {
+    let disk: Arc<dyn Device> = Arc::<CrashingDisk>::clone(disk);
+    Arc::new(block_on(LocalStore::open_on(options, disk, Environment::default())).unwrap())
+}
+
 fn open<K: Kind>(options: Options) -> Arc<LocalStore<K>> {
     Arc::new(block_on(LocalStore::open_in(options, Environment::default())).unwrap())
 }
 
 /// An object or a message that tells itself from all others. Its digest is not that of its contents: nobody looks.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Item {
     digest: Digest,
     contents: Bytes,
+}
+
+impl Debug for Item {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "item {} of {} bytes", self.digest.hash_bytes()[0], self.contents.len())
+    }
 }
 
 impl Item {
