@@ -3,6 +3,7 @@
 pub mod contest;
 mod latencies;
 pub mod limits;
+pub mod local_store;
 mod popularity;
 mod process;
 mod real;
@@ -12,7 +13,7 @@ mod size_distribution;
 pub use latencies::Latencies;
 pub use popularity::Zipf;
 pub use process::{
-    load_average, monotonic_time, processor_time, resident_bytes, scratch_directory, thread_time, written_bytes,
+    load_average, monotonic_time, processor_time, resident_bytes, temporary_directory, thread_time, written_bytes,
 };
 pub use real::{real, real_len};
 pub use size_distribution::SizeDistribution;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use tempfile::TempDir;
 
 fn read(clock: ClockId) -> Duration {
     let time = clock_gettime(clock);
@@ -37,10 +38,18 @@ pub fn load_average() -> f64 {
     text.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or_default()
 }
 
-/// Where benchmarks may write files: `BLOBACCESS_BENCH_DIRECTORY`, or `/var/tmp`, as `/tmp` is often no disk.
+/// A new directory on a disk, which is removed with the value: in `BLOBACCESS_BENCH_DIRECTORY`, or in `/var/tmp`, as
+/// `/tmp` is often no disk.
+///
+/// # Panics
+///
+/// If it cannot be created.
 #[must_use]
-pub fn scratch_directory() -> PathBuf {
-    std::env::var_os("BLOBACCESS_BENCH_DIRECTORY").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
+#[expect(clippy::expect_used, reason = "a benchmark that fails has no result")]
+pub fn temporary_directory() -> TempDir {
+    let parent =
+        std::env::var_os("BLOBACCESS_BENCH_DIRECTORY").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
+    TempDir::with_prefix_in("blobaccess-bench-", parent).expect("a directory can be created")
 }
 
 /// Bytes of memory that this process has; 0 where the system does not say.

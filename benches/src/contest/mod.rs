@@ -132,16 +132,14 @@ pub fn run(contests: &[Contest<'_>]) {
 /// Has a process of its own do the work of a contestant.
 #[expect(clippy::expect_used, reason = "a benchmark that fails has no result")]
 fn start(name: &'static str, entries: usize, tables: &mut Tables) {
-    let directory = crate::scratch_directory().join(format!("blobaccess-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).expect("a directory can be created");
+    let directory = crate::temporary_directory();
     let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
     command.args(["--contestant", name, "--entries", &entries.to_string()]);
     if crate::is_test_run() {
         command.arg("--test");
     }
     let output =
-        command.current_dir(&directory).stderr(Stdio::inherit()).output().expect("this program can be started");
-    std::fs::remove_dir_all(&directory).expect("the directory is still there");
+        command.current_dir(directory.path()).stderr(Stdio::inherit()).output().expect("this program can be started");
     assert!(output.status.success(), "{name} has failed: {}", output.status);
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         tables.add(name, line);

@@ -12,6 +12,7 @@ use futures::executor::block_on;
 
 use crate::contest::peer::Peer;
 use crate::contest::work::Room;
+use crate::local_store;
 
 /// Where a store keeps what it is given.
 #[derive(Clone, Debug)]
@@ -31,8 +32,7 @@ fn open(place: &Place, room: Room) -> LocalStore<Cas> {
         Place::File(path) => Options::in_file(path, bytes).persistent(SyncPolicy::OnClose).discarding(true),
     };
     // At a load of 0.75.
-    let options = options.with_entries(u64::try_from(room.objects * 4 / 3).unwrap()).with_blocks(4, 16, 1);
-    block_on(LocalStore::open(options)).unwrap()
+    local_store::open(options.with_entries(u64::try_from(room.objects * 4 / 3).unwrap()).with_blocks(4, 16, 1))
 }
 
 /// The store by its own calls, which block, and which trust whoever puts.

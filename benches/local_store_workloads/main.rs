@@ -1,7 +1,7 @@
 //! Whole workloads of the local store, each beside what the machine can do and the goal; `docs/performance.md` says what
 //! came of it.
 //!
-//! `cargo bench -p blobaccess-local-store --bench speed` does everything, each part in a process of its own. `-- finds
+//! `cargo bench --bench local_store_workloads` does everything, each part in a process of its own. `-- finds
 //! 1000000` does one part, with as many entries. Where two threads or the disk have a part in it, `load` says how many
 //! others wanted a processor. Besides, figures are processor time of the thread, the best of five rounds.
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use blobaccess::{BlobAccess, Context};
 use blobaccess_testkit::Numbers;
+use blobaccess_workbench::local_store::open;
+use blobaccess_workbench::temporary_directory;
 use bytes::Bytes;
 use futures::executor::block_on;
 
 use crate::report::{Speed, best, share, speed, timed};
-use crate::workload::{SEED, digests, directory, in_file, open, shuffled};
+use crate::workload::{SEED, digests, in_file, shuffled};
 
 pub(crate) fn run(count: usize) {
     for is_mapped in [false, true] {
@@ -21,7 +23,7 @@ pub(crate) fn run(count: usize) {
 }
 
 fn one(count: usize, is_mapped: bool, is_remembered: bool) {
-    let directory = directory();
+    let directory = temporary_directory();
     let entries = u64::try_from(count).unwrap();
     let mut options = in_file(directory.path(), (entries * 8192).max(512 << 20));
     options = options.with_mapped_reads(is_mapped);

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use blobaccess_workbench::limits::Lines;
-use blobaccess_workbench::{processor_time, real, resident_bytes};
+use blobaccess_workbench::local_store::open;
+use blobaccess_workbench::{processor_time, real, resident_bytes, temporary_directory};
 use bytes::Bytes;
 
 use crate::report::{bounded, elapsed, timed};
-use crate::workload::{SEED, digests, directory, in_file, open, slots};
+use crate::workload::{SEED, digests, in_file, slots};
 
 pub(crate) fn run(entries: usize) {
-    let directory = directory();
+    let directory = temporary_directory();
     let capacity = (u64::try_from(entries).unwrap() * 400).max(64 << 20);
     let options = || in_file(directory.path(), capacity).with_entries(slots(entries));
     let store = open(options());

@@ -2,27 +2,17 @@
 
 use std::path::Path;
 
-use blobaccess::{Cas, Digest, DigestFunction, InstanceName};
-use blobaccess_local_store::{LocalStore, Options, SyncPolicy};
+use blobaccess::{Digest, DigestFunction, InstanceName};
+use blobaccess_local_store::{Options, SyncPolicy};
 use blobaccess_testkit::Numbers;
+use blobaccess_workbench::SizeDistribution;
 use blobaccess_workbench::contest::Objects;
-use blobaccess_workbench::{SizeDistribution, scratch_directory};
-use futures::executor::block_on;
-use tempfile::TempDir;
 
 /// Of all that is drawn; rounds count on from it.
 pub(crate) const SEED: u64 = 1;
 
 /// How many digests are asked about at once.
 pub(crate) const BATCH: usize = 10_000;
-
-pub(crate) fn open(options: Options) -> LocalStore<Cas> {
-    block_on(LocalStore::open(options)).unwrap()
-}
-
-pub(crate) fn directory() -> TempDir {
-    tempfile::tempdir_in(scratch_directory()).unwrap()
-}
 
 /// A persistent store in a file, which is synced when asked.
 pub(crate) fn in_file(directory: &Path, capacity_bytes: u64) -> Options {
@@ -60,10 +50,4 @@ pub(crate) fn mixed(seed: u64, count: usize) -> Objects {
 /// The same under digests that are theirs.
 pub(crate) fn named(seed: u64, count: usize, function: DigestFunction) -> Objects {
     Objects::verified(seed, &SIZES.sizes(seed, count), function)
-}
-
-pub(crate) fn put_all(store: &LocalStore<Cas>, objects: &Objects) {
-    for (digest, contents) in objects.items() {
-        store.put_blocking(digest, contents.clone()).unwrap();
-    }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use blobaccess::{BlobAccess, Cas, Context, Digest, DigestSet};
 use blobaccess_local_store::{LocalStore, Options};
 use blobaccess_workbench::limits::Lines;
+use blobaccess_workbench::local_store::open;
 use bytes::Bytes;
 use futures::executor::block_on;
 
 use crate::report::{ROUNDS, Speed, best, scaling, share, speed, timed};
-use crate::workload::{BATCH, SEED, digests, open, shuffled, slots};
+use crate::workload::{BATCH, SEED, digests, shuffled, slots};
 
 /// Of what one million entries, and ten million, are to come to on a quiet machine, in millions a second.
 fn goal(entries: usize) -> Option<f64> {

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use blobaccess::{Cas, Digest};
 use blobaccess_local_store::{BlockGroup, LocalStore, Options, Refresh};
+use blobaccess_workbench::local_store::open;
 use bytes::Bytes;
 
 use crate::finds::find;
 use crate::report::{Speed, bounded, speed, timed};
-use crate::workload::{BATCH, SEED, digests, open, shuffled};
+use crate::workload::{BATCH, SEED, digests, shuffled};
 
 /// Each round fills a store of its own, as what was asked about is old no more.
 const ROUNDS: u64 = 3;

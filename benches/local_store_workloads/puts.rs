@@ -7,11 +7,12 @@ use blobaccess_local_store::{LocalStore, Options};
 use blobaccess_workbench::contest::Objects;
 use blobaccess_workbench::is_test_run;
 use blobaccess_workbench::limits::Arena;
+use blobaccess_workbench::local_store::{open, put_all};
 use bytes::Bytes;
 use futures::executor::block_on;
 
 use crate::report::{Speed, best, scaling, share, speed, timed};
-use crate::workload::{SEED, SIZES, mixed, named, open, put_all};
+use crate::workload::{SEED, SIZES, mixed, named};
 
 /// Appends into memory that was touched before.
 fn append(objects: &Objects, capacity: u64, copy: fn(&mut Arena, &[u8])) -> Speed {

@@ -5,11 +5,12 @@ use std::hint::black_box;
 use blobaccess::{BlobAccess, Context, Digest};
 use blobaccess_local_store::Options;
 use blobaccess_workbench::contest::{Done, measure};
+use blobaccess_workbench::local_store::open;
 use bytes::Bytes;
 use futures::executor::block_on;
 
 use crate::report::{Speed, best, scaling, speed, timed};
-use crate::workload::{SEED, digests, open, shuffled, slots};
+use crate::workload::{SEED, digests, shuffled, slots};
 
 pub(crate) fn run(entries: usize) {
     let capacity = (u64::try_from(entries).unwrap() * 200).max(64 << 20);

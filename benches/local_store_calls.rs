@@ -1,6 +1,6 @@
-//! One call of the store at a time: `cargo bench -p blobaccess-local-store --bench calls`, then a part of a name.
+//! One call of the local store at a time: `cargo bench --bench local_store_calls`, then `--` and a part of a name.
 //!
-//! Whole workloads, with the limit of the machine beside each, are what `speed` measures.
+//! Whole workloads, with the limit of the machine beside each, are what `local_store_workloads` measures.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark that fails has no result")]
 
@@ -12,12 +12,12 @@ use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestS
 use blobaccess_local_store::{BlockGroup, LocalStore, Options, SyncPolicy};
 use blobaccess_testkit::Numbers;
 use blobaccess_workbench::contest::Objects;
-use blobaccess_workbench::{contents, is_test_run, scaled, scratch_directory};
+use blobaccess_workbench::local_store::{open, put_all};
+use blobaccess_workbench::{contents, is_test_run, scaled, temporary_directory};
 use bytes::Bytes;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures::executor::block_on;
-use tempfile::TempDir;
 
 /// Of all that is drawn.
 const SEED: u64 = 1;
@@ -48,26 +48,12 @@ impl Place {
     }
 }
 
-fn directory() -> TempDir {
-    tempfile::tempdir_in(scratch_directory()).unwrap()
-}
-
-fn open(options: Options) -> LocalStore<Cas> {
-    block_on(LocalStore::open(options)).unwrap()
-}
-
-fn put_all(store: &LocalStore<Cas>, objects: &Objects) {
-    for (digest, contents) in objects.items() {
-        store.put_blocking(digest, contents.clone()).unwrap();
-    }
-}
-
 fn gets(c: &mut Criterion) {
     let ctx = Context::background();
     for place in Place::ALL {
         let mut group = c.benchmark_group(format!("get, {}", place.name()));
         for size in [128, 4 << 10, 64 << 10] {
-            let directory = directory();
+            let directory = temporary_directory();
             let store = open(place.options(directory.path(), scaled(256 << 20, 64 << 20).try_into().unwrap()));
             let objects = Objects::unverified(SEED, &vec![size; scaled(1000, 20)]);
             put_all(&store, &objects);
@@ -204,7 +190,7 @@ fn puts(c: &mut Criterion) {
     for place in Place::ALL {
         let mut group = c.benchmark_group(format!("put, {}", place.name()));
         for function in [None, Some(DigestFunction::Sha256), Some(DigestFunction::Blake3)] {
-            let directory = directory();
+            let directory = temporary_directory();
             let capacity = scaled(2 << 30, 128 << 20).try_into().unwrap();
             let entries = scaled(1 << 20, 1 << 14).try_into().unwrap();
             let store = open(place.options(directory.path(), capacity).with_entries(entries));
@@ -216,7 +202,7 @@ fn puts(c: &mut Criterion) {
 
 fn syncs(c: &mut Criterion) {
     let mut group = c.benchmark_group("sync, by what was put since the last one");
-    let directory = directory();
+    let directory = temporary_directory();
     let store = open(Place::File.options(directory.path(), scaled(1 << 30, 128 << 20).try_into().unwrap()));
     let mut numbers = Numbers::new(SEED);
     for dirty in [0_usize, 4 << 10, 64 << 10, 1 << 20, 16 << 20] {

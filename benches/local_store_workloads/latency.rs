@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use blobaccess::Digest;
 use blobaccess_local_store::Options;
 use blobaccess_workbench::contest::{Done, Measurement, measure};
+use blobaccess_workbench::local_store::open;
 use blobaccess_workbench::{load_average, real};
 use bytes::Bytes;
 
 use crate::report::bounded;
-use crate::workload::{BATCH, SEED, digests, open, shuffled};
+use crate::workload::{BATCH, SEED, digests, shuffled};
 
 fn print(what: &str, measured: &Measurement) {
     let [p50, p99, p999] = measured.percentiles;

@@ -2,11 +2,12 @@
 
 use blobaccess::{Blob, BlobAccess, Context, Digest};
 use blobaccess_local_store::Options;
+use blobaccess_workbench::local_store::open;
 use bytes::Bytes;
 use futures::executor::block_on;
 
 use crate::report::{Speed, best, scaling, speed, timed};
-use crate::workload::{SEED, digests, open};
+use crate::workload::{SEED, digests};
 
 pub(crate) fn run(entries: usize) {
     // So many fill it that the map is at a load of two thirds.

@@ -1,11 +1,12 @@
 //! What an object takes besides its contents.
 
 use blobaccess_local_store::Options;
+use blobaccess_workbench::local_store::open;
 use blobaccess_workbench::{real, resident_bytes};
 use bytes::Bytes;
 
 use crate::report::bounded;
-use crate::workload::{SEED, digests, open, slots};
+use crate::workload::{SEED, digests, slots};
 
 pub(crate) fn run(entries: usize) {
     let stored = digests(SEED, entries, 128);

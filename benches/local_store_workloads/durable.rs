@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use blobaccess::{Blob, BlobAccess, Context};
 use blobaccess_workbench::limits::ScratchFile;
-use blobaccess_workbench::{is_test_run, load_average, processor_time, real, written_bytes};
+use blobaccess_workbench::local_store::{open, put_all};
+use blobaccess_workbench::{is_test_run, load_average, processor_time, real, temporary_directory, written_bytes};
 use futures::executor::block_on;
 
 use crate::report::{Speed, elapsed, share, speed};
-use crate::workload::{SEED, SIZES, directory, in_file, mixed, open, put_all};
+use crate::workload::{SEED, SIZES, in_file, mixed};
 
 const ROUNDS: u64 = 4;
 
 pub(crate) fn run(count: usize) {
     println!("sizes: {SIZES}");
-    let directory = directory();
+    let directory = temporary_directory();
     let capacity: u64 = if is_test_run() { 1 << 28 } else { 2 << 30 };
     let store = open(in_file(directory.path(), capacity).with_entries(200_000));
     let bytes = mixed(SEED, count).bytes();
