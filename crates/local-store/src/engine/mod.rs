@@ -130,6 +130,8 @@ pub(crate) struct Engine {
     safe_blocks: u32,
     /// When what is in use is copied.
     refresh: Refresh,
+    /// Counts up when names do not see any more what they saw, and before anybody can put that again.
+    forgotten_names: AtomicU64,
     /// What is to be copied soon, since it was used in an old block: each of these is flagged as read, once.
     refreshes: Mutex<VecDeque<Record>>,
     /// How many recycle and copy in the background.

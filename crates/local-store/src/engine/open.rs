@@ -137,6 +137,7 @@ impl Engine {
             old_generation: AtomicU32::new(0),
             safe_blocks: sizes.safe_blocks(),
             refresh: options.refresh,
+            forgotten_names: AtomicU64::new(0),
             refreshes: Mutex::default(),
             runners: AtomicU32::new(0),
             work: Notify::new(),

@@ -1,7 +1,7 @@
 //! A disk in memory that tells what a crash at this moment would leave of it.
 
 use std::io;
-use std::ops::Range;
+use std::sync::Arc;
 
 use shuttle::rand::{Rng as _, thread_rng};
 use shuttle::sync::{Mutex, MutexGuard};
@@ -10,31 +10,29 @@ use crate::{Device, width};
 
 const SECTOR: usize = 4096;
 
+/// Sectors; those that were never written are zeros.
+pub(super) type Image = Vec<Option<Arc<[u8; SECTOR]>>>;
+
 /// A disk in memory that tells what a crash at this moment would leave of it. Before each access another thread may run.
 #[derive(Debug)]
 pub(super) struct CrashingDisk(Mutex<State>);
 
+#[derive(Debug)]
 struct State {
     /// What is read.
-    written: Vec<u8>,
-    durable: Vec<u8>,
-    /// What was written since it was durable, oldest first: each lies in one sector.
-    pending: Vec<(Range<usize>, Vec<u8>)>,
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("pending", &self.pending.len()).finish_non_exhaustive()
-    }
+    written: Image,
+    durable: Image,
+    /// Sectors as they were written since, oldest first, by their numbers.
+    pending: Vec<(usize, Arc<[u8; SECTOR]>)>,
 }
 
 impl CrashingDisk {
     pub(super) fn new(size_bytes: u64) -> Self {
-        Self::with(vec![0; width::in_memory(size_bytes)])
+        Self::with(vec![None; width::in_memory(size_bytes) / SECTOR])
     }
 
     /// One that was left so.
-    pub(super) fn with(image: Vec<u8>) -> Self {
+    pub(super) fn with(image: Image) -> Self {
         Self(Mutex::new(State { written: image.clone(), durable: image, pending: Vec::new() }))
     }
 
@@ -44,22 +42,21 @@ impl CrashingDisk {
 
     /// What a crash leaves now: of each sector that was written and not synced, this write or an earlier one, and of one
     /// of these sectors perhaps garbage, what lay in it before included.
-    pub(super) fn crash(&self) -> Vec<u8> {
+    pub(super) fn crash(&self) -> Image {
         let state = self.state();
         let mut image = state.durable.clone();
         let mut numbers = thread_rng();
         // All of it, nothing of it, or whatever comes.
         let kept = [0.0, 0.5, 1.0][numbers.gen_range(0..3)];
-        for (range, bytes) in &state.pending {
+        for (sector, bytes) in &state.pending {
             if numbers.gen_bool(kept) {
-                image[range.clone()].copy_from_slice(bytes);
+                image[*sector] = Some(Arc::clone(bytes));
             }
         }
         if numbers.gen_bool(0.3)
-            && let Some((range, _)) = state.pending.get(numbers.gen_range(0..=state.pending.len()))
+            && let Some((sector, _)) = state.pending.get(numbers.gen_range(0..=state.pending.len()))
         {
-            let begin = range.start / SECTOR * SECTOR;
-            image[begin..begin + SECTOR].fill(0xa5);
+            image[*sector] = Some(Arc::new([0xa5; SECTOR]));
         }
         image
     }
@@ -67,12 +64,22 @@ impl CrashingDisk {
 
 impl Device for CrashingDisk {
     fn size_bytes(&self) -> u64 {
-        width::on_device(self.state().written.len())
+        width::on_device(self.state().written.len() * SECTOR)
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let at = width::in_memory(offset);
-        buffer.copy_from_slice(&self.state().written[at..at + buffer.len()]);
+        let (state, mut at, mut rest) = (self.state(), width::in_memory(offset), buffer);
+        while !rest.is_empty() {
+            let within = at % SECTOR;
+            let length = rest.len().min(SECTOR - within);
+            let (now, later) = rest.split_at_mut(length);
+            match &state.written[at / SECTOR] {
+                Some(sector) => now.copy_from_slice(&sector[within..within + now.len()]),
+                None => now.fill(0),
+            }
+            at += now.len();
+            rest = later;
+        }
         Ok(())
     }
 
@@ -83,10 +90,13 @@ impl Device for CrashingDisk {
             let mut state = self.state();
             let mut left = if is_last { rest.len() } else { rest.len() / 2 };
             while left > 0 {
-                let (now, later) = rest.split_at(left.min((at / SECTOR + 1) * SECTOR - at));
-                let range = at..at + now.len();
-                state.written[range.clone()].copy_from_slice(now);
-                state.pending.push((range, now.to_vec()));
+                let (number, within) = (at / SECTOR, at % SECTOR);
+                let (now, later) = rest.split_at(left.min(SECTOR - within));
+                let mut sector = state.written[number].as_deref().copied().unwrap_or([0; SECTOR]);
+                sector[within..within + now.len()].copy_from_slice(now);
+                let sector = Arc::new(sector);
+                state.pending.push((number, Arc::clone(&sector)));
+                state.written[number] = Some(sector);
                 (at, rest, left) = (at + now.len(), later, left - now.len());
             }
         }
@@ -98,8 +108,8 @@ impl Device for CrashingDisk {
         // What is written from here on may be durable after it, or not.
         let mut state = self.state();
         let State { durable, pending, .. } = &mut *state;
-        for (range, bytes) in pending.drain(..before.min(pending.len())) {
-            durable[range].copy_from_slice(&bytes);
+        for (number, sector) in pending.drain(..before.min(pending.len())) {
+            durable[number] = Some(sector);
         }
         Ok(())
     }

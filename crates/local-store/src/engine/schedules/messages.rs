@@ -59,6 +59,8 @@ fn overwrite(is_oldest: bool) {
     let after = open_on::<Ac>(&Arc::new(CrashingDisk::with(image)), options());
     assert!(version(&after) >= Some(at_least), "version {at_least} was durable, {:?} is there", version(&after));
     drop(after);
+    store.sync_blocking().unwrap();
+    assert_eq!(version(&open_on::<Ac>(&Arc::new(CrashingDisk::with(disk.crash())), options())), Some(2));
     // The newer one goes in the end, and the older one does not come back then either.
     assert_eq!(version(&store), Some(2));
     for number in 5.. {

@@ -11,6 +11,7 @@ mod contents;
 mod crashing;
 mod disk;
 mod messages;
+mod names;
 
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
