@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,10 +11,9 @@ use blobaccess::{
     UploadToken,
 };
 use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, SyncPolicy};
+use blobaccess_testkit::Numbers;
 use bytes::Bytes;
 use futures::executor::block_on;
-
-use support::Numbers;
 
 const CAPACITY: u64 = 8 << 20;
 

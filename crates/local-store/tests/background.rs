@@ -2,16 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName};
 use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, Refresh, SyncPolicy};
-use blobaccess_testkit::ManualClock;
-
-use support::Numbers;
+use blobaccess_testkit::{ManualClock, Numbers};
 
 async fn put(store: &LocalStore<Cas>, numbers: &mut Numbers, size: usize) -> Digest {
     let contents = numbers.bytes(size);

@@ -5,16 +5,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 
-mod support;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName};
 use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, SyncPolicy};
+use blobaccess_testkit::Numbers;
 use futures::executor::block_on;
-
-use support::Numbers;
 
 const CAPACITY: u64 = 3 << 19;
 

@@ -4,7 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 
-mod support;
+#[path = "support/versions.rs"]
+mod versions;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -12,8 +13,7 @@ use std::process::{Command, Stdio};
 
 use blobaccess::Ac;
 use blobaccess_local_store::{LocalStore, Options, SyncPolicy};
-
-use support::{Numbers, versions};
+use blobaccess_testkit::{Numbers, seed};
 
 const CHILD: &str = "BLOBACCESS_KILL_CHILD";
 fn options(path: &Path) -> Options {
@@ -43,7 +43,7 @@ async fn what_was_synced_outlives_a_kill() {
         return child(Path::new(path), version.parse().unwrap()).await;
     }
     let kills = std::env::var("BLOBACCESS_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(200);
-    let mut numbers = Numbers::new(support::seed("BLOBACCESS_KILL_SEED"));
+    let mut numbers = Numbers::new(seed("BLOBACCESS_KILL_SEED"));
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("blocks");
     let (mut synced, mut begun) = (0_u64, 1_u64);

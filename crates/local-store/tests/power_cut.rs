@@ -5,15 +5,15 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a step that fails is a failed test; seeds are printed")]
 
-mod support;
+#[path = "support/versions.rs"]
+mod versions;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use blobaccess::Ac;
 use blobaccess_local_store::{LocalStore, Options, SyncPolicy};
-
-use support::{Numbers, versions};
+use blobaccess_testkit::{Numbers, seed};
 
 /// A file system in a file, mounted as long as this lives.
 struct Mounted {
@@ -86,7 +86,7 @@ async fn work_until_it_fails(store: &LocalStore<Ac>, mounted: &Mounted, begun: u
 
 async fn what_was_synced_outlives_power_cuts_on(kind: &str) {
     let cuts = std::env::var("BLOBACCESS_POWER_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(20);
-    let mut numbers = Numbers::new(support::seed("BLOBACCESS_POWER_CUT_SEED"));
+    let mut numbers = Numbers::new(seed("BLOBACCESS_POWER_CUT_SEED"));
     let directory = tempfile::tempdir().unwrap();
     let mounted = Mounted::make(directory.path(), kind);
     let path = mounted.at.join("blocks");

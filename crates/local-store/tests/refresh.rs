@@ -2,11 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a step that fails is a failed test; seeds are printed")]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use blobaccess::{
@@ -14,10 +11,9 @@ use blobaccess::{
     Sliced, Slicer, SystemClock,
 };
 use blobaccess_local_store::{BlockGroup, LocalStore, Options, Refresh};
+use blobaccess_testkit::{Numbers, seed, time_budget};
 use bytes::Bytes;
 use futures::executor::block_on;
-
-use support::{Numbers, seed};
 
 fn options() -> Options {
     Options::in_memory(4 << 20).with_blocks(3, 4, 1).with_entries(20_000).with_refresh(Refresh::OnTouch)
@@ -318,16 +314,11 @@ fn random<K: Kind>(seed: u64) -> u64 {
     snapshot.refreshed
 }
 
-fn budget() -> Duration {
-    let seconds = std::env::var("BLOBACCESS_RANDOMISED_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(30)) / 3
-}
-
 fn randomly<K: Kind>() {
     let first = seed("BLOBACCESS_REFRESH_SEED");
     let begun = SystemClock.monotonic();
     let (mut stores, mut refreshed) = (0, 0);
-    while stores == 0 || SystemClock.monotonic() - begun < budget() {
+    while stores == 0 || SystemClock.monotonic() - begun < time_budget() / 3 {
         refreshed += random::<K>(first.wrapping_add(stores));
         stores += 1;
     }

@@ -3,18 +3,15 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails is a failed test")]
 
-mod support;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName, PutOutcome};
 use blobaccess_local_store::{LocalStore, Options, Refresh, Snapshot, SyncPolicy};
+use blobaccess_testkit::{Numbers, seed};
 use bytes::Bytes;
 use futures::TryStreamExt;
-
-use support::Numbers;
 
 const TASKS: u64 = 4;
 
@@ -104,7 +101,7 @@ async fn work(store: Arc<LocalStore<Cas>>, all: Arc<AtomicU64>, seed: u64, round
 }
 
 async fn stress(options: Options) -> Snapshot {
-    let seed = support::seed("BLOBACCESS_STRESS_SEED");
+    let seed = seed("BLOBACCESS_STRESS_SEED");
     let store = Arc::new(LocalStore::<Cas>::open(options).await.unwrap());
     let running = Arc::clone(&store);
     let background = tokio::spawn(async move { running.run().await });
@@ -180,7 +177,7 @@ fn find_under_puts(kept: usize) -> (u64, Snapshot) {
     let options = Options::in_memory(64 << 20).with_blocks(4, 16, 1).with_entries(60_000);
     let store = futures::executor::block_on(LocalStore::<Cas>::open(options)).unwrap();
     let contents = Bytes::from(vec![1; 4096]);
-    let mut numbers = Numbers::new(support::seed("BLOBACCESS_STRESS_SEED"));
+    let mut numbers = Numbers::new(seed("BLOBACCESS_STRESS_SEED"));
     let kept: Vec<Digest> = (0..kept).map(|_| unread(&mut numbers)).collect();
     for digest in &kept {
         store.put_blocking(digest, contents.clone()).unwrap();

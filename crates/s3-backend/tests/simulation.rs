@@ -21,7 +21,7 @@ use blobaccess_s3_backend::object_store::path::Path;
 use blobaccess_s3_backend::object_store::{self, ObjectStore, PutMode, PutOptions};
 use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
 use blobaccess_s3_backend::{S3Backend, S3Options};
-use blobaccess_testkit::seed;
+use blobaccess_testkit::{Numbers, seed, time_budget};
 use futures::{StreamExt, stream};
 
 /// Puts in one round, of which two in three are of what another puts as well.
@@ -29,31 +29,10 @@ const PUTS: u64 = 1_200;
 const DISTINCT: u64 = 400;
 const CONCURRENT: usize = 24;
 
-fn budget() -> Duration {
-    let seconds = std::env::var("BLOBACCESS_RANDOMISED_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(30))
-}
-
-/// `SplitMix64`: each round draws its mix of faults, its sizes and its repetitions from its seed.
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ mixed >> 31
-    }
-
-    fn per_mille(&mut self) -> u16 {
-        u16::try_from(self.next() % 40).unwrap()
-    }
-}
-
-fn mix(draw: &mut Draw) -> FaultPlan {
-    let kinds = draw.next();
-    let mut some = |bit: u32| if kinds >> bit & 1 == 1 { draw.per_mille() } else { 0 };
+/// Each round draws its mix of faults, its sizes and its repetitions from its seed.
+fn mix(numbers: &mut Numbers) -> FaultPlan {
+    let kinds = numbers.draw();
+    let mut some = |bit: u32| if kinds >> bit & 1 == 1 { u16::try_from(numbers.draw() % 40).unwrap() } else { 0 };
     FaultPlan::NONE
         .with_lost_after_commit(some(0))
         .with_reset_after_commit(some(1))
@@ -93,13 +72,13 @@ struct Counted {
 }
 
 /// Puts in the number that each is to be drawn by, and whose token is that number.
-fn plan(draw: &mut Draw) -> Vec<(u64, UploadToken)> {
+fn plan(numbers: &mut Numbers) -> Vec<(u64, UploadToken)> {
     (0..PUTS)
         .map(|_| {
             let mut token = [0; 16];
-            token[..8].copy_from_slice(&draw.next().to_le_bytes());
-            token[8..].copy_from_slice(&draw.next().to_le_bytes());
-            (draw.next() % DISTINCT, UploadToken::from_bytes(token))
+            token[..8].copy_from_slice(&numbers.draw().to_le_bytes());
+            token[8..].copy_from_slice(&numbers.draw().to_le_bytes());
+            (numbers.draw() % DISTINCT, UploadToken::from_bytes(token))
         })
         .collect()
 }
@@ -110,11 +89,11 @@ fn key(number: u64) -> (Digest, Vec<u8>) {
 }
 
 async fn round(seed: u64, sim: SimS3) -> Counted {
-    let mut draw = Draw(seed);
+    let mut numbers = Numbers::new(seed);
     let bucket = sim.bucket().unwrap();
     let store = Arc::new(S3Backend::<Cas>::open(bucket, options()).await.unwrap());
-    sim.set_faults(mix(&mut draw));
-    let puts = plan(&mut draw);
+    sim.set_faults(mix(&mut numbers));
+    let puts = plan(&mut numbers);
     let results: Vec<_> = stream::iter(puts)
         .map(|(number, token)| {
             let store = Arc::clone(&store);
@@ -170,11 +149,11 @@ async fn round(seed: u64, sim: SimS3) -> Counted {
 
 /// How far a count by the plain client library, with its own retries, is off.
 async fn plain_round(seed: u64, sim: SimS3) -> (u64, i64) {
-    let mut draw = Draw(seed);
+    let mut numbers = Numbers::new(seed);
     let client = sim.builder().with_http_connector(sim.clone()).build().unwrap();
     let client = Arc::new(client);
-    sim.set_faults(mix(&mut draw));
-    let puts = plan(&mut draw);
+    sim.set_faults(mix(&mut numbers));
+    let puts = plan(&mut numbers);
     let created: u64 = stream::iter(puts)
         .map(|(number, _)| {
             let client = Arc::clone(&client);
@@ -199,7 +178,7 @@ async fn plain_round(seed: u64, sim: SimS3) -> (u64, i64) {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_counted_as_created_is_what_is_in_the_bucket() {
-    let (begin, budget, first) = (Instant::now(), budget(), seed("BLOBACCESS_SIM_SEED"));
+    let (begin, budget, first) = (Instant::now(), time_budget(), seed("BLOBACCESS_SIM_SEED"));
     let mut total = Counted::default();
     let (mut faults, mut plain_objects, mut plain_off, mut rounds) = (0, 0, 0, 0);
     for seed in first.. {
@@ -227,12 +206,12 @@ async fn what_is_counted_as_created_is_what_is_in_the_bucket() {
 
 /// A value of an action under its number and that of the put.
 async fn replacing_round(seed: u64) {
-    let mut draw = Draw(seed);
+    let mut numbers = Numbers::new(seed);
     let sim = SimS3::new(seed);
     let store = Arc::new(S3Backend::<Ac>::open(sim.bucket().unwrap(), options()).await.unwrap());
     // What a proxy sends twice may be replaced by another before we ask whose it is: of messages that is not told.
-    sim.set_faults(mix(&mut draw).with_sent_twice(0));
-    let puts: Vec<_> = (0..300).map(|_| (draw.next() % 20, draw.next() % 60)).collect();
+    sim.set_faults(mix(&mut numbers).with_sent_twice(0));
+    let puts: Vec<_> = (0..300).map(|_| (numbers.draw() % 20, numbers.draw() % 60)).collect();
     let results: Vec<_> = stream::iter(puts)
         .map(|(action, size)| {
             let store = Arc::clone(&store);
@@ -272,7 +251,7 @@ async fn replacing_round(seed: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_replaced_is_counted_with_both_sizes() {
-    let (begin, budget, first) = (Instant::now(), budget() / 3, seed("BLOBACCESS_SIM_SEED"));
+    let (begin, budget, first) = (Instant::now(), time_budget() / 3, seed("BLOBACCESS_SIM_SEED"));
     for seed in first.. {
         replacing_round(seed).await;
         if begin.elapsed() > budget {

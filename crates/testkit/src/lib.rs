@@ -57,7 +57,7 @@ pub use self::clock::ManualClock;
 pub use self::fixture::Fixture;
 pub use self::layered::{Beneath, Layered, Stores};
 pub use self::listing::listed;
-pub use self::numbers::{Numbers, seed};
+pub use self::numbers::{Numbers, seed, time_budget};
 pub use self::promises::Promises;
 pub use self::run::{hold, run};
 pub use self::suite::{CONTRACTS, Violation, violations_of_contents, violations_of_messages};

@@ -1,6 +1,7 @@
 //! Numbers that look random and are the same for the same seed.
 
 use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 
 /// A source of numbers that look random: `SplitMix64`, which has no bad seeds.
 ///
@@ -67,6 +68,14 @@ pub fn seed(variable: &str) -> u64 {
     let seed = named.unwrap_or_else(|| RandomState::new().hash_one(variable));
     println!("{variable}={seed}");
     seed
+}
+
+/// How long randomised tests may take, those of a file all together: `BLOBACCESS_RANDOMISED_SECONDS` of the environment,
+/// or 30 seconds.
+#[must_use]
+pub fn time_budget() -> Duration {
+    let seconds = std::env::var("BLOBACCESS_RANDOMISED_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(30))
 }
 
 #[cfg(test)]

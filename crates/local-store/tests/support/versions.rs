@@ -3,11 +3,10 @@
 
 use blobaccess::{Ac, Blob, BlobAccess, Context, Digest, DigestFunction, InstanceName};
 use blobaccess_local_store::LocalStore;
-
-use super::Numbers;
+use blobaccess_testkit::Numbers;
 
 /// How many messages there are.
-pub const MESSAGES: u64 = 200;
+pub(crate) const MESSAGES: u64 = 200;
 
 fn digest(number: u64) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, &number.to_le_bytes())
@@ -22,7 +21,7 @@ fn message(number: u64, version: u64) -> Vec<u8> {
 }
 
 /// Puts a version of every message.
-pub async fn put(store: &LocalStore<Ac>, version: u64) -> blobaccess::Result<()> {
+pub(crate) async fn put(store: &LocalStore<Ac>, version: u64) -> blobaccess::Result<()> {
     for number in 0..MESSAGES {
         let blob = Blob::from_bytes(message(number, version));
         store.put(&Context::background(), &digest(number), blob).await?;
@@ -31,7 +30,7 @@ pub async fn put(store: &LocalStore<Ac>, version: u64) -> blobaccess::Result<()>
 }
 
 /// Checks that every message is there, as it was put, and none older than `synced`. Returns the latest version.
-pub async fn check(store: &LocalStore<Ac>, synced: u64) -> u64 {
+pub(crate) async fn check(store: &LocalStore<Ac>, synced: u64) -> u64 {
     let mut latest = synced;
     for number in 0..MESSAGES {
         let blob = match store.get(&Context::background(), &digest(number)).await {

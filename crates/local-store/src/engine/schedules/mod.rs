@@ -15,10 +15,10 @@ mod names;
 
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use blobaccess::{Cas, Digest, DigestFunction, InstanceName, Kind};
-use blobaccess_testkit::{Numbers, seed};
+use blobaccess_testkit::{Numbers, seed, time_budget};
 use bytes::Bytes;
 use futures::executor::block_on;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler};
@@ -29,7 +29,7 @@ use self::disk::CrashingDisk;
 use crate::{Device, Environment, LocalStore, Options, SyncPolicy};
 
 /// Among so many scenarios the time is shared out.
-const SCENARIOS: u32 = 10;
+const SCENARIOS: u32 = 9;
 
 /// So many schedules are drawn from one seed.
 const AT_ONCE: usize = 50;
@@ -55,8 +55,7 @@ fn explore(name: &str, scenario: impl Fn() + Send + Sync + 'static) {
         Runner::new(ReplayScheduler::new_from_file(file).unwrap(), config()).run(again());
         return;
     }
-    let seconds = std::env::var("BLOBACCESS_RANDOMISED_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    let share = Duration::from_secs(seconds.unwrap_or(30)) / SCENARIOS;
+    let share = time_budget() / SCENARIOS;
     let mut numbers = Numbers::new(seed("BLOBACCESS_SCHEDULES_SEED"));
     let begun = Instant::now();
     let mut count = 0;

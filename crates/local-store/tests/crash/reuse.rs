@@ -3,31 +3,25 @@
 //!
 //! Copies begin the block that was recycled last, as it is the only one that is free. So it is theirs that come too early.
 
-#![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
-
-mod support;
-
 use std::sync::Arc;
 
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName};
-use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, SyncPolicy};
+use blobaccess_local_store::{Refresh, SyncPolicy};
+use blobaccess_testkit::Numbers;
 use futures::executor::block_on;
 
-use support::{Crashes, Loss, Numbers, Recorder, rot_younger_superblock};
+use crate::image::{Crashes, Loss};
+use crate::recorder::Recorder;
+use crate::setup::Setup;
+use crate::superblocks::rot_younger_superblock;
 
-const CAPACITY: u64 = 3 << 19;
-
-fn options() -> Options {
-    let options = Options::on_device(CAPACITY).with_blocks(1, 4, 1).with_spare_blocks(2).with_entries(900);
-    options.with_namespaces(8).persistent(SyncPolicy::OnClose)
-}
+const SETUP: Setup = Setup { policy: SyncPolicy::OnClose, refresh: Refresh::AtRecycling, is_apart: false };
 
 #[test]
 fn a_block_is_reused_once_neither_superblock_vouches_for_it() {
     let ctx = Context::background();
-    let device = Arc::new(Recorder::new(CAPACITY));
-    let opened = LocalStore::<Cas>::open_on(options(), Arc::<Recorder>::clone(&device), Environment::default());
-    let store = block_on(opened).unwrap();
+    let device = Arc::new(Recorder::new(SETUP.size_bytes()));
+    let store = SETUP.open::<Cas>(&device).unwrap();
     let mut numbers = Numbers::new(11);
     let mut blobs: Vec<(Digest, Vec<u8>)> = Vec::new();
     while store.snapshot().recycled_blocks < 10 {
@@ -41,14 +35,13 @@ fn a_block_is_reused_once_neither_superblock_vouches_for_it() {
     }
     assert!(store.snapshot().copied > 10);
     let steps = device.steps();
-    let mut crashes = Crashes::new(vec![0; usize::try_from(CAPACITY).unwrap()], steps.clone());
+    let mut crashes = Crashes::new(vec![0; usize::try_from(SETUP.size_bytes()).unwrap()], steps.clone());
     // The first superblocks make the store.
     let mut images = 0;
     for position in 10..=steps.len() {
         let mut image = crashes.image(position, Loss::Nothing, &mut numbers);
-        rot_younger_superblock(&mut image, 0);
-        let device = Arc::new(MemoryDevice::from_image(image));
-        let store = block_on(LocalStore::<Cas>::open_on(options(), device, Environment::default())).unwrap();
+        rot_younger_superblock(&mut image, SETUP.state());
+        let store = SETUP.open_image::<Cas>(image).unwrap();
         for (digest, contents) in &blobs {
             match block_on(store.get(&ctx, digest)) {
                 Ok(blob) => assert_eq!(block_on(blob.into_bytes(1 << 20)).unwrap(), contents),

@@ -1,24 +1,17 @@
 //! A crash anywhere in a history of puts under several instance names: what a synced name saw it sees after it, as long
 //! as nothing was given up since, and no name sees what was put under others alone.
-//!
-//! `BLOBACCESS_RANDOMISED_SECONDS` sets how long this goes on (30, of which this takes a sixth), `BLOBACCESS_NAMES_SEED`
-//! repeats a run.
-
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails is a failed test")]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use blobaccess::{Blob, BlobAccess, Cas, Clock, Context, Digest, DigestFunction, DigestSet, InstanceName, SystemClock};
 use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, SyncPolicy};
+use blobaccess_testkit::{Numbers, seed, time_budget};
 use futures::executor::block_on;
 
-use support::{Crashes, Loss, Numbers, Recorder, seed};
-
-const CAPACITY: u64 = 3 << 19;
+use crate::image::{Crashes, Loss};
+use crate::recorder::Recorder;
+use crate::setup::CAPACITY;
 
 /// Names that contents are put under, some of which see what others do.
 const NAMES: [&str; 5] = ["", "a", "a/b", "b", "b/c/d"];
@@ -154,9 +147,8 @@ fn try_history(policy: SyncPolicy, seed: u64) -> usize {
 
 #[test]
 fn names_see_after_a_crash_what_they_saw_when_it_was_synced() {
-    let seconds = std::env::var("BLOBACCESS_RANDOMISED_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    let budget = Duration::from_secs(seconds.unwrap_or(30)) / 6;
-    let first = seed("BLOBACCESS_NAMES_SEED");
+    let budget = time_budget() / 6;
+    let first = seed("BLOBACCESS_CRASH_SEED");
     let begun = SystemClock.monotonic();
     let (mut images, mut histories) = (0, 0);
     while SystemClock.monotonic() - begun < budget {

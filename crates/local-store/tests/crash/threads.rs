@@ -1,20 +1,15 @@
 //! Threads that put while another one syncs: a crash anywhere leaves what a put had returned for before a sync began.
-//!
-//! `BLOBACCESS_RANDOMISED_SECONDS` sets how long this goes on (30, of which this takes a sixth), `BLOBACCESS_CRASH_SEED`
-//! repeats a run.
-
-#![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use blobaccess::{BlobAccess, Cas, Clock, Context, Digest, DigestFunction, InstanceName, SystemClock};
 use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, SyncPolicy};
+use blobaccess_testkit::{Numbers, seed, time_budget};
 use futures::executor::block_on;
 
-use support::{Crashes, Loss, Numbers, Recorder, budget, seed};
+use crate::image::{Crashes, Loss};
+use crate::recorder::Recorder;
 
 /// What a put returned for before a sync began, and where the device was when the sync was complete.
 struct Covered {
@@ -94,7 +89,7 @@ fn try_threads(seed: u64, numbers: &mut Numbers) -> usize {
 #[test]
 fn what_threads_put_before_a_sync_outlives_a_crash() {
     let first = seed("BLOBACCESS_CRASH_SEED");
-    let budget = budget() / 6;
+    let budget = time_budget() / 6;
     let begun = SystemClock.monotonic();
     let (mut images, mut runs) = (0, 0);
     while SystemClock.monotonic() - begun < budget {

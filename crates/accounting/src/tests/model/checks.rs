@@ -1,0 +1,108 @@
+//! What must hold in each state of a world, and what once it has come to rest.
+
+use std::time::SystemTime;
+
+use blobaccess::StorageType;
+
+use super::{KEYS, Mistake, World, account, logical_bytes};
+use crate::drift::{DriftInterval, Reading, Scanned};
+use crate::{Class, Tally};
+
+impl World {
+    /// The first half reads the ledger and lists the store; the second reads the ledger again.
+    ///
+    /// In between anything may happen. All that is said then has been reported, or the second half waits.
+    pub(super) fn scan(&mut self) {
+        let reading = |world: &Self| Reading::of(&world.book.totals(None), StorageType::Cas);
+        match self.scan.take() {
+            None => {
+                self.bounds.scans -= 1;
+                self.scan = Some(reading(self));
+            }
+            Some(before) => {
+                let mut rested = self.clone();
+                rested.rest();
+                let stored = rested.store.get(&0).map_or(0, |(_, size)| *size);
+                let scanned = Scanned { objects: 1, stored_bytes: stored };
+                let drift = DriftInterval::new(&before, &scanned, &reading(&rested));
+                assert_eq!(drift.proved_bytes(), 0, "{drift:?}");
+            }
+        }
+    }
+
+    /// Lets everything come to its end: no more faults, and all that was begun is finished and reported.
+    fn rest(&mut self) {
+        if self.process.is_none() {
+            self.restart();
+        }
+        while !self.process().uploads.is_empty() {
+            if self.process().uploads[0].stored.is_none() {
+                self.commit(0);
+            }
+            self.finish(0);
+        }
+        let reports = self.reports();
+        self.network.extend(reports);
+        while !self.network.is_empty() {
+            self.deliver(0, true);
+        }
+    }
+
+    pub(super) fn check(&self) {
+        if let Some(process) = &self.process {
+            for (key, _) in KEYS {
+                let under_way: Vec<_> = process.uploads.iter().filter(|upload| upload.key == key).collect();
+                let logical: u64 = under_way.iter().map(|upload| logical_bytes(upload.number)).sum();
+                let of = |tally: Option<&Tally>| tally.cloned().unwrap_or_default();
+                let counted = of(process.counted.get(&account(key)));
+                // I1: what was begun has ended or is under way, in objects and bytes.
+                let (started, ended) = (counted.of(Class::Started), counted.ended());
+                assert_eq!(started.objects, ended.objects + u64::try_from(under_way.len()).unwrap());
+                assert_eq!(started.logical_bytes, ended.logical_bytes + logical);
+            }
+            // I2: what is under way has no outcome, and all else has one.
+            let open: Vec<_> = process.journal.intents().keys().copied().collect();
+            let mut under_way: Vec<_> = process.uploads.iter().map(|upload| upload.number).collect();
+            under_way.sort_unstable();
+            if self.mistake != Mistake::CountedBeforeWritten {
+                assert_eq!(open, under_way);
+            }
+        }
+        for total in self.book.totals(None) {
+            let truth = self.truth.get(&total.account).copied().unwrap_or_default();
+            // I4: never more than what happened.
+            assert!(total.tally.added_bytes() <= truth.added_bytes, "{total:?} of {truth:?}");
+            assert!(total.tally.removed_bytes() <= truth.removed_bytes, "{total:?} of {truth:?}");
+            // I6: sizes in the store are below 100, logical ones above 1,000.
+            let created = total.tally.of(Class::Created);
+            assert!(created.stored_bytes < 100 * created.objects + 1);
+            assert!(created.logical_bytes >= 1_000 * created.objects);
+        }
+    }
+
+    /// Brought to rest, the ledger is the store, and so is what was consumed.
+    pub(super) fn check_rested(&self) {
+        let mut rested = self.clone();
+        rested.rest();
+        rested.check();
+        rested.book.consume(SystemTime::UNIX_EPOCH);
+        for (key, _) in KEYS {
+            let stored = rested.store.get(&key).map_or(0, |(_, size)| i128::from(*size));
+            let totals = rested.book.totals(None);
+            let total = totals.iter().find(|total| total.account == account(key));
+            let mut footprint = total.map_or(0, crate::Total::footprint_bytes);
+            if self.mistake == Mistake::DeltaReports {
+                footprint = rested.added_up.get(&account(key)).map_or(0, Tally::net_bytes);
+            }
+            // I7: the net is what is stored, and so never less than nothing.
+            assert_eq!(footprint, stored, "account {key} at rest");
+            let statements = rested.book.statements();
+            let statement = statements.iter().find(|statement| statement.account == account(key));
+            if self.mistake == Mistake::None {
+                assert_eq!(statement.map_or(0, crate::Statement::footprint_bytes), stored);
+                // Nothing is under way in any life, so that I1 holds in the ledger too.
+                assert!(total.is_none_or(|total| total.tally.in_flight().objects == 0));
+            }
+        }
+    }
+}

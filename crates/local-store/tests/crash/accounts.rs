@@ -1,0 +1,56 @@
+//! What was put to which account, what of it is stored, and what the store says that it gave up.
+
+use std::collections::BTreeMap;
+
+use blobaccess::{Context, Digest, Kind, Namespace, PutOutcome, Releases};
+use blobaccess_local_store::LocalStore;
+use blobaccess_testkit::listed;
+use futures::executor::block_on;
+
+/// Objects and bytes, by namespace.
+pub(crate) type Amounts = BTreeMap<String, (u64, u64)>;
+
+/// The account that a digest goes to.
+fn namespace(digest: &Digest) -> &'static str {
+    ["", "acme/main", "umbrella"][usize::from(digest.hash_bytes()[0] % 3)]
+}
+
+pub(crate) fn context(digest: &Digest) -> Context {
+    Context::background().with_namespace(Namespace::new(namespace(digest)))
+}
+
+/// What a put has added to an account.
+pub(crate) fn count_created(created: &mut Amounts, digest: &Digest, outcome: PutOutcome) {
+    if let PutOutcome::Created { stored_bytes } | PutOutcome::Replaced { stored_bytes, .. } = outcome {
+        let (objects, bytes) = created.entry(namespace(digest).to_owned()).or_default();
+        *objects += 1;
+        *bytes += stored_bytes;
+    }
+}
+
+/// What the store says that it gave up.
+pub(crate) fn released<K: Kind>(store: &LocalStore<K>) -> Amounts {
+    let totals = block_on(store.released(&Context::background())).unwrap().totals.into_iter();
+    let totals = totals.map(|of| (of.namespace.to_string(), (of.objects, of.stored_bytes)));
+    totals.filter(|(_, (objects, _))| *objects > 0).collect()
+}
+
+/// What the store holds.
+pub(crate) fn contents_of<K: Kind>(store: &LocalStore<K>) -> BTreeMap<Digest, u64> {
+    let mut contents = BTreeMap::new();
+    for entry in block_on(listed(store, &Context::background())).unwrap() {
+        assert_eq!(contents.insert(entry.digest, entry.stored_bytes), None);
+    }
+    contents
+}
+
+/// What was put in all, by what is there and what was given up.
+pub(crate) fn accounted<K: Kind>(store: &LocalStore<K>) -> Amounts {
+    let mut amounts = released(store);
+    for (digest, stored_bytes) in contents_of(store) {
+        let (objects, bytes) = amounts.entry(namespace(&digest).to_owned()).or_default();
+        *objects += 1;
+        *bytes += stored_bytes;
+    }
+    amounts
+}

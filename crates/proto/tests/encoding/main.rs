@@ -1,0 +1,36 @@
+//! The messages against those of the `bazel-remote-apis` crate, which are generated from the published definitions; and
+//! what that crate has not, against a table.
+//!
+//! Messages are filled by their descriptors, so that no field is forgotten.
+
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "helpers of tests")]
+
+mod decoding;
+mod exchanged;
+mod filler;
+mod pairs;
+mod tables;
+
+use std::sync::LazyLock;
+
+use blobaccess_proto::FILE_DESCRIPTOR_SET;
+use bytes::Bytes;
+use prost::Message;
+use prost_reflect::{DescriptorPool, MessageDescriptor};
+
+/// What remains of encoded bytes once they were decoded and encoded again.
+type Reencoded = Result<Vec<u8>, prost::DecodeError>;
+
+fn reencode<M: Message + Default>(bytes: &[u8]) -> Reencoded {
+    Ok(M::decode(Bytes::copy_from_slice(bytes))?.encode_to_vec())
+}
+
+static DESCRIPTORS: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("descriptors"));
+
+fn described(name: &str) -> MessageDescriptor {
+    DESCRIPTORS.get_message_by_name(name).expect("a message of that name")
+}
+
+/// Our own field, which theirs cannot know.
+const OUTCOME: u32 = 59001;
