@@ -1,6 +1,9 @@
-//! Hints about memory, to the system and to the processor: the one place with unsafe code, since they take pointers.
+//! Hints about memory and files, to the system and to the processor, which there is no safe way to give.
 //!
-//! Neither changes any contents. What each buys stands in `docs/safety.md`.
+//! None changes any contents. What each buys stands in `docs/safety.md`.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use rustix::mm::Advice;
 
@@ -66,8 +69,23 @@ pub(crate) fn prefetch<T>(_item: &T) {}
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn prefetch_one_of_many<T>(_item: *const T) {}
 
+/// Has the system begin to write a range of a file to its disk. It waits for nothing, and takes no error away from the
+/// next sync, as it does not wait for what was begun before.
+#[expect(unsafe_code, reason = "the only way to ask for it")]
+pub(crate) fn begin_write_back(file: BorrowedFd<'_>, offset: u64, length: u64) -> io::Result<()> {
+    let beyond = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let (offset, length) = (i64::try_from(offset).map_err(beyond)?, i64::try_from(length).map_err(beyond)?);
+    // SAFETY: The descriptor is borrowed, so it is open; it takes no pointer.
+    match unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd as _;
+
     use super::*;
 
     #[test]
@@ -77,6 +95,16 @@ mod tests {
             assert_eq!(slice.len(), length);
             assert!(slice.iter().all(|item| *item == 0));
         }
+    }
+
+    #[test]
+    fn writing_begins_where_there_is_something_to_write_to() {
+        let file = tempfile::tempfile().unwrap();
+        begin_write_back(file.as_fd(), 0, 1 << 20).unwrap();
+        let beyond = begin_write_back(file.as_fd(), u64::MAX, 1).unwrap_err();
+        assert_eq!(beyond.kind(), io::ErrorKind::InvalidInput);
+        let (pipe, _) = io::pipe().unwrap();
+        assert!(begin_write_back(pipe.as_fd(), 0, 1).is_err());
     }
 
     #[test]

@@ -41,6 +41,12 @@ pub(crate) const DIGESTS_PER_TURN: usize = 4096;
 ///   else stays.
 /// * A device that failed a write or a sync takes nothing more until the store is opened anew. Reading goes on.
 ///
+/// # Memory
+///
+/// What is read of a store in memory is lent, whatever its size, as [`get_blocking`](Self::get_blocking) says; once readers keep
+/// much memory of blocks that are gone, large blobs come in pieces of 64 KiB, as they always do from a device. A reader of pieces
+/// holds nothing between two of them.
+///
 /// # Background work
 ///
 /// [`run`](Self::run) recycles blocks ahead of need, refreshes what was touched, and syncs by interval. Without it, puts
@@ -289,6 +295,9 @@ impl<K: Kind> BlobAccess for LocalStore<K> {
             let bytes = self.read_whole(&key, record).await.map_err(at)?;
             let bytes = bytes.ok_or_else(|| Self::not_stored(digest))?;
             return Ok(if is_message { Blob::from_bytes(bytes) } else { Blob::from_verified_bytes(digest, bytes) });
+        }
+        if let Some(bytes) = self.engine.lend_whole(&record) {
+            return Ok(Blob::from_verified_bytes(digest, bytes));
         }
         let reader = ObjectReader::new(Arc::clone(&self.engine), digest.clone(), key);
         Ok(Blob::from_random_access(digest, Arc::new(reader)))

@@ -67,6 +67,38 @@ fn the_trait_allocates_its_futures_and_answers() {
 }
 
 #[test]
+fn large_contents_in_memory_are_lent_by_the_trait_until_readers_keep_much() {
+    let ctx = Context::background();
+    let store = block_on(LocalStore::<Cas>::open(Options::in_memory(256 << 20))).unwrap();
+    let contents = Bytes::from(vec![7; 2_500_000]);
+    let put = |store: &LocalStore<Cas>, number: usize| {
+        let (name, hash) = (InstanceName::empty(), format!("{number:064x}"));
+        let digest = Digest::parse(name, DigestFunction::Sha256, &hash, 2_500_000).unwrap();
+        store.put_blocking(&digest, contents.clone()).unwrap();
+        digest
+    };
+    let read = |digest: &Digest| {
+        let blob = store.get(&ctx, digest).now_or_never().unwrap().unwrap();
+        let (allocated, bytes) = allocations::counting(|| blob.into_bytes(1 << 30).now_or_never().unwrap().unwrap());
+        assert_eq!(bytes, contents);
+        (allocated.largest_bytes > 2_000_000, bytes)
+    };
+    // Over three chunks of one piece of memory.
+    let (is_copied, first) = read(&put(&store, 0));
+    assert!(!is_copied);
+    let mut held = vec![first];
+    // Blocks go while readers keep their memory.
+    for number in 1..100 {
+        let (is_copied, bytes) = read(&put(&store, number));
+        if is_copied {
+            return;
+        }
+        held.push(bytes);
+    }
+    panic!("{} pieces were lent", held.len());
+}
+
+#[test]
 fn a_read_from_a_file_allocates_no_buffer() {
     for is_mapped in [false, true] {
         let directory = tempfile::tempdir().unwrap();

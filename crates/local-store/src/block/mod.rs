@@ -295,8 +295,9 @@ impl Block {
         }
     }
 
-    /// Reads a range that was written whole, if it lies in one piece of memory, over however many chunks.
-    fn read_stretch(&self, generation: u32, range: &Range<u64>) -> Option<Bytes> {
+    /// Reads a range that was written whole, if it lies in one piece of memory, over however many chunks. Of which use
+    /// of the block it is, is to be asked afterwards.
+    pub(crate) fn read_stretch(&self, generation: u32, range: &Range<u64>) -> Option<Bytes> {
         let written = |(index, part)| self.chunk(index)?.written(generation, &part);
         stretch(self.parts(range.clone()).map(written))
     }

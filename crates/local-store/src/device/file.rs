@@ -11,6 +11,7 @@ use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::Device;
+use crate::hints;
 
 /// A file, or a block device. It is locked while this is open, so that no other process writes it.
 #[derive(Debug)]
@@ -149,6 +150,12 @@ impl Device for FileDevice {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn begin_write_back(&self, offset: u64, length: u64) {
+        if let Err(error) = hints::begin_write_back(self.file.as_fd(), offset, length) {
+            tracing::debug!(%error, "writing begins with the next sync");
+        }
     }
 
     fn mappable(&self) -> Option<BorrowedFd<'_>> {

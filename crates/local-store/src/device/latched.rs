@@ -43,6 +43,11 @@ impl LatchedDevice {
         self.inner.write_at(offset, bytes).map_err(|error| self.latch("write", error))
     }
 
+    /// As [`Device::begin_write_back`].
+    pub(crate) fn begin_write_back(&self, offset: u64, length: u64) {
+        self.inner.begin_write_back(offset, length);
+    }
+
     pub(crate) fn sync(&self) -> Result<()> {
         self.check()?;
         self.inner.sync().map_err(|error| self.latch("sync", error))?;

@@ -66,6 +66,10 @@ impl Device for LimitedDevice {
         self.inner.sync()
     }
 
+    fn begin_write_back(&self, offset: u64, length: u64) {
+        self.inner.begin_write_back(offset, length);
+    }
+
     fn mappable(&self) -> Option<BorrowedFd<'_>> {
         self.inner.mappable()
     }

@@ -64,6 +64,12 @@ pub trait Device: Debug + Send + Sync + 'static {
     /// Whatever keeps it from that; what is durable is not known then.
     fn sync(&self) -> io::Result<()>;
 
+    /// Is told that what was written here is to be synced soon, so that the disk may begin with it meanwhile. A hint: it
+    /// makes nothing durable, and what fails shows at the next sync.
+    fn begin_write_back(&self, offset: u64, length: u64) {
+        let _: (u64, u64) = (offset, length);
+    }
+
     /// The file or block device that has the contents of this one, at the same offsets, if there is one that can be
     /// mapped: for [`Options::with_mapped_reads`](crate::Options::with_mapped_reads). It must see each write that has
     /// returned, so it must not be written around the page cache.

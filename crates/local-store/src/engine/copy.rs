@@ -5,8 +5,9 @@ use std::sync::Arc;
 use blobaccess::{ErrorKind, Result};
 
 use super::put::{Contents, Instead, Owner};
+use super::reservation::For;
 use super::share::Purpose;
-use super::space::{For, Named};
+use super::space::Named;
 use super::{Engine, Mode, Put, Read, Space, count, enter};
 use crate::key_location_map::Record;
 use crate::trailer::PIECE_BYTES;

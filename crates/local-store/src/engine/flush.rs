@@ -28,6 +28,16 @@ impl Engine {
         self.disk.is_some() && !enter(&self.queue).is_empty() && !self.flush_is_scheduled.swap(true, Ordering::AcqRel)
     }
 
+    pub(super) fn queue_chunk(&self, block: u16, generation: u32, chunk: usize) {
+        self.queue(Write::Chunk { block, generation, chunk });
+    }
+
+    pub(super) fn queue(&self, write: Write) {
+        if self.disk.is_some() {
+            enter(&self.queue).push_back(write);
+        }
+    }
+
     /// Writes what is queued. It may block.
     pub(crate) fn flush(&self) -> Result<()> {
         let Some(disk) = &self.disk else { return Ok(()) };
@@ -61,6 +71,9 @@ impl Engine {
         let begin = disk.layout.data(block);
         for (offset, bytes) in of.take_dirty(generation, chunk) {
             disk.device.write_at(begin + offset, &bytes)?;
+            if self.is_persistent() {
+                disk.device.begin_write_back(begin + offset, width::on_device(bytes.len()));
+            }
         }
         Ok(())
     }

@@ -7,7 +7,8 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Engine;
-use super::space::{For, Reservation, Space};
+use super::reservation::{For, Reservation};
+use super::space::Space;
 use crate::block::Claim;
 use crate::sizes::SECTOR_BYTES;
 

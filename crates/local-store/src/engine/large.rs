@@ -5,7 +5,7 @@ use std::sync::Arc;
 use blobaccess::{Error, PutCertainty, Result};
 
 use super::put::{Instead, Owner, Published};
-use super::space::{For, Reservation};
+use super::reservation::{For, Reservation};
 use super::{Engine, Put};
 use crate::key::Key;
 use crate::key_location_map::Record;

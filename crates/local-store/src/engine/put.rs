@@ -5,7 +5,8 @@ use bytes::Bytes;
 use blobaccess::{Context, Digest, PutOutcome, Result};
 
 use super::names::{Existing, Sharing};
-use super::space::{For, Named, Reservation, Space};
+use super::reservation::{For, Reservation};
+use super::space::{Named, Space};
 use super::{Engine, Presence};
 use crate::key::Key;
 use crate::key_location_map::{FOUND, Inserted, Record};

@@ -48,6 +48,22 @@ impl Engine {
         })
     }
 
+    /// All of the contents that `record` names, if they are kept in memory, in one piece, and may be lent.
+    pub(crate) fn lend_whole(&self, record: &Record) -> Option<Bytes> {
+        if self.disk.is_some() || self.pool.has_lent_enough() {
+            return None;
+        }
+        let Location { block, generation, offset, size_bytes } = record.location;
+        let (block, within) = (self.block(block)?, offset..offset + size_bytes);
+        let bytes = match block.read_one(generation, &within) {
+            One::Bytes(bytes) => bytes,
+            One::Written(written) => Bytes::from_owner(written),
+            One::Several => block.read_stretch(generation, &within)?,
+            One::OnDevice | One::Gone => return None,
+        };
+        block.is(generation).then_some(bytes)
+    }
+
     /// What was read, as it lies in memory; or a copy, where readers keep much of what blocks gave up: a slow one is not
     /// to keep a piece of memory for each small object that it reads.
     #[inline]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use blobaccess::Result;
 
 use super::{Engine, Space, count, enter};
-use crate::persistence::superblock::Identity;
+use crate::persistence::Identity;
 use crate::persistence::{LiveBlock, Superblock};
 use crate::sizes::SECTOR_BYTES;
 use crate::sync::locks::MutexGuard;

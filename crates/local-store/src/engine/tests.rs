@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::put::{Contents, Instead, Published};
 use super::recycle::Left;
-use super::space::{For, Reservation};
+use super::reservation::{For, Reservation};
 use super::{Engine, LargeWriter, Mode, Presence, Put, Read, Surroundings};
 use crate::key_location_map::Record;
 use crate::options::{Options, SyncPolicy};
@@ -22,6 +22,12 @@ use crate::{Device, MemoryDevice, width};
 struct Watched {
     inner: MemoryDevice,
     written: Mutex<BTreeSet<u64>>,
+    /// Of which of these it was told to begin with them.
+    begun: Mutex<BTreeSet<u64>>,
+}
+
+fn sectors(offset: u64, length: u64) -> std::ops::Range<u64> {
+    offset / SECTOR_BYTES..(offset + length).div_ceil(SECTOR_BYTES)
 }
 
 impl Watched {
@@ -40,7 +46,7 @@ impl Device for Watched {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let sectors = offset / SECTOR_BYTES..(offset + width::on_device(bytes.len())).div_ceil(SECTOR_BYTES);
+        let sectors = sectors(offset, width::on_device(bytes.len()));
         self.written.lock().unwrap_or_else(PoisonError::into_inner).extend(sectors);
         self.inner.write_at(offset, bytes)
     }
@@ -48,21 +54,27 @@ impl Device for Watched {
     fn sync(&self) -> io::Result<()> {
         self.inner.sync()
     }
+
+    fn begin_write_back(&self, offset: u64, length: u64) {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).extend(sectors(offset, length));
+    }
 }
 
 const CAPACITY: u64 = 16 << 20;
 
 fn watched() -> Arc<Watched> {
-    Arc::new(Watched { inner: MemoryDevice::new(CAPACITY), written: Mutex::default() })
+    Arc::new(Watched { inner: MemoryDevice::new(CAPACITY), written: Mutex::default(), begun: Mutex::default() })
+}
+
+fn options(lanes: u32) -> Options {
+    Options::on_device(CAPACITY).with_blocks(1, 3, 1).with_spare_blocks(2).with_entries(3_000).with_lanes(lanes)
 }
 
 fn open(device: &Arc<Watched>, lanes: u32) -> Arc<Engine> {
-    let options = Options::on_device(CAPACITY)
-        .with_blocks(1, 3, 1)
-        .with_spare_blocks(2)
-        .with_entries(3_000)
-        .with_lanes(lanes)
-        .persistent(SyncPolicy::OnClose);
+    open_with(device, &options(lanes).persistent(SyncPolicy::OnClose))
+}
+
+fn open_with(device: &Arc<Watched>, options: &Options) -> Arc<Engine> {
     let surroundings = Surroundings {
         observer: Arc::new(NoObserver),
         clock: Arc::new(SystemClock),
@@ -70,7 +82,7 @@ fn open(device: &Arc<Watched>, lanes: u32) -> Arc<Engine> {
         staged_bytes: options.staged_bytes,
     };
     let device: Arc<dyn Device> = Arc::<Watched>::clone(device);
-    Engine::open(&options, StorageType::Cas, Some(device.into()), surroundings).unwrap()
+    Engine::open(options, StorageType::Cas, Some(device.into()), surroundings).unwrap()
 }
 
 fn blob(number: u64, size: usize) -> (Digest, Contents, Bytes) {
@@ -117,6 +129,24 @@ fn read(engine: &Engine, digest: &Digest) -> Option<Bytes> {
     match engine.read(&record, 0..record.location.size_bytes, Mode::Waiting).unwrap() {
         Read::Bytes(bytes) => Some(bytes),
         Read::Gone | Read::NotAtOnce => panic!("{record:?} is gone"),
+    }
+}
+
+#[test]
+fn the_disk_begins_with_what_a_sync_is_going_to_need() {
+    for is_persistent in [true, false] {
+        let device = watched();
+        let options = if is_persistent { options(1).persistent(SyncPolicy::OnClose) } else { options(1) };
+        let engine = open_with(&device, &options);
+        device.take_written();
+        for number in 0..30 {
+            let (digest, contents, _) = blob(number, 100_000);
+            engine.put_contents(&engine.keys.key(&digest), &contents, None).unwrap();
+        }
+        engine.flush().unwrap();
+        let begun = std::mem::take(&mut *device.begun.lock().unwrap());
+        assert_eq!(begun.len() > 300, is_persistent);
+        assert!(begun.is_subset(&device.take_written()));
     }
 }
 

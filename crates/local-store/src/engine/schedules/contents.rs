@@ -3,7 +3,7 @@
 use blobaccess::{Cas, Error, ErrorKind, PutOutcome};
 
 use super::super::put::{Contents, Instead, Published};
-use super::super::space::For;
+use super::super::reservation::For;
 use super::super::{Owner, Put};
 use super::*;
 use crate::options::Refresh;

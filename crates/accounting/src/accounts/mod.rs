@@ -1,25 +1,28 @@
 //! The accounts of one store: what is counted, where it is written down, and who is asked and told.
 
+mod options;
+mod unresolved;
+
 use std::collections::VecDeque;
 use std::fmt::{self, Debug, Formatter};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use blobaccess::{
-    Clock, Context, Digest, Namespace, ResolveUpload, Result, StorageType, SystemClock, UploadResolution, UploadToken,
-};
+use blobaccess::{Clock, Context, Digest, Namespace, Result, StorageType, UploadToken};
 
+use self::unresolved::Unresolved;
 use crate::journal::{Dead, Journal};
 use crate::quota::Reserved;
-use crate::resolving::{Resolvers, outcome_of};
+use crate::resolving::Resolvers;
 use crate::tally::{Slot, Table};
 use crate::ticket::{BorrowedTicket, Held, Ticket};
 use crate::tokens::Tokens;
 use crate::{
-    AccountingObserver, Amounts, Class, Epoch, ErrorReason, NoAccountingObserver, Outcome, QuotaUsage, Quotas, Report,
-    Reporter, TallySnapshot,
+    AccountingObserver, Amounts, Class, Epoch, ErrorReason, Outcome, QuotaUsage, Quotas, Report, Reporter,
+    TallySnapshot,
 };
+
+pub use self::options::AccountsOptions;
 
 /// The accounts of one store: what was uploaded to it, by namespace and kind.
 ///
@@ -47,33 +50,6 @@ pub struct Accounts {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// How [`Accounts`] are kept.
-#[derive(Debug)]
-pub struct AccountsOptions {
-    reporter: Reporter,
-    max_accounts: usize,
-    journal: Option<PathBuf>,
-    resolvers: Resolvers,
-    settle_after: Duration,
-    max_unresolved: usize,
-    quotas: Quotas,
-    observer: Arc<dyn AccountingObserver>,
-    clock: Arc<dyn Clock>,
-}
-
-/// An upload whose answer was lost: the store is yet to be asked.
-#[derive(Debug)]
-struct Unresolved {
-    upload: Upload,
-    storage_type: StorageType,
-    digest: Digest,
-    token: UploadToken,
-    /// Why it failed, if nothing is stored.
-    absent: ErrorReason,
-    /// From when on absence is believed: what was sent before may still be on its way until then.
-    settled_at: Instant,
-}
-
 /// What it takes to count the outcome of an upload.
 #[derive(Debug)]
 pub(crate) struct Upload {
@@ -97,86 +73,6 @@ pub struct AccountsSnapshot {
     pub journal_failures: u64,
     /// How large the journal is, in bytes.
     pub journal_bytes: u64,
-}
-
-impl AccountsOptions {
-    /// Those for `reporter`: 4,096 accounts, no journal, nobody to ask, no limits.
-    #[must_use]
-    pub fn new(reporter: Reporter) -> Self {
-        Self {
-            reporter,
-            max_accounts: 4_096,
-            journal: None,
-            resolvers: Resolvers::default(),
-            settle_after: Duration::from_secs(30),
-            max_unresolved: 65_536,
-            quotas: Quotas::new(),
-            observer: Arc::new(NoAccountingObserver),
-            clock: Arc::new(SystemClock),
-        }
-    }
-
-    /// How many accounts there may be: a namespace has one for each kind of store it puts to. Further ones share
-    /// `__other__`, and are counted; if that number grows, this one is too small.
-    #[must_use]
-    pub const fn with_max_accounts(mut self, max_accounts: usize) -> Self {
-        self.max_accounts = max_accounts;
-        self
-    }
-
-    /// Writes down in `directory` which uploads are under way, so that a crash changes no count.
-    ///
-    /// Several processes may share a directory.
-    #[must_use]
-    pub fn with_journal(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.journal = Some(directory.into());
-        self
-    }
-
-    /// Asks `resolver`, for stores of this kind, what became of uploads whose answer was lost. Without it they end as
-    /// ambiguous errors.
-    #[must_use]
-    pub fn with_resolver(mut self, storage_type: StorageType, resolver: Arc<dyn ResolveUpload>) -> Self {
-        self.resolvers.set(storage_type, resolver);
-        self
-    }
-
-    /// How long after an answer was lost, or the process before died, absence is believed: 30 s by default. Until then
-    /// what had been sent may still arrive at the store. Take the time after which the store gives up on a request.
-    #[must_use]
-    pub const fn with_settle_after(mut self, settle_after: Duration) -> Self {
-        self.settle_after = settle_after;
-        self
-    }
-
-    /// How many uploads may wait for the store to be asked: 65,536 by default, at some 200 bytes each. Further ones end
-    /// as ambiguous errors.
-    #[must_use]
-    pub const fn with_max_unresolved(mut self, max_unresolved: usize) -> Self {
-        self.max_unresolved = max_unresolved;
-        self
-    }
-
-    /// Limits what namespaces may have.
-    #[must_use]
-    pub fn with_quotas(mut self, quotas: Quotas) -> Self {
-        self.quotas = quotas;
-        self
-    }
-
-    /// Tells `observer`.
-    #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn AccountingObserver>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// Takes the time from `clock`.
-    #[must_use]
-    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
 }
 
 impl Accounts {
@@ -365,91 +261,8 @@ impl Accounts {
         }
     }
 
-    /// Whether the store can be asked what became of an upload.
-    fn can_ask(&self, storage_type: StorageType) -> bool {
-        self.resolvers.of(storage_type).is_some()
-    }
-
-    /// Takes note of an upload whose answer was lost, to ask the store about it later; if nobody can be asked, it has
-    /// ended.
-    pub(crate) fn lost(
-        &self,
-        upload: Upload,
-        storage_type: StorageType,
-        digest: Digest,
-        token: UploadToken,
-        absent: ErrorReason,
-    ) {
-        let settled_at = self.clock.monotonic() + self.settle_after;
-        let unresolved = Unresolved { upload, storage_type, digest, token, absent, settled_at };
-        let refused = {
-            let mut waiting = self.unresolved();
-            if self.can_ask(storage_type) && waiting.len() < self.max_unresolved {
-                waiting.push_back(unresolved);
-                None
-            } else {
-                Some(unresolved)
-            }
-        };
-        if let Some(unresolved) = refused {
-            // A panic is told as one, where nobody can tell what became of the upload.
-            let reason = match absent {
-                ErrorReason::Panicked => ErrorReason::Panicked,
-                ErrorReason::Rejected | ErrorReason::Ambiguous | ErrorReason::Cancelled | ErrorReason::Deadline => {
-                    ErrorReason::Ambiguous
-                }
-            };
-            self.end(&unresolved.upload, Outcome::Error(reason));
-        }
-    }
-
-    /// Asks the store about every upload whose answer was lost. Those that it cannot tell of now stay.
-    ///
-    /// # Cancel safety
-    ///
-    /// What has been asked about when this is dropped has its outcome, and the rest is asked about the next time.
-    pub async fn resolve(&self) {
-        let waiting = self.unresolved().len();
-        for _ in 0..waiting {
-            // It stays in the list while the store is asked, so that nothing is lost if this is dropped.
-            let Some((storage_type, digest, token)) =
-                self.unresolved().front().map(|front| (front.storage_type, front.digest.clone(), front.token))
-            else {
-                return;
-            };
-            let answer = self.resolvers.ask(storage_type, &digest, &token).await;
-            let now = self.clock.monotonic();
-            let mut unresolved = self.unresolved();
-            // Another caller may have been quicker.
-            if unresolved.front().is_none_or(|front| front.token != token || front.digest != digest) {
-                continue;
-            }
-            let Some(front) = unresolved.pop_front() else { return };
-            match answer {
-                Ok(resolution) if resolution != UploadResolution::Absent || front.settled_at <= now => {
-                    drop(unresolved);
-                    self.end(&front.upload, outcome_of(resolution, storage_type, front.absent));
-                }
-                Ok(_) | Err(_) => unresolved.push_back(front),
-            }
-        }
-    }
-
-    /// Ends every upload whose answer was lost as an ambiguous error: for when nobody will ask any more.
-    pub fn give_up_unresolved(&self) {
-        let unresolved = std::mem::take(&mut *self.unresolved());
-        for unresolved in unresolved {
-            self.end(&unresolved.upload, Outcome::Error(ErrorReason::Ambiguous));
-        }
-    }
-
-    fn unresolved(&self) -> MutexGuard<'_, VecDeque<Unresolved>> {
-        // Nothing that panics is called while the list is half changed.
-        self.unresolved.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn dead(&self) -> MutexGuard<'_, Vec<Dead>> {
-        // As above.
+        // Nothing that panics is called while the list is half changed.
         self.dead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -461,21 +274,6 @@ impl Accounts {
     /// Gives back those that are still not.
     pub(crate) fn put_back(&self, dead: Vec<Dead>) {
         self.dead().extend(dead);
-    }
-
-    /// Asks the store about the open uploads of an earlier life; `settled` if absence is to be believed.
-    pub(crate) async fn resolve_dead(&self, dead: &mut Dead, settled: bool) -> Result<()> {
-        let open: Vec<_> = dead.state.intents().iter().map(|(number, intent)| (*number, intent.clone())).collect();
-        for (number, intent) in open {
-            let storage_type = intent.account.storage_type();
-            match self.resolvers.ask(storage_type, &intent.digest, &intent.token).await {
-                Ok(UploadResolution::Absent) if !settled => {}
-                Ok(resolution) => dead.end(number, outcome_of(resolution, storage_type, ErrorReason::Cancelled))?,
-                // It is asked again before the next report.
-                Err(error) => tracing::debug!(%error, digest = %intent.digest, "cannot ask about an earlier upload"),
-            }
-        }
-        Ok(())
     }
 
     /// For tests: from here on nothing is written down, as after `kill -9`.

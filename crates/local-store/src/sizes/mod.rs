@@ -1,10 +1,14 @@
 //! What follows from the options: checked, and printed for whoever chose them.
 
+mod promise;
+mod refusals;
+
 use std::fmt::{self, Display, Formatter};
 
 use blobaccess::{Error, Result, StorageType};
 
-use crate::key_location_map::{BYTES_PER_BUCKET, MAX_NAMESPACE, buckets_for};
+use self::refusals::{check_memory, check_options};
+use crate::key_location_map::{BYTES_PER_BUCKET, buckets_for};
 use crate::location::{MAX_BLOCK_BYTES, MAX_BLOCKS};
 use crate::options::{Medium, Options, SyncPolicy};
 use crate::persistence::label::LABELS_BYTES;
@@ -33,10 +37,6 @@ const LANE_CHUNKS: u64 = 32;
 
 /// Log sectors of a block for the syncs that come while it is written, which leave a part of a sector unused.
 const SPARE_LOG_SECTORS: u64 = 16;
-
-/// Sixteenths of a block that are used at least: one is lost at the ends of chunks, one in the chunk that is open when
-/// the block is left, one at its end.
-const USED_SIXTEENTHS: u64 = 13;
 
 /// Slots that a store has at least, unless told.
 const MIN_ENTRIES: u64 = 16_384;
@@ -80,7 +80,7 @@ impl Sizes {
     /// `InvalidArgument`, naming the option, if the store cannot work: blocks of no size, a store of messages with
     /// several new blocks, persistence in memory, more memory than the control group of this process permits.
     pub fn derive(options: &Options, storage_type: StorageType) -> Result<Self> {
-        check_groups(options, storage_type)?;
+        check_options(options, storage_type)?;
         let wanted = u64::from(options.old_blocks)
             + u64::from(options.current_blocks)
             + u64::from(options.new_blocks)
@@ -193,95 +193,6 @@ impl Sizes {
         (self.log_sectors > 0).then(|| u64::from(self.log_sectors) * persistence::ENTRIES_PER_SECTOR)
     }
 
-    /// How many bytes of further puts outlives what was put or found, as long as no more is found again late than may
-    /// be copied.
-    ///
-    /// Of old and current blocks these are three quarters, so that what is found again in the other quarter need not
-    /// be copied; of each, what may be used for certain, and of that what is not for copies. At most half the capacity.
-    /// Objects count as [`counted_bytes`](Self::counted_bytes) says, aborted uploads of large ones too; syncs count as
-    /// [`counted_bytes_of_sync`](Self::counted_bytes_of_sync) says, and opening a store counts as a sixteenth of a
-    /// block for each that is new.
-    #[must_use]
-    pub fn promised_bytes(&self) -> u64 {
-        let of_headers = if self.log_sectors > 0 { 2 * SECTOR_BYTES } else { 0 };
-        let of_lanes = u64::from(self.lanes - 1) * self.chunk_bytes;
-        let used = (self.data_bytes / 16 * USED_SIXTEENTHS).saturating_sub(of_headers + of_lanes);
-        let written = (used * u64::from(self.promised_blocks())).saturating_sub(self.saved_copy_bytes());
-        (written / 100 * u64::from(100 - self.copied_percent)).min(self.capacity_bytes / 2)
-    }
-
-    /// What a put of this size counts as, where what is kept is counted in bytes of further puts.
-    ///
-    /// It is what the object takes of a block, or of its log if that is more: under [`SyncPolicy::OnPut`], where puts
-    /// that come alone take a sector of both. An object that takes more than a sixteenth of a block counts twice: where
-    /// it does not fit any more, what is left of a block is not used.
-    #[must_use]
-    pub fn counted_bytes(&self, size_bytes: u64) -> u64 {
-        self.counted_stored(self.stored_bytes(size_bytes) + self.usual_tail_bytes)
-    }
-
-    /// The same for what takes so much with its trailer.
-    pub(crate) fn counted_stored(&self, stored: u64) -> u64 {
-        let taken = self.cost_of_stored(stored);
-        let abandoned = if taken > self.data_bytes / 16 { taken } else { 0 };
-        taken + abandoned
-    }
-
-    /// What a copy of an object of this size takes of a block, or of its log if that is more.
-    pub(crate) fn cost(&self, size_bytes: u64) -> u64 {
-        self.cost_of_stored(self.stored_bytes(size_bytes) + self.usual_tail_bytes)
-    }
-
-    fn cost_of_stored(&self, stored: u64) -> u64 {
-        let taken = if stored <= self.small_bytes() { stored } else { stored.next_multiple_of(SECTOR_BYTES) };
-        let of_log = match (self.entries_per_block(), self.is_synced_on_put) {
-            (None, _) => 0,
-            (Some(_), true) => self.bytes_per_log_sector(),
-            (Some(entries), false) => self.data_bytes.div_ceil(entries),
-        };
-        let taken = if self.is_synced_on_put { taken.next_multiple_of(SECTOR_BYTES) } else { taken };
-        taken.max(of_log)
-    }
-
-    /// What a sync counts as that comes between puts, asked for or by interval: the sectors that it leaves unused.
-    #[must_use]
-    pub fn counted_bytes_of_sync(&self) -> u64 {
-        match self.entries_per_block() {
-            Some(_) => self.bytes_per_log_sector().max(SECTOR_BYTES) * u64::from(self.new_blocks),
-            None => 0,
-        }
-    }
-
-    /// As many blocks are begun, at least, between a promise and its end.
-    #[inline]
-    fn promised_blocks(&self) -> u32 {
-        let kept = self.old_blocks + self.current_blocks;
-        // What is put must be safe in any of the new blocks.
-        (kept - kept / 4).min(kept.saturating_sub(self.new_blocks))
-    }
-
-    /// What was found in one of so many blocks before the newest one stays as long as is promised, without a copy.
-    #[inline]
-    pub(crate) fn safe_blocks(&self) -> u32 {
-        // One less than there are, as a block may just be begun.
-        (self.old_blocks + self.current_blocks).saturating_sub(self.promised_blocks() + 1)
-    }
-
-    /// How much copies may save up, in bytes: up to four blocks' shares, as what was found again often lies together,
-    /// and recycling may lag behind.
-    pub(crate) fn saved_copy_bytes(&self) -> u64 {
-        self.copied_bytes_per_block() * u64::from((self.promised_blocks() / 2).clamp(1, 4))
-    }
-
-    /// The share of a block that is for copies, in bytes.
-    pub(crate) fn copied_bytes_per_block(&self) -> u64 {
-        self.data_bytes / 100 * u64::from(self.copied_percent)
-    }
-
-    fn bytes_per_log_sector(&self) -> u64 {
-        self.data_bytes / u64::from(self.log_sectors).saturating_sub(SPARE_LOG_SECTORS).max(1)
-    }
-
     /// Up to this many bytes, with their trailer, objects share chunks. A sixteenth of a chunk, so that what is left
     /// at chunk ends is less than that.
     pub(crate) fn small_bytes(&self) -> u64 {
@@ -323,54 +234,6 @@ fn lanes(options: &Options, chunks: u64) -> u32 {
     options.lanes.unwrap_or_else(|| processors().min(most)).max(1)
 }
 
-fn check_groups(options: &Options, storage_type: StorageType) -> Result<()> {
-    let refuse = |message: String| Err(Error::invalid_argument(message));
-    if options.current_blocks < 1 || options.new_blocks < 1 {
-        return refuse("at least one current and one new block are needed".to_owned());
-    }
-    if storage_type.is_mutable() && options.new_blocks != 1 {
-        let new = options.new_blocks;
-        return refuse(format!(
-            "there are {new} new blocks, while a store of {} must have exactly one, as objects cannot be updated \
-             reliably otherwise",
-            storage_type.name()
-        ));
-    }
-    if options.is_hierarchical && storage_type != StorageType::Cas {
-        return refuse(format!(
-            "instance names are hierarchical, which only a store of {} may have, not one of {}",
-            StorageType::Cas.name(),
-            storage_type.name()
-        ));
-    }
-    if options.spare_blocks < 2 {
-        return refuse(format!("there are {} spare blocks, while at least 2 are needed", options.spare_blocks));
-    }
-    if options.copied_percent > 80 {
-        return refuse(format!("{} percent are copied, while at most 80 are permitted", options.copied_percent));
-    }
-    if options.write_concurrency == Some(0) {
-        return refuse("no thread may write to a device at once, while at least 1 is needed".to_owned());
-    }
-    if options.in_flight_bytes < 64 << 10 {
-        return refuse(format!("{} bytes may be in flight, while 65536 are needed", options.in_flight_bytes));
-    }
-    let most = u32::from(MAX_NAMESPACE);
-    if options.namespaces < 2 || options.namespaces > most {
-        let namespaces = options.namespaces;
-        return refuse(format!("there may be {namespaces} namespaces, while 2 to {most} are permitted"));
-    }
-    if options.persistence.is_some() && options.medium == Medium::Memory {
-        return refuse("a store in memory cannot be persistent".to_owned());
-    }
-    if options.has_mapped_reads && options.medium == Medium::Memory {
-        return refuse(
-            "a store in memory has nothing that could be mapped, as the option `mapped_reads` asks for".to_owned(),
-        );
-    }
-    Ok(())
-}
-
 /// The slots whose logs fit into so many bytes.
 fn slots_of_logs(bytes: u64, blocks: u32) -> u64 {
     let blocks = u64::from(blocks);
@@ -395,18 +258,6 @@ fn log_sectors(policy: SyncPolicy, slots: u64, blocks: u32, block_bytes: u64) ->
         };
     let touches = (sectors * persistence::ENTRIES_PER_SECTOR).div_ceil(persistence::TOUCHES_PER_SECTOR);
     (u32::try_from(sectors).unwrap_or(u32::MAX), u32::try_from(touches).unwrap_or(u32::MAX))
-}
-
-/// Refuses what the control group of this process does not permit, where that can be told.
-fn check_memory(needed: u64) -> Result<()> {
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let limit: Option<u64> = limit.and_then(|limit| limit.trim().parse().ok());
-    match limit {
-        Some(limit) if needed > limit => Err(Error::invalid_argument(format!(
-            "the store needs {needed} bytes of memory, while this process may have {limit}"
-        ))),
-        Some(_) | None => Ok(()),
-    }
 }
 
 impl Display for Sizes {

@@ -1,0 +1,61 @@
+//! What makes a state that of one store, and refuses it to others.
+
+use blobaccess::{Error, Result, StorageType};
+
+use crate::sizes::Sizes;
+
+/// What stays the same as long as a store is gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) storage_type: StorageType,
+    pub(crate) store_id: [u8; 16],
+    pub(crate) secret: [u8; 32],
+    pub(crate) data_bytes: u64,
+    pub(crate) blocks: u32,
+    pub(crate) log_sectors: u32,
+    pub(crate) touch_sectors: u32,
+    pub(crate) chunk_bytes: u32,
+    /// That there may be.
+    pub(crate) namespaces: u32,
+    /// Whether instance names are hierarchical.
+    pub(crate) is_hierarchical: bool,
+    pub(crate) has_own_logs: bool,
+    pub(crate) has_own_state: bool,
+}
+
+impl Identity {
+    /// Refuses a state that is not of a store of these sizes, and says in what it differs.
+    pub(crate) fn check(&self, storage_type: StorageType, sizes: &Sizes) -> Result<()> {
+        if self.storage_type != storage_type {
+            return Err(Error::failed_precondition(format!(
+                "the device holds a store of {}, while one of {} is to be opened",
+                self.storage_type.name(),
+                storage_type.name()
+            )));
+        }
+        if self.is_hierarchical != sizes.is_hierarchical {
+            let (there, here) = if self.is_hierarchical { ("", "not ") } else { ("not ", "") };
+            return Err(Error::failed_precondition(format!(
+                "instance names are {there}hierarchical in the store that the device holds, and {here}by the options: \
+                 open it with the options that it was made with, or discard it"
+            )));
+        }
+        let pairs = [
+            ("blocks", u64::from(self.blocks), u64::from(sizes.blocks)),
+            ("data bytes a block", self.data_bytes, sizes.data_bytes),
+            ("log sectors a block", u64::from(self.log_sectors), u64::from(sizes.log_sectors)),
+            ("touch sectors a block", u64::from(self.touch_sectors), u64::from(sizes.touch_sectors)),
+            ("bytes a chunk", u64::from(self.chunk_bytes), sizes.chunk_bytes),
+            ("devices for logs alone", u64::from(self.has_own_logs), u64::from(sizes.has_own_logs)),
+            ("devices for the state alone", u64::from(self.has_own_state), u64::from(sizes.has_own_state)),
+            ("namespaces at most", u64::from(self.namespaces), u64::from(sizes.namespaces)),
+        ];
+        match pairs.into_iter().find(|(_, there, here)| there != here) {
+            Some((what, there, here)) => Err(Error::failed_precondition(format!(
+                "the device holds a store with {there} {what}, while the options make it {here}: open it with the \
+                 options that it was made with, or discard it"
+            ))),
+            None => Ok(()),
+        }
+    }
+}

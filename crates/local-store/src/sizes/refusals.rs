@@ -1,0 +1,67 @@
+//! Options of which no store can be made.
+
+use blobaccess::{Error, Result, StorageType};
+
+use crate::key_location_map::MAX_NAMESPACE;
+use crate::options::{Medium, Options};
+
+/// Refuses what does not go together or is out of range.
+pub(super) fn check_options(options: &Options, storage_type: StorageType) -> Result<()> {
+    let refuse = |message: String| Err(Error::invalid_argument(message));
+    if options.current_blocks < 1 || options.new_blocks < 1 {
+        return refuse("at least one current and one new block are needed".to_owned());
+    }
+    if storage_type.is_mutable() && options.new_blocks != 1 {
+        let new = options.new_blocks;
+        return refuse(format!(
+            "there are {new} new blocks, while a store of {} must have exactly one, as objects cannot be updated \
+             reliably otherwise",
+            storage_type.name()
+        ));
+    }
+    if options.is_hierarchical && storage_type != StorageType::Cas {
+        return refuse(format!(
+            "instance names are hierarchical, which only a store of {} may have, not one of {}",
+            StorageType::Cas.name(),
+            storage_type.name()
+        ));
+    }
+    if options.spare_blocks < 2 {
+        return refuse(format!("there are {} spare blocks, while at least 2 are needed", options.spare_blocks));
+    }
+    if options.copied_percent > 80 {
+        return refuse(format!("{} percent are copied, while at most 80 are permitted", options.copied_percent));
+    }
+    if options.write_concurrency == Some(0) {
+        return refuse("no thread may write to a device at once, while at least 1 is needed".to_owned());
+    }
+    if options.in_flight_bytes < 64 << 10 {
+        return refuse(format!("{} bytes may be in flight, while 65536 are needed", options.in_flight_bytes));
+    }
+    let most = u32::from(MAX_NAMESPACE);
+    if options.namespaces < 2 || options.namespaces > most {
+        let namespaces = options.namespaces;
+        return refuse(format!("there may be {namespaces} namespaces, while 2 to {most} are permitted"));
+    }
+    if options.persistence.is_some() && options.medium == Medium::Memory {
+        return refuse("a store in memory cannot be persistent".to_owned());
+    }
+    if options.has_mapped_reads && options.medium == Medium::Memory {
+        return refuse(
+            "a store in memory has nothing that could be mapped, as the option `mapped_reads` asks for".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// Refuses what the control group of this process does not permit, where that can be told.
+pub(super) fn check_memory(needed: u64) -> Result<()> {
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit: Option<u64> = limit.and_then(|limit| limit.trim().parse().ok());
+    match limit {
+        Some(limit) if needed > limit => Err(Error::invalid_argument(format!(
+            "the store needs {needed} bytes of memory, while this process may have {limit}"
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
