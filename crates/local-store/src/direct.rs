@@ -49,11 +49,17 @@ impl<K: Kind> LocalStore<K> {
         mut absent: impl FnMut(usize),
     ) -> Result<()> {
         for (number, some) in digests.chunks(DIGESTS_PER_TURN).enumerate() {
-            let seen = masks.seen(&self.engine, some)?;
-            for ((position, digest), is_seen) in some.iter().enumerate().zip(seen) {
-                if !is_seen || self.engine.rescue(&self.engine.keys.key(digest))? == Presence::Absent {
-                    absent(number * DIGESTS_PER_TURN + position);
-                }
+            let forgotten = self.engine.forgotten_names();
+            let mut found = masks.seen(&self.engine, some)?;
+            for (digest, is_found) in some.iter().zip(&mut found) {
+                *is_found = *is_found && self.engine.rescue(&self.engine.keys.key(digest))? != Presence::Absent;
+            }
+            if self.engine.forgotten_names() != forgotten {
+                let seen = masks.seen(&self.engine, some)?;
+                found.iter_mut().zip(seen).for_each(|(is_found, is_seen)| *is_found &= is_seen);
+            }
+            for (position, _) in found.iter().enumerate().filter(|(_, is_found)| !**is_found) {
+                absent(number * DIGESTS_PER_TURN + position);
             }
         }
         Ok(())

@@ -3,11 +3,12 @@
 //! `docs/decisions/0011-puts-outside-locks.md` says why two.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::key::Key;
+use crate::sync::locks::{Mutex, MutexGuard};
 
 /// How many of equal uploads are written: one, and one more in case that it is aborted.
 const WRITERS: u32 = 2;

@@ -38,7 +38,7 @@ mod options;
 mod persistence;
 mod put;
 mod releases;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 mod scan;
 mod sizes;
 mod snapshot;

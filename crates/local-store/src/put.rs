@@ -38,6 +38,10 @@ impl<K: Kind> LocalStore<K> {
             match self.engine.find(key) {
                 Presence::Absent => return Ok(None),
                 Presence::Present(record) => {
+                    // Again: what the name saw may be gone, and these be what another one has put since.
+                    if !self.sees(digest)? {
+                        return Ok(None);
+                    }
                     self.settle(self.engine.publications()).await?;
                     let stored_bytes = record.location.size_bytes;
                     return Ok(Some(PutOutcome::AlreadyExists { stored_bytes }));

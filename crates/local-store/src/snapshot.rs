@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::engine::Engine;
 use crate::sizes::Sizes;
+use crate::sync::locks::AtomicU64;
 
 /// What a store holds at one moment, and what has happened since it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +99,7 @@ impl Engine {
             })
             .collect();
         let counters = &self.counters;
-        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Snapshot {
             sizes: self.sizes,
             retention: blocks.first().map(|block| block.age).unwrap_or_default(),

@@ -346,11 +346,14 @@ impl<K: Kind> BlobAccess for LocalStore<K> {
 
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
         let Some(names) = &self.engine.names else { return self.find_not_stored(ctx, digests).await };
-        let (seen, unseen) = self.part_by_sight(names, digests).await?;
-        if unseen.is_empty() {
-            return self.find_not_stored(ctx, digests).await;
+        let forgotten = self.engine.forgotten_names();
+        let (seen, mut unseen) = self.part_by_sight(names, digests).await?;
+        let not_stored = self.find_not_stored(ctx, &seen).await?;
+        if self.engine.forgotten_names() != forgotten {
+            let (_, gone) = self.part_by_sight(names, &seen).await?;
+            unseen = DigestSet::union([unseen, gone]);
         }
-        Ok(DigestSet::union([self.find_not_stored(ctx, &seen).await?, unseen]))
+        Ok(if unseen.is_empty() { not_stored } else { DigestSet::union([not_stored, unseen]) })
     }
 
     async fn capabilities(&self, _ctx: &Context, _instance_name: &InstanceName) -> Result<Capabilities> {

@@ -1,10 +1,16 @@
-//! The atomics and locks of the lock-free protocols, or loom's in their place, which tries every interleaving.
+//! The atomics and locks of the crate, or those of a tool in their place that runs threads in orders of its own.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test -p blobaccess-local-store --lib --release loom`
+//! * **Loom** tries every interleaving of the lock-free protocols, weak orders of memory included:
+//!   `RUSTFLAGS="--cfg loom" cargo test -p blobaccess-local-store --lib --release loom`
+//! * **Shuttle** runs the whole engine in orders drawn at random, one access after another, and finds deadlocks:
+//!   `RUSTFLAGS="--cfg shuttle" cargo test -p blobaccess-local-store --lib --release schedules`
+//!
+//! What stands here is modelled by both, what stands in [`locks`] by shuttle alone. A lock of the standard library that
+//! is held while shuttle runs another thread would hang the process.
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::Mutex;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, fence};
 
 #[cfg(loom)]
@@ -12,24 +18,142 @@ pub(crate) use self::modelled::{AtomicBool, AtomicU32, AtomicU64};
 #[cfg(loom)]
 pub(crate) use loom::sync::{Mutex, atomic::fence};
 
+#[cfg(shuttle)]
+pub(crate) use self::scheduled::{AtomicBool, AtomicU32, AtomicU64, fence, task};
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::Mutex;
+
+/// What is done under locks, and so is nothing for loom.
+pub(crate) mod locks {
+    #[cfg(shuttle)]
+    pub(crate) use super::scheduled::{AtomicBool, AtomicU32, AtomicU64};
+    #[cfg(shuttle)]
+    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+    #[cfg(not(shuttle))]
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+    #[cfg(not(shuttle))]
+    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+}
+
 /// How often a look-up repeats before it lets others run. A change of a bucket takes some 100 ns.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 const SPINS: u32 = 64;
 
 /// Passes the time until somebody else is done; `repeated` says how often that was waited for already.
 #[inline]
 pub(crate) fn wait(repeated: u32) {
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     {
         let _: u32 = repeated;
+        #[cfg(loom)]
         loom::thread::yield_now();
+        #[cfg(shuttle)]
+        shuttle::thread::yield_now();
     }
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     if repeated.is_multiple_of(SPINS) {
         std::thread::yield_now();
     } else {
         std::hint::spin_loop();
     }
+}
+
+/// Atomics before each access of which another thread may run, unless it is relaxed: so what a relaxed access is
+/// a part of takes one step rather than dozens. Orders of memory, and the relaxed accesses among themselves, are loom's.
+#[cfg(shuttle)]
+mod scheduled {
+    use std::sync::atomic::{self, Ordering};
+
+    use shuttle::sync::atomic::AtomicBool as Turn;
+
+    /// Lets another thread run, or not. Nobody yields by that.
+    fn switch() {
+        thread_local! {
+            // All threads of a schedule are one to the system.
+            static TURN: Turn = const { Turn::new(false) };
+        }
+        TURN.with(|turn| turn.load(Ordering::SeqCst));
+    }
+
+    fn step<T>(order: Ordering, access: impl FnOnce() -> T) -> T {
+        if order != Ordering::Relaxed {
+            switch();
+        }
+        access()
+    }
+
+    /// All accesses come one after another, so all that is left of a fence is that it is between them.
+    pub(crate) fn fence(_order: Ordering) {
+        switch();
+    }
+
+    /// The number of the thread that runs.
+    pub(crate) fn task() -> usize {
+        shuttle::current::me().into()
+    }
+
+    macro_rules! scheduled {
+        ($($name:ident: $value:ty),*) => {$(
+            #[derive(Debug, Default)]
+            pub(crate) struct $name(atomic::$name);
+
+            #[allow(dead_code, reason = "not every type has every one of them in use")]
+            impl $name {
+                pub(crate) const fn new(value: $value) -> Self {
+                    Self(atomic::$name::new(value))
+                }
+
+                pub(crate) fn load(&self, order: Ordering) -> $value {
+                    step(order, || self.0.load(order))
+                }
+
+                pub(crate) fn store(&self, value: $value, order: Ordering) {
+                    step(order, || self.0.store(value, order));
+                }
+
+                pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
+                    step(order, || self.0.swap(value, order))
+                }
+
+                pub(crate) fn fetch_or(&self, value: $value, order: Ordering) -> $value {
+                    step(order, || self.0.fetch_or(value, order))
+                }
+
+                pub(crate) fn compare_exchange(
+                    &self,
+                    current: $value,
+                    new: $value,
+                    success: Ordering,
+                    failure: Ordering,
+                ) -> Result<$value, $value> {
+                    step(success, || self.0.compare_exchange(current, new, success, failure))
+                }
+            }
+        )*};
+    }
+
+    scheduled!(AtomicBool: bool, AtomicU32: u32, AtomicU64: u64);
+
+    macro_rules! counting {
+        ($($name:ident: $value:ty),*) => {$(
+            #[allow(dead_code, reason = "not every type has every one of them in use")]
+            impl $name {
+                pub(crate) fn fetch_add(&self, value: $value, order: Ordering) -> $value {
+                    step(order, || self.0.fetch_add(value, order))
+                }
+
+                pub(crate) fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
+                    step(order, || self.0.fetch_sub(value, order))
+                }
+
+                pub(crate) fn fetch_max(&self, value: $value, order: Ordering) -> $value {
+                    step(order, || self.0.fetch_max(value, order))
+                }
+            }
+        )*};
+    }
+
+    counting!(AtomicU32: u32, AtomicU64: u64);
 }
 
 /// Loom takes sequentially consistent loads and stores for acquiring and releasing ones. With a fence on either side

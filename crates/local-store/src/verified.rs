@@ -1,9 +1,10 @@
 //! Remembers which pieces proved right lately, so that they are not verified on every read.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use crate::sync::locks::{Mutex, MutexGuard};
 use crate::width;
 
 /// Pieces that are remembered at most.

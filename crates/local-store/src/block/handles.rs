@@ -3,9 +3,11 @@
 //! Every handle has a lock and a reference count of its own, on lines of its own, so that readers on different cores
 //! share nothing that they write to.
 
+#[cfg(not(shuttle))]
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::PoisonError;
+#[cfg(not(shuttle))]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
@@ -35,6 +37,7 @@ pub(crate) fn groups() -> usize {
 }
 
 /// A number for this thread, which few others have.
+#[cfg(not(shuttle))]
 pub(crate) fn group_of_thread() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
@@ -46,6 +49,12 @@ pub(crate) fn group_of_thread() -> usize {
         }
         own.get()
     })
+}
+
+/// A number for this thread of a schedule.
+#[cfg(shuttle)]
+pub(crate) fn group_of_thread() -> usize {
+    crate::sync::task() % MOST_GROUPS
 }
 
 impl Handles {

@@ -1,9 +1,10 @@
 //! Memory for chunks, used again and again: the first touch of fresh memory costs more than the copy into it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::memory::Place;
+use crate::sync::locks::{Mutex, MutexGuard};
 use crate::width;
 
 /// Memory that nobody uses, in spans of one length.

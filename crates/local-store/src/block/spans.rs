@@ -1,9 +1,10 @@
 //! The memory of a block that none of its chunks has claimed yet.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use super::memory::Place;
 use super::pool::ChunkPool;
+use crate::sync::locks::{Mutex, MutexGuard};
 
 /// The memory of a block that none of its chunks has claimed yet: of each span, the places of its chunks.
 #[derive(Debug, Default)]

@@ -1,8 +1,9 @@
 //! Buffers that are read into, used again and again: fresh ones are to be cleared, and their pages to be touched, first.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::block::group_of_thread;
+use crate::sync::locks::{Mutex, MutexGuard};
 
 /// The least buffer, in bytes: 4 KiB of contents and a trailer.
 const LEAST_BYTES: usize = 4096 + 64;
@@ -62,7 +63,7 @@ impl Shelf {
     }
 }
 
-fn lock(class: &Class) -> std::sync::MutexGuard<'_, Vec<Box<[u8]>>> {
+fn lock(class: &Class) -> MutexGuard<'_, Vec<Box<[u8]>>> {
     // Nothing panics while it is held.
     class.lock().unwrap_or_else(PoisonError::into_inner)
 }

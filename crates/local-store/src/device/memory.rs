@@ -2,9 +2,10 @@
 
 use std::fmt::{self, Debug, Formatter};
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use super::Device;
+use crate::sync::locks::{Mutex, MutexGuard};
 use crate::width;
 
 /// A device in memory.

@@ -1,11 +1,11 @@
 //! Writes to the device what was put: one thread at a time, in large pieces, never under the lock of the space.
 
-use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use blobaccess::Result;
 
 use super::{Disk, Engine, enter};
+use crate::sync::locks::MutexGuard;
 use crate::width;
 
 /// Something that is to be written to the device.

@@ -1,7 +1,9 @@
 //! Hands out the rest of chunks to small objects, one after another: a chunk for each thread, so that threads do not
 //! write into the same lines.
 
+#[cfg(not(shuttle))]
 use std::cell::Cell;
+#[cfg(not(shuttle))]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Engine;
@@ -28,12 +30,19 @@ impl Lane {
 }
 
 /// A number for this thread.
+#[cfg(not(shuttle))]
 fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static NUMBER: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed));
     }
     NUMBER.get()
+}
+
+/// A number for this thread of a schedule.
+#[cfg(shuttle)]
+fn thread_number() -> usize {
+    crate::sync::task()
 }
 
 impl Engine {

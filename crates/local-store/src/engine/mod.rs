@@ -25,8 +25,8 @@ mod state;
 mod sync;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use blobaccess::{Clock, Event, Observer, Result, StorageType};
 use tokio::sync::Notify;
@@ -45,6 +45,7 @@ use crate::options::{Refresh, SyncPolicy};
 use crate::persistence::{NamedAccount, Quarantined};
 use crate::sizes::Sizes;
 use crate::snapshot::BlockGroup;
+use crate::sync::locks::{AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard};
 use crate::verified::Verified;
 
 pub(crate) use self::copy::Copied;
@@ -131,6 +132,8 @@ pub(crate) struct Engine {
     safe_blocks: u32,
     /// When what is in use is copied.
     refresh: Refresh,
+    /// Counts up when names do not see any more what they saw, and before anybody can put that again.
+    forgotten_names: AtomicU64,
     /// What is to be copied soon, since it was used in an old block: each of these is flagged as read, once.
     refreshes: Mutex<VecDeque<Record>>,
     /// How many recycle and copy in the background.
@@ -255,5 +258,8 @@ impl Engine {
     }
 }
 
+#[cfg(test)]
+#[cfg(shuttle)]
+mod schedules;
 #[cfg(test)]
 mod tests;

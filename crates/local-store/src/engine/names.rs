@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use blobaccess::{DigestFunction, Error, PutOutcome, Result};
 
@@ -24,6 +25,17 @@ pub(super) enum Sharing {
     /// It did so before.
     Known,
     /// The log of the block that the contents lie in is full.
+    NoRoom,
+}
+
+/// What it came to that a name was to follow its contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Following {
+    /// It did, or is elsewhere by itself.
+    Done,
+    /// There are no contents elsewhere.
+    Nothing,
+    /// The log of the block that they lie in is full.
     NoRoom,
 }
 
@@ -57,6 +69,12 @@ impl Engine {
             self.seen_of(&[name], |_| is_seen = true);
             is_seen
         })
+    }
+
+    /// Changes when names do not see any more what they saw. Who looked for names, and then for contents, is to look for
+    /// the names again if it has changed meanwhile: others may have put the contents anew.
+    pub(crate) fn forgotten_names(&self) -> u64 {
+        self.forgotten_names.load(Ordering::Acquire)
     }
 
     /// Tells `seen` the positions of those keys of names that there are records of.
@@ -187,11 +205,8 @@ impl Engine {
         keys
     }
 
-    /// Lets the records of names follow the contents of a block that were copied elsewhere.
+    /// Lets the records of names follow the contents of a block that are elsewhere by now, and forgets the others.
     pub(super) fn move_names(&self, block: u16, keys: &Keys) -> Result<()> {
-        if self.names.is_none() {
-            return Ok(());
-        }
         for buckets in self.map.sweeps() {
             let mut names = Vec::new();
             {
@@ -208,9 +223,16 @@ impl Engine {
                     // They are elsewhere by now: stored again for want of room in the log, for example.
                     None => self.key_of_contents(&name)?,
                 };
-                if key.is_some_and(|key| !self.move_name(block, &name, &key)) {
-                    count(&self.counters.breached_bytes, name.location.size_bytes);
+                let mut space = self.space();
+                let following = key.map_or(Following::Nothing, |key| self.move_name(&mut space, block, &name, &key));
+                match following {
+                    Following::Done => continue,
+                    Following::NoRoom => count(&self.counters.breached_bytes, name.location.size_bytes),
+                    Following::Nothing => {}
                 }
+                // At once: somebody else may put the contents again, and then this name is not to be found here still.
+                self.map.remove(&mut space.map, &name);
+                self.forgotten_names.fetch_add(1, Ordering::Release);
             }
         }
         Ok(())
@@ -238,23 +260,24 @@ impl Engine {
             }
             for (name, key) in names {
                 // Where there is no room for it, it stays for now.
-                let _: bool = self.move_name(block, &name, &key);
+                let _: Following = self.move_name(&mut self.space(), block, &name, &key);
             }
         }
     }
 
-    /// Returns whether there was room for the record of the name, if it is to be moved.
-    fn move_name(&self, block: u16, name: &Record, key: &Key) -> bool {
-        let mut space = self.space();
+    /// Lets a name follow its contents, if they are not in `block` any more.
+    fn move_name(&self, space: &mut Space, block: u16, name: &Record, key: &Key) -> Following {
         let contents = self.map.lookup_as_writer(key, &space.map).map(|found| found.record);
-        let Some(contents) = contents.filter(|contents| contents.location.block != block) else { return true };
+        let Some(contents) = contents.filter(|contents| contents.location.block != block) else {
+            return Following::Nothing;
+        };
         let known = self.map.lookup_as_writer(&name.key(self.map.check_mask()), &space.map);
         if known.is_none_or(|known| known.record != *name) {
-            return true;
+            return Following::Done;
         }
         let most = self.sizes.entries_per_block();
-        if !self.has_log_space(&space, contents.location.block, most) {
-            return false;
+        if !self.has_log_space(space, contents.location.block, most) {
+            return Following::NoRoom;
         }
         let named = Named {
             key_words: name.key_words,
@@ -265,9 +288,9 @@ impl Engine {
             namespace: 0,
         };
         let moved = space.draft(contents.location.block, contents.location.offset, named, name.sequence);
-        self.append(&mut space, &moved);
+        self.append(space, &moved);
         self.map.replace(&mut space.map, name, &moved);
-        true
+        Following::Done
     }
 
     /// The key of the contents that lie where `name` says; `None` if they are not there any more.

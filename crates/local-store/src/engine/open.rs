@@ -1,8 +1,8 @@
 //! Opens a store: empty, or as the last sync left it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use blobaccess::{Error, Result, StorageType};
 use tokio::sync::Notify;
@@ -25,6 +25,7 @@ use crate::persistence::Identity;
 use crate::persistence::superblock;
 use crate::persistence::{ENTRIES_PER_SECTOR, LiveBlock, Quarantined, Superblock, Touches, entry};
 use crate::sizes::{SECTOR_BYTES, Sizes};
+use crate::sync::locks::{AtomicBool, AtomicU32, AtomicU64, Mutex};
 use crate::verified::Verified;
 use crate::{tail, width};
 
@@ -41,6 +42,7 @@ pub(super) fn random() -> u64 {
     u64::from_le_bytes(random_bytes())
 }
 
+#[cfg(not(shuttle))]
 fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     let flags = rustix::rand::GetRandomFlags::empty();
@@ -54,6 +56,15 @@ fn random_bytes<const N: usize>() -> [u8; N] {
             }
         }
     }
+    bytes
+}
+
+/// The same, of which a schedule that is replayed gets what it got before.
+#[cfg(shuttle)]
+fn random_bytes<const N: usize>() -> [u8; N] {
+    use shuttle::rand::RngCore as _;
+    let mut bytes = [0; N];
+    shuttle::rand::thread_rng().fill_bytes(&mut bytes);
     bytes
 }
 
@@ -127,6 +138,7 @@ impl Engine {
             old_generation: AtomicU32::new(0),
             safe_blocks: sizes.safe_blocks(),
             refresh: options.refresh,
+            forgotten_names: AtomicU64::new(0),
             refreshes: Mutex::default(),
             runners: AtomicU32::new(0),
             work: Notify::new(),
@@ -166,7 +178,7 @@ impl Engine {
         space.next_generation = state.next_generation.saturating_add(GENERATION_JUMP);
         space.quarantined.clone_from(&state.quarantined);
         let newest = state.live.iter().map(|live| live.generation).max().unwrap_or_default();
-        self.newest_generation.store(newest, std::sync::atomic::Ordering::Relaxed);
+        self.newest_generation.store(newest, Ordering::Relaxed);
         let quarantined: HashSet<Quarantined> = state.quarantined.iter().copied().collect();
         let released = state.accounts.iter().map(|of| Account { stored: Amount::default(), ..of.account });
         space.accounts = Accounts::new(released);

@@ -20,6 +20,14 @@ pub(super) struct Wanted {
     pub(super) parts: Vec<(Record, u32)>,
 }
 
+/// What is forgotten that is left of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// All but the records of names.
+    Contents,
+    All,
+}
+
 impl Engine {
     /// The block that is to be recycled next, if one is: one that is retiring, or the oldest, where there are more
     /// blocks than old, current and new together.
@@ -47,8 +55,12 @@ impl Engine {
             let Some(block) = self.next_to_recycle() else { return Ok(()) };
             let keys = self.keys_in(block);
             self.copy_touched(block)?;
-            self.move_names(block, &keys)?;
-            self.forget(block);
+            if self.names.is_some() {
+                // First, so that nobody copies contents out of the block whose names were looked at.
+                self.forget(block, Left::Contents);
+                self.move_names(block, &keys)?;
+            }
+            self.forget(block, Left::All);
             self.free(block)?;
             count(&self.counters.recycled_blocks, 1);
         }
@@ -173,12 +185,18 @@ impl Engine {
     }
 
     /// Takes what is left of a block out of the map.
-    fn forget(&self, block: u16) {
+    pub(super) fn forget(&self, block: u16, left: Left) {
         for buckets in self.map.sweeps() {
             let mut gone = Vec::new();
             {
                 let mut space = self.space();
-                self.map.remove_in(&mut space.map, buckets, block, &mut |record| gone.push(record));
+                match left {
+                    Left::Contents => {
+                        self.map.records_in(buckets, block, 0, &mut |record, _| gone.push(record));
+                        gone.retain(|record| !record.is_name() && self.map.remove(&mut space.map, record));
+                    }
+                    Left::All => self.map.remove_in(&mut space.map, buckets, block, &mut |record| gone.push(record)),
+                }
                 // A superblock that comes before the block is given up still vouches for all of these.
                 for record in &gone {
                     space.accounts.leave(record);

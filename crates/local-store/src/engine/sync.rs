@@ -1,6 +1,5 @@
 //! Makes durable what was put, found and refreshed: data, logs and touches, a sync, the superblock, a sync.
 
-use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use blobaccess::Result;
@@ -9,6 +8,7 @@ use super::{Engine, Space, count, enter};
 use crate::persistence::Identity;
 use crate::persistence::{LiveBlock, Superblock};
 use crate::sizes::SECTOR_BYTES;
+use crate::sync::locks::MutexGuard;
 use crate::width;
 
 /// What the next superblock goes on from.

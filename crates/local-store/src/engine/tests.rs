@@ -8,6 +8,7 @@ use blobaccess::{Digest, DigestFunction, InstanceName, NoObserver, PutOutcome, S
 use bytes::Bytes;
 
 use super::put::{Contents, Instead, Published};
+use super::recycle::Left;
 use super::reservation::{For, Reservation};
 use super::{Engine, LargeWriter, Mode, Presence, Put, Read, Surroundings};
 use crate::key_location_map::Record;
@@ -413,6 +414,32 @@ fn who_finds_what_no_copy_has_space_for_waits_until_its_block_is_recycled() {
     assert_eq!(engine.rescue(&key).unwrap(), Presence::Absent);
     assert_eq!(engine.counters.breached_bytes.load(std::sync::atomic::Ordering::Relaxed), 50_000);
     assert!(publish(&engine, begin(&engine, 1, 50_000).unwrap()).is_some());
+}
+
+#[test]
+fn a_name_follows_contents_that_are_put_again_while_their_block_goes() {
+    let device = watched();
+    let engine = open(&device, 1);
+    let (digest, contents, _) = blob(1, 700);
+    let record = publish(&engine, begin(&engine, 1, 700).unwrap()).unwrap();
+    let block = record.location.block;
+    let key = engine.keys.key(&digest);
+    let names = [[1, 2, 3, 4], [5, 6, 7, 8]].map(|mask| crate::names::key_of_name(&key, &mask));
+    engine.share(&key, &names[0]).unwrap().unwrap();
+    let_go(&engine, block);
+    engine.copy_touched(block).unwrap();
+    // It was neither found nor read. From here on nobody copies it, so nobody is told that it is there.
+    engine.forget(block, Left::Contents);
+    assert_eq!(engine.find(&key), Presence::Absent);
+    let put = engine.put_contents(&key, &contents, Some(&names[1])).unwrap();
+    assert!(matches!(put, Put::Done { outcome: PutOutcome::Created { stored_bytes: 700 }, .. }));
+    let keys = [((record.location.offset, 700, record.function), key)].into();
+    engine.move_names(block, &keys).unwrap();
+    let forgotten = engine.forgotten_names();
+    engine.forget(block, Left::All);
+    assert_eq!(engine.forgotten_names(), forgotten);
+    let location = engine.peek(&key).unwrap().location;
+    assert!(location.block != block && names.iter().all(|name| engine.peek(name).unwrap().location == location));
 }
 
 #[test]

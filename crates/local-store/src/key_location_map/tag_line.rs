@@ -123,13 +123,13 @@ impl TagLine {
 
     /// The slots whose tags are `value` once masked, as bits.
     #[inline]
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     fn equal(&self, mask: u32, value: u32) -> u32 {
         // The first word is that of control.
         crate::scan::equal(&self.words, mask, value) >> 1
     }
 
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     fn equal(&self, mask: u32, value: u32) -> u32 {
         let is_equal = |tag: &AtomicU32| u32::from(tag.load(Ordering::Relaxed) & mask == value);
         (0..).zip(self.tags()).fold(0, |bits, (slot, tag): (u32, _)| bits | is_equal(tag) << slot)

@@ -1,0 +1,177 @@
+//! Contents on a disk: what was told to be durable, and then the machine crashes at any time.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use blobaccess::{Cas, PutOutcome};
+
+use super::disk::Image;
+use super::*;
+use crate::options::Refresh;
+use crate::width;
+
+/// What somebody was told to be durable, by numbers.
+#[derive(Clone, Debug, Default)]
+struct Told(Arc<AtomicU32>);
+
+impl Told {
+    fn tell(&self, number: u8) {
+        self.0.fetch_or(1 << number, Ordering::SeqCst);
+    }
+
+    fn all(&self) -> u32 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Crashes at any time, and returns what was told before, and what is left.
+fn crash(disk: &Arc<CrashingDisk>, told: &Told) -> JoinHandle<(u32, Image)> {
+    let (disk, told) = (Arc::clone(disk), told.clone());
+    thread::spawn(move || {
+        let told = told.all();
+        (told, disk.crash())
+    })
+}
+
+/// What is left of a crash has everything that was told, nothing that is wrong, and goes on.
+fn check(image: Image, options: Options, told: u32, items: &[&Item]) {
+    let store = open_on::<Cas>(&Arc::new(CrashingDisk::with(image)), options);
+    for (number, item) in items.iter().enumerate() {
+        assert!(get(&store, item) || told & 1 << number == 0, "{item:?} is gone that was durable");
+    }
+    // What was told to be there stays as long as was promised then, too.
+    for number in [6, 7] {
+        put(&store, &Item::filling(number));
+    }
+    for (number, item) in items.iter().enumerate() {
+        assert!(get(&store, item) || told & 1 << number == 0, "{item:?} is gone that was promised");
+    }
+}
+
+#[test]
+fn what_a_sync_covered_outlives_a_crash_while_its_block_is_recycled() {
+    explore("what_a_sync_covered_outlives_a_crash_while_its_block_is_recycled", || {
+        let disk = Arc::new(CrashingDisk::new(CAPACITY));
+        let store = open_on::<Cas>(&disk, on_disk());
+        let (old, small, large) = (Item::new(1, 100), Item::new(2, 90), Item::new(3, 3_000));
+        with_in_oldest(&store, &[&old]);
+        store.sync_blocking().unwrap();
+        let told = Told::default();
+        let putting = {
+            let (small, large, told) = (small.clone(), large.clone(), told.clone());
+            spawn(&store, move |store| {
+                put(store, &small);
+                store.sync_blocking().unwrap();
+                told.tell(1);
+                put(store, &large);
+                store.sync_blocking().unwrap();
+                told.tell(2);
+            })
+        };
+        let finding = {
+            let (old, told) = (old.clone(), told.clone());
+            spawn(&store, move |store| {
+                if find(store, &old) {
+                    store.sync_blocking().unwrap();
+                    told.tell(0);
+                }
+            })
+        };
+        let crashing = crash(&disk, &told);
+        put(&store, &Item::filling(4));
+        put(&store, &Item::filling(5));
+        putting.join().unwrap();
+        finding.join().unwrap();
+        let (before, image) = crashing.join().unwrap();
+        let items = [&old, &small, &large];
+        check(image, on_disk(), before, &items);
+        for (number, item) in items.iter().enumerate() {
+            assert!(get(&store, item) || told.all() & 1 << number == 0, "{item:?} is gone that was durable");
+        }
+        store.engine.close().unwrap();
+        check(disk.crash(), on_disk(), told.all(), &items);
+    });
+}
+
+#[test]
+fn equal_puts_create_one_and_what_is_answered_outlives_a_crash() {
+    explore("equal_puts_create_one_and_what_is_answered_outlives_a_crash", || {
+        // With longer logs.
+        const CAPACITY: u64 = 211 << 12;
+        // In one lane, so that they share sectors.
+        let options = || blocks(Options::on_device(CAPACITY)).persistent(SyncPolicy::OnPut).with_lanes(1);
+        let disk = Arc::new(CrashingDisk::new(CAPACITY));
+        let store = open_on::<Cas>(&disk, options());
+        let items = [Item::new(1, 90), Item::new(2, 80), Item::new(3, 100), Item::new(4, 3_000)];
+        let told = Told::default();
+        let putting = |own: u8| {
+            let (items, told) = (items.clone(), told.clone());
+            spawn(&store, move |store| {
+                [own, 2, 3].map(|number| {
+                    let Item { digest, contents } = &items[usize::from(number)];
+                    let outcome = store.put_blocking(digest, contents.clone()).unwrap();
+                    told.tell(number);
+                    let stored_bytes = width::on_device(contents.len());
+                    match outcome {
+                        PutOutcome::Created { stored_bytes: bytes } => assert_eq!(bytes, stored_bytes),
+                        PutOutcome::AlreadyExists { stored_bytes: bytes } => assert_eq!(bytes, stored_bytes),
+                        other => panic!("{other:?}"),
+                    }
+                    matches!(outcome, PutOutcome::Created { .. })
+                })
+            })
+        };
+        let (first, second) = (putting(0), putting(1));
+        let closing = spawn(&store, |store| store.engine.close().unwrap());
+        let crashing = crash(&disk, &told);
+        let (first, second) = (first.join().unwrap(), second.join().unwrap());
+        closing.join().unwrap();
+        assert!(first[0] && second[0]);
+        for equal in [1, 2] {
+            assert!(first[equal] ^ second[equal], "created by both or by none");
+        }
+        let (before, image) = crashing.join().unwrap();
+        check(image, options(), before, &items.each_ref());
+        check(disk.crash(), options(), 0b1111, &items.each_ref());
+    });
+}
+
+/// Everything at once, only so that nobody waits for somebody who waits.
+#[test]
+fn nobody_waits_for_somebody_who_waits() {
+    explore("nobody_waits_for_somebody_who_waits", || {
+        let options = on_disk().with_refresh(Refresh::OnTouch).with_write_concurrency(1).with_staged_bytes(1 << 14);
+        let disk = Arc::new(CrashingDisk::new(CAPACITY));
+        let store = open_on::<Cas>(&disk, options);
+        let items = [Item::new(1, 100), Item::new(2, 1_000), Item::new(3, 1_000)];
+        with_in_oldest(&store, &items.each_ref());
+        let finding = [0, 1].map(|_| {
+            let items = items.clone();
+            spawn(&store, move |store| items.map(|item| find(store, &item) && get(store, &item)))
+        });
+        let syncing = spawn(&store, |store| {
+            store.sync_blocking().unwrap();
+            store.engine.flush().unwrap();
+            store.engine.list(None).unwrap();
+            store.engine.close().unwrap();
+        });
+        let maintaining = spawn(&store, |store| {
+            let _runner = store.engine.begin_to_run();
+            store.engine.maintain().unwrap();
+        });
+        let damaged = items[2].clone();
+        let quarantining = spawn(&store, move |store| {
+            let engine = &store.engine;
+            if let Some(record) = engine.peek(&engine.keys.key(&damaged.digest)) {
+                engine.quarantine(&record);
+            }
+        });
+        put(&store, &Item::filling(4));
+        put(&store, &Item::filling(5));
+        for thread in finding {
+            thread.join().unwrap();
+        }
+        for thread in [syncing, maintaining, quarantining] {
+            thread.join().unwrap();
+        }
+    });
+}

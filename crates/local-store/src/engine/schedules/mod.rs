@@ -1,0 +1,165 @@
+//! The whole engine in orders of its threads that are drawn at random, one access after another.
+//!
+//! Each scenario is run again and again, by a scheduler that picks any thread at each step and by one that lets
+//! the same thread run but for a few changes, in its share of `BLOBACCESS_RANDOMISED_SECONDS`. What no thread can go on
+//! from is a failure, too. Orders of memory are not tried: that is what the models under loom do.
+//!
+//! A failure prints its schedule. To run that one alone, put it into a file, and name the scenario:
+//! `BLOBACCESS_SCHEDULE=file RUSTFLAGS="--cfg shuttle" cargo test -p blobaccess-local-store --lib --release NAME`
+
+mod contents;
+mod crashing;
+mod disk;
+mod messages;
+mod names;
+
+use std::fmt::{self, Debug, Formatter};
+use std::sync::Arc;
+use std::time::Instant;
+
+use blobaccess::{Cas, Digest, DigestFunction, InstanceName, Kind};
+use blobaccess_testkit::{Numbers, seed, time_budget};
+use bytes::Bytes;
+use futures::executor::block_on;
+use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler};
+use shuttle::thread::{self, JoinHandle};
+use shuttle::{Config, Runner};
+
+use self::disk::CrashingDisk;
+use crate::{Device, Environment, LocalStore, Options, SyncPolicy};
+
+/// Among so many scenarios the time is shared out.
+const SCENARIOS: u32 = 9;
+
+/// So many schedules are drawn from one seed.
+const AT_ONCE: usize = 50;
+
+/// At most so many times, and at least once, a thread is interrupted that could go on, where few changes are wanted.
+const MOST_CHANGES: usize = 5;
+
+fn config() -> Config {
+    let mut config = Config::new();
+    // More than is ever used, as there is no guard page.
+    config.stack_size = 1 << 18;
+    config
+}
+
+/// Runs a scenario in one order after another.
+fn explore(name: &str, scenario: impl Fn() + Send + Sync + 'static) {
+    let scenario = Arc::new(scenario);
+    let again = || {
+        let scenario = Arc::clone(&scenario);
+        move || scenario()
+    };
+    if let Ok(file) = std::env::var("BLOBACCESS_SCHEDULE") {
+        Runner::new(ReplayScheduler::new_from_file(file).unwrap(), config()).run(again());
+        return;
+    }
+    let share = time_budget() / SCENARIOS;
+    let mut numbers = Numbers::new(seed("BLOBACCESS_SCHEDULES_SEED"));
+    let begun = Instant::now();
+    let mut count = 0;
+    for turn in 0.. {
+        let seed = numbers.draw();
+        count += match turn % (1 + MOST_CHANGES) {
+            0 => Runner::new(RandomScheduler::new_from_seed(seed, AT_ONCE), config()).run(again()),
+            changes => Runner::new(PctScheduler::new_from_seed(seed, 1 + changes, AT_ONCE), config()).run(again()),
+        };
+        if begun.elapsed() >= share {
+            break;
+        }
+    }
+    println!("{name}: {count} schedules");
+}
+
+/// Blocks of 64 KiB: one old, one current, one new, two spare.
+fn blocks(options: Options) -> Options {
+    options.with_blocks(1, 1, 1).with_spare_blocks(2).with_entries(60).with_lanes(2)
+}
+
+fn in_memory() -> Options {
+    blocks(Options::in_memory(5 << 16))
+}
+
+/// Enough for the same blocks with their logs.
+const CAPACITY: u64 = 196 << 12;
+
+fn on_disk() -> Options {
+    blocks(Options::on_device(CAPACITY)).persistent(SyncPolicy::OnClose)
+}
+
+fn open_on<K: Kind>(disk: &Arc<CrashingDisk>, options: Options) -> Arc<LocalStore<K>> {
+    let disk: Arc<dyn Device> = Arc::<CrashingDisk>::clone(disk);
+    Arc::new(block_on(LocalStore::open_on(options, disk, Environment::default())).unwrap())
+}
+
+fn open<K: Kind>(options: Options) -> Arc<LocalStore<K>> {
+    Arc::new(block_on(LocalStore::open_in(options, Environment::default())).unwrap())
+}
+
+/// An object or a message that tells itself from all others. Its digest is not that of its contents: nobody looks.
+#[derive(Clone)]
+struct Item {
+    digest: Digest,
+    contents: Bytes,
+}
+
+impl Debug for Item {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "item {} of {} bytes", self.digest.hash_bytes()[0], self.contents.len())
+    }
+}
+
+impl Item {
+    fn new(number: u8, size: usize) -> Self {
+        let size_bytes = u64::try_from(size).unwrap();
+        let digest =
+            Digest::from_hash(InstanceName::empty(), DigestFunction::Sha256, &[number; 32], size_bytes).unwrap();
+        Self { digest, contents: vec![number; size].into() }
+    }
+
+    /// One that leaves room in a block for little else.
+    fn filling(number: u8) -> Self {
+        Self::new(100 + number, 50_000)
+    }
+}
+
+fn put<K: Kind>(store: &LocalStore<K>, item: &Item) {
+    store.put_blocking(&item.digest, item.contents.clone()).unwrap();
+}
+
+/// Whether it is stored, as somebody is told who then counts on it.
+fn find<K: Kind>(store: &LocalStore<K>, item: &Item) -> bool {
+    let mut is_there = true;
+    store.find_missing_blocking(std::slice::from_ref(&item.digest), |_| is_there = false).unwrap();
+    is_there
+}
+
+/// Whether it is read. If so, it must be what was put.
+fn get<K: Kind>(store: &LocalStore<K>, item: &Item) -> bool {
+    let contents = store.get_blocking(&item.digest).unwrap();
+    assert!(contents.iter().all(|contents| *contents == item.contents), "{item:?} came out wrong");
+    contents.is_some()
+}
+
+fn spawn<K: Kind, T: Send + 'static>(
+    store: &Arc<LocalStore<K>>,
+    work: impl FnOnce(&Arc<LocalStore<K>>) -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let store = Arc::clone(store);
+    thread::spawn(move || work(&store))
+}
+
+/// A store with these in its oldest block, which is the next to be recycled: the next filling item needs its space.
+fn with_in_oldest(store: &Arc<LocalStore<Cas>>, items: &[&Item]) {
+    for item in items {
+        put(store, item);
+    }
+    for number in 0..4 {
+        put(store, &Item::filling(number));
+    }
+    assert!(store.engine.needs_recycling());
+    for item in items {
+        assert_eq!(store.block_of(&item.digest), Some(0));
+    }
+}
