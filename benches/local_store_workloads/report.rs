@@ -25,6 +25,10 @@ impl Speed {
         Self::Bytes(real(bytes) / (took.as_secs_f64() * 1e9))
     }
 
+    pub(crate) fn faster(self, other: Self) -> Self {
+        if other.rate() > self.rate() { other } else { self }
+    }
+
     /// Millions of calls, or billions of bytes, a second.
     fn rate(self) -> f64 {
         match self {
