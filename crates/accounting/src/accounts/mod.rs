@@ -276,6 +276,15 @@ impl Accounts {
         self.dead().extend(dead);
     }
 
+    /// For tests: what was counted for all accounts together.
+    #[cfg(test)]
+    #[cfg(not(loom))]
+    pub(crate) fn tally(&self) -> crate::Tally {
+        let mut sum = crate::Tally::new();
+        self.tallies().accounts.iter().for_each(|(_, tally)| sum.add_all(tally));
+        sum
+    }
+
     /// For tests: from here on nothing is written down, as after `kill -9`.
     #[cfg(test)]
     #[cfg(not(loom))]

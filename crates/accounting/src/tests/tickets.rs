@@ -11,7 +11,7 @@ use blobaccess::{
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    Account, Accounted, AccountingObserver, Accounts, AccountsOptions, Class, Outcome, QueueOptions, Reporter, Tally,
+    Account, Accounted, AccountingObserver, Accounts, AccountsOptions, Class, Outcome, QueueOptions, Reporter,
     UploadQueue,
 };
 
@@ -109,15 +109,9 @@ impl Setup {
         Self { accounts: Accounts::open(options).unwrap(), told }
     }
 
-    fn tally(&self) -> Tally {
-        let mut sum = Tally::new();
-        self.accounts.tallies().accounts.iter().for_each(|(_, tally)| sum.add_all(tally));
-        sum
-    }
-
     /// As many as were begun have ended, each once.
     fn assert_all_ended(&self, uploads: u64) {
-        let tally = self.tally();
+        let tally = self.accounts.tally();
         assert_eq!(tally.of(Class::Started).objects, uploads);
         assert_eq!(tally.ended().objects, uploads, "{tally:?}");
         assert_eq!(tally.ended().logical_bytes, tally.of(Class::Started).logical_bytes);
@@ -154,7 +148,7 @@ fn ten_thousand_puts_have_ten_thousand_outcomes() {
     });
     drop(runtime);
     setup.assert_all_ended(begun.load(Ordering::Relaxed));
-    let tally = setup.tally();
+    let tally = setup.accounts.tally();
     for class in [Class::Created, Class::AlreadyExists, Class::Rejected, Class::Ambiguous, Class::Panicked] {
         assert!(tally.of(class).objects > 0, "{class:?} in {tally:?}");
     }
@@ -208,8 +202,8 @@ fn ten_thousand_queued_uploads_have_ten_thousand_outcomes() {
     assert_eq!(queue.snapshot().items, 0);
     assert_eq!(queue.snapshot().held_bytes, 0);
     setup.assert_all_ended(10_000 - joined);
-    assert!(setup.tally().of(Class::QueueFull).objects == refused);
-    assert!(setup.tally().of(Class::Shutdown).objects > 0);
+    assert!(setup.accounts.tally().of(Class::QueueFull).objects == refused);
+    assert!(setup.accounts.tally().of(Class::Shutdown).objects > 0);
 }
 
 #[test]
@@ -224,5 +218,5 @@ fn a_queue_that_is_dropped_drops_its_uploads() {
     });
     drop(queue);
     setup.assert_all_ended(3);
-    assert_eq!(setup.tally().of(Class::Shutdown).objects, 3);
+    assert_eq!(setup.accounts.tally().of(Class::Shutdown).objects, 3);
 }

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::stream;
 
 use super::*;
-use crate::{Accounts, AccountsOptions, Class, QueueOptions, Reporter, Tally};
+use crate::{Accounts, AccountsOptions, Class, QueueOptions, Reporter};
 
 type Fast<K> = Arc<CountingBlobAccess<MemoryBlobAccess<K>>>;
 type Slow<K> = InterruptibleBlobAccess<Arc<CountingBlobAccess<MemoryBlobAccess<K>>>>;
@@ -35,12 +35,6 @@ impl<K: Kind> Setup<K> {
     async fn settle(&self) {
         self.queue.close();
         self.queue.run().await;
-    }
-
-    fn tally(&self) -> Tally {
-        let mut sum = Tally::new();
-        self.accounts.tallies().accounts.iter().for_each(|(_, tally)| sum.add_all(tally));
-        sum
     }
 }
 
@@ -75,7 +69,7 @@ async fn what_is_queued_is_present_and_takes_no_memory() {
     assert_eq!((queued.items, queued.held_bytes), (1, 0));
     setup.settle().await;
     assert_eq!(read(&*setup.slow, &digest(b"contents")).await.unwrap(), "contents");
-    assert_eq!(setup.tally().of(Class::Created).stored_bytes, 8);
+    assert_eq!(setup.accounts.tally().of(Class::Created).stored_bytes, 8);
 }
 
 #[tokio::test]
@@ -97,7 +91,7 @@ async fn what_was_evicted_before_its_upload_is_missing() {
     setup.store.upload(&ctx(), &digest(b"contents")).await.unwrap();
     assert!(is_missing(&setup.store, &digest(b"contents")).await.unwrap());
     setup.settle().await;
-    assert_eq!(setup.tally().of(Class::Created).objects, 0);
+    assert_eq!(setup.accounts.tally().of(Class::Created).objects, 0);
     assert!(is_missing(&setup.store, &digest(b"contents")).await.unwrap());
 }
 
@@ -199,5 +193,5 @@ async fn a_message_is_copied_unless_there_is_a_newer_one() {
     assert_eq!(got.into_bytes(10).await.unwrap(), "new");
     assert_eq!(read(&setup.fast, &key).await.unwrap(), "new");
     setup.settle().await;
-    assert_eq!(setup.tally().of(Class::Replaced).objects, 1);
+    assert_eq!(setup.accounts.tally().of(Class::Replaced).objects, 1);
 }

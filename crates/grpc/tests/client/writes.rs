@@ -25,6 +25,24 @@ fn committed(size: usize) -> Response<WriteResponse> {
     response
 }
 
+/// Takes uploads that are never finished, and records when each of them ends.
+fn refuses(fake: &Fake) -> Log<()> {
+    let ends = Log::new();
+    let log = ends.clone();
+    fake.on_write(move |request| {
+        let log = log.clone();
+        async move {
+            let mut stream = request.into_inner();
+            while let Ok(Some(message)) = stream.message().await {
+                assert!(!message.finish_write);
+            }
+            log.add(());
+            Err(Status::invalid_argument("the upload is not whole"))
+        }
+    });
+    ends
+}
+
 /// Takes whole uploads, and records them.
 fn takes(fake: &Fake) -> Log<Vec<WriteRequest>> {
     let log = Log::new();
@@ -86,19 +104,7 @@ async fn a_source_that_fails_resets_the_upload_and_its_error_is_returned() {
         if compressed {
             fake.offer_zstd();
         }
-        let seen = Log::new();
-        let log = seen.clone();
-        fake.on_write(move |request| {
-            let log = log.clone();
-            async move {
-                let mut stream = request.into_inner();
-                while let Ok(Some(message)) = stream.message().await {
-                    assert!(!message.finish_write);
-                }
-                log.add(());
-                Err(Status::invalid_argument("the upload is not whole"))
-            }
-        });
+        let ends = refuses(&fake);
         let digest = digest(&noise(SIZE));
         let pieces = vec![Ok(noise(SIZE)[..300_000].to_vec().into()), Err(Error::data_loss("source is rotten"))];
         let blob = Blob::from_untrusted_stream(&digest, stream::iter(pieces), Provenance::client());
@@ -106,7 +112,7 @@ async fn a_source_that_fails_resets_the_upload_and_its_error_is_returned() {
         assert_eq!((error.kind(), error.message()), (ErrorKind::DataLoss, "source is rotten"));
         assert_eq!(error.put_certainty(), PutCertainty::NotStored);
         crate::fake::settle().await;
-        assert_eq!(seen.len(), 1);
+        assert_eq!(ends.len(), 1);
     }
 }
 
@@ -248,19 +254,7 @@ async fn a_blob_is_sent_compressed_where_offered_and_as_it_is_if_it_is_so_alread
 #[tokio::test(start_paused = true)]
 async fn an_upload_that_is_dropped_is_reset() {
     let fake = Fake::new();
-    let ends = Log::new();
-    let log = ends.clone();
-    fake.on_write(move |request| {
-        let log = log.clone();
-        async move {
-            let mut stream = request.into_inner();
-            while let Ok(Some(message)) = stream.message().await {
-                assert!(!message.finish_write);
-            }
-            log.add(());
-            Err(Status::invalid_argument("not whole"))
-        }
-    });
+    let ends = refuses(&fake);
     let cas = fake.remote().cas();
     let digest = digest(&noise(SIZE));
     let ctx = Context::background();

@@ -75,9 +75,14 @@ impl Engine {
         if self.map.lookup(&key).is_some() { Copied::Moved } else { Copied::Gone }
     }
 
-    /// Takes what the copy of a record costs.
-    fn draw(&self, space: &mut Space, record: &Record, purpose: Purpose) -> bool {
-        space.share.draw(purpose, self.sizes.cost(record.location.size_bytes))
+    /// Takes what the copy of a record costs. `Err` says why there is to be none.
+    fn draw(&self, record: &Record, purpose: Purpose) -> std::result::Result<(), Copied> {
+        let mut space = self.space();
+        if !self.is_current_in(&space, record) {
+            return Err(self.fate(record));
+        }
+        let is_drawn = space.share.draw(purpose, self.sizes.cost(record.location.size_bytes));
+        if is_drawn { Ok(()) } else { Err(Copied::NoShare) }
     }
 
     /// Whose an object is that is copied. `None` if it is gone.
@@ -92,14 +97,8 @@ impl Engine {
             Read::Gone | Read::NotAtOnce => return Ok(self.fate(record)),
         };
         let Some(owner) = self.owner_of(record)? else { return Ok(self.fate(record)) };
-        {
-            let mut space = self.space();
-            if !self.is_current_in(&space, record) {
-                return Ok(self.fate(record));
-            }
-            if !self.draw(&mut space, record, purpose) {
-                return Ok(Copied::NoShare);
-            }
+        if let Err(instead) = self.draw(record, purpose) {
+            return Ok(instead);
         }
         let key = record.key(self.map.check_mask());
         match self.store(&key, &Contents { bytes, owner }, Instead::Source(record, parts), whom(purpose)) {
@@ -112,14 +111,8 @@ impl Engine {
     fn copy_in_pieces(self: &Arc<Self>, record: &Record, parts: &[Record], purpose: Purpose) -> Result<Copied> {
         let size = record.location.size_bytes;
         let Some(owner) = self.owner_of(record)? else { return Ok(self.fate(record)) };
-        {
-            let mut space = self.space();
-            if !self.is_current_in(&space, record) {
-                return Ok(self.fate(record));
-            }
-            if !self.draw(&mut space, record, purpose) {
-                return Ok(Copied::NoShare);
-            }
+        if let Err(instead) = self.draw(record, purpose) {
+            return Ok(instead);
         }
         let Some(mut writer) = self.begin_large_for(size, owner, whom(purpose)) else { return Ok(Copied::NoSpace) };
         let mut at = 0;
