@@ -1,7 +1,8 @@
 //! The store without its trait: map, blocks, space and device, by synchronous calls that may block.
 //!
 //! Order of locks: `recycling`, `setting_aside`, one of `copying`, `syncing`, `flushing`, `space`, then that of
-//! namespaces, of a chunk or of a queue. There is no I/O under `space`.
+//! namespaces, of a chunk, of a queue or of what was reported. Under that of a chunk there are those of its handles, of
+//! its block's spans and of the pool. There is no I/O under `space`.
 
 mod copy;
 mod disk;

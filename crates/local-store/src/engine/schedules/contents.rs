@@ -106,6 +106,24 @@ fn what_is_said_to_be_stored_is_though_its_block_is_recycled() {
 }
 
 #[test]
+fn what_is_said_to_be_stored_on_a_disk_is_though_its_block_is_recycled() {
+    explore("what_is_said_to_be_stored_on_a_disk_is_though_its_block_is_recycled", || {
+        let disk = Arc::new(CrashingDisk::new(CAPACITY));
+        let store = open_on(&disk, on_disk());
+        what_is_said_to_be_stored_is(&store);
+        // The same once all of it is read from the disk.
+        let stored = |store: &LocalStore<Cas>| {
+            let items = [Item::new(1, 100), Item::new(2, 10_000), Item::filling(4), Item::filling(5)];
+            items.map(|item| get(store, &item))
+        };
+        let before = stored(&store);
+        store.engine.close().unwrap();
+        drop(store);
+        assert_eq!(stored(&open_on(&disk, on_disk())), before);
+    });
+}
+
+#[test]
 fn what_is_refreshed_while_its_block_is_recycled_is_there_once() {
     explore("what_is_refreshed_while_its_block_is_recycled_is_there_once", || {
         let store = open::<Cas>(in_memory().with_refresh(Refresh::OnTouch));

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use shuttle::rand::{Rng as _, thread_rng};
 use shuttle::sync::{Mutex, MutexGuard};
@@ -24,6 +25,55 @@ struct State {
     durable: Image,
     /// Sectors as they were written since, oldest first, by their numbers.
     pending: Vec<(usize, Arc<[u8; SECTOR]>)>,
+    crash: Option<Crash>,
+}
+
+/// A crash to come.
+#[derive(Debug)]
+struct Crash {
+    /// So many steps are left until then.
+    steps: u32,
+    /// What is told until then.
+    told: Arc<AtomicU32>,
+    /// What was told, and what was left, once it has come.
+    left: Option<(u32, Image)>,
+}
+
+impl State {
+    /// What a crash leaves now: of each sector that was written and not synced, this write or an earlier one, and of one
+    /// of these sectors perhaps garbage, what lay in it before included.
+    fn left(&self) -> Image {
+        let mut image = self.durable.clone();
+        let mut numbers = thread_rng();
+        // All of it, nothing of it, or whatever comes.
+        let kept = [0.0, 0.5, 1.0][numbers.gen_range(0..3)];
+        for (sector, bytes) in &self.pending {
+            if numbers.gen_bool(kept) {
+                image[*sector] = Some(Arc::clone(bytes));
+            }
+        }
+        if numbers.gen_bool(0.5) && !self.pending.is_empty() {
+            let (sector, _) = self.pending[numbers.gen_range(0..self.pending.len())];
+            image[sector] = Some(Arc::new([0xa5; SECTOR]));
+        }
+        image
+    }
+
+    fn crash_if_it_is_time(&mut self) {
+        let is_time = self.crash.as_mut().is_some_and(|crash| match crash.steps.checked_sub(1) {
+            Some(steps) => {
+                crash.steps = steps;
+                false
+            }
+            None => crash.left.is_none(),
+        });
+        if is_time {
+            let image = self.left();
+            if let Some(crash) = &mut self.crash {
+                crash.left = Some((crash.told.load(Ordering::SeqCst), image));
+            }
+        }
+    }
 }
 
 impl CrashingDisk {
@@ -33,32 +83,31 @@ impl CrashingDisk {
 
     /// One that was left so.
     pub(super) fn with(image: Image) -> Self {
-        Self(Mutex::new(State { written: image.clone(), durable: image, pending: Vec::new() }))
+        Self(Mutex::new(State { written: image.clone(), durable: image, pending: Vec::new(), crash: None }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
 
-    /// What a crash leaves now: of each sector that was written and not synced, this write or an earlier one, and of one
-    /// of these sectors perhaps garbage, what lay in it before included.
+    /// What a crash leaves now.
     pub(super) fn crash(&self) -> Image {
-        let state = self.state();
-        let mut image = state.durable.clone();
+        self.state().left()
+    }
+
+    /// Crashes at some step to come, for whoever asks later: here, all goes on.
+    pub(super) fn crash_some_time(&self, told: &Arc<AtomicU32>) {
         let mut numbers = thread_rng();
-        // All of it, nothing of it, or whatever comes.
-        let kept = [0.0, 0.5, 1.0][numbers.gen_range(0..3)];
-        for (sector, bytes) in &state.pending {
-            if numbers.gen_bool(kept) {
-                image[*sector] = Some(Arc::clone(bytes));
-            }
-        }
-        if numbers.gen_bool(0.3)
-            && let Some((sector, _)) = state.pending.get(numbers.gen_range(0..=state.pending.len()))
-        {
-            image[*sector] = Some(Arc::new([0xa5; SECTOR]));
-        }
-        image
+        let most = [20, 60, 200][numbers.gen_range(0..3)];
+        let steps = numbers.gen_range(0..most);
+        self.state().crash = Some(Crash { steps, told: Arc::clone(told), left: None });
+    }
+
+    /// What was told before the crash, and what is left. It comes now at the latest.
+    pub(super) fn crashed(&self) -> (u32, Image) {
+        let mut state = self.state();
+        let crash = state.crash.take().unwrap();
+        crash.left.unwrap_or_else(|| (crash.told.load(Ordering::SeqCst), state.left()))
     }
 }
 
@@ -88,6 +137,7 @@ impl Device for CrashingDisk {
         // In two steps, so that it is read and lost in halves as well.
         for is_last in [false, true] {
             let mut state = self.state();
+            state.crash_if_it_is_time();
             let mut left = if is_last { rest.len() } else { rest.len() / 2 };
             while left > 0 {
                 let (number, within) = (at / SECTOR, at % SECTOR);
@@ -107,6 +157,7 @@ impl Device for CrashingDisk {
         let before = self.state().pending.len();
         // What is written from here on may be durable after it, or not.
         let mut state = self.state();
+        state.crash_if_it_is_time();
         let State { durable, pending, .. } = &mut *state;
         for (number, sector) in pending.drain(..before.min(pending.len())) {
             durable[number] = Some(sector);

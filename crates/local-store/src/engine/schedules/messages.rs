@@ -1,6 +1,6 @@
 //! Messages on a disk: a refresh of one against a put that overwrites it, against recycling, and against a crash.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use blobaccess::Ac;
 
@@ -33,7 +33,8 @@ fn overwrite(is_oldest: bool) {
     assert!(find(&store, &message(1)) && store.engine.queued_refreshes() == 1);
     store.sync_blocking().unwrap();
     // What must not be lost, nor be older.
-    let durable = Arc::new(AtomicU8::new(1));
+    let durable = Arc::new(AtomicU32::new(1));
+    disk.crash_some_time(&durable);
     let overwriting = {
         let durable = Arc::clone(&durable);
         spawn(&store, move |store| {
@@ -44,20 +45,17 @@ fn overwrite(is_oldest: bool) {
         })
     };
     let refreshing = spawn(&store, |store| store.engine.maintain().unwrap());
-    let crashing = {
-        let (disk, durable) = (Arc::clone(&disk), Arc::clone(&durable));
-        thread::spawn(move || {
-            let at_least = durable.load(Ordering::SeqCst);
-            (at_least, disk.crash())
-        })
-    };
     put(&store, &Item::filling(4));
     store.sync_blocking().unwrap();
     overwriting.join().unwrap();
     refreshing.join().unwrap();
-    let (at_least, image) = crashing.join().unwrap();
+    let (at_least, image) = disk.crashed();
     let after = open_on::<Ac>(&Arc::new(CrashingDisk::with(image)), options());
-    assert!(version(&after) >= Some(at_least), "version {at_least} was durable, {:?} is there", version(&after));
+    assert!(
+        version(&after).map(u32::from) >= Some(at_least),
+        "version {at_least} was durable, {:?} is there",
+        version(&after)
+    );
     drop(after);
     store.sync_blocking().unwrap();
     assert_eq!(version(&open_on::<Ac>(&Arc::new(CrashingDisk::with(disk.crash())), options())), Some(2));

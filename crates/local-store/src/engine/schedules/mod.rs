@@ -4,7 +4,7 @@
 //! the same thread run but for a few changes, in its share of `BLOBACCESS_RANDOMISED_SECONDS`. What no thread can go on
 //! from is a failure, too. Orders of memory are not tried: that is what the models under loom do.
 //!
-//! A failure prints its schedule. To run that one alone, put it into a file, and name the scenario:
+//! A failure prints its schedule. To run that one alone, on the same code, put it into a file, and name the scenario:
 //! `BLOBACCESS_SCHEDULE=file RUSTFLAGS="--cfg shuttle" cargo test -p blobaccess-local-store --lib --release NAME`
 
 mod contents;
@@ -29,17 +29,17 @@ use self::disk::CrashingDisk;
 use crate::{Device, Environment, LocalStore, Options, SyncPolicy};
 
 /// Among so many scenarios the time is shared out.
-const SCENARIOS: u32 = 9;
+const SCENARIOS: u32 = 10;
 
 /// So many schedules are drawn from one seed.
 const AT_ONCE: usize = 50;
 
-/// At most so many times, and at least once, a thread is interrupted that could go on, where few changes are wanted.
+/// So many times at most, and once at least, the order in which threads come first changes, where few changes are wanted.
 const MOST_CHANGES: usize = 5;
 
 fn config() -> Config {
     let mut config = Config::new();
-    // More than is ever used, as there is no guard page.
+    // The default is for smaller programs.
     config.stack_size = 1 << 18;
     config
 }
