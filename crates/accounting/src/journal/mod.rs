@@ -1,6 +1,7 @@
 //! What uploads are under way, written down before their first byte, so that a crash changes no count.
 
 mod dead;
+mod directory;
 mod record;
 mod state;
 
@@ -58,7 +59,7 @@ impl Journal {
             Error::failed_precondition(format!("cannot make a journal in {}: {error}", directory.display()))
                 .with_source(error)
         };
-        std::fs::create_dir_all(directory).map_err(failed)?;
+        directory::make(directory).map_err(failed)?;
         let path = directory.join(format!("{epoch}.{SUFFIX}"));
         let mut state = State::new(reporter, epoch);
         let (file, length) = write_anew(&path, &state.compacted()).map_err(failed)?;
