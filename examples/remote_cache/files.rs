@@ -1,6 +1,6 @@
 //! Stores in files of a folder: where that is, how large they are, and what follows from that.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub(crate) async fn open(
     observer: &Arc<dyn Observer>,
 ) -> Result<(PathBuf, LocalStore<Cas>, LocalStore<Ac>)> {
     let directory = flags.directory.clone().unwrap_or_else(default_directory);
-    make_durably(&directory).map_err(|error| in_directory(&directory, &error))?;
+    fs::create_dir_all(&directory).map_err(|error| in_directory(&directory, &error))?;
     let free = free_bytes(&directory).map_err(|error| in_directory(&directory, &error))?;
     let cas = StoreFile::new(directory.join("cas"), "--cas-size", flags.cas_size, DEFAULT_CAS.min(free / 4));
     let ac = StoreFile::new(directory.join("ac"), "--ac-size", flags.ac_size, DEFAULT_AC);
@@ -49,20 +49,6 @@ pub(crate) async fn open(
     let cas = cas.open(flags, observer).await?;
     let ac = ac.open(flags, observer).await?;
     Ok((directory, cas, ac))
-}
-
-/// Makes a folder, and those above it, which are there after a power cut as well. The stores see to their files.
-fn make_durably(directory: &Path) -> io::Result<()> {
-    fs::create_dir_all(directory)?;
-    for above in directory.canonicalize()?.ancestors().skip(1) {
-        match File::open(above) {
-            Ok(above) => above.sync_all()?,
-            // One that is not to be read is not one that was made here.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 impl StoreFile {

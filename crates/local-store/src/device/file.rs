@@ -23,18 +23,17 @@ pub struct FileDevice {
 
 impl FileDevice {
     /// Opens what lies at `path`, of which `size_bytes` are used. A file is created if it is not there, and allocated
-    /// in full. Its directory is synced, so that the file is there after a power cut as well; directories above that are
-    /// whose who made them.
+    /// in full. Its directory and those above it are synced, so that the file is there after a power cut as well.
     ///
     /// # Errors
     ///
     /// `FailedPrecondition` if another process has it open, or a block device is smaller. `ResourceExhausted` if the
     /// disk is full. `Internal` for whatever else keeps it from being opened.
     pub fn open(path: impl AsRef<Path>, size_bytes: u64) -> Result<Self> {
-        Self::open_and(path.as_ref(), size_bytes, sync_directory)
+        Self::open_and(path.as_ref(), size_bytes, sync_directories)
     }
 
-    fn open_and(path: &Path, size_bytes: u64, sync_directory: impl Fn(&Path) -> io::Result<()>) -> Result<Self> {
+    fn open_and(path: &Path, size_bytes: u64, sync_directories: impl Fn(&Path) -> io::Result<()>) -> Result<Self> {
         let failed = |what: &str, error: io::Error| {
             Error::internal(format!("failed to {what} {}", path.display())).with_source(error)
         };
@@ -71,7 +70,7 @@ impl FileDevice {
                 Error::resource_exhausted(message).with_source(error)
             })?;
             // Not only if it was created now: who created it may have been killed before this.
-            sync_directory(path).map_err(|error| failed("sync the directory of", error))?;
+            sync_directories(path).map_err(|error| failed("sync the directories of", error))?;
         }
         forget_reads(&file);
         Ok(Self { file, path: path.to_owned(), size_bytes })
@@ -93,20 +92,22 @@ fn forget_reads(file: &File) {
     }
 }
 
-/// Makes durable that a file is where it is. It does nothing where directories cannot be opened or synced.
-fn sync_directory(path: &Path) -> io::Result<()> {
+/// Makes durable that a file is where it is, by its directory and those above it, which may have been made for it. It
+/// does nothing where directories cannot be opened or synced.
+fn sync_directories(path: &Path) -> io::Result<()> {
     // Where it is, not where a link to it is.
-    let path = path.canonicalize()?;
-    let Some(directory) = path.parent() else { return Ok(()) };
-    let directory = match File::open(directory) {
-        Ok(directory) => directory,
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    match rustix::fs::fsync(&directory) {
-        Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),
-        Err(error) => Err(error.into()),
+    for directory in path.canonicalize()?.ancestors().skip(1) {
+        let directory = match File::open(directory) {
+            Ok(directory) => directory,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => continue,
+            Err(error) => return Err(error),
+        };
+        match rustix::fs::fsync(&directory) {
+            Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    Ok(())
 }
 
 /// Takes the space of a file, so that it cannot run out later. Where a file system cannot do that, the file gets its
@@ -194,26 +195,26 @@ mod tests {
             let synced = std::cell::Cell::new(0);
             let device = FileDevice::open_and(&path, 4096, |of| {
                 synced.set(std::fs::metadata(of)?.len());
-                sync_directory(of)
+                sync_directories(of)
             });
             assert_eq!((device.is_ok(), synced.get()), (true, 4096));
         }
         let refused = FileDevice::open_and(&path, 4096, |_| Err(Errno::IO.into())).unwrap_err();
-        assert!(refused.to_string().contains("sync the directory of"), "{refused}");
+        assert!(refused.to_string().contains("sync the directories of"), "{refused}");
     }
 
     #[test]
     fn directories_are_synced_by_any_path_that_leads_to_a_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blocks");
-        assert_eq!(sync_directory(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(sync_directories(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
         File::create(&path).unwrap();
         let link = directory.path().join("link");
         std::os::unix::fs::symlink("blocks", &link).unwrap();
         for path in [&path, &link, &directory.path().join("./blocks")] {
-            sync_directory(path).unwrap();
+            sync_directories(path).unwrap();
         }
-        sync_directory(Path::new("Cargo.toml")).unwrap();
+        sync_directories(Path::new("Cargo.toml")).unwrap();
     }
 
     #[test]

@@ -21,9 +21,9 @@ use crate::location::{Location, MAX_BLOCK_BYTES};
 use crate::names::Names;
 use crate::namespaces::Namespaces;
 use crate::options::Options;
-use crate::persistence::Identity;
-use crate::persistence::superblock;
-use crate::persistence::{ENTRIES_PER_SECTOR, LiveBlock, Quarantined, Superblock, Touches, entry};
+use crate::persistence::{
+    ENTRIES_PER_SECTOR, Identity, LiveBlock, Quarantined, Superblock, Touches, entry, superblock,
+};
 use crate::sizes::{SECTOR_BYTES, Sizes};
 use crate::sync::locks::{AtomicBool, AtomicU32, AtomicU64, Mutex};
 use crate::verified::Verified;
