@@ -7,7 +7,7 @@ use std::env;
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{ChildStderr, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ const DIRECTORY: &str = "BLOBACCESS_KILLED_DIRECTORY";
 
 /// Uploads under way at once.
 const CONCURRENT: usize = 8;
+
+/// Of the bucket, once it was opened: a program that cannot open it has nothing to account for.
+const FAULTS: FaultPlan = FaultPlan::NONE.with_reset_after_commit(20).with_closed_before_commit(20);
 
 /// `SplitMix64`.
 struct Draw(u64);
@@ -77,6 +80,7 @@ fn be_killed(endpoint: &str) {
     let mut draw = Draw(number_of(SEED).unwrap());
     Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let store = open(endpoint).await;
+        say(b'o');
         let (accounts, _ledger, reporting) = begin(Arc::clone(&store), Path::new(&directory));
         let store = Accounted::new(store, accounts);
         let (store, reporting) = (&store, &reporting);
@@ -91,12 +95,26 @@ fn be_killed(endpoint: &str) {
                     // A failure has its outcome too.
                     drop(store.put(&Context::background(), &digest, Blob::from_bytes(contents)).await);
                 }
-                // Whoever listened is gone: so is the reason to go on.
-                std::io::stderr().write_all(b".").unwrap();
+                say(b'.');
             }
         });
         uploads.buffer_unordered(CONCURRENT).for_each(|()| async {}).await;
     });
+}
+
+/// Tells whoever kills how far this is. If nobody listens any more, there is no reason to go on.
+fn say(byte: u8) {
+    std::io::stderr().write_all(&[byte]).unwrap();
+}
+
+/// The next byte that was said must be this.
+fn hear(said: &mut ChildStderr, expected: u8) {
+    let mut heard = vec![0];
+    said.read_exact(&mut heard).unwrap();
+    if heard != [expected] {
+        said.read_to_end(&mut heard).unwrap();
+    }
+    assert!(heard == [expected], "the program failed by itself: {}", String::from_utf8_lossy(&heard));
 }
 
 struct Killing {
@@ -106,11 +124,12 @@ struct Killing {
 }
 
 impl Killing {
-    /// Serves the bucket while `work` lasts. Nothing that was sent to it arrives later than that.
+    /// Serves the bucket while `work` lasts, at first without faults. Nothing that was sent to it arrives later than that.
     fn served<T>(&self, work: impl FnOnce(&str) -> T) -> T {
         let listener = self.runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let sim = self.sim.clone();
+        sim.set_faults(FaultPlan::NONE);
         let serving = self.runtime.spawn(async move { sim.serve(listener).await });
         let result = work(&endpoint);
         serving.abort();
@@ -132,15 +151,9 @@ impl Killing {
                 .spawn()
                 .unwrap();
             let mut said = child.stderr.take().unwrap();
-            for _ in 0..steps {
-                let mut byte = [0];
-                said.read_exact(&mut byte).unwrap();
-                if byte != *b"." {
-                    let mut rest = String::new();
-                    said.read_to_string(&mut rest).unwrap();
-                    assert_eq!((byte, rest), (*b".", String::new()), "the program failed by itself");
-                }
-            }
+            hear(&mut said, b'o');
+            self.sim.set_faults(FAULTS);
+            (0..steps).for_each(|_| hear(&mut said, b'.'));
             for _ in 0..while_ {
                 std::hint::spin_loop();
             }
@@ -154,6 +167,7 @@ impl Killing {
         self.served(|endpoint| {
             self.runtime.block_on(async {
                 let store = open(endpoint).await;
+                self.sim.set_faults(FAULTS);
                 let (accounts, ledger, reporting) = begin(Arc::clone(&store), self.directory.path());
                 reporting.flush().await.unwrap();
                 assert_eq!(accounts.snapshot().dead_lives, 0);
@@ -181,7 +195,6 @@ fn killed_programs_have_counted_what_is_in_the_bucket() {
         sim: SimS3::new(seed),
         directory: tempfile::tempdir().unwrap(),
     };
-    killing.sim.set_faults(FaultPlan::NONE.with_reset_after_commit(20).with_closed_before_commit(20));
     let mut draw = Draw(seed);
     let mut last = Tally::new();
     for kill in 1..=kills {

@@ -71,21 +71,8 @@ pub(crate) async fn probe(bucket: &Bucket, options: &S3Options, mutable: bool) -
     if !options.probe || !bucket.provider().is_remote() {
         return Ok(Findings::documented(bucket));
     }
-    let mut last = None;
-    let (first, max) = options.backoff;
-    let mut backoff = Backoff::new(first, max, seed(Uuid::new_v4().as_bytes()));
-    for _ in 0..options.attempts.max(1) {
-        match (Probe { bucket, name: Uuid::new_v4() }).run().await {
-            Ok(findings) => return judged(findings, bucket, options, mutable),
-            Err(error) if error.is_retryable() => {
-                last = Some(error);
-                options.clock.sleep_until(options.clock.monotonic() + backoff.next()).await;
-            }
-            Err(error) => return Err(error.at(format!("probe of {bucket}"))),
-        }
-    }
-    let last = last.unwrap_or_else(|| Error::unavailable("the bucket was not tried out"));
-    Err(last.at(format!("probe of {bucket}")))
+    let findings = Probe { bucket, options }.run().await.map_err(|error| error.at(format!("probe of {bucket}")))?;
+    judged(findings, bucket, options, mutable)
 }
 
 fn judged(findings: Findings, bucket: &Bucket, options: &S3Options, mutable: bool) -> Result<Findings> {
@@ -105,57 +92,101 @@ fn judged(findings: Findings, bucket: &Bucket, options: &S3Options, mutable: boo
     Ok(findings)
 }
 
+/// What came of two creates of one object.
+struct Creates {
+    conditional: bool,
+    keeps_tokens: bool,
+}
+
+/// What came of updates.
+struct Updates {
+    conditional: bool,
+    bare_e_tags: bool,
+}
+
 struct Probe<'a> {
     bucket: &'a Bucket,
-    name: Uuid,
+    options: &'a S3Options,
 }
 
 impl Probe<'_> {
-    async fn run(self) -> Result<Findings> {
-        let [double, raced] = ["double", "raced"].map(|what| self.bucket.path(&format!("probe/{}-{what}", self.name)));
-        let (double, raced) = (double?, raced?);
-        let result = self.try_out(&double, &raced).await;
-        for path in [&double, &raced] {
-            if let Err(error) = self.bucket.delete(path).await {
-                tracing::warn!(%error, key = %path, "an object that a bucket was tried out with stays");
-            }
-        }
-        result
+    async fn run(&self) -> Result<Findings> {
+        let creates = self.ask("double", |path| self.creates(path)).await?;
+        let updates = self.ask("updated", |path| self.updates(path)).await?;
+        Ok(Findings {
+            probed: true,
+            conditional_put: creates.conditional && self.ask("raced", |path| self.race(path)).await?,
+            conditional_update: updates.conditional,
+            bare_e_tags: updates.bare_e_tags,
+            conditional_completion: self.ask("completed", |path| self.completes(path)).await?,
+            keeps_tokens: creates.keeps_tokens,
+        })
     }
 
-    async fn try_out(&self, double: &Path, raced: &Path) -> Result<Findings> {
-        let (first, second) = (token(), token());
-        if !self.put(double, PutMode::Create, &first).await? {
-            return Err(Error::failed_precondition("a condition that holds is not met").with_retryable(false));
+    /// Asks one thing until there is an answer, each time of an object that nobody else knows. A lost answer costs one
+    /// question, not all of them.
+    async fn ask<T, F>(&self, what: &str, question: impl Fn(Path) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let (first, max) = self.options.backoff;
+        let mut backoff = Backoff::new(first, max, seed(Uuid::new_v4().as_bytes()));
+        let mut left = self.options.attempts.max(1);
+        loop {
+            let path = self.bucket.path(&format!("probe/{}-{what}", Uuid::new_v4()))?;
+            let answer = question(path.clone()).await;
+            if let Err(error) = self.bucket.delete(&path).await {
+                tracing::warn!(%error, key = %path, "an object that a bucket was tried out with stays");
+            }
+            left -= 1;
+            match answer {
+                Err(error) if error.is_retryable() && left > 0 => {
+                    tracing::debug!(%error, what, "a bucket is asked again what it does with conditions");
+                    self.options.clock.sleep_until(self.options.clock.monotonic() + backoff.next()).await;
+                }
+                answer => return answer,
+            }
         }
-        let twice = self.put(double, PutMode::Create, &second).await?;
-        let found = self.bucket.head(double).await?;
+    }
+
+    async fn creates(&self, path: Path) -> Result<Creates> {
+        let (first, second) = (token(), token());
+        self.create(&path, &first).await?;
+        let twice = self.put(&path, PutMode::Create, &second).await?;
+        let found = self.bucket.head(&path).await?;
         let found = found.ok_or_else(|| {
             Error::failed_precondition("an object cannot be found right after it was put: reads do not see writes")
         })?;
         let kept = if twice { &second } else { &first };
+        Ok(Creates { conditional: !twice, keeps_tokens: found.token.as_ref() == Some(kept) })
+    }
+
+    async fn updates(&self, path: Path) -> Result<Updates> {
+        let (first, second) = (token(), token());
+        self.create(&path, &first).await?;
         let other = UpdateVersion {
             e_tag: Some("\"00000000000000000000000000000000\"".to_owned()),
             version: Some("1".to_owned()),
         };
-        let overwritten = self.put(double, PutMode::Update(other), &second).await?;
-        let (conditional_update, bare_e_tags) = match self.bucket.head(double).await? {
+        let overwritten = self.put(&path, PutMode::Update(other), &second).await?;
+        let (conditional, bare_e_tags) = match self.bucket.head(&path).await? {
             Some(now) if !overwritten => {
                 // A condition that holds must hold: with the quotation marks that belong to it, or without.
-                let quoted = self.put(double, PutMode::Update(now.update_version(false)), &second).await?;
-                let bare = !quoted && self.put(double, PutMode::Update(now.update_version(true)), &second).await?;
+                let quoted = self.put(&path, PutMode::Update(now.update_version(false)), &second).await?;
+                let bare = !quoted && self.put(&path, PutMode::Update(now.update_version(true)), &second).await?;
                 (quoted || bare, bare)
             }
             Some(_) | None => (false, false),
         };
-        Ok(Findings {
-            probed: true,
-            conditional_put: !twice && self.race(raced).await?,
-            conditional_update,
-            bare_e_tags,
-            conditional_completion: self.completes_conditionally(double).await?,
-            keeps_tokens: found.token.as_ref() == Some(kept),
-        })
+        Ok(Updates { conditional, bare_e_tags })
+    }
+
+    /// Puts an object where there is none.
+    async fn create(&self, path: &Path, token: &UploadToken) -> Result<()> {
+        if self.put(path, PutMode::Create, token).await? {
+            return Ok(());
+        }
+        Err(Error::failed_precondition("a condition that holds is not met").with_retryable(false))
     }
 
     /// Whether the object was put; not, if the condition kept it from it.
@@ -172,9 +203,9 @@ impl Probe<'_> {
     }
 
     /// Whether of many puts at once one goes through, or none where conflicts end all.
-    async fn race(&self, path: &Path) -> Result<bool> {
+    async fn race(&self, path: Path) -> Result<bool> {
         let tokens: Vec<_> = (0..RACERS).map(|_| token()).collect();
-        let racing = join_all(tokens.iter().map(|token| self.put(path, PutMode::Create, token))).await;
+        let racing = join_all(tokens.iter().map(|token| self.put(&path, PutMode::Create, token))).await;
         let mut created = 0;
         for result in racing {
             match result {
@@ -188,12 +219,14 @@ impl Probe<'_> {
         Ok(created <= 1)
     }
 
-    async fn completes_conditionally(&self, path: &Path) -> Result<bool> {
+    /// Whether a completion leaves the object that is there.
+    async fn completes(&self, path: Path) -> Result<bool> {
         let Some(parts) = self.bucket.conditional_parts() else {
             return Ok(false);
         };
-        let id = parts.begin(self.bucket, path, None).await?;
-        let place = Place { path: path.clone(), id };
+        self.create(&path, &token()).await?;
+        let id = parts.begin(self.bucket, &path, None).await?;
+        let place = Place { path, id };
         let part = parts.put(self.bucket, &place, 0, 0, PutPayload::from_static(b"probe")).await;
         let completion = match part {
             Ok((_, part)) => parts.complete(self.bucket, &place, vec![part], None).await,

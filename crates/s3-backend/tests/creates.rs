@@ -167,6 +167,16 @@ async fn the_probe_finds_out_what_a_server_does_and_leaves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bucket_that_loses_answers_is_opened() {
+    for seed in 0..50 {
+        let sim = SimS3::new(seed);
+        sim.set_faults(FaultPlan::NONE.with_reset_after_commit(80));
+        let findings = store(&sim).await.snapshot().findings;
+        assert!(findings.conditional_put && findings.conditional_update && findings.conditional_completion);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_tokens_what_was_lost_is_unclassified() {
     let sim = SimS3::new(1).dropping_metadata();
     let store = store(&sim).await;
