@@ -11,20 +11,24 @@ use crate::width;
 
 /// What somebody was told to be durable, by numbers.
 #[derive(Clone, Debug, Default)]
-struct Told(Arc<AtomicU32>);
+pub(super) struct Told(Arc<AtomicU32>);
 
 impl Told {
-    fn tell(&self, number: u8) {
+    pub(super) fn tell(&self, number: u8) {
         self.0.fetch_or(1 << number, Ordering::SeqCst);
     }
 
-    fn all(&self) -> u32 {
+    pub(super) fn bits(&self) -> &Arc<AtomicU32> {
+        &self.0
+    }
+
+    pub(super) fn all(&self) -> u32 {
         self.0.load(Ordering::SeqCst)
     }
 }
 
 /// What is left of a crash has everything that was told, nothing that is wrong, and goes on.
-fn check(image: Image, options: Options, told: u32, items: &[&Item]) {
+pub(super) fn check(image: Image, options: Options, told: u32, items: &[&Item]) {
     let store = open_on::<Cas>(&Arc::new(CrashingDisk::with(image)), options);
     for (number, item) in items.iter().enumerate() {
         // Nobody reads it, so that nothing but what was told keeps it.
@@ -66,7 +70,7 @@ fn what_a_sync_covered_outlives_a_crash_while_its_block_is_recycled() {
                 }
             })
         };
-        disk.crash_some_time(&told.0);
+        disk.crash_some_time(told.bits());
         put(&store, &Item::filling(4));
         put(&store, &Item::filling(5));
         putting.join().unwrap();
@@ -112,7 +116,7 @@ fn equal_puts_create_one_and_what_is_answered_outlives_a_crash() {
         };
         let (first, second) = (putting(0), putting(1));
         let closing = spawn(&store, |store| store.engine.close().unwrap());
-        disk.crash_some_time(&told.0);
+        disk.crash_some_time(told.bits());
         let (first, second) = (first.join().unwrap(), second.join().unwrap());
         closing.join().unwrap();
         assert!(first[0] && second[0]);

@@ -10,8 +10,11 @@
 mod contents;
 mod crashing;
 mod disk;
+mod lists;
 mod messages;
 mod names;
+mod parts;
+mod wrong;
 
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
@@ -29,7 +32,7 @@ use self::disk::CrashingDisk;
 use crate::{Device, Environment, LocalStore, Options, SyncPolicy};
 
 /// Among so many scenarios the time is shared out.
-const SCENARIOS: u32 = 10;
+const SCENARIOS: u32 = 15;
 
 /// So many schedules are drawn from one seed.
 const AT_ONCE: usize = 50;
