@@ -201,23 +201,29 @@ async fn what_is_counted_as_created_is_what_is_in_the_bucket() {
     }
     println!("{rounds} rounds, {faults} faults: {total:?}");
     println!("the plain client over the same: {plain_off} of {plain_objects} objects");
-    assert!(faults > 0);
+    // One round in some ten thousand draws a mix of none.
+    assert!(faults > 0 || rounds < 3);
 }
 
-/// A value of an action under its number and that of the put.
-async fn replacing_round(seed: u64) {
+/// A value of an action under its number and that of the put. Whether all outcomes were told.
+async fn replacing_round(seed: u64) -> bool {
     let mut numbers = Numbers::new(seed);
     let sim = SimS3::new(seed);
     let store = Arc::new(S3Backend::<Ac>::open(sim.bucket().unwrap(), options()).await.unwrap());
     // What a proxy sends twice may be replaced by another before we ask whose it is: of messages that is not told.
-    sim.set_faults(mix(&mut numbers).with_sent_twice(0));
-    let puts: Vec<_> = (0..300).map(|_| (numbers.draw() % 20, numbers.draw() % 60)).collect();
+    let faults = mix(&mut numbers).with_sent_twice(0);
+    sim.set_faults(faults);
+    // What arrives late, after it was tried again with success, finds its condition met again once somebody puts the value
+    // that it was to replace: nobody can tell, as an `ETag` is that of the contents. So then no two put the same.
+    let same = faults.late == 0;
+    let puts: Vec<_> = (0..300_u16).map(|put| (put, numbers.draw() % 20, numbers.draw() % 60)).collect();
     let results: Vec<_> = stream::iter(puts)
-        .map(|(action, size)| {
+        .map(|(put, action, size)| {
             let store = Arc::clone(&store);
             async move {
                 let (digest, _) = key(action);
-                let value = vec![u8::try_from(size).unwrap(); 1 + usize::try_from(size).unwrap()];
+                let mut value = vec![u8::try_from(size).unwrap(); 1 + usize::try_from(size).unwrap()];
+                value.extend(if same { [0; 2] } else { put.to_le_bytes() });
                 store.put(&Context::background(), &digest, Blob::from_bytes(value)).await
             }
         })
@@ -247,15 +253,17 @@ async fn replacing_round(seed: u64) {
             Ac::STORAGE_TYPE.name()
         );
     }
+    told
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_replaced_is_counted_with_both_sizes() {
     let (begin, budget, first) = (Instant::now(), time_budget() / 3, seed("BLOBACCESS_SIM_SEED"));
+    let mut told = 0;
     for seed in first.. {
-        replacing_round(seed).await;
+        told += u64::from(replacing_round(seed).await);
         if begin.elapsed() > budget {
-            println!("{} rounds", seed - first + 1);
+            println!("{} rounds, {told} of them told whole", seed - first + 1);
             break;
         }
     }
