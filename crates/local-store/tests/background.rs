@@ -16,16 +16,12 @@ async fn put(store: &LocalStore<Cas>, numbers: &mut Numbers, size: usize) -> Dig
     digest
 }
 
-/// Lets `run` go on until `is_done`, or for a while that is long for a machine.
-async fn until(is_done: impl Fn() -> bool) -> bool {
-    for _ in 0..20_000 {
-        if is_done() {
-            return true;
-        }
+/// Lets `run` go on until `is_done`, however long the threads that work for it are kept from it.
+async fn until(mut is_done: impl FnMut() -> bool) {
+    while !is_done() {
         tokio::task::yield_now().await;
         tokio::task::spawn_blocking(|| ()).await.unwrap();
     }
-    is_done()
 }
 
 #[tokio::test]
@@ -48,7 +44,7 @@ async fn a_store_that_changed_is_synced_once_an_interval_is_over_and_an_idle_one
     clock.advance(Duration::from_mins(4));
     assert_eq!(store.snapshot().syncs, at_first);
     clock.advance(Duration::from_mins(2));
-    assert!(until(|| store.snapshot().syncs == at_first + 1).await);
+    until(|| store.snapshot().syncs == at_first + 1).await;
     for _ in 0..5 {
         clock.advance(Duration::from_mins(6));
         tokio::task::yield_now().await;
@@ -68,11 +64,13 @@ async fn a_store_that_changed_is_synced_once_an_interval_is_over_and_an_idle_one
     store.sync().await.unwrap();
     assert_eq!(store.snapshot().syncs, at_first + 2);
     store.find_missing(&Context::background(), &digest).await.unwrap();
-    for _ in 0..3 {
+    // It may count an interval only from when it is done with the last one.
+    until(|| {
         clock.advance(Duration::from_mins(6));
-        tokio::task::yield_now().await;
-    }
-    assert!(until(|| store.snapshot().syncs == at_first + 3).await);
+        store.snapshot().syncs > at_first + 2
+    })
+    .await;
+    assert_eq!(store.snapshot().syncs, at_first + 3);
     background.abort();
 }
 
@@ -86,7 +84,7 @@ async fn blocks_are_recycled_before_puts_need_them() {
     for _ in 0..2_000 {
         put(&store, &mut numbers, 4_000).await;
         let has_spare = || store.snapshot().free_blocks >= 3 || store.snapshot().blocks.len() <= 6;
-        assert!(until(has_spare).await);
+        until(has_spare).await;
     }
     let snapshot = store.snapshot();
     assert!(snapshot.recycled_blocks > 10);
@@ -108,7 +106,7 @@ async fn what_is_read_in_an_old_block_is_copied_without_anybody_waiting() {
     assert_eq!(store.block_of(&digest), Some(0));
     store.get(&Context::background(), &digest).await.unwrap();
     assert_eq!(store.block_of(&digest), Some(0));
-    assert!(until(|| store.snapshot().refreshed == 1).await);
+    until(|| store.snapshot().refreshed == 1).await;
     assert_eq!(store.block_of(&digest), Some(6));
     assert_eq!(store.snapshot().queued_refreshes, 0);
     background.abort();

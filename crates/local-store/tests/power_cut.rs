@@ -10,6 +10,7 @@ mod versions;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use blobaccess::Ac;
 use blobaccess_local_store::{LocalStore, Options, SyncPolicy};
@@ -33,7 +34,7 @@ impl Mounted {
     }
 
     fn mount(&self) {
-        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.at));
+        run_until_it_can(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.at));
     }
 
     /// Begins to cut the power; it is cut at some time while the caller goes on.
@@ -42,7 +43,7 @@ impl Mounted {
     }
 
     fn mount_again(&self) {
-        run(Command::new("umount").arg(&self.at));
+        run_until_it_can(Command::new("umount").arg(&self.at));
         self.mount();
     }
 }
@@ -57,6 +58,18 @@ impl Drop for Mounted {
 fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The same, where somebody may be in the way for a moment: a write of the store that is given up, which has yet to see
+/// that it failed, or whoever looks at each loop device that comes or goes.
+fn run_until_it_can(command: &mut Command) {
+    for _ in 0..600 {
+        if command.output().unwrap().status.success() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    run(command);
 }
 
 fn options(path: PathBuf) -> Options {

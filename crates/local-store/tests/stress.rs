@@ -182,18 +182,28 @@ fn find_under_puts(kept: usize) -> (u64, Snapshot) {
     for digest in &kept {
         store.put_blocking(digest, contents.clone()).unwrap();
     }
+    // Who finds may not get a processor for as long as a promise lasts. So there is a batch of puts to each of its turns
+    // at most, and three between two finds of the same: of those turns, and what was left of an earlier batch.
+    let batch = store.sizes().promised_bytes() / store.sizes().counted_bytes(4096) / 4;
     let mut missing = 0;
-    let finder = AtomicBool::new(true);
+    let (finder, turns) = (AtomicBool::new(true), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let putter = scope.spawn(|| {
             // Until the other one has failed or has seen enough.
             while finder.load(Ordering::Relaxed) {
-                store.put_blocking(&unread(&mut numbers), contents.clone()).unwrap();
+                let turn = turns.load(Ordering::Acquire);
+                for _ in 0..batch {
+                    store.put_blocking(&unread(&mut numbers), contents.clone()).unwrap();
+                }
+                while turns.load(Ordering::Acquire) == turn && finder.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
             }
         });
         let mut refused = Ok(());
-        while refused.is_ok() && store.snapshot().recycled_blocks < 150 {
+        while refused.is_ok() && !putter.is_finished() && store.snapshot().recycled_blocks < 150 {
             refused = store.find_missing_blocking(&kept, |_| missing += 1);
+            turns.fetch_add(1, Ordering::Release);
         }
         finder.store(false, Ordering::Relaxed);
         refused.unwrap();

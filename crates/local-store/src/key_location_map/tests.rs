@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
@@ -181,30 +181,30 @@ fn what_moves_is_never_missed() {
     for number in &stay {
         map.insert(&mut writer, &record(*number, 2, *number), 0);
     }
-    let stop = AtomicBool::new(false);
+    let (stop, looked) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for round in 0..300 {
-                for number in 1_000..1_200 {
-                    let inserted = map.insert(&mut writer, &record(number + 1_000 * round, 1, number), 0);
-                    assert_eq!(inserted.dropped, None);
+        let looking = scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                for number in &stay {
+                    let found = map.lookup(&key(*number));
+                    assert_eq!(found.map(|found| found.record), Some(record(*number, 2, *number)));
                 }
-                for range in map.sweeps() {
-                    map.remove_in(&mut writer, range, 1, &mut |_| ());
-                }
+                looked.fetch_add(1, Ordering::Relaxed);
             }
-            stop.store(true, Ordering::Relaxed);
-            map.check(&writer);
         });
-        let mut rounds = 0_u32;
-        while !stop.load(Ordering::Relaxed) {
-            for number in &stay {
-                let found = map.lookup(&key(*number));
-                assert_eq!(found.map(|found| found.record), Some(record(*number, 2, *number)));
+        // Until the other one has had its turn as well.
+        let is_done = |round| round >= 300 && (looked.load(Ordering::Relaxed) > 2 || looking.is_finished());
+        for round in (0..).take_while(|round| !is_done(*round)) {
+            for number in 1_000..1_200 {
+                let inserted = map.insert(&mut writer, &record(number + 1_000 * round, 1, number), 0);
+                assert_eq!(inserted.dropped, None);
             }
-            rounds += 1;
+            for range in map.sweeps() {
+                map.remove_in(&mut writer, range, 1, &mut |_| ());
+            }
         }
-        assert!(rounds > 0);
+        stop.store(true, Ordering::Relaxed);
+        map.check(&writer);
     });
 }
 
