@@ -59,6 +59,8 @@ impl Bazel {
         bazel.current_dir(self.workspace.folder());
         bazel.arg(format!("--output_user_root={}", self.output_root().display()));
         bazel.arg("--max_idle_secs=60");
+        // What somebody has set for their own builds is not for this one.
+        bazel.arg("--nohome_rc");
         bazel
     }
 

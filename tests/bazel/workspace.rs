@@ -56,8 +56,13 @@ impl Workspace {
         let folder = tempfile::tempdir().expect("a folder for the workspace");
         let workspace = Self { folder, flags: Vec::new() };
         workspace.write("work/WORKSPACE", "");
-        // Debian's own settings ask for the opposite, and keep the sandbox of every action.
-        workspace.write("work/.bazelrc", "build --nosandbox_debug\n");
+        // Debian's own settings ask for the opposite of the first, and keep the sandbox of every action. The others are
+        // seconds: a slow machine is not to give up where a fast one succeeds.
+        let settings = "build --nosandbox_debug\n\
+                        build --remote_timeout=1800\n\
+                        test --test_timeout=1800\n\
+                        startup --local_startup_timeout_secs=1800\n";
+        workspace.write("work/.bazelrc", settings);
         workspace
     }
 

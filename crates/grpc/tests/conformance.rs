@@ -128,7 +128,8 @@ fn over_loopback(services: Services) -> Remote {
     let listener = TcpListener::from_std(listener).unwrap();
     tokio::spawn(async move { services.serve(listener, None, future::pending()).await });
     let retry = RetryPolicy::default().with_backoff(Duration::from_millis(1), Duration::from_millis(2));
-    Remote::new(RemoteOptions::new(format!("http://{address}")).with_retry(retry)).unwrap()
+    let options = RemoteOptions::new(format!("http://{address}")).with_retry(retry);
+    Remote::new(options.with_connect_timeout(Duration::from_mins(10))).unwrap()
 }
 
 /// Makes connections whose other end the server gets.

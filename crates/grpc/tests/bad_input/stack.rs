@@ -10,7 +10,9 @@ use blobaccess::decorators::{
     ActionResultTimestampInjecting, CompletenessChecking, CompletenessOptions, DeadlineEnforcing, EmptyBlobInjecting,
     ExistenceCaching,
 };
-use blobaccess::{Ac, BlobAccess, Cas, Digest, DigestFunction, InstanceName, MemoryBlobAccess, Result};
+use blobaccess::{
+    Ac, BlobAccess, Cas, Clock, Digest, DigestFunction, InstanceName, MemoryBlobAccess, Result, SystemClock,
+};
 use blobaccess_grpc::services::bytestream::byte_stream_client::ByteStreamClient;
 use blobaccess_grpc::services::remote_execution::action_cache_client::ActionCacheClient;
 use blobaccess_grpc::services::remote_execution::content_addressable_storage_client::ContentAddressableStorageClient;
@@ -76,15 +78,17 @@ impl Server {
         Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
     }
 
-    /// Waits until `settled`, for as long as it takes to ask for health some thousands of times, from a connection of
-    /// its own. Health does not count as an open call.
+    /// Waits until `settled`, for two minutes and as long as it takes to ask for health some thousands of times, from a
+    /// connection of its own. Health does not count as an open call.
     pub(crate) async fn until(&self, what: &str, settled: impl Fn(&Services) -> bool) {
         let mut health = HealthClient::new(self.connect().await);
-        for _ in 0..20_000 {
+        let (mut asked, begun) = (0, SystemClock.monotonic());
+        while asked < 20_000 || SystemClock.monotonic() - begun < Duration::from_mins(2) {
             if settled(&self.services) {
                 return;
             }
             health.check(HealthCheckRequest::default()).await.unwrap();
+            asked += 1;
         }
         panic!("{what} did not come to be: {:?}", self.services.snapshot());
     }

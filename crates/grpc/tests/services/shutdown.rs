@@ -115,9 +115,14 @@ async fn a_server_that_is_dropped_cuts_its_connections() {
 #[tokio::test]
 async fn a_server_that_has_stopped_accepts_nobody() {
     let wired = Wired::new(ServiceOptions::default());
-    let server = wired.serve(None).await;
-    let address = server.address;
-    drop(server.connect().await);
-    server.stop().await.unwrap();
-    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    let mut accepted = 0;
+    // A port that was given back may be somebody else's at once, but hardly each time.
+    for _ in 0..4 {
+        let server = wired.serve(None).await;
+        let address = server.address;
+        drop(server.connect().await);
+        server.stop().await.unwrap();
+        accepted += usize::from(tokio::net::TcpStream::connect(address).await.is_ok());
+    }
+    assert!(accepted < 4, "it accepts whoever comes");
 }
