@@ -15,6 +15,21 @@ use crate::seen::Seen;
 use crate::verdict::{self, Verdict};
 use crate::waiting::{until, within};
 
+/// An update that is not known to have gone through.
+struct Pending {
+    /// The object that it was to replace.
+    replaces: Found,
+    /// Whether its answer is missing, or that of an earlier update of the same object.
+    lost: bool,
+}
+
+impl Pending {
+    fn after(before: Option<Self>, replaces: Found, lost: bool) -> Self {
+        let lost_before = before.is_some_and(|before| before.lost && before.replaces.is_same(&replaces));
+        Self { replaces, lost: lost || lost_before }
+    }
+}
+
 impl Core {
     pub(crate) async fn put_message(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let path = self.path(digest)?;
@@ -52,39 +67,50 @@ impl Core {
         let mut backoff = self.backoff(&token);
         // Whether a value of ours may have been there that another has replaced since: then nobody can tell any more.
         let mut untold = false;
-        // The update that is not known to have gone through: the `ETag` that it was to replace, the size behind that, and
-        // whether its answer is missing.
-        let mut pending: Option<(Option<String>, u64, bool)> = None;
+        // The last update that was sent and not answered with success. Kept until it is answered for: lost, it may arrive
+        // after the next question, or after the next attempt.
+        let mut pending: Option<Pending> = None;
         let mut last = None;
         let outcome = |outcome, untold| {
             if untold { PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) } } else { outcome }
         };
-        for _ in 0..self.options.attempts.max(1).saturating_mul(4) {
+        // That others were quicker is no failure: each time, one of them is done. So it is put up with for longer.
+        let mut tries = self.options.attempts.max(1).saturating_mul(4);
+        let mut races = tries.saturating_mul(16);
+        let mut before: Option<Found> = None;
+        while tries > 0 && races > 0 {
             let current = match self.value(ctx, path).await {
                 Ok(current) => current,
                 Err(error) if error.is_retryable() && self.pause(ctx, backoff.next()).await => {
+                    tries -= 1;
                     last = Some(error);
                     continue;
                 }
                 Err(error) => return Err(with_certainty(error, pending.is_some() || untold)),
             };
             let Some((found, old)) = current else {
-                untold |= pending.take().is_some_and(|(.., lost)| lost);
+                tries -= 1;
+                untold |= pending.take().is_some_and(|pending| pending.lost);
                 match self.create(ctx, path, &payload, &token).await? {
                     Creation::Created { .. } => return Ok(outcome(PutOutcome::Created { stored_bytes }, untold)),
                     Creation::Exists { after_ambiguity, .. } => untold |= after_ambiguity,
                 }
                 continue;
             };
-            if let Some((e_tag, old_bytes, lost)) = pending.take() {
+            if let Some(pending) = &pending {
                 if found.token.as_ref() == Some(&token) && self.findings.keeps_tokens {
+                    let old_bytes = pending.replaces.size_bytes;
                     return Ok(outcome(PutOutcome::Replaced { stored_bytes, old_bytes }, untold));
                 }
                 // Refused, somebody was quicker. Lost, ours may have been there in between.
-                untold |= lost && found.e_tag != e_tag;
+                untold |= pending.lost && !pending.replaces.is_same(&found);
             }
             if old == value {
                 return Ok(outcome(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes }, untold));
+            }
+            match before.replace(found.clone()) {
+                Some(before) if !before.is_same(&found) => races -= 1,
+                Some(_) | None => tries -= 1,
             }
             let old_bytes = found.size_bytes;
             let seen = Seen::default();
@@ -98,16 +124,16 @@ impl Core {
             match verdict {
                 Verdict::Failed if verdict::is_leased(seen.answer().as_ref()) => {
                     let error = Error::failed_precondition(format!("object {path} is leased, and may not be replaced"));
-                    return Err(with_certainty(error, untold));
+                    return Err(with_certainty(error, pending.is_some() || untold));
                 }
                 // Somebody was quicker; or a proxy has sent ours twice, which the token tells.
-                Verdict::Failed => pending = Some((found.e_tag, old_bytes, false)),
+                Verdict::Failed => pending = Some(Pending::after(pending, found, false)),
                 Verdict::Maybe(error) => {
-                    pending = Some((found.e_tag, old_bytes, true));
+                    pending = Some(Pending::after(pending, found, true));
                     last = Some(error);
                 }
                 Verdict::Again(error) => last = Some(error),
-                Verdict::Refused(error) => return Err(with_certainty(error, untold)),
+                Verdict::Refused(error) => return Err(with_certainty(error, pending.is_some() || untold)),
             }
             if !self.pause(ctx, backoff.next()).await {
                 break;

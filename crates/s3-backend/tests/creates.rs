@@ -10,6 +10,7 @@ use blobaccess::{
 use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
 use blobaccess_s3_backend::{Bucket, Mutability, S3Backend, S3Options, Unconditional};
 use futures::future::join_all;
+use futures::poll;
 
 const HELLO: &[u8] = b"hello";
 const ALL: u16 = 1000;
@@ -216,6 +217,23 @@ async fn a_lost_answer_to_an_update_is_resolved() {
     sim.set_faults(FaultPlan::NONE.with_lost_after_commit(ALL));
     let outcome = store.put(&ctx, &digest, Blob::from_bytes("longer")).await.unwrap();
     assert_eq!(outcome, PutOutcome::Replaced { stored_bytes: 6, old_bytes: 5 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_was_undone_before_it_was_asked_about_is_not_taken_for_one_that_never_was() {
+    let sim = SimS3::new(1);
+    let store = S3Backend::<Ac>::open(sim.bucket().unwrap(), S3Options::default()).await.unwrap();
+    let (ctx, digest) = (Context::background(), digest_of(b"action"));
+    let put = |value: &'static str| store.put(&ctx, &digest, Blob::from_bytes(value));
+    put("first").await.unwrap();
+    sim.set_faults(FaultPlan::NONE.with_lost_after_commit(ALL));
+    let mut lost = put("longer");
+    assert!(poll!(&mut lost).is_pending(), "it waits before it asks");
+    sim.set_faults(FaultPlan::NONE);
+    for value in ["another", "first"] {
+        assert_eq!(put(value).await.unwrap().name(), "replaced");
+    }
+    assert_eq!(lost.await.unwrap(), PutOutcome::Unclassified { stored_bytes: Some(6) });
 }
 
 #[test]

@@ -30,7 +30,7 @@ async fn cost<T>(store: &S3Backend<Cas>, work: impl Future<Output = T>) -> (T, R
     (done, cost)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_blob_costs_what_is_documented() {
     let store = open(&SimS3::new(1)).await;
     let ctx = Context::background();
@@ -51,7 +51,7 @@ async fn a_blob_costs_what_is_documented() {
     assert_eq!((again.head, again.total()), (1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn finding_many_among_few_lists_them() {
     let sim = SimS3::new(1);
     let store = open(&sim).await;
@@ -68,7 +68,7 @@ async fn finding_many_among_few_lists_them() {
     assert!(cost.list <= 40, "{} pages of 1,000 for 5,000 objects", cost.list);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn finding_few_among_many_asks_for_each() {
     let sim = SimS3::new(1);
     let store = open(&sim).await;

@@ -201,24 +201,30 @@ async fn what_is_counted_as_created_is_what_is_in_the_bucket() {
     }
     println!("{rounds} rounds, {faults} faults: {total:?}");
     println!("the plain client over the same: {plain_off} of {plain_objects} objects");
-    assert!(faults > 0);
+    // One round in some ten thousand draws a mix of none.
+    assert!(faults > 0 || rounds < 3);
 }
 
-/// A value of an action under its number and that of the put.
-async fn replacing_round(seed: u64) {
+/// How many entries there were of which all outcomes were told.
+async fn replacing_round(seed: u64) -> u64 {
     let mut numbers = Numbers::new(seed);
     let sim = SimS3::new(seed);
     let store = Arc::new(S3Backend::<Ac>::open(sim.bucket().unwrap(), options()).await.unwrap());
     // What a proxy sends twice may be replaced by another before we ask whose it is: of messages that is not told.
-    sim.set_faults(mix(&mut numbers).with_sent_twice(0));
-    let puts: Vec<_> = (0..300).map(|_| (numbers.draw() % 20, numbers.draw() % 60)).collect();
+    let faults = mix(&mut numbers).with_sent_twice(0);
+    sim.set_faults(faults);
+    // What arrives late, after it was tried again with success, finds its condition met again once somebody puts the value
+    // that it was to replace: nobody can tell, as an `ETag` is that of the contents. So then no two put the same.
+    let same = faults.late == 0;
+    let puts: Vec<_> = (0..300_u16).map(|put| (put, numbers.draw() % 20, numbers.draw() % 60)).collect();
     let results: Vec<_> = stream::iter(puts)
-        .map(|(action, size)| {
+        .map(|(put, action, size)| {
             let store = Arc::clone(&store);
             async move {
                 let (digest, _) = key(action);
-                let value = vec![u8::try_from(size).unwrap(); 1 + usize::try_from(size).unwrap()];
-                store.put(&Context::background(), &digest, Blob::from_bytes(value)).await
+                let mut value = vec![u8::try_from(size).unwrap(); 1 + usize::try_from(size).unwrap()];
+                value.extend(if same { [0; 2] } else { put.to_le_bytes() });
+                (action, store.put(&Context::background(), &digest, Blob::from_bytes(value)).await)
             }
         })
         .buffer_unordered(8)
@@ -226,36 +232,41 @@ async fn replacing_round(seed: u64) {
         .await;
     sim.set_faults(FaultPlan::NONE);
     sim.settle();
-    let told = results.iter().all(|result| match result {
-        Ok(PutOutcome::Unclassified { .. }) => false,
-        Ok(_) => true,
-        Err(error) => error.put_certainty() == PutCertainty::NotStored,
-    });
-    let mut net = 0_i128;
-    for outcome in results.into_iter().flatten() {
-        net += match outcome {
-            PutOutcome::Created { stored_bytes } => i128::from(stored_bytes),
-            PutOutcome::Replaced { stored_bytes, old_bytes } => i128::from(stored_bytes) - i128::from(old_bytes),
-            PutOutcome::AlreadyExists { .. } | PutOutcome::Unclassified { .. } => 0,
+    // By action what its puts come to, or nothing if one of them is not told.
+    let mut nets: BTreeMap<u64, Option<i128>> = BTreeMap::new();
+    for (action, result) in results {
+        let change = match result {
+            Ok(PutOutcome::Created { stored_bytes }) => Some(i128::from(stored_bytes)),
+            Ok(PutOutcome::Replaced { stored_bytes, old_bytes }) => {
+                Some(i128::from(stored_bytes) - i128::from(old_bytes))
+            }
+            Ok(PutOutcome::AlreadyExists { .. }) => Some(0),
+            Ok(PutOutcome::Unclassified { .. }) => None,
+            Err(error) => (error.put_certainty() == PutCertainty::NotStored).then_some(0),
         };
+        let net = nets.entry(action).or_insert(Some(0));
+        *net = net.zip(change).map(|(net, change)| net + change);
     }
-    if told {
-        assert_eq!(
-            net,
-            i128::from(sim.objects().values().sum::<u64>()),
-            "seed {seed}: bytes of {}",
-            Ac::STORAGE_TYPE.name()
-        );
+    let objects = sim.objects();
+    let mut told = 0;
+    for (action, net) in nets {
+        let Some(net) = net else { continue };
+        told += 1;
+        let hash = key(action).0.hash().to_string();
+        let stored = objects.iter().find(|(key, _)| key.contains(&hash)).map_or(0, |(_, bytes)| i128::from(*bytes));
+        assert_eq!(net, stored, "seed {seed}: bytes of {} {action}", Ac::STORAGE_TYPE.name());
     }
+    told
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_replaced_is_counted_with_both_sizes() {
     let (begin, budget, first) = (Instant::now(), time_budget() / 3, seed("BLOBACCESS_SIM_SEED"));
+    let mut told = 0;
     for seed in first.. {
-        replacing_round(seed).await;
+        told += replacing_round(seed).await;
         if begin.elapsed() > budget {
-            println!("{} rounds", seed - first + 1);
+            println!("{} rounds, {told} entries that were told whole", seed - first + 1);
             break;
         }
     }

@@ -138,6 +138,12 @@ impl Found {
         let e_tag = self.e_tag.as_deref().map(|e_tag| if bare_e_tags { e_tag.trim_matches('"') } else { e_tag });
         UpdateVersion { e_tag: e_tag.map(str::to_owned), version: self.version.clone() }
     }
+
+    /// Whether nobody has put an object there in between. The `ETag` alone does not tell: it is of the contents, which
+    /// another may have put again.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (&self.e_tag, &self.version, &self.token) == (&other.e_tag, &other.version, &other.token)
+    }
 }
 
 /// An object, or a range of it, on its way.

@@ -118,6 +118,19 @@ async fn of_eight_that_race_one_creates() {
     }
 }
 
+/// More than there are attempts: that another was quicker is none that failed.
+#[tokio::test(start_paused = true)]
+async fn of_many_that_replace_one_entry_at_once_none_gives_up() {
+    for fake in Fake::both() {
+        let store = &open::<Ac>(&fake, options().with_attempts(2)).await;
+        let (ctx, digest) = (&Context::background(), &digest_of(b"action"));
+        let puts = (0..64_u8).map(|value| store.put(ctx, digest, Blob::from_bytes(vec![value])));
+        let outcomes = join_all(puts).await;
+        let count = |name: &str| outcomes.iter().filter(|outcome| outcome.as_ref().unwrap().name() == name).count();
+        assert_eq!((count("created"), count("replaced")), (1, 63), "{outcomes:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_conflict_on_azure_is_told_from_a_blob_that_exists_by_its_code() {
     for (code, kind, retryable) in [
