@@ -25,7 +25,7 @@
 //! * **It has teeth.** For each of the [`CONTRACTS`] this crate has a store that breaks it and is caught
 //!   (`tests/teeth.rs`).
 //! * **It can be repeated.** Blobs are drawn from a seed that is printed, and that `BLOBACCESS_TESTKIT_SEED` sets.
-//! * **It ends.** A contract that hangs is reported as broken after three minutes.
+//! * **It ends.** A contract that hangs is reported as broken after ten minutes.
 //!
 //! It needs no runtime of the caller's: each contract gets one of its own, with several threads.
 //!
