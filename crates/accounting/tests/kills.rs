@@ -17,7 +17,7 @@ use blobaccess_accounting::{
 };
 use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
 use blobaccess_s3_backend::{Bucket, Connection, S3Backend, S3Options};
-use blobaccess_testkit::{listed, seed};
+use blobaccess_testkit::{Numbers, listed, seed};
 use futures::{StreamExt, stream};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -34,19 +34,6 @@ const CONCURRENT: usize = 8;
 
 /// Of the bucket, once it was opened: a program that cannot open it has nothing to account for.
 const FAULTS: FaultPlan = FaultPlan::NONE.with_reset_after_commit(20).with_closed_before_commit(20);
-
-/// `SplitMix64`.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ mixed >> 31) % limit
-    }
-}
 
 fn number_of(name: &str) -> Option<u64> {
     env::var(name).ok()?.parse().ok()
@@ -77,7 +64,7 @@ fn begin(store: Arc<S3Backend<Cas>>, directory: &Path) -> (Arc<Accounts>, Arc<Re
 /// The program that is killed: it uploads and reports without end, and says a byte for each of it.
 fn be_killed(endpoint: &str) {
     let directory = env::var(DIRECTORY).unwrap();
-    let mut draw = Draw(number_of(SEED).unwrap());
+    let mut numbers = Numbers::new(number_of(SEED).unwrap());
     Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let store = open(endpoint).await;
         say(b'o');
@@ -86,7 +73,7 @@ fn be_killed(endpoint: &str) {
         let (store, reporting) = (&store, &reporting);
         let uploads = stream::iter(0_u64..).map(|turn| {
             // Some are of what another life has uploaded, or may have.
-            let contents = format!("{:0>1$}", draw.below(4_000), 8 + usize::try_from(draw.below(2)).unwrap());
+            let contents = format!("{:0>1$}", numbers.below(4_000), 8 + numbers.below(2));
             async move {
                 if turn % 16 == 0 {
                     reporting.flush().await.unwrap();
@@ -138,7 +125,7 @@ impl Killing {
     }
 
     /// One program, which is killed after it has uploaded `steps` times, and a little while.
-    fn kill(&self, seed: u64, steps: u64, while_: u64) {
+    fn kill(&self, seed: u64, steps: usize, while_: usize) {
         self.served(|endpoint| {
             let mut child = Command::new(env::current_exe().unwrap())
                 .args(["--exact", TEST, "--nocapture"])
@@ -195,10 +182,10 @@ fn killed_programs_have_counted_what_is_in_the_bucket() {
         sim: SimS3::new(seed),
         directory: tempfile::tempdir().unwrap(),
     };
-    let mut draw = Draw(seed);
+    let mut numbers = Numbers::new(seed);
     let mut last = Tally::new();
     for kill in 1..=kills {
-        killing.kill(draw.below(u64::MAX), 1 + draw.below(40), draw.below(20_000));
+        killing.kill(numbers.draw(), 1 + numbers.below(40), numbers.below(20_000));
         // The lives in between are reported by those that follow.
         if kill % 10 == 0 || kill == kills {
             let (counted, listed, tally) = killing.compare();

@@ -8,7 +8,7 @@ use object_store::path::Path;
 use object_store::{PutMode, PutPayload, UpdateVersion};
 use uuid::Uuid;
 
-use crate::bucket::{Bucket, Completion, Place, Provider};
+use crate::bucket::{Bucket, Completion, Parts, Place, Provider};
 use crate::core::seed;
 use crate::seen::Seen;
 use crate::verdict::{self, Verdict};
@@ -113,12 +113,16 @@ impl Probe<'_> {
     async fn run(&self) -> Result<Findings> {
         let creates = self.ask("double", |path| self.creates(path)).await?;
         let updates = self.ask("updated", |path| self.updates(path)).await?;
+        let conditional_completion = match self.bucket.conditional_parts() {
+            Some(parts) => self.ask("completed", |path| self.completes(parts, path)).await?,
+            None => false,
+        };
         Ok(Findings {
             probed: true,
             conditional_put: creates.conditional && self.ask("raced", |path| self.race(path)).await?,
             conditional_update: updates.conditional,
             bare_e_tags: updates.bare_e_tags,
-            conditional_completion: self.ask("completed", |path| self.completes(path)).await?,
+            conditional_completion,
             keeps_tokens: creates.keeps_tokens,
         })
     }
@@ -220,10 +224,7 @@ impl Probe<'_> {
     }
 
     /// Whether a completion leaves the object that is there.
-    async fn completes(&self, path: Path) -> Result<bool> {
-        let Some(parts) = self.bucket.conditional_parts() else {
-            return Ok(false);
-        };
+    async fn completes(&self, parts: &Parts, path: Path) -> Result<bool> {
         self.create(&path, &token()).await?;
         let id = parts.begin(self.bucket, &path, None).await?;
         let place = Place { path, id };

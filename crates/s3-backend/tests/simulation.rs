@@ -195,14 +195,14 @@ async fn what_is_counted_as_created_is_what_is_in_the_bucket() {
         plain_objects += objects;
         plain_off += off;
         rounds += 1;
-        if begin.elapsed() > budget {
+        // One round in some ten thousand draws a mix of no faults.
+        if begin.elapsed() > budget && rounds > 2 {
             break;
         }
     }
     println!("{rounds} rounds, {faults} faults: {total:?}");
     println!("the plain client over the same: {plain_off} of {plain_objects} objects");
-    // One round in some ten thousand draws a mix of none.
-    assert!(faults > 0 || rounds < 3);
+    assert!(faults > 0);
 }
 
 /// How many entries there were of which all outcomes were told.

@@ -39,8 +39,7 @@ async fn call(server: &Server, tls: ClientTlsConfig) -> Result<Code, tonic::tran
     let endpoint = endpoint.tls_config(tls.domain_name("localhost"))?;
     let mut attempts = 1;
     loop {
-        let result = endpoint.connect().await;
-        let result = match result {
+        let result = match endpoint.connect().await {
             Ok(channel) => Ok(ActionCacheClient::new(channel).get_action_result(get()).await.unwrap_err().code()),
             Err(error) => Err(error),
         };

@@ -89,11 +89,9 @@ fn what_a_sync_covered_outlives_a_crash_while_its_block_is_recycled() {
 #[test]
 fn equal_puts_create_one_and_what_is_answered_outlives_a_crash() {
     explore("equal_puts_create_one_and_what_is_answered_outlives_a_crash", || {
-        // With longer logs.
-        const CAPACITY: u64 = 211 << 12;
         // In one lane, so that they share sectors.
-        let options = || blocks(Options::on_device(CAPACITY)).persistent(SyncPolicy::OnPut).with_lanes(1);
-        let disk = Arc::new(CrashingDisk::new(CAPACITY));
+        let options = || on_disk_of(ROOMY).persistent(SyncPolicy::OnPut).with_lanes(1);
+        let disk = Arc::new(CrashingDisk::new(ROOMY));
         let store = open_on::<Cas>(&disk, options());
         let items = [Item::new(1, 90), Item::new(2, 80), Item::new(3, 100), Item::new(4, 3_000)];
         let told = Told::default();
@@ -153,12 +151,7 @@ fn nobody_waits_for_somebody_who_waits() {
             store.engine.maintain().unwrap();
         });
         let damaged = items[2].clone();
-        let quarantining = spawn(&store, move |store| {
-            let engine = &store.engine;
-            if let Some(record) = engine.peek(&engine.keys.key(&damaged.digest)) {
-                engine.quarantine(&record);
-            }
-        });
+        let quarantining = spawn(&store, move |store| quarantine(store, &damaged));
         put(&store, &Item::filling(4));
         put(&store, &Item::filling(5));
         for thread in finding {

@@ -59,10 +59,7 @@ fn a_message_is_listed_once_while_it_is_overwritten_and_moves() {
         let store = open_on::<Ac>(&disk, on_disk());
         let [first, second] =
             [1_000, 1_010].map(|size| Item { digest: Item::new(1, 1_000).digest, ..Item::new(1, size) });
-        put(&store, &first);
-        for number in 0..4 {
-            put(&store, &Item::filling(number));
-        }
+        with_in_oldest(&store, &[&first]);
         assert!(find(&store, &first));
         let overwriting = {
             let second = second.clone();

@@ -20,7 +20,7 @@ use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 use std::time::Instant;
 
-use blobaccess::{Cas, Digest, DigestFunction, InstanceName, Kind};
+use blobaccess::{Digest, DigestFunction, InstanceName, Kind};
 use blobaccess_testkit::{Numbers, seed, time_budget};
 use bytes::Bytes;
 use futures::executor::block_on;
@@ -29,6 +29,7 @@ use shuttle::thread::{self, JoinHandle};
 use shuttle::{Config, Runner};
 
 use self::disk::CrashingDisk;
+use crate::key_location_map::Record;
 use crate::{Device, Environment, LocalStore, Options, SyncPolicy};
 
 /// Among so many scenarios the time is shared out.
@@ -87,8 +88,15 @@ fn in_memory() -> Options {
 /// Enough for the same blocks with their logs.
 const CAPACITY: u64 = 196 << 12;
 
+/// Enough for the same blocks with longer logs.
+const ROOMY: u64 = 211 << 12;
+
 fn on_disk() -> Options {
-    blocks(Options::on_device(CAPACITY)).persistent(SyncPolicy::OnClose)
+    on_disk_of(CAPACITY)
+}
+
+fn on_disk_of(capacity: u64) -> Options {
+    blocks(Options::on_device(capacity)).persistent(SyncPolicy::OnClose)
 }
 
 fn open_on<K: Kind>(disk: &Arc<CrashingDisk>, options: Options) -> Arc<LocalStore<K>> {
@@ -153,8 +161,20 @@ fn spawn<K: Kind, T: Send + 'static>(
     thread::spawn(move || work(&store))
 }
 
+/// Where an item is stored.
+fn record_of<K: Kind>(store: &LocalStore<K>, item: &Item) -> Option<Record> {
+    store.engine.peek(&store.engine.keys.key(&item.digest))
+}
+
+/// What whoever reads it does to an item that proves wrong.
+fn quarantine<K: Kind>(store: &LocalStore<K>, item: &Item) {
+    if let Some(record) = record_of(store, item) {
+        store.engine.quarantine(&record);
+    }
+}
+
 /// A store with these in its oldest block, which is the next to be recycled: the next filling item needs its space.
-fn with_in_oldest(store: &Arc<LocalStore<Cas>>, items: &[&Item]) {
+fn with_in_oldest<K: Kind>(store: &Arc<LocalStore<K>>, items: &[&Item]) {
     for item in items {
         put(store, item);
     }

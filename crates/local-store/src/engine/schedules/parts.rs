@@ -65,11 +65,8 @@ fn parts_that_were_found_stay_while_their_block_is_recycled() {
 #[test]
 fn parts_that_a_sync_covered_outlive_a_crash_though_their_object_does_not() {
     explore("parts_that_a_sync_covered_outlive_a_crash_though_their_object_does_not", || {
-        // With longer logs.
-        const CAPACITY: u64 = 211 << 12;
-        let options = || blocks(Options::on_device(CAPACITY)).persistent(SyncPolicy::OnClose);
-        let options = || options().with_refresh(Refresh::OnTouch);
-        let disk = Arc::new(CrashingDisk::new(CAPACITY));
+        let options = || on_disk_of(ROOMY).with_refresh(Refresh::OnTouch);
+        let disk = Arc::new(CrashingDisk::new(ROOMY));
         let store = open_on::<Cas>(&disk, options());
         let (whole, parts, slices) = composite();
         put(&store, &whole);
@@ -91,12 +88,7 @@ fn parts_that_a_sync_covered_outlive_a_crash_though_their_object_does_not() {
         let maintaining = spawn(&store, |store| store.engine.maintain().unwrap());
         let quarantining = {
             let whole = whole.clone();
-            spawn(&store, move |store| {
-                let engine = &store.engine;
-                if let Some(record) = engine.peek(&engine.keys.key(&whole.digest)) {
-                    engine.quarantine(&record);
-                }
-            })
+            spawn(&store, move |store| quarantine(store, &whole))
         };
         disk.crash_some_time(told.bits());
         put(&store, &Item::filling(3));

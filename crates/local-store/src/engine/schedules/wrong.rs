@@ -6,10 +6,6 @@ use super::crashing::{Told, check};
 use super::*;
 use crate::key_location_map::Record;
 
-fn record_of(store: &LocalStore<Cas>, item: &Item) -> Option<Record> {
-    store.engine.peek(&store.engine.keys.key(&item.digest))
-}
-
 /// Whether an object lies where it proved wrong.
 fn is_wrong(store: &LocalStore<Cas>, item: &Item, wrong: &Record) -> bool {
     record_of(store, item).is_some_and(|record| record.location == wrong.location)
