@@ -10,7 +10,7 @@ use std::time::Duration;
 use blobaccess::decorators::{
     Authorizers, Authorizing, DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, StaticAuthorizer,
 };
-use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestSet, MemoryBlobAccess, NoObserver};
+use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestSet, MemoryStore, NoObserver};
 use blobaccess_testkit::allocations::{Counting, counting};
 use blobaccess_workbench::{blobs, real, scaled};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -23,7 +23,7 @@ type Store = Arc<dyn BlobAccess<Kind = Cas>>;
 
 /// Each layer around a store in memory, and all of them at once.
 fn stacks() -> Vec<(&'static str, Store)> {
-    let memory = || MemoryBlobAccess::<Cas>::new(1 << 30);
+    let memory = || MemoryStore::<Cas>::new(1 << 30);
     let capacity = NonZeroUsize::new(100_000).unwrap();
     let allow = || Authorizers::all(Arc::new(StaticAuthorizer::Allow));
     let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));

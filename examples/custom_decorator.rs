@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use blobaccess::{
     Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestFunction, DigestSet, Error, ErrorKind, InstanceName,
-    KeyFormat, MemoryBlobAccess, PutOutcome, Result, Slicer,
+    KeyFormat, MemoryStore, PutOutcome, Result, Slicer,
 };
 
 /// A [`BlobAccess`] that refuses to store blobs above a size.
@@ -68,6 +68,10 @@ impl<B: BlobAccess> BlobAccess for SizeLimiting<B> {
     fn key_format(&self) -> KeyFormat {
         self.inner.key_format()
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.inner.finds_in_bulk()
+    }
 }
 
 impl<B: Display> Display for SizeLimiting<B> {
@@ -79,7 +83,7 @@ impl<B: Display> Display for SizeLimiting<B> {
 #[tokio::main]
 async fn main() -> Result<()> {
     let ctx = Context::background();
-    let store = SizeLimiting::new(MemoryBlobAccess::<Cas>::new(1 << 20), 8);
+    let store = SizeLimiting::new(MemoryStore::<Cas>::new(1 << 20), 8);
     println!("the store is {store}");
 
     for contents in ["small", "rather too large"] {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use blobaccess::decorators::ExistenceCaching;
 use blobaccess::{
-    Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName, MemoryBlobAccess, Result,
+    Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName, MemoryStore, Result,
 };
 
 /// How many digests are remembered as found.
@@ -16,7 +16,7 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 #[tokio::main]
 async fn main() -> Result<()> {
     let ctx = Context::background();
-    let memory = MemoryBlobAccess::<Cas>::new(64 << 20);
+    let memory = MemoryStore::<Cas>::new(64 << 20);
     let store = ExistenceCaching::new(memory, REMEMBERED, Duration::from_mins(1));
     println!("the store is {store}");
 

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use blobaccess::decorators::EmptyBlobInjecting;
-use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName, MemoryBlobAccess};
+use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName, MemoryStore};
 use blobaccess_grpc::{ServiceOptions, Services};
 use blobaccess_proto::remote_execution as re;
 use blobaccess_workbench::{blobs, digests, scaled};
@@ -25,7 +25,7 @@ const PATH: &str = "http://localhost/build.bazel.remote.execution.v2.ContentAddr
 /// Prints both, and their ratio: decoding alone, and the whole call; and where the time goes.
 pub(crate) fn compare(runtime: &Runtime) {
     let count = scaled(10_000, 1_000);
-    let store = MemoryBlobAccess::<Cas>::new(1 << 30);
+    let store = MemoryStore::<Cas>::new(1 << 30);
     let ctx = Context::background();
     // Half of them are there.
     let there = blobs(8, count / 2, 16);

@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use blobaccess::decorators::EmptyBlobInjecting;
-use blobaccess::{Ac, Cas, MemoryBlobAccess};
+use blobaccess::{Ac, Cas, MemoryStore};
 use blobaccess_grpc::{ServiceOptions, Services};
 use blobaccess_workbench::scaled;
 use tokio::net::TcpListener;
@@ -78,8 +78,8 @@ fn compare(runtime: &Runtime, work: Work, bare: SocketAddr, ours: SocketAddr, ro
 /// The services as `remote_cache` has them, without what watches over them.
 async fn serve_ours() -> SocketAddr {
     let services = Services::new(ServiceOptions::default())
-        .with_cas(Arc::new(EmptyBlobInjecting::new(MemoryBlobAccess::<Cas>::new(4 << 30))))
-        .with_ac(Arc::new(MemoryBlobAccess::<Ac>::new(64 << 20)));
+        .with_cas(Arc::new(EmptyBlobInjecting::new(MemoryStore::<Cas>::new(4 << 30))))
+        .with_ac(Arc::new(MemoryStore::<Ac>::new(64 << 20)));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be listened on");
     let address = listener.local_addr().expect("a listener has an address");
     tokio::spawn(async move { services.serve(listener, None, std::future::pending()).await });

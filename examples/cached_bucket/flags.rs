@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Puts blobs of two namespaces into local stores in front of a bucket, and shows that the ledger equals the bucket.
+/// Puts blobs of two accounts into local stores in front of a bucket, and shows that the ledger equals the bucket.
 #[derive(Debug, Parser)]
 #[command(name = "cached_bucket", version)]
 pub(crate) struct Flags {
@@ -18,7 +18,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) directory: Option<PathBuf>,
 
-    /// How many blobs to put, in each namespace.
+    /// How many blobs to put, in each account.
     #[arg(long, value_name = "BLOBS", default_value_t = 400)]
     pub(crate) blobs: u32,
 

@@ -128,6 +128,10 @@ impl BlobAccess for FolderBlobAccess {
     fn key_format(&self) -> KeyFormat {
         KeyFormat::WithoutInstanceName
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        true
+    }
 }
 
 impl Display for FolderBlobAccess {

@@ -36,13 +36,14 @@ impl RemoteCachePages {
 }
 
 impl RemoteCachePages {
-    /// A gauge for each namespace that there is by now, with what it has in the bucket.
+    /// A gauge for each account that there is by now, with what it has in the bucket.
     fn set_footprints(&self, stack: &CachedBucket) {
         const NAME: &str = "remote_cache_footprint_bytes";
         for total in stack.totals() {
             let footprint = number(u64::try_from(total.footprint_bytes()).unwrap_or_default());
-            let (namespace, storage_type) = (total.account.namespace().as_str(), total.account.storage_type().name());
-            let labels = [("namespace", namespace), ("storage_type", storage_type)];
+            let (account_name, storage_type) =
+                (total.account.account_name().as_str(), total.account.storage_type().name());
+            let labels = [("namespace", account_name), ("storage_type", storage_type)];
             let set = self.metrics.register_gauge(NAME, "Bytes in the bucket", &labels, move || footprint);
             debug_assert!(set.is_ok(), "the name is one of a metric");
         }

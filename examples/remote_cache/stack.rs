@@ -9,7 +9,7 @@ use blobaccess::decorators::{
     ActionResultTimestampInjecting, Authorizers, Authorizing, CompletenessChecking, CompletenessOptions,
     DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, StaticAuthorizer,
 };
-use blobaccess::{Ac, BlobAccess, Cas, Clock, Kind, MemoryBlobAccess, Observer, SystemClock};
+use blobaccess::{Ac, BlobAccess, Cas, Clock, Kind, MemoryStore, Observer, SystemClock};
 use blobaccess_grpc::{Remote, RemoteOptions, RemoteTls};
 use blobaccess_local_store::LocalStore;
 use blobaccess_metrics::PrometheusObserver;
@@ -45,7 +45,7 @@ pub(crate) struct Stack {
 #[derive(Debug)]
 pub(crate) enum Backend {
     /// Here.
-    Memory { cas: Arc<MemoryBlobAccess<Cas>>, ac: Arc<MemoryBlobAccess<Ac>> },
+    Memory { cas: Arc<MemoryStore<Cas>>, ac: Arc<MemoryStore<Ac>> },
     /// Here, in files of a folder.
     Local { directory: PathBuf, cas: Arc<LocalStore<Cas>>, ac: Arc<LocalStore<Ac>> },
     /// In a bucket, behind files of a folder.
@@ -110,8 +110,8 @@ type Stores = (Arc<dyn BlobAccess<Kind = Cas>>, Arc<dyn BlobAccess<Kind = Ac>>, 
 /// Stores in memory.
 fn in_memory(flags: &Flags, observer: &Arc<dyn Observer>) -> Stores {
     let (cas_size, ac_size) = (flags.cas_size.unwrap_or(CAS_IN_MEMORY), flags.ac_size.unwrap_or(files::DEFAULT_AC));
-    let memory = Arc::new(MemoryBlobAccess::<Cas>::new(cas_size).with_observer(Arc::clone(observer)));
-    let ac_memory = Arc::new(MemoryBlobAccess::<Ac>::new(ac_size).with_observer(Arc::clone(observer)));
+    let memory = Arc::new(MemoryStore::<Cas>::new(cas_size).with_observer(Arc::clone(observer)));
+    let ac_memory = Arc::new(MemoryStore::<Ac>::new(ac_size).with_observer(Arc::clone(observer)));
     let backend = Backend::Memory { cas: Arc::clone(&memory), ac: Arc::clone(&ac_memory) };
 
     let (cas, ac) = checked(memory, ac_memory, "local_in_memory", observer);

@@ -6,7 +6,7 @@ use std::path::Path;
 use blobaccess::{Ac, Cas, Context, Kind};
 use blobaccess_accounting::{Ledger, RedbLedger};
 use blobaccess_s3_backend::object_store::aws::AmazonS3Builder;
-use blobaccess_s3_backend::{Bucket, Connection, S3Backend, S3Options};
+use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore, Connection};
 use blobaccess_testkit::listed;
 
 /// A prefix of the bucket `BLOBACCESS_S3_BUCKET` at `BLOBACCESS_S3_ENDPOINT` that nothing is below yet.
@@ -58,7 +58,7 @@ impl TestBucket {
 }
 
 async fn stored_bytes_of<K: Kind>(bucket: &Bucket) -> i128 {
-    let store = S3Backend::<K>::open(bucket.clone(), S3Options::default()).await.expect("the bucket can be used");
+    let store = BucketStore::<K>::open(bucket.clone(), BucketOptions::default()).await.expect("the bucket can be used");
     let entries = listed(&store, &Context::background()).await.expect("the bucket can be listed");
     entries.iter().map(|entry| i128::from(entry.stored_bytes)).sum()
 }

@@ -75,6 +75,10 @@ macro_rules! store {
             fn key_format(&self) -> KeyFormat {
                 KeyFormat::WithoutInstanceName
             }
+
+            fn finds_in_bulk(&self) -> bool {
+                true
+            }
         }
     };
 }

@@ -1,14 +1,14 @@
-//! Whose uploads are added up together: a namespace, and what kind of store they went to.
+//! Whose uploads are added up together: a account, and what kind of store they went to.
 
 use std::cmp::Ordering;
 use std::fmt::{self, Display, Formatter};
 
-use blobaccess::{Namespace, StorageType};
+use blobaccess::{AccountName, StorageType};
 
-/// What uploads are added up by: a [`Namespace`] and a kind of store.
+/// What uploads are added up by: a [`AccountName`] and a kind of store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Account {
-    namespace: Namespace,
+    account_name: AccountName,
     storage_type: StorageType,
 }
 
@@ -17,22 +17,22 @@ const STORAGE_TYPES: [StorageType; 5] =
     [StorageType::Cas, StorageType::Ac, StorageType::Icas, StorageType::Iscc, StorageType::Fsac];
 
 impl Account {
-    /// The account of `namespace` for stores of one kind.
+    /// The account of `account_name` for stores of one kind.
     #[must_use]
-    pub const fn new(namespace: Namespace, storage_type: StorageType) -> Self {
-        Self { namespace, storage_type }
+    pub const fn new(account_name: AccountName, storage_type: StorageType) -> Self {
+        Self { account_name, storage_type }
     }
 
-    /// The account of those whose namespace there was no room for: `__other__`.
+    /// The account of those whose account there was no room for: `__other__`.
     #[must_use]
     pub fn overflow(storage_type: StorageType) -> Self {
-        Self::new(Namespace::new(OVERFLOW), storage_type)
+        Self::new(AccountName::new(OVERFLOW), storage_type)
     }
 
-    /// The namespace.
+    /// The account.
     #[must_use]
-    pub const fn namespace(&self) -> &Namespace {
-        &self.namespace
+    pub const fn account_name(&self) -> &AccountName {
+        &self.account_name
     }
 
     /// What kind of store it is about.
@@ -65,12 +65,12 @@ impl Account {
         STORAGE_TYPES.into_iter().find(|storage_type| storage_type.name() == name)
     }
 
-    fn order(&self) -> (&Namespace, u8) {
-        (&self.namespace, Self::storage_code(self.storage_type))
+    fn order(&self) -> (&AccountName, u8) {
+        (&self.account_name, Self::storage_code(self.storage_type))
     }
 }
 
-/// The namespace that stands for all that there was no room for.
+/// The account that stands for all that there was no room for.
 pub(crate) const OVERFLOW: &str = "__other__";
 
 impl Ord for Account {
@@ -87,7 +87,7 @@ impl PartialOrd for Account {
 
 impl Display for Account {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {}", self.storage_type.name(), self.namespace)
+        write!(f, "{} of {}", self.storage_type.name(), self.account_name)
     }
 }
 

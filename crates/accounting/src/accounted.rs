@@ -24,7 +24,7 @@ use crate::Accounts;
 ///
 /// # Memory
 ///
-/// No allocation but the one that any layer takes for its future. A namespace that is seen for the first time takes
+/// No allocation but the one that any layer takes for its future. A account that is seen for the first time takes
 /// those of its account.
 ///
 /// # Cancel safety
@@ -34,18 +34,18 @@ use crate::Accounts;
 /// # Errors
 ///
 /// Those of the inner store come as they are. `ResourceExhausted` for a put that would lead beyond the quota of its
-/// namespace; the store is not asked then.
+/// account; the store is not asked then.
 ///
 /// # Examples
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> blobaccess::Result<()> {
-/// use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryBlobAccess};
+/// use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryStore};
 /// use blobaccess_accounting::{Accounted, Accounts, AccountsOptions, Class, Reporter};
 ///
 /// let accounts = Accounts::open(AccountsOptions::new(Reporter::new("host-7")))?;
-/// let store = Accounted::new(MemoryBlobAccess::<Cas>::new(1 << 20), accounts.clone());
+/// let store = Accounted::new(MemoryStore::<Cas>::new(1 << 20), accounts.clone());
 /// let digest = Digest::of(InstanceName::new("acme")?, DigestFunction::Sha256, b"hello");
 /// for _ in 0..3 {
 ///     store.put(&Context::background(), &digest, Blob::from_bytes("hello")).await?;
@@ -120,6 +120,10 @@ impl<B: BlobAccess> BlobAccess for Accounted<B> {
 
     fn key_format(&self) -> KeyFormat {
         self.inner.key_format()
+    }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.inner.finds_in_bulk()
     }
 }
 

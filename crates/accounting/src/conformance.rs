@@ -1,6 +1,6 @@
 //! The contracts that every ledger is held to, for the tests of those who write one.
 //!
-//! Each is a function whose name is a sentence, and panics where a ledger breaks it. They use reporters and namespaces
+//! Each is a function whose name is a sentence, and panics where a ledger breaks it. They use reporters and accounts
 //! that begin with a prefix, so that a ledger that others use too, or have used, can be held to them; only
 //! [`consuming`] needs to be the only one who consumes.
 #![expect(clippy::expect_used, clippy::panic, reason = "a contract that is broken fails the test that runs it")]
@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use blobaccess::{Namespace, StorageType};
+use blobaccess::{AccountName, StorageType};
 
 use crate::{Account, Accumulator, Adjustment, Amounts, Class, Epoch, Ledger, Outcome, Report, Reporter, Tally};
 
@@ -52,7 +52,7 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 fn accounts(prefix: &str) -> Vec<Account> {
-    let account = |(name, storage_type)| Account::new(Namespace::new(format!("{prefix}/{name}")), storage_type);
+    let account = |(name, storage_type)| Account::new(AccountName::new(format!("{prefix}/{name}")), storage_type);
     [("a", StorageType::Cas), ("a", StorageType::Ac), ("b'\"\\ü", StorageType::Cas)].map(account).to_vec()
 }
 
@@ -116,7 +116,7 @@ fn deliveries(truth: &Truth, random: &mut Random) -> Vec<Vec<Report>> {
 
 async fn assert_totals(ledger: &dyn Ledger, prefix: &str, truth: &Truth, adjusted: &BTreeMap<Account, i64>) {
     let all = ledger.totals(None).await.expect("totals are to be read");
-    let ours = all.iter().filter(|total| total.account.namespace().as_str().starts_with(prefix));
+    let ours = all.iter().filter(|total| total.account.account_name().as_str().starts_with(prefix));
     let found: BTreeMap<_, _> =
         ours.map(|total| (total.account.clone(), (total.tally.clone(), total.adjusted_bytes))).collect();
     let accounts: BTreeSet<_> = truth.totals.keys().chain(adjusted.keys()).collect();
@@ -129,9 +129,9 @@ async fn assert_totals(ledger: &dyn Ledger, prefix: &str, truth: &Truth, adjuste
         .collect();
     assert_eq!(found, expected, "the totals are not what was reported");
     for account in expected.keys() {
-        let some = ledger.totals(Some(account.namespace())).await.expect("totals of a namespace are to be read");
-        assert!(some.iter().all(|total| total.account.namespace() == account.namespace()));
-        let one = some.iter().find(|total| total.account == *account).expect("an account is among its namespace's");
+        let some = ledger.totals(Some(account.account_name())).await.expect("totals of an account are to be read");
+        assert!(some.iter().all(|total| total.account.account_name() == account.account_name()));
+        let one = some.iter().find(|total| total.account == *account).expect("an account is among those of its name");
         let (tally, adjusted_bytes) = (one.tally.clone(), one.adjusted_bytes);
         assert_eq!(Some(&(tally, adjusted_bytes)), expected.get(account));
     }
@@ -175,7 +175,7 @@ pub async fn an_adjustment_counts_once_and_is_kept_with_its_proof(ledger: &dyn L
         ledger.adjust(&[one.clone(), two.clone()]).await.expect("adjustments are to be acknowledged");
     }
     ledger.adjust(&[again]).await.expect("an adjustment that is known is to be passed over");
-    let totals = ledger.totals(Some(account.namespace())).await.expect("totals are to be read");
+    let totals = ledger.totals(Some(account.account_name())).await.expect("totals are to be read");
     let adjusted: i64 = totals.iter().filter(|total| total.account == *account).map(|total| total.adjusted_bytes).sum();
     assert_eq!(adjusted, -65, "adjustments did not count once each");
     let mut kept = ledger.adjustments().await.expect("adjustments are to be read");
@@ -216,7 +216,7 @@ pub async fn consuming<L: Accumulator>(ledger: &L, prefix: &str, seed: u64) {
         // Two at once must not both move the same.
         let (one, two) = futures::future::join(ledger.consume(at(now)), ledger.consume(at(now))).await;
         let movements = [one, two].into_iter().flat_map(|movements| movements.expect("consuming is to pass"));
-        for movement in movements.filter(|movement| movement.account.namespace().as_str().starts_with(prefix)) {
+        for movement in movements.filter(|movement| movement.account.account_name().as_str().starts_with(prefix)) {
             let sum = moved.entry(movement.account.clone()).or_default();
             sum.0.add_all(&movement.tally);
             sum.1 += movement.adjusted_bytes;
@@ -231,7 +231,7 @@ pub async fn consuming<L: Accumulator>(ledger: &L, prefix: &str, seed: u64) {
     let sums = moved.iter().map(|(account, (tally, _))| (account.clone(), tally.clone())).collect();
     assert_eq!(truth.totals, sums, "what moved is not what was reported");
     let statements = ledger.statements().await.expect("statements are to be read");
-    let ours = statements.iter().filter(|statement| statement.account.namespace().as_str().starts_with(prefix));
+    let ours = statements.iter().filter(|statement| statement.account.account_name().as_str().starts_with(prefix));
     let mut found = 0;
     for statement in ours {
         found += 1;
@@ -245,5 +245,5 @@ pub async fn consuming<L: Accumulator>(ledger: &L, prefix: &str, seed: u64) {
     }
     assert_eq!(found, truth.totals.len(), "not every account has a statement");
     let rest = ledger.consume(at(now)).await.expect("consuming is to pass");
-    assert!(rest.iter().all(|movement| !movement.account.namespace().as_str().starts_with(prefix)));
+    assert!(rest.iter().all(|movement| !movement.account.account_name().as_str().starts_with(prefix)));
 }

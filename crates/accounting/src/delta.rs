@@ -83,7 +83,7 @@ mod tests {
     use std::sync::Mutex;
     use std::time::SystemTime;
 
-    use blobaccess::{Error, Namespace, StorageType};
+    use blobaccess::{AccountName, Error, StorageType};
 
     use super::*;
     use crate::Outcome;
@@ -109,7 +109,7 @@ mod tests {
     async fn rows_add_up_to_the_report_whatever_was_acknowledged() {
         let sink = Forgetful::default();
         let mut deltas = Deltas::default();
-        let account = Account::new(Namespace::new("a"), StorageType::Cas);
+        let account = Account::new(AccountName::new("a"), StorageType::Cas);
         let mut tally = Tally::new();
         let mut failures = 0;
         for seq in 1..=20 {

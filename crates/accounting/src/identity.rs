@@ -54,7 +54,7 @@ impl Epoch {
     }
 
     /// The epoch with these bytes: one that was written down before, or the life of a store
-    /// ([`ReleasedTotals`](blobaccess::ReleasedTotals)).
+    /// ([`EvictionTotals`](blobaccess::EvictionTotals)).
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)

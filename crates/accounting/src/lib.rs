@@ -33,13 +33,13 @@
 //! # async fn main() -> blobaccess::Result<()> {
 //! use std::sync::Arc;
 //!
-//! use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryBlobAccess};
+//! use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryStore};
 //! use blobaccess_accounting::{Accounted, Accounts, AccountsOptions, Ledger, MemoryLedger, Reporter, Reporting};
 //!
 //! let accounts = Accounts::open(AccountsOptions::new(Reporter::new("host-7")))?;
 //! let ledger = Arc::new(MemoryLedger::new());
 //! let reporting = Reporting::new(accounts.clone(), ledger.clone());
-//! let store = Accounted::new(MemoryBlobAccess::<Cas>::new(1 << 20), accounts);
+//! let store = Accounted::new(MemoryStore::<Cas>::new(1 << 20), accounts);
 //!
 //! let digest = Digest::of(InstanceName::new("acme")?, DigestFunction::Sha256, b"hello");
 //! for _ in 0..2 {
@@ -67,6 +67,7 @@ mod class;
 pub mod conformance;
 mod delta;
 mod drift;
+mod evictions;
 mod identity;
 mod journal;
 mod ledger;
@@ -75,7 +76,6 @@ mod observer;
 mod outcome;
 mod queue;
 mod quota;
-mod releases;
 mod report;
 mod reporting;
 mod resolving;

@@ -42,7 +42,7 @@ type Column = fn(&Amounts) -> u64;
 
 /// What is counted, as text that Prometheus scrapes.
 ///
-/// It reads the counters when it is asked to, and costs uploads nothing. No namespace is ever a label.
+/// It reads the counters when it is asked to, and costs uploads nothing. No account is ever a label.
 ///
 /// | metric | type | is |
 /// |---|---|---|

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use blobaccess::{Error, Namespace};
+use blobaccess::{AccountName, Error};
 
 use crate::{Account, DriftInterval, Outcome};
 
@@ -20,9 +20,9 @@ pub trait AccountingObserver: Debug + Send + Sync + 'static {
         let _: Result<(), &Error> = result;
     }
 
-    /// With this upload, a namespace passes its soft limit: it has and reserves `used_bytes` of `soft_bytes`.
-    fn soft_limit_passed(&self, namespace: &Namespace, used_bytes: u64, soft_bytes: u64) {
-        let _: (&Namespace, u64, u64) = (namespace, used_bytes, soft_bytes);
+    /// With this upload, a account passes its soft limit: it has and reserves `used_bytes` of `soft_bytes`.
+    fn soft_limit_passed(&self, account_name: &AccountName, used_bytes: u64, soft_bytes: u64) {
+        let _: (&AccountName, u64, u64) = (account_name, used_bytes, soft_bytes);
     }
 
     /// A scan has ended, as told by [`DriftAlarm::observe_and_tell`](crate::DriftAlarm::observe_and_tell). `alarm` if the drift has now been too large for as often as the rule says.

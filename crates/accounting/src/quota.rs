@@ -1,15 +1,15 @@
-//! How much a namespace may have: refused before a byte is sent, by what it has and has reserved.
+//! How much a account may have: refused before a byte is sent, by what it has and has reserved.
 
 use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use blobaccess::{Error, Namespace, PutCertainty, Result};
+use blobaccess::{AccountName, Error, PutCertainty, Result};
 
 use crate::tally::{Slot, Table};
 use crate::{Account, Class, Report, Total};
 
-/// The limits of one namespace, in bytes as stored, over all kinds of stores.
+/// The limits of one account, in bytes as stored, over all kinds of stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// From here on the observer is told.
@@ -18,15 +18,15 @@ pub struct Quota {
     pub hard_bytes: u64,
 }
 
-/// The limits of namespaces.
+/// The limits of accounts.
 ///
-/// What counts against a limit is what the namespace has, by the ledger and by what was counted here since, and the
+/// What counts against a limit is what the account has, by the ledger and by what was counted here since, and the
 /// size of every blob that is on its way: all of it, as nobody knows before how small the store will make it. So a hard
-/// limit is never passed by what this process admits. Others that upload to the same namespace are known as of the
+/// limit is never passed by what this process admits. Others that upload to the same account are known as of the
 /// last [`rebase`](Self::rebase), which [`Reporting`](crate::Reporting) does after each report.
 #[derive(Default)]
 pub struct Quotas {
-    by_namespace: HashMap<Namespace, Usage>,
+    by_account_name: HashMap<AccountName, Usage>,
 }
 
 struct Usage {
@@ -41,13 +41,13 @@ struct Usage {
 /// What was reserved for an upload on its way.
 #[derive(Debug)]
 pub(crate) struct Reserved {
-    namespace: Namespace,
+    account_name: AccountName,
     bytes: u64,
-    /// What the namespace uses now, if that has just passed the soft limit.
+    /// What the account uses now, if that has just passed the soft limit.
     pub(crate) passed_soft: Option<(u64, u64)>,
 }
 
-/// What a namespace uses of its limits, in bytes.
+/// What a account uses of its limits, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QuotaUsage {
@@ -66,33 +66,33 @@ impl Quotas {
         Self::default()
     }
 
-    /// The same, with limits for `namespace`.
+    /// The same, with limits for `account_name`.
     #[must_use]
-    pub fn with(mut self, namespace: Namespace, quota: Quota) -> Self {
+    pub fn with(mut self, account_name: AccountName, quota: Quota) -> Self {
         let usage = Usage {
             quota,
             reserved_bytes: AtomicU64::new(0),
             others_bytes: AtomicI64::new(0),
             soft_passed: AtomicBool::new(false),
         };
-        self.by_namespace.insert(namespace, usage);
+        self.by_account_name.insert(account_name, usage);
         self
     }
 
-    /// Reserves room for an upload, where its namespace has limits.
+    /// Reserves room for an upload, where its account has limits.
     ///
     /// The size is reserved before the limit is looked at, so that of two uploads that do not both fit, at most one
     /// passes.
-    pub(crate) fn admit(&self, table: &Table, namespace: &Namespace, bytes: u64) -> Result<Option<Reserved>> {
-        let Some(usage) = self.by_namespace.get(namespace) else { return Ok(None) };
+    pub(crate) fn admit(&self, table: &Table, account_name: &AccountName, bytes: u64) -> Result<Option<Reserved>> {
+        let Some(usage) = self.by_account_name.get(account_name) else { return Ok(None) };
         let reserved = usage.reserved_bytes.fetch_add(bytes, Ordering::AcqRel);
-        let used = usage.used_bytes(table, namespace);
+        let used = usage.used_bytes(table, account_name);
         let taken = used.saturating_add(reserved).saturating_add(bytes);
         let Quota { soft_bytes, hard_bytes } = usage.quota;
         if taken > hard_bytes {
             usage.release(bytes);
             let message = format!(
-                "namespace {namespace} has {used} bytes and {reserved} on their way, of {hard_bytes} that it may have: \
+                "account_name {account_name} has {used} bytes and {reserved} on their way, of {hard_bytes} that it may have: \
                  {bytes} more are refused"
             );
             return Err(Error::resource_exhausted(message).with_put_certainty(PutCertainty::NotStored));
@@ -100,7 +100,7 @@ impl Quotas {
         let passed = taken > soft_bytes;
         let told = usage.soft_passed.swap(passed, Ordering::AcqRel);
         Ok(Some(Reserved {
-            namespace: namespace.clone(),
+            account_name: account_name.clone(),
             bytes,
             passed_soft: (passed && !told).then_some((taken, soft_bytes)),
         }))
@@ -108,16 +108,16 @@ impl Quotas {
 
     /// Gives back what was reserved, once what became of the upload was counted.
     pub(crate) fn release(&self, reserved: &Reserved) {
-        if let Some(usage) = self.by_namespace.get(&reserved.namespace) {
+        if let Some(usage) = self.by_account_name.get(&reserved.account_name) {
             usage.release(reserved.bytes);
         }
     }
 
-    /// Takes from the ledger what others have put into the namespaces: `totals` were read after `acknowledged`, the
+    /// Takes from the ledger what others have put into the accounts: `totals` were read after `acknowledged`, the
     /// latest report of this process, and before the next.
     pub fn rebase(&self, totals: &[Total], acknowledged: &Report) {
-        for (namespace, usage) in &self.by_namespace {
-            let of = |account: &Account| account.namespace() == namespace;
+        for (account_name, usage) in &self.by_account_name {
+            let of = |account: &Account| account.account_name() == account_name;
             let all: i128 = totals.iter().filter(|total| of(&total.account)).map(Total::footprint_bytes).sum();
             let own: i128 = acknowledged
                 .accounts
@@ -130,26 +130,26 @@ impl Quotas {
         }
     }
 
-    /// What `namespace` uses; `None` if it has no limits.
-    pub(crate) fn usage(&self, table: &Table, namespace: &Namespace) -> Option<QuotaUsage> {
-        let usage = self.by_namespace.get(namespace)?;
+    /// What `account_name` uses; `None` if it has no limits.
+    pub(crate) fn usage(&self, table: &Table, account_name: &AccountName) -> Option<QuotaUsage> {
+        let usage = self.by_account_name.get(account_name)?;
         Some(QuotaUsage {
             quota: usage.quota,
-            used_bytes: usage.used_bytes(table, namespace),
+            used_bytes: usage.used_bytes(table, account_name),
             reserved_bytes: usage.reserved_bytes.load(Ordering::Acquire),
         })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_namespace.is_empty()
+        self.by_account_name.is_empty()
     }
 }
 
 impl Usage {
-    fn used_bytes(&self, table: &Table, namespace: &Namespace) -> u64 {
+    fn used_bytes(&self, table: &Table, account_name: &AccountName) -> u64 {
         let slots = (0..5).filter_map(Account::storage_of_code);
         let own: i128 =
-            slots.filter_map(|kind| table.find(namespace.as_str(), kind)).map(|slot| net_bytes(table, slot)).sum();
+            slots.filter_map(|kind| table.find(account_name.as_str(), kind)).map(|slot| net_bytes(table, slot)).sum();
         let others = i128::from(self.others_bytes.load(Ordering::Acquire));
         u64::try_from((own + others).max(0)).unwrap_or(u64::MAX)
     }
@@ -169,7 +169,9 @@ fn net_bytes(table: &Table, slot: Slot) -> i128 {
 
 impl Debug for Quotas {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.by_namespace.iter().map(|(namespace, usage)| (namespace, usage.quota))).finish()
+        f.debug_map()
+            .entries(self.by_account_name.iter().map(|(account_name, usage)| (account_name, usage.quota)))
+            .finish()
     }
 }
 
@@ -189,18 +191,18 @@ mod tests {
     struct Told(Mutex<Vec<(u64, u64)>>);
 
     impl AccountingObserver for Told {
-        fn soft_limit_passed(&self, _namespace: &Namespace, used_bytes: u64, soft_bytes: u64) {
+        fn soft_limit_passed(&self, _account_name: &AccountName, used_bytes: u64, soft_bytes: u64) {
             self.0.lock().unwrap().push((used_bytes, soft_bytes));
         }
     }
 
-    fn namespace() -> Namespace {
-        Namespace::new("acme")
+    fn account_name() -> AccountName {
+        AccountName::new("acme")
     }
 
     fn open(told: &Arc<Told>) -> Arc<Accounts> {
-        let quotas = Quotas::new().with(namespace(), Quota { soft_bytes: 60, hard_bytes: 100 });
-        // So few accounts that the namespace shares one.
+        let quotas = Quotas::new().with(account_name(), Quota { soft_bytes: 60, hard_bytes: 100 });
+        // So few accounts that the account shares one.
         let options = AccountsOptions::new(Reporter::new("host")).with_quotas(quotas).with_max_accounts(0);
         Accounts::open(options.with_observer(Arc::<Told>::clone(told))).unwrap()
     }
@@ -222,7 +224,7 @@ mod tests {
         assert_eq!(*told.0.lock().unwrap(), [(100, 60)]);
         drop(two);
         one.finish(Outcome::Created { stored_bytes: 30 });
-        let usage = accounts.quota_usage(&namespace()).unwrap();
+        let usage = accounts.quota_usage(&account_name()).unwrap();
         assert_eq!(usage.reserved_bytes, 0);
         assert_eq!(accounts.tallies().accounts[0].1.of(Class::Rejected).objects, 1);
     }
@@ -230,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn what_others_have_counts_as_of_the_last_report() {
         let told = Arc::new(Told::default());
-        let quotas = || Quotas::new().with(namespace(), Quota { soft_bytes: 60, hard_bytes: 100 });
+        let quotas = || Quotas::new().with(account_name(), Quota { soft_bytes: 60, hard_bytes: 100 });
         let open = |name: &'static str| {
             let options = AccountsOptions::new(Reporter::new(name)).with_quotas(quotas());
             Accounts::open(options.with_observer(Arc::<Told>::clone(&told))).unwrap()
@@ -251,14 +253,14 @@ mod tests {
         reports_of_one.flush().await.unwrap();
         put(&two, 10).unwrap();
         reports_of_two.flush().await.unwrap();
-        assert_eq!(two.quota_usage(&namespace()).unwrap().used_bytes, 80);
+        assert_eq!(two.quota_usage(&account_name()).unwrap().used_bytes, 80);
         assert!(put(&two, 21).is_err());
         put(&two, 20).unwrap();
-        one.deleted(&namespace(), StorageType::Cas, Deletion::Requested, 1, 70);
+        one.deleted(&account_name(), StorageType::Cas, Deletion::Requested, 1, 70);
         reports_of_one.flush().await.unwrap();
         reports_of_two.flush().await.unwrap();
-        assert_eq!(two.quota_usage(&namespace()).unwrap().used_bytes, 30);
-        assert_eq!(one.quota_usage(&Namespace::new("other")), None);
+        assert_eq!(two.quota_usage(&account_name()).unwrap().used_bytes, 30);
+        assert_eq!(one.quota_usage(&AccountName::new("other")), None);
     }
 
     #[test]

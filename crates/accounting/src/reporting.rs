@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use blobaccess::{Context, Error, Releases, Result, StorageType};
+use blobaccess::{Context, Error, Evictions, Result, StorageType};
 use tokio::sync::Mutex;
 
 use crate::accounts::Accounts;
 use crate::blocking::blocking;
 use crate::delta::{DeltaSink, Deltas};
+use crate::evictions;
 use crate::journal::{Dead, Journal};
 use crate::ledger::Ledger;
-use crate::releases;
 use crate::{Report, Reporter};
 
 /// Takes what [`Accounts`] say to a [`Ledger`], again and again, until it is acknowledged.
@@ -49,7 +49,7 @@ pub struct Reporting {
     accounts: Arc<Accounts>,
     ledger: Arc<dyn Ledger>,
     interval: Duration,
-    releases: Vec<Source>,
+    evictions: Vec<Source>,
     deltas: Option<Arc<dyn DeltaSink>>,
     turn: Mutex<Turn>,
     opened_at: Instant,
@@ -62,7 +62,7 @@ pub struct Reporting {
 struct Source {
     reporter: Reporter,
     storage_type: StorageType,
-    releases: Arc<dyn Releases>,
+    evictions: Arc<dyn Evictions>,
 }
 
 /// What one flush after another goes on from.
@@ -94,7 +94,7 @@ impl Reporting {
             accounts,
             ledger,
             interval: Duration::from_mins(1),
-            releases: Vec::new(),
+            evictions: Vec::new(),
             deltas: None,
             turn: Mutex::default(),
             opened_at,
@@ -115,8 +115,13 @@ impl Reporting {
     /// Reports, too, what a store of this kind gave up by itself. It is subtracted in the ledger as what `reporter` says;
     /// the life of that is the life of the store.
     #[must_use]
-    pub fn with_releases(mut self, reporter: Reporter, storage_type: StorageType, releases: Arc<dyn Releases>) -> Self {
-        self.releases.push(Source { reporter, storage_type, releases });
+    pub fn with_evictions(
+        mut self,
+        reporter: Reporter,
+        storage_type: StorageType,
+        evictions: Arc<dyn Evictions>,
+    ) -> Self {
+        self.evictions.push(Source { reporter, storage_type, evictions });
         self
     }
 
@@ -222,7 +227,7 @@ impl Reporting {
         let mut reports = vec![report.clone()];
         let now = self.accounts.clock.now();
         reports.extend(dead.lives.iter().map(|life| life.report(now)));
-        reports.extend(self.released().await);
+        reports.extend(self.evicted().await);
         self.ledger.apply(&reports).await?;
         self.acknowledged_seq.store(turn.seq, Ordering::Relaxed);
         dead.remove_reported()?;
@@ -250,13 +255,13 @@ impl Reporting {
 
     /// What stores gave up by themselves. One that cannot be asked now is asked the next time: its totals are those of its
     /// whole life.
-    async fn released(&self) -> Vec<Report> {
+    async fn evicted(&self) -> Vec<Report> {
         let mut reports = Vec::new();
-        for source in &self.releases {
-            match source.releases.released(&Context::background()).await {
+        for source in &self.evictions {
+            match source.evictions.evicted(&Context::background()).await {
                 Ok(totals) => {
                     let now = self.accounts.clock.now();
-                    reports.push(releases::report(source.reporter.clone(), source.storage_type, &totals, now));
+                    reports.push(evictions::report(source.reporter.clone(), source.storage_type, &totals, now));
                 }
                 Err(error) => tracing::warn!(%error, reporter = %source.reporter, "cannot tell what a store gave up"),
             }

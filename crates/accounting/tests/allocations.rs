@@ -1,7 +1,7 @@
 //! How often counting a put allocates.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
-use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryBlobAccess, Namespace};
+use blobaccess::{AccountName, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryStore};
 use blobaccess_accounting::{Accounted, Accounts, AccountsOptions, Reporter};
 use blobaccess_testkit::allocations::{Counting, counting};
 use bytes::Bytes;
@@ -24,9 +24,9 @@ fn puts(store: &dyn BlobAccess<Kind = Cas>, ctx: &Context, digest: &Digest) -> u
 fn counting_a_put_allocates_nothing_but_the_future_of_its_layer() {
     let digest = Digest::of(InstanceName::new("acme/main").unwrap(), DigestFunction::Sha256, b"hello");
     let accounts = Accounts::open(AccountsOptions::new(Reporter::new("host"))).unwrap();
-    let plain = MemoryBlobAccess::<Cas>::new(1 << 20);
-    let accounted = Accounted::new(MemoryBlobAccess::<Cas>::new(1 << 20), accounts);
-    for ctx in [Context::background(), Context::background().with_namespace(Namespace::new("acme"))] {
+    let plain = MemoryStore::<Cas>::new(1 << 20);
+    let accounted = Accounted::new(MemoryStore::<Cas>::new(1 << 20), accounts);
+    for ctx in [Context::background(), Context::background().with_account_name(AccountName::new("acme"))] {
         assert_eq!(puts(&accounted, &ctx, &digest), puts(&plain, &ctx, &digest) + 1);
     }
 }

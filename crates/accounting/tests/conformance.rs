@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blobaccess::{
-    Ac, Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestSet, InstanceName, KeyFormat, Kind,
-    MemoryBlobAccess, PutOutcome, Result, Slicer,
+    Ac, Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestSet, InstanceName, KeyFormat, Kind, MemoryStore,
+    PutOutcome, Result, Slicer,
 };
 use blobaccess_accounting::{
     Accounted, Accounts, AccountsOptions, Acknowledge, QueueOptions, Reporter, UploadQueue, WriteBehind,
@@ -53,9 +53,9 @@ fn promises_when_queued() -> Promises {
 
 const CAPACITY_BYTES: u64 = 16 << 20;
 
-fn behind_queued<K: Kind>() -> Running<WriteBehind<MemoryBlobAccess<K>, MemoryBlobAccess<K>>> {
+fn behind_queued<K: Kind>() -> Running<WriteBehind<MemoryStore<K>, MemoryStore<K>>> {
     let options = QueueOptions::new().with_max_blob_size_bytes(MAX_BLOB_SIZE_BYTES);
-    Running::behind_with(MemoryBlobAccess::new(CAPACITY_BYTES), MemoryBlobAccess::new(CAPACITY_BYTES), options)
+    Running::behind_with(MemoryStore::new(CAPACITY_BYTES), MemoryStore::new(CAPACITY_BYTES), options)
 }
 
 /// A store with a queue, which is run for as long as the store is there.
@@ -137,5 +137,9 @@ impl<S: BlobAccess> BlobAccess for Running<S> {
 
     fn key_format(&self) -> KeyFormat {
         self.store.key_format()
+    }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.store.finds_in_bulk()
     }
 }

@@ -16,7 +16,7 @@ use blobaccess_accounting::{
     Accounted, Accounts, AccountsOptions, Class, Ledger, RedbLedger, Reporter, Reporting, Tally,
 };
 use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
-use blobaccess_s3_backend::{Bucket, Connection, S3Backend, S3Options};
+use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore, Connection};
 use blobaccess_testkit::{Numbers, listed, seed};
 use futures::{StreamExt, stream};
 use tokio::net::TcpListener;
@@ -39,17 +39,17 @@ fn number_of(name: &str) -> Option<u64> {
     env::var(name).ok()?.parse().ok()
 }
 
-async fn open(endpoint: &str) -> Arc<S3Backend<Cas>> {
+async fn open(endpoint: &str) -> Arc<BucketStore<Cas>> {
     let connection = Connection::default()
         .with_allow_http(true)
         .with_backoff(Duration::from_millis(1), Duration::from_millis(2))
         .with_retries(5, Duration::from_mins(1));
     let bucket = Bucket::s3(SimS3::builder_at(endpoint), &connection).unwrap();
-    Arc::new(S3Backend::open(bucket, S3Options::default()).await.unwrap())
+    Arc::new(BucketStore::open(bucket, BucketOptions::default()).await.unwrap())
 }
 
 /// One life. Nothing of the life before is on its way any more, so that absence is believed at once.
-fn begin(store: Arc<S3Backend<Cas>>, directory: &Path) -> (Arc<Accounts>, Arc<RedbLedger>, Reporting) {
+fn begin(store: Arc<BucketStore<Cas>>, directory: &Path) -> (Arc<Accounts>, Arc<RedbLedger>, Reporting) {
     let resolver: Arc<dyn ResolveUpload> = store;
     let options = AccountsOptions::new(Reporter::new("host"))
         .with_journal(directory.join("journal"))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use blobaccess::{Context, Digest, DigestFunction, Error, InstanceName, Namespace, Result, StorageType};
+use blobaccess::{AccountName, Context, Digest, DigestFunction, Error, InstanceName, Result, StorageType};
 use blobaccess_accounting::{
     Accounts, AccountsOptions, Adjustment, DriftInterval, DropReason, ErrorReason, Ledger, Life, MemoryLedger, Metrics,
     Outcome, Reading, Report, Reporter, Reporting, Scanned, Total,
@@ -31,8 +31,8 @@ impl Ledger for Failing {
         self.ledger.adjust(adjustments).await
     }
 
-    async fn totals(&self, namespace: Option<&Namespace>) -> Result<Vec<Total>> {
-        self.ledger.totals(namespace).await
+    async fn totals(&self, account_name: Option<&AccountName>) -> Result<Vec<Total>> {
+        self.ledger.totals(account_name).await
     }
 
     async fn lives(&self) -> Result<Vec<Life>> {
@@ -122,7 +122,7 @@ async fn metrics_have_the_names_that_operators_know_and_the_values_of_the_histor
     for name in ["overflowed_uploads_total", "unresolved_uploads", "dead_lives", "journal_failures_total"] {
         assert_eq!(value(&text, &format!("blobaccess_accounting_{name}")), "0");
     }
-    // No namespace is a label.
+    // No account is a label.
     assert!(!text.contains("namespace"));
     // Every metric says its type once.
     let mut types: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();

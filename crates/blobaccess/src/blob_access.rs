@@ -92,7 +92,7 @@ pub trait BlobAccess: Debug + Display + Send + Sync + 'static {
     /// # Errors
     ///
     /// If it cannot be told for even one of them. `Unimplemented` if the store does not find in bulk
-    /// ([`Capabilities::finds_in_bulk`]).
+    /// ([`finds_in_bulk`](Self::finds_in_bulk)).
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet>;
 
     /// What this store can do for callers in `instance_name`.
@@ -104,6 +104,12 @@ pub trait BlobAccess: Debug + Display + Send + Sync + 'static {
 
     /// Whether a blob of one instance name is visible in another: what caches above this store are to key by.
     fn key_format(&self) -> KeyFormat;
+
+    /// Whether this store offers [`find_missing`](Self::find_missing), without asking anything behind it.
+    ///
+    /// The Remote Execution API has no such call for action results, so a remote action cache does not. Layers over two
+    /// stores that repair one from the other then skip the repair.
+    fn finds_in_bulk(&self) -> bool;
 }
 
 /// The number of digests that one call of [`BlobAccess::find_missing`] is best given at most: 10,000.
@@ -199,6 +205,10 @@ macro_rules! forward {
 
                 fn key_format(&self) -> KeyFormat {
                     (**self).key_format()
+                }
+
+                fn finds_in_bulk(&self) -> bool {
+                    (**self).finds_in_bulk()
                 }
             }
         )*

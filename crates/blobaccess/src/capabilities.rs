@@ -71,13 +71,10 @@ pub struct Capabilities {
     pub max_blob_size_bytes: Option<u64>,
     /// Whether the caller may put.
     pub updates_allowed: bool,
-    /// Whether [`find_missing`](crate::BlobAccess::find_missing) is offered. A remote action cache does not: layers
-    /// that would find in bulk to repair then skip that, and say so.
-    pub finds_in_bulk: bool,
 }
 
 impl Capabilities {
-    /// Those of a store without any limit: every digest function, no compressor, updates and finds allowed.
+    /// Those of a store without any limit: every digest function, no compressor, updates allowed.
     #[must_use]
     pub fn unlimited() -> Self {
         Self {
@@ -85,7 +82,6 @@ impl Capabilities {
             compressors: Vec::new(),
             max_blob_size_bytes: None,
             updates_allowed: true,
-            finds_in_bulk: true,
         }
     }
 
@@ -100,7 +96,6 @@ impl Capabilities {
                 (limit, None) | (None, limit) => limit,
             },
             updates_allowed: self.updates_allowed && other.updates_allowed,
-            finds_in_bulk: self.finds_in_bulk && other.finds_in_bulk,
         }
     }
 
@@ -131,13 +126,6 @@ impl Capabilities {
         self.updates_allowed = allowed;
         self
     }
-
-    /// The same, but whether it finds in bulk.
-    #[must_use]
-    pub fn with_finds_in_bulk(mut self, finds: bool) -> Self {
-        self.finds_in_bulk = finds;
-        self
-    }
 }
 
 /// Those of `ours` that are also `theirs`, in our order.
@@ -157,14 +145,12 @@ mod tests {
             .with_max_blob_size_bytes(10);
         let b = Capabilities::unlimited()
             .with_digest_functions([DigestFunction::Sha1, DigestFunction::Sha256])
-            .with_max_blob_size_bytes(7)
-            .with_finds_in_bulk(false);
+            .with_max_blob_size_bytes(7);
         let both = a.intersection(&b);
         assert_eq!(both.digest_functions, [DigestFunction::Sha256]);
         assert_eq!(both.compressors, []);
         assert_eq!(both.max_blob_size_bytes, Some(7));
         assert!(both.updates_allowed);
-        assert!(!both.finds_in_bulk);
         assert_eq!(both, b.intersection(&a));
         assert_eq!(a.intersection(&Capabilities::unlimited()).max_blob_size_bytes, Some(10));
     }

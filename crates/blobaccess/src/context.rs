@@ -6,9 +6,9 @@ use std::fmt::{self, Debug, Display, Formatter};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::Namespace;
+use crate::AccountName;
 
-/// What every call carries from layer to layer: deadline, caller, namespace, trace parent, metadata and upload token.
+/// What every call carries from layer to layer: deadline, caller, account, trace parent, metadata and upload token.
 ///
 /// It is cheap to clone; [`Context::background`] allocates nothing, nor does setting the token of an upload. Layers that
 /// change one thing clone and change it:
@@ -30,7 +30,7 @@ pub struct Context {
 struct Carried {
     deadline: Option<Instant>,
     caller: Option<Caller>,
-    namespace: Option<Namespace>,
+    account_name: Option<AccountName>,
     trace_parent: Option<Arc<str>>,
     metadata: Arc<Metadata>,
 }
@@ -59,10 +59,10 @@ impl Context {
         self.carried.as_ref()?.caller.as_ref()
     }
 
-    /// Whose account what is put goes to, where that is not the digest's instance name ([`Namespace::of`]).
+    /// Whose account what is put goes to, where that is not the digest's instance name ([`AccountName::of`]).
     #[must_use]
-    pub fn namespace(&self) -> Option<&Namespace> {
-        self.carried.as_ref()?.namespace.as_ref()
+    pub fn account_name(&self) -> Option<&AccountName> {
+        self.carried.as_ref()?.account_name.as_ref()
     }
 
     /// The W3C `traceparent` of the call.
@@ -104,10 +104,10 @@ impl Context {
         self.change(|carried| carried.caller = Some(caller))
     }
 
-    /// The same context, whose puts go to the account of `namespace`.
+    /// The same context, whose puts go to the account of `account_name`.
     #[must_use]
-    pub fn with_namespace(self, namespace: Namespace) -> Self {
-        self.change(|carried| carried.namespace = Some(namespace))
+    pub fn with_account_name(self, account_name: AccountName) -> Self {
+        self.change(|carried| carried.account_name = Some(account_name))
     }
 
     /// The same context, as part of the trace that `trace_parent` (a W3C `traceparent`) names.
@@ -134,7 +134,7 @@ impl Debug for Context {
         f.debug_struct("Context")
             .field("deadline", &self.deadline())
             .field("caller", &self.caller().map(Caller::name))
-            .field("namespace", &self.namespace())
+            .field("account_name", &self.account_name())
             .field("trace_parent", &self.trace_parent())
             .field("metadata", &self.metadata().names().collect::<Vec<_>>())
             .field("upload_token", &self.upload_token())

@@ -20,7 +20,7 @@
 //!        │
 //!   DeadlineEnforcing        not longer than 30 s
 //!        │
-//!   MemoryBlobAccess         or whatever else stores: a disk, a bucket, a server
+//!   MemoryStore         or whatever else stores: a disk, a bucket, a server
 //! ```
 //!
 //! Action results are stored the same way. Their digest is that of the action, so they may be replaced, and nothing can
@@ -32,12 +32,12 @@
 //! ```
 //! use blobaccess::decorators::EmptyBlobInjecting;
 //! use blobaccess::{
-//!     Blob, BlobAccess, Cas, Context, Digest, DigestFunction, ErrorKind, InstanceName, MemoryBlobAccess, PutOutcome,
+//!     Blob, BlobAccess, Cas, Context, Digest, DigestFunction, ErrorKind, InstanceName, MemoryStore, PutOutcome,
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> blobaccess::Result<()> {
-//! let store = EmptyBlobInjecting::new(MemoryBlobAccess::<Cas>::new(64 << 20));
+//! let store = EmptyBlobInjecting::new(MemoryStore::<Cas>::new(64 << 20));
 //! let ctx = Context::background();
 //! let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
 //!
@@ -68,7 +68,7 @@
 //! # What is not
 //!
 //! * That a blob stays. Any may be evicted at any time; how long one is kept is up to its store.
-//! * That a store outlives its process. [`MemoryBlobAccess`] does not.
+//! * That a store outlives its process. [`MemoryStore`] does not.
 //! * A network. The services, and remote stores, are in the crate `blobaccess-grpc`.
 //!
 //! # Where to read on
@@ -76,6 +76,7 @@
 //! [`BlobAccess`] is the contract of every store; [`Blob`] how contents travel; [`decorators`] has the layers, and the
 //! order in which they are commonly stacked.
 
+mod account_name;
 mod blob;
 mod blob_access;
 mod capabilities;
@@ -84,15 +85,16 @@ mod context;
 pub mod decorators;
 mod digest;
 mod error;
+mod evictions;
+mod failing;
 mod inventory;
 mod kind;
 mod memory;
-mod namespace;
 mod observer;
-mod releases;
 mod slicing;
 mod upload;
 
+pub use account_name::AccountName;
 pub use blob::{Blob, BlobStream, EncodedBlob, ErrorHandler, Finish, Provenance, RandomAccess};
 pub use blob_access::{BlobAccess, PutOutcome, RECOMMENDED_FIND_MISSING_DIGESTS};
 pub use capabilities::{Capabilities, Compressor};
@@ -103,12 +105,12 @@ pub use digest::{
     KeyFormat, ReadResource, WriteResource,
 };
 pub use error::{Error, ErrorKind, PutCertainty, Result};
+pub use evictions::{EvictionTotal, EvictionTotals, Evictions};
+pub use failing::FailingStore;
 pub use inventory::{Inventory, InventoryCursor, InventoryEntry, InventoryPage};
 pub use kind::{Ac, Cas, Fsac, Icas, Iscc, Kind, StorageType};
-pub use memory::{MemoryBlobAccess, MemorySnapshot};
-pub use namespace::Namespace;
+pub use memory::{MemorySnapshot, MemoryStore};
 pub use observer::{Call, Event, NoObserver, Observer, Operation};
-pub use releases::{ReleasedTotal, ReleasedTotals, Releases};
 pub use slicing::{Slice, Sliced, Slicer, get_and_slice};
 pub use upload::{ResolveUpload, UploadResolution};
 

@@ -41,9 +41,9 @@ const DIGESTS_PER_LOCK: usize = 512;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> blobaccess::Result<()> {
-/// use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryBlobAccess};
+/// use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryStore};
 ///
-/// let store = MemoryBlobAccess::<Cas>::new(1 << 20);
+/// let store = MemoryStore::<Cas>::new(1 << 20);
 /// let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
 /// store.put(&Context::background(), &digest, Blob::from_bytes("hello")).await?;
 /// let blob = store.get(&Context::background(), &digest).await?;
@@ -51,7 +51,7 @@ const DIGESTS_PER_LOCK: usize = 512;
 /// # Ok(())
 /// # }
 /// ```
-pub struct MemoryBlobAccess<K: Kind> {
+pub struct MemoryStore<K: Kind> {
     entries: Mutex<Entries>,
     capacity_bytes: u64,
     observer: Arc<dyn Observer>,
@@ -72,7 +72,7 @@ struct Entry {
     digest: Digest,
 }
 
-/// What a [`MemoryBlobAccess`] holds at one moment.
+/// What a [`MemoryStore`] holds at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemorySnapshot {
@@ -88,7 +88,7 @@ pub struct MemorySnapshot {
     pub evicted_bytes: u64,
 }
 
-impl<K: Kind> MemoryBlobAccess<K> {
+impl<K: Kind> MemoryStore<K> {
     /// A store that takes at most `capacity_bytes` of memory.
     #[must_use]
     pub fn new(capacity_bytes: u64) -> Self {
@@ -229,7 +229,7 @@ fn alone(contents: Bytes) -> Bytes {
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl<K: Kind> BlobAccess for MemoryBlobAccess<K> {
+impl<K: Kind> BlobAccess for MemoryStore<K> {
     type Kind = K;
 
     async fn get(&self, _ctx: &Context, digest: &Digest) -> Result<Blob> {
@@ -280,10 +280,14 @@ impl<K: Kind> BlobAccess for MemoryBlobAccess<K> {
     fn key_format(&self) -> KeyFormat {
         K::STORAGE_TYPE.key_format()
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        true
+    }
 }
 
 #[async_trait]
-impl<K: Kind> ResolveUpload for MemoryBlobAccess<K> {
+impl<K: Kind> ResolveUpload for MemoryStore<K> {
     async fn resolve_upload(&self, _ctx: &Context, digest: &Digest, token: &UploadToken) -> Result<UploadResolution> {
         let entries = self.lock();
         Ok(match entries.by_key.peek(&Self::key(digest)) {
@@ -302,7 +306,7 @@ impl<K: Kind> ResolveUpload for MemoryBlobAccess<K> {
 }
 
 #[async_trait]
-impl<K: Kind> Inventory for MemoryBlobAccess<K> {
+impl<K: Kind> Inventory for MemoryStore<K> {
     /// All of it in one page.
     async fn inventory(&self, _ctx: &Context, cursor: Option<&InventoryCursor>) -> Result<InventoryPage> {
         if cursor.is_some() {
@@ -315,15 +319,15 @@ impl<K: Kind> Inventory for MemoryBlobAccess<K> {
     }
 }
 
-impl<K: Kind> Display for MemoryBlobAccess<K> {
+impl<K: Kind> Display for MemoryStore<K> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str("memory")
     }
 }
 
-impl<K: Kind> Debug for MemoryBlobAccess<K> {
+impl<K: Kind> Debug for MemoryStore<K> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryBlobAccess").field("capacity_bytes", &self.capacity_bytes).finish_non_exhaustive()
+        f.debug_struct("MemoryStore").field("capacity_bytes", &self.capacity_bytes).finish_non_exhaustive()
     }
 }
 

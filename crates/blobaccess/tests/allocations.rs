@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, Error, InstanceName, MemoryBlobAccess,
-    Provenance, PutOutcome, RandomAccess, Result,
+    Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, Error, InstanceName, MemoryStore, Provenance,
+    PutOutcome, RandomAccess, Result,
 };
 use blobaccess_testkit::allocations::{self, Counting};
 use bytes::Bytes;
@@ -129,7 +129,7 @@ fn memory_grows_with_what_has_arrived() {
 
 #[test]
 fn a_store_in_memory_allocates_for_its_futures_and_what_it_keeps() {
-    let store = MemoryBlobAccess::<Cas>::new(1 << 20);
+    let store = MemoryStore::<Cas>::new(1 << 20);
     let ctx = Context::background();
     let digest = digest_of(b"hello");
     let contents = Bytes::from(b"hello".to_vec());
@@ -146,7 +146,7 @@ fn a_store_in_memory_allocates_for_its_futures_and_what_it_keeps() {
 
 #[test]
 fn find_missing_allocates_for_its_future_and_its_answer() {
-    let store = MemoryBlobAccess::<Cas>::new(1 << 20);
+    let store = MemoryStore::<Cas>::new(1 << 20);
     let ctx = Context::background();
     let digests: DigestSet = (0..100_u8).map(|number| digest_of(&[number])).collect();
     let (absent, _, missing) = counting(|| run(store.find_missing(&ctx, &digests)));

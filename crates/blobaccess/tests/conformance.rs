@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use blobaccess::decorators::{
     ActionResultTimestampInjecting, Authorizers, Authorizing, CompletenessChecking, CompletenessOptions,
-    DeadlineEnforcing, EmptyBlobInjecting, ErrorBlobAccess, ExistenceCaching, Observing, StaticAuthorizer,
+    DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, StaticAuthorizer,
 };
 use blobaccess::{
-    Ac, BlobAccess, Caller, Cas, Context, Error, Fsac, Icas, Iscc, MemoryBlobAccess, NoObserver, Observer,
+    Ac, BlobAccess, Caller, Cas, Context, Error, FailingStore, Fsac, Icas, Iscc, MemoryStore, NoObserver, Observer,
 };
 use blobaccess_testkit::{Beneath, Layered, Promises, Stores, Volatile, conformance, contracts, hold};
 
@@ -29,12 +29,12 @@ const NO_LIMIT_BYTES: u64 = 64 << 20;
 
 conformance! {
     memory: Cas + ResolveUpload + Inventory =>
-        Volatile::new(|| MemoryBlobAccess::<Cas>::new(CAPACITY_BYTES)).promising(PROMISES),
+        Volatile::new(|| MemoryStore::<Cas>::new(CAPACITY_BYTES)).promising(PROMISES),
     memory_of_action_results: Ac + ResolveUpload + Inventory =>
-        Volatile::new(|| MemoryBlobAccess::<Ac>::new(CAPACITY_BYTES)).promising(PROMISES),
-    memory_of_references: Icas => Volatile::new(|| MemoryBlobAccess::<Icas>::new(CAPACITY_BYTES)).promising(PROMISES),
-    memory_of_size_classes: Iscc => Volatile::new(|| MemoryBlobAccess::<Iscc>::new(CAPACITY_BYTES)).promising(PROMISES),
-    memory_of_path_profiles: Fsac => Volatile::new(|| MemoryBlobAccess::<Fsac>::new(CAPACITY_BYTES)).promising(PROMISES),
+        Volatile::new(|| MemoryStore::<Ac>::new(CAPACITY_BYTES)).promising(PROMISES),
+    memory_of_references: Icas => Volatile::new(|| MemoryStore::<Icas>::new(CAPACITY_BYTES)).promising(PROMISES),
+    memory_of_size_classes: Iscc => Volatile::new(|| MemoryStore::<Iscc>::new(CAPACITY_BYTES)).promising(PROMISES),
+    memory_of_path_profiles: Fsac => Volatile::new(|| MemoryStore::<Fsac>::new(CAPACITY_BYTES)).promising(PROMISES),
     of_any_type => Layered::<Cas, _>::new(|beneath| -> Arc<dyn BlobAccess<Kind = Cas>> { Arc::new(beneath.store("any")) }),
     of_any_type_boxed: Ac =>
         Layered::<Ac, _>::new(|beneath| -> Box<dyn BlobAccess<Kind = Ac>> { Box::new(beneath.store("any")) }),
@@ -90,8 +90,8 @@ fn existence_caching_over<B: BlobAccess<Kind = Cas>>(inner: B) -> ExistenceCachi
 fn completeness_checking_over<A: BlobAccess<Kind = Ac>>(
     inner: A,
     max_message_size_bytes: u64,
-) -> CompletenessChecking<A, EmptyBlobInjecting<ErrorBlobAccess<Cas>>> {
-    let cas = EmptyBlobInjecting::new(ErrorBlobAccess::new(Error::internal("nothing is to be looked for")));
+) -> CompletenessChecking<A, EmptyBlobInjecting<FailingStore<Cas>>> {
+    let cas = EmptyBlobInjecting::new(FailingStore::new(Error::internal("nothing is to be looked for")));
     let options = CompletenessOptions::new().with_max_message_size_bytes(max_message_size_bytes);
     CompletenessChecking::new(inner, cas, options)
 }
@@ -129,7 +129,7 @@ fn stack_of_messages(beneath: &Stores<Ac>) -> impl BlobAccess<Kind = Ac> + use<>
 /// not pass for a store that serves.
 #[test]
 fn a_store_that_always_fails_describes_itself_and_passes_for_no_other() {
-    let fixture = Volatile::new(|| ErrorBlobAccess::<Cas>::new(Error::unavailable("under repair")));
+    let fixture = Volatile::new(|| FailingStore::<Cas>::new(Error::unavailable("under repair")));
     assert_eq!(hold(contracts::describing::a_store_prints_as_one_line_that_names_its_layers(&fixture)), Ok(()));
     let outage = hold(contracts::outages::an_outage_is_never_not_found(&fixture));
     assert!(outage.is_err_and(|how| how.contains("under repair")));

@@ -20,7 +20,7 @@ mod status;
 )]
 mod stubs;
 
-pub use client::{Remote, RemoteAc, RemoteCas, RemoteOptions, RemoteSnapshot, RemoteTls, RetryPolicy};
+pub use client::{Remote, RemoteAcStore, RemoteCasStore, RemoteOptions, RemoteSnapshot, RemoteTls, RetryPolicy};
 pub use outcome::{OUTCOME_REQUEST, OUTCOME_RESPONSE};
 pub use server::{ServerTls, ServiceOptions, Services, ServicesSnapshot, UPLOAD_TOKEN};
 

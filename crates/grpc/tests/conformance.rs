@@ -10,7 +10,7 @@ use std::task::{Context as Poller, Poll};
 use std::time::Duration;
 
 use blobaccess::{Ac, Cas};
-use blobaccess_grpc::{Remote, RemoteAc, RemoteCas, RemoteOptions, RetryPolicy, ServiceOptions, Services};
+use blobaccess_grpc::{Remote, RemoteAcStore, RemoteCasStore, RemoteOptions, RetryPolicy, ServiceOptions, Services};
 use blobaccess_testkit::{Layered, Promises, conformance};
 use futures::future::{self, Ready};
 use http::Uri;
@@ -100,11 +100,11 @@ fn over(store: impl blobaccess::BlobAccess<Kind = Cas>) -> Services {
     Services::new(ServiceOptions::default()).with_cas(store)
 }
 
-fn cas(services: Services, options: RemoteOptions) -> RemoteCas {
+fn cas(services: Services, options: RemoteOptions) -> RemoteCasStore {
     within_the_process(services, options).cas()
 }
 
-fn ac(services: Services) -> RemoteAc {
+fn ac(services: Services) -> RemoteAcStore {
     within_the_process(services, options()).ac()
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};
 
 use async_trait::async_trait;
-use blobaccess::{Error, Namespace, Result};
+use blobaccess::{AccountName, Error, Result};
 use blobaccess_accounting::{Account, Adjustment, Ledger, Life, Report, Tally, Total};
 use clickhouse::{Client, RowOwned, RowRead, RowWrite};
 
@@ -86,9 +86,9 @@ impl Ledger for ClickHouseLedger {
         insert(&self.client, "blobaccess_adjustments", &rows).await
     }
 
-    async fn totals(&self, namespace: Option<&Namespace>) -> Result<Vec<Total>> {
-        let query = self.client.query(schema::TOTALS).bind(namespace.is_none());
-        let query = query.bind(namespace.map_or("", Namespace::as_str));
+    async fn totals(&self, account_name: Option<&AccountName>) -> Result<Vec<Total>> {
+        let query = self.client.query(schema::TOTALS).bind(account_name.is_none());
+        let query = query.bind(account_name.map_or("", AccountName::as_str));
         let rows = query.fetch_all::<TotalRow>().await.map_err(failed)?;
         let mut totals: BTreeMap<Account, (Tally, i64)> = BTreeMap::new();
         for row in rows {
@@ -96,7 +96,7 @@ impl Ledger for ClickHouseLedger {
             totals.entry(account).or_default().0.add(class, amounts);
         }
         for adjustment in self.adjustments().await? {
-            if namespace.is_none_or(|namespace| adjustment.account.namespace() == namespace) {
+            if account_name.is_none_or(|account_name| adjustment.account.account_name() == account_name) {
                 let adjusted = &mut totals.entry(adjustment.account).or_default().1;
                 *adjusted = adjusted.saturating_add(adjustment.delta_bytes);
             }

@@ -1,6 +1,6 @@
 //! Rows of a database as what they mean.
 
-use blobaccess::{Error, Namespace, Result};
+use blobaccess::{AccountName, Error, Result};
 use blobaccess_accounting::{
     Account, Adjustment, Amounts, Class, Epoch, Life, Report, Reporter, of_unix_millis, unix_millis,
 };
@@ -64,7 +64,7 @@ fn alien(what: &str, value: &dyn std::fmt::Debug) -> Error {
 
 fn account(storage_type: &str, namespace: &str) -> Result<Account> {
     let kind = Account::storage_of_name(storage_type).ok_or_else(|| alien("a kind of store", &storage_type))?;
-    Ok(Account::new(Namespace::new(namespace), kind))
+    Ok(Account::new(AccountName::new(namespace), kind))
 }
 
 impl LifeRow {
@@ -94,7 +94,7 @@ impl ReportedRow {
                     reporter: report.reporter.as_str().to_owned(),
                     epoch: report.epoch.to_string(),
                     storage_type: account.storage_type().name().to_owned(),
-                    namespace: account.namespace().as_str().to_owned(),
+                    namespace: account.account_name().as_str().to_owned(),
                     class: class.code(),
                     objects: amounts.objects,
                     stored_bytes: amounts.stored_bytes,
@@ -121,7 +121,7 @@ impl AdjustmentRow {
         Self {
             scan_id: adjustment.scan_id.clone(),
             storage_type: adjustment.account.storage_type().name().to_owned(),
-            namespace: adjustment.account.namespace().as_str().to_owned(),
+            namespace: adjustment.account.account_name().as_str().to_owned(),
             delta_bytes: adjustment.delta_bytes,
             drift_low_bytes: adjustment.drift_low_bytes,
             drift_high_bytes: adjustment.drift_high_bytes,

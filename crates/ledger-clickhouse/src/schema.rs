@@ -14,23 +14,23 @@ pub(crate) const TABLES: [&str; 3] = [
         reporter String,
         epoch String,
         storage_type LowCardinality(String),
-        namespace String,
+        account_name String,
         class UInt8,
         objects SimpleAggregateFunction(max, UInt64),
         stored_bytes SimpleAggregateFunction(max, UInt64),
         logical_bytes SimpleAggregateFunction(max, UInt64),
         unsized_bytes SimpleAggregateFunction(max, UInt64),
         old_bytes SimpleAggregateFunction(max, UInt64)
-    ) ENGINE = AggregatingMergeTree ORDER BY (namespace, storage_type, class, reporter, epoch)",
+    ) ENGINE = AggregatingMergeTree ORDER BY (account_name, storage_type, class, reporter, epoch)",
     "CREATE TABLE IF NOT EXISTS blobaccess_adjustments (
         scan_id String,
         storage_type LowCardinality(String),
-        namespace String,
+        account_name String,
         delta_bytes Int64,
         drift_low_bytes Int64,
         drift_high_bytes Int64,
         made_at_millis UInt64
-    ) ENGINE = MergeTree ORDER BY (scan_id, namespace, storage_type, made_at_millis)",
+    ) ENGINE = MergeTree ORDER BY (scan_id, account_name, storage_type, made_at_millis)",
 ];
 
 /// The table of delta rows. Equal keys are one row once they are merged, and when it is read with `FINAL`.
@@ -38,7 +38,7 @@ pub(crate) const DELTA_ROWS: &str = "CREATE TABLE IF NOT EXISTS blobaccess_delta
         reporter String,
         epoch String,
         seq UInt64,
-        namespace String,
+        account_name String,
         kind LowCardinality(String),
         status LowCardinality(String),
         reason LowCardinality(String),
@@ -48,26 +48,26 @@ pub(crate) const DELTA_ROWS: &str = "CREATE TABLE IF NOT EXISTS blobaccess_delta
         unsized_bytes UInt64,
         old_bytes UInt64,
         ingested_at DateTime64(3) DEFAULT now64(3)
-    ) ENGINE = ReplacingMergeTree ORDER BY (reporter, epoch, seq, namespace, kind, status, reason)";
+    ) ENGINE = ReplacingMergeTree ORDER BY (reporter, epoch, seq, account_name, kind, status, reason)";
 
 /// The highest of each number in each life, and the sum of those. It does not matter what was merged.
 pub(crate) const TOTALS: &str = "
-    SELECT storage_type, namespace, class, sum(o) AS objects, sum(s) AS stored_bytes, sum(l) AS logical_bytes,
+    SELECT storage_type, account_name, class, sum(o) AS objects, sum(s) AS stored_bytes, sum(l) AS logical_bytes,
         sum(u) AS unsized_bytes, sum(r) AS old_bytes
     FROM (
-        SELECT toString(storage_type) AS storage_type, namespace, class, reporter, epoch, max(objects) AS o,
+        SELECT toString(storage_type) AS storage_type, account_name, class, reporter, epoch, max(objects) AS o,
             max(stored_bytes) AS s, max(logical_bytes) AS l, max(unsized_bytes) AS u, max(old_bytes) AS r
-        FROM blobaccess_reported WHERE ? OR namespace = ?
-        GROUP BY storage_type, namespace, class, reporter, epoch
+        FROM blobaccess_reported WHERE ? OR account_name = ?
+        GROUP BY storage_type, account_name, class, reporter, epoch
     )
-    GROUP BY storage_type, namespace, class";
+    GROUP BY storage_type, account_name, class";
 
 pub(crate) const LIVES: &str = "
     SELECT reporter, epoch, max(l.seq) AS seq, max(l.taken_at_millis) AS taken_at_millis, max(l.closed) AS closed
     FROM blobaccess_lives AS l GROUP BY reporter, epoch";
 
 pub(crate) const ADJUSTMENTS: &str = "
-    SELECT scan_id, toString(storage_type) AS storage_type, namespace, delta_bytes, drift_low_bytes, drift_high_bytes,
+    SELECT scan_id, toString(storage_type) AS storage_type, account_name, delta_bytes, drift_low_bytes, drift_high_bytes,
         made_at_millis
-    FROM blobaccess_adjustments ORDER BY scan_id, namespace, storage_type, made_at_millis
-    LIMIT 1 BY scan_id, namespace, storage_type";
+    FROM blobaccess_adjustments ORDER BY scan_id, account_name, storage_type, made_at_millis
+    LIMIT 1 BY scan_id, account_name, storage_type";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use blobaccess::{Error, Namespace, Result};
+use blobaccess::{AccountName, Error, Result};
 use blobaccess_accounting::{
     Account, Accumulator, Adjustment, Ledger, Life, Movement, Report, Statement, Tally, Total, of_unix_millis,
     unix_millis,
@@ -40,7 +40,7 @@ pub struct PostgresLedger {
 #[derive(Default)]
 struct Columns {
     storage_types: Vec<&'static str>,
-    namespaces: Vec<String>,
+    account_names: Vec<String>,
     classes: Vec<i16>,
     numbers: [Vec<i64>; 5],
 }
@@ -74,10 +74,10 @@ impl PostgresLedger {
         self.sessions.run(move |client| async move { client.query(sql, &[]).await }.boxed()).await
     }
 
-    /// Rows of one namespace, or of all of them.
-    async fn rows_of(&self, sql: &'static str, namespace: Option<&Namespace>) -> Result<Vec<Row>> {
-        let namespace = namespace.map(|namespace| namespace.as_str().to_owned());
-        self.sessions.run(move |client| async move { client.query(sql, &[&namespace]).await }.boxed()).await
+    /// Rows of one account, or of all of them.
+    async fn rows_of(&self, sql: &'static str, account_name: Option<&AccountName>) -> Result<Vec<Row>> {
+        let account_name = account_name.map(|account_name| account_name.as_str().to_owned());
+        self.sessions.run(move |client| async move { client.query(sql, &[&account_name]).await }.boxed()).await
     }
 }
 
@@ -92,7 +92,7 @@ impl Columns {
         for (account, tally) in merged {
             for (class, amounts) in tally.iter() {
                 columns.storage_types.push(account.storage_type().name());
-                columns.namespaces.push(account.namespace().as_str().to_owned());
+                columns.account_names.push(account.account_name().as_str().to_owned());
                 columns.classes.push(class.code().into());
                 for (column, number) in columns.numbers.iter_mut().zip(amounts.columns()) {
                     column.push(signed(number));
@@ -109,7 +109,7 @@ async fn apply(client: &mut Client, reports: &[Report]) -> Result<(), tokio_post
         let (reporter, epoch) = (report.reporter.as_str(), report.epoch.as_bytes().as_slice());
         let (seq, taken_at) = (signed(report.seq), signed(unix_millis(report.taken_at)));
         transaction.execute(schema::UPSERT_LIFE, &[&reporter, &epoch, &seq, &taken_at, &report.closed]).await?;
-        let Columns { storage_types, namespaces, classes, numbers: [objects, stored, logical, unsize, old] } =
+        let Columns { storage_types, account_names, classes, numbers: [objects, stored, logical, unsize, old] } =
             Columns::of(report);
         if !classes.is_empty() {
             transaction
@@ -119,7 +119,7 @@ async fn apply(client: &mut Client, reports: &[Report]) -> Result<(), tokio_post
                         &reporter,
                         &epoch,
                         &storage_types,
-                        &namespaces,
+                        &account_names,
                         &classes,
                         &objects,
                         &stored,
@@ -160,21 +160,23 @@ async fn write_consumed(
     statements: &BTreeMap<Account, Statement>,
 ) -> Result<(), tokio_postgres::Error> {
     let (mut reporters, mut epochs, mut classes) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut storage_types, mut namespaces) = (Vec::new(), Vec::new());
+    let (mut storage_types, mut account_names) = (Vec::new(), Vec::new());
     for row in unconsumed {
         reporters.push(row.try_get::<_, &str>(0)?);
         epochs.push(row.try_get::<_, &[u8]>(1)?);
         storage_types.push(row.try_get::<_, &str>(2)?);
-        namespaces.push(row.try_get::<_, &str>(3)?);
+        account_names.push(row.try_get::<_, &str>(3)?);
         classes.push(row.try_get::<_, i16>(4)?);
     }
-    transaction.execute(schema::MARK_CONSUMED, &[&reporters, &epochs, &storage_types, &namespaces, &classes]).await?;
+    transaction
+        .execute(schema::MARK_CONSUMED, &[&reporters, &epochs, &storage_types, &account_names, &classes])
+        .await?;
     let accounts = statements.keys();
     let storage_types: Vec<_> = accounts.clone().map(|account| account.storage_type().name()).collect();
-    let namespaces: Vec<_> = accounts.map(|account| account.namespace().as_str()).collect();
+    let account_names: Vec<_> = accounts.map(|account| account.account_name().as_str()).collect();
     let integrals: Vec<_> = statements.values().map(|statement| statement.byte_millis.to_string()).collect();
     let times: Vec<_> = statements.values().map(|statement| signed(unix_millis(statement.as_of))).collect();
-    transaction.execute(schema::UPSERT_STATEMENT, &[&storage_types, &namespaces, &integrals, &times]).await?;
+    transaction.execute(schema::UPSERT_STATEMENT, &[&storage_types, &account_names, &integrals, &times]).await?;
     transaction.commit().await
 }
 
@@ -265,7 +267,8 @@ impl Ledger for PostgresLedger {
                     for adjustment in &adjustments {
                         let account = &adjustment.account;
                         let made_at = signed(unix_millis(adjustment.made_at));
-                        let (storage_type, namespace) = (account.storage_type().name(), account.namespace().as_str());
+                        let (storage_type, account_name) =
+                            (account.storage_type().name(), account.account_name().as_str());
                         let Adjustment { scan_id, delta_bytes, drift_low_bytes, drift_high_bytes, .. } = adjustment;
                         transaction
                             .execute(
@@ -273,7 +276,7 @@ impl Ledger for PostgresLedger {
                                 &[
                                     scan_id,
                                     &storage_type,
-                                    &namespace,
+                                    &account_name,
                                     delta_bytes,
                                     drift_low_bytes,
                                     drift_high_bytes,
@@ -289,9 +292,9 @@ impl Ledger for PostgresLedger {
             .await
     }
 
-    async fn totals(&self, namespace: Option<&Namespace>) -> Result<Vec<Total>> {
-        let mut tallies = tallies(&self.rows_of(schema::TOTALS, namespace).await?)?;
-        let adjusted = adjusted(&self.rows_of(schema::ADJUSTED, namespace).await?)?;
+    async fn totals(&self, account_name: Option<&AccountName>) -> Result<Vec<Total>> {
+        let mut tallies = tallies(&self.rows_of(schema::TOTALS, account_name).await?)?;
+        let adjusted = adjusted(&self.rows_of(schema::ADJUSTED, account_name).await?)?;
         for account in adjusted.keys() {
             tallies.entry(account.clone()).or_default();
         }

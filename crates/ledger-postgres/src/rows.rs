@@ -1,6 +1,6 @@
 //! Rows of a database as what they mean.
 
-use blobaccess::{Error, Namespace, Result};
+use blobaccess::{AccountName, Error, Result};
 use blobaccess_accounting::{Account, Adjustment, Amounts, Class, Epoch, Life, Reporter, of_unix_millis};
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -25,7 +25,7 @@ pub(crate) fn account(row: &Row, column: usize) -> Result<Account> {
     let name = get::<&str>(row, column)?;
     let storage_type = Account::storage_of_name(name)
         .ok_or_else(|| Error::data_loss(format!("the ledger in postgresql has a kind of store {name:?}")))?;
-    Ok(Account::new(Namespace::new(get::<&str>(row, column + 1)?), storage_type))
+    Ok(Account::new(AccountName::new(get::<&str>(row, column + 1)?), storage_type))
 }
 
 pub(crate) fn class(row: &Row, column: usize) -> Result<Class> {

@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS blobaccess_reported (
     reporter text NOT NULL,
     epoch bytea NOT NULL,
     storage_type text NOT NULL,
-    namespace text NOT NULL,
+    account_name text NOT NULL,
     class smallint NOT NULL,
     objects bigint NOT NULL,
     stored_bytes bigint NOT NULL,
@@ -26,26 +26,26 @@ CREATE TABLE IF NOT EXISTS blobaccess_reported (
     consumed_logical_bytes bigint NOT NULL DEFAULT 0,
     consumed_unsized_bytes bigint NOT NULL DEFAULT 0,
     consumed_old_bytes bigint NOT NULL DEFAULT 0,
-    PRIMARY KEY (reporter, epoch, storage_type, namespace, class)
+    PRIMARY KEY (reporter, epoch, storage_type, account_name, class)
 );
-CREATE INDEX IF NOT EXISTS blobaccess_reported_by_account ON blobaccess_reported (namespace, storage_type, class);
+CREATE INDEX IF NOT EXISTS blobaccess_reported_by_account ON blobaccess_reported (account_name, storage_type, class);
 CREATE TABLE IF NOT EXISTS blobaccess_adjustments (
     scan_id text NOT NULL,
     storage_type text NOT NULL,
-    namespace text NOT NULL,
+    account_name text NOT NULL,
     delta_bytes bigint NOT NULL,
     drift_low_bytes bigint NOT NULL,
     drift_high_bytes bigint NOT NULL,
     made_at_millis bigint NOT NULL,
     consumed boolean NOT NULL DEFAULT false,
-    PRIMARY KEY (scan_id, storage_type, namespace)
+    PRIMARY KEY (scan_id, storage_type, account_name)
 );
 CREATE TABLE IF NOT EXISTS blobaccess_statements (
     storage_type text NOT NULL,
-    namespace text NOT NULL,
+    account_name text NOT NULL,
     byte_millis numeric NOT NULL,
     as_of_millis bigint NOT NULL,
-    PRIMARY KEY (namespace, storage_type)
+    PRIMARY KEY (account_name, storage_type)
 );
 CREATE TABLE IF NOT EXISTS blobaccess_cursor (id smallint PRIMARY KEY);
 INSERT INTO blobaccess_cursor (id) VALUES (1) ON CONFLICT DO NOTHING;
@@ -60,10 +60,10 @@ ON CONFLICT (reporter, epoch) DO UPDATE SET
 
 pub(crate) const UPSERT_REPORTED: &str = "
 INSERT INTO blobaccess_reported
-    (reporter, epoch, storage_type, namespace, class, objects, stored_bytes, logical_bytes, unsized_bytes, old_bytes)
+    (reporter, epoch, storage_type, account_name, class, objects, stored_bytes, logical_bytes, unsized_bytes, old_bytes)
 SELECT $1, $2, * FROM UNNEST(
     $3::text[], $4::text[], $5::smallint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])
-ON CONFLICT (reporter, epoch, storage_type, namespace, class) DO UPDATE SET
+ON CONFLICT (reporter, epoch, storage_type, account_name, class) DO UPDATE SET
     objects = GREATEST(blobaccess_reported.objects, EXCLUDED.objects),
     stored_bytes = GREATEST(blobaccess_reported.stored_bytes, EXCLUDED.stored_bytes),
     logical_bytes = GREATEST(blobaccess_reported.logical_bytes, EXCLUDED.logical_bytes),
@@ -72,32 +72,32 @@ ON CONFLICT (reporter, epoch, storage_type, namespace, class) DO UPDATE SET
 
 pub(crate) const INSERT_ADJUSTMENT: &str = "
 INSERT INTO blobaccess_adjustments
-    (scan_id, storage_type, namespace, delta_bytes, drift_low_bytes, drift_high_bytes, made_at_millis)
+    (scan_id, storage_type, account_name, delta_bytes, drift_low_bytes, drift_high_bytes, made_at_millis)
 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
 
 pub(crate) const TOTALS: &str = "
-SELECT storage_type, namespace, class, SUM(objects)::bigint, SUM(stored_bytes)::bigint, SUM(logical_bytes)::bigint,
+SELECT storage_type, account_name, class, SUM(objects)::bigint, SUM(stored_bytes)::bigint, SUM(logical_bytes)::bigint,
     SUM(unsized_bytes)::bigint, SUM(old_bytes)::bigint
-FROM blobaccess_reported WHERE $1::text IS NULL OR namespace = $1 GROUP BY storage_type, namespace, class";
+FROM blobaccess_reported WHERE $1::text IS NULL OR account_name = $1 GROUP BY storage_type, account_name, class";
 
 pub(crate) const ADJUSTED: &str = "
-SELECT storage_type, namespace, SUM(delta_bytes)::bigint
-FROM blobaccess_adjustments WHERE $1::text IS NULL OR namespace = $1 GROUP BY storage_type, namespace";
+SELECT storage_type, account_name, SUM(delta_bytes)::bigint
+FROM blobaccess_adjustments WHERE $1::text IS NULL OR account_name = $1 GROUP BY storage_type, account_name";
 
 pub(crate) const LIVES: &str = "SELECT reporter, epoch, seq, taken_at_millis, closed FROM blobaccess_lives";
 
 pub(crate) const ADJUSTMENTS: &str = "
-SELECT scan_id, storage_type, namespace, delta_bytes, drift_low_bytes, drift_high_bytes, made_at_millis
-FROM blobaccess_adjustments ORDER BY scan_id, namespace, storage_type";
+SELECT scan_id, storage_type, account_name, delta_bytes, drift_low_bytes, drift_high_bytes, made_at_millis
+FROM blobaccess_adjustments ORDER BY scan_id, account_name, storage_type";
 
 pub(crate) const CONSUMED: &str = "
-SELECT storage_type, namespace, class, SUM(consumed_objects)::bigint, SUM(consumed_stored_bytes)::bigint,
+SELECT storage_type, account_name, class, SUM(consumed_objects)::bigint, SUM(consumed_stored_bytes)::bigint,
     SUM(consumed_logical_bytes)::bigint, SUM(consumed_unsized_bytes)::bigint, SUM(consumed_old_bytes)::bigint
-FROM blobaccess_reported GROUP BY storage_type, namespace, class";
+FROM blobaccess_reported GROUP BY storage_type, account_name, class";
 
 pub(crate) const CONSUMED_ADJUSTMENTS: &str = "
-SELECT storage_type, namespace, SUM(delta_bytes)::bigint
-FROM blobaccess_adjustments WHERE consumed GROUP BY storage_type, namespace";
+SELECT storage_type, account_name, SUM(delta_bytes)::bigint
+FROM blobaccess_adjustments WHERE consumed GROUP BY storage_type, account_name";
 
 pub(crate) const STATEMENTS: &str =
     "SELECT storage_type, namespace, byte_millis::text, as_of_millis FROM blobaccess_statements";
@@ -107,24 +107,24 @@ pub(crate) const LOCK: &str = "SELECT id FROM blobaccess_cursor WHERE id = 1 FOR
 
 /// What has been reported and not consumed. The rows stay as they are until they are marked: reports wait.
 pub(crate) const UNCONSUMED: &str = "
-SELECT reporter, epoch, storage_type, namespace, class, objects, stored_bytes, logical_bytes, unsized_bytes, old_bytes,
+SELECT reporter, epoch, storage_type, account_name, class, objects, stored_bytes, logical_bytes, unsized_bytes, old_bytes,
     consumed_objects, consumed_stored_bytes, consumed_logical_bytes, consumed_unsized_bytes, consumed_old_bytes
 FROM blobaccess_reported
 WHERE (objects, stored_bytes, logical_bytes, unsized_bytes, old_bytes) IS DISTINCT FROM
     (consumed_objects, consumed_stored_bytes, consumed_logical_bytes, consumed_unsized_bytes, consumed_old_bytes)
-ORDER BY reporter, epoch, storage_type, namespace, class FOR UPDATE";
+ORDER BY reporter, epoch, storage_type, account_name, class FOR UPDATE";
 
 pub(crate) const MARK_CONSUMED: &str = "
 UPDATE blobaccess_reported SET consumed_objects = objects, consumed_stored_bytes = stored_bytes,
     consumed_logical_bytes = logical_bytes, consumed_unsized_bytes = unsized_bytes, consumed_old_bytes = old_bytes
 FROM UNNEST($1::text[], $2::bytea[], $3::text[], $4::text[], $5::smallint[]) AS moved (r, e, s, n, c)
-WHERE reporter = r AND epoch = e AND storage_type = s AND namespace = n AND class = c";
+WHERE reporter = r AND epoch = e AND storage_type = s AND account_name = n AND class = c";
 
 pub(crate) const CONSUME_ADJUSTMENTS: &str = "
-UPDATE blobaccess_adjustments SET consumed = true WHERE NOT consumed RETURNING storage_type, namespace, delta_bytes";
+UPDATE blobaccess_adjustments SET consumed = true WHERE NOT consumed RETURNING storage_type, account_name, delta_bytes";
 
 pub(crate) const UPSERT_STATEMENT: &str = "
-INSERT INTO blobaccess_statements (storage_type, namespace, byte_millis, as_of_millis)
+INSERT INTO blobaccess_statements (storage_type, account_name, byte_millis, as_of_millis)
 SELECT s, n, b::numeric, a FROM UNNEST($1::text[], $2::text[], $3::text[], $4::bigint[]) AS new (s, n, b, a)
-ON CONFLICT (namespace, storage_type) DO UPDATE SET
+ON CONFLICT (account_name, storage_type) DO UPDATE SET
     byte_millis = EXCLUDED.byte_millis, as_of_millis = EXCLUDED.as_of_millis";

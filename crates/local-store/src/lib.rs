@@ -18,13 +18,15 @@
 //! [`LocalStore`] is the store, [`Options`] what it is made of, [`Sizes`] what follows from those. `docs/format.md` has
 //! every byte that a persistent store writes, `docs/safety.md` every loss and what prevents it.
 
-mod accounts;
+mod account_names;
+mod account_totals;
 mod block;
 mod device;
 mod direct;
 mod engine;
 mod environment;
 mod equal_uploads;
+mod evictions;
 mod excerpt;
 mod hints;
 mod inventory;
@@ -32,12 +34,10 @@ mod key;
 mod key_location_map;
 mod location;
 mod names;
-mod namespaces;
 mod object;
 mod options;
 mod persistence;
 mod put;
-mod releases;
 #[cfg(not(any(loom, shuttle)))]
 mod scan;
 mod sizes;

@@ -34,7 +34,7 @@ pub struct Options {
     pub(crate) lanes: Option<u32>,
     pub(crate) in_flight_bytes: u64,
     pub(crate) staged_bytes: u64,
-    pub(crate) namespaces: u32,
+    pub(crate) account_names: u32,
     pub(crate) write_concurrency: Option<u32>,
     pub(crate) verification: Option<Duration>,
     pub(crate) has_mapped_reads: bool,
@@ -111,7 +111,7 @@ impl Options {
             lanes: None,
             in_flight_bytes: 64 << 20,
             staged_bytes: 64 << 20,
-            namespaces: 256,
+            account_names: 256,
             write_concurrency: None,
             verification: None,
             has_mapped_reads: false,
@@ -275,19 +275,19 @@ impl Options {
         self
     }
 
-    /// How many namespaces the store tells apart in what it [gave up](blobaccess::Releases), one of which is
+    /// How many accounts the store tells apart in what it [gave up](blobaccess::Evictions), one of which is
     /// `__other__`.
     ///
-    /// All objects of further namespaces count as those of `__other__`, and so do those of a namespace for whose name
+    /// All objects of further accounts count as those of `__other__`, and so do those of a account for whose name
     /// there is no room: names and totals have 96 bytes each in the store's state, of which the totals take 34. A
-    /// namespace is never forgotten, as its totals are those of the store's whole life.
+    /// account is never forgotten, as its totals are those of the store's whole life.
     ///
     /// * **Too few**: what is given up of `__other__` belongs to nobody who could be told.
     /// * **Too many**: each sync writes so much more: 34 bytes and the name for each that is in use.
-    /// * **Range**: 2 to 16,383. **Default**: 256. **Formula**: the namespaces that there will ever be, and one.
+    /// * **Range**: 2 to 16,383. **Default**: 256. **Formula**: the accounts that there will ever be, and one.
     #[must_use]
-    pub fn with_namespaces(mut self, namespaces: u32) -> Self {
-        self.namespaces = namespaces;
+    pub fn with_account_names(mut self, account_names: u32) -> Self {
+        self.account_names = account_names;
         self
     }
 
@@ -319,7 +319,7 @@ impl Options {
     /// directory, which must be there. Unset, it lies at the head of the blocks. Of a store that is not persistent, it
     /// decides nothing.
     ///
-    /// The file takes 160 bytes, 48 for each block, 24,576, and 96 for each namespace, rounded up to sectors, twice.
+    /// The file takes 160 bytes, 48 for each block, 24,576, and 96 for each account, rounded up to sectors, twice.
     /// State and blocks (and logs, if they are apart) belong together: they are refused if the one is older than the
     /// other.
     #[must_use]

@@ -363,6 +363,10 @@ impl<K: Kind> BlobAccess for LocalStore<K> {
     fn key_format(&self) -> KeyFormat {
         if self.engine.names.is_some() { KeyFormat::WithInstanceName } else { K::STORAGE_TYPE.key_format() }
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        true
+    }
 }
 
 impl<K: Kind> Display for LocalStore<K> {

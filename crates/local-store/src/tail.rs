@@ -132,7 +132,7 @@ mod tests {
             function: 1,
             is_part: false,
             has_tail: true,
-            namespace: 1,
+            account_name: 1,
             sequence: 9,
             entry: 0,
         }

@@ -174,7 +174,7 @@ mod tests {
             function: 1,
             is_part: false,
             has_tail: false,
-            namespace: 1,
+            account_name: 1,
             sequence,
             entry: 0,
         }

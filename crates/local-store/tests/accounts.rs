@@ -1,4 +1,4 @@
-//! What is stored and given up by namespace, whose uploads are there, and what a listing shows.
+//! What is stored and given up by account, whose uploads are there, and what a listing shows.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 
@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use blobaccess::{
-    Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, ErrorKind, InstanceName, Inventory,
-    InventoryCursor, Kind, Namespace, PutOutcome, ReleasedTotals, Releases, ResolveUpload, Result, UploadResolution,
+    Ac, AccountName, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, ErrorKind, EvictionTotals,
+    Evictions, InstanceName, Inventory, InventoryCursor, Kind, PutOutcome, ResolveUpload, Result, UploadResolution,
     UploadToken,
 };
 use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, SyncPolicy};
@@ -22,7 +22,7 @@ fn on_device() -> Options {
         .with_blocks(1, 4, 1)
         .with_spare_blocks(2)
         .with_entries(6_000)
-        .with_namespaces(8)
+        .with_account_names(8)
         .persistent(SyncPolicy::OnClose)
 }
 
@@ -63,12 +63,12 @@ fn list<K: Kind>(store: &LocalStore<K>, mut between: impl FnMut(usize)) -> Vec<(
     listed
 }
 
-fn released<K: Kind>(store: &LocalStore<K>) -> ReleasedTotals {
-    block_on(store.released(&Context::background())).unwrap()
+fn released<K: Kind>(store: &LocalStore<K>) -> EvictionTotals {
+    block_on(store.evicted(&Context::background())).unwrap()
 }
 
-fn of(totals: &ReleasedTotals, namespace: &str) -> (u64, u64) {
-    let of = totals.totals.iter().find(|of| of.namespace.as_str() == namespace);
+fn of(totals: &EvictionTotals, account_name: &str) -> (u64, u64) {
+    let of = totals.totals.iter().find(|of| of.account_name.as_str() == account_name);
     of.map_or((0, 0), |of| (of.objects, of.stored_bytes))
 }
 
@@ -215,12 +215,12 @@ fn a_token_stays_with_what_it_stored_wherever_that_goes() {
 }
 
 #[test]
-fn what_is_given_up_is_told_by_namespace_once_it_is_durable() {
+fn what_is_given_up_is_told_by_account_once_it_is_durable() {
     let device = blank();
     let store = open::<Ac>(&on_device(), &device);
     let source = released(&store).source;
     let mut numbers = Numbers::new(5);
-    let ctx = |name: &str| Context::background().with_namespace(Namespace::new(name));
+    let ctx = |name: &str| Context::background().with_account_name(AccountName::new(name));
     let (digest, first) = blob(DigestFunction::Sha256, "by-digest", &mut numbers, 100);
     put(&store, &Context::background(), &digest, &first);
     let second = Bytes::from(numbers.bytes(50));
@@ -244,14 +244,14 @@ fn what_is_given_up_is_told_by_namespace_once_it_is_durable() {
     let totals = released(&store);
     assert_eq!((of(&totals, "n4"), of(&totals, "n5")), ((1, 10), (0, 0)));
     assert_eq!(of(&totals, "__other__"), (5, 50));
-    assert!(totals.totals.is_sorted_by(|a, b| a.namespace < b.namespace));
+    assert!(totals.totals.is_sorted_by(|a, b| a.account_name < b.account_name));
 }
 
 #[test]
 fn a_store_in_memory_tells_what_it_gave_up_in_this_life() {
     let store = in_memory::<Cas>();
     let mut numbers = Numbers::new(6);
-    let ctx = Context::background().with_namespace(Namespace::new("acme"));
+    let ctx = Context::background().with_account_name(AccountName::new("acme"));
     let mut created = 0;
     for _ in 0..500 {
         let (digest, contents) = blob(DigestFunction::Sha256, "", &mut numbers, 30_000);

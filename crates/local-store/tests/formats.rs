@@ -20,7 +20,7 @@ fn options() -> Options {
         .with_blocks(1, 4, 1)
         .with_spare_blocks(2)
         .with_entries(900)
-        .with_namespaces(8)
+        .with_account_names(8)
         .persistent(SyncPolicy::OnClose)
 }
 

@@ -33,11 +33,11 @@
 //! use std::sync::Arc;
 //!
 //! use blobaccess::decorators::Observing;
-//! use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryBlobAccess};
+//! use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryStore};
 //! use blobaccess_metrics::PrometheusObserver;
 //!
 //! let metrics = Arc::new(PrometheusObserver::new());
-//! let store = Observing::new(MemoryBlobAccess::<Cas>::new(1 << 20), "memory", Arc::<PrometheusObserver>::clone(&metrics));
+//! let store = Observing::new(MemoryStore::<Cas>::new(1 << 20), "memory", Arc::<PrometheusObserver>::clone(&metrics));
 //!
 //! let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
 //! store.put(&Context::background(), &digest, Blob::from_bytes("hello")).await?;

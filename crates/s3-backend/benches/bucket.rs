@@ -12,7 +12,7 @@ use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestS
 use blobaccess_s3_backend::object_store::path::Path;
 use blobaccess_s3_backend::object_store::{self, ClientOptions, ObjectStore, PutMode, PutOptions, client};
 use blobaccess_s3_backend::sim::SimS3;
-use blobaccess_s3_backend::{Bucket, Connection, S3Backend, S3Options};
+use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore, Connection};
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures::{StreamExt, stream};
@@ -48,8 +48,8 @@ fn finding(criterion: &mut Criterion) {
         }
         let asked: DigestSet = (0..asked_count).map(numbered).collect();
         for (name, list_from) in [("listing", 64), ("asking", usize::MAX)] {
-            let options = S3Options::default().with_probe(false).with_list_from_digests(list_from);
-            let store = Arc::new(runtime.block_on(S3Backend::<Cas>::open(sim.bucket().unwrap(), options)).unwrap());
+            let options = BucketOptions::default().with_probe(false).with_list_from_digests(list_from);
+            let store = Arc::new(runtime.block_on(BucketStore::<Cas>::open(sim.bucket().unwrap(), options)).unwrap());
             let before = store.snapshot().requests.total();
             let missing = runtime.block_on(store.find_missing(&Context::background(), &asked)).unwrap();
             assert_eq!(u64::try_from(missing.len()).unwrap(), asked_count / 2);
@@ -79,9 +79,9 @@ fn uploading(criterion: &mut Criterion) {
     runtime.spawn(async move { served.serve(listener).await });
     let connection = Connection::default().with_allow_http(true);
     let store = runtime
-        .block_on(S3Backend::<Cas>::open(
+        .block_on(BucketStore::<Cas>::open(
             Bucket::s3(SimS3::builder_at(&endpoint), &connection).unwrap(),
-            S3Options::default().with_ask_first_from_bytes(u64::MAX),
+            BucketOptions::default().with_ask_first_from_bytes(u64::MAX),
         ))
         .unwrap();
     let store = Arc::new(store);

@@ -10,7 +10,7 @@ use std::{env, fs};
 
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, Provenance};
 use blobaccess_s3_backend::sim::SimS3;
-use blobaccess_s3_backend::{Bucket, Connection, S3Backend, S3Options};
+use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore, Connection};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use tokio::net::TcpListener;
@@ -71,7 +71,7 @@ fn highest_kib() -> u64 {
 
 async fn upload(endpoint: &str, mut done: ChildStdin, blobs: u64, pieces: u64) {
     let bucket = Bucket::s3(SimS3::builder_at(endpoint), &Connection::default().with_allow_http(true)).unwrap();
-    let store = S3Backend::<Cas>::open(bucket, S3Options::default()).await.unwrap();
+    let store = BucketStore::<Cas>::open(bucket, BucketOptions::default()).await.unwrap();
     let before = highest_kib();
     let mut total = 0;
     for number in 0..blobs {

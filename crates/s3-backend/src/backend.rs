@@ -17,7 +17,7 @@ use crate::core::Core;
 use crate::inventory::Shard;
 use crate::probe::{Findings, probe};
 use crate::put::MAX_OBJECT_BYTES;
-use crate::{Bucket, RequestCounts, S3Options};
+use crate::{Bucket, BucketOptions, RequestCounts};
 
 /// A [`BlobAccess`] that keeps each blob as an object of a bucket.
 ///
@@ -66,9 +66,9 @@ use crate::{Bucket, RequestCounts, S3Options};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> blobaccess::Result<()> {
 /// use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, PutOutcome};
-/// use blobaccess_s3_backend::{Bucket, S3Backend, S3Options};
+/// use blobaccess_s3_backend::{Bucket, BucketStore, BucketOptions};
 ///
-/// let store = S3Backend::<Cas>::open(Bucket::memory(), S3Options::default()).await?;
+/// let store = BucketStore::<Cas>::open(Bucket::memory(), BucketOptions::default()).await?;
 /// let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
 /// let ctx = Context::background();
 /// let outcome = store.put(&ctx, &digest, Blob::from_bytes("hello")).await?;
@@ -78,7 +78,7 @@ use crate::{Bucket, RequestCounts, S3Options};
 /// # Ok(())
 /// # }
 /// ```
-pub struct S3Backend<K: Kind> {
+pub struct BucketStore<K: Kind> {
     core: Arc<Core>,
     kind: PhantomData<K>,
 }
@@ -86,7 +86,7 @@ pub struct S3Backend<K: Kind> {
 /// What is known of a backend at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct S3Snapshot {
+pub struct BucketSnapshot {
     /// What the bucket was found to do.
     pub findings: Findings,
     /// The requests that the bucket was sent, by all who use it.
@@ -95,14 +95,14 @@ pub struct S3Snapshot {
     pub uploads_to_abort: usize,
 }
 
-impl<K: Kind> S3Backend<K> {
+impl<K: Kind> BucketStore<K> {
     /// Tries `bucket` out, unless told not to, and opens it.
     ///
     /// # Errors
     ///
     /// `FailedPrecondition` if the server does not keep conditions and that is not settled for. `InvalidArgument` if
     /// the layout has no place for this kind. What the bucket answers, if it cannot be used.
-    pub async fn open(bucket: Bucket, options: S3Options) -> Result<Self> {
+    pub async fn open(bucket: Bucket, options: BucketOptions) -> Result<Self> {
         options.layout.supports(K::STORAGE_TYPE)?;
         let bucket = bucket.with_clock(Arc::clone(&options.clock));
         let findings = probe(&bucket, &options, K::STORAGE_TYPE.is_mutable()).await?;
@@ -121,8 +121,8 @@ impl<K: Kind> S3Backend<K> {
 
     /// What is known of it now.
     #[must_use]
-    pub fn snapshot(&self) -> S3Snapshot {
-        S3Snapshot {
+    pub fn snapshot(&self) -> BucketSnapshot {
+        BucketSnapshot {
             findings: self.core.findings,
             requests: self.core.bucket.requests(),
             uploads_to_abort: self.core.aborts.waiting(),
@@ -157,7 +157,7 @@ impl<K: Kind> S3Backend<K> {
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl<K: Kind> BlobAccess for S3Backend<K> {
+impl<K: Kind> BlobAccess for BucketStore<K> {
     type Kind = K;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
@@ -205,30 +205,34 @@ impl<K: Kind> BlobAccess for S3Backend<K> {
     fn key_format(&self) -> KeyFormat {
         K::STORAGE_TYPE.key_format()
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        true
+    }
 }
 
 #[async_trait]
-impl<K: Kind> ResolveUpload for S3Backend<K> {
+impl<K: Kind> ResolveUpload for BucketStore<K> {
     async fn resolve_upload(&self, ctx: &Context, digest: &Digest, token: &UploadToken) -> Result<UploadResolution> {
         self.core.resolve_upload(ctx, digest, token).await
     }
 }
 
 #[async_trait]
-impl<K: Kind> Inventory for S3Backend<K> {
+impl<K: Kind> Inventory for BucketStore<K> {
     async fn inventory(&self, ctx: &Context, cursor: Option<&InventoryCursor>) -> Result<InventoryPage> {
         self.core.list_page(ctx, cursor).await
     }
 }
 
-impl<K: Kind> Display for S3Backend<K> {
+impl<K: Kind> Display for BucketStore<K> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "bucket({})", self.core.bucket)
     }
 }
 
-impl<K: Kind> Debug for S3Backend<K> {
+impl<K: Kind> Debug for BucketStore<K> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("S3Backend").field("core", &self.core).finish()
+        f.debug_struct("BucketStore").field("core", &self.core).finish()
     }
 }

@@ -7,7 +7,7 @@ use blobaccess::{Clock, Context, Digest, Error, Result, StorageType, UploadToken
 use object_store::path::Path;
 use uuid::Uuid;
 
-use crate::S3Options;
+use crate::BucketOptions;
 use crate::aborts::Aborts;
 use crate::bucket::{Bucket, Found};
 use crate::layout::Form;
@@ -21,7 +21,7 @@ const SLOWEST_BYTES_PER_SECOND: u64 = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) bucket: Bucket,
-    pub(crate) options: S3Options,
+    pub(crate) options: BucketOptions,
     pub(crate) findings: Findings,
     pub(crate) aborts: Aborts,
     pub(crate) storage_type: StorageType,

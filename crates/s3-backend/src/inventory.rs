@@ -17,7 +17,7 @@ const CONCURRENT: usize = 32;
 
 /// A part of a bucket that can be listed beside the others: a folder of keys.
 ///
-/// [`S3Backend::shards`](crate::S3Backend::shards) has them.
+/// [`BucketStore::shards`](crate::BucketStore::shards) has them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shard(pub(crate) String);
 

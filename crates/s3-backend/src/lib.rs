@@ -57,13 +57,13 @@ pub mod sim;
 mod verdict;
 mod waiting;
 
-pub use self::backend::{S3Backend, S3Snapshot};
+pub use self::backend::{BucketSnapshot, BucketStore};
 pub use self::bucket::Bucket;
 #[cfg(feature = "cloud")]
 pub use self::bucket::Connection;
 pub use self::inventory::Shard;
 pub use self::layout::Layout;
-pub use self::options::{LargeCreates, Mutability, S3Options, Unconditional};
+pub use self::options::{BucketOptions, LargeCreates, Mutability, OnMissingConditions};
 pub use self::probe::Findings;
 pub use self::requests::RequestCounts;
 #[cfg(feature = "cloud")]

@@ -9,7 +9,7 @@ use crate::Layout;
 
 /// What is done where a server does not keep what a conditional write asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Unconditional {
+pub enum OnMissingConditions {
     /// The bucket is not used: to open it fails, and says what the server did.
     #[default]
     Refuse,
@@ -45,14 +45,14 @@ pub enum Mutability {
 /// # Examples
 ///
 /// ```
-/// use blobaccess_s3_backend::{Layout, S3Options};
+/// use blobaccess_s3_backend::{Layout, BucketOptions};
 ///
-/// let options = S3Options::default().with_layout(Layout::bazel_remote()).with_part_size_bytes(16 << 20);
+/// let options = BucketOptions::default().with_layout(Layout::bazel_remote()).with_part_size_bytes(16 << 20);
 /// assert_eq!(options.part_size_bytes, 16 << 20);
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct S3Options {
+pub struct BucketOptions {
     /// Under which keys, and in which form, blobs are stored. Our own, uncompressed, unless set.
     pub layout: Layout,
     /// From this size on, in bytes, a put asks whether the blob is there before it sends it (16 KiB).
@@ -88,7 +88,7 @@ pub struct S3Options {
     /// The largest message that a store of a mutable kind takes, in bytes (16 MiB).
     pub max_message_size_bytes: u64,
     /// What is done where the server ignores conditions.
-    pub unconditional: Unconditional,
+    pub unconditional: OnMissingConditions,
     /// How large blobs are created where completion is unconditional.
     pub large_creates: LargeCreates,
     /// After how long a claim that its owner has not renewed may be taken over (5 min). Renewed after a third of it.
@@ -99,7 +99,7 @@ pub struct S3Options {
     pub clock: Arc<dyn Clock>,
 }
 
-impl Default for S3Options {
+impl Default for BucketOptions {
     fn default() -> Self {
         Self {
             layout: Layout::own(),
@@ -115,7 +115,7 @@ impl Default for S3Options {
             attempt_timeout: Duration::from_secs(30),
             mutability: Mutability::default(),
             max_message_size_bytes: 16 << 20,
-            unconditional: Unconditional::default(),
+            unconditional: OnMissingConditions::default(),
             large_creates: LargeCreates::default(),
             claim_lease: Duration::from_mins(5),
             probe: true,
@@ -126,7 +126,7 @@ impl Default for S3Options {
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $setter:ident => $field:ident: $type:ty;)*) => {
-        impl S3Options {
+        impl BucketOptions {
             $(
                 $(#[$doc])*
                 #[must_use]
@@ -167,7 +167,7 @@ setters! {
     /// The same, with this largest message, in bytes.
     with_max_message_size_bytes => max_message_size_bytes: u64;
     /// The same, doing this where the server ignores conditions.
-    with_unconditional => unconditional: Unconditional;
+    with_unconditional => unconditional: OnMissingConditions;
     /// The same, creating large blobs so where completion is unconditional.
     with_large_creates => large_creates: LargeCreates;
     /// The same, with this lease for claims.

@@ -13,7 +13,7 @@ use crate::core::seed;
 use crate::seen::Seen;
 use crate::verdict::{self, Verdict};
 use crate::waiting::Backoff;
-use crate::{S3Options, Unconditional};
+use crate::{BucketOptions, OnMissingConditions};
 
 /// How many write one key at once in the probe.
 const RACERS: usize = 8;
@@ -67,7 +67,7 @@ impl Findings {
 }
 
 /// Tries the bucket out, if it is one that may not do as it is documented to.
-pub(crate) async fn probe(bucket: &Bucket, options: &S3Options, mutable: bool) -> Result<Findings> {
+pub(crate) async fn probe(bucket: &Bucket, options: &BucketOptions, mutable: bool) -> Result<Findings> {
     if !options.probe || !bucket.provider().is_remote() {
         return Ok(Findings::documented(bucket));
     }
@@ -75,16 +75,16 @@ pub(crate) async fn probe(bucket: &Bucket, options: &S3Options, mutable: bool) -
     judged(findings, bucket, options, mutable)
 }
 
-fn judged(findings: Findings, bucket: &Bucket, options: &S3Options, mutable: bool) -> Result<Findings> {
+fn judged(findings: Findings, bucket: &Bucket, options: &BucketOptions, mutable: bool) -> Result<Findings> {
     let exact = findings.conditional_put && (findings.conditional_update || !mutable);
     if !exact {
         match options.unconditional {
-            Unconditional::Refuse => {
+            OnMissingConditions::Refuse => {
                 return Err(Error::failed_precondition(format!(
                     "{bucket} does not keep conditions, so that nobody can tell who created an object ({findings})"
                 )));
             }
-            Unconditional::Degrade => {
+            OnMissingConditions::Degrade => {
                 tracing::warn!(%bucket, %findings, "what a put created is not known, as the server ignores conditions");
             }
         }
@@ -106,7 +106,7 @@ struct Updates {
 
 struct Probe<'a> {
     bucket: &'a Bucket,
-    options: &'a S3Options,
+    options: &'a BucketOptions,
 }
 
 impl Probe<'_> {

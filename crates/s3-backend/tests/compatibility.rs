@@ -5,7 +5,7 @@ use blobaccess::{
     Ac, Blob, BlobAccess, Cas, Compressor, Context, Digest, DigestFunction, InstanceName, Inventory, PutOutcome,
 };
 use blobaccess_s3_backend::sim::SimS3;
-use blobaccess_s3_backend::{Layout, S3Backend, S3Options};
+use blobaccess_s3_backend::{BucketOptions, BucketStore, Layout};
 use bytes::Bytes;
 use futures::TryStreamExt;
 
@@ -65,9 +65,9 @@ fn key(digest: &Digest) -> String {
     format!("cas.v2/{}/{hash}", &hash[..2])
 }
 
-async fn store(sim: &SimS3) -> S3Backend<Cas> {
-    let options = S3Options::default().with_layout(Layout::bazel_remote()).with_single_put_max_bytes(0);
-    S3Backend::open(sim.bucket().unwrap(), options.with_part_size_bytes(5 << 20)).await.unwrap()
+async fn store(sim: &SimS3) -> BucketStore<Cas> {
+    let options = BucketOptions::default().with_layout(Layout::bazel_remote()).with_single_put_max_bytes(0);
+    BucketStore::open(sim.bucket().unwrap(), options.with_part_size_bytes(5 << 20)).await.unwrap()
 }
 
 #[tokio::test]
@@ -160,8 +160,8 @@ async fn who_takes_zstd_gets_it_as_it_is_stored() {
 #[tokio::test]
 async fn actions_are_listed_by_their_key_with_size_0_and_what_they_take() {
     let (sim, ctx) = (SimS3::new(1), Context::background());
-    let options = S3Options::default().with_layout(Layout::bazel_remote());
-    let store = S3Backend::<Ac>::open(sim.bucket().unwrap(), options).await.unwrap();
+    let options = BucketOptions::default().with_layout(Layout::bazel_remote());
+    let store = BucketStore::<Ac>::open(sim.bucket().unwrap(), options).await.unwrap();
     let plain = digest_of(b"an action");
     let named = plain.with_instance_name(InstanceName::new("main").unwrap());
     store.put(&ctx, &plain, Blob::from_bytes("a result")).await.unwrap();

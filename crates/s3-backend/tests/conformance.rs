@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use blobaccess::{Ac, Cas, DigestFunction, InstanceName, Kind, Result};
 use blobaccess_s3_backend::sim::SimS3;
-use blobaccess_s3_backend::{Bucket, Layout, S3Backend, S3Options, Unconditional};
+use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore, Layout, OnMissingConditions};
 use blobaccess_testkit::{Fixture, Promises, conformance};
 use tempfile::TempDir;
 
@@ -39,7 +39,7 @@ conformance! {
     s3_that_answers_not_modified: Cas + ResolveUpload + Inventory =>
         Sim::<Cas>::new(SimS3::new(1).answering_not_modified(), own()),
     s3_degraded: Cas + Inventory =>
-        Sim::<Cas>::new(SimS3::new(1).ignoring_conditions(), own().with_unconditional(Unconditional::Degrade))
+        Sim::<Cas>::new(SimS3::new(1).ignoring_conditions(), own().with_unconditional(OnMissingConditions::Degrade))
             .promising(|promises| promises.with_exact_outcomes(false)),
     s3_without_metadata: Cas + Inventory => Sim::<Cas>::new(SimS3::new(1).dropping_metadata(), own()),
     s3_like_ceph: Cas + ResolveUpload + Inventory =>
@@ -49,33 +49,33 @@ conformance! {
     s3_of_action_results: Ac + ResolveUpload + Inventory => Sim::<Ac>::new(SimS3::new(1), own()),
     s3_of_action_results_of_bazel_remote: Ac + ResolveUpload => Sim::<Ac>::new(SimS3::new(1), bazel_remote()),
     s3_of_action_results_degraded: Ac + Inventory =>
-        Sim::<Ac>::new(SimS3::new(1).ignoring_conditions(), own().with_unconditional(Unconditional::Degrade))
+        Sim::<Ac>::new(SimS3::new(1).ignoring_conditions(), own().with_unconditional(OnMissingConditions::Degrade))
             .promising(|promises| promises.with_exact_outcomes(false)),
 }
 
 const MAX_MESSAGE_BYTES: u64 = 1 << 20;
 
-fn own() -> S3Options {
-    S3Options::default()
+fn own() -> BucketOptions {
+    BucketOptions::default()
         .with_backoff((Duration::from_millis(1), Duration::from_millis(4)))
         .with_max_message_size_bytes(MAX_MESSAGE_BYTES)
         .with_attempts(6)
 }
 
-fn compressed() -> S3Options {
+fn compressed() -> BucketOptions {
     own().with_layout(Layout::own_compressed())
 }
 
-fn bazel_remote() -> S3Options {
+fn bazel_remote() -> BucketOptions {
     own().with_layout(Layout::bazel_remote())
 }
 
 /// Large blobs of the suite are of a few MiB.
-fn small(options: S3Options) -> S3Options {
+fn small(options: BucketOptions) -> BucketOptions {
     options.with_single_put_max_bytes(0).with_part_size_bytes(0).with_concurrent_parts(1)
 }
 
-fn promises<K: Kind>(options: &S3Options) -> Promises {
+fn promises<K: Kind>(options: &BucketOptions) -> Promises {
     let contents = !K::STORAGE_TYPE.is_mutable();
     Promises::IN_MEMORY
         .with_durable(true)
@@ -86,25 +86,25 @@ fn promises<K: Kind>(options: &S3Options) -> Promises {
 /// A bucket that outlives its store.
 struct Fixed<K> {
     bucket: Bucket,
-    options: S3Options,
+    options: BucketOptions,
     kind: PhantomData<K>,
 }
 
 impl<K> Fixed<K> {
-    fn new(bucket: Bucket, options: S3Options) -> Self {
+    fn new(bucket: Bucket, options: BucketOptions) -> Self {
         Self { bucket, options, kind: PhantomData }
     }
 }
 
 impl<K: Kind> Fixture for Fixed<K> {
-    type Store = S3Backend<K>;
+    type Store = BucketStore<K>;
 
     fn promises(&self) -> Promises {
         promises::<K>(&self.options)
     }
 
-    async fn open(&self) -> Result<S3Backend<K>> {
-        S3Backend::open(self.bucket.clone(), self.options.clone()).await
+    async fn open(&self) -> Result<BucketStore<K>> {
+        BucketStore::open(self.bucket.clone(), self.options.clone()).await
     }
 
     fn layers(&self) -> Vec<String> {
@@ -115,25 +115,25 @@ impl<K: Kind> Fixture for Fixed<K> {
 /// A directory, whose lock each store takes anew.
 struct Directory<K> {
     root: TempDir,
-    options: S3Options,
+    options: BucketOptions,
     kind: PhantomData<K>,
 }
 
 impl<K> Directory<K> {
-    fn new(options: S3Options) -> Self {
+    fn new(options: BucketOptions) -> Self {
         Self { root: TempDir::new().unwrap(), options: small(options), kind: PhantomData }
     }
 }
 
 impl<K: Kind> Fixture for Directory<K> {
-    type Store = S3Backend<K>;
+    type Store = BucketStore<K>;
 
     fn promises(&self) -> Promises {
         promises::<K>(&self.options)
     }
 
-    async fn open(&self) -> Result<S3Backend<K>> {
-        S3Backend::open(Bucket::directory(self.root.path(), false)?, self.options.clone()).await
+    async fn open(&self) -> Result<BucketStore<K>> {
+        BucketStore::open(Bucket::directory(self.root.path(), false)?, self.options.clone()).await
     }
 
     fn layers(&self) -> Vec<String> {
@@ -144,13 +144,13 @@ impl<K: Kind> Fixture for Directory<K> {
 /// An S3 within the process, which can break down.
 struct Sim<K> {
     server: SimS3,
-    options: S3Options,
+    options: BucketOptions,
     promises: Promises,
     kind: PhantomData<K>,
 }
 
 impl<K: Kind> Sim<K> {
-    fn new(server: SimS3, options: S3Options) -> Self {
+    fn new(server: SimS3, options: BucketOptions) -> Self {
         Self { server, promises: promises::<K>(&options), options, kind: PhantomData }
     }
 
@@ -160,14 +160,14 @@ impl<K: Kind> Sim<K> {
 }
 
 impl<K: Kind> Fixture for Sim<K> {
-    type Store = S3Backend<K>;
+    type Store = BucketStore<K>;
 
     fn promises(&self) -> Promises {
         self.promises
     }
 
-    async fn open(&self) -> Result<S3Backend<K>> {
-        S3Backend::open(self.server.bucket()?, self.options.clone()).await
+    async fn open(&self) -> Result<BucketStore<K>> {
+        BucketStore::open(self.server.bucket()?, self.options.clone()).await
     }
 
     fn break_down(&self) -> bool {

@@ -8,7 +8,7 @@ use blobaccess::{
     PutOutcome, Result, SystemClock, UploadToken,
 };
 use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
-use blobaccess_s3_backend::{Bucket, Mutability, S3Backend, S3Options, Unconditional};
+use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore, Mutability, OnMissingConditions};
 use futures::future::join_all;
 use futures::poll;
 
@@ -19,15 +19,15 @@ fn digest_of(contents: &[u8]) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents)
 }
 
-async fn store_of_one_attempt(sim: &SimS3) -> S3Backend<Cas> {
-    S3Backend::open(sim.bucket().unwrap(), S3Options::default().with_attempts(1)).await.unwrap()
+async fn store_of_one_attempt(sim: &SimS3) -> BucketStore<Cas> {
+    BucketStore::open(sim.bucket().unwrap(), BucketOptions::default().with_attempts(1)).await.unwrap()
 }
 
-async fn store(sim: &SimS3) -> S3Backend<Cas> {
-    S3Backend::open(sim.bucket().unwrap(), S3Options::default()).await.unwrap()
+async fn store(sim: &SimS3) -> BucketStore<Cas> {
+    BucketStore::open(sim.bucket().unwrap(), BucketOptions::default()).await.unwrap()
 }
 
-async fn put(store: &S3Backend<Cas>, contents: &'static [u8]) -> Result<PutOutcome> {
+async fn put(store: &BucketStore<Cas>, contents: &'static [u8]) -> Result<PutOutcome> {
     store.put(&Context::background(), &digest_of(contents), Blob::from_bytes(contents)).await
 }
 
@@ -142,10 +142,10 @@ async fn who_tries_again_under_the_same_token_learns_that_it_was_stored() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_ignores_conditions_is_refused_unless_that_is_settled_for() {
     let sim = SimS3::new(1).ignoring_conditions();
-    let error = S3Backend::<Cas>::open(sim.bucket().unwrap(), S3Options::default()).await.unwrap_err();
+    let error = BucketStore::<Cas>::open(sim.bucket().unwrap(), BucketOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
-    let options = S3Options::default().with_unconditional(Unconditional::Degrade);
-    let store = S3Backend::<Cas>::open(sim.bucket().unwrap(), options).await.unwrap();
+    let options = BucketOptions::default().with_unconditional(OnMissingConditions::Degrade);
+    let store = BucketStore::<Cas>::open(sim.bucket().unwrap(), options).await.unwrap();
     assert!(!store.snapshot().findings.conditional_put);
     assert_eq!(put(&store, HELLO).await.unwrap(), PutOutcome::Unclassified { stored_bytes: Some(5) });
     assert_eq!(put(&store, HELLO).await.unwrap(), PutOutcome::AlreadyExists { stored_bytes: 5 });
@@ -198,8 +198,8 @@ async fn of_eight_that_race_one_creates() {
 
 #[tokio::test(start_paused = true)]
 async fn an_entry_may_be_kept_from_being_replaced() {
-    let options = S3Options::default().with_mutability(Mutability::CreateOnly);
-    let store = S3Backend::<Ac>::open(SimS3::new(1).bucket().unwrap(), options).await.unwrap();
+    let options = BucketOptions::default().with_mutability(Mutability::CreateOnly);
+    let store = BucketStore::<Ac>::open(SimS3::new(1).bucket().unwrap(), options).await.unwrap();
     let (ctx, digest) = (Context::background(), digest_of(b"action"));
     let first = store.put(&ctx, &digest, Blob::from_bytes("first")).await.unwrap();
     assert_eq!(first, PutOutcome::Created { stored_bytes: 5 });
@@ -211,7 +211,7 @@ async fn an_entry_may_be_kept_from_being_replaced() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_to_an_update_is_resolved() {
     let sim = SimS3::new(1);
-    let store = S3Backend::<Ac>::open(sim.bucket().unwrap(), S3Options::default()).await.unwrap();
+    let store = BucketStore::<Ac>::open(sim.bucket().unwrap(), BucketOptions::default()).await.unwrap();
     let (ctx, digest) = (Context::background(), digest_of(b"action"));
     store.put(&ctx, &digest, Blob::from_bytes("first")).await.unwrap();
     sim.set_faults(FaultPlan::NONE.with_lost_after_commit(ALL));
@@ -222,7 +222,7 @@ async fn a_lost_answer_to_an_update_is_resolved() {
 #[tokio::test(start_paused = true)]
 async fn an_update_that_was_undone_before_it_was_asked_about_is_not_taken_for_one_that_never_was() {
     let sim = SimS3::new(1);
-    let store = S3Backend::<Ac>::open(sim.bucket().unwrap(), S3Options::default()).await.unwrap();
+    let store = BucketStore::<Ac>::open(sim.bucket().unwrap(), BucketOptions::default()).await.unwrap();
     let (ctx, digest) = (Context::background(), digest_of(b"action"));
     let put = |value: &'static str| store.put(&ctx, &digest, Blob::from_bytes(value));
     put("first").await.unwrap();

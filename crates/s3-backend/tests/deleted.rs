@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, ErrorKind, InstanceName};
 use blobaccess_s3_backend::sim::SimS3;
-use blobaccess_s3_backend::{Layout, S3Backend, S3Options};
+use blobaccess_s3_backend::{BucketOptions, BucketStore, Layout};
 
 fn digest(size: usize) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, &vec![7; size])
 }
 
-async fn open(sim: &SimS3, options: S3Options) -> S3Backend<Cas> {
-    S3Backend::open(sim.bucket().unwrap(), options.with_probe(false)).await.unwrap()
+async fn open(sim: &SimS3, options: BucketOptions) -> BucketStore<Cas> {
+    BucketStore::open(sim.bucket().unwrap(), options.with_probe(false)).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -20,7 +20,7 @@ async fn a_bucket_that_is_not_there_is_no_miss() {
     let sim = SimS3::new(1);
     sim.set_deleted(true);
     let ctx = Context::background();
-    for options in [S3Options::default(), S3Options::default().with_layout(Layout::bazel_remote())] {
+    for options in [BucketOptions::default(), BucketOptions::default().with_layout(Layout::bazel_remote())] {
         let store = open(&sim, options).await;
         let one = store.find_missing(&ctx, &digest(5).into()).await;
         assert_eq!(one.unwrap_err().kind(), ErrorKind::FailedPrecondition);
@@ -38,7 +38,7 @@ async fn a_bucket_that_is_not_there_is_no_miss() {
 #[tokio::test(start_paused = true)]
 async fn a_bucket_that_is_deleted_is_noticed_in_ten_seconds() {
     let sim = SimS3::new(1);
-    let store = open(&sim, S3Options::default()).await;
+    let store = open(&sim, BucketOptions::default()).await;
     let (ctx, asked) = (Context::background(), DigestSet::from(digest(5)));
     assert_eq!(store.find_missing(&ctx, &asked).await.unwrap(), asked);
     sim.set_deleted(true);
@@ -52,7 +52,7 @@ async fn a_bucket_that_is_deleted_is_noticed_in_ten_seconds() {
 #[tokio::test(start_paused = true)]
 async fn whether_the_bucket_is_there_is_asked_once_in_ten_seconds() {
     let sim = SimS3::new(1);
-    let store = open(&sim, S3Options::default().with_list_from_digests(usize::MAX)).await;
+    let store = open(&sim, BucketOptions::default().with_list_from_digests(usize::MAX)).await;
     let (ctx, asked) = (Context::background(), (1..100).map(digest).collect::<DigestSet>());
     for gets in [1, 1, 2] {
         assert_eq!(store.find_missing(&ctx, &asked).await.unwrap(), asked);

@@ -9,7 +9,7 @@ use blobaccess::{
     Provenance, PutOutcome, SystemClock, UploadToken,
 };
 use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
-use blobaccess_s3_backend::{LargeCreates, Layout, S3Backend, S3Options};
+use blobaccess_s3_backend::{BucketOptions, BucketStore, LargeCreates, Layout};
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt, poll, stream};
@@ -30,15 +30,15 @@ fn digest_of(contents: &[u8]) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Blake3, contents)
 }
 
-fn options() -> S3Options {
-    S3Options::default().with_single_put_max_bytes(0).with_part_size_bytes(5 << 20)
+fn options() -> BucketOptions {
+    BucketOptions::default().with_single_put_max_bytes(0).with_part_size_bytes(5 << 20)
 }
 
-async fn open(sim: &SimS3, options: S3Options) -> S3Backend<Cas> {
-    S3Backend::open(sim.bucket().unwrap(), options).await.unwrap()
+async fn open(sim: &SimS3, options: BucketOptions) -> BucketStore<Cas> {
+    BucketStore::open(sim.bucket().unwrap(), options).await.unwrap()
 }
 
-async fn put(store: &S3Backend<Cas>, contents: &Bytes) -> blobaccess::Result<PutOutcome> {
+async fn put(store: &BucketStore<Cas>, contents: &Bytes) -> blobaccess::Result<PutOutcome> {
     store.put(&Context::background(), &digest_of(contents), Blob::from_bytes(contents.clone())).await
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use blobaccess::{Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, Kind, PutOutcome, Result};
 use blobaccess_s3_backend::object_store::aws::AmazonS3Builder;
-use blobaccess_s3_backend::{Bucket, Connection, Layout, S3Backend, S3Options};
+use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore, Connection, Layout};
 use blobaccess_testkit::{Fixture, Promises, conformance};
 use bytes::Bytes;
 use futures::future::join_all;
@@ -24,20 +24,20 @@ use uuid::Uuid;
 
 conformance! {
     #[ignore = "needs an S3 server at BLOBACCESS_S3_ENDPOINT"]
-    contents: Cas + ResolveUpload + Inventory => Server::<Cas>::new(S3Options::default()),
+    contents: Cas + ResolveUpload + Inventory => Server::<Cas>::new(BucketOptions::default()),
     #[ignore = "needs an S3 server at BLOBACCESS_S3_ENDPOINT"]
     contents_in_parts: Cas + ResolveUpload + Inventory => Server::<Cas>::new(in_parts()),
     #[ignore = "needs an S3 server at BLOBACCESS_S3_ENDPOINT"]
     contents_of_bazel_remote: Cas + ResolveUpload + Inventory =>
         Server::<Cas>::new(in_parts().with_layout(Layout::bazel_remote())),
     #[ignore = "needs an S3 server at BLOBACCESS_S3_ENDPOINT"]
-    action_results: Ac + ResolveUpload + Inventory => Server::<Ac>::new(S3Options::default()),
+    action_results: Ac + ResolveUpload + Inventory => Server::<Ac>::new(BucketOptions::default()),
 }
 
 const MAX_MESSAGE_BYTES: u64 = 1 << 20;
 
-fn in_parts() -> S3Options {
-    S3Options::default().with_single_put_max_bytes(0).with_part_size_bytes(5 << 20)
+fn in_parts() -> BucketOptions {
+    BucketOptions::default().with_single_put_max_bytes(0).with_part_size_bytes(5 << 20)
 }
 
 fn variable(name: &str, otherwise: &str) -> String {
@@ -59,19 +59,19 @@ fn bucket(endpoint: &str) -> Bucket {
 /// A prefix of the bucket, which outlives its stores.
 struct Server<K> {
     bucket: Bucket,
-    options: S3Options,
+    options: BucketOptions,
     kind: PhantomData<K>,
 }
 
 impl<K> Server<K> {
-    fn new(options: S3Options) -> Self {
+    fn new(options: BucketOptions) -> Self {
         let options = options.with_max_message_size_bytes(MAX_MESSAGE_BYTES);
         Self { bucket: bucket("BLOBACCESS_S3_ENDPOINT"), options, kind: PhantomData }
     }
 }
 
 impl<K: Kind> Fixture for Server<K> {
-    type Store = S3Backend<K>;
+    type Store = BucketStore<K>;
 
     fn promises(&self) -> Promises {
         let contents = !K::STORAGE_TYPE.is_mutable();
@@ -83,8 +83,8 @@ impl<K: Kind> Fixture for Server<K> {
             .with_empty_blob_exists(contents && self.options.layout != Layout::own())
     }
 
-    async fn open(&self) -> Result<S3Backend<K>> {
-        S3Backend::open(self.bucket.clone(), self.options.clone()).await
+    async fn open(&self) -> Result<BucketStore<K>> {
+        BucketStore::open(self.bucket.clone(), self.options.clone()).await
     }
 }
 
@@ -93,7 +93,7 @@ fn random(size: usize) -> (Digest, Bytes) {
     (Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents), contents)
 }
 
-async fn race(store: &Arc<S3Backend<Cas>>, size: usize) -> usize {
+async fn race(store: &Arc<BucketStore<Cas>>, size: usize) -> usize {
     let (digest, contents) = random(size);
     let tasks = (0..8).map(|_| {
         let (store, digest, contents) = (Arc::clone(store), digest.clone(), contents.clone());
@@ -106,8 +106,8 @@ async fn race(store: &Arc<S3Backend<Cas>>, size: usize) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs an S3 server at BLOBACCESS_S3_ENDPOINT"]
 async fn of_eight_that_race_one_creates() {
-    for (options, size, rounds) in [(S3Options::default(), 1000, 50), (in_parts(), 6 << 20, 3)] {
-        let store = Arc::new(S3Backend::<Cas>::open(bucket("BLOBACCESS_S3_ENDPOINT"), options).await.unwrap());
+    for (options, size, rounds) in [(BucketOptions::default(), 1000, 50), (in_parts(), 6 << 20, 3)] {
+        let store = Arc::new(BucketStore::<Cas>::open(bucket("BLOBACCESS_S3_ENDPOINT"), options).await.unwrap());
         println!("{}", store.snapshot().findings);
         for round in 0..rounds {
             assert_eq!(race(&store, size).await, 1, "round {round} of {size} bytes");
@@ -118,19 +118,19 @@ async fn of_eight_that_race_one_creates() {
 #[tokio::test]
 #[ignore = "needs an S3 server at BLOBACCESS_S3_ENDPOINT"]
 async fn what_is_uploaded_again_already_exists() {
-    let store = S3Backend::<Cas>::open(bucket("BLOBACCESS_S3_ENDPOINT"), S3Options::default()).await.unwrap();
+    let store = BucketStore::<Cas>::open(bucket("BLOBACCESS_S3_ENDPOINT"), BucketOptions::default()).await.unwrap();
     uploads_twice(&store, 1000).await;
 }
 
 #[tokio::test]
 #[ignore = "needs moto at BLOBACCESS_MOTO_ENDPOINT"]
 async fn a_completion_that_heeds_its_condition_creates_once() {
-    let store = S3Backend::<Cas>::open(bucket("BLOBACCESS_MOTO_ENDPOINT"), in_parts()).await.unwrap();
+    let store = BucketStore::<Cas>::open(bucket("BLOBACCESS_MOTO_ENDPOINT"), in_parts()).await.unwrap();
     assert!(store.snapshot().findings.conditional_completion, "{}", store.snapshot().findings);
     uploads_twice(&store, 11 << 20).await;
 }
 
-async fn uploads_twice(store: &S3Backend<Cas>, size: usize) {
+async fn uploads_twice(store: &BucketStore<Cas>, size: usize) {
     let (digest, contents) = random(size);
     let stored_bytes = digest.size_bytes();
     let ctx = Context::background();

@@ -3,7 +3,7 @@
 
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName};
 use blobaccess_s3_backend::sim::SimS3;
-use blobaccess_s3_backend::{RequestCounts, S3Backend, S3Options};
+use blobaccess_s3_backend::{BucketOptions, BucketStore, RequestCounts};
 
 fn digest_of(contents: &[u8]) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents)
@@ -13,12 +13,12 @@ fn numbered(number: u64) -> Digest {
     digest_of(&number.to_le_bytes())
 }
 
-async fn open(sim: &SimS3) -> S3Backend<Cas> {
-    S3Backend::open(sim.bucket().unwrap(), S3Options::default().with_probe(false)).await.unwrap()
+async fn open(sim: &SimS3) -> BucketStore<Cas> {
+    BucketStore::open(sim.bucket().unwrap(), BucketOptions::default().with_probe(false)).await.unwrap()
 }
 
 /// What `work` costs.
-async fn cost<T>(store: &S3Backend<Cas>, work: impl Future<Output = T>) -> (T, RequestCounts) {
+async fn cost<T>(store: &BucketStore<Cas>, work: impl Future<Output = T>) -> (T, RequestCounts) {
     let before = store.snapshot().requests;
     let done = work.await;
     let after = store.snapshot().requests;

@@ -20,7 +20,7 @@ use blobaccess::{
 use blobaccess_s3_backend::object_store::path::Path;
 use blobaccess_s3_backend::object_store::{self, ObjectStore, PutMode, PutOptions};
 use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
-use blobaccess_s3_backend::{S3Backend, S3Options};
+use blobaccess_s3_backend::{BucketOptions, BucketStore};
 use blobaccess_testkit::{Numbers, seed, time_budget};
 use futures::{StreamExt, stream};
 
@@ -56,8 +56,8 @@ fn contents(number: u64) -> Vec<u8> {
     contents
 }
 
-fn options() -> S3Options {
-    S3Options::default().with_attempt_timeout(Duration::from_secs(5)).with_ask_first_from_bytes(40)
+fn options() -> BucketOptions {
+    BucketOptions::default().with_attempt_timeout(Duration::from_secs(5)).with_ask_first_from_bytes(40)
 }
 
 /// What a round counted.
@@ -91,7 +91,7 @@ fn key(number: u64) -> (Digest, Vec<u8>) {
 async fn round(seed: u64, sim: SimS3) -> Counted {
     let mut numbers = Numbers::new(seed);
     let bucket = sim.bucket().unwrap();
-    let store = Arc::new(S3Backend::<Cas>::open(bucket, options()).await.unwrap());
+    let store = Arc::new(BucketStore::<Cas>::open(bucket, options()).await.unwrap());
     sim.set_faults(mix(&mut numbers));
     let puts = plan(&mut numbers);
     let results: Vec<_> = stream::iter(puts)
@@ -209,7 +209,7 @@ async fn what_is_counted_as_created_is_what_is_in_the_bucket() {
 async fn replacing_round(seed: u64) -> u64 {
     let mut numbers = Numbers::new(seed);
     let sim = SimS3::new(seed);
-    let store = Arc::new(S3Backend::<Ac>::open(sim.bucket().unwrap(), options()).await.unwrap());
+    let store = Arc::new(BucketStore::<Ac>::open(sim.bucket().unwrap(), options()).await.unwrap());
     // What a proxy sends twice may be replaced by another before we ask whose it is: of messages that is not told.
     let faults = mix(&mut numbers).with_sent_twice(0);
     sim.set_faults(faults);

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
 
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, ErrorKind, InstanceName};
-use blobaccess_s3_backend::{Bucket, S3Backend, S3Options};
+use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore};
 use tempfile::TempDir;
 
 fn refusal(url: &str) -> String {
@@ -23,7 +23,7 @@ async fn a_folder_and_memory_need_no_server() {
     let folder = TempDir::new().unwrap();
     let file = format!("file://{}/of%20blobs?durable=false", folder.path().display());
     for url in [file.as_str(), "memory:", "memory://"] {
-        let store = S3Backend::<Cas>::open(Bucket::from_url(url).unwrap(), S3Options::default()).await.unwrap();
+        let store = BucketStore::<Cas>::open(Bucket::from_url(url).unwrap(), BucketOptions::default()).await.unwrap();
         let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
         let ctx = Context::background();
         store.put(&ctx, &digest, Blob::from_bytes("hello")).await.unwrap();

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use blobaccess::{BlobAccess, Context, Error, Kind, MemoryBlobAccess, Result};
+use blobaccess::{BlobAccess, Context, Error, Kind, MemoryStore, Result};
 
-use crate::fakes::{InterruptibleBlobAccess, Outage};
+use crate::fakes::{InterruptibleStore, Outage};
 use crate::{Fixture, Promises};
 
 /// What each store beneath a decorator holds at most, in bytes: more than any contract puts into one that promises no
@@ -14,7 +14,7 @@ use crate::{Fixture, Promises};
 const CAPACITY_BYTES: u64 = 16 << 20;
 
 /// A store beneath the decorator under test: in memory, and down when the contract wants it to be.
-pub type Beneath<K> = InterruptibleBlobAccess<Arc<MemoryBlobAccess<K>>>;
+pub type Beneath<K> = InterruptibleStore<Arc<MemoryStore<K>>>;
 
 /// A [`Fixture`] for decorators, over stores in memory that outlive them and can break down.
 ///
@@ -44,7 +44,7 @@ pub struct Layered<K: Kind, M> {
 
 /// The stores beneath a decorator, by name.
 pub struct Stores<K: Kind> {
-    by_name: Mutex<HashMap<&'static str, Arc<MemoryBlobAccess<K>>>>,
+    by_name: Mutex<HashMap<&'static str, Arc<MemoryStore<K>>>>,
     outage: Outage,
 }
 
@@ -53,8 +53,8 @@ impl<K: Kind> Stores<K> {
     pub fn store(&self, name: &'static str) -> Beneath<K> {
         // Nothing that panics is called while the lock is held.
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = by_name.entry(name).or_insert_with(|| Arc::new(MemoryBlobAccess::new(CAPACITY_BYTES)));
-        InterruptibleBlobAccess::new(Arc::clone(store), self.outage.clone())
+        let store = by_name.entry(name).or_insert_with(|| Arc::new(MemoryStore::new(CAPACITY_BYTES)));
+        InterruptibleStore::new(Arc::clone(store), self.outage.clone())
     }
 }
 

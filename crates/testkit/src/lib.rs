@@ -5,12 +5,12 @@
 //! all that it takes, in `tests/conformance.rs`:
 //!
 //! ```
-//! use blobaccess::{Cas, MemoryBlobAccess};
+//! use blobaccess::{Cas, MemoryStore};
 //! use blobaccess_testkit::{Layered, Promises, Volatile, conformance};
 //!
 //! conformance! {
 //!     // A backend, and what it promises.
-//!     memory => Volatile::new(|| MemoryBlobAccess::<Cas>::new(1 << 20)).promising(Promises::of_memory(1 << 20)),
+//!     memory => Volatile::new(|| MemoryStore::<Cas>::new(1 << 20)).promising(Promises::of_memory(1 << 20)),
 //!     // A decorator, over stores in memory that outlive it and can break down. In place of `Box::new`, yours.
 //!     decorated => Layered::<Cas, _>::new(|beneath| Box::new(beneath.store("inner"))),
 //! }

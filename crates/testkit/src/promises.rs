@@ -60,7 +60,7 @@ impl Promises {
         knows_key_format: true,
     };
 
-    /// Those of [`MemoryBlobAccess`](blobaccess::MemoryBlobAccess) with this capacity.
+    /// Those of [`MemoryStore`](blobaccess::MemoryStore) with this capacity.
     #[must_use]
     pub const fn of_memory(capacity_bytes: u64) -> Self {
         Self {

@@ -143,14 +143,14 @@ macro_rules! __results {
 /// # Examples
 ///
 /// ```
-/// use blobaccess::{Ac, Cas, MemoryBlobAccess};
+/// use blobaccess::{Ac, Cas, MemoryStore};
 /// use blobaccess_testkit::{Promises, Volatile, conformance};
 ///
 /// conformance! {
 ///     memory: Cas + ResolveUpload + Inventory =>
-///         Volatile::new(|| MemoryBlobAccess::<Cas>::new(1 << 20)).promising(Promises::of_memory(1 << 20)),
+///         Volatile::new(|| MemoryStore::<Cas>::new(1 << 20)).promising(Promises::of_memory(1 << 20)),
 ///     memory_of_messages: Ac =>
-///         Volatile::new(|| MemoryBlobAccess::<Ac>::new(1 << 20)).promising(Promises::of_memory(1 << 20)),
+///         Volatile::new(|| MemoryStore::<Ac>::new(1 << 20)).promising(Promises::of_memory(1 << 20)),
 /// }
 /// # fn main() { let _ = (memory(), memory_of_messages()); }
 /// ```

@@ -11,10 +11,10 @@ use crate::{Fixture, Promises};
 /// # Examples
 ///
 /// ```
-/// use blobaccess::{Cas, MemoryBlobAccess};
+/// use blobaccess::{Cas, MemoryStore};
 /// use blobaccess_testkit::{Promises, Volatile, contracts, hold};
 ///
-/// let fixture = Volatile::new(|| MemoryBlobAccess::<Cas>::new(1 << 20)).promising(Promises::of_memory(1 << 20));
+/// let fixture = Volatile::new(|| MemoryStore::<Cas>::new(1 << 20)).promising(Promises::of_memory(1 << 20));
 /// assert_eq!(hold(contracts::reading::what_was_put_is_read(&fixture)), Ok(()));
 /// ```
 pub struct Volatile<M> {

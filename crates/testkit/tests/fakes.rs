@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use blobaccess::{
     Ac, Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestFunction, DigestSet, Error, ErrorKind,
-    InstanceName, MemoryBlobAccess, Provenance, PutOutcome,
+    InstanceName, MemoryStore, Provenance, PutOutcome,
 };
 use blobaccess_testkit::fakes::{
-    CountingBlobAccess, InterruptibleBlobAccess, Outage, PausedBlobAccess, RecordedCall, ScriptedBlobAccess,
-    UnreachableBlobAccess, failing_stream, slow_stream, watched_stream,
+    CountingStore, InterruptibleStore, Outage, PausedStore, RecordedCall, ScriptedStore, UnreachableStore,
+    failing_stream, slow_stream, watched_stream,
 };
 use bytes::Bytes;
 use futures::{TryStreamExt, poll};
@@ -19,13 +19,13 @@ fn digest(contents: &[u8]) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents)
 }
 
-fn memory() -> MemoryBlobAccess<Cas> {
-    MemoryBlobAccess::new(1 << 20)
+fn memory() -> MemoryStore<Cas> {
+    MemoryStore::new(1 << 20)
 }
 
 #[tokio::test]
 async fn of_an_unreachable_store_every_call_fails_alike() {
-    let store = UnreachableBlobAccess::<Ac>::new(Error::internal("on fire"));
+    let store = UnreachableStore::<Ac>::new(Error::internal("on fire"));
     let digest = digest(b"hello");
     let kinds = [
         store.get(&CTX, &digest).await.unwrap_err().kind(),
@@ -41,7 +41,7 @@ async fn of_an_unreachable_store_every_call_fails_alike() {
 async fn a_scripted_store_answers_in_order_and_remembers_what_was_asked() {
     let (a, b) = (digest(b"a"), digest(b"b"));
     let created = PutOutcome::Created { stored_bytes: 7 };
-    let store = ScriptedBlobAccess::<Cas>::new()
+    let store = ScriptedStore::<Cas>::new()
         .on_get(Ok(Blob::from_bytes("a")))
         .on_get(Err(Error::unavailable("busy")))
         .on_put(Ok(created))
@@ -72,7 +72,7 @@ async fn a_scripted_store_answers_in_order_and_remembers_what_was_asked() {
 
 #[tokio::test]
 async fn a_counting_store_counts_calls_digests_and_bytes() {
-    let store = CountingBlobAccess::new(memory());
+    let store = CountingStore::new(memory());
     let hello = digest(b"hello");
     assert!(store.get(&CTX, &hello).await.is_err());
     store.put(&CTX, &hello, Blob::from_bytes("hello")).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_counting_store_counts_calls_digests_and_bytes() {
 #[tokio::test]
 async fn an_interrupted_store_fails_during_the_outage_only() {
     let outage = Outage::default();
-    let store = InterruptibleBlobAccess::new(memory(), outage.clone());
+    let store = InterruptibleStore::new(memory(), outage.clone());
     let hello = digest(b"hello");
     store.put(&CTX, &hello, Blob::from_bytes("hello")).await.unwrap();
     outage.begin(Error::unavailable("down"));
@@ -98,7 +98,7 @@ async fn an_interrupted_store_fails_during_the_outage_only() {
 
 #[tokio::test]
 async fn a_paused_store_holds_calls_until_they_are_released() {
-    let store = Arc::new(PausedBlobAccess::new(memory()));
+    let store = Arc::new(PausedStore::new(memory()));
     let hello = digest(b"hello");
     let ask = || {
         let (store, hello) = (Arc::clone(&store), hello.clone());
@@ -120,7 +120,7 @@ async fn a_paused_store_holds_calls_until_they_are_released() {
 
 #[tokio::test]
 async fn a_held_call_that_is_dropped_takes_no_release_with_it() {
-    let store = PausedBlobAccess::new(memory());
+    let store = PausedStore::new(memory());
     let hello = digest(b"hello");
     let mut dropped = store.get(&CTX, &hello);
     assert!(poll!(&mut dropped).is_pending());

@@ -15,7 +15,7 @@ use blobaccess_accounting::{
     Reporting, Scanned, Total, UploadQueue, WriteBehind,
 };
 use blobaccess_local_store::LocalStore;
-use blobaccess_s3_backend::{S3Backend, S3Options};
+use blobaccess_s3_backend::{BucketOptions, BucketStore};
 use tokio::task::JoinHandle;
 
 use self::place::bucket;
@@ -37,10 +37,10 @@ pub(crate) struct CachedBucket {
     /// What is in front.
     pub(crate) local_cas: Arc<LocalStore<Cas>>,
     pub(crate) local_ac: Arc<LocalStore<Ac>>,
-    bucket_cas: Arc<S3Backend<Cas>>,
-    bucket_ac: Arc<S3Backend<Ac>>,
-    cas_queue: Arc<UploadQueue<ExistenceCaching<Arc<S3Backend<Cas>>>>>,
-    ac_queue: Arc<UploadQueue<Arc<S3Backend<Ac>>>>,
+    bucket_cas: Arc<BucketStore<Cas>>,
+    bucket_ac: Arc<BucketStore<Ac>>,
+    cas_queue: Arc<UploadQueue<ExistenceCaching<Arc<BucketStore<Cas>>>>>,
+    ac_queue: Arc<UploadQueue<Arc<BucketStore<Ac>>>>,
     ledger: Arc<RedbLedger>,
     reporting: Arc<Reporting>,
     metrics: Arc<Metrics>,
@@ -63,14 +63,14 @@ impl CachedBucket {
         std::fs::create_dir_all(accounts)
             .map_err(|error| Error::failed_precondition(format!("{}: {error}", accounts.display())))?;
         let bucket = bucket(called)?;
-        let bucket_cas = Arc::new(S3Backend::<Cas>::open(bucket.clone(), S3Options::default()).await?);
-        let bucket_ac = Arc::new(S3Backend::<Ac>::open(bucket, S3Options::default()).await?);
+        let bucket_cas = Arc::new(BucketStore::<Cas>::open(bucket.clone(), BucketOptions::default()).await?);
+        let bucket_ac = Arc::new(BucketStore::<Ac>::open(bucket, BucketOptions::default()).await?);
 
         let ledger = Arc::new(RedbLedger::open(accounts.join("ledger.redb"))?);
         let options = AccountsOptions::new(Reporter::new("cached_bucket"))
             .with_journal(accounts.join("journal"))
-            .with_resolver(StorageType::Cas, Arc::<S3Backend<Cas>>::clone(&bucket_cas))
-            .with_resolver(StorageType::Ac, Arc::<S3Backend<Ac>>::clone(&bucket_ac));
+            .with_resolver(StorageType::Cas, Arc::<BucketStore<Cas>>::clone(&bucket_cas))
+            .with_resolver(StorageType::Ac, Arc::<BucketStore<Ac>>::clone(&bucket_ac));
         let accounts = Accounts::open(options)?;
         let reporting = Arc::new(Reporting::new(Arc::clone(&accounts), Arc::<RedbLedger>::clone(&ledger)));
         let metrics = Arc::new(Metrics::new(Arc::clone(&accounts), Arc::clone(&reporting)));
@@ -156,8 +156,8 @@ impl CachedBucket {
     /// lies.
     pub(crate) async fn scan(&self) -> Result<Vec<(StorageType, Scanned, DriftInterval)>> {
         let shards: [(StorageType, Arc<dyn Inventory>); 2] = [
-            (StorageType::Cas, Arc::<S3Backend<Cas>>::clone(&self.bucket_cas)),
-            (StorageType::Ac, Arc::<S3Backend<Ac>>::clone(&self.bucket_ac)),
+            (StorageType::Cas, Arc::<BucketStore<Cas>>::clone(&self.bucket_cas)),
+            (StorageType::Ac, Arc::<BucketStore<Ac>>::clone(&self.bucket_ac)),
         ];
         let mut found = Vec::new();
         for (storage_type, shard) in shards {

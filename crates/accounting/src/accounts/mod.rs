@@ -8,7 +8,7 @@ use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use blobaccess::{Clock, Context, Digest, Namespace, Result, StorageType, UploadToken};
+use blobaccess::{AccountName, Clock, Context, Digest, Result, StorageType, UploadToken};
 
 use self::unresolved::Unresolved;
 use crate::journal::{Dead, Journal};
@@ -24,7 +24,7 @@ use crate::{
 
 pub use self::options::AccountsOptions;
 
-/// The accounts of one store: what was uploaded to it, by namespace and kind.
+/// The accounts of one store: what was uploaded to it, by account and kind.
 ///
 /// Everything that uploads to one store shares one of these: [`Accounted`](crate::Accounted) stores of each kind, and
 /// [`UploadQueue`](crate::UploadQueue)s. Stores that are filled apart, as the halves of a mirror are, have accounts of
@@ -124,11 +124,11 @@ impl Accounts {
     /// Begins an upload of a blob of `logical_bytes` to a store of this kind: the [`Ticket`] will have exactly one
     /// outcome, whatever happens.
     ///
-    /// It goes to the account of [`Namespace::of`] the context and the digest.
+    /// It goes to the account of [`AccountName::of`] the context and the digest.
     ///
     /// # Errors
     ///
-    /// `ResourceExhausted` if the namespace would have more than it may. That was counted, as rejected.
+    /// `ResourceExhausted` if the account would have more than it may. That was counted, as rejected.
     pub fn begin(
         self: &Arc<Self>,
         ctx: &Context,
@@ -160,8 +160,8 @@ impl Accounts {
         storage_type: StorageType,
         logical_bytes: u64,
     ) -> Result<(Upload, UploadToken)> {
-        let namespace = ctx.namespace().map_or_else(|| digest.instance_name().as_str(), Namespace::as_str);
-        let slot = self.table.slot(namespace, storage_type);
+        let account_name = ctx.account_name().map_or_else(|| digest.instance_name().as_str(), AccountName::as_str);
+        let slot = self.table.slot(account_name, storage_type);
         let number = self.tokens.number();
         let own = ctx.upload_token().copied();
         self.table.add(slot, Class::Started, Amounts::started(logical_bytes));
@@ -171,11 +171,11 @@ impl Accounts {
         let mut upload = Upload { slot, number, logical_bytes, reserved: None };
         if !self.quotas.is_empty() {
             // The account may be that of all others, while the limit is that of this one.
-            let namespace = Namespace::of(ctx, digest);
-            match self.quotas.admit(&self.table, &namespace, logical_bytes) {
+            let account_name = AccountName::of(ctx, digest);
+            match self.quotas.admit(&self.table, &account_name, logical_bytes) {
                 Ok(reserved) => {
                     if let Some((used, soft)) = reserved.as_ref().and_then(|reserved| reserved.passed_soft) {
-                        self.observer.soft_limit_passed(&namespace, used, soft);
+                        self.observer.soft_limit_passed(&account_name, used, soft);
                     }
                     upload.reserved = reserved;
                 }
@@ -188,12 +188,12 @@ impl Accounts {
         Ok((upload, own.unwrap_or_else(|| self.tokens.token(number))))
     }
 
-    /// Counts blobs that were deleted, whose `stored_bytes` had been counted for `namespace`.
+    /// Counts blobs that were deleted, whose `stored_bytes` had been counted for `account_name`.
     ///
     /// Call it once they are gone. A crash in between leaves them in the footprint until a scan shows it.
     pub fn deleted(
         &self,
-        namespace: &Namespace,
+        account_name: &AccountName,
         storage_type: StorageType,
         cause: Deletion,
         objects: u64,
@@ -203,7 +203,7 @@ impl Accounts {
             Deletion::Requested => Class::DeletedOnRequest,
             Deletion::Collected => Class::DeletedByCollection,
         };
-        let slot = self.table.slot(namespace.as_str(), storage_type);
+        let slot = self.table.slot(account_name.as_str(), storage_type);
         let amounts = Amounts::deleted(objects, stored_bytes);
         if let (Some(journal), Some(account)) = (&self.journal, self.table.account(slot)) {
             journal.deleted(account, class, amounts);
@@ -231,10 +231,10 @@ impl Accounts {
         }
     }
 
-    /// What `namespace` uses of its limits; `None` if it has none.
+    /// What `account_name` uses of its limits; `None` if it has none.
     #[must_use]
-    pub fn quota_usage(&self, namespace: &Namespace) -> Option<QuotaUsage> {
-        self.quotas.usage(&self.table, namespace)
+    pub fn quota_usage(&self, account_name: &AccountName) -> Option<QuotaUsage> {
+        self.quotas.usage(&self.table, account_name)
     }
 
     pub(crate) const fn quotas(&self) -> &Quotas {

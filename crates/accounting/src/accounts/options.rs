@@ -40,7 +40,7 @@ impl AccountsOptions {
         }
     }
 
-    /// How many accounts there may be: a namespace has one for each kind of store it puts to. Further ones share
+    /// How many accounts there may be: a account has one for each kind of store it puts to. Further ones share
     /// `__other__`, and are counted; if that number grows, this one is too small.
     #[must_use]
     pub const fn with_max_accounts(mut self, max_accounts: usize) -> Self {
@@ -81,7 +81,7 @@ impl AccountsOptions {
         self
     }
 
-    /// Limits what namespaces may have.
+    /// Limits what accounts may have.
     #[must_use]
     pub fn with_quotas(mut self, quotas: Quotas) -> Self {
         self.quotas = quotas;

@@ -115,7 +115,7 @@ impl DriftInterval {
 
 #[cfg(test)]
 mod tests {
-    use blobaccess::Namespace;
+    use blobaccess::AccountName;
     use proptest::prelude::*;
 
     use super::*;
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn only_what_is_proved_is_repaired() {
-        let account = Account::new(Namespace::new("a"), StorageType::Cas);
+        let account = Account::new(AccountName::new("a"), StorageType::Cas);
         let repair = |drift: DriftInterval| {
             drift.repair("scan", account.clone(), SystemTime::UNIX_EPOCH).map(|adjustment| adjustment.delta_bytes)
         };

@@ -239,7 +239,7 @@ fn checksum(body: &[u8]) -> [u8; 4] {
 
 #[cfg(test)]
 mod tests {
-    use blobaccess::{Namespace, StorageType};
+    use blobaccess::{AccountName, StorageType};
 
     use super::*;
 
@@ -248,7 +248,7 @@ mod tests {
     }
 
     fn records() -> Vec<Record> {
-        let account = Account::new(Namespace::new("acme"), StorageType::Ac);
+        let account = Account::new(AccountName::new("acme"), StorageType::Ac);
         let digest = Digest::of(name(), DigestFunction::Sha256, b"an action");
         let opened = |token, sent, counted, logical_bytes| {
             Record::Open(Opened { number: 7, name: 3, digest: digest.clone(), logical_bytes, token, sent, counted })

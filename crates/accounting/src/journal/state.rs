@@ -152,7 +152,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use blobaccess::{DigestFunction, Namespace, StorageType};
+    use blobaccess::{AccountName, DigestFunction, StorageType};
 
     use super::*;
 
@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn records() -> Vec<Record> {
-        let account = |name: &str| Account::new(Namespace::new(name), StorageType::Cas);
+        let account = |name: &str| Account::new(AccountName::new(name), StorageType::Cas);
         let name = |id, account| Record::Name { id, account, instance_name: InstanceName::new("main").unwrap() };
         vec![
             Record::Head { reporter: Reporter::new("host"), epoch: Epoch::from_bytes([9; 16]) },

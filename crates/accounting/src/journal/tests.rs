@@ -1,6 +1,6 @@
 use std::time::SystemTime;
 
-use blobaccess::{DigestFunction, Namespace, StorageType};
+use blobaccess::{AccountName, DigestFunction, StorageType};
 
 use super::*;
 
@@ -11,7 +11,7 @@ struct Setup {
 
 impl Setup {
     fn new() -> Self {
-        let account = Account::new(Namespace::new("acme"), StorageType::Cas);
+        let account = Account::new(AccountName::new("acme"), StorageType::Cas);
         Self { directory: tempfile::tempdir().unwrap(), account }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use blobaccess::Namespace;
+use blobaccess::AccountName;
 
 use super::{Adjustment, Life, Movement, Statement, Total};
 use crate::report::{of_unix_millis, unix_millis};
@@ -44,7 +44,7 @@ impl Book {
         self.adjustments.entry(key).or_insert_with(|| (adjustment.clone(), false));
     }
 
-    pub(crate) fn totals(&self, namespace: Option<&Namespace>) -> Vec<Total> {
+    pub(crate) fn totals(&self, account_name: Option<&AccountName>) -> Vec<Total> {
         let mut totals: BTreeMap<&Account, (Tally, i64)> = BTreeMap::new();
         for (account, tally) in self.lives.values().flat_map(|pages| &pages.reported) {
             totals.entry(account).or_default().0.add_all(tally);
@@ -53,7 +53,7 @@ impl Book {
             let adjusted = &mut totals.entry(&adjustment.account).or_default().1;
             *adjusted = adjusted.saturating_add(adjustment.delta_bytes);
         }
-        let wanted = |account: &Account| namespace.is_none_or(|namespace| account.namespace() == namespace);
+        let wanted = |account: &Account| account_name.is_none_or(|account_name| account.account_name() == account_name);
         let totals = totals.into_iter().filter(|(account, _)| wanted(account));
         totals.map(|(account, (tally, adjusted))| Total::new(account.clone(), tally, adjusted)).collect()
     }

@@ -1,6 +1,6 @@
 //! Accounts and tallies as bytes, for ledgers and journals that are files.
 
-use blobaccess::{Namespace, StorageType};
+use blobaccess::{AccountName, StorageType};
 
 use crate::{Account, Amounts, Class, Tally};
 
@@ -53,7 +53,7 @@ impl<'a> Bytes<'a> {
 
     pub(crate) fn account(&mut self) -> Option<Account> {
         let storage_type = self.storage_type()?;
-        Some(Account::new(Namespace::new(self.text()?), storage_type))
+        Some(Account::new(AccountName::new(self.text()?), storage_type))
     }
 
     pub(crate) fn amounts(&mut self) -> Option<Amounts> {
@@ -78,7 +78,7 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// Puts a text behind its length. One of 4 GiB would be cut; namespaces are not that long.
+/// Puts a text behind its length. One of 4 GiB would be cut; accounts are not that long.
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
     out.extend(length.to_le_bytes());
@@ -87,7 +87,7 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
 
 pub(crate) fn put_account(out: &mut Vec<u8>, account: &Account) {
     out.push(Account::storage_code(account.storage_type()));
-    put_text(out, account.namespace().as_str());
+    put_text(out, account.account_name().as_str());
 }
 
 pub(crate) fn put_amounts(out: &mut Vec<u8>, amounts: Amounts) {
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_and_less_is_not() {
-        let account = Account::new(Namespace::new("a/b"), StorageType::Ac);
+        let account = Account::new(AccountName::new("a/b"), StorageType::Ac);
         let tally: Tally =
             Class::ALL.into_iter().zip(1..).map(|(class, number)| (class, Amounts::deleted(number, 1 << 40))).collect();
         let mut written = Vec::new();

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use blobaccess::{Namespace, Result};
+use blobaccess::{AccountName, Result};
 
 use super::{Accumulator, Adjustment, Book, Ledger, Life, Movement, Statement, Total};
 use crate::Report;
@@ -50,8 +50,8 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn totals(&self, namespace: Option<&Namespace>) -> Result<Vec<Total>> {
-        Ok(self.book().totals(namespace))
+    async fn totals(&self, account_name: Option<&AccountName>) -> Result<Vec<Total>> {
+        Ok(self.book().totals(account_name))
     }
 
     async fn lives(&self) -> Result<Vec<Life>> {

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use blobaccess::{Namespace, Result};
+use blobaccess::{AccountName, Result};
 
 pub(crate) use self::book::Book;
 pub use self::memory::MemoryLedger;
@@ -46,12 +46,12 @@ pub trait Ledger: Debug + Send + Sync + 'static {
     /// If not all could be kept. They may be sent again.
     async fn adjust(&self, adjustments: &[Adjustment]) -> Result<()>;
 
-    /// What all reports add up to, by account and in their order; of `namespace` only, if one is given.
+    /// What all reports add up to, by account and in their order; of `account_name` only, if one is given.
     ///
     /// # Errors
     ///
     /// If the ledger cannot be read now.
-    async fn totals(&self, namespace: Option<&Namespace>) -> Result<Vec<Total>>;
+    async fn totals(&self, account_name: Option<&AccountName>) -> Result<Vec<Total>>;
 
     /// Every life of every reporter, and what was last heard of it.
     ///

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use blobaccess::{Error, Namespace, Result};
+use blobaccess::{AccountName, Error, Result};
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::codec::{Bytes, put_account, put_tally, put_text};
@@ -300,7 +300,7 @@ impl Ledger for RedbLedger {
         .await
     }
 
-    async fn totals(&self, namespace: Option<&Namespace>) -> Result<Vec<Total>> {
+    async fn totals(&self, account_name: Option<&AccountName>) -> Result<Vec<Total>> {
         let mut totals: BTreeMap<Account, (Tally, i64)> = BTreeMap::new();
         let reported = |key: Bytes<'_>, mut value: Bytes<'_>| Some((reported_account(key)?, value.tally()?));
         for (account, tally) in self.rows(REPORTED, reported).await? {
@@ -310,7 +310,7 @@ impl Ledger for RedbLedger {
             let adjusted = &mut totals.entry(adjustment.account).or_default().1;
             *adjusted = adjusted.saturating_add(adjustment.delta_bytes);
         }
-        let wanted = |account: &Account| namespace.is_none_or(|namespace| account.namespace() == namespace);
+        let wanted = |account: &Account| account_name.is_none_or(|account_name| account.account_name() == account_name);
         let totals = totals.into_iter().filter(|(account, _)| wanted(account));
         Ok(totals.map(|(account, (tally, adjusted))| Total::new(account, tally, adjusted)).collect())
     }

@@ -91,14 +91,14 @@ impl Statement {
 mod tests {
     use std::time::Duration;
 
-    use blobaccess::{Namespace, StorageType};
+    use blobaccess::{AccountName, StorageType};
 
     use super::*;
     use crate::{Amounts, Class, Outcome};
 
     #[test]
     fn byte_hours_are_the_integral_of_the_footprint() {
-        let account = Account::new(Namespace::new("a"), StorageType::Cas);
+        let account = Account::new(AccountName::new("a"), StorageType::Cas);
         let at = |hours| SystemTime::UNIX_EPOCH + Duration::from_hours(hours);
         let created = Amounts::ended(Outcome::Created { stored_bytes: 100 }, 100);
         let more = Movement::new(account.clone(), [(Class::Created, created)].into_iter().collect(), 0);

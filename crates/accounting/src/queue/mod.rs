@@ -400,6 +400,10 @@ impl<B: BlobAccess> BlobAccess for UploadQueue<B> {
     fn key_format(&self) -> KeyFormat {
         self.inner.key_format()
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.inner.finds_in_bulk()
+    }
 }
 
 /// Room that goes back unless it is taken.

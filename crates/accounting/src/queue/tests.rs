@@ -1,19 +1,19 @@
 use std::time::Duration;
 
-use blobaccess::{Ac, Clock, DigestFunction, ErrorKind, MemoryBlobAccess};
+use blobaccess::{Ac, Clock, DigestFunction, ErrorKind, MemoryStore};
 use blobaccess_testkit::ManualClock;
-use blobaccess_testkit::fakes::{InterruptibleBlobAccess, Outage};
+use blobaccess_testkit::fakes::{InterruptibleStore, Outage};
 
 use super::*;
 use crate::{AccountsOptions, Class, Reporter};
 
-type Slow<K> = InterruptibleBlobAccess<Arc<MemoryBlobAccess<K>>>;
+type Slow<K> = InterruptibleStore<Arc<MemoryStore<K>>>;
 
 struct Setup {
     accounts: Arc<Accounts>,
     clock: ManualClock,
-    cas: Arc<MemoryBlobAccess<Cas>>,
-    ac: Arc<MemoryBlobAccess<Ac>>,
+    cas: Arc<MemoryStore<Cas>>,
+    ac: Arc<MemoryStore<Ac>>,
     outage: Outage,
 }
 
@@ -24,19 +24,19 @@ impl Setup {
         Self {
             accounts: Accounts::open(options).unwrap(),
             clock,
-            cas: Arc::new(MemoryBlobAccess::new(1 << 20)),
-            ac: Arc::new(MemoryBlobAccess::new(1 << 20)),
+            cas: Arc::new(MemoryStore::new(1 << 20)),
+            ac: Arc::new(MemoryStore::new(1 << 20)),
             outage: Outage::default(),
         }
     }
 
     fn contents(&self, options: QueueOptions) -> Arc<UploadQueue<Slow<Cas>>> {
-        let store = InterruptibleBlobAccess::new(Arc::clone(&self.cas), self.outage.clone());
+        let store = InterruptibleStore::new(Arc::clone(&self.cas), self.outage.clone());
         Arc::new(UploadQueue::new(store, Arc::clone(&self.accounts), options))
     }
 
     fn results(&self, contents: &Arc<UploadQueue<Slow<Cas>>>) -> UploadQueue<Slow<Ac>> {
-        let store = InterruptibleBlobAccess::new(Arc::clone(&self.ac), Outage::default());
+        let store = InterruptibleStore::new(Arc::clone(&self.ac), Outage::default());
         UploadQueue::new(store, Arc::clone(&self.accounts), QueueOptions::new()).following(Arc::clone(contents))
     }
 }
@@ -107,7 +107,7 @@ async fn a_full_queue_refuses_and_counts_what_it_drops() {
     let error = put(&queue, b"world").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::ResourceExhausted, true));
     assert_eq!(error.put_certainty(), PutCertainty::NotStored);
-    let store: Arc<dyn BlobAccess<Kind = Cas>> = Arc::<MemoryBlobAccess<Cas>>::clone(&setup.cas);
+    let store: Arc<dyn BlobAccess<Kind = Cas>> = Arc::<MemoryStore<Cas>>::clone(&setup.cas);
     let full = setup.contents(QueueOptions::new().with_max_items(0));
     let refused = full.enqueue_from(&Context::background(), &digest(b"x"), 9, Some(3), store);
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::FailedPrecondition);
@@ -123,7 +123,7 @@ async fn a_full_queue_refuses_and_counts_what_it_drops() {
 async fn a_blob_can_wait_in_a_store_and_be_gone_by_then() {
     let setup = Setup::new();
     let queue = setup.contents(QueueOptions::new().with_max_bytes(0));
-    let local: Arc<dyn BlobAccess<Kind = Cas>> = Arc::new(MemoryBlobAccess::<Cas>::new(1 << 20));
+    let local: Arc<dyn BlobAccess<Kind = Cas>> = Arc::new(MemoryStore::<Cas>::new(1 << 20));
     let ctx = Context::background();
     local.put(&ctx, &digest(b"hello"), Blob::from_bytes("hello")).await.unwrap();
     for contents in [b"hello", b"gone!"] {

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use blobaccess::{Namespace, StorageType};
+use blobaccess::{AccountName, StorageType};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Tally;
@@ -17,12 +17,12 @@ const STORAGE_CODES: u8 = 5;
 /// All accounts and their counters.
 ///
 /// It is a table of fixed size with open addressing. An entry is set once and never removed, so that to find one takes
-/// neither a lock nor a reference count. When as many accounts are there as permitted, further namespaces share one
+/// neither a lock nor a reference count. When as many accounts are there as permitted, further accounts share one
 /// account for each kind of store, `__other__`, and how many uploads went there is counted.
 #[derive(Debug)]
 pub(crate) struct Table {
     slots: Box<[OnceLock<Entry>]>,
-    /// What hashes begin with, so that nobody can choose namespaces that collide.
+    /// What hashes begin with, so that nobody can choose accounts that collide.
     seed: u64,
     /// How many entries are set. It only grows, and only under the lock.
     taken: AtomicUsize,
@@ -71,10 +71,10 @@ impl Table {
         table
     }
 
-    /// The account of `namespace`, which is made if there is room.
-    pub(crate) fn slot(&self, namespace: &str, storage_type: StorageType) -> Slot {
-        let make = || Account::new(Namespace::new(namespace), storage_type);
-        if let Some(slot) = self.find_or_add(namespace, storage_type, make) {
+    /// The account of `account_name`, which is made if there is room.
+    pub(crate) fn slot(&self, account_name: &str, storage_type: StorageType) -> Slot {
+        let make = || Account::new(AccountName::new(account_name), storage_type);
+        if let Some(slot) = self.find_or_add(account_name, storage_type, make) {
             return slot;
         }
         self.overflowed.fetch_add(1, Ordering::Relaxed);
@@ -83,12 +83,12 @@ impl Table {
         self.find_or_add(crate::account::OVERFLOW, storage_type, overflow).unwrap_or(Slot(0))
     }
 
-    /// The account of `namespace`, if there is one.
-    pub(crate) fn find(&self, namespace: &str, storage_type: StorageType) -> Option<Slot> {
-        let hash = self.hash(namespace, storage_type);
+    /// The account of `account_name`, if there is one.
+    pub(crate) fn find(&self, account_name: &str, storage_type: StorageType) -> Option<Slot> {
+        let hash = self.hash(account_name, storage_type);
         for index in self.probe(hash) {
             let entry = self.slots.get(index)?.get()?;
-            if entry.is(hash, namespace, storage_type) {
+            if entry.is(hash, account_name, storage_type) {
                 return Some(Slot(index));
             }
         }
@@ -117,27 +117,27 @@ impl Table {
         true
     }
 
-    fn find_or_add(&self, namespace: &str, storage_type: StorageType, make: impl Fn() -> Account) -> Option<Slot> {
-        let hash = self.hash(namespace, storage_type);
+    fn find_or_add(&self, account_name: &str, storage_type: StorageType, make: impl Fn() -> Account) -> Option<Slot> {
+        let hash = self.hash(account_name, storage_type);
         for index in self.probe(hash) {
             let slot = self.slots.get(index)?;
             if slot.get().is_none()
                 && !self.make_entry(slot, || Entry { hash, account: make(), cells: Box::new(Cells::new()) })
             {
                 // Nothing is added any more, but another may have added it meanwhile.
-                return self.find(namespace, storage_type);
+                return self.find(account_name, storage_type);
             }
             // It is set now, by whomever.
-            if slot.get().is_some_and(|entry| entry.is(hash, namespace, storage_type)) {
+            if slot.get().is_some_and(|entry| entry.is(hash, account_name, storage_type)) {
                 return Some(Slot(index));
             }
         }
         None
     }
 
-    fn hash(&self, namespace: &str, storage_type: StorageType) -> u64 {
+    fn hash(&self, account_name: &str, storage_type: StorageType) -> u64 {
         let seed = self.seed.wrapping_add(u64::from(Account::storage_code(storage_type)));
-        xxh3_64_with_seed(namespace.as_bytes(), seed)
+        xxh3_64_with_seed(account_name.as_bytes(), seed)
     }
 
     fn probe(&self, hash: u64) -> impl Iterator<Item = usize> + use<> {
@@ -180,9 +180,9 @@ impl Table {
 }
 
 impl Entry {
-    fn is(&self, hash: u64, namespace: &str, storage_type: StorageType) -> bool {
+    fn is(&self, hash: u64, account_name: &str, storage_type: StorageType) -> bool {
         self.hash == hash
-            && self.account.namespace().as_str() == namespace
+            && self.account.account_name().as_str() == account_name
             && self.account.storage_type() == storage_type
     }
 }
@@ -197,11 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn accounts_are_told_apart_by_namespace_and_kind() {
+    fn accounts_are_told_apart_by_account_and_kind() {
         let table = Table::new(8);
-        for (namespace, storage_type) in [("a", StorageType::Cas), ("a", StorageType::Ac), ("b", StorageType::Cas)] {
-            started(&table, table.slot(namespace, storage_type));
-            assert_eq!(table.slot(namespace, storage_type), table.slot(namespace, storage_type));
+        for (account_name, storage_type) in [("a", StorageType::Cas), ("a", StorageType::Ac), ("b", StorageType::Cas)] {
+            started(&table, table.slot(account_name, storage_type));
+            assert_eq!(table.slot(account_name, storage_type), table.slot(account_name, storage_type));
         }
         started(&table, table.slot("a", StorageType::Cas));
         let counted: Vec<_> = table
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn more_namespaces_than_permitted_share_an_account_and_are_counted() {
+    fn more_accounts_than_permitted_share_an_account_and_are_counted() {
         let table = Table::new(3);
         for number in 0..10 {
             started(&table, table.slot(&number.to_string(), StorageType::Cas));
@@ -225,7 +225,7 @@ mod tests {
         let other = snapshot.accounts.iter().find(|(account, _)| *account == Account::overflow(StorageType::Cas));
         assert_eq!(other.unwrap().1.of(Class::Started).objects, 7);
         // Those that had room keep their accounts.
-        assert_eq!(table.account(table.slot("2", StorageType::Cas)).unwrap().namespace().as_str(), "2");
+        assert_eq!(table.account(table.slot("2", StorageType::Cas)).unwrap().account_name().as_str(), "2");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::{
-    Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, Error, InstanceName, MemoryBlobAccess, StorageType,
+    Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, Error, InstanceName, MemoryStore, StorageType,
 };
 use blobaccess_testkit::ManualClock;
 
@@ -12,7 +12,7 @@ use crate::{Accounts, AccountsOptions, Class, Ledger, MemoryLedger, Outcome, Rep
 
 struct Setup {
     journal: tempfile::TempDir,
-    store: Arc<MemoryBlobAccess<Cas>>,
+    store: Arc<MemoryStore<Cas>>,
     clock: ManualClock,
     ledger: Arc<MemoryLedger>,
 }
@@ -23,7 +23,7 @@ impl Setup {
     fn new() -> Self {
         Self {
             journal: tempfile::tempdir().unwrap(),
-            store: Arc::new(MemoryBlobAccess::new(1 << 20)),
+            store: Arc::new(MemoryStore::new(1 << 20)),
             clock: ManualClock::new(),
             ledger: Arc::new(MemoryLedger::new()),
         }
@@ -32,7 +32,7 @@ impl Setup {
     fn open(&self) -> (Arc<Accounts>, Reporting) {
         let options = AccountsOptions::new(Reporter::new("host"))
             .with_journal(self.journal.path())
-            .with_resolver(StorageType::Cas, Arc::<MemoryBlobAccess<Cas>>::clone(&self.store))
+            .with_resolver(StorageType::Cas, Arc::<MemoryStore<Cas>>::clone(&self.store))
             .with_settle_after(SETTLE)
             .with_clock(Arc::new(self.clock.clone()));
         let accounts = Accounts::open(options).unwrap();
@@ -124,7 +124,7 @@ async fn a_dead_life_is_reported_until_it_is_acknowledged() {
         async fn adjust(&self, _: &[crate::Adjustment]) -> blobaccess::Result<()> {
             Err(Error::unavailable("down"))
         }
-        async fn totals(&self, _: Option<&blobaccess::Namespace>) -> blobaccess::Result<Vec<crate::Total>> {
+        async fn totals(&self, _: Option<&blobaccess::AccountName>) -> blobaccess::Result<Vec<crate::Total>> {
             Err(Error::unavailable("down"))
         }
         async fn lives(&self) -> blobaccess::Result<Vec<crate::Life>> {
@@ -181,7 +181,7 @@ async fn what_cannot_be_asked_is_ambiguous_and_an_entry_is_not_guessed() {
     let setup = Setup::new();
     let ctx = Context::background();
     let (accounts, reporting) = setup.open();
-    let ac = MemoryBlobAccess::<Ac>::new(1 << 20);
+    let ac = MemoryStore::<Ac>::new(1 << 20);
     let mut ticket = accounts.begin(&ctx, &digest("action"), StorageType::Ac, 6).unwrap();
     let sending = ticket.send(&ctx);
     ac.put(&sending, &digest("action"), Blob::from_bytes("result")).await.unwrap();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use blobaccess::{
     Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestFunction, DigestSet, Error, InstanceName, KeyFormat,
-    MemoryBlobAccess, PutCertainty, PutOutcome, Result, Slicer, get_and_slice,
+    MemoryStore, PutCertainty, PutOutcome, Result, Slicer, get_and_slice,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -30,7 +30,7 @@ impl AccountingObserver for Told {
 /// A store that, by what is put, stores, refuses, panics, waits a while, or never answers.
 #[derive(Debug)]
 struct Moody {
-    inner: MemoryBlobAccess<Cas>,
+    inner: MemoryStore<Cas>,
     puts: AtomicU64,
 }
 
@@ -81,10 +81,14 @@ impl BlobAccess for Moody {
     fn key_format(&self) -> KeyFormat {
         self.inner.key_format()
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.inner.finds_in_bulk()
+    }
 }
 
 fn moody() -> Moody {
-    Moody { inner: MemoryBlobAccess::new(64 << 20), puts: AtomicU64::new(0) }
+    Moody { inner: MemoryStore::new(64 << 20), puts: AtomicU64::new(0) }
 }
 
 fn runtime() -> Runtime {

@@ -79,13 +79,13 @@ const MAX_APART_BYTES: u64 = 4 << 20;
 /// # async fn main() -> blobaccess::Result<()> {
 /// use std::sync::Arc;
 ///
-/// use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryBlobAccess};
+/// use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryStore};
 /// use blobaccess_accounting::{Accounts, AccountsOptions, QueueOptions, Reporter, UploadQueue, WriteBehind};
 ///
 /// let accounts = Accounts::open(AccountsOptions::new(Reporter::new("host-7")))?;
-/// let bucket = Arc::new(MemoryBlobAccess::<Cas>::new(1 << 20));
+/// let bucket = Arc::new(MemoryStore::<Cas>::new(1 << 20));
 /// let queue = Arc::new(UploadQueue::new(Arc::clone(&bucket), accounts, QueueOptions::new()));
-/// let store = WriteBehind::new(MemoryBlobAccess::<Cas>::new(1 << 20), Arc::clone(&queue));
+/// let store = WriteBehind::new(MemoryStore::<Cas>::new(1 << 20), Arc::clone(&queue));
 ///
 /// let ctx = Context::background();
 /// let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
@@ -273,6 +273,10 @@ impl<F: BlobAccess, S: BlobAccess<Kind = F::Kind>> BlobAccess for WriteBehind<F,
 
     fn key_format(&self) -> KeyFormat {
         self.fast.key_format().combine(self.queue.key_format())
+    }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.fast.finds_in_bulk() && self.queue.finds_in_bulk()
     }
 }
 

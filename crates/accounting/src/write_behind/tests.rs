@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use blobaccess::{Ac, Cas, DigestFunction, MemoryBlobAccess};
-use blobaccess_testkit::fakes::{CountingBlobAccess, InterruptibleBlobAccess, Outage};
+use blobaccess::{Ac, Cas, DigestFunction, MemoryStore};
+use blobaccess_testkit::fakes::{CountingStore, InterruptibleStore, Outage};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
@@ -9,13 +9,13 @@ use futures::stream;
 use super::*;
 use crate::{Accounts, AccountsOptions, Class, QueueOptions, Reporter};
 
-type Fast<K> = Arc<CountingBlobAccess<MemoryBlobAccess<K>>>;
-type Slow<K> = InterruptibleBlobAccess<Arc<CountingBlobAccess<MemoryBlobAccess<K>>>>;
+type Fast<K> = Arc<CountingStore<MemoryStore<K>>>;
+type Slow<K> = InterruptibleStore<Arc<CountingStore<MemoryStore<K>>>>;
 
 struct Setup<K: Kind> {
     accounts: Arc<Accounts>,
     fast: Fast<K>,
-    slow: Arc<CountingBlobAccess<MemoryBlobAccess<K>>>,
+    slow: Arc<CountingStore<MemoryStore<K>>>,
     outage: Outage,
     queue: Arc<UploadQueue<Slow<K>>>,
     store: WriteBehind<Fast<K>, Slow<K>>,
@@ -24,9 +24,9 @@ struct Setup<K: Kind> {
 impl<K: Kind> Setup<K> {
     fn new(options: QueueOptions) -> Self {
         let accounts = Accounts::open(AccountsOptions::new(Reporter::new("host"))).unwrap();
-        let memory = || Arc::new(CountingBlobAccess::new(MemoryBlobAccess::new(64 << 20)));
+        let memory = || Arc::new(CountingStore::new(MemoryStore::new(64 << 20)));
         let (fast, slow, outage) = (memory(), memory(), Outage::default());
-        let below = InterruptibleBlobAccess::new(Arc::clone(&slow), outage.clone());
+        let below = InterruptibleStore::new(Arc::clone(&slow), outage.clone());
         let queue = Arc::new(UploadQueue::new(below, Arc::clone(&accounts), options));
         let store = WriteBehind::new(Arc::clone(&fast), Arc::clone(&queue));
         Self { accounts, fast, slow, outage, queue, store }

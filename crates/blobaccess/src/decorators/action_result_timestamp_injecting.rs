@@ -139,6 +139,10 @@ impl<B: BlobAccess<Kind = Ac>> BlobAccess for ActionResultTimestampInjecting<B> 
     fn key_format(&self) -> KeyFormat {
         self.inner.key_format()
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.inner.finds_in_bulk()
+    }
 }
 
 impl<B: Display> Display for ActionResultTimestampInjecting<B> {

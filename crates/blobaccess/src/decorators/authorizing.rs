@@ -187,6 +187,10 @@ impl<B: BlobAccess> BlobAccess for Authorizing<B> {
     fn key_format(&self) -> KeyFormat {
         self.inner.key_format()
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.inner.finds_in_bulk()
+    }
 }
 
 impl<B: Display> Display for Authorizing<B> {

@@ -99,6 +99,10 @@ impl<B: BlobAccess<Kind = Cas>> BlobAccess for EmptyBlobInjecting<B> {
     fn key_format(&self) -> KeyFormat {
         self.inner.key_format()
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.inner.finds_in_bulk()
+    }
 }
 
 impl<B: Display> Display for EmptyBlobInjecting<B> {

@@ -10,22 +10,21 @@ use tokio::sync::watch;
 
 use crate::{
     Blob, BlobAccess, Call, Capabilities, Clock, Context, Digest, DigestFunction, DigestSet, Error, Event,
-    InstanceName, KeyFormat, Kind, MemoryBlobAccess, Observer, Operation, PutOutcome, Result, Sliced, Slicer,
-    SystemClock,
+    InstanceName, KeyFormat, Kind, MemoryStore, Observer, Operation, PutOutcome, Result, Sliced, Slicer, SystemClock,
 };
 
 /// A call that a [`Noting`] store was asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Noted {
-    pub(super) operation: Operation,
-    pub(super) digests: Vec<Digest>,
-    pub(super) ctx: Context,
+pub(crate) struct Noted {
+    pub(crate) operation: Operation,
+    pub(crate) digests: Vec<Digest>,
+    pub(crate) ctx: Context,
 }
 
 /// A store in memory that notes each call, and fails or holds it when it is told to.
 #[derive(Debug)]
-pub(super) struct Noting<K: Kind> {
-    pub(super) memory: MemoryBlobAccess<K>,
+pub(crate) struct Noting<K: Kind> {
+    pub(crate) memory: MemoryStore<K>,
     key_format: KeyFormat,
     noted: Mutex<Vec<Noted>>,
     failure: Mutex<Option<Error>>,
@@ -34,13 +33,13 @@ pub(super) struct Noting<K: Kind> {
 }
 
 impl<K: Kind> Noting<K> {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Self::with_key_format(K::STORAGE_TYPE.key_format())
     }
 
-    pub(super) fn with_key_format(key_format: KeyFormat) -> Arc<Self> {
+    pub(crate) fn with_key_format(key_format: KeyFormat) -> Arc<Self> {
         Arc::new(Self {
-            memory: MemoryBlobAccess::new(1 << 20),
+            memory: MemoryStore::new(1 << 20),
             key_format,
             noted: Mutex::default(),
             failure: Mutex::default(),
@@ -50,38 +49,38 @@ impl<K: Kind> Noting<K> {
     }
 
     /// Stores `contents` without a note of it.
-    pub(super) async fn hold_contents(&self, contents: &'static str) -> Digest {
+    pub(crate) async fn hold_contents(&self, contents: &'static str) -> Digest {
         let digest = digest_of(contents);
         self.memory.put(&Context::background(), &digest, Blob::from_bytes(contents)).await.unwrap();
         digest
     }
 
     /// Lets every call from now on fail with `error`, or none.
-    pub(super) fn fail_with(&self, error: impl Into<Option<Error>>) {
+    pub(crate) fn fail_with(&self, error: impl Into<Option<Error>>) {
         *self.failure.lock().unwrap() = error.into();
     }
 
     /// Returns `blob` from the next get.
-    pub(super) fn return_next(&self, blob: Blob) {
+    pub(crate) fn return_next(&self, blob: Blob) {
         *self.next_blob.lock().unwrap() = Some(blob);
     }
 
     /// Holds every call from its beginning, or lets them go on.
-    pub(super) fn set_held(&self, held: bool) {
+    pub(crate) fn set_held(&self, held: bool) {
         self.held.send_replace(held);
     }
 
-    pub(super) fn noted(&self) -> Vec<Noted> {
+    pub(crate) fn noted(&self) -> Vec<Noted> {
         self.noted.lock().unwrap().clone()
     }
 
     /// How often `operation` was asked for.
-    pub(super) fn count(&self, operation: Operation) -> usize {
+    pub(crate) fn count(&self, operation: Operation) -> usize {
         self.noted().iter().filter(|noted| noted.operation == operation).count()
     }
 
     /// What each call of `operation` was about.
-    pub(super) fn asked(&self, operation: Operation) -> Vec<Vec<Digest>> {
+    pub(crate) fn asked(&self, operation: Operation) -> Vec<Vec<Digest>> {
         let noted = self.noted().into_iter();
         noted.filter(|noted| noted.operation == operation).map(|noted| noted.digests).collect()
     }
@@ -139,6 +138,10 @@ impl<K: Kind> BlobAccess for Noting<K> {
     fn key_format(&self) -> KeyFormat {
         self.key_format
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        true
+    }
 }
 
 impl<K: Kind> Display for Noting<K> {
@@ -149,7 +152,7 @@ impl<K: Kind> Display for Noting<K> {
 
 /// Finds the first bytes of a parent: as many as the child's digest says.
 #[derive(Debug)]
-pub(super) struct Beginning;
+pub(crate) struct Beginning;
 
 #[async_trait]
 impl Slicer for Beginning {
@@ -162,9 +165,9 @@ impl Slicer for Beginning {
 
 /// An observer that keeps what it is told.
 #[derive(Debug, Default)]
-pub(super) struct Told {
-    pub(super) calls: Mutex<Vec<Call>>,
-    pub(super) events: Mutex<Vec<Event>>,
+pub(crate) struct Told {
+    pub(crate) calls: Mutex<Vec<Call>>,
+    pub(crate) events: Mutex<Vec<Event>>,
 }
 
 impl Observer for Told {
@@ -179,7 +182,7 @@ impl Observer for Told {
 
 /// A clock on which it is always the same time of day.
 #[derive(Debug)]
-pub(super) struct StandingClock(pub(super) SystemTime);
+pub(crate) struct StandingClock(pub(crate) SystemTime);
 
 impl Clock for StandingClock {
     fn now(&self) -> SystemTime {
@@ -195,16 +198,16 @@ impl Clock for StandingClock {
     }
 }
 
-pub(super) fn instance_name(name: &str) -> InstanceName {
+pub(crate) fn instance_name(name: &str) -> InstanceName {
     InstanceName::new(name).unwrap()
 }
 
 /// The digest of `contents` in the empty instance name.
-pub(super) fn digest_of(contents: &str) -> Digest {
+pub(crate) fn digest_of(contents: &str) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents.as_bytes())
 }
 
 /// A digest of 0 bytes whose hash is not that of 0 bytes.
-pub(super) fn wrong_empty_digest() -> Digest {
+pub(crate) fn wrong_empty_digest() -> Digest {
     Digest::from_hash(InstanceName::empty(), DigestFunction::Sha256, &[7; 32], 0).unwrap()
 }

@@ -7,7 +7,6 @@
 //! | [`CompletenessChecking`] | AC | returns an action result only while all its outputs are stored |
 //! | [`DeadlineEnforcing`] | any | ends a call that takes too long |
 //! | [`EmptyBlobInjecting`] | CAS | answers for the blob of size zero, which always exists |
-//! | [`ErrorBlobAccess`] | any | fails every call in the same way: a backend for what is not to be had |
 //! | [`ExistenceCaching`] | CAS | remembers which blobs were found lately |
 //! | [`Observing`] | any | tells an observer of every call |
 //!
@@ -50,9 +49,9 @@
 //! use std::time::Duration;
 //!
 //! use blobaccess::decorators::{DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching};
-//! use blobaccess::{BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryBlobAccess};
+//! use blobaccess::{BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryStore};
 //!
-//! let store = MemoryBlobAccess::<Cas>::new(1 << 20);
+//! let store = MemoryStore::<Cas>::new(1 << 20);
 //! let store = DeadlineEnforcing::new(store, Duration::from_secs(30));
 //! let store = ExistenceCaching::new(store, NonZeroUsize::MIN.saturating_add(100_000), Duration::from_mins(1));
 //! let store = EmptyBlobInjecting::new(store);
@@ -69,10 +68,9 @@ mod authorizing;
 mod completeness_checking;
 mod deadline_enforcing;
 mod empty_blob_injecting;
-mod error;
 mod existence_caching;
 #[cfg(test)]
-mod fakes;
+pub(crate) mod fakes;
 mod observing;
 
 pub use self::action_result_timestamp_injecting::ActionResultTimestampInjecting;
@@ -82,6 +80,5 @@ pub use self::completeness_checking::{
 };
 pub use self::deadline_enforcing::DeadlineEnforcing;
 pub use self::empty_blob_injecting::EmptyBlobInjecting;
-pub use self::error::ErrorBlobAccess;
 pub use self::existence_caching::ExistenceCaching;
 pub use self::observing::Observing;

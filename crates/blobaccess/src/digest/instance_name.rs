@@ -1,4 +1,4 @@
-//! The namespace that a digest lives in.
+//! The part of the address space that a digest lives in.
 
 use std::cmp::Ordering;
 use std::fmt::{self, Display, Formatter};
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 const RESERVED: [&str; 7] =
     ["blobs", "uploads", "actions", "actionResults", "operations", "capabilities", "compressed-blobs"];
 
-/// The namespace that a request is made in: components with a slash between two of them, or none at all.
+/// The part of the address space that a request is made in: components with a slash between two of them, or none at all.
 ///
 /// No component is empty, or one of the words `blobs`, `uploads`, `actions`, `actionResults`, `operations`,
 /// `capabilities` and `compressed-blobs`. Beyond that, any characters will do. Names are ordered as strings.

@@ -103,7 +103,7 @@ impl Digest {
         Self { function, hash: hasher.finish(), size_bytes, instance_name }
     }
 
-    /// The namespace that the blob lives in.
+    /// The instance name that the blob lives in.
     #[must_use]
     pub const fn instance_name(&self) -> &InstanceName {
         &self.instance_name
@@ -139,7 +139,7 @@ impl Digest {
         self.size_bytes == 0
     }
 
-    /// The same digest in another namespace.
+    /// The same digest in another instance name.
     #[must_use]
     pub fn with_instance_name(&self, instance_name: InstanceName) -> Self {
         Self { function: self.function, hash: self.hash, size_bytes: self.size_bytes, instance_name }

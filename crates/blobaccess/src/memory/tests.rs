@@ -10,17 +10,17 @@ fn digest_of(contents: &[u8]) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents)
 }
 
-async fn put<K: Kind>(store: &MemoryBlobAccess<K>, contents: &'static [u8]) -> Result<PutOutcome> {
+async fn put<K: Kind>(store: &MemoryStore<K>, contents: &'static [u8]) -> Result<PutOutcome> {
     store.put(&Context::background(), &digest_of(contents), Blob::from_bytes(contents)).await
 }
 
-async fn has<K: Kind>(store: &MemoryBlobAccess<K>, contents: &[u8]) -> bool {
+async fn has<K: Kind>(store: &MemoryStore<K>, contents: &[u8]) -> bool {
     let asked = DigestSet::from_iter([digest_of(contents)]);
     store.find_missing(&Context::background(), &asked).await.unwrap().is_empty()
 }
 
 /// Walks the entries: what they take is what is said that they take.
-fn check<K: Kind>(store: &MemoryBlobAccess<K>) {
+fn check<K: Kind>(store: &MemoryStore<K>) {
     let entries = store.lock();
     let taken: u64 = entries.by_key.iter().map(|(_, entry)| footprint(&entry.contents)).sum();
     assert_eq!(entries.taken_bytes, taken);
@@ -35,9 +35,9 @@ const TWO: u64 = 2 * (100 + ENTRY_OVERHEAD_BYTES);
 
 #[tokio::test]
 async fn what_was_used_least_lately_goes_first() {
-    let store = MemoryBlobAccess::<Cas>::new(TWO);
+    let store = MemoryStore::<Cas>::new(TWO);
     for (used, gone) in [("get", B), ("find missing", B), ("put", B), ("nothing", A)] {
-        *store.lock() = MemoryBlobAccess::<Cas>::new(TWO).entries.into_inner().unwrap();
+        *store.lock() = MemoryStore::<Cas>::new(TWO).entries.into_inner().unwrap();
         put(&store, A).await.unwrap();
         put(&store, B).await.unwrap();
         match used {
@@ -55,7 +55,7 @@ async fn what_was_used_least_lately_goes_first() {
 
 #[tokio::test]
 async fn a_blob_that_is_evicted_while_it_is_read_stays_until_its_reader_is_done() {
-    let store = MemoryBlobAccess::<Cas>::new(TWO);
+    let store = MemoryStore::<Cas>::new(TWO);
     put(&store, A).await.unwrap();
     let blob = store.get(&Context::background(), &digest_of(A)).await.unwrap();
     put(&store, B).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_blob_that_is_evicted_while_it_is_read_stays_until_its_reader_is_done(
 
 #[tokio::test]
 async fn of_many_concurrent_puts_of_one_blob_one_creates_it() {
-    let store = Arc::new(MemoryBlobAccess::<Cas>::new(1 << 20));
+    let store = Arc::new(MemoryStore::<Cas>::new(1 << 20));
     for round in 0..20_u8 {
         let contents = vec![round; 1000];
         let digest = digest_of(&contents);
@@ -92,7 +92,7 @@ async fn of_many_concurrent_puts_of_one_blob_one_creates_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn puts_on_two_threads_keep_the_account() {
-    let store = Arc::new(MemoryBlobAccess::<Cas>::new(10_000));
+    let store = Arc::new(MemoryStore::<Cas>::new(10_000));
     let puts = (0..2000_u32).map(|number| {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
@@ -109,7 +109,7 @@ async fn puts_on_two_threads_keep_the_account() {
 
 #[tokio::test]
 async fn a_refused_put_leaves_nothing() {
-    let store = MemoryBlobAccess::<Cas>::new(TWO);
+    let store = MemoryStore::<Cas>::new(TWO);
     let ctx = Context::background();
     let wrong = store.put(&ctx, &digest_of(A), Blob::from_bytes(B)).await;
     assert_eq!(wrong.unwrap_err().kind(), ErrorKind::InvalidArgument);
@@ -125,18 +125,18 @@ async fn a_refused_put_leaves_nothing() {
 #[tokio::test]
 async fn a_store_without_room_for_any_blob_says_so() {
     for capacity in [0, ENTRY_OVERHEAD_BYTES - 1] {
-        let store = MemoryBlobAccess::<Cas>::new(capacity);
+        let store = MemoryStore::<Cas>::new(capacity);
         assert_eq!(put(&store, b"").await.unwrap_err().kind(), ErrorKind::InvalidArgument);
         assert_eq!(store.snapshot().evicted, 0);
     }
-    let store = MemoryBlobAccess::<Cas>::new(ENTRY_OVERHEAD_BYTES);
+    let store = MemoryStore::<Cas>::new(ENTRY_OVERHEAD_BYTES);
     assert_eq!(put(&store, b"").await.unwrap(), PutOutcome::Created { stored_bytes: 0 });
     assert!(has(&store, b"").await);
 }
 
 #[tokio::test]
 async fn a_blob_that_exists_is_not_read_again() {
-    let store = MemoryBlobAccess::<Cas>::new(TWO);
+    let store = MemoryStore::<Cas>::new(TWO);
     put(&store, A).await.unwrap();
     let unread = stream::poll_fn(|_| -> std::task::Poll<Option<Result<Bytes>>> { panic!("it was polled") });
     let blob = Blob::from_untrusted_stream(&digest_of(A), unread, Provenance::client());
@@ -146,7 +146,7 @@ async fn a_blob_that_exists_is_not_read_again() {
 
 #[tokio::test]
 async fn a_mutable_entry_is_replaced_and_its_bytes_given_back() {
-    let store = MemoryBlobAccess::<Ac>::new(1000);
+    let store = MemoryStore::<Ac>::new(1000);
     let (ctx, key) = (Context::background(), digest_of(b"action"));
     let put = |message: &'static [u8]| store.put(&ctx, &key, Blob::from_bytes(message));
     assert_eq!(put(A).await.unwrap(), PutOutcome::Created { stored_bytes: 100 });
@@ -171,7 +171,7 @@ async fn the_observer_hears_of_what_is_evicted() {
         }
     }
     let heard = Arc::new(Heard::default());
-    let store = MemoryBlobAccess::<Cas>::new(TWO).with_observer(Arc::<Heard>::clone(&heard));
+    let store = MemoryStore::<Cas>::new(TWO).with_observer(Arc::<Heard>::clone(&heard));
     for contents in [A, B, C] {
         put(&store, contents).await.unwrap();
     }
@@ -180,7 +180,7 @@ async fn the_observer_hears_of_what_is_evicted() {
 
 #[tokio::test]
 async fn a_token_says_whose_upload_it_was() {
-    let store = MemoryBlobAccess::<Cas>::new(1 << 20);
+    let store = MemoryStore::<Cas>::new(1 << 20);
     let [mine, other] = [1, 2].map(|byte| UploadToken::from_bytes([byte; 16]));
     let ctx = Context::background();
     store.put(&ctx.clone().with_upload_token(mine), &digest_of(A), Blob::from_bytes(A)).await.unwrap();
@@ -197,7 +197,7 @@ async fn a_token_says_whose_upload_it_was() {
 
 #[tokio::test]
 async fn everything_is_listed_once() {
-    let store = MemoryBlobAccess::<Cas>::new(1 << 20);
+    let store = MemoryStore::<Cas>::new(1 << 20);
     let ctx = Context::background();
     for contents in [A, B] {
         let digest = digest_of(contents).with_instance_name(InstanceName::new("somewhere").unwrap());
@@ -213,7 +213,7 @@ async fn everything_is_listed_once() {
 
 #[tokio::test]
 async fn find_missing_is_exact_beyond_one_turn_at_the_lock() {
-    let store = MemoryBlobAccess::<Cas>::new(1 << 24);
+    let store = MemoryStore::<Cas>::new(1 << 24);
     let ctx = Context::background();
     let mut expected = Vec::new();
     let mut asked = Vec::new();

@@ -45,11 +45,11 @@ const ACTION_RESULT: u32 = 3;
 ///
 /// A dropped put may still be stored, whole.
 #[derive(Debug)]
-pub struct RemoteAc {
+pub struct RemoteAcStore {
     link: Arc<Link>,
 }
 
-impl RemoteAc {
+impl RemoteAcStore {
     pub(super) fn new(link: Arc<Link>) -> Self {
         Self { link }
     }
@@ -92,7 +92,7 @@ async fn unary(
 }
 
 #[async_trait]
-impl BlobAccess for RemoteAc {
+impl BlobAccess for RemoteAcStore {
     type Kind = Ac;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
@@ -152,16 +152,19 @@ impl BlobAccess for RemoteAc {
         Ok(Capabilities::unlimited()
             .with_digest_functions(both.digest_functions)
             .with_max_blob_size_bytes(self.link.options.max_message_contents())
-            .with_updates_allowed(updates_allowed)
-            .with_finds_in_bulk(false))
+            .with_updates_allowed(updates_allowed))
     }
 
     fn key_format(&self) -> KeyFormat {
         KeyFormat::WithInstanceName
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        false
+    }
 }
 
-impl Display for RemoteAc {
+impl Display for RemoteAcStore {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "grpc({})", self.link.options.address)
     }

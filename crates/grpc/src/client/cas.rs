@@ -46,13 +46,13 @@ use crate::compression;
 /// A dropped call that is part of a batch leaves it to the others: a small put may still be stored. A dropped upload is
 /// reset, and stores nothing unless all of it had been sent.
 #[derive(Debug)]
-pub struct RemoteCas {
+pub struct RemoteCasStore {
     link: Arc<Link>,
     reads: Batching<ReadBatch>,
     writes: Batching<WriteBatch>,
 }
 
-impl RemoteCas {
+impl RemoteCasStore {
     pub(super) fn new(link: Arc<Link>) -> Self {
         let reads = Batching::new(ReadBatch(Arc::clone(&link)));
         let writes = Batching::new(WriteBatch(Arc::clone(&link)));
@@ -100,7 +100,7 @@ impl RemoteCas {
 }
 
 #[async_trait]
-impl BlobAccess for RemoteCas {
+impl BlobAccess for RemoteCasStore {
     type Kind = Cas;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
@@ -169,9 +169,13 @@ impl BlobAccess for RemoteCas {
     fn key_format(&self) -> KeyFormat {
         KeyFormat::WithInstanceName
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        true
+    }
 }
 
-impl Display for RemoteCas {
+impl Display for RemoteCasStore {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "grpc({})", self.link.options.address)
     }

@@ -21,8 +21,8 @@ mod tls;
 mod upload;
 mod write;
 
-pub use self::ac::RemoteAc;
-pub use self::cas::RemoteCas;
+pub use self::ac::RemoteAcStore;
+pub use self::cas::RemoteCasStore;
 pub use self::options::RemoteOptions;
 pub use self::remote::Remote;
 pub use self::retry::RetryPolicy;

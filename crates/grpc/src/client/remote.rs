@@ -6,8 +6,8 @@ use std::sync::Arc;
 use blobaccess::Result;
 use tonic::transport::Channel;
 
-use super::ac::RemoteAc;
-use super::cas::RemoteCas;
+use super::ac::RemoteAcStore;
+use super::cas::RemoteCasStore;
 use super::channel::Channels;
 use super::link::Link;
 use super::options::RemoteOptions;
@@ -69,14 +69,14 @@ impl Remote {
 
     /// Its content-addressable storage. Stores of separate calls do not share batches.
     #[must_use]
-    pub fn cas(&self) -> RemoteCas {
-        RemoteCas::new(Arc::clone(&self.link))
+    pub fn cas(&self) -> RemoteCasStore {
+        RemoteCasStore::new(Arc::clone(&self.link))
     }
 
     /// Its action cache.
     #[must_use]
-    pub fn ac(&self) -> RemoteAc {
-        RemoteAc::new(Arc::clone(&self.link))
+    pub fn ac(&self) -> RemoteAcStore {
+        RemoteAcStore::new(Arc::clone(&self.link))
     }
 
     /// What it was used for so far.

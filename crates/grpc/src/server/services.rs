@@ -51,12 +51,12 @@ const REFLECTION_BEFORE: &str = "grpc.reflection.v1alpha.ServerReflection";
 ///
 /// ```no_run
 /// # async fn example() -> blobaccess::Result<()> {
-/// use blobaccess::MemoryBlobAccess;
+/// use blobaccess::MemoryStore;
 /// use blobaccess_grpc::{ServiceOptions, Services};
 ///
 /// let services = Services::new(ServiceOptions::default())
-///     .with_cas(MemoryBlobAccess::new(1 << 30))
-///     .with_ac(MemoryBlobAccess::new(64 << 20));
+///     .with_cas(MemoryStore::new(1 << 30))
+///     .with_ac(MemoryStore::new(64 << 20));
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8980").await.unwrap();
 /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
 /// # drop(stop);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use blobaccess::{
     Blob, BlobAccess, Capabilities, Cas, Compressor, Context, Digest, DigestFunction, DigestSet, Error, ErrorKind,
-    InstanceName, KeyFormat, MemoryBlobAccess, Provenance, PutOutcome, Result, Slicer,
+    InstanceName, KeyFormat, MemoryStore, Provenance, PutOutcome, Result, Slicer,
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -15,7 +15,7 @@ use futures::{StreamExt, stream};
 /// Contents in memory. Whatever is compressed in it is handed out so.
 #[derive(Debug)]
 pub(super) struct WatchedStore {
-    inner: MemoryBlobAccess<Cas>,
+    inner: MemoryStore<Cas>,
     /// What fails, and how.
     failing: Mutex<Vec<(Digest, ErrorKind)>>,
     /// What is also there as zstd.
@@ -28,7 +28,7 @@ pub(super) struct WatchedStore {
 impl WatchedStore {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
-            inner: MemoryBlobAccess::new(1 << 30),
+            inner: MemoryStore::new(1 << 30),
             failing: Mutex::default(),
             encoded: Mutex::default(),
             gets: AtomicUsize::new(0),
@@ -139,6 +139,10 @@ impl BlobAccess for WatchedStore {
 
     fn key_format(&self) -> KeyFormat {
         self.inner.key_format()
+    }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.inner.finds_in_bulk()
     }
 }
 

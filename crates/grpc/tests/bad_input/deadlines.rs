@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use blobaccess::{Cas, Clock, MemoryBlobAccess};
+use blobaccess::{Cas, Clock, MemoryStore};
 use blobaccess_grpc::ServiceOptions;
 use blobaccess_proto::bytestream as bs;
 use blobaccess_testkit::ManualClock;
-use blobaccess_testkit::fakes::PausedBlobAccess;
+use blobaccess_testkit::fakes::PausedStore;
 use futures::{StreamExt, stream};
 use tonic::{Code, Request};
 
@@ -59,8 +59,8 @@ async fn a_call_ends_with_the_deadline_of_its_client_wherever_it_hangs() {
     let clock = ManualClock::new();
     let options =
         ServiceOptions::default().with_upload_idle_timeout(Duration::from_hours(2)).with_clock(Arc::new(clock.clone()));
-    let paused = Arc::new(PausedBlobAccess::new(MemoryBlobAccess::<Cas>::new(1 << 20)));
-    let server = Server::serve(services_over(Arc::<PausedBlobAccess<_>>::clone(&paused), options)).await;
+    let paused = Arc::new(PausedStore::new(MemoryStore::<Cas>::new(1 << 20)));
+    let server = Server::serve(services_over(Arc::<PausedStore<_>>::clone(&paused), options)).await;
     let channel = server.connect().await;
     let digest = sha256(CONTENTS);
     let uploaded = messages(&write_name(&digest), CONTENTS, 5);

@@ -10,9 +10,7 @@ use blobaccess::decorators::{
     ActionResultTimestampInjecting, CompletenessChecking, CompletenessOptions, DeadlineEnforcing, EmptyBlobInjecting,
     ExistenceCaching,
 };
-use blobaccess::{
-    Ac, BlobAccess, Cas, Clock, Digest, DigestFunction, InstanceName, MemoryBlobAccess, Result, SystemClock,
-};
+use blobaccess::{Ac, BlobAccess, Cas, Clock, Digest, DigestFunction, InstanceName, MemoryStore, Result, SystemClock};
 use blobaccess_grpc::services::bytestream::byte_stream_client::ByteStreamClient;
 use blobaccess_grpc::services::remote_execution::action_cache_client::ActionCacheClient;
 use blobaccess_grpc::services::remote_execution::content_addressable_storage_client::ContentAddressableStorageClient;
@@ -35,7 +33,7 @@ pub(crate) type AcClient = ActionCacheClient<Channel>;
 
 /// The stores of a remote cache, in memory.
 pub(crate) fn services(options: ServiceOptions) -> Services {
-    let cas: Arc<dyn BlobAccess<Kind = Cas>> = Arc::new(MemoryBlobAccess::new(256 << 20));
+    let cas: Arc<dyn BlobAccess<Kind = Cas>> = Arc::new(MemoryStore::new(256 << 20));
     services_over(cas, options)
 }
 
@@ -44,7 +42,7 @@ pub(crate) fn services_over(cas: Arc<dyn BlobAccess<Kind = Cas>>, options: Servi
     let (hour, remembered) = (Duration::from_hours(1), NonZeroUsize::new(1000).unwrap());
     let cas = EmptyBlobInjecting::new(ExistenceCaching::new(cas, remembered, Duration::from_secs(1)));
     let cas: Arc<dyn BlobAccess<Kind = Cas>> = Arc::new(DeadlineEnforcing::new(cas, hour));
-    let ac = MemoryBlobAccess::<Ac>::new(16 << 20);
+    let ac = MemoryStore::<Ac>::new(16 << 20);
     let ac = CompletenessChecking::new(ac, Arc::clone(&cas), CompletenessOptions::default());
     let ac = DeadlineEnforcing::new(ActionResultTimestampInjecting::new(ac, 4 << 20), hour);
     Services::new(options).with_cas(cas).with_ac(ac)

@@ -110,10 +110,10 @@ async fn it_does_not_find_in_bulk_and_says_so() {
     assert_eq!(error.kind(), ErrorKind::Unimplemented);
     let name = InstanceName::empty();
     let of_ac = ac.capabilities(&ctx, &name).await.unwrap();
-    assert!(!of_ac.finds_in_bulk && of_ac.updates_allowed && of_ac.compressors.is_empty());
+    assert!(!ac.finds_in_bulk() && of_ac.updates_allowed && of_ac.compressors.is_empty());
     assert_eq!((of_ac.digest_functions.len(), of_ac.max_blob_size_bytes), (2, Some((4 << 20) - (64 << 10))));
     let of_cas = cas.capabilities(&ctx, &name).await.unwrap();
-    assert!(of_cas.finds_in_bulk && of_cas.updates_allowed);
+    assert!(cas.finds_in_bulk() && of_cas.updates_allowed);
     assert_eq!((of_cas.compressors.len(), of_cas.max_blob_size_bytes), (1, Some(1000)));
     fake.offer(re::CacheCapabilities::default());
     assert!(!ac.capabilities(&ctx, &name).await.unwrap().updates_allowed);

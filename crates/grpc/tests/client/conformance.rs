@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blobaccess::{
-    Ac, Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestSet, InstanceName, KeyFormat, Kind,
-    MemoryBlobAccess, PutOutcome, Result, Slicer,
+    Ac, Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestSet, InstanceName, KeyFormat, Kind, MemoryStore,
+    PutOutcome, Result, Slicer,
 };
-use blobaccess_grpc::{Remote, RemoteAc, RemoteCas, RemoteOptions, RetryPolicy, ServiceOptions, Services};
+use blobaccess_grpc::{Remote, RemoteAcStore, RemoteCasStore, RemoteOptions, RetryPolicy, ServiceOptions, Services};
 use blobaccess_testkit::{Beneath, Fixture, Layered, Promises, Stores, conformance};
 use bytes::Bytes;
 use tokio::io::DuplexStream;
@@ -34,12 +34,12 @@ fn options() -> RemoteOptions {
     RemoteOptions::new("http://fake:1").with_retry(RetryPolicy::never())
 }
 
-fn cas(beneath: &Stores<Cas>, options: RemoteOptions) -> RemoteCas {
+fn cas(beneath: &Stores<Cas>, options: RemoteOptions) -> RemoteCasStore {
     let store = TellingApart { left: beneath.store("left"), others: beneath.store("others") };
     connect(Services::new(ServiceOptions::default()).with_cas(Arc::new(store)), options).cas()
 }
 
-fn ac(beneath: &Stores<Ac>) -> RemoteAc {
+fn ac(beneath: &Stores<Ac>) -> RemoteAcStore {
     let store = Arc::new(beneath.store("remote"));
     connect(Services::new(ServiceOptions::default()).with_ac(store), options()).ac()
 }
@@ -101,6 +101,10 @@ impl BlobAccess for TellingApart {
     fn key_format(&self) -> KeyFormat {
         KeyFormat::WithInstanceName
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        true
+    }
 }
 
 /// The same fixture, whose layers are beyond the wire.
@@ -153,7 +157,7 @@ conformance! {
 
 #[tokio::test]
 async fn fields_that_nobody_knows_are_kept() {
-    let services = Services::new(ServiceOptions::default()).with_ac(Arc::new(MemoryBlobAccess::<Ac>::new(1 << 20)));
+    let services = Services::new(ServiceOptions::default()).with_ac(Arc::new(MemoryStore::<Ac>::new(1 << 20)));
     let ac = connect(services, options()).ac();
     // exit_code: 7, and field 1000 with "x".
     let message = Bytes::from_static(b"\x20\x07\xc2\x3e\x01x");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind, MemoryBlobAccess,
+    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind, MemoryStore,
     PutOutcome, Result, Slicer,
 };
 use tokio::sync::Semaphore;
@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 /// A store in memory that can be made to fail and to hang.
 #[derive(Debug)]
 pub(crate) struct Fake<K: Kind> {
-    pub(crate) inner: MemoryBlobAccess<K>,
+    pub(crate) inner: MemoryStore<K>,
     /// What each call fails with.
     pub(crate) error: Mutex<Option<Error>>,
     /// What `find_missing` fails with, or hangs for if it is `None`, in the order of the calls.
@@ -30,7 +30,7 @@ pub(crate) struct Fake<K: Kind> {
 impl<K: Kind> Fake<K> {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            inner: MemoryBlobAccess::new(64 << 20),
+            inner: MemoryStore::new(64 << 20),
             error: Mutex::default(),
             finds: Mutex::default(),
             asked: Mutex::default(),
@@ -96,6 +96,10 @@ impl<K: Kind> BlobAccess for Fake<K> {
 
     fn key_format(&self) -> KeyFormat {
         self.inner.key_format()
+    }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.inner.finds_in_bulk()
     }
 }
 

@@ -88,7 +88,7 @@ async fn a_server_that_drains_is_not_serving_however_well_its_stores_do() {
 #[tokio::test(start_paused = true)]
 async fn the_probe_is_made_as_whoever_it_is_told_to_be() {
     #[derive(Debug)]
-    struct Named(blobaccess::MemoryBlobAccess<blobaccess::Cas>);
+    struct Named(blobaccess::MemoryStore<blobaccess::Cas>);
 
     impl std::fmt::Display for Named {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -144,9 +144,13 @@ async fn the_probe_is_made_as_whoever_it_is_told_to_be() {
         fn key_format(&self) -> blobaccess::KeyFormat {
             self.0.key_format()
         }
+
+        fn finds_in_bulk(&self) -> bool {
+            self.0.finds_in_bulk()
+        }
     }
 
-    let services = Services::new(ServiceOptions::default()).with_cas(Named(blobaccess::MemoryBlobAccess::new(1000)));
+    let services = Services::new(ServiceOptions::default()).with_cas(Named(blobaccess::MemoryStore::new(1000)));
     assert_eq!(after_probes(&services, 2).await, [Serving, NotServing]);
     let ctx = Context::background().with_caller(blobaccess::Caller::new("probe"));
     let services = services.with_probe(ctx, InstanceName::new("main").unwrap());

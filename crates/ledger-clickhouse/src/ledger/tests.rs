@@ -9,7 +9,7 @@ use crate::ClickHouseDeltaRows;
 use crate::delta::Delta;
 
 fn report() -> Report {
-    let account = Account::new(Namespace::new("acme"), StorageType::Cas);
+    let account = Account::new(AccountName::new("acme"), StorageType::Cas);
     let created = Amounts::ended(Outcome::Created { stored_bytes: 3 }, 7);
     let tally = [(Class::Started, Amounts::started(7)), (Class::Created, created)].into_iter().collect();
     let (reporter, epoch) = (Reporter::new("host"), Epoch::from_bytes([7; 16]));
@@ -73,11 +73,11 @@ fn total(class: u8, storage_type: &str) -> TotalRow {
     }
 }
 
-fn adjustment(namespace: &str) -> AdjustmentRow {
+fn adjustment(account_name: &str) -> AdjustmentRow {
     AdjustmentRow {
         scan_id: "scan".to_owned(),
         storage_type: "cas".to_owned(),
-        namespace: namespace.to_owned(),
+        namespace: account_name.to_owned(),
         delta_bytes: -4,
         drift_low_bytes: 4,
         drift_high_bytes: 9,
@@ -90,7 +90,7 @@ async fn totals_are_rows_and_adjustments_together() {
     let mock = Mock::new();
     mock.add(handlers::provide([total(Class::Created.code(), "cas"), total(Class::DeletedOnRequest.code(), "ac")]));
     mock.add(handlers::provide([adjustment("acme"), adjustment("other")]));
-    let totals = ledger(&mock).totals(Some(&Namespace::new("acme"))).await.unwrap();
+    let totals = ledger(&mock).totals(Some(&AccountName::new("acme"))).await.unwrap();
     let footprints: Vec<_> = totals.iter().map(|total| (total.account.to_string(), total.footprint_bytes())).collect();
     assert_eq!(footprints, [("cas of acme".to_owned(), 6), ("ac of acme".to_owned(), -10)]);
 }

@@ -88,7 +88,7 @@ impl Engine {
     /// Whose an object is that is copied. `None` if it is gone.
     fn owner_of(&self, record: &Record) -> Result<Option<Owner>> {
         let tail = self.read_tail(record)?;
-        Ok(tail.map(|tail| Owner { function: record.function, namespace: record.namespace, tail }))
+        Ok(tail.map(|tail| Owner { function: record.function, account_name: record.account_name, tail }))
     }
 
     fn copy_whole(self: &Arc<Self>, record: &Record, parts: &[Record], purpose: Purpose) -> Result<Copied> {
@@ -148,7 +148,7 @@ impl Engine {
                 size_bytes: part.location.size_bytes,
                 is_part: true,
                 has_tail: false,
-                namespace: part.namespace,
+                account_name: part.account_name,
             };
             let moved = space.draft(to.location.block, to.location.offset + within, named, part.sequence);
             self.append(space, &moved);

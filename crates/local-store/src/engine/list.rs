@@ -5,9 +5,9 @@ use std::collections::BinaryHeap;
 use blobaccess::{Digest, DigestFunction, ErrorKind, InstanceName, InventoryEntry, Result};
 
 use super::Engine;
+use crate::account_names::NOBODY;
 use crate::key::Key;
 use crate::key_location_map::Record;
-use crate::namespaces::NOBODY;
 use crate::width;
 
 /// Records of a page, at least and at most. As each page takes a look at the whole map, there are about
@@ -73,7 +73,7 @@ impl Engine {
         let mut offer = |record: Record| {
             let key = record.key(self.map.check_mask());
             let is_after = after.is_none_or(|after| position(&key) > position(after));
-            if record.namespace == NOBODY || !is_after {
+            if record.account_name == NOBODY || !is_after {
                 return;
             }
             if first.len() < most {

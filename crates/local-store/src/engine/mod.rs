@@ -1,7 +1,7 @@
 //! The store without its trait: map, blocks, space and device, by synchronous calls that may block.
 //!
 //! Order of locks: `recycling`, `setting_aside`, one of `copying`, `syncing`, `flushing`, `space`, then that of
-//! namespaces, of a chunk, of a queue or of what was reported. Under that of a chunk there are those of its handles, of
+//! accounts, of a chunk, of a queue or of what was reported. Under that of a chunk there are those of its handles, of
 //! its block's spans and of the pool. There is no I/O under `space`.
 
 mod copy;
@@ -35,13 +35,13 @@ use tokio::sync::Notify;
 use self::disk::Disk;
 use self::flush::Write;
 use self::sync::SyncState;
-use crate::accounts::Account;
+use crate::account_names::AccountNames;
+use crate::account_totals::Account;
 use crate::block::{Block, ChunkPool};
 use crate::device::ReadBuffers;
 use crate::key::{Key, Keys};
 use crate::key_location_map::{KeyLocationMap, Record};
 use crate::names::Names;
-use crate::namespaces::Namespaces;
 use crate::options::{Refresh, SyncPolicy};
 use crate::persistence::{NamedAccount, Quarantined};
 use crate::sizes::Sizes;
@@ -101,8 +101,8 @@ pub(crate) struct Engine {
     blocks: Box<[Block]>,
     pool: ChunkPool,
     space: Mutex<Space>,
-    /// The numbers of namespaces.
-    namespaces: Mutex<Namespaces>,
+    /// The numbers of accounts.
+    account_names: Mutex<AccountNames>,
     disk: Option<Disk>,
     buffers: ReadBuffers,
     /// Pieces that were verified lately, if that is to be remembered.
@@ -196,9 +196,9 @@ impl Engine {
     }
 
     fn accounts_now(&self, space: &Space) -> Vec<NamedAccount> {
-        let namespaces = enter(&self.namespaces);
+        let account_names = enter(&self.account_names);
         let accounts = space.accounts.all().iter().copied().chain(std::iter::repeat(Account::default()));
-        let named = namespaces.names().iter().zip(accounts);
+        let named = account_names.names().iter().zip(accounts);
         named.map(|(name, account)| NamedAccount { name: Arc::clone(name), account }).collect()
     }
 

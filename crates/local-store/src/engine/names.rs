@@ -158,7 +158,7 @@ impl Engine {
             size_bytes: record.location.size_bytes,
             is_part: true,
             has_tail: true,
-            namespace: 0,
+            account_name: 0,
         };
         let sequence = space.draw_sequence();
         let of_name = space.draft(record.location.block, record.location.offset, named, sequence);
@@ -285,7 +285,7 @@ impl Engine {
             size_bytes: name.location.size_bytes,
             is_part: true,
             has_tail: true,
-            namespace: 0,
+            account_name: 0,
         };
         let moved = space.draft(contents.location.block, contents.location.offset, named, name.sequence);
         self.append(space, &moved);

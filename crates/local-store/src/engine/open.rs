@@ -12,14 +12,14 @@ use super::space::Use;
 use super::state;
 use super::sync::SyncState;
 use super::{Counters, Disk, Engine, Space, Surroundings};
-use crate::accounts::{Account, Accounts, Amount};
+use crate::account_names::AccountNames;
+use crate::account_totals::{Account, Accounts, Amount};
 use crate::block::{Block, ChunkPool, Growth, Rotation, groups};
 use crate::device::{Devices, ReadBuffers};
 use crate::key::{Key, Keys};
 use crate::key_location_map::{FOUND, KeyLocationMap, Record};
 use crate::location::{Location, MAX_BLOCK_BYTES};
 use crate::names::Names;
-use crate::namespaces::Namespaces;
 use crate::options::Options;
 use crate::persistence::{
     ENTRIES_PER_SECTOR, Identity, LiveBlock, Quarantined, Superblock, Touches, entry, superblock,
@@ -118,7 +118,7 @@ impl Engine {
             map,
             blocks: (0..sizes.blocks).map(block).collect(),
             pool,
-            namespaces: Mutex::new(names(restored.as_ref(), &sizes)),
+            account_names: Mutex::new(names(restored.as_ref(), &sizes)),
             space: Mutex::new(Space::new(writer, growth(&sizes), share, sizes.blocks, sizes.lanes)),
             disk,
             buffers: ReadBuffers::new(groups()),
@@ -310,10 +310,10 @@ struct Recovery {
     superseded: HashSet<u64>,
 }
 
-fn names(restored: Option<&Superblock>, sizes: &Sizes) -> Namespaces {
+fn names(restored: Option<&Superblock>, sizes: &Sizes) -> AccountNames {
     let accounts = restored.map(|state| &*state.accounts).unwrap_or_default();
     let names = accounts.iter().map(|of| Arc::clone(&of.name));
-    Namespaces::new(names, sizes.namespaces, superblock::namespaces_bytes(sizes.namespaces))
+    AccountNames::new(names, sizes.account_names, superblock::account_names_bytes(sizes.account_names))
 }
 
 fn fresh_identity(storage_type: StorageType, sizes: &Sizes) -> Identity {
@@ -326,7 +326,7 @@ fn fresh_identity(storage_type: StorageType, sizes: &Sizes) -> Identity {
         log_sectors: sizes.log_sectors,
         touch_sectors: sizes.touch_sectors,
         chunk_bytes: u32::try_from(sizes.chunk_bytes).unwrap_or(u32::MAX),
-        namespaces: sizes.namespaces,
+        account_names: sizes.account_names,
         is_hierarchical: sizes.is_hierarchical,
         has_own_logs: sizes.has_own_logs,
         has_own_state: sizes.has_own_state,

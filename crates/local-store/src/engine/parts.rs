@@ -4,8 +4,8 @@ use blobaccess::{Digest, Slice};
 
 use super::space::Named;
 use super::{Engine, Mode, Read};
+use crate::account_names::NOBODY;
 use crate::key_location_map::Record;
-use crate::namespaces::NOBODY;
 
 impl Engine {
     /// Makes those parts of the object that `parent` names found which are what they are said to be.
@@ -34,7 +34,7 @@ impl Engine {
             size_bytes: digest.size_bytes(),
             is_part: true,
             has_tail: false,
-            namespace: NOBODY,
+            account_name: NOBODY,
         };
         let block = parent.location.block;
         let Ok(Read::Bytes(bytes)) = self.read(parent, offset..offset + digest.size_bytes(), Mode::Waiting) else {

@@ -11,15 +11,15 @@ use super::{Engine, Presence};
 use crate::key::Key;
 use crate::key_location_map::{FOUND, Inserted, Record};
 use crate::trailer::{PIECE_BYTES, Sums};
-use crate::{namespaces, tail, width};
+use crate::{account_names, tail, width};
 
 /// Whose an object is, and what is kept with it.
 #[derive(Clone, Debug)]
 pub(crate) struct Owner {
     /// The digest function, by its number in the protocol.
     pub(crate) function: u8,
-    /// The number of the namespace on whose account it is; 0 if it is on nobody's.
-    pub(crate) namespace: u16,
+    /// The number of the account on whose account it is; 0 if it is on nobody's.
+    pub(crate) account_name: u16,
     /// What its tail has behind its checksum; nothing if it has none.
     pub(crate) tail: Vec<u8>,
 }
@@ -32,7 +32,7 @@ impl Owner {
             size_bytes,
             is_part: false,
             has_tail: !self.tail.is_empty(),
-            namespace: self.namespace,
+            account_name: self.account_name,
         }
     }
 }
@@ -92,9 +92,9 @@ impl Engine {
     ///
     /// `InvalidArgument` if the instance name is too long to be kept.
     pub(crate) fn owner(&self, ctx: &Context, digest: &Digest) -> Result<Owner> {
-        let namespace = super::enter(&self.namespaces).number(namespaces::name_of(ctx, digest));
+        let account_name = super::enter(&self.account_names).number(account_names::name_of(ctx, digest));
         let tail = tail::of(self.storage_type, digest, ctx.upload_token())?;
-        Ok(Owner { function: crate::key::function(digest), namespace, tail })
+        Ok(Owner { function: crate::key::function(digest), account_name, tail })
     }
 
     /// What an object of this size takes of a block, with all that lies behind it.

@@ -8,7 +8,7 @@ use super::lane::Lane;
 use super::log::has_log_sector;
 use super::reservation::For;
 use super::share::Share;
-use crate::accounts::Accounts;
+use crate::account_totals::Accounts;
 use crate::block::{Block, Choice, Growth, Rotation};
 use crate::key_location_map::{MapWriter, Record};
 use crate::location::Location;
@@ -137,7 +137,7 @@ impl Space {
             function: named.function,
             is_part: named.is_part,
             has_tail: named.has_tail,
-            namespace: named.namespace,
+            account_name: named.account_name,
             sequence,
             entry: usage.map_or(0, |usage| usage.entries),
         }
@@ -266,6 +266,6 @@ pub(super) struct Named {
     pub(super) size_bytes: u64,
     pub(super) is_part: bool,
     pub(super) has_tail: bool,
-    /// The number of the namespace on whose account it is; 0 if it is on nobody's.
-    pub(super) namespace: u16,
+    /// The number of the account on whose account it is; 0 if it is on nobody's.
+    pub(super) account_name: u16,
 }

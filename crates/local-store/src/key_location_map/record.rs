@@ -19,8 +19,8 @@ pub(crate) struct Record {
     pub(crate) is_part: bool,
     /// Whether a [`Tail`](crate::tail) lies behind the object.
     pub(crate) has_tail: bool,
-    /// The number of the namespace on whose account it is; 0 if it is on nobody's. Below 16,384.
-    pub(crate) namespace: u16,
+    /// The number of the account on whose account it is; 0 if it is on nobody's. Below 16,384.
+    pub(crate) account_name: u16,
     /// Drawn at publication; a copy keeps that of its source.
     pub(crate) sequence: u64,
     /// The number of its entry in the log of its block.
@@ -52,8 +52,8 @@ impl Default for Slot {
     }
 }
 
-/// Word 4: size (48 bits), function (8), part (1), tail (1), namespace, its upper bits (6). Word 5: offset (40),
-/// block (16), namespace, its lower bits (8). Word 6: sequence. Word 7: generation (32), entry (32).
+/// Word 4: size (48 bits), function (8), part (1), tail (1), account, its upper bits (6). Word 5: offset (40),
+/// block (16), account, its lower bits (8). Word 6: sequence. Word 7: generation (32), entry (32).
 type Words = [u64; 8];
 
 const SIZE_MASK: u64 = (1 << 48) - 1;
@@ -63,7 +63,7 @@ const TAIL: u64 = 1 << 57;
 const NAMESPACE_HIGH_SHIFT: u32 = 58;
 const NAMESPACE_LOW_SHIFT: u32 = 56;
 
-/// The largest number of a namespace: it has 14 bits.
+/// The largest number of a account: it has 14 bits.
 pub(crate) const MAX_NAMESPACE: u16 = (1 << 14) - 1;
 
 #[cfg(not(loom))]
@@ -141,7 +141,7 @@ impl Record {
         let [a, b, c, d] = self.key_words;
         let location = self.location;
         let flags = if self.is_part { PART } else { 0 } | if self.has_tail { TAIL } else { 0 };
-        let namespace = u64::from(self.namespace.min(MAX_NAMESPACE));
+        let account_name = u64::from(self.account_name.min(MAX_NAMESPACE));
         [
             a,
             b,
@@ -150,8 +150,10 @@ impl Record {
             location.size_bytes & SIZE_MASK
                 | u64::from(self.function) << 48
                 | flags
-                | namespace >> 8 << NAMESPACE_HIGH_SHIFT,
-            location.offset & OFFSET_MASK | u64::from(location.block) << 40 | (namespace & 0xff) << NAMESPACE_LOW_SHIFT,
+                | account_name >> 8 << NAMESPACE_HIGH_SHIFT,
+            location.offset & OFFSET_MASK
+                | u64::from(location.block) << 40
+                | (account_name & 0xff) << NAMESPACE_LOW_SHIFT,
             self.sequence,
             u64::from(location.generation) | u64::from(self.entry) << 32,
         ]
@@ -170,7 +172,7 @@ impl Record {
             function: u8::try_from(size >> 48 & 0xff).unwrap_or_default(),
             is_part: size & PART != 0,
             has_tail: size & TAIL != 0,
-            namespace: u16::try_from(size >> NAMESPACE_HIGH_SHIFT << 8 | offset >> NAMESPACE_LOW_SHIFT)
+            account_name: u16::try_from(size >> NAMESPACE_HIGH_SHIFT << 8 | offset >> NAMESPACE_LOW_SHIFT)
                 .unwrap_or_default(),
             sequence,
             entry: width::high(rest),
@@ -209,13 +211,13 @@ mod tests {
             function: 10,
             is_part: true,
             has_tail: true,
-            namespace: MAX_NAMESPACE,
+            account_name: MAX_NAMESPACE,
             sequence: u64::MAX,
             entry: u32::MAX,
         };
         let slot = Slot::default();
-        for namespace in [0, 1, 255, 256, 0x1234, MAX_NAMESPACE] {
-            let record = Record { namespace, ..record };
+        for account_name in [0, 1, 255, 256, 0x1234, MAX_NAMESPACE] {
+            let record = Record { account_name, ..record };
             slot.store(&record);
             assert_eq!(slot.load(), record);
             assert_eq!(slot.load_brief(), record.brief());

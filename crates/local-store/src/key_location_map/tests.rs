@@ -14,7 +14,7 @@ fn record(number: u64, block: u16, sequence: u64) -> Record {
         function: 1,
         is_part: false,
         has_tail: false,
-        namespace: 1,
+        account_name: 1,
         sequence,
         entry: 0,
     }

@@ -24,7 +24,7 @@ pub(crate) fn write(log: &mut Vec<u8>, record: &Record, seed: u64) {
     log.extend_from_slice(&record.location.offset.to_le_bytes());
     log.extend_from_slice(&record.location.size_bytes.to_le_bytes());
     let flags = if record.is_part { PART } else { 0 } | if record.has_tail { TAIL } else { 0 };
-    let [low, high] = record.namespace.to_le_bytes();
+    let [low, high] = record.account_name.to_le_bytes();
     log.extend_from_slice(&[record.function, flags, low, high, 0, 0, 0, 0]);
     let body = log.get(begin..).unwrap_or_default();
     let checksum = xxh3_64_with_seed(body, seed.wrapping_add(u64::from(record.entry)));
@@ -54,7 +54,7 @@ pub(crate) fn read(bytes: &[u8; ENTRY_BYTES], entry: u32, block: u16, generation
         function,
         is_part: flags & PART != 0,
         has_tail: flags & TAIL != 0,
-        namespace: u16::from_le_bytes([low, high]),
+        account_name: u16::from_le_bytes([low, high]),
         sequence,
         entry,
     })
@@ -88,7 +88,7 @@ mod tests {
             function: 9,
             is_part: entry.is_multiple_of(3),
             has_tail: entry.is_multiple_of(5),
-            namespace: 0x1234,
+            account_name: 0x1234,
             sequence: 10,
             entry,
         }

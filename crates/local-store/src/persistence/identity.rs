@@ -16,7 +16,7 @@ pub(crate) struct Identity {
     pub(crate) touch_sectors: u32,
     pub(crate) chunk_bytes: u32,
     /// That there may be.
-    pub(crate) namespaces: u32,
+    pub(crate) account_names: u32,
     /// Whether instance names are hierarchical.
     pub(crate) is_hierarchical: bool,
     pub(crate) has_own_logs: bool,
@@ -48,7 +48,7 @@ impl Identity {
             ("bytes a chunk", u64::from(self.chunk_bytes), sizes.chunk_bytes),
             ("devices for logs alone", u64::from(self.has_own_logs), u64::from(sizes.has_own_logs)),
             ("devices for the state alone", u64::from(self.has_own_state), u64::from(sizes.has_own_state)),
-            ("namespaces at most", u64::from(self.namespaces), u64::from(sizes.namespaces)),
+            ("accounts at most", u64::from(self.account_names), u64::from(sizes.account_names)),
         ];
         match pairs.into_iter().find(|(_, there, here)| there != here) {
             Some((what, there, here)) => Err(Error::failed_precondition(format!(

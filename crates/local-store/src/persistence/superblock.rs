@@ -5,8 +5,8 @@ use std::sync::Arc;
 use blobaccess::StorageType;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::accounts::{Account, Amount};
-use crate::namespaces;
+use crate::account_names;
+use crate::account_totals::{Account, Amount};
 use crate::persistence::Identity;
 use crate::sizes::SECTOR_BYTES;
 use crate::width;
@@ -24,20 +24,20 @@ const LENGTH_OFFSET: usize = 140;
 /// after a restart.
 pub(crate) const MAX_QUARANTINED: usize = 1024;
 
-/// What a slot has for each namespace that there may be: its totals, and a name of 62 bytes.
+/// What a slot has for each account that there may be: its totals, and a name of 62 bytes.
 const NAMESPACE_BYTES: u64 = 96;
 
-/// What a slot has for so many namespaces with their names, in bytes.
-pub(crate) const fn namespaces_bytes(namespaces: u32) -> u64 {
+/// What a slot has for so many accounts with their names, in bytes.
+pub(crate) const fn account_names_bytes(account_names: u32) -> u64 {
     #[expect(clippy::as_conversions, reason = "`u64::from` is not const")]
-    let namespaces = namespaces as u64;
-    NAMESPACE_BYTES * namespaces
+    let account_names = account_names as u64;
+    NAMESPACE_BYTES * account_names
 }
 
 /// The size of a slot. What is written of it is less, as a rule.
-pub(crate) fn size_bytes(blocks: u32, namespaces: u32) -> u64 {
+pub(crate) fn size_bytes(blocks: u32, account_names: u32) -> u64 {
     let quarantined = QUARANTINED_BYTES * width::on_device(MAX_QUARANTINED);
-    let lists = LIVE_BYTES * u64::from(blocks) + quarantined + namespaces_bytes(namespaces);
+    let lists = LIVE_BYTES * u64::from(blocks) + quarantined + account_names_bytes(account_names);
     (HEADER_BYTES + lists + CHECKSUM_BYTES).next_multiple_of(SECTOR_BYTES)
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Superblock {
     pub(crate) accounts: Vec<NamedAccount>,
 }
 
-/// What is on the account of a namespace.
+/// What is on the account of a account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NamedAccount {
     pub(crate) name: Arc<str>,
@@ -140,7 +140,7 @@ impl Superblock {
         let length = HEADER_BYTES
             + LIVE_BYTES * width::on_device(self.live.len())
             + QUARANTINED_BYTES * width::on_device(self.quarantined.len())
-            + self.accounts.iter().map(|of| namespaces::FIXED_BYTES + width::on_device(of.name.len())).sum::<u64>()
+            + self.accounts.iter().map(|of| account_names::FIXED_BYTES + width::on_device(of.name.len())).sum::<u64>()
             + CHECKSUM_BYTES;
         let size = width::in_memory(length.next_multiple_of(SECTOR_BYTES));
         let mut bytes = Vec::with_capacity(size);
@@ -162,7 +162,7 @@ impl Superblock {
         let quarantined = width::narrow(self.quarantined.len());
         u32s(&mut bytes, &[live, self.old, self.current, new, quarantined]);
         u32s(&mut bytes, &[u32::from(self.is_closed), self.next_generation]);
-        u32s(&mut bytes, &[identity.namespaces, width::narrow(self.accounts.len()), width::narrow(size)]);
+        u32s(&mut bytes, &[identity.account_names, width::narrow(self.accounts.len()), width::narrow(size)]);
         let apart = u32::from(identity.has_own_logs) | u32::from(identity.has_own_state) << 1;
         u32s(&mut bytes, &[apart, u32::from(identity.is_hierarchical)]);
         bytes.resize(width::in_memory(HEADER_BYTES), 0);
@@ -217,7 +217,7 @@ impl Superblock {
         let [live_blocks, old, current, _new, quarantined] =
             [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
         let (is_closed, next_generation) = (reader.u32()? != 0, reader.u32()?);
-        let [namespaces, accounts, _length] = [reader.u32()?, reader.u32()?, reader.u32()?];
+        let [account_names, accounts, _length] = [reader.u32()?, reader.u32()?, reader.u32()?];
         let apart = reader.u32()?;
         let is_hierarchical = reader.u32()? != 0;
         reader.take::<8>()?;
@@ -251,7 +251,7 @@ impl Superblock {
             log_sectors,
             touch_sectors,
             chunk_bytes,
-            namespaces,
+            account_names,
             is_hierarchical,
             has_own_logs: apart & 1 != 0,
             has_own_state: apart & 2 != 0,
@@ -274,7 +274,7 @@ impl Superblock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::namespaces::Namespaces;
+    use crate::account_names::AccountNames;
 
     fn superblock() -> Superblock {
         Superblock {
@@ -287,7 +287,7 @@ mod tests {
                 log_sectors: 5,
                 touch_sectors: 1,
                 chunk_bytes: 1 << 20,
-                namespaces: 16,
+                account_names: 16,
                 is_hierarchical: true,
                 has_own_logs: true,
                 has_own_state: false,
@@ -354,12 +354,12 @@ mod tests {
     #[test]
     fn the_fullest_superblock_fits_its_slot() {
         let mut fullest = superblock();
-        let Identity { blocks, namespaces, .. } = fullest.identity;
+        let Identity { blocks, account_names, .. } = fullest.identity;
         let [live, record] = [fullest.live[0], LiveBlock { block: 9, ..fullest.live[0] }];
         fullest.live = vec![live; width::index(blocks)];
         fullest.live[1] = record;
         fullest.quarantined = vec![fullest.quarantined[0]; MAX_QUARANTINED];
-        let mut names = Namespaces::new([], namespaces, namespaces_bytes(namespaces));
+        let mut names = AccountNames::new([], account_names, account_names_bytes(account_names));
         for number in 0..100 {
             names.number(&format!("{number:060}"));
         }
@@ -367,7 +367,7 @@ mod tests {
         fullest.accounts = names.names().iter().map(|name| NamedAccount { name: Arc::clone(name), account }).collect();
         assert_eq!(fullest.accounts.len(), 16);
         let bytes = fullest.encode();
-        assert!(width::on_device(bytes.len()) <= size_bytes(blocks, namespaces));
+        assert!(width::on_device(bytes.len()) <= size_bytes(blocks, account_names));
         assert_eq!(Superblock::decode(&bytes), Some(fullest));
     }
 }

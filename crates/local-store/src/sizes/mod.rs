@@ -60,7 +60,7 @@ pub struct Sizes {
     pub(crate) logs_bytes: u64,
     pub(crate) has_own_logs: bool,
     pub(crate) has_own_state: bool,
-    pub(crate) namespaces: u32,
+    pub(crate) account_names: u32,
     /// Whether instance names are hierarchical.
     pub(crate) is_hierarchical: bool,
     pub(crate) has_trailers: bool,
@@ -104,7 +104,7 @@ impl Sizes {
         let buckets = buckets_for(slots);
         let slots = u64::from(buckets) * 15;
         let on_device = options.medium != Medium::Memory;
-        let superblock_bytes = if on_device { superblock::size_bytes(blocks, options.namespaces) } else { 0 };
+        let superblock_bytes = if on_device { superblock::size_bytes(blocks, options.account_names) } else { 0 };
         let head = if has_own_state { LABELS_BYTES } else { 2 * superblock_bytes };
         let block_bytes = capacity.saturating_sub(head) / u64::from(blocks);
         let (log_sectors, touch_sectors) = match options.persistence {
@@ -156,7 +156,7 @@ impl Sizes {
             logs_bytes: options.logs.as_ref().map_or(0, |(_, bytes)| *bytes),
             has_own_logs,
             has_own_state,
-            namespaces: options.namespaces,
+            account_names: options.account_names,
             is_hierarchical: options.is_hierarchical,
             has_trailers: on_device,
             max_tail_bytes: tail::max_bytes(storage_type),

@@ -39,9 +39,9 @@ pub(super) fn check_options(options: &Options, storage_type: StorageType) -> Res
         return refuse(format!("{} bytes may be in flight, while 65536 are needed", options.in_flight_bytes));
     }
     let most = u32::from(MAX_NAMESPACE);
-    if options.namespaces < 2 || options.namespaces > most {
-        let namespaces = options.namespaces;
-        return refuse(format!("there may be {namespaces} namespaces, while 2 to {most} are permitted"));
+    if options.account_names < 2 || options.account_names > most {
+        let account_names = options.account_names;
+        return refuse(format!("there may be {account_names} accounts, while 2 to {most} are permitted"));
     }
     if options.persistence.is_some() && options.medium == Medium::Memory {
         return refuse("a store in memory cannot be persistent".to_owned());

@@ -2,27 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use blobaccess::{Context, Digest, Kind, Namespace, PutOutcome, Releases};
+use blobaccess::{AccountName, Context, Digest, Evictions, Kind, PutOutcome};
 use blobaccess_local_store::LocalStore;
 use blobaccess_testkit::listed;
 use futures::executor::block_on;
 
-/// Objects and bytes, by namespace.
+/// Objects and bytes, by account.
 pub(crate) type Amounts = BTreeMap<String, (u64, u64)>;
 
 /// The account that a digest goes to.
-fn namespace(digest: &Digest) -> &'static str {
+fn account_name(digest: &Digest) -> &'static str {
     ["", "acme/main", "umbrella"][usize::from(digest.hash_bytes()[0] % 3)]
 }
 
 pub(crate) fn context(digest: &Digest) -> Context {
-    Context::background().with_namespace(Namespace::new(namespace(digest)))
+    Context::background().with_account_name(AccountName::new(account_name(digest)))
 }
 
 /// What a put has added to an account.
 pub(crate) fn count_created(created: &mut Amounts, digest: &Digest, outcome: PutOutcome) {
     if let PutOutcome::Created { stored_bytes } | PutOutcome::Replaced { stored_bytes, .. } = outcome {
-        let (objects, bytes) = created.entry(namespace(digest).to_owned()).or_default();
+        let (objects, bytes) = created.entry(account_name(digest).to_owned()).or_default();
         *objects += 1;
         *bytes += stored_bytes;
     }
@@ -30,8 +30,8 @@ pub(crate) fn count_created(created: &mut Amounts, digest: &Digest, outcome: Put
 
 /// What the store says that it gave up.
 pub(crate) fn released<K: Kind>(store: &LocalStore<K>) -> Amounts {
-    let totals = block_on(store.released(&Context::background())).unwrap().totals.into_iter();
-    let totals = totals.map(|of| (of.namespace.to_string(), (of.objects, of.stored_bytes)));
+    let totals = block_on(store.evicted(&Context::background())).unwrap().totals.into_iter();
+    let totals = totals.map(|of| (of.account_name.to_string(), (of.objects, of.stored_bytes)));
     totals.filter(|(_, (objects, _))| *objects > 0).collect()
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn contents_of<K: Kind>(store: &LocalStore<K>) -> BTreeMap<Digest, u6
 pub(crate) fn accounted<K: Kind>(store: &LocalStore<K>) -> Amounts {
     let mut amounts = released(store);
     for (digest, stored_bytes) in contents_of(store) {
-        let (objects, bytes) = amounts.entry(namespace(&digest).to_owned()).or_default();
+        let (objects, bytes) = amounts.entry(account_name(&digest).to_owned()).or_default();
         *objects += 1;
         *bytes += stored_bytes;
     }

@@ -30,9 +30,9 @@ fn try_history<K: Kind>(setup: Setup, seed: u64, images: &mut u64) -> u64 {
             let store = setup.open_image::<K>(image).unwrap();
             if let Some(expected) = expected(&history.moments, position) {
                 let released = released(&store);
-                for (namespace, (objects, bytes)) in &expected.certain.released {
-                    let (objects_now, bytes_now) = released.get(namespace).copied().unwrap_or_default();
-                    assert!(objects_now >= *objects && bytes_now >= *bytes, "{namespace:?} was said to be given up");
+                for (account_name, (objects, bytes)) in &expected.certain.released {
+                    let (objects_now, bytes_now) = released.get(account_name).copied().unwrap_or_default();
+                    assert!(objects_now >= *objects && bytes_now >= *bytes, "{account_name:?} was said to be given up");
                 }
                 check(&store, &history, &expected, &mut numbers, &sizes);
             }

@@ -18,7 +18,7 @@ const NAMES: [&str; 5] = ["", "a", "a/b", "b", "b/c/d"];
 
 fn options(policy: SyncPolicy) -> Options {
     let options = Options::on_device(CAPACITY).with_blocks(1, 4, 1).with_spare_blocks(2).with_entries(900);
-    options.with_namespaces(8).with_hierarchical_instance_names().persistent(policy)
+    options.with_account_names(8).with_hierarchical_instance_names().persistent(policy)
 }
 
 /// What was true after an operation.

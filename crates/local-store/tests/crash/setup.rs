@@ -31,7 +31,7 @@ impl Setup {
         let options = if self.is_apart { options.with_logs_on_device(LOGS).with_state_on_device() } else { options };
         // As many of both kinds in all, so that there is something to be touched in an old block.
         let (old, current) = if self.refresh == Refresh::OnTouch { (2, 3) } else { (1, 4) };
-        let options = options.with_blocks(old, current, 1).with_spare_blocks(2).with_entries(900).with_namespaces(8);
+        let options = options.with_blocks(old, current, 1).with_spare_blocks(2).with_entries(900).with_account_names(8);
         options.with_refresh(self.refresh).persistent(self.policy)
     }
 

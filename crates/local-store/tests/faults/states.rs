@@ -21,8 +21,11 @@ fn a_state_that_does_not_fit_is_refused_with_what_differs() {
     };
     assert!(refused(options().with_blocks(1, 5, 1), image.clone()).contains("8 blocks, while the options make it 9"));
     assert!(refused(options().with_entries(5_000), image.clone()).contains("data bytes a block"));
-    let volatile =
-        Options::on_device(CAPACITY).with_blocks(1, 4, 1).with_spare_blocks(2).with_entries(2_000).with_namespaces(8);
+    let volatile = Options::on_device(CAPACITY)
+        .with_blocks(1, 4, 1)
+        .with_spare_blocks(2)
+        .with_entries(2_000)
+        .with_account_names(8);
     assert!(refused(volatile.clone(), image.clone()).contains("persistent"));
     let error = open::<Ac>(Faulty::new(image.clone())).unwrap_err();
     assert!(error.to_string().contains("a store of cas, while one of ac"));

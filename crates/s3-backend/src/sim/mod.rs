@@ -11,11 +11,11 @@
 //! # async fn main() -> blobaccess::Result<()> {
 //! use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName};
 //! use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
-//! use blobaccess_s3_backend::{S3Backend, S3Options};
+//! use blobaccess_s3_backend::{BucketStore, BucketOptions};
 //!
 //! let sim = SimS3::new(7);
-//! let options = S3Options::default().with_backoff((std::time::Duration::ZERO, std::time::Duration::ZERO));
-//! let store = S3Backend::<Cas>::open(sim.bucket()?, options).await?;
+//! let options = BucketOptions::default().with_backoff((std::time::Duration::ZERO, std::time::Duration::ZERO));
+//! let store = BucketStore::<Cas>::open(sim.bucket()?, options).await?;
 //! // Every tenth answer to a put is lost after the object was stored.
 //! sim.set_faults(FaultPlan::NONE.with_lost_after_commit(100));
 //! for number in 0..100_u8 {

@@ -12,7 +12,7 @@ use blobaccess::{
     Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, ErrorKind, InstanceName, Kind, PutCertainty,
     PutOutcome, Result, UploadToken,
 };
-use blobaccess_s3_backend::{S3Backend, S3Options, Unconditional};
+use blobaccess_s3_backend::{BucketOptions, BucketStore, OnMissingConditions};
 use blobaccess_testkit::{Fixture, Promises, conformance, listed};
 use bytes::Bytes;
 use futures::future::join_all;
@@ -26,20 +26,20 @@ fn digest_of(contents: &[u8]) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents)
 }
 
-fn options() -> S3Options {
-    S3Options::default().with_backoff((Duration::from_millis(1), Duration::from_millis(4))).with_attempts(6)
+fn options() -> BucketOptions {
+    BucketOptions::default().with_backoff((Duration::from_millis(1), Duration::from_millis(4))).with_attempts(6)
 }
 
 /// Nearly every blob in parts.
-fn in_parts() -> S3Options {
+fn in_parts() -> BucketOptions {
     options().with_single_put_max_bytes(0).with_part_size_bytes(5 << 20)
 }
 
-async fn open<K: Kind>(fake: &Fake, options: S3Options) -> S3Backend<K> {
-    S3Backend::open(fake.bucket(), options).await.unwrap()
+async fn open<K: Kind>(fake: &Fake, options: BucketOptions) -> BucketStore<K> {
+    BucketStore::open(fake.bucket(), options).await.unwrap()
 }
 
-async fn put(store: &S3Backend<Cas>, contents: &Bytes) -> Result<PutOutcome> {
+async fn put(store: &BucketStore<Cas>, contents: &Bytes) -> Result<PutOutcome> {
     store.put(&Context::background(), &digest_of(contents), Blob::from_bytes(contents.clone())).await
 }
 
@@ -233,8 +233,8 @@ const PROBED: u64 = 5;
 async fn without_conditions_a_large_blob_on_azure_is_unclassified_rather_than_claimed() {
     let fake = Fake::new(Dialect::Azure);
     fake.state().ignores_conditions = true;
-    assert!(S3Backend::<Cas>::open(fake.bucket(), options()).await.is_err());
-    let store = open::<Cas>(&fake, in_parts().with_unconditional(Unconditional::Degrade)).await;
+    assert!(BucketStore::<Cas>::open(fake.bucket(), options()).await.is_err());
+    let store = open::<Cas>(&fake, in_parts().with_unconditional(OnMissingConditions::Degrade)).await;
     let contents = large();
     let stored_bytes = Some(digest_of(&contents).size_bytes());
     assert_eq!(put(&store, &contents).await.unwrap(), PutOutcome::Unclassified { stored_bytes });
@@ -269,7 +269,7 @@ async fn listings_are_followed_through_short_and_empty_pages() {
 async fn requests_are_counted_as_what_they_are() {
     for fake in Fake::both() {
         let bucket = fake.bucket();
-        let store = S3Backend::<Cas>::open(bucket.clone(), in_parts()).await.unwrap();
+        let store = BucketStore::<Cas>::open(bucket.clone(), in_parts()).await.unwrap();
         put(&store, &large()).await.unwrap();
         let counts = bucket.requests();
         assert_eq!(counts.other, 0, "{counts:?}");
@@ -289,36 +289,36 @@ conformance! {
 
 const MAX_MESSAGE_BYTES: u64 = 1 << 20;
 
-fn messages() -> S3Options {
+fn messages() -> BucketOptions {
     options().with_max_message_size_bytes(MAX_MESSAGE_BYTES)
 }
 
-fn in_small_parts() -> S3Options {
+fn in_small_parts() -> BucketOptions {
     in_parts().with_part_size_bytes(0).with_concurrent_parts(1).with_list_from_digests(1).with_ask_first_from_bytes(0)
 }
 
 struct Faked<K> {
     fake: Fake,
-    options: S3Options,
+    options: BucketOptions,
     kind: PhantomData<K>,
 }
 
 impl<K> Faked<K> {
-    fn new(dialect: Dialect, options: S3Options) -> Self {
+    fn new(dialect: Dialect, options: BucketOptions) -> Self {
         Self { fake: Fake::new(dialect), options, kind: PhantomData }
     }
 }
 
 impl<K: Kind> Fixture for Faked<K> {
-    type Store = S3Backend<K>;
+    type Store = BucketStore<K>;
 
     fn promises(&self) -> Promises {
         let max = K::STORAGE_TYPE.is_mutable().then_some(MAX_MESSAGE_BYTES);
         Promises::IN_MEMORY.with_durable(true).with_max_blob_size_bytes(max)
     }
 
-    async fn open(&self) -> Result<S3Backend<K>> {
-        S3Backend::open(self.fake.bucket(), self.options.clone()).await
+    async fn open(&self) -> Result<BucketStore<K>> {
+        BucketStore::open(self.fake.bucket(), self.options.clone()).await
     }
 
     fn break_down(&self) -> bool {

@@ -25,10 +25,10 @@ pub async fn a_store_prints_as_one_line_that_names_its_layers<F: Fixture>(fixtur
 /// could be checked.
 pub async fn capabilities_are_those_promised<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
+    assert_eq!(subject.store.finds_in_bulk(), subject.promises.finds_in_bulk, "whether it finds in bulk");
     for name in fixture.instance_names() {
         let capabilities = subject.store.capabilities(&subject.ctx, &name).await?;
         assert_eq!(capabilities.max_blob_size_bytes, subject.promises.max_blob_size_bytes, "the largest blob");
-        assert_eq!(capabilities.finds_in_bulk, subject.promises.finds_in_bulk, "whether it finds in bulk");
         assert!(capabilities.updates_allowed, "updates are not allowed in `{name}`");
         let listed = &capabilities.digest_functions;
         assert!(!listed.is_empty(), "no digest function is listed");

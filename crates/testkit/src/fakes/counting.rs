@@ -13,12 +13,12 @@ use blobaccess::{
 /// Behind an [`Arc`], one clone goes beneath the layer under test and another is asked for its
 /// [`counts`](Self::counts).
 #[derive(Debug)]
-pub struct CountingBlobAccess<B> {
+pub struct CountingStore<B> {
     inner: B,
     counts: Mutex<Counts>,
 }
 
-/// What a [`CountingBlobAccess`] was asked to do. Calls that failed count too.
+/// What a [`CountingStore`] was asked to do. Calls that failed count too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -48,7 +48,7 @@ impl Counts {
     }
 }
 
-impl<B> CountingBlobAccess<B> {
+impl<B> CountingStore<B> {
     /// Counts what is asked of `inner`.
     pub fn new(inner: B) -> Self {
         Self { inner, counts: Mutex::default() }
@@ -72,7 +72,7 @@ impl<B> CountingBlobAccess<B> {
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl<B: BlobAccess> BlobAccess for CountingBlobAccess<B> {
+impl<B: BlobAccess> BlobAccess for CountingStore<B> {
     type Kind = B::Kind;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
@@ -119,9 +119,13 @@ impl<B: BlobAccess> BlobAccess for CountingBlobAccess<B> {
     fn key_format(&self) -> KeyFormat {
         self.inner.key_format()
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.inner.finds_in_bulk()
+    }
 }
 
-impl<B: Display> Display for CountingBlobAccess<B> {
+impl<B: Display> Display for CountingStore<B> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "counting({})", self.inner)
     }

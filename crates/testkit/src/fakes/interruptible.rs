@@ -39,12 +39,12 @@ impl Outage {
 /// It prints as `inner` does. `find_missing` of no digests does not fail, and blobs that were handed out before can be
 /// read on.
 #[derive(Debug)]
-pub struct InterruptibleBlobAccess<B> {
+pub struct InterruptibleStore<B> {
     inner: B,
     outage: Outage,
 }
 
-impl<B> InterruptibleBlobAccess<B> {
+impl<B> InterruptibleStore<B> {
     /// Passes calls on to `inner` except during `outage`.
     pub const fn new(inner: B, outage: Outage) -> Self {
         Self { inner, outage }
@@ -53,7 +53,7 @@ impl<B> InterruptibleBlobAccess<B> {
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl<B: BlobAccess> BlobAccess for InterruptibleBlobAccess<B> {
+impl<B: BlobAccess> BlobAccess for InterruptibleStore<B> {
     type Kind = B::Kind;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
@@ -92,9 +92,13 @@ impl<B: BlobAccess> BlobAccess for InterruptibleBlobAccess<B> {
     fn key_format(&self) -> KeyFormat {
         self.inner.key_format()
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.inner.finds_in_bulk()
+    }
 }
 
-impl<B: Display> Display for InterruptibleBlobAccess<B> {
+impl<B: Display> Display for InterruptibleStore<B> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
     }

@@ -6,10 +6,10 @@ mod paused;
 mod scripted;
 mod streams;
 
-pub use self::counting::{CountingBlobAccess, Counts};
-pub use self::interruptible::{InterruptibleBlobAccess, Outage};
-pub use self::paused::PausedBlobAccess;
-pub use self::scripted::{RecordedCall, ScriptedBlobAccess};
+pub use self::counting::{CountingStore, Counts};
+pub use self::interruptible::{InterruptibleStore, Outage};
+pub use self::paused::PausedStore;
+pub use self::scripted::{RecordedCall, ScriptedStore};
 pub use self::streams::{Polls, failing_stream, slow_stream, watched_stream};
 /// A store of which every call fails with the same error.
-pub use blobaccess::decorators::ErrorBlobAccess as UnreachableBlobAccess;
+pub use blobaccess::FailingStore as UnreachableStore;

@@ -18,13 +18,13 @@ use tokio::sync::{Semaphore, watch};
 ///
 /// A held call that is dropped no longer counts as waiting, and takes no release with it.
 #[derive(Debug)]
-pub struct PausedBlobAccess<B> {
+pub struct PausedStore<B> {
     inner: B,
     releases: Semaphore,
     waiting: watch::Sender<usize>,
 }
 
-impl<B> PausedBlobAccess<B> {
+impl<B> PausedStore<B> {
     /// Holds the calls of `inner`.
     pub fn new(inner: B) -> Self {
         Self { inner, releases: Semaphore::new(0), waiting: watch::Sender::new(0) }
@@ -84,7 +84,7 @@ impl Drop for Held<'_> {
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl<B: BlobAccess> BlobAccess for PausedBlobAccess<B> {
+impl<B: BlobAccess> BlobAccess for PausedStore<B> {
     type Kind = B::Kind;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
@@ -121,9 +121,13 @@ impl<B: BlobAccess> BlobAccess for PausedBlobAccess<B> {
     fn key_format(&self) -> KeyFormat {
         self.inner.key_format()
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.inner.finds_in_bulk()
+    }
 }
 
-impl<B: Display> Display for PausedBlobAccess<B> {
+impl<B: Display> Display for PausedStore<B> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "paused({})", self.inner)
     }

@@ -23,15 +23,15 @@ use bytes::Bytes;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// use blobaccess::{BlobAccess, Cas, Context, Digest, DigestFunction, Error, InstanceName};
-/// use blobaccess_testkit::fakes::{RecordedCall, ScriptedBlobAccess};
+/// use blobaccess_testkit::fakes::{RecordedCall, ScriptedStore};
 ///
 /// let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
-/// let store = ScriptedBlobAccess::<Cas>::new().on_get(Err(Error::unavailable("busy")));
+/// let store = ScriptedStore::<Cas>::new().on_get(Err(Error::unavailable("busy")));
 /// assert!(store.get(&Context::background(), &digest).await.is_err());
 /// assert_eq!(store.calls(), [RecordedCall::Get { digest }]);
 /// # }
 /// ```
-pub struct ScriptedBlobAccess<K> {
+pub struct ScriptedStore<K> {
     script: Mutex<Script>,
     key_format: KeyFormat,
     kind: PhantomData<K>,
@@ -52,7 +52,7 @@ struct PutAnswer {
     answer: Result<PutOutcome>,
 }
 
-/// A call that a [`ScriptedBlobAccess`] got.
+/// A call that a [`ScriptedStore`] got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordedCall {
@@ -87,7 +87,7 @@ pub enum RecordedCall {
     },
 }
 
-impl<K: Kind> ScriptedBlobAccess<K> {
+impl<K: Kind> ScriptedStore<K> {
     /// A store without any answers, whose key format is that of its kind.
     #[must_use]
     pub fn new() -> Self {
@@ -170,7 +170,7 @@ fn unscripted(call: &RecordedCall) -> Error {
     Error::internal(format!("no answer is scripted for {call:?}"))
 }
 
-impl<K: Kind> Default for ScriptedBlobAccess<K> {
+impl<K: Kind> Default for ScriptedStore<K> {
     fn default() -> Self {
         Self::new()
     }
@@ -178,7 +178,7 @@ impl<K: Kind> Default for ScriptedBlobAccess<K> {
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl<K: Kind> BlobAccess for ScriptedBlobAccess<K> {
+impl<K: Kind> BlobAccess for ScriptedStore<K> {
     type Kind = K;
 
     async fn get(&self, _ctx: &Context, digest: &Digest) -> Result<Blob> {
@@ -237,16 +237,20 @@ impl<K: Kind> BlobAccess for ScriptedBlobAccess<K> {
     fn key_format(&self) -> KeyFormat {
         self.key_format
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        true
+    }
 }
 
-impl<K> Display for ScriptedBlobAccess<K> {
+impl<K> Display for ScriptedStore<K> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str("scripted")
     }
 }
 
-impl<K: Kind> Debug for ScriptedBlobAccess<K> {
+impl<K: Kind> Debug for ScriptedStore<K> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScriptedBlobAccess").field("calls", &self.calls()).finish_non_exhaustive()
+        f.debug_struct("ScriptedStore").field("calls", &self.calls()).finish_non_exhaustive()
     }
 }

@@ -246,6 +246,10 @@ impl<K: Kind> BlobAccess for Broken<K> {
             (false, format) => format,
         }
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        true
+    }
 }
 
 #[async_trait]

@@ -9,8 +9,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::{self, Debug, Display, Formatter};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use blobaccess::{Digest, Error, Kind, MemoryBlobAccess, PutOutcome, Result, UploadToken};
-use blobaccess_testkit::fakes::{InterruptibleBlobAccess, Outage};
+use blobaccess::{Digest, Error, Kind, MemoryStore, PutOutcome, Result, UploadToken};
+use blobaccess_testkit::fakes::{InterruptibleStore, Outage};
 use blobaccess_testkit::{Fixture, Promises};
 use bytes::Bytes;
 use futures::future::{BoxFuture, Shared};
@@ -30,8 +30,8 @@ fn size_of(bytes: &Bytes) -> u64 {
 /// A store in memory, but for one fault.
 pub(crate) struct Broken<K: Kind> {
     fault: Fault,
-    inner: Arc<InterruptibleBlobAccess<Arc<MemoryBlobAccess<K>>>>,
-    memory: Arc<MemoryBlobAccess<K>>,
+    inner: Arc<InterruptibleStore<Arc<MemoryStore<K>>>>,
+    memory: Arc<MemoryStore<K>>,
     state: Arc<Mutex<State>>,
     /// How often the fixture was opened, this time included.
     generation: u64,
@@ -90,7 +90,7 @@ impl<K: Kind> Debug for Broken<K> {
 pub(crate) struct BrokenFixture<K: Kind> {
     fault: Fault,
     promises: Promises,
-    memory: Mutex<Arc<MemoryBlobAccess<K>>>,
+    memory: Mutex<Arc<MemoryStore<K>>>,
     state: Arc<Mutex<State>>,
     outage: Outage,
     opened: Mutex<u64>,
@@ -105,7 +105,7 @@ impl<K: Kind> BrokenFixture<K> {
         Self {
             fault,
             promises,
-            memory: Mutex::new(Arc::new(MemoryBlobAccess::new(CAPACITY_BYTES))),
+            memory: Mutex::new(Arc::new(MemoryStore::new(CAPACITY_BYTES))),
             state: Arc::default(),
             outage: Outage::default(),
             opened: Mutex::new(0),
@@ -130,11 +130,11 @@ impl<K: Kind> Fixture for BrokenFixture<K> {
         *opened += 1;
         let mut memory = self.memory.lock().unwrap();
         if *opened > 1 && self.fault == Fault::LosesAllOnRestart {
-            *memory = Arc::new(MemoryBlobAccess::new(CAPACITY_BYTES));
+            *memory = Arc::new(MemoryStore::new(CAPACITY_BYTES));
         }
         Ok(Broken {
             fault: self.fault,
-            inner: Arc::new(InterruptibleBlobAccess::new(Arc::clone(&memory), self.outage.clone())),
+            inner: Arc::new(InterruptibleStore::new(Arc::clone(&memory), self.outage.clone())),
             memory: Arc::clone(&memory),
             state: Arc::clone(&self.state),
             generation: *opened,

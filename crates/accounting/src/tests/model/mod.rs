@@ -12,7 +12,7 @@ mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use blobaccess::{Digest, DigestFunction, InstanceName, Namespace, StorageType, UploadToken};
+use blobaccess::{AccountName, Digest, DigestFunction, InstanceName, StorageType, UploadToken};
 
 use crate::drift::Reading;
 use crate::journal::State;
@@ -106,7 +106,7 @@ fn storage_type(key: u8) -> StorageType {
 }
 
 fn account(key: u8) -> Account {
-    Account::new(Namespace::new("ns"), storage_type(key))
+    Account::new(AccountName::new("ns"), storage_type(key))
 }
 
 fn digest(key: u8) -> Digest {

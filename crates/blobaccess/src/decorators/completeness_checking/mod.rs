@@ -95,10 +95,10 @@ pub use self::references::{NamedBlobs, named_by_action_result};
 /// use std::sync::Arc;
 ///
 /// use blobaccess::decorators::{CompletenessChecking, CompletenessOptions};
-/// use blobaccess::{Ac, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryBlobAccess};
+/// use blobaccess::{Ac, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryStore};
 ///
-/// let cas = Arc::new(MemoryBlobAccess::<Cas>::new(1 << 30));
-/// let ac = MemoryBlobAccess::<Ac>::new(1 << 20);
+/// let cas = Arc::new(MemoryStore::<Cas>::new(1 << 30));
+/// let ac = MemoryStore::<Ac>::new(1 << 20);
 /// let ac = CompletenessChecking::new(ac, Arc::clone(&cas), CompletenessOptions::new());
 ///
 /// let action = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"an action");
@@ -297,6 +297,10 @@ where
 
     fn key_format(&self) -> KeyFormat {
         self.inner.key_format().combine(self.cas.key_format())
+    }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.inner.finds_in_bulk()
     }
 }
 

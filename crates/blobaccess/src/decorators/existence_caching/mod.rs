@@ -218,6 +218,10 @@ impl<B: BlobAccess<Kind = Cas>> BlobAccess for ExistenceCaching<B> {
     fn key_format(&self) -> KeyFormat {
         self.inner.key_format()
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.inner.finds_in_bulk()
+    }
 }
 
 impl Part {

@@ -37,7 +37,7 @@ fn what_was_found_stays_while_its_block_is_recycled() {
 }
 
 fn owner(item: &Item) -> Owner {
-    Owner { function: crate::key::function(&item.digest), namespace: 0, tail: Vec::new() }
+    Owner { function: crate::key::function(&item.digest), account_name: 0, tail: Vec::new() }
 }
 
 /// A small put and an upload begin in a block that is recycled and used again while they go on.

@@ -21,19 +21,19 @@ use tokio::sync::Semaphore;
 use tokio::time::advance;
 
 use super::*;
-use crate::{DigestFunction, MemoryBlobAccess, Provenance, Slice, Sliced};
+use crate::{DigestFunction, MemoryStore, Provenance, Slice, Sliced};
 
 use scripted_cas::ScriptedCas;
 
-type Checking = CompletenessChecking<Arc<MemoryBlobAccess<Ac>>, Arc<ScriptedCas>>;
+type Checking = CompletenessChecking<Arc<MemoryStore<Ac>>, Arc<ScriptedCas>>;
 
-fn namespace() -> InstanceName {
+fn account_name() -> InstanceName {
     InstanceName::new("hello").unwrap()
 }
 
 /// A digest of nothing in particular, told by its number.
 fn digest(number: u8) -> Digest {
-    Digest::from_hash(namespace(), DigestFunction::Sha1, &[number; 20], u64::from(number)).unwrap()
+    Digest::from_hash(account_name(), DigestFunction::Sha1, &[number; 20], u64::from(number)).unwrap()
 }
 
 fn proto(digest: &Digest) -> Option<remote_execution::Digest> {
@@ -74,7 +74,7 @@ fn flat(files: &[u8]) -> Bytes {
 }
 
 fn digest_of(contents: &[u8]) -> Digest {
-    Digest::of(namespace(), DigestFunction::Sha1, contents)
+    Digest::of(account_name(), DigestFunction::Sha1, contents)
 }
 
 fn output_directory_of(path: &str, tree: &Digest, root: Option<&Digest>) -> OutputDirectory {
@@ -94,7 +94,7 @@ fn with_trees(trees: &[&Bytes]) -> ActionResult {
 }
 
 struct Fixture {
-    ac: Arc<MemoryBlobAccess<Ac>>,
+    ac: Arc<MemoryStore<Ac>>,
     cas: Arc<ScriptedCas>,
     checking: Checking,
 }
@@ -107,7 +107,7 @@ fn options() -> CompletenessOptions {
 }
 
 fn fixture_with(cas: ScriptedCas, options: CompletenessOptions) -> Fixture {
-    let (ac, cas) = (Arc::new(MemoryBlobAccess::new(1 << 20)), Arc::new(cas));
+    let (ac, cas) = (Arc::new(MemoryStore::new(1 << 20)), Arc::new(cas));
     let checking = CompletenessChecking::new(Arc::clone(&ac), Arc::clone(&cas), options);
     Fixture { ac, cas, checking }
 }

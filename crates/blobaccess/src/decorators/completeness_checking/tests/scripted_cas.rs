@@ -127,6 +127,10 @@ impl BlobAccess for ScriptedCas {
     fn key_format(&self) -> KeyFormat {
         self.key_format
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        true
+    }
 }
 
 impl Display for ScriptedCas {

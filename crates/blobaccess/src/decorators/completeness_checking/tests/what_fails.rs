@@ -117,7 +117,7 @@ async fn trees_larger_than_permitted_are_not_read() {
 
 #[tokio::test]
 async fn sizes_of_trees_do_not_overflow() {
-    let huge = |byte| Digest::from_hash(namespace(), DigestFunction::Sha1, &[byte; 20], i64::MAX.unsigned_abs());
+    let huge = |byte| Digest::from_hash(account_name(), DigestFunction::Sha1, &[byte; 20], i64::MAX.unsigned_abs());
     // Together they are 0 in 64 bits.
     let directories = [huge(1).unwrap(), huge(3).unwrap(), digest(2)].map(|tree| output_directory_of("a", &tree, None));
     let result = ActionResult { output_directories: directories.to_vec(), ..ActionResult::default() };

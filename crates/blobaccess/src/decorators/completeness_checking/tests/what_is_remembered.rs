@@ -142,7 +142,7 @@ async fn a_tree_is_remembered_for_all_instance_names_that_the_store_does_not_tel
         let cas = ScriptedCas::new().with_tree(&tree).with_pieces(&other, vec![Ok(tree.clone())]);
         let it = remembering(ScriptedCas { key_format, ..cas });
         let result = Bytes::from(with_trees(&[&tree]).encode_to_vec());
-        for name in [InstanceName::empty(), namespace(), InstanceName::empty(), namespace()] {
+        for name in [InstanceName::empty(), account_name(), InstanceName::empty(), account_name()] {
             let action = action().with_instance_name(name.clone());
             it.ac.put(&Context::background(), &action, Blob::from_bytes(result.clone())).await.unwrap();
             it.checking.get(&Context::background(), &action).await.unwrap();

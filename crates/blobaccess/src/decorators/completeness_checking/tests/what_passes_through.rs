@@ -35,8 +35,8 @@ async fn puts_searches_and_capabilities_are_those_of_the_action_cache() {
     assert_eq!(outcome, PutOutcome::Created { stored_bytes: 13 });
     let digests = DigestSet::from([action(), digest(1)]);
     assert_eq!(it.checking.find_missing(&ctx, &digests).await.unwrap(), DigestSet::from(digest(1)));
-    let capabilities = it.checking.capabilities(&ctx, &namespace()).await.unwrap();
-    assert_eq!(capabilities, it.ac.capabilities(&ctx, &namespace()).await.unwrap());
+    let capabilities = it.checking.capabilities(&ctx, &account_name()).await.unwrap();
+    assert_eq!(capabilities, it.ac.capabilities(&ctx, &account_name()).await.unwrap());
     assert_eq!(it.cas.asked(), Vec::<Vec<_>>::new());
 }
 

@@ -1,7 +1,7 @@
 //! What is stored on each account, and what was given up of it: each object once.
 
+use crate::account_names::NOBODY;
 use crate::key_location_map::Record;
-use crate::namespaces::NOBODY;
 
 /// A number of objects, and their size as it was told when they were stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(crate) struct Account {
 /// `docs/safety.md` says why each object is counted as given up once, also across a crash.
 #[derive(Debug, Default)]
 pub(crate) struct Accounts {
-    /// By number of the namespace.
+    /// By number of the account.
     accounts: Vec<Account>,
     /// What goes with a block when that is recycled, by block and number.
     leaving: Vec<Vec<(u16, Amount)>>,
@@ -63,11 +63,11 @@ impl Accounts {
         self.accounts.get(1..).unwrap_or_default()
     }
 
-    fn of(&mut self, namespace: u16) -> Option<&mut Account> {
-        if namespace == NOBODY {
+    fn of(&mut self, account_name: u16) -> Option<&mut Account> {
+        if account_name == NOBODY {
             return None;
         }
-        let index = usize::from(namespace);
+        let index = usize::from(account_name);
         if self.accounts.len() <= index {
             self.accounts.resize(index + 1, Account::default());
         }
@@ -76,25 +76,25 @@ impl Accounts {
 
     /// An object was stored.
     pub(crate) fn store(&mut self, record: &Record) {
-        if let Some(account) = self.of(record.namespace) {
+        if let Some(account) = self.of(record.account_name) {
             account.stored.add(amount(record));
         }
     }
 
     /// What was counted as stored is none: recovery found what it had been replaced with.
     pub(crate) fn forget(&mut self, record: &Record) {
-        if let Some(account) = self.of(record.namespace) {
+        if let Some(account) = self.of(record.account_name) {
             account.stored.take(amount(record));
         }
     }
 
     /// An object was given up, and nothing brings it back.
     pub(crate) fn release(&mut self, record: &Record) {
-        self.release_amount(record.namespace, amount(record));
+        self.release_amount(record.account_name, amount(record));
     }
 
-    fn release_amount(&mut self, namespace: u16, amount: Amount) {
-        if let Some(account) = self.of(namespace) {
+    fn release_amount(&mut self, account_name: u16, amount: Amount) {
+        if let Some(account) = self.of(account_name) {
             account.stored.take(amount);
             account.released.add(amount);
         }
@@ -102,7 +102,7 @@ impl Accounts {
 
     /// An object was given up, which its block's log still names.
     pub(crate) fn leave(&mut self, record: &Record) {
-        if record.namespace == NOBODY {
+        if record.account_name == NOBODY {
             return;
         }
         let block = usize::from(record.location.block);
@@ -110,17 +110,17 @@ impl Accounts {
             self.leaving.resize(block + 1, Vec::new());
         }
         let Some(of_block) = self.leaving.get_mut(block) else { return };
-        match of_block.iter_mut().find(|(namespace, _)| *namespace == record.namespace) {
+        match of_block.iter_mut().find(|(account_name, _)| *account_name == record.account_name) {
             Some((_, leaving)) => leaving.add(amount(record)),
-            None => of_block.push((record.namespace, amount(record))),
+            None => of_block.push((record.account_name, amount(record))),
         }
     }
 
     /// The log of a block is no more.
     pub(crate) fn release_block(&mut self, block: u16) {
         let leaving = self.leaving.get_mut(usize::from(block)).map(std::mem::take).unwrap_or_default();
-        for (namespace, amount) in leaving {
-            self.release_amount(namespace, amount);
+        for (account_name, amount) in leaving {
+            self.release_amount(account_name, amount);
         }
     }
 
@@ -140,14 +140,14 @@ mod tests {
     use super::*;
     use crate::location::Location;
 
-    fn record(namespace: u16, block: u16, size_bytes: u64) -> Record {
+    fn record(account_name: u16, block: u16, size_bytes: u64) -> Record {
         Record {
             key_words: [1, 2, 3, 4],
             location: Location { block, generation: 1, offset: 0, size_bytes },
             function: 1,
             is_part: false,
             has_tail: false,
-            namespace,
+            account_name,
             sequence: 9,
             entry: 0,
         }

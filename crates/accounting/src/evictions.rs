@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use blobaccess::{ReleasedTotals, StorageType};
+use blobaccess::{EvictionTotals, StorageType};
 
 use crate::{Account, Amounts, Class, Epoch, Report, Reporter, Tally};
 
@@ -12,7 +12,7 @@ use crate::{Account, Amounts, Class, Epoch, Report, Reporter, Tally};
 pub(crate) fn report(
     reporter: Reporter,
     storage_type: StorageType,
-    released: &ReleasedTotals,
+    released: &EvictionTotals,
     now: SystemTime,
 ) -> Report {
     let accounts: Vec<_> = released
@@ -21,7 +21,7 @@ pub(crate) fn report(
         .map(|total| {
             let deleted = Amounts::deleted(total.objects, total.stored_bytes);
             let tally: Tally = [(Class::DeletedByRotation, deleted)].into_iter().collect();
-            (Account::new(total.namespace.clone(), storage_type), tally)
+            (Account::new(total.account_name.clone(), storage_type), tally)
         })
         .collect();
     let objects = released.totals.iter().fold(0_u64, |sum, total| sum.saturating_add(total.objects));

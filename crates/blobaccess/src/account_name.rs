@@ -10,19 +10,19 @@ use crate::{Context, Digest};
 /// It is nothing but a label: it decides neither who may read a blob nor whether two blobs are the same one.
 ///
 /// ```
-/// use blobaccess::{Context, Digest, DigestFunction, InstanceName, Namespace};
+/// use blobaccess::{Context, Digest, DigestFunction, InstanceName, AccountName};
 ///
 /// let digest = Digest::of(InstanceName::new("acme/main")?, DigestFunction::Sha256, b"contents");
 /// let ctx = Context::background();
-/// assert_eq!(Namespace::of(&ctx, &digest).as_str(), "acme/main");
-/// assert_eq!(Namespace::of(&ctx.with_namespace(Namespace::new("acme")), &digest).as_str(), "acme");
+/// assert_eq!(AccountName::of(&ctx, &digest).as_str(), "acme/main");
+/// assert_eq!(AccountName::of(&ctx.with_account_name(AccountName::new("acme")), &digest).as_str(), "acme");
 /// # Ok::<(), blobaccess::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Namespace(Arc<str>);
+pub struct AccountName(Arc<str>);
 
-impl Namespace {
-    /// The namespace of this name. Any text will do; an empty one is the account of those who name none.
+impl AccountName {
+    /// The account of this name. Any text will do; an empty one is the account of those who name none.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
@@ -31,7 +31,7 @@ impl Namespace {
     /// Whose account a call about `digest` goes to: the one that the context names, else the digest's instance name.
     #[must_use]
     pub fn of(ctx: &Context, digest: &Digest) -> Self {
-        ctx.namespace().cloned().unwrap_or_else(|| Self::new(digest.instance_name().as_str()))
+        ctx.account_name().cloned().unwrap_or_else(|| Self::new(digest.instance_name().as_str()))
     }
 
     /// The name.
@@ -41,7 +41,7 @@ impl Namespace {
     }
 }
 
-impl Display for Namespace {
+impl Display for AccountName {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use blobaccess::Namespace;
+use blobaccess::AccountName;
 
 use crate::width;
 
@@ -13,19 +13,19 @@ pub(crate) const NOBODY: u16 = 0;
 /// The number of [`OTHERS_NAME`].
 pub(crate) const OTHERS: u16 = 1;
 
-/// The account of all namespaces that there is no number for.
+/// The account of all accounts that there is no number for.
 pub(crate) const OTHERS_NAME: &str = "__other__";
 
-/// What a namespace takes of a superblock besides its name, in bytes: eight totals and the length of the name.
+/// What a account takes of a superblock besides its name, in bytes: eight totals and the length of the name.
 pub(crate) const FIXED_BYTES: u64 = 34;
 
 /// The names that have numbers. None is ever forgotten: what was given up of it is told for the store's whole life.
 #[derive(Debug)]
-pub(crate) struct Namespaces {
+pub(crate) struct AccountNames {
     by_name: HashMap<Arc<str>, u16>,
     /// By number less one.
     names: Vec<Arc<str>>,
-    /// The number that was asked for last: puts of one namespace often follow each other.
+    /// The number that was asked for last: puts of one account often follow each other.
     last: u16,
     /// Names at most, the first one included.
     most: usize,
@@ -34,18 +34,18 @@ pub(crate) struct Namespaces {
     bytes: u64,
 }
 
-impl Namespaces {
+impl AccountNames {
     /// The names that a store had, the first of which is [`OTHERS_NAME`]; as many as `most`, which take no more than
     /// `most_bytes` of a superblock.
     pub(crate) fn new(names: impl IntoIterator<Item = Arc<str>>, most: u32, most_bytes: u64) -> Self {
         let most = width::index(most);
-        let mut namespaces =
+        let mut account_names =
             Self { by_name: HashMap::new(), names: Vec::new(), last: OTHERS, most, most_bytes, bytes: 0 };
-        namespaces.add(Arc::from(OTHERS_NAME));
+        account_names.add(Arc::from(OTHERS_NAME));
         for name in names.into_iter().skip(1) {
-            namespaces.add(name);
+            account_names.add(name);
         }
-        namespaces
+        account_names
     }
 
     fn add(&mut self, name: Arc<str>) -> u16 {
@@ -78,9 +78,9 @@ impl Namespaces {
     }
 }
 
-/// The name that a call names, or else the digest's instance name, as [`Namespace::of`] says, without an allocation.
+/// The name that a call names, or else the digest's instance name, as [`AccountName::of`] says, without an allocation.
 pub(crate) fn name_of<'a>(ctx: &'a blobaccess::Context, digest: &'a blobaccess::Digest) -> &'a str {
-    ctx.namespace().map_or_else(|| digest.instance_name().as_str(), Namespace::as_str)
+    ctx.account_name().map_or_else(|| digest.instance_name().as_str(), AccountName::as_str)
 }
 
 #[cfg(test)]
@@ -89,12 +89,12 @@ mod tests {
 
     #[test]
     fn names_keep_their_numbers_and_what_is_too_much_is_others() {
-        let mut namespaces = Namespaces::new([], 4, 1 << 10);
-        let numbers: Vec<_> = ["", "a", "b", "c", "a", "__other__"].map(|name| namespaces.number(name)).into();
+        let mut account_names = AccountNames::new([], 4, 1 << 10);
+        let numbers: Vec<_> = ["", "a", "b", "c", "a", "__other__"].map(|name| account_names.number(name)).into();
         assert_eq!(numbers, [2, 3, 4, OTHERS, 3, OTHERS]);
-        let mut again = Namespaces::new(namespaces.names().to_vec(), 4, 1 << 10);
+        let mut again = AccountNames::new(account_names.names().to_vec(), 4, 1 << 10);
         assert_eq!(again.number("b"), 4);
-        let mut narrow = Namespaces::new([], 100, 100);
+        let mut narrow = AccountNames::new([], 100, 100);
         assert_eq!(narrow.number(&"x".repeat(50)), OTHERS);
         assert_eq!(narrow.number("x"), 2);
     }

@@ -1,9 +1,9 @@
-//! What the store gave up, by namespace.
+//! What the store gave up, by account.
 
 use async_trait::async_trait;
-use blobaccess::{Context, Kind, Namespace, ReleasedTotal, ReleasedTotals, Releases, Result};
+use blobaccess::{AccountName, Context, EvictionTotal, EvictionTotals, Evictions, Kind, Result};
 
-use crate::namespaces::OTHERS_NAME;
+use crate::account_names::OTHERS_NAME;
 use crate::store::LocalStore;
 
 /// Of a [persistent](crate::Options::persistent) store, these are the totals of the last superblock: what was given up
@@ -14,17 +14,17 @@ use crate::store::LocalStore;
 /// away what was put since the last superblock: unless puts are [synced](crate::SyncPolicy::OnPut), such a loss is told
 /// by nobody, and shows only when what was counted is compared with the [`Inventory`](blobaccess::Inventory).
 #[async_trait]
-impl<K: Kind> Releases for LocalStore<K> {
-    async fn released(&self, _ctx: &Context) -> Result<ReleasedTotals> {
+impl<K: Kind> Evictions for LocalStore<K> {
+    async fn evicted(&self, _ctx: &Context) -> Result<EvictionTotals> {
         let accounts = self.engine.accounts().into_iter();
         let mut totals: Vec<_> = accounts
             .filter(|of| of.account.released.objects > 0 || &*of.name != OTHERS_NAME)
             .map(|of| {
                 let released = of.account.released;
-                ReleasedTotal::new(Namespace::new(of.name), released.objects, released.bytes)
+                EvictionTotal::new(AccountName::new(of.name), released.objects, released.bytes)
             })
             .collect();
-        totals.sort_by(|a, b| a.namespace.cmp(&b.namespace));
-        Ok(ReleasedTotals::new(self.engine.store_id, totals))
+        totals.sort_by(|a, b| a.account_name.cmp(&b.account_name));
+        Ok(EvictionTotals::new(self.engine.store_id, totals))
     }
 }

@@ -15,12 +15,12 @@ use crate::{
 ///
 /// It stands where nothing is to be had: for instance names that nobody serves, for a store that is out of use. To be
 /// asked about no digests needs no store, and alone does not fail.
-pub struct ErrorBlobAccess<K> {
+pub struct FailingStore<K> {
     error: Error,
     kind: PhantomData<K>,
 }
 
-impl<K: Kind> ErrorBlobAccess<K> {
+impl<K: Kind> FailingStore<K> {
     /// Fails with `error`; of puts it is added that they stored nothing.
     #[must_use]
     pub fn new(error: Error) -> Self {
@@ -30,7 +30,7 @@ impl<K: Kind> ErrorBlobAccess<K> {
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl<K: Kind> BlobAccess for ErrorBlobAccess<K> {
+impl<K: Kind> BlobAccess for FailingStore<K> {
     type Kind = K;
 
     async fn get(&self, _ctx: &Context, _digest: &Digest) -> Result<Blob> {
@@ -63,17 +63,21 @@ impl<K: Kind> BlobAccess for ErrorBlobAccess<K> {
     fn key_format(&self) -> KeyFormat {
         KeyFormat::WithoutInstanceName
     }
+
+    fn finds_in_bulk(&self) -> bool {
+        true
+    }
 }
 
-impl<K> Display for ErrorBlobAccess<K> {
+impl<K> Display for FailingStore<K> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "error({}: {})", self.error.kind(), self.error)
     }
 }
 
-impl<K> Debug for ErrorBlobAccess<K> {
+impl<K> Debug for FailingStore<K> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ErrorBlobAccess").field("error", &self.error).finish_non_exhaustive()
+        f.debug_struct("FailingStore").field("error", &self.error).finish_non_exhaustive()
     }
 }
 
@@ -85,7 +89,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_call_fails_as_told() {
-        let store = ErrorBlobAccess::<Ac>::new(Error::unavailable("under repair"));
+        let store = FailingStore::<Ac>::new(Error::unavailable("under repair"));
         let (ctx, digest) = (Context::background(), digest_of("hello"));
         let put = store.put(&ctx, &digest, Blob::from_bytes("hello")).await.unwrap_err();
         assert_eq!(put.put_certainty(), PutCertainty::NotStored);
@@ -103,13 +107,13 @@ mod tests {
 
     #[tokio::test]
     async fn no_digests_are_never_missing() {
-        let store = ErrorBlobAccess::<Ac>::new(Error::unavailable("under repair"));
+        let store = FailingStore::<Ac>::new(Error::unavailable("under repair"));
         assert!(store.find_missing(&Context::background(), &DigestSet::new()).await.unwrap().is_empty());
     }
 
     #[test]
     fn it_prints_what_it_fails_with() {
-        let store = ErrorBlobAccess::<Ac>::new(Error::unavailable("under repair"));
+        let store = FailingStore::<Ac>::new(Error::unavailable("under repair"));
         assert_eq!(store.to_string(), "error(Unavailable: under repair)");
     }
 }

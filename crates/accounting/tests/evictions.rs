@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, Releases, StorageType};
+use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, Evictions, InstanceName, StorageType};
 use blobaccess_accounting::{
     Accounted, Accounts, AccountsOptions, Class, Ledger, MemoryLedger, Reporter, Reporting, Total,
 };
@@ -17,7 +17,7 @@ async fn open(device: &Arc<MemoryDevice>) -> Arc<LocalStore<Cas>> {
         .with_blocks(1, 4, 1)
         .with_spare_blocks(2)
         .with_entries(6_000)
-        .with_namespaces(8)
+        .with_account_names(8)
         .persistent(SyncPolicy::OnClose);
     Arc::new(LocalStore::open_on(options, Arc::clone(device), Environment::default()).await.unwrap())
 }
@@ -25,11 +25,11 @@ async fn open(device: &Arc<MemoryDevice>) -> Arc<LocalStore<Cas>> {
 /// A life of the program, over a store that lives longer.
 fn begin(store: &Arc<LocalStore<Cas>>, ledger: &Arc<MemoryLedger>) -> (Accounted<Arc<LocalStore<Cas>>>, Reporting) {
     let accounts = Accounts::open(AccountsOptions::new(Reporter::new("host"))).unwrap();
-    let releases: Arc<dyn Releases> = Arc::<LocalStore<Cas>>::clone(store);
-    let reporting = Reporting::new(Arc::clone(&accounts), Arc::<MemoryLedger>::clone(ledger)).with_releases(
+    let evictions: Arc<dyn Evictions> = Arc::<LocalStore<Cas>>::clone(store);
+    let reporting = Reporting::new(Arc::clone(&accounts), Arc::<MemoryLedger>::clone(ledger)).with_evictions(
         Reporter::new("host/store"),
         StorageType::Cas,
-        releases,
+        evictions,
     );
     (Accounted::new(Arc::clone(store), accounts), reporting)
 }
@@ -38,8 +38,8 @@ async fn upload(store: &dyn BlobAccess<Kind = Cas>, numbers: std::ops::Range<u64
     for number in numbers {
         let mut contents = number.to_le_bytes().to_vec();
         contents.resize(40_000, 0);
-        let namespace = if number % 3 == 0 { "a" } else { "b" };
-        let digest = Digest::of(InstanceName::new(namespace).unwrap(), DigestFunction::Sha256, &contents);
+        let account_name = if number % 3 == 0 { "a" } else { "b" };
+        let digest = Digest::of(InstanceName::new(account_name).unwrap(), DigestFunction::Sha256, &contents);
         store.put(&Context::background(), &digest, Blob::from_bytes(contents)).await.unwrap();
     }
 }
@@ -59,7 +59,7 @@ fn net(totals: &[Total]) -> (i128, i128) {
     (objects, totals.iter().map(Total::footprint_bytes).sum())
 }
 
-/// What a ledger has as given up, of all namespaces.
+/// What a ledger has as given up, of all accounts.
 fn given_up(totals: &[Total]) -> u64 {
     totals.iter().map(|total| total.tally.of(Class::DeletedByRotation).objects).sum()
 }
@@ -78,7 +78,7 @@ async fn what_a_store_gave_up_is_subtracted_once_over_all_its_lives() {
     let first = totals(&ledger).await;
     assert!(given_up(&first) > 300, "{first:?}");
     assert_eq!(net(&first), held(&store).await);
-    assert!(first.iter().all(|total| given_up(std::slice::from_ref(total)) > 0), "each namespace has lost some");
+    assert!(first.iter().all(|total| given_up(std::slice::from_ref(total)) > 0), "each account has lost some");
     // To report again changes nothing.
     reporting.flush().await.unwrap();
     assert_eq!(totals(&ledger).await, first);
