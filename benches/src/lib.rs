@@ -6,6 +6,8 @@ pub mod limits;
 pub mod local_store;
 mod popularity;
 mod process;
+#[cfg(doctest)]
+mod readmes;
 mod real;
 pub mod simulation;
 mod size_distribution;
@@ -76,8 +78,3 @@ pub fn digests(seed: u64, count: usize) -> Vec<Digest> {
 pub fn digest_set(seed: u64, count: usize) -> DigestSet {
     digests(seed, count).into()
 }
-
-/// Compiles and runs the code of the README.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-mod readme {}
