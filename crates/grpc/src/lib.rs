@@ -3,7 +3,9 @@
 mod client;
 mod compression;
 mod message;
+mod metadata_keys;
 mod outcome;
+mod raw_codec;
 mod server;
 mod status;
 #[expect(
@@ -21,8 +23,8 @@ mod status;
 mod stubs;
 
 pub use client::{Remote, RemoteAcStore, RemoteCasStore, RemoteOptions, RemoteSnapshot, RemoteTls, RetryPolicy};
-pub use outcome::{OUTCOME_REQUEST, OUTCOME_RESPONSE};
-pub use server::{ServerTls, ServiceOptions, Services, ServicesSnapshot, UPLOAD_TOKEN};
+pub use metadata_keys::{OUTCOME_REQUEST, OUTCOME_RESPONSE, UPLOAD_TOKEN};
+pub use server::{ServerTls, ServiceOptions, Services, ServicesSnapshot};
 
 /// The generated clients and servers of all services, for who wants to speak the protocol without a store.
 ///

@@ -4,12 +4,6 @@ use blobaccess::PutOutcome;
 use blobaccess_proto::outcome as proto;
 use prost::Message;
 
-/// The request metadata by which a caller asks for outcomes: `blobaccess-outcome: 1`.
-pub const OUTCOME_REQUEST: &str = "blobaccess-outcome";
-
-/// The trailing metadata in which the outcome of a single put comes.
-pub const OUTCOME_RESPONSE: &str = "blobaccess-outcome-bin";
-
 /// The outcome as a message.
 pub(crate) fn to_proto(outcome: PutOutcome) -> proto::PutOutcome {
     use proto::put_outcome::{AlreadyExists, Created, Outcome, Replaced, Unclassified};
@@ -38,12 +32,12 @@ pub(crate) fn from_proto(message: Option<&proto::PutOutcome>) -> PutOutcome {
     }
 }
 
-/// The outcome as the value of [`OUTCOME_RESPONSE`].
+/// The outcome as the value of [`OUTCOME_RESPONSE`](crate::OUTCOME_RESPONSE).
 pub(crate) fn to_bytes(outcome: PutOutcome) -> Vec<u8> {
     to_proto(outcome).encode_to_vec()
 }
 
-/// The outcome that the value of [`OUTCOME_RESPONSE`] tells of; unclassified where there is none, or none we know.
+/// The outcome that the value of [`OUTCOME_RESPONSE`](crate::OUTCOME_RESPONSE) tells of; unclassified where there is none, or none we know.
 pub(crate) fn from_bytes(value: Option<&[u8]>) -> PutOutcome {
     from_proto(value.and_then(|value| proto::PutOutcome::decode(value).ok()).as_ref())
 }

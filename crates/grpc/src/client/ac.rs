@@ -17,11 +17,12 @@ use tonic::client::Grpc;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
+use super::connection::Connection;
 use super::failure;
-use super::link::Link;
 use crate::message::to_proto;
-use crate::outcome::{self, OUTCOME_RESPONSE};
-use crate::server::RawCodec;
+use crate::metadata_keys::OUTCOME_RESPONSE;
+use crate::outcome;
+use crate::raw_codec::RawCodec;
 
 const GET: &str = "/build.bazel.remote.execution.v2.ActionCache/GetActionResult";
 const UPDATE: &str = "/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult";
@@ -46,18 +47,18 @@ const ACTION_RESULT: u32 = 3;
 /// A dropped put may still be stored, whole.
 #[derive(Debug)]
 pub struct RemoteAcStore {
-    link: Arc<Link>,
+    connection: Arc<Connection>,
 }
 
 impl RemoteAcStore {
-    pub(super) fn new(link: Arc<Link>) -> Self {
-        Self { link }
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        Self { connection }
     }
 
     async fn update(&self, ctx: &Context, message: Bytes) -> Result<PutOutcome> {
-        let max = self.link.options.max_message_size_bytes;
+        let max = self.connection.options.max_message_size_bytes;
         let send = |channel, request| unary(channel, request, UPDATE, max);
-        let answer = self.link.call(ctx, message, send).await;
+        let answer = self.connection.call(ctx, message, send).await;
         let answer = answer.map_err(failure::never_absent)?;
         let outcome = answer.metadata().get_bin(OUTCOME_RESPONSE).and_then(|value| value.to_bytes().ok());
         Ok(outcome::from_bytes(outcome.as_deref()))
@@ -103,10 +104,11 @@ impl BlobAccess for RemoteAcStore {
             ..re::GetActionResultRequest::default()
         };
         let message = Bytes::from(message.encode_to_vec());
-        let max = self.link.options.max_message_size_bytes;
-        let attempt = || self.link.call(ctx, message.clone(), |channel, request| unary(channel, request, GET, max));
+        let max = self.connection.options.max_message_size_bytes;
+        let attempt =
+            || self.connection.call(ctx, message.clone(), |channel, request| unary(channel, request, GET, max));
         let found = self
-            .link
+            .connection
             .retried(ctx, || true, attempt)
             .await
             .map_err(|error| if error.is_not_found() { failure::not_found(digest, &error) } else { error })?;
@@ -129,12 +131,13 @@ impl BlobAccess for RemoteAcStore {
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let not_stored = |error: Error| error.with_put_certainty(PutCertainty::NotStored);
-        let action_result = blob.into_bytes(self.link.options.max_message_contents()).await.map_err(not_stored)?;
+        let action_result =
+            blob.into_bytes(self.connection.options.max_message_contents()).await.map_err(not_stored)?;
         re::ActionResult::decode(action_result.clone()).map_err(|error| {
             Error::invalid_argument(format!("what is to be put for {digest} is no action result: {error}"))
         })?;
         let message = update_request(digest, &action_result);
-        self.link.retried_put(ctx, || true, || self.update(ctx, message.clone())).await
+        self.connection.retried_put(ctx, || true, || self.update(ctx, message.clone())).await
     }
 
     /// # Errors
@@ -148,10 +151,10 @@ impl BlobAccess for RemoteAcStore {
     }
 
     async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
-        let (both, updates_allowed) = self.link.capabilities(ctx, instance_name).await?;
+        let (both, updates_allowed) = self.connection.capabilities(ctx, instance_name).await?;
         Ok(Capabilities::unlimited()
             .with_digest_functions(both.digest_functions)
-            .with_max_blob_size_bytes(self.link.options.max_message_contents())
+            .with_max_blob_size_bytes(self.connection.options.max_message_contents())
             .with_updates_allowed(updates_allowed))
     }
 
@@ -166,6 +169,6 @@ impl BlobAccess for RemoteAcStore {
 
 impl Display for RemoteAcStore {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "grpc({})", self.link.options.address)
+        write!(f, "grpc({})", self.connection.options.address)
     }
 }

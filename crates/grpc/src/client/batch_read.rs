@@ -8,12 +8,12 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, stream};
 
-use super::answers::Answers;
+use super::batch_answers::BatchAnswers;
 use super::batch_key::BatchKey;
 use super::batching::BatchCall;
-use super::capabilities::Offer;
+use super::connection::Connection;
 use super::failure;
-use super::link::Link;
+use super::server_offer::ServerOffer;
 use super::snapshot::Counters;
 use crate::compression;
 use crate::message::to_proto;
@@ -27,22 +27,22 @@ pub(super) const ENTRY_BYTES: u64 = 192;
 const KEPT_PART: usize = 4;
 
 /// Reads batches.
-pub(super) struct ReadBatch(pub(super) Arc<Link>);
+pub(super) struct ReadBatch(pub(super) Arc<Connection>);
 
 /// A digest to read, and whether it may come compressed.
-pub(super) struct Wanted {
+pub(super) struct BlobToRead {
     pub(super) digest: Digest,
     pub(super) zstd: bool,
 }
 
 /// Contents as they came: not verified.
 #[derive(Clone)]
-pub(super) struct Contents {
+pub(super) struct ReceivedContents {
     data: Bytes,
     zstd: bool,
 }
 
-impl Contents {
+impl ReceivedContents {
     /// The blob, which is held to its digest.
     pub(super) fn into_blob(self, digest: &Digest) -> Blob {
         if !self.zstd {
@@ -56,54 +56,59 @@ impl Contents {
 }
 
 /// How much of a message a batch of blobs may take, costs of entries included.
-pub(super) fn max_cost(link: &Link, offer: &Offer) -> u64 {
-    let message = link.options.max_message_contents();
+pub(super) fn max_cost(connection: &Connection, offer: &ServerOffer) -> u64 {
+    let message = connection.options.max_message_contents();
     offer.max_batch_bytes.map_or(message, |max| max.min(message))
 }
 
 impl BatchCall for ReadBatch {
-    type Item = Wanted;
-    type Answer = Contents;
+    type Item = BlobToRead;
+    type Answer = ReceivedContents;
 
     fn call(
         &self,
         key: BatchKey,
         ctx: Context,
-        items: Vec<Wanted>,
-    ) -> BoxFuture<'static, Result<Vec<Result<Contents>>>> {
+        items: Vec<BlobToRead>,
+    ) -> BoxFuture<'static, Result<Vec<Result<ReceivedContents>>>> {
         read(Arc::clone(&self.0), key, ctx, items).boxed()
     }
 }
 
-async fn read(link: Arc<Link>, key: BatchKey, ctx: Context, items: Vec<Wanted>) -> Result<Vec<Result<Contents>>> {
+async fn read(
+    connection: Arc<Connection>,
+    key: BatchKey,
+    ctx: Context,
+    items: Vec<BlobToRead>,
+) -> Result<Vec<Result<ReceivedContents>>> {
     let zstd = items.iter().all(|item| item.zstd);
     // Several may want one blob: it is asked for once.
     let mut digests: Vec<re::Digest> = items.iter().map(|item| to_proto(&item.digest)).collect();
     digests.sort_unstable_by(|a, b| a.hash.cmp(&b.hash).then(a.size_bytes.cmp(&b.size_bytes)));
     digests.dedup();
-    Counters::batch(&link.counters.read_batches, &link.counters.batched_reads, digests.len());
+    Counters::batch(&connection.counters.read_batches, &connection.counters.batched_reads, digests.len());
     let message = re::BatchReadBlobsRequest {
         instance_name: key.instance_name.as_str().to_owned(),
         digests,
         acceptable_compressors: if zstd { vec![0, Compressor::Zstd.number()] } else { Vec::new() },
         digest_function: key.function.number(),
     };
-    let max = link.options.max_message_size_bytes;
-    let call = link.call(&ctx, message, |channel, request| async move {
+    let max = connection.options.max_message_size_bytes;
+    let call = connection.call(&ctx, message, |channel, request| async move {
         ContentAddressableStorageClient::new(channel).max_decoding_message_size(max).batch_read_blobs(request).await
     });
     let answer = call.await.map_err(failure::never_absent)?.into_inner();
     let total = answer.responses.iter().map(|response| response.data.len()).sum();
     let answers = answer.responses.into_iter().filter_map(|response| Some((response.digest.clone()?, response)));
-    let found = Answers::new(answers);
-    let answers = items.into_iter().map(|Wanted { digest, .. }| {
+    let found = BatchAnswers::new(answers);
+    let answers = items.into_iter().map(|BlobToRead { digest, .. }| {
         let response = found.get(&digest)?;
         contents(&digest, response, zstd, total)
     });
     Ok(answers.collect())
 }
 
-fn contents(digest: &Digest, response: &Response, zstd: bool, total: usize) -> Result<Contents> {
+fn contents(digest: &Digest, response: &Response, zstd: bool, total: usize) -> Result<ReceivedContents> {
     if let Some(error) = failure::from_entry(response.status.as_ref()) {
         return Err(if error.is_not_found() { failure::not_found(digest, &error) } else { error });
     }
@@ -120,5 +125,5 @@ fn contents(digest: &Digest, response: &Response, zstd: bool, total: usize) -> R
     let data = &response.data;
     let small = data.len().saturating_mul(KEPT_PART) < total;
     let data = if small { Bytes::copy_from_slice(data) } else { data.clone() };
-    Ok(Contents { data, zstd: compressed })
+    Ok(ReceivedContents { data, zstd: compressed })
 }

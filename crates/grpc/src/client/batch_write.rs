@@ -9,11 +9,11 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::answers::Answers;
+use super::batch_answers::BatchAnswers;
 use super::batch_key::BatchKey;
 use super::batching::BatchCall;
+use super::connection::Connection;
 use super::failure;
-use super::link::Link;
 use super::snapshot::Counters;
 use crate::compression;
 use crate::message::to_proto;
@@ -24,10 +24,10 @@ use crate::stubs::remote_execution::content_addressable_storage_client::ContentA
 const MIN_COMPRESSED_BYTES: usize = 512;
 
 /// Stores batches.
-pub(super) struct WriteBatch(pub(super) Arc<Link>);
+pub(super) struct WriteBatch(pub(super) Arc<Connection>);
 
 /// A blob to store: its contents were verified.
-pub(super) struct Stored {
+pub(super) struct BlobToStore {
     pub(super) digest: Digest,
     pub(super) contents: Bytes,
     /// Whether the server takes it compressed.
@@ -35,44 +35,49 @@ pub(super) struct Stored {
 }
 
 impl BatchCall for WriteBatch {
-    type Item = Stored;
+    type Item = BlobToStore;
     type Answer = PutOutcome;
 
     fn call(
         &self,
         key: BatchKey,
         ctx: Context,
-        items: Vec<Stored>,
+        items: Vec<BlobToStore>,
     ) -> BoxFuture<'static, Result<Vec<Result<PutOutcome>>>> {
         write(Arc::clone(&self.0), key, ctx, items).boxed()
     }
 }
 
-async fn write(link: Arc<Link>, key: BatchKey, ctx: Context, items: Vec<Stored>) -> Result<Vec<Result<PutOutcome>>> {
+async fn write(
+    connection: Arc<Connection>,
+    key: BatchKey,
+    ctx: Context,
+    items: Vec<BlobToStore>,
+) -> Result<Vec<Result<PutOutcome>>> {
     let (mut requests, mut names) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
     let mut seen = HashSet::with_capacity(items.len());
-    for Stored { digest, contents, zstd } in items {
+    for BlobToStore { digest, contents, zstd } in items {
         let message = to_proto(&digest);
         let name = (message.hash.clone(), message.size_bytes);
         let first = seen.insert(name);
         if first {
-            requests.push(request(message, contents, link.options.compression_level.filter(|_| zstd)));
+            requests.push(request(message, contents, connection.options.compression_level.filter(|_| zstd)));
         }
         names.push((digest, first));
     }
-    Counters::batch(&link.counters.write_batches, &link.counters.batched_writes, requests.len());
+    Counters::batch(&connection.counters.write_batches, &connection.counters.batched_writes, requests.len());
     let message = re::BatchUpdateBlobsRequest {
         instance_name: key.instance_name.as_str().to_owned(),
         requests,
         digest_function: key.function.number(),
     };
-    let max = link.options.max_message_size_bytes;
-    let call = link.call(&ctx, message, |channel, request| async move {
+    let max = connection.options.max_message_size_bytes;
+    let call = connection.call(&ctx, message, |channel, request| async move {
         ContentAddressableStorageClient::new(channel).max_decoding_message_size(max).batch_update_blobs(request).await
     });
     let answer = call.await.map_err(failure::never_absent)?.into_inner();
     let answers = answer.responses.into_iter().filter_map(|response| Some((response.digest.clone()?, response)));
-    let found = Answers::new(answers);
+    let found = BatchAnswers::new(answers);
     let answers = names.into_iter().map(|(digest, first)| {
         let response = found.get(&digest)?;
         if let Some(error) = failure::from_entry(response.status.as_ref()) {

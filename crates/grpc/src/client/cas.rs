@@ -12,12 +12,12 @@ use bytes::Bytes;
 use futures::StreamExt;
 
 use super::batch_key::BatchKey;
-use super::batch_read::{self, ENTRY_BYTES, ReadBatch, Wanted};
-use super::batch_write::{Stored, WriteBatch};
+use super::batch_read::{self, BlobToRead, ENTRY_BYTES, ReadBatch};
+use super::batch_write::{BlobToStore, WriteBatch};
 use super::batching::Batching;
-use super::capabilities::Offer;
-use super::link::Link;
-use super::upload::Contents;
+use super::connection::Connection;
+use super::server_offer::ServerOffer;
+use super::upload::UploadContents;
 use crate::compression;
 
 /// The content-addressable storage of a [`Remote`](crate::Remote).
@@ -47,29 +47,29 @@ use crate::compression;
 /// reset, and stores nothing unless all of it had been sent.
 #[derive(Debug)]
 pub struct RemoteCasStore {
-    link: Arc<Link>,
+    connection: Arc<Connection>,
     reads: Batching<ReadBatch>,
     writes: Batching<WriteBatch>,
 }
 
 impl RemoteCasStore {
-    pub(super) fn new(link: Arc<Link>) -> Self {
-        let reads = Batching::new(ReadBatch(Arc::clone(&link)));
-        let writes = Batching::new(WriteBatch(Arc::clone(&link)));
-        Self { link, reads, writes }
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        let reads = Batching::new(ReadBatch(Arc::clone(&connection)));
+        let writes = Batching::new(WriteBatch(Arc::clone(&connection)));
+        Self { connection, reads, writes }
     }
 
     fn is_small(&self, digest: &Digest) -> bool {
-        digest.size_bytes() <= self.link.options.batch_threshold_bytes
+        digest.size_bytes() <= self.connection.options.batch_threshold_bytes
     }
 
     fn compresses(&self) -> bool {
-        self.link.options.compression_level.is_some()
+        self.connection.options.compression_level.is_some()
     }
 
     /// What a small blob costs of a batch and what a batch may cost, if it fits.
-    fn batch_costs(&self, digest: &Digest, offer: &Offer) -> Option<(u64, u64)> {
-        let max = batch_read::max_cost(&self.link, offer);
+    fn batch_costs(&self, digest: &Digest, offer: &ServerOffer) -> Option<(u64, u64)> {
+        let max = batch_read::max_cost(&self.connection, offer);
         let cost = digest.size_bytes().saturating_add(ENTRY_BYTES);
         (self.is_small(digest) && cost <= max).then_some((cost, max))
     }
@@ -79,23 +79,23 @@ impl RemoteCasStore {
         ctx: &Context,
         digest: &Digest,
         contents: Bytes,
-        offer: Option<Offer>,
+        offer: Option<ServerOffer>,
     ) -> Result<PutOutcome> {
         if let Some(offer) = offer
             && let Some((cost, max_cost)) = self.batch_costs(digest, &offer)
         {
             let zstd = self.compresses() && offer.zstd_batch_updates;
             let attempt = || {
-                let item = Stored { digest: digest.clone(), contents: contents.clone(), zstd };
+                let item = BlobToStore { digest: digest.clone(), contents: contents.clone(), zstd };
                 let asked = self.writes.ask(ctx, BatchKey::new(ctx, digest), item, cost, max_cost);
-                self.link.within(ctx.deadline(), asked)
+                self.connection.within(ctx.deadline(), asked)
             };
-            match self.link.retried_put(ctx, || true, attempt).await {
+            match self.connection.retried_put(ctx, || true, attempt).await {
                 Err(error) if error.kind() == ErrorKind::Unimplemented => {}
                 stored => return stored,
             }
         }
-        self.link.write(ctx, digest, None, Contents::AtHand(contents)).await
+        self.connection.write(ctx, digest, None, UploadContents::AtHand(contents)).await
     }
 }
 
@@ -104,22 +104,22 @@ impl BlobAccess for RemoteCasStore {
     type Kind = Cas;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
-        let offer = self.link.offer(ctx, digest.instance_name()).await?;
+        let offer = self.connection.offer(ctx, digest.instance_name()).await?;
         let zstd = self.compresses() && offer.is_some_and(|offer| offer.zstd);
         if let Some(offer) = offer
             && let Some((cost, max_cost)) = self.batch_costs(digest, &offer)
         {
             let attempt = || {
-                let item = Wanted { digest: digest.clone(), zstd };
+                let item = BlobToRead { digest: digest.clone(), zstd };
                 let asked = self.reads.ask(ctx, BatchKey::new(ctx, digest), item, cost, max_cost);
-                self.link.within(ctx.deadline(), asked)
+                self.connection.within(ctx.deadline(), asked)
             };
-            match self.link.retried(ctx, || true, attempt).await {
+            match self.connection.retried(ctx, || true, attempt).await {
                 Err(error) if error.kind() == ErrorKind::Unimplemented => {}
                 read => return Ok(read?.into_blob(digest)),
             }
         }
-        self.link.read(ctx, digest, zstd && !self.is_small(digest)).await
+        self.connection.read(ctx, digest, zstd && !self.is_small(digest)).await
     }
 
     async fn get_from_composite(
@@ -134,7 +134,7 @@ impl BlobAccess for RemoteCasStore {
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let blob = blob.expecting(digest);
-        let offer = self.link.offer(ctx, digest.instance_name()).await.map_err(not_stored)?;
+        let offer = self.connection.offer(ctx, digest.instance_name()).await.map_err(not_stored)?;
         if let Some(max) = offer.and_then(|offer| offer.max_blob_bytes)
             && digest.size_bytes() > max
         {
@@ -145,24 +145,24 @@ impl BlobAccess for RemoteCasStore {
             let contents = blob.into_bytes(digest.size_bytes()).await.map_err(not_stored)?;
             return self.put_small(ctx, digest, contents, offer).await;
         }
-        let level = self.link.options.compression_level.filter(|_| offer.is_some_and(|offer| offer.zstd));
+        let level = self.connection.options.compression_level.filter(|_| offer.is_some_and(|offer| offer.zstd));
         let Some(level) = level else {
             let pieces = blob.into_stream(..).map_err(not_stored)?.boxed();
-            return self.link.write(ctx, digest, None, Contents::once(pieces)).await;
+            return self.connection.write(ctx, digest, None, UploadContents::once(pieces)).await;
         };
         let pieces = match blob.into_encoded(&[Compressor::Zstd]) {
             Ok(encoded) => encoded.boxed(),
             Err(blob) => compression::encode(blob.into_stream(..).map_err(not_stored)?.boxed(), level),
         };
-        self.link.write(ctx, digest, Some(Compressor::Zstd), Contents::once(pieces)).await
+        self.connection.write(ctx, digest, Some(Compressor::Zstd), UploadContents::once(pieces)).await
     }
 
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
-        self.link.find_missing(ctx, digests).await
+        self.connection.find_missing(ctx, digests).await
     }
 
     async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
-        Ok(self.link.capabilities(ctx, instance_name).await?.0)
+        Ok(self.connection.capabilities(ctx, instance_name).await?.0)
     }
 
     /// What a server shows of one instance name to another is not known.
@@ -177,7 +177,7 @@ impl BlobAccess for RemoteCasStore {
 
 impl Display for RemoteCasStore {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "grpc({})", self.link.options.address)
+        write!(f, "grpc({})", self.connection.options.address)
     }
 }
 

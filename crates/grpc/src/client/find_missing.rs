@@ -4,15 +4,15 @@ use blobaccess::{Context, Digest, DigestSet, Error, RECOMMENDED_FIND_MISSING_DIG
 use blobaccess_proto::remote_execution as re;
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::connection::Connection;
 use super::failure;
-use super::link::Link;
 use crate::message::to_proto;
 use crate::stubs::remote_execution::content_addressable_storage_client::ContentAddressableStorageClient;
 
 /// What a digest takes in a message besides the hash, at most: two lengths, three keys, the size.
 const DIGEST_BYTES: u64 = 20;
 
-impl Link {
+impl Connection {
     /// Those of `digests` that the server does not have.
     pub(super) async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
         let alike = digests.partition_by(|digest| (digest.instance_name(), digest.function()));

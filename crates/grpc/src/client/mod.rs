@@ -1,7 +1,7 @@
 //! A remote store as a [`BlobAccess`](blobaccess::BlobAccess).
 
 mod ac;
-mod answers;
+mod batch_answers;
 mod batch_key;
 mod batch_read;
 mod batch_write;
@@ -9,13 +9,16 @@ mod batching;
 mod capabilities;
 mod cas;
 mod channel;
+mod connection;
 mod failure;
 mod find_missing;
-mod link;
+mod known_offers;
 mod options;
 mod read;
 mod remote;
-mod retry;
+mod retries;
+mod retry_policy;
+mod server_offer;
 mod snapshot;
 mod tls;
 mod upload;
@@ -25,6 +28,6 @@ pub use self::ac::RemoteAcStore;
 pub use self::cas::RemoteCasStore;
 pub use self::options::RemoteOptions;
 pub use self::remote::Remote;
-pub use self::retry::RetryPolicy;
+pub use self::retry_policy::RetryPolicy;
 pub use self::snapshot::RemoteSnapshot;
 pub use self::tls::RemoteTls;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use blobaccess::{Clock, Metadata, SystemClock};
 
-use super::retry::RetryPolicy;
+use super::retry_policy::RetryPolicy;
 use super::tls::RemoteTls;
 
 /// What every common server of gRPC takes as the largest message unless told otherwise: 4 MiB.

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures::stream;
 use tonic::Streaming;
 
+use super::connection::Connection;
 use super::failure;
-use super::link::Link;
 use crate::compression;
 use crate::stubs::bytestream::byte_stream_client::ByteStreamClient;
 
@@ -23,7 +23,7 @@ const MAX_EMPTY_MESSAGES: u32 = 1000;
 
 /// A blob that is being read.
 struct Reading {
-    link: Arc<Link>,
+    connection: Arc<Connection>,
     ctx: Context,
     digest: Digest,
     /// What it is compressed with. Offsets are those of the contents, so a compressed stream cannot be gone on with.
@@ -37,13 +37,13 @@ struct Reading {
     failures: u32,
 }
 
-impl Link {
+impl Connection {
     /// The blob that `digest` names, as a stream whose first message has come.
     pub(super) async fn read(self: &Arc<Self>, ctx: &Context, digest: &Digest, zstd: bool) -> Result<Blob> {
         let compressor = zstd.then_some(Compressor::Zstd);
         let (first, stream) = self.retried(ctx, || true, || self.open(ctx, digest, compressor, 0)).await?;
         let reading = Reading {
-            link: Arc::clone(self),
+            connection: Arc::clone(self),
             ctx: ctx.clone(),
             digest: digest.clone(),
             compressor,
@@ -88,7 +88,7 @@ impl Link {
             let first = stream.message().await.map_err(failure::from_status)?;
             Ok((first.map(|message| message.data), stream))
         };
-        let opened = self.within(self.patience(ctx), open).await;
+        let opened = self.within(self.silence_deadline(ctx), open).await;
         opened.map_err(|error| if error.is_not_found() { failure::not_found(digest, &error) } else { error })
     }
 }
@@ -137,7 +137,7 @@ impl Reading {
 
     async fn receive(&mut self) -> Result<Option<Bytes>> {
         let message = async { self.stream.message().await.map_err(failure::from_status) };
-        let message = self.link.within(self.link.patience(&self.ctx), message).await;
+        let message = self.connection.within(self.connection.silence_deadline(&self.ctx), message).await;
         message.map(|message| message.map(|message| message.data)).map_err(vanished)
     }
 
@@ -148,17 +148,17 @@ impl Reading {
             if self.compressor.is_some() || !error.is_retryable() {
                 return Err(error);
             }
-            let clock = Arc::clone(&self.link.options.clock);
-            let until = self.link.waits.next(&*clock, &self.ctx, self.failures);
+            let clock = Arc::clone(&self.connection.options.clock);
+            let until = self.connection.waits.next(&*clock, &self.ctx, self.failures);
             let Some(until) = until else { return Err(error) };
             tracing::debug!(%error, digest = %self.digest, received = self.received, "resuming a read");
             clock.sleep_until(until).await;
-            self.link.counters.retries.fetch_add(1, Ordering::Relaxed);
-            match self.link.open(&self.ctx, &self.digest, None, self.received).await.map_err(vanished) {
+            self.connection.counters.retries.fetch_add(1, Ordering::Relaxed);
+            match self.connection.open(&self.ctx, &self.digest, None, self.received).await.map_err(vanished) {
                 Ok((first, stream)) => {
                     self.first = first;
                     self.stream = stream;
-                    self.link.counters.resumed_reads.fetch_add(1, Ordering::Relaxed);
+                    self.connection.counters.resumed_reads.fetch_add(1, Ordering::Relaxed);
                     return Ok(());
                 }
                 Err(again) => error = again,

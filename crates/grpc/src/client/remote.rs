@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 use super::ac::RemoteAcStore;
 use super::cas::RemoteCasStore;
 use super::channel::Channels;
-use super::link::Link;
+use super::connection::Connection;
 use super::options::RemoteOptions;
 use super::snapshot::RemoteSnapshot;
 
@@ -41,7 +41,7 @@ use super::snapshot::RemoteSnapshot;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Remote {
-    link: Arc<Link>,
+    connection: Arc<Connection>,
 }
 
 impl Remote {
@@ -53,7 +53,7 @@ impl Remote {
     /// `InvalidArgument` if the address is none, a header cannot be sent, or TLS cannot be set up as wanted.
     pub fn new(options: RemoteOptions) -> Result<Self> {
         let channels = Channels::lazy(&options)?;
-        Ok(Self { link: Arc::new(Link::new(options, channels)?) })
+        Ok(Self { connection: Arc::new(Connection::new(options, channels)?) })
     }
 
     /// The server that these channels lead to, whatever they are made of. The address is only a name then; what
@@ -64,30 +64,30 @@ impl Remote {
     /// `InvalidArgument` if there is no channel, or a header cannot be sent.
     pub fn with_channels(options: RemoteOptions, channels: impl IntoIterator<Item = Channel>) -> Result<Self> {
         let channels = Channels::given(channels.into_iter().collect())?;
-        Ok(Self { link: Arc::new(Link::new(options, channels)?) })
+        Ok(Self { connection: Arc::new(Connection::new(options, channels)?) })
     }
 
     /// Its content-addressable storage. Stores of separate calls do not share batches.
     #[must_use]
     pub fn cas(&self) -> RemoteCasStore {
-        RemoteCasStore::new(Arc::clone(&self.link))
+        RemoteCasStore::new(Arc::clone(&self.connection))
     }
 
     /// Its action cache.
     #[must_use]
     pub fn ac(&self) -> RemoteAcStore {
-        RemoteAcStore::new(Arc::clone(&self.link))
+        RemoteAcStore::new(Arc::clone(&self.connection))
     }
 
     /// What it was used for so far.
     #[must_use]
     pub fn snapshot(&self) -> RemoteSnapshot {
-        self.link.counters.snapshot()
+        self.connection.counters.snapshot()
     }
 }
 
 impl Display for Remote {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "grpc({})", self.link.options.address)
+        write!(f, "grpc({})", self.connection.options.address)
     }
 }

@@ -20,7 +20,7 @@ const JOINED_BYTES: usize = 64 << 10;
 pub(super) type Pieces = BoxStream<'static, Result<Bytes>>;
 
 /// What is to be sent.
-pub(super) enum Contents {
+pub(super) enum UploadContents {
     /// All at hand, so that it can be sent again.
     AtHand(Bytes),
     /// To be read once; `None` once sending has begun.
@@ -34,7 +34,7 @@ pub(super) struct Source {
     pieces: Pieces,
 }
 
-impl Contents {
+impl UploadContents {
     pub(super) fn once(pieces: Pieces) -> Self {
         Self::Once(Mutex::new(Some(Source { first: None, pieces })))
     }
@@ -91,7 +91,7 @@ pub(super) struct Progress {
 }
 
 struct Upload {
-    contents: Arc<Contents>,
+    contents: Arc<UploadContents>,
     /// `None` until the first message is asked for.
     pieces: Option<Pieces>,
     /// What has come and was not sent: the last message is to say that it is.
@@ -109,7 +109,7 @@ struct Upload {
 /// The messages that upload `contents`, with at most `max_bytes` of it in each. If the source fails, `failed` is told, and no further message comes: the
 /// stream does not end, as its end would look like that of an upload.
 pub(super) fn messages(
-    contents: Arc<Contents>,
+    contents: Arc<UploadContents>,
     resource_name: String,
     max_bytes: u64,
     progress: Arc<Progress>,

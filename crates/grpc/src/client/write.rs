@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 use tonic::{CancellationHandle, Response, Status};
 use uuid::Uuid;
 
+use super::connection::Connection;
 use super::failure;
-use super::link::Link;
-use super::upload::{self, Contents, Progress};
-use crate::outcome::{self, OUTCOME_RESPONSE};
+use super::upload::{self, Progress, UploadContents};
+use crate::metadata_keys::OUTCOME_RESPONSE;
+use crate::outcome;
 use crate::stubs::bytestream::byte_stream_client::ByteStreamClient;
 
 /// Resets the stream of an upload that is not waited for any more: left to itself, its body would go on.
@@ -27,14 +28,14 @@ impl Drop for ResetOnDrop {
     }
 }
 
-impl Link {
+impl Connection {
     /// Stores `contents` under `digest`. What is not at hand is sent again only if nothing of it was read.
     pub(super) async fn write(
         &self,
         ctx: &Context,
         digest: &Digest,
         compressor: Option<Compressor>,
-        contents: Contents,
+        contents: UploadContents,
     ) -> Result<PutOutcome> {
         let contents = Arc::new(contents);
         let attempt = || self.upload(ctx, digest, compressor, Arc::clone(&contents));
@@ -46,14 +47,14 @@ impl Link {
         ctx: &Context,
         digest: &Digest,
         compressor: Option<Compressor>,
-        contents: Arc<Contents>,
+        contents: Arc<UploadContents>,
     ) -> Result<PutOutcome> {
         let progress = Arc::new(Progress::default());
         let (failed, failure) = oneshot::channel();
         let resource = WriteResource { uuid: Uuid::new_v4().to_string(), digest: digest.clone(), compressor };
         let upload = async {
             self.within(ctx.deadline(), contents.prepare()).await?;
-            let _permit = self.within(self.patience(ctx), self.permit()).await?;
+            let _permit = self.within(self.silence_deadline(ctx), self.permit()).await?;
             let max = self.options.max_message_contents();
             let messages = upload::messages(contents, resource.to_string(), max, Arc::clone(&progress), failed);
             let mut request = self.request(ctx, ctx.deadline(), messages)?;
@@ -89,7 +90,7 @@ impl Link {
         let mut failed = std::pin::pin!(failed);
         loop {
             let steps = progress.steps.load(Ordering::Relaxed);
-            let silent = self.within(self.patience(ctx), std::future::pending::<Result<()>>());
+            let silent = self.within(self.silence_deadline(ctx), std::future::pending::<Result<()>>());
             tokio::select! {
                 biased;
                 answer = &mut call => return answer.map_err(|status| failure::never_absent(failure::from_status(status))),

@@ -18,9 +18,9 @@ use super::in_flight::InFlight;
 use super::inlining::Inlining;
 use super::options::ServiceOptions;
 use super::outcome_trailer::OutcomeTrailer;
-use super::raw_codec::RawCodec;
 use super::request;
 use crate::message;
+use crate::raw_codec::RawCodec;
 use crate::status::to_status;
 use crate::stubs::remote_execution::action_cache_server::SERVICE_NAME;
 

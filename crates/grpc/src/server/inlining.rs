@@ -9,9 +9,9 @@ use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
 use prost::Message;
 
+use super::encoded_fields;
 use super::in_flight::InFlight;
 use super::options::ServiceOptions;
-use super::wire;
 use crate::message;
 
 /// The fields of `ActionResult` and `OutputFile` that are rewritten or appended.
@@ -131,7 +131,7 @@ fn put_into(stored: &Bytes, contents: &BTreeMap<Place, Bytes>) -> Result<Bytes, 
     let added: usize = contents.values().map(Bytes::len).sum();
     let mut message = BytesMut::with_capacity(stored.len() + added + 16 * contents.len());
     let mut position = 0;
-    for field in wire::fields(stored)? {
+    for field in encoded_fields::fields(stored)? {
         let file = field.value.filter(|_| field.number == OUTPUT_FILES);
         let file_contents = file.as_ref().and_then(|_| contents.get(&Place::OutputFile(position)));
         position += usize::from(file.is_some());
@@ -139,15 +139,15 @@ fn put_into(stored: &Bytes, contents: &BTreeMap<Place, Bytes>) -> Result<Bytes, 
             Some((file, contents)) => {
                 let mut filled = BytesMut::with_capacity(file.len() + contents.len() + 16);
                 filled.extend_from_slice(&file);
-                wire::append(&mut filled, OUTPUT_FILE_CONTENTS, contents);
-                wire::append(&mut message, OUTPUT_FILES, &filled.freeze());
+                encoded_fields::append(&mut filled, OUTPUT_FILE_CONTENTS, contents);
+                encoded_fields::append(&mut message, OUTPUT_FILES, &filled.freeze());
             }
             None => message.extend_from_slice(&field.encoded),
         }
     }
     for (place, number) in [(Place::Stdout, STDOUT_RAW), (Place::Stderr, STDERR_RAW)] {
         if let Some(contents) = contents.get(&place) {
-            wire::append(&mut message, number, contents);
+            encoded_fields::append(&mut message, number, contents);
         }
     }
     Ok(message.freeze())

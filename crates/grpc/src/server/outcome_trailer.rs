@@ -9,6 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tower::{Layer, Service};
 
+use crate::metadata_keys::OUTCOME_RESPONSE;
 use crate::outcome;
 
 /// The extension by which a service has its answer tell of a put.
@@ -79,7 +80,7 @@ impl<B: Body + Unpin> Body for TrailedBody<B> {
             && let Some(OutcomeTrailer(outcome)) = self.outcome.take()
         {
             let mut metadata = MetadataMap::new();
-            metadata.insert_bin(outcome::OUTCOME_RESPONSE, MetadataValue::from_bytes(&outcome::to_bytes(outcome)));
+            metadata.insert_bin(OUTCOME_RESPONSE, MetadataValue::from_bytes(&outcome::to_bytes(outcome)));
             trailers.extend(metadata.into_headers());
         }
         polled
@@ -145,7 +146,7 @@ mod tests {
         let outcome = PutOutcome::Replaced { stored_bytes: 7, old_bytes: 300 };
         let trailers = MetadataMap::from_headers(answered(Some(outcome)).await);
         assert_eq!(trailers.get("grpc-status").unwrap(), "0");
-        let value = trailers.get_bin(outcome::OUTCOME_RESPONSE).unwrap();
+        let value = trailers.get_bin(OUTCOME_RESPONSE).unwrap();
         assert!(!value.as_encoded_bytes().contains(&b'='), "padding is for others");
         assert_eq!(outcome::from_bytes(Some(&value.to_bytes().unwrap())), outcome);
     }

@@ -7,10 +7,7 @@ use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Extensions, Request};
 
 use super::options::ServiceOptions;
-use crate::outcome::OUTCOME_REQUEST;
-
-/// The request metadata that has the token of an upload: sixteen bytes.
-pub const UPLOAD_TOKEN: &str = "blobaccess-upload-token-bin";
+use crate::metadata_keys::{OUTCOME_REQUEST, UPLOAD_TOKEN};
 
 /// The context that `request` is to be served in.
 ///

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use tonic::transport::Server;
 use tonic::transport::server::{Connected, TcpIncoming};
 
+use super::cut_connections::ConnectionCutter;
 use super::services::Services;
-use super::severable::Knife;
 use super::tls::ServerTls;
 
 /// How many bytes of one call a client may send ahead of the service that reads them. At a round trip of 10 ms, that
@@ -88,10 +88,10 @@ impl Services {
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
     {
-        let knife = Knife::new();
-        let attach = knife.attach();
+        let cutter = ConnectionCutter::new();
+        let wrap = cutter.wrap();
         let clock = &self.options.clock;
-        let incoming = incoming.map(move |accepted| accepted.map(&attach)).then(|accepted| async {
+        let incoming = incoming.map(move |accepted| accepted.map(&wrap)).then(|accepted| async {
             if accepted.is_err() {
                 tracing::warn!("connection cannot be accepted");
                 clock.sleep_until(clock.monotonic() + ACCEPT_BACKOFF).await;
@@ -119,7 +119,7 @@ impl Services {
             return ended;
         }
         tracing::warn!(open_calls = self.open_calls.open(), "calls that did not finish in time are cut off");
-        drop(knife);
+        drop(cutter);
         served.await
     }
 }

@@ -10,7 +10,7 @@ use tonic_health::pb::health_server::HealthServer;
 use super::action_cache::ActionCacheService;
 use super::byte_stream::ByteStreamService;
 use super::capabilities::CapabilitiesService;
-use super::cas::{CasServer, CasService};
+use super::cas::{CasService, CasWireService};
 use super::deadlines::Deadlines;
 use super::health::{Health, Needs, Probe};
 use super::in_flight::InFlight;
@@ -158,7 +158,7 @@ impl Services {
             let stream = ByteStreamService::new(Arc::clone(cas), options(), self.in_flight.clone());
             let stream = ByteStreamServer::new(stream);
             limited = limited
-                .add_service(CasServer::new(storage))
+                .add_service(CasWireService::new(storage))
                 .add_service(stream.max_decoding_message_size(max).max_encoding_message_size(max));
         }
         if let Some(ac) = &self.ac {

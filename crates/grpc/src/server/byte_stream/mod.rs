@@ -1,6 +1,6 @@
 //! The byte stream, as a service.
 
-mod idle;
+mod idle_timeout;
 mod pieces;
 mod query;
 mod read;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::{Stream, stream};
 use tonic::Status;
 
-use super::idle::Patience;
+use super::idle_timeout::IdleTimeout;
 use crate::message;
 use crate::status::from_status;
 
@@ -21,7 +21,7 @@ const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 /// The messages of an upload.
 pub(super) struct Upload<S> {
     messages: S,
-    patience: Patience,
+    idle_timeout: IdleTimeout,
     /// The first message, once it has been looked at.
     first: Option<WriteRequest>,
     resource_name: String,
@@ -58,10 +58,10 @@ where
     /// # Errors
     ///
     /// `InvalidArgument` if there is none; that with which the stream failed; `DeadlineExceeded` if nothing comes.
-    pub(super) async fn begin(messages: S, patience: Patience) -> Result<Self> {
+    pub(super) async fn begin(messages: S, idle_timeout: IdleTimeout) -> Result<Self> {
         let mut upload = Self {
             messages,
-            patience,
+            idle_timeout,
             first: None,
             resource_name: String::new(),
             max_bytes: u64::MAX,
@@ -108,9 +108,9 @@ where
     }
 
     async fn receive(&mut self) -> Result<Option<WriteRequest>> {
-        let message = self.patience.next(&mut self.messages).await;
+        let message = self.idle_timeout.next(&mut self.messages).await;
         let message = message.ok_or_else(|| {
-            let (seconds, received) = (self.patience.timeout.as_secs_f64(), self.progress.received_bytes());
+            let (seconds, received) = (self.idle_timeout.timeout.as_secs_f64(), self.progress.received_bytes());
             Error::deadline_exceeded(format!("no request came for {seconds} s, after {received} bytes"))
         })?;
         message.transpose().map_err(from_status)
@@ -142,9 +142,9 @@ where
 
     /// Sees to it that nothing follows the message that finished the upload.
     async fn end(&mut self) -> Result<()> {
-        let timeout = CLOSING_TIMEOUT.min(self.patience.timeout);
-        let patience = Patience { timeout, ..self.patience.clone() };
-        if let Some(Some(message)) = patience.next(&mut self.messages).await {
+        let timeout = CLOSING_TIMEOUT.min(self.idle_timeout.timeout);
+        let idle_timeout = IdleTimeout { timeout, ..self.idle_timeout.clone() };
+        if let Some(Some(message)) = idle_timeout.next(&mut self.messages).await {
             message.map_err(from_status)?;
             return Err(Error::invalid_argument("client sent a request behind the one that finished the upload"));
         }

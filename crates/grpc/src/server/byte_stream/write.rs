@@ -10,7 +10,7 @@ use futures::Stream;
 use tonic::Status;
 
 use super::ByteStreamService;
-use super::idle::Patience;
+use super::idle_timeout::IdleTimeout;
 use super::upload::Upload;
 use crate::{compression, message};
 
@@ -38,8 +38,8 @@ impl ByteStreamService {
         S: Stream<Item = Result<WriteRequest, Status>> + Unpin + Send + 'static,
     {
         let timeout = self.options.upload_idle_timeout;
-        let patience = Patience { clock: Arc::clone(&self.options.clock), timeout };
-        let upload = Upload::begin(messages, patience).await?;
+        let idle_timeout = IdleTimeout { clock: Arc::clone(&self.options.clock), timeout };
+        let upload = Upload::begin(messages, idle_timeout).await?;
         let WriteResource { digest, compressor, uuid: _ } = WriteResource::parse(upload.resource_name())?;
         if let Some(compressor) = compressor {
             self.compression_level(compressor)?;

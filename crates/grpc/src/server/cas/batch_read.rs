@@ -8,13 +8,13 @@ use blobaccess_proto::remote_execution as re;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 
-use super::room::Room;
+use super::message_budget::MessageBudget;
 use super::{CasService, digests};
 use crate::compression;
 
 /// A blob, in the form that it is sent in.
 #[derive(Clone)]
-struct Contents {
+struct EncodedContents {
     data: Bytes,
     /// The number of the compressor; 0 for none.
     compressor: i32,
@@ -37,7 +37,7 @@ impl CasService {
             let message = format!("batch reads a total of {total} bytes, while at most {max} are permitted");
             return Err(Error::invalid_argument(message));
         }
-        let mut room = Room::new(request.digests.iter().map(Some), &self.options)?;
+        let mut budget = MessageBudget::new(request.digests.iter().map(Some), &self.options)?;
         let zstd = request.acceptable_compressors.contains(&Compressor::Zstd.number());
         let level = self.options.compression_level.filter(|_| zstd);
 
@@ -49,7 +49,7 @@ impl CasService {
         drop(share);
 
         let entries = request.digests.into_iter().zip(places);
-        let responses = entries.map(|(digest, place)| entry(digest, results.get(place), &mut room)).collect();
+        let responses = entries.map(|(digest, place)| entry(digest, results.get(place), &mut budget)).collect();
         Ok(re::BatchReadBlobsResponse { responses })
     }
 }
@@ -77,13 +77,13 @@ async fn read(
     ctx: Context,
     digest: Digest,
     level: Option<i32>,
-) -> Result<Contents> {
+) -> Result<EncodedContents> {
     let max = usize::try_from(digest.size_bytes()).unwrap_or(usize::MAX);
     let mut blob = store.get(&ctx, &digest).await?;
     if level.is_some() {
         blob = match blob.into_encoded(&[Compressor::Zstd]) {
             Ok(encoded) => match compression::collect(encoded.boxed(), max).await? {
-                Some(data) => return Ok(Contents { data, compressor: Compressor::Zstd.number() }),
+                Some(data) => return Ok(EncodedContents { data, compressor: Compressor::Zstd.number() }),
                 // It is larger than the blob itself.
                 None => store.get(&ctx, &digest).await?,
             },
@@ -92,30 +92,30 @@ async fn read(
     }
     let data = blob.into_bytes(digest.size_bytes()).await?;
     Ok(match level.and_then(|level| compression::encode_at_once(&data, level)) {
-        Some(data) => Contents { data, compressor: Compressor::Zstd.number() },
-        None => Contents { data, compressor: 0 },
+        Some(data) => EncodedContents { data, compressor: Compressor::Zstd.number() },
+        None => EncodedContents { data, compressor: 0 },
     })
 }
 
 fn entry(
     digest: re::Digest,
-    result: Option<&Result<Contents>>,
-    room: &mut Room,
+    result: Option<&Result<EncodedContents>>,
+    budget: &mut MessageBudget,
 ) -> re::batch_read_blobs_response::Response {
     let failed = |status| re::batch_read_blobs_response::Response {
         status: Some(status),
         ..re::batch_read_blobs_response::Response::default()
     };
     let response = match result {
-        Some(Ok(contents)) if room.take(contents.data.len()) => re::batch_read_blobs_response::Response {
+        Some(Ok(contents)) if budget.take(contents.data.len()) => re::batch_read_blobs_response::Response {
             data: contents.data.clone(),
             compressor: contents.compressor,
             status: Some(blobaccess_proto::rpc::Status::default()),
             ..re::batch_read_blobs_response::Response::default()
         },
-        Some(Ok(_)) => failed(room.status(&Error::resource_exhausted("answer is full"))),
-        Some(Err(error)) => failed(room.status(error)),
-        None => failed(room.status(&Error::internal("blob was not read"))),
+        Some(Ok(_)) => failed(budget.status(&Error::resource_exhausted("answer is full"))),
+        Some(Err(error)) => failed(budget.status(error)),
+        None => failed(budget.status(&Error::internal("blob was not read"))),
     };
     re::batch_read_blobs_response::Response { digest: Some(digest), ..response }
 }

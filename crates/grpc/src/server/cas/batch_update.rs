@@ -12,7 +12,7 @@ use futures::{StreamExt, future, stream};
 use re::batch_update_blobs_request::Request;
 use re::batch_update_blobs_response::Response;
 
-use super::room::Room;
+use super::message_budget::MessageBudget;
 use super::{CasService, digests};
 use crate::{compression, message, outcome};
 
@@ -29,7 +29,7 @@ impl CasService {
         }
         let instance_name = message::instance_name(&request.instance_name)?;
         let function = function(request.digest_function, &request.requests)?;
-        let mut room = Room::new(request.requests.iter().map(|entry| entry.digest.as_ref()), &self.options)?;
+        let mut budget = MessageBudget::new(request.requests.iter().map(|entry| entry.digest.as_ref()), &self.options)?;
 
         let mut names = Vec::with_capacity(request.requests.len());
         let mut uploads = Vec::with_capacity(request.requests.len());
@@ -59,7 +59,7 @@ impl CasService {
         let entries = names.into_iter().zip(results);
         let responses = entries.map(|(digest, result)| {
             let outcome = result.as_ref().ok().filter(|_| wants_outcome).map(|put| outcome::to_proto(*put));
-            let status = result.map_or_else(|error| room.status(&error), |_| rpc::Status::default());
+            let status = result.map_or_else(|error| budget.status(&error), |_| rpc::Status::default());
             Response { digest, status: Some(status), outcome }
         });
         Ok(re::BatchUpdateBlobsResponse { responses: responses.collect() })

@@ -5,10 +5,10 @@ mod batch_update;
 mod digests;
 mod find_missing;
 mod get_tree;
-mod room;
-mod server;
+mod message_budget;
 #[cfg(test)]
 mod tests;
+mod wire_service;
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use blobaccess_proto::remote_execution as re;
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
-pub(super) use self::server::CasServer;
+pub(super) use self::wire_service::CasWireService;
 use super::in_flight::InFlight;
 use super::options::ServiceOptions;
 use super::request;

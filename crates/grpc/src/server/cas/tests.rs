@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use prost::Message;
 use tonic::{Code, Request, Status};
 
-use super::{CasServer, CasService};
+use super::{CasService, CasWireService};
 use crate::server::ServiceOptions;
 use crate::server::in_flight::InFlight;
 use crate::server::recorded_frames as frames;
@@ -15,13 +15,13 @@ use crate::server::watched_store::{WatchedStore, sha256};
 use crate::stubs::remote_execution::content_addressable_storage_client::ContentAddressableStorageClient;
 use crate::{message, outcome};
 
-type Client = ContentAddressableStorageClient<CasServer>;
+type Client = ContentAddressableStorageClient<CasWireService>;
 
 fn client(store: &Arc<WatchedStore>, options: ServiceOptions) -> Client {
     let in_flight = InFlight::new(options.max_in_flight_bytes);
     let store: Arc<dyn blobaccess::BlobAccess<Kind = blobaccess::Cas>> = Arc::<WatchedStore>::clone(store);
     let service = CasService::new(store, Arc::new(options), in_flight);
-    ContentAddressableStorageClient::new(CasServer::new(service))
+    ContentAddressableStorageClient::new(CasWireService::new(service))
 }
 
 fn small() -> ServiceOptions {

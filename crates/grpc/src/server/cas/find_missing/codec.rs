@@ -6,7 +6,7 @@ use prost::encoding::{self, WireType, encoded_len_varint};
 use tonic::Status;
 use tonic::codec::{Codec, EncodeBuf, Encoder};
 
-use crate::server::raw_codec::RawCodec;
+use crate::raw_codec::RawCodec;
 
 /// What a SHA-256 and the size of a blob below 256 MiB take at most.
 const USUAL_DIGEST_BYTES: usize = 75;

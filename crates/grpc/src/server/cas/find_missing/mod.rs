@@ -1,6 +1,6 @@
 //! Tells which of many blobs are not stored.
 
-mod asked;
+mod borrowed_request;
 mod codec;
 
 use blobaccess::{Context, DigestSet, Result};
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use self::asked::Asked;
+use self::borrowed_request::BorrowedRequest;
 pub(super) use self::codec::FindMissingCodec;
 use super::{CasService, digests};
 use crate::server::request;
@@ -40,8 +40,8 @@ impl CasService {
 /// The digests that `message` asks for. What is written in an unusual way is left to the generated message.
 #[expect(clippy::needless_pass_by_value, reason = "a large message is freed before its digests are looked for")]
 fn decode(message: Bytes) -> Result<Result<DigestSet>, Status> {
-    if let Some(asked) = Asked::read(&message) {
-        return Ok(digest_set(asked.instance_name, asked.digest_function, asked.digests.iter().copied()));
+    if let Some(request) = BorrowedRequest::read(&message) {
+        return Ok(digest_set(request.instance_name, request.digest_function, request.digests.iter().copied()));
     }
     let request = re::FindMissingBlobsRequest::decode(&*message);
     // As the generated service has it.

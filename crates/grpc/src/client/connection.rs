@@ -1,4 +1,4 @@
-//! What all stores of one server share: connections, headers, limits, and how a call is made.
+//! The part that all stores of one server share: channels, headers and limits, and making a call.
 
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -11,37 +11,37 @@ use tonic::metadata::{AsciiMetadataKey, BinaryMetadataKey, MetadataMap, Metadata
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use super::capabilities::KnownServers;
 use super::channel::Channels;
 use super::failure;
+use super::known_offers::KnownOffers;
 use super::options::RemoteOptions;
-use super::retry::Waits;
+use super::retry_policy::RetryWaits;
 use super::snapshot::Counters;
-use crate::outcome::OUTCOME_REQUEST;
-use crate::server::UPLOAD_TOKEN;
+use crate::metadata_keys::OUTCOME_REQUEST;
+use crate::metadata_keys::UPLOAD_TOKEN;
 
 /// The W3C trace context of a call.
 const TRACE_PARENT: &str = "traceparent";
 
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct Connection {
     channels: Channels,
     permits: Semaphore,
-    pub(super) waits: Waits,
-    pub(super) known: KnownServers,
+    pub(super) waits: RetryWaits,
+    pub(super) known_offers: KnownOffers,
     pub(super) counters: Counters,
     pub(super) options: RemoteOptions,
 }
 
-impl Link {
+impl Connection {
     pub(super) fn new(options: RemoteOptions, channels: Channels) -> Result<Self> {
         // Headers that cannot be sent are found now, not with the first call.
         insert(&mut MetadataMap::new(), &options.headers)?;
         Ok(Self {
             channels,
             permits: Semaphore::new(options.max_concurrent_calls),
-            waits: Waits::new(options.retry.clone()),
-            known: KnownServers::default(),
+            waits: RetryWaits::new(options.retry.clone()),
+            known_offers: KnownOffers::default(),
             counters: Counters::default(),
             options,
         })
@@ -53,11 +53,11 @@ impl Link {
     }
 
     /// Until when the server may be silent from now on, on behalf of `ctx`.
-    pub(super) fn patience(&self, ctx: &Context) -> Option<Instant> {
-        let patience = self.now().checked_add(self.options.silence_timeout);
-        match (patience, ctx.deadline()) {
-            (Some(patience), Some(deadline)) => Some(patience.min(deadline)),
-            (patience, deadline) => patience.or(deadline),
+    pub(super) fn silence_deadline(&self, ctx: &Context) -> Option<Instant> {
+        let silence_deadline = self.now().checked_add(self.options.silence_timeout);
+        match (silence_deadline, ctx.deadline()) {
+            (Some(silence_deadline), Some(deadline)) => Some(silence_deadline.min(deadline)),
+            (silence_deadline, deadline) => silence_deadline.or(deadline),
         }
     }
 
@@ -85,7 +85,7 @@ impl Link {
     where
         F: Future<Output = Result<Response<R>, Status>>,
     {
-        let deadline = self.patience(ctx);
+        let deadline = self.silence_deadline(ctx);
         self.within(deadline, async {
             let _permit = self.permit().await?;
             let request = self.request(ctx, deadline, message)?;

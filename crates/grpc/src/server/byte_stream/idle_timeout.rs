@@ -10,12 +10,12 @@ use futures::{FutureExt, Stream, StreamExt};
 
 /// A time to wait, and the clock to measure it by.
 #[derive(Clone, Debug)]
-pub(super) struct Patience {
+pub(super) struct IdleTimeout {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) timeout: Duration,
 }
 
-impl Patience {
+impl IdleTimeout {
     /// The next item of `stream`, which ends as `Some(None)`; `None` if that takes too long. Of what is there already,
     /// the clock is not asked.
     pub(super) async fn next<S: Stream + Unpin>(&self, stream: &mut S) -> Option<Option<S::Item>> {

@@ -17,11 +17,11 @@ const ENTRY_BYTES: usize = 64;
 /// The limit that is advertised counts contents only, and so many small blobs may keep to it and yet not fit. Entries
 /// then go without contents, and are asked for again; that is better than a message that the client has to refuse.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct MessageBudget {
     left_bytes: usize,
 }
 
-impl Room {
+impl MessageBudget {
     /// What answers about `digests` leave of a message.
     ///
     /// # Errors
@@ -69,20 +69,20 @@ mod tests {
     #[test]
     fn an_error_goes_without_words_when_the_room_is_taken() {
         let options = ServiceOptions::default().with_max_message_size_bytes(128 << 10);
-        let mut room = Room::new(std::iter::once(None), &options).unwrap();
-        assert_eq!(room.left_bytes, (128 << 10) - 64);
+        let mut budget = MessageBudget::new(std::iter::once(None), &options).unwrap();
+        assert_eq!(budget.left_bytes, (128 << 10) - 64);
         let error = Error::unavailable("disk on fire");
-        assert_eq!(room.status(&error).message, "disk on fire");
-        assert!(!room.take(128 << 10));
-        assert!(room.take((128 << 10) - 64 - 12));
-        let status = room.status(&error);
+        assert_eq!(budget.status(&error).message, "disk on fire");
+        assert!(!budget.take(128 << 10));
+        assert!(budget.take((128 << 10) - 64 - 12));
+        let status = budget.status(&error);
         assert_eq!((status.code, status.message.as_str()), (14, ""));
     }
 
     #[test]
     fn what_cannot_even_be_answered_without_contents_is_refused() {
         let options = ServiceOptions::default().with_max_message_size_bytes(128 << 10);
-        let error = Room::new(std::iter::repeat_n(None, 2049), &options).unwrap_err();
+        let error = MessageBudget::new(std::iter::repeat_n(None, 2049), &options).unwrap_err();
         assert!(error.message().contains("131136 bytes, while a message holds 131072"), "{error}");
     }
 }

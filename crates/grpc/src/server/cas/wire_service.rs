@@ -20,12 +20,12 @@ use crate::stubs::remote_execution::content_addressable_storage_server::{
 
 /// The content-addressable storage as it is generated, except that `FindMissingBlobs` is answered from bytes to bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct CasServer {
+pub(crate) struct CasWireService {
     service: CasService,
     generated: ContentAddressableStorageServer<CasService>,
 }
 
-impl CasServer {
+impl CasWireService {
     /// Serves `service`, with messages as large as its options permit.
     pub(crate) fn new(service: CasService) -> Self {
         let max = service.options.max_message_size_bytes;
@@ -34,7 +34,7 @@ impl CasServer {
     }
 }
 
-impl NamedService for CasServer {
+impl NamedService for CasWireService {
     const NAME: &'static str = SERVICE_NAME;
 }
 
@@ -55,7 +55,7 @@ impl UnaryService<Bytes> for FindMissing {
     }
 }
 
-impl<B> Service<http::Request<B>> for CasServer
+impl<B> Service<http::Request<B>> for CasWireService
 where
     B: http_body::Body + Send + 'static,
     B::Error: Into<StdError> + Send + 'static,

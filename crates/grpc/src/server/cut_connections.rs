@@ -12,7 +12,7 @@ use tonic::transport::server::Connected;
 
 /// Cuts connections when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Knife {
+pub(crate) struct ConnectionCutter {
     _held: oneshot::Sender<()>,
     cut: Cut,
 }
@@ -20,16 +20,16 @@ pub(crate) struct Knife {
 /// Ends when the connections are to be cut.
 type Cut = Shared<oneshot::Receiver<()>>;
 
-impl Knife {
+impl ConnectionCutter {
     pub(crate) fn new() -> Self {
         let (held, cut) = oneshot::channel();
         Self { _held: held, cut: cut.shared() }
     }
 
-    /// What makes connections that this knife cuts.
-    pub(crate) fn attach<IO>(&self) -> impl Fn(IO) -> Severable<IO> + Send + Sync + 'static {
+    /// What makes connections that this cutter cuts.
+    pub(crate) fn wrap<IO>(&self) -> impl Fn(IO) -> CuttableConnection<IO> + Send + Sync + 'static {
         let cut = self.cut.clone();
-        move |inner| Severable { inner, cut: cut.clone().fuse() }
+        move |inner| CuttableConnection { inner, cut: cut.clone().fuse() }
     }
 }
 
@@ -37,12 +37,12 @@ impl Knife {
 ///
 /// It looks whether it is only where it would wait otherwise: one that can go on is not slowed down.
 #[derive(Debug)]
-pub(crate) struct Severable<IO> {
+pub(crate) struct CuttableConnection<IO> {
     inner: IO,
     cut: Fuse<Cut>,
 }
 
-impl<IO> Severable<IO> {
+impl<IO> CuttableConnection<IO> {
     fn unless_cut<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_pending() && (self.cut.is_terminated() || self.cut.poll_unpin(cx).is_ready()) {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "server is shutting down")));
@@ -51,14 +51,14 @@ impl<IO> Severable<IO> {
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Severable<IO> {
+impl<IO: AsyncRead + Unpin> AsyncRead for CuttableConnection<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.inner).poll_read(cx, buffer);
         self.unless_cut(cx, polled)
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Severable<IO> {
+impl<IO: AsyncWrite + Unpin> AsyncWrite for CuttableConnection<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.unless_cut(cx, polled)
@@ -88,7 +88,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Severable<IO> {
     }
 }
 
-impl<IO: Connected> Connected for Severable<IO> {
+impl<IO: Connected> Connected for CuttableConnection<IO> {
     type ConnectInfo = IO::ConnectInfo;
 
     fn connect_info(&self) -> Self::ConnectInfo {
@@ -105,8 +105,8 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_a_connection_that_is_cut_is_told() {
         let (near, mut far) = tokio::io::duplex(8);
-        let knife = Knife::new();
-        let (mut reader, mut writer) = tokio::io::split(knife.attach()(near));
+        let cutter = ConnectionCutter::new();
+        let (mut reader, mut writer) = tokio::io::split(cutter.wrap()(near));
         far.write_all(b"before").await.unwrap();
         let mut read = [0; 6];
         reader.read_exact(&mut read).await.unwrap();
@@ -116,7 +116,7 @@ mod tests {
         let mut writing = Box::pin(writer.write_all(b"more than it takes"));
         assert!((&mut reading).now_or_never().is_none());
         assert!((&mut writing).now_or_never().is_none());
-        drop(knife);
+        drop(cutter);
         assert_eq!(reading.await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
         assert_eq!(writing.await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }

@@ -1,14 +1,11 @@
 //! When a call that failed is made again.
 
 use std::collections::hash_map::RandomState;
-use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use blobaccess::{Clock, Context, Error, PutCertainty, PutOutcome, Result};
-
-use super::link::Link;
+use blobaccess::{Clock, Context};
 
 /// When and how often calls that failed are made again.
 ///
@@ -69,12 +66,12 @@ impl RetryPolicy {
 
 /// Draws waits, one after another.
 #[derive(Debug)]
-pub(super) struct Waits {
+pub(super) struct RetryWaits {
     policy: RetryPolicy,
     state: AtomicU64,
 }
 
-impl Waits {
+impl RetryWaits {
     pub(super) fn new(policy: RetryPolicy) -> Self {
         let seed = policy.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
         Self { policy, state: AtomicU64::new(seed) }
@@ -99,69 +96,6 @@ impl Waits {
     }
 }
 
-impl Link {
-    /// What `attempt` comes to, which is made again while it fails in passing and `again` says that it can be.
-    pub(super) async fn retried<T, F>(
-        &self,
-        ctx: &Context,
-        again: impl Fn() -> bool,
-        mut attempt: impl FnMut() -> F,
-    ) -> Result<T>
-    where
-        F: Future<Output = Result<T>>,
-    {
-        let mut failures = 0;
-        loop {
-            let error = match attempt().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            failures += 1;
-            if !error.is_retryable() || !again() {
-                return Err(error);
-            }
-            let Some(until) = self.waits.next(&*self.options.clock, ctx, failures) else { return Err(error) };
-            tracing::debug!(%error, failures, "calling the remote store again");
-            self.options.clock.sleep_until(until).await;
-            self.counters.retries.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// The same for a put, which says what it came to only as far as earlier attempts leave that certain.
-    ///
-    /// What an attempt finds may have been stored by one before it whose answer was lost. So after one that may have
-    /// stored the blob, only `Created` stands.
-    pub(super) async fn retried_put<F>(
-        &self,
-        ctx: &Context,
-        again: impl Fn() -> bool,
-        mut attempt: impl FnMut() -> F,
-    ) -> Result<PutOutcome>
-    where
-        F: Future<Output = Result<PutOutcome>>,
-    {
-        let unresolved = AtomicBool::new(false);
-        let note = |error: &Error| {
-            if error.put_certainty() == PutCertainty::MaybeStored {
-                unresolved.store(true, Ordering::Relaxed);
-            }
-        };
-        let put = self.retried(ctx, again, || {
-            let attempt = attempt();
-            async { attempt.await.inspect_err(note) }
-        });
-        let outcome = put.await;
-        if !unresolved.load(Ordering::Relaxed) {
-            return outcome;
-        }
-        match outcome {
-            Ok(outcome @ PutOutcome::Created { .. }) => Ok(outcome),
-            Ok(outcome) => Ok(PutOutcome::Unclassified { stored_bytes: outcome.stored_bytes() }),
-            Err(error) => Err(error.with_put_certainty(PutCertainty::MaybeStored)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use blobaccess::SystemClock;
@@ -180,7 +114,7 @@ mod tests {
     #[test]
     fn equal_seeds_draw_equal_waits() {
         let draws = |seed| {
-            let waits = Waits::new(RetryPolicy::default().with_seed(seed));
+            let waits = RetryWaits::new(RetryPolicy::default().with_seed(seed));
             [waits.draw(), waits.draw(), waits.draw()]
         };
         assert_eq!(draws(7), draws(7));
@@ -191,7 +125,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_wait_that_outlasts_the_deadline_is_not_begun() {
-        let waits = Waits::new(RetryPolicy::default());
+        let waits = RetryWaits::new(RetryPolicy::default());
         let now = SystemClock.monotonic();
         let soon = Context::background().with_deadline(now + Duration::from_millis(50));
         let late = Context::background().with_deadline(now + Duration::from_millis(101));

@@ -5,7 +5,7 @@ use prost::encoding::{self, WireType};
 /// What a [`FindMissingBlobsRequest`](blobaccess_proto::remote_execution::FindMissingBlobsRequest) says, in the memory
 /// of its message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Asked<'a> {
+pub(super) struct BorrowedRequest<'a> {
     pub(super) instance_name: &'a str,
     /// The hash and the size in bytes of each.
     pub(super) digests: Vec<(&'a str, i64)>,
@@ -15,22 +15,22 @@ pub(super) struct Asked<'a> {
 /// What the digest of a SHA-256 takes at least. Those of other functions are counted on as well as they are.
 const USUAL_DIGEST_BYTES: usize = 70;
 
-impl<'a> Asked<'a> {
+impl<'a> BorrowedRequest<'a> {
     /// What `message` says. `None` if it is malformed, and also if it has a field that is not known or a number that
     /// is negative: it does not say less than a decoder would, but says all or nothing.
     pub(super) fn read(message: &'a [u8]) -> Option<Self> {
         let digests = Vec::with_capacity(message.len() / USUAL_DIGEST_BYTES);
-        let mut asked = Self { digests, ..Self::default() };
+        let mut request = Self { digests, ..Self::default() };
         let mut rest = message;
         while !rest.is_empty() {
             match encoding::decode_key(&mut rest).ok()? {
-                (1, WireType::LengthDelimited) => asked.instance_name = text(&mut rest)?,
-                (2, WireType::LengthDelimited) => asked.digests.push(digest(bytes(&mut rest)?)?),
-                (3, WireType::Varint) => asked.digest_function = number(&mut rest)?,
+                (1, WireType::LengthDelimited) => request.instance_name = text(&mut rest)?,
+                (2, WireType::LengthDelimited) => request.digests.push(digest(bytes(&mut rest)?)?),
+                (3, WireType::Varint) => request.digest_function = number(&mut rest)?,
                 _ => return None,
             }
         }
-        Some(asked)
+        Some(request)
     }
 }
 
@@ -70,8 +70,8 @@ mod tests {
     use super::*;
 
     /// As the generated message has it.
-    fn of(request: &re::FindMissingBlobsRequest) -> Asked<'_> {
-        Asked {
+    fn of(request: &re::FindMissingBlobsRequest) -> BorrowedRequest<'_> {
+        BorrowedRequest {
             instance_name: &request.instance_name,
             digests: request.blob_digests.iter().map(|digest| (&*digest.hash, digest.size_bytes)).collect(),
             digest_function: request.digest_function,
@@ -81,8 +81,8 @@ mod tests {
     /// What is read is what the generated message says.
     fn agrees(message: &[u8]) {
         let decoded = re::FindMissingBlobsRequest::decode(message);
-        if let Some(asked) = Asked::read(message) {
-            assert_eq!(asked, of(&decoded.unwrap()));
+        if let Some(request) = BorrowedRequest::read(message) {
+            assert_eq!(request, of(&decoded.unwrap()));
         }
     }
 
@@ -125,7 +125,7 @@ mod tests {
         #[test]
         fn a_request_is_read_as_it_was_written(request in any_request()) {
             let message = request.encode_to_vec();
-            prop_assert_eq!(Asked::read(&message), Some(of(&request)));
+            prop_assert_eq!(BorrowedRequest::read(&message), Some(of(&request)));
         }
 
         #[test]
@@ -153,8 +153,8 @@ mod tests {
     #[test]
     fn what_is_unusual_is_left_to_others() {
         let negative = re::FindMissingBlobsRequest { digest_function: -1, ..Default::default() };
-        assert_eq!(Asked::read(&negative.encode_to_vec()), None);
-        assert_eq!(Asked::read(b"\x20\x01"), None);
-        assert_eq!(Asked::read(b"\x12\x02\x18\x01"), None);
+        assert_eq!(BorrowedRequest::read(&negative.encode_to_vec()), None);
+        assert_eq!(BorrowedRequest::read(b"\x20\x01"), None);
+        assert_eq!(BorrowedRequest::read(b"\x12\x02\x18\x01"), None);
     }
 }

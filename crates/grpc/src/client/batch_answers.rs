@@ -10,12 +10,12 @@ use crate::message::to_proto;
 
 /// At most one entry for each digest, if the server answers as it should.
 #[derive(Debug)]
-pub(super) struct Answers<T> {
+pub(super) struct BatchAnswers<T> {
     /// `None` where the server contradicts itself.
     by_name: HashMap<(String, i64), Option<T>>,
 }
 
-impl<T: PartialEq> Answers<T> {
+impl<T: PartialEq> BatchAnswers<T> {
     /// These answers. To say the same twice does no harm.
     pub(super) fn new(answers: impl Iterator<Item = (re::Digest, T)>) -> Self {
         let mut by_name = HashMap::with_capacity(answers.size_hint().1.unwrap_or(0));
