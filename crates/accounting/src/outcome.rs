@@ -114,8 +114,8 @@ mod tests {
         assert_eq!(ErrorReason::of(&Error::invalid_argument("bad")), ErrorReason::Rejected);
         let late = Error::deadline_exceeded("late");
         assert_eq!(ErrorReason::of(&late), ErrorReason::Ambiguous);
-        assert_eq!(ErrorReason::of(&late.with_put_certainty(PutCertainty::NotStored)), ErrorReason::Deadline);
-        let gone = Error::cancelled("gone").with_put_certainty(PutCertainty::NotStored);
+        assert_eq!(ErrorReason::of(&late.not_stored()), ErrorReason::Deadline);
+        let gone = Error::cancelled("gone").not_stored();
         assert_eq!(ErrorReason::of(&gone), ErrorReason::Cancelled);
     }
 }

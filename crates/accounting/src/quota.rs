@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use blobaccess::{AccountName, Error, PutCertainty, Result};
+use blobaccess::{AccountName, Error, Result};
 
 use crate::tally::{Slot, Table};
 use crate::{Account, Class, Report, Total};
@@ -95,7 +95,7 @@ impl Quotas {
                 "account_name {account_name} has {used} bytes and {reserved} on their way, of {hard_bytes} that it may have: \
                  {bytes} more are refused"
             );
-            return Err(Error::resource_exhausted(message).with_put_certainty(PutCertainty::NotStored));
+            return Err(Error::resource_exhausted(message).not_stored());
         }
         let passed = taken > soft_bytes;
         let told = usage.soft_passed.swap(passed, Ordering::AcqRel);
@@ -180,7 +180,7 @@ impl Debug for Quotas {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use blobaccess::{Context, Digest, DigestFunction, ErrorKind, InstanceName, StorageType};
+    use blobaccess::{Context, Digest, DigestFunction, ErrorKind, InstanceName, PutCertainty, StorageType};
 
     use super::*;
     use crate::{

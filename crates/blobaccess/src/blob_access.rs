@@ -61,7 +61,8 @@ pub trait BlobAccess: Debug + Display + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As those of [`get`](Self::get) for `parent`; `NotFound` also if `parent` has no such part.
+    /// As those of [`get`](Self::get) for `parent`; `NotFound` also if `parent` is stored and has no such part, and
+    /// then [`is_part_missing`](crate::Error::is_part_missing) of the error returns true.
     async fn get_from_composite(
         &self,
         ctx: &Context,

@@ -109,6 +109,24 @@ impl ErrorKind {
         }
     }
 
+    /// Returns whether the store itself is in trouble, rather than the request: `Internal`, `Unavailable`, `Unknown` or
+    /// `DeadlineExceeded`.
+    ///
+    /// A hanging store counts, so that a layer over two stores can avoid it.
+    #[must_use]
+    pub const fn is_infrastructure(self) -> bool {
+        matches!(self, Self::Internal | Self::Unavailable | Self::Unknown | Self::DeadlineExceeded)
+    }
+
+    /// Returns whether the fault lies with the store: it [is in trouble](Self::is_infrastructure), or its data is
+    /// damaged.
+    ///
+    /// Another store that should hold the same blob is then worth asking, and an operator wants to know.
+    #[must_use]
+    pub const fn is_store_fault(self) -> bool {
+        self.is_infrastructure() || matches!(self, Self::DataLoss)
+    }
+
     /// What is assumed of a failed put of this kind, unless the store says better.
     const fn put_certainty(self) -> PutCertainty {
         match self {
@@ -147,6 +165,17 @@ pub enum PutCertainty {
     MaybeStored,
 }
 
+impl PutCertainty {
+    /// Returns the certainty of two failed puts together: nothing is stored only if neither stored anything.
+    #[must_use]
+    pub const fn combine(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::NotStored, Self::NotStored) => Self::NotStored,
+            (Self::MaybeStored, _) | (_, Self::MaybeStored) => Self::MaybeStored,
+        }
+    }
+}
+
 /// Why an operation on blobs failed: a kind, a message, the places it went through and what caused it.
 ///
 /// An `Error` is as wide as a pointer, so that a [`Result`] costs the way that succeeds nothing. It can be cloned, as
@@ -164,6 +193,7 @@ struct Facts {
     trail: Vec<Cow<'static, str>>,
     retryable: bool,
     put_certainty: Option<PutCertainty>,
+    part_missing: bool,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -192,6 +222,7 @@ impl Error {
             trail: Vec::new(),
             retryable: kind == ErrorKind::Unavailable,
             put_certainty: None,
+            part_missing: false,
             source: None,
         }))
     }
@@ -223,6 +254,14 @@ impl Error {
         unavailable => Unavailable;
         /// What is stored is not what was put.
         data_loss => DataLoss;
+        /// The caller has not said who it is.
+        unauthenticated => Unauthenticated;
+    }
+
+    /// Makes the `NotFound` of a composite that is stored and has no such part.
+    #[must_use]
+    pub fn part_not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::not_found(message).with_part_missing()
     }
 
     /// What went wrong.
@@ -237,16 +276,25 @@ impl Error {
         self.kind() == ErrorKind::NotFound
     }
 
-    /// Whether the store itself is in trouble, rather than the request: `Internal`, `Unavailable`, `Unknown` or
-    /// `DeadlineExceeded`.
+    /// Returns whether the composite is stored and only the part is absent.
     ///
-    /// A hanging store counts, so that one that is canaried or mirrored can be avoided.
+    /// Of a [`get_from_composite`](crate::BlobAccess::get_from_composite) that returns `NotFound`, this tells the two
+    /// causes apart. Another store has no better answer then, and a copy of the composite does not help.
+    #[must_use]
+    pub fn is_part_missing(&self) -> bool {
+        self.0.part_missing && self.is_not_found()
+    }
+
+    /// Returns [`ErrorKind::is_infrastructure`] of this error's kind.
     #[must_use]
     pub fn is_infrastructure(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::Internal | ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::DeadlineExceeded
-        )
+        self.kind().is_infrastructure()
+    }
+
+    /// Returns [`ErrorKind::is_store_fault`] of this error's kind: whether another store is worth asking.
+    #[must_use]
+    pub fn is_store_fault(&self) -> bool {
+        self.kind().is_store_fault()
     }
 
     /// The message, without the places.
@@ -282,6 +330,16 @@ impl Error {
         self
     }
 
+    /// Marks a `NotFound` as one of a part whose composite is stored. An error of another kind stays as it is.
+    ///
+    /// Stores call this on the errors of a [`Slicer`](crate::Slicer);
+    /// [`get_and_slice`](crate::get_and_slice) does so for them.
+    #[must_use]
+    pub fn with_part_missing(mut self) -> Self {
+        self.0.part_missing = self.is_not_found();
+        self
+    }
+
     /// Adds the place that this error came through: which of several stores, which step.
     #[must_use]
     pub fn at(mut self, place: impl Into<Cow<'static, str>>) -> Self {
@@ -301,6 +359,21 @@ impl Error {
     pub fn with_put_certainty(mut self, certainty: PutCertainty) -> Self {
         self.0.put_certainty = Some(certainty);
         self
+    }
+
+    /// Marks the failed put as certain to have stored nothing.
+    #[must_use]
+    pub fn not_stored(self) -> Self {
+        self.with_put_certainty(PutCertainty::NotStored)
+    }
+
+    /// Turns the `NotFound` of a blob that was just copied or found into `Internal`. Other errors stay as they are,
+    /// and so does the `NotFound` of a [missing part](Self::is_part_missing).
+    ///
+    /// A store that lacks what it has just taken is broken. Were it passed on, a caller would take that for absence.
+    #[must_use]
+    pub fn into_inconsistency(self) -> Self {
+        if self.is_not_found() && !self.is_part_missing() { self.with_kind(ErrorKind::Internal) } else { self }
     }
 
     /// Adds what caused this error.
@@ -380,10 +453,35 @@ mod tests {
     }
 
     #[test]
+    fn only_not_found_says_that_a_part_is_missing() {
+        let error = Error::part_not_found("no such directory").at("shard 3");
+        assert!(error.is_not_found() && error.is_part_missing());
+        assert!(!error.with_kind(ErrorKind::Internal).is_part_missing());
+        assert!(Error::not_found("gone").with_part_missing().is_part_missing());
+        assert!(!Error::not_found("gone").is_part_missing());
+        let error = Error::unavailable("busy").with_part_missing().with_kind(ErrorKind::NotFound);
+        assert!(!error.is_part_missing());
+    }
+
+    #[test]
     fn a_refused_put_stored_nothing_and_of_others_nothing_is_known() {
         assert_eq!(Error::invalid_argument("bad").put_certainty(), PutCertainty::NotStored);
         assert_eq!(Error::unavailable("lost").put_certainty(), PutCertainty::MaybeStored);
-        let refused = Error::unavailable("queue full").with_put_certainty(PutCertainty::NotStored);
+        let refused = Error::unavailable("queue full").not_stored();
         assert_eq!(refused.put_certainty(), PutCertainty::NotStored);
+    }
+
+    #[test]
+    fn another_store_is_worth_asking_where_the_fault_is_the_stores() {
+        let worth = |kind: &ErrorKind| kind.is_store_fault();
+        let kinds: Vec<_> = ErrorKind::ALL.into_iter().filter(worth).map(ErrorKind::name).collect();
+        assert_eq!(kinds, ["Unknown", "DeadlineExceeded", "Internal", "Unavailable", "DataLoss"]);
+    }
+
+    #[test]
+    fn absence_of_what_must_be_there_is_internal() {
+        assert_eq!(Error::not_found("gone").into_inconsistency().kind(), ErrorKind::Internal);
+        assert!(Error::part_not_found("no such part").into_inconsistency().is_part_missing());
+        assert_eq!(Error::unavailable("busy").into_inconsistency().kind(), ErrorKind::Unavailable);
     }
 }

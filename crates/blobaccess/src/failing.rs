@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind, PutCertainty,
-    PutOutcome, Result, Slicer,
+    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind, PutOutcome,
+    Result, Slicer,
 };
 
 /// A backend of any kind whose every call fails with the error that it was given.
@@ -24,7 +24,7 @@ impl<K: Kind> FailingStore<K> {
     /// Fails with `error`; of puts it is added that they stored nothing.
     #[must_use]
     pub fn new(error: Error) -> Self {
-        Self { error: error.with_put_certainty(PutCertainty::NotStored), kind: PhantomData }
+        Self { error: error.not_stored(), kind: PhantomData }
     }
 }
 
@@ -85,7 +85,7 @@ impl<K> Debug for FailingStore<K> {
 mod tests {
     use super::*;
     use crate::decorators::fakes::{Beginning, digest_of};
-    use crate::{Ac, ErrorKind};
+    use crate::{Ac, ErrorKind, PutCertainty};
 
     #[tokio::test]
     async fn every_call_fails_as_told() {

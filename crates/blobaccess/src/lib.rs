@@ -91,6 +91,7 @@ mod inventory;
 mod kind;
 mod memory;
 mod observer;
+mod put_pair;
 mod slicing;
 mod upload;
 
@@ -111,6 +112,7 @@ pub use inventory::{Inventory, InventoryCursor, InventoryEntry, InventoryPage};
 pub use kind::{Ac, Cas, Fsac, Icas, Iscc, Kind, StorageType};
 pub use memory::{MemorySnapshot, MemoryStore};
 pub use observer::{Call, Event, NoObserver, Observer, Operation};
+pub use put_pair::combine_puts;
 pub use slicing::{Slice, Sliced, Slicer, get_and_slice};
 pub use upload::{ResolveUpload, UploadResolution};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Blob, BlobAccess, Context, Digest, Result};
+use crate::{Blob, BlobAccess, Context, Digest, Error, Result};
 
 /// Knows how to find the parts of a composite blob: the directories of a tree, the files of an archive.
 ///
@@ -16,7 +16,8 @@ pub trait Slicer: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `NotFound` if `parent` has no such part. What reading `parent` fails with.
+    /// `NotFound` if `parent` has no such part, best made by [`Error::part_not_found`](crate::Error::part_not_found).
+    /// The error of reading `parent`.
     async fn slice(&self, parent: Blob, child: &Digest) -> Result<Sliced>;
 }
 
@@ -61,7 +62,8 @@ pub struct Slice {
 ///
 /// # Errors
 ///
-/// What reading `parent` from `store`, or slicing it, fails with.
+/// The error of reading `parent` from `store`, or of slicing it. A `NotFound` of the slicer is
+/// [marked](crate::Error::is_part_missing) as that of the part.
 pub async fn get_and_slice<B: BlobAccess + ?Sized>(
     store: &B,
     ctx: &Context,
@@ -70,5 +72,6 @@ pub async fn get_and_slice<B: BlobAccess + ?Sized>(
     slicer: Arc<dyn Slicer>,
 ) -> Result<Blob> {
     let parent = store.get(ctx, parent).await?;
-    Ok(slicer.slice(parent, child).await?.child)
+    let found = slicer.slice(parent, child).await.map_err(Error::with_part_missing)?;
+    Ok(found.child)
 }

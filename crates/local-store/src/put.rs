@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use blobaccess::{Blob, Context, Digest, Error, ErrorKind, Kind, PutCertainty, PutOutcome, Result};
+use blobaccess::{Blob, Context, Digest, Error, ErrorKind, Kind, PutOutcome, Result};
 use futures::TryStreamExt;
 
 use crate::engine::{Contents, Engine, LargeWriter, Mode, Owner, Presence, Put, Read};
@@ -12,11 +12,6 @@ use crate::key_location_map::Record;
 use crate::store::LocalStore;
 use crate::trailer::PIECE_BYTES;
 use crate::waits::blocking;
-
-/// An error before which nothing was published.
-fn nothing_stored(error: Error) -> Error {
-    error.with_put_certainty(PutCertainty::NotStored)
-}
 
 impl<K: Kind> LocalStore<K> {
     fn check_size(&self, digest: &Digest, size_bytes: u64) -> Result<()> {
@@ -56,23 +51,23 @@ impl<K: Kind> LocalStore<K> {
     pub(crate) async fn put_contents(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let size = digest.size_bytes();
         self.check_size(digest, size.max(blob.size_bytes()))?;
-        let owner = self.engine.owner(ctx, digest).map_err(nothing_stored)?;
+        let owner = self.engine.owner(ctx, digest).map_err(Error::not_stored)?;
         let key = self.engine.keys.key(digest);
-        if let Some(outcome) = self.find_stored(ctx, digest, &key).await.map_err(nothing_stored)? {
+        if let Some(outcome) = self.find_stored(ctx, digest, &key).await.map_err(Error::not_stored)? {
             return Ok(outcome);
         }
-        let name = self.key_of_name(digest).map_err(nothing_stored)?;
-        self.engine.check_device().map_err(nothing_stored)?;
-        let permit = self.admit(ctx, size.min(2 * PIECE_BYTES)).await.map_err(nothing_stored)?;
+        let name = self.key_of_name(digest).map_err(Error::not_stored)?;
+        self.engine.check_device().map_err(Error::not_stored)?;
+        let permit = self.admit(ctx, size.min(2 * PIECE_BYTES)).await.map_err(Error::not_stored)?;
         let blob = blob.expecting(digest);
         let outcome = if self.engine.is_large(size) && size > PIECE_BYTES {
             self.put_stream(ctx, digest, (&key, name.as_ref()), owner, blob).await
         } else {
-            let bytes = blob.into_bytes(size).await.map_err(nothing_stored)?;
+            let bytes = blob.into_bytes(size).await.map_err(Error::not_stored)?;
             let contents = Contents { bytes, owner };
             loop {
-                self.write_behind().await.map_err(nothing_stored)?;
-                let put = self.engine.put_contents(&key, &contents, name.as_ref()).map_err(nothing_stored)?;
+                self.write_behind().await.map_err(Error::not_stored)?;
+                let put = self.engine.put_contents(&key, &contents, name.as_ref()).map_err(Error::not_stored)?;
                 if let Some(outcome) = self.conclude(ctx, digest, put).await? {
                     break Ok(outcome);
                 }
@@ -92,7 +87,7 @@ impl<K: Kind> LocalStore<K> {
     ) -> Result<PutOutcome> {
         if name.is_some() && self.engine.peek(key).is_some() {
             // What is stored and not seen is read to be verified, and nothing more.
-            blob.verify().await.map_err(nothing_stored)?;
+            blob.verify().await.map_err(Error::not_stored)?;
             return self.known(ctx, digest, (key, name)).await;
         }
         let _writing = match self.uploads.join(*key) {
@@ -100,21 +95,21 @@ impl<K: Kind> LocalStore<K> {
             Part::Follow(following) => return self.follow(ctx, digest, (key, name), blob, following).await,
         };
         let mut writer = loop {
-            match self.engine.begin_large(digest.size_bytes(), &owner).map_err(nothing_stored)? {
+            match self.engine.begin_large(digest.size_bytes(), &owner).map_err(Error::not_stored)? {
                 Some(writer) => break Some(writer),
-                None => self.make_space(ctx).await.map_err(nothing_stored)?,
+                None => self.make_space(ctx).await.map_err(Error::not_stored)?,
             }
         };
         let mut stream = blob.into_stream(..)?;
-        while let Some(piece) = stream.try_next().await.map_err(nothing_stored)? {
+        while let Some(piece) = stream.try_next().await.map_err(Error::not_stored)? {
             if let Some(writing) = &mut writer {
-                writing.write(&piece).map_err(nothing_stored)?;
+                writing.write(&piece).map_err(Error::not_stored)?;
             }
             // Somebody else was faster: the rest is read to be verified, and nothing more.
             if writer.is_some() && self.engine.peek(key).is_some() {
                 writer = None;
             }
-            self.write_behind().await.map_err(nothing_stored)?;
+            self.write_behind().await.map_err(Error::not_stored)?;
         }
         match writer {
             Some(writer) => self.finish(ctx, digest, (key, name), writer).await,
@@ -131,19 +126,20 @@ impl<K: Kind> LocalStore<K> {
         blob: Blob,
         following: Following<'_>,
     ) -> Result<PutOutcome> {
-        blob.verify().await.map_err(nothing_stored)?;
+        blob.verify().await.map_err(Error::not_stored)?;
         let is_stored = || self.engine.peek(key).is_some();
-        self.until_deadline(ctx, following.wait(is_stored)).await.map_err(nothing_stored)?;
+        self.until_deadline(ctx, following.wait(is_stored)).await.map_err(Error::not_stored)?;
         self.known(ctx, digest, (key, name)).await
     }
 
     /// What a put comes to that left it to others.
     async fn known(&self, ctx: &Context, digest: &Digest, (key, name): (&Key, Option<&Key>)) -> Result<PutOutcome> {
-        match self.find_put(ctx, digest, (key, name)).await.map_err(nothing_stored)? {
+        match self.find_put(ctx, digest, (key, name)).await.map_err(Error::not_stored)? {
             Some(outcome) => Ok(outcome),
-            None => Err(nothing_stored(Error::unavailable(
+            None => Err(Error::unavailable(
                 "the equal puts that this one left storing to were aborted, or what they stored is gone",
-            ))),
+            )
+            .not_stored()),
         }
     }
 
@@ -154,7 +150,7 @@ impl<K: Kind> LocalStore<K> {
         (key, name): (&Key, Option<&Key>),
         writer: LargeWriter,
     ) -> Result<PutOutcome> {
-        let put = writer.finish(key, name).map_err(nothing_stored)?;
+        let put = writer.finish(key, name).map_err(Error::not_stored)?;
         if let Some(outcome) = self.conclude(ctx, digest, put).await? {
             self.write_behind().await?;
             return Ok(outcome);
@@ -185,12 +181,12 @@ impl<K: Kind> LocalStore<K> {
                 self.settle(publications).await?;
                 Ok(Some(outcome))
             }
-            Put::NeedsSpace => self.make_space(ctx).await.map_err(nothing_stored).map(|()| None),
-            Put::Leaving => self.rescue(ctx, digest).await.map_err(nothing_stored).map(|_| None),
+            Put::NeedsSpace => self.make_space(ctx).await.map_err(Error::not_stored).map(|()| None),
+            Put::Leaving => self.rescue(ctx, digest).await.map_err(Error::not_stored).map(|_| None),
             Put::Changed => Ok(None),
             Put::Crowded => {
                 let (engine, key) = (Arc::clone(&self.engine), self.engine.keys.key(digest));
-                blocking(move || engine.make_room_for_name(&key)).await.map_err(nothing_stored).map(|()| None)
+                blocking(move || engine.make_room_for_name(&key)).await.map_err(Error::not_stored).map(|()| None)
             }
         }
     }
@@ -198,14 +194,14 @@ impl<K: Kind> LocalStore<K> {
     pub(crate) async fn put_message(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let size = blob.size_bytes();
         self.check_size(digest, size)?;
-        let owner = self.engine.owner(ctx, digest).map_err(nothing_stored)?;
+        let owner = self.engine.owner(ctx, digest).map_err(Error::not_stored)?;
         let key = self.engine.keys.key(digest);
-        self.engine.check_device().map_err(nothing_stored)?;
-        let permit = self.admit(ctx, size).await.map_err(nothing_stored)?;
-        let bytes = blob.into_bytes(size).await.map_err(nothing_stored)?;
+        self.engine.check_device().map_err(Error::not_stored)?;
+        let permit = self.admit(ctx, size).await.map_err(Error::not_stored)?;
+        let bytes = blob.into_bytes(size).await.map_err(Error::not_stored)?;
         let contents = Contents { bytes, owner };
         let outcome = loop {
-            self.write_behind().await.map_err(nothing_stored)?;
+            self.write_behind().await.map_err(Error::not_stored)?;
             let old = self.engine.peek(&key);
             if let Some(old) = old
                 && old.location.size_bytes == size
@@ -217,13 +213,13 @@ impl<K: Kind> LocalStore<K> {
                         break PutOutcome::AlreadyExists { stored_bytes: size };
                     }
                     Presence::Leaving => {
-                        self.rescue(ctx, digest).await.map_err(nothing_stored)?;
+                        self.rescue(ctx, digest).await.map_err(Error::not_stored)?;
                     }
                     Presence::Present(_) | Presence::Absent => {}
                 }
                 continue;
             }
-            let put = self.engine.put_message(&key, &contents, old.as_ref()).map_err(nothing_stored)?;
+            let put = self.engine.put_message(&key, &contents, old.as_ref()).map_err(Error::not_stored)?;
             if let Some(outcome) = self.conclude(ctx, digest, put).await? {
                 break outcome;
             }
@@ -245,7 +241,7 @@ impl<K: Kind> LocalStore<K> {
             Ok(Read::Bytes(stored)) => Ok(stored == bytes),
             Ok(Read::Gone | Read::NotAtOnce) => Ok(false),
             Err(error) if error.kind() == ErrorKind::DataLoss => Ok(false),
-            Err(error) => Err(nothing_stored(error)),
+            Err(error) => Err(error.not_stored()),
         }
     }
 }

@@ -323,7 +323,7 @@ impl<K: Kind> BlobAccess for LocalStore<K> {
             Err(error) if error.is_not_found() => {}
             known => return known,
         }
-        let found = slicer.slice(self.get(ctx, parent).await?, child).await?;
+        let found = slicer.slice(self.get(ctx, parent).await?, child).await.map_err(Error::with_part_missing)?;
         // Where names count, whoever asks for a part by its own digest is to have proved to have it.
         if !found.slices.is_empty() && self.engine.names.is_none() {
             let engine = Arc::clone(&self.engine);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blobaccess::{Context, Digest, Error, PutCertainty, Result, UploadToken};
+use blobaccess::{Context, Digest, Error, Result, UploadToken};
 use object_store::path::Path;
 use object_store::{PutMode, PutPayload, UpdateVersion};
 
@@ -68,7 +68,7 @@ impl Core {
             if !self.pause(ctx, pause).await {
                 return Err(Error::deadline_exceeded(format!("blob {digest} is being uploaded by another"))
                     .with_retryable(true)
-                    .with_put_certainty(PutCertainty::NotStored));
+                    .not_stored());
             }
         }
     }
@@ -87,7 +87,7 @@ impl Core {
             }
             None => Err(Error::aborted(format!("the claim on object {path} was taken over by another upload"))
                 .with_retryable(true)
-                .with_put_certainty(PutCertainty::NotStored)),
+                .not_stored()),
         }
     }
 
@@ -144,7 +144,6 @@ impl Core {
                 break;
             }
         }
-        Err(Error::unavailable(format!("the claim on object {path} cannot be renewed"))
-            .with_put_certainty(PutCertainty::NotStored))
+        Err(Error::unavailable(format!("the claim on object {path} cannot be renewed")).not_stored())
     }
 }

@@ -20,7 +20,6 @@ use crate::casblob::{Encoder, header_size_bytes};
 use crate::claim::{Claim, Claimed};
 use crate::core::{Core, token_of};
 use crate::layout::Form;
-use crate::put::not_stored;
 use crate::waiting::within;
 
 /// No provider takes more parts.
@@ -65,7 +64,7 @@ impl Core {
             Err(error) => {
                 // Whoever wants the key next takes the claim over at the latest.
                 guard.abort().await;
-                return Err(not_stored(error));
+                return Err(error.not_stored());
             }
         };
         let place = Place { path: path.clone(), id };
@@ -90,7 +89,7 @@ impl Core {
             Ok(()) => upload.complete(classified).await,
             Err(error) => {
                 upload.guard.abort().await;
-                Err(not_stored(error))
+                Err(error.not_stored())
             }
         }
     }
@@ -311,9 +310,7 @@ impl<'a> Upload<'a> {
                 })
             }
             Completion::Exists => self.whose(None, classified).await,
-            Completion::Conflict(error) => {
-                self.whose(Some(error.with_put_certainty(PutCertainty::NotStored)), classified).await
-            }
+            Completion::Conflict(error) => self.whose(Some(error.not_stored()), classified).await,
             Completion::Maybe(error) => {
                 self.whose(Some(error.with_put_certainty(PutCertainty::MaybeStored)), classified).await
             }
@@ -350,7 +347,7 @@ impl<'a> Upload<'a> {
                 self.guard.abort().await;
                 Err(Error::aborted(format!("blob {} was deleted while it was uploaded", self.digest))
                     .with_retryable(true)
-                    .with_put_certainty(PutCertainty::NotStored))
+                    .not_stored())
             }
             (Err(unanswered), error) => {
                 let error = error.unwrap_or(unanswered);

@@ -10,7 +10,6 @@ use crate::Mutability;
 use crate::bucket::Found;
 use crate::core::{Core, token_of};
 use crate::create::Creation;
-use crate::put::not_stored;
 use crate::seen::Seen;
 use crate::verdict::{self, Verdict};
 use crate::waiting::{until, within};
@@ -38,7 +37,10 @@ impl Core {
             let size = blob.size_bytes();
             return Err(Error::invalid_argument(format!("message {digest} is {size} bytes, the store takes {max}")));
         }
-        let value = within(ctx, self.clock(), blob.into_bytes(max)).await.map_err(not_stored)?.map_err(not_stored)?;
+        let value = within(ctx, self.clock(), blob.into_bytes(max))
+            .await
+            .map_err(Error::not_stored)?
+            .map_err(Error::not_stored)?;
         if self.options.mutability == Mutability::CreateOnly {
             return self.put_first(ctx, &path, &value).await;
         }
@@ -149,7 +151,7 @@ impl Core {
     async fn replace_alone(&self, ctx: &Context, path: &Path, value: Bytes) -> Result<PutOutcome> {
         let stored_bytes = size_of(&value);
         let _alone = self.bucket.lock(path).await;
-        let old = self.value(ctx, path).await.map_err(not_stored)?;
+        let old = self.value(ctx, path).await.map_err(Error::not_stored)?;
         let payload = PutPayload::from_bytes(value.clone());
         let outcome = match &old {
             Some((found, old)) if *old == value => {

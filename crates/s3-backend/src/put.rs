@@ -1,6 +1,6 @@
 //! Puts contents: in one request, or in parts.
 
-use blobaccess::{Blob, Context, Digest, Error, PutCertainty, PutOutcome, Result};
+use blobaccess::{Blob, Context, Digest, Error, PutOutcome, Result};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::PutPayload;
@@ -31,7 +31,7 @@ impl Core {
         }
         let large = digest.size_bytes() > self.single_put_max_bytes() && self.bucket.parts().exist();
         let asks_first = large || !self.findings.conditional_put || self.asks_first(digest);
-        if asks_first && let Some(found) = self.head_blob(ctx, digest, &path).await.map_err(not_stored)? {
+        if asks_first && let Some(found) = self.head_blob(ctx, digest, &path).await.map_err(Error::not_stored)? {
             return Ok(self.exists(ctx, &found));
         }
         let blob = blob.expecting(digest);
@@ -62,7 +62,7 @@ impl Core {
     }
 
     async fn put_whole(&self, ctx: &Context, digest: &Digest, path: &Path, blob: Blob) -> Result<PutOutcome> {
-        let payload = within(ctx, self.clock(), self.payload(digest, blob)).await.map_err(not_stored)??;
+        let payload = within(ctx, self.clock(), self.payload(digest, blob)).await.map_err(Error::not_stored)??;
         let stored_bytes = u64::try_from(payload.content_length()).unwrap_or(u64::MAX);
         let token = token_of(ctx);
         loop {
@@ -102,7 +102,10 @@ impl Core {
                 Ok(Some(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes }))
             }
             crate::claim::Claimed::Yes(_) => {
-                within(ctx, self.clock(), self.release(path, token)).await.map_err(not_stored)?.map_err(not_stored)?;
+                within(ctx, self.clock(), self.release(path, token))
+                    .await
+                    .map_err(Error::not_stored)?
+                    .map_err(Error::not_stored)?;
                 Ok(None)
             }
         }
@@ -113,18 +116,13 @@ impl Core {
         match self.form() {
             Form::Plain => {
                 let pieces: Vec<Bytes> =
-                    blob.into_stream(..).map_err(not_stored)?.try_collect().await.map_err(not_stored)?;
+                    blob.into_stream(..).map_err(Error::not_stored)?.try_collect().await.map_err(Error::not_stored)?;
                 Ok(pieces.into_iter().collect())
             }
             Form::Container => {
-                let contents = blob.into_bytes(digest.size_bytes()).await.map_err(not_stored)?;
-                Ok(casblob::encode(contents).map_err(not_stored)?.into_iter().collect())
+                let contents = blob.into_bytes(digest.size_bytes()).await.map_err(Error::not_stored)?;
+                Ok(casblob::encode(contents).map_err(Error::not_stored)?.into_iter().collect())
             }
         }
     }
-}
-
-/// An error before anything was sent.
-pub(crate) fn not_stored(error: Error) -> Error {
-    error.with_put_certainty(PutCertainty::NotStored)
 }

@@ -1,6 +1,6 @@
 //! What the answer to one attempt of a conditional put says.
 
-use blobaccess::{Error, PutCertainty};
+use blobaccess::Error;
 
 use crate::bucket::Provider;
 use crate::error::from_provider;
@@ -21,7 +21,7 @@ pub(crate) enum Verdict {
 
 /// What it says that a put was not answered with success.
 pub(crate) fn of(error: object_store::Error, answer: Option<&Answer>, provider: Provider) -> Verdict {
-    let again = |error: Error| Verdict::Again(error.with_retryable(true).with_put_certainty(PutCertainty::NotStored));
+    let again = |error: Error| Verdict::Again(error.with_retryable(true).not_stored());
     let Some(answer) = answer else {
         return without_answer(error, provider);
     };
@@ -62,6 +62,6 @@ fn without_answer(error: object_store::Error, provider: Provider) -> Verdict {
     if exists && !provider.is_remote() {
         return Verdict::Failed;
     }
-    let ours = from_provider(error, None).with_put_certainty(PutCertainty::NotStored);
+    let ours = from_provider(error, None).not_stored();
     if provider.is_remote() { Verdict::Again(ours.with_retryable(true)) } else { Verdict::Refused(ours) }
 }

@@ -57,6 +57,7 @@ macro_rules! __contracts {
             contents::the_empty_blob_exists_if_so_promised
             composites::a_part_is_found_again_and_again
             composites::what_no_composite_has_is_not_found
+            composites::a_missing_part_is_told_from_a_missing_composite
         }
     };
     (Ac, $callback:ident $given:tt) => {

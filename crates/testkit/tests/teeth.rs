@@ -100,6 +100,7 @@ teeth! {
     composites {
         Cas a_part_is_found_again_and_again: RemembersOnePartForAll;
         Cas what_no_composite_has_is_not_found: MakesUpPartsThatAreAbsent;
+        Cas a_missing_part_is_told_from_a_missing_composite: HidesThatOnlyThePartIsMissing;
     }
     messages {
         Ac a_new_value_replaces_the_one_before: KeepsTheFirstValue;
@@ -169,6 +170,9 @@ caught! {
         Cas contents::the_empty_blob_exists_if_so_promised, None, |promises| promises.with_empty_blob_exists(true);
     a_store_that_keeps_what_a_failed_put_began:
         Cas writing::a_put_whose_source_fails_leaves_nothing, BelievesInPutsBeforeTheyEnd, |promises| promises;
+    a_store_that_calls_a_missing_composite_a_missing_part:
+        Cas composites::a_missing_part_is_told_from_a_missing_composite, TakesEveryAbsenceForAPart,
+        |promises| promises;
     a_store_that_hides_its_layers:
         Cas describing::a_store_prints_as_one_line_that_names_its_layers, HidesItsLayers, |promises| promises;
 }

@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind,
-    PutCertainty, PutOutcome, Result, Slicer,
+    Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind, PutOutcome,
+    Result, Slicer,
 };
 use futures::future::{Either, select};
 use futures::stream::FuturesUnordered;
@@ -236,7 +236,7 @@ impl<B: BlobAccess> UploadQueue<B> {
         ticket.drop_as(reason, stored_bytes);
         self.entries().count_dropped();
         self.losses.add(digest);
-        Err(error.with_put_certainty(PutCertainty::NotStored))
+        Err(error.not_stored())
     }
 
     /// Queues an upload for which there is room, or joins the one that is queued. If `waits`, what is returned tells what

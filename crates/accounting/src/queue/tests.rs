@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use blobaccess::{Ac, Clock, DigestFunction, ErrorKind, MemoryStore};
+use blobaccess::{Ac, Clock, DigestFunction, ErrorKind, MemoryStore, PutCertainty};
 use blobaccess_testkit::ManualClock;
 use blobaccess_testkit::fakes::{InterruptibleStore, Outage};
 
@@ -211,7 +211,7 @@ async fn a_result_is_dropped_with_what_it_names() {
         let ctx = Context::background();
         put(&contents, b"there").await.unwrap();
         settle(&contents).await;
-        setup.outage.begin(Error::unavailable("down").with_put_certainty(PutCertainty::NotStored));
+        setup.outage.begin(Error::unavailable("down").not_stored());
         put(&contents, b"lost").await.unwrap();
         settle(&contents).await;
         setup.outage.end();

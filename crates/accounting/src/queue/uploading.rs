@@ -1,6 +1,6 @@
 //! One upload of a queue: it waits for what has to come before it, is sent, and leaves the queue whatever ends it.
 
-use blobaccess::{Blob, BlobAccess, Error, PutCertainty, PutOutcome, Result};
+use blobaccess::{Blob, BlobAccess, Error, PutOutcome, Result};
 
 use super::UploadQueue;
 use super::entries::{Job, PutBack};
@@ -72,7 +72,7 @@ impl<B: BlobAccess> UploadQueue<B> {
         }
         self.entries().count_dropped();
         self.losses.add(&job.digest);
-        self.finish(job, &Err(error.with_put_certainty(PutCertainty::NotStored)));
+        self.finish(job, &Err(error.not_stored()));
     }
 
     /// An upload was interrupted before its first byte: it waits again. It comes back if nobody will upload it any more.

@@ -61,7 +61,7 @@ impl BlobAccess for Moody {
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         match self.puts.fetch_add(1, Ordering::Relaxed) % 8 {
             0 => return Err(Error::unavailable("lost")),
-            1 => return Err(Error::unavailable("refused").with_put_certainty(PutCertainty::NotStored)),
+            1 => return Err(Error::unavailable("refused").not_stored()),
             2 => std::panic::resume_unwind(Box::new("a panic")),
             3 | 4 => futures::future::pending().await,
             5 => tokio::task::yield_now().await,

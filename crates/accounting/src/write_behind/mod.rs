@@ -231,7 +231,9 @@ impl<F: BlobAccess, S: BlobAccess<Kind = F::Kind>> BlobAccess for WriteBehind<F,
     ) -> Result<Blob> {
         match self.fast.get_from_composite(ctx, parent, child, Arc::clone(&slicer)).await {
             // All of it is copied, so that the next part comes from the fast store.
-            Err(error) if error.is_not_found() => get_and_slice(self, ctx, parent, child, slicer).await,
+            Err(error) if error.is_not_found() && !error.is_part_missing() => {
+                get_and_slice(self, ctx, parent, child, slicer).await
+            }
             result => result.map_err(in_fast),
         }
     }

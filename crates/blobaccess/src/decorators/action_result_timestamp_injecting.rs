@@ -11,7 +11,7 @@ use prost::Message;
 
 use crate::{
     Ac, Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, Event, InstanceName, KeyFormat,
-    NoObserver, Observer, PutCertainty, PutOutcome, Result, Slicer, SystemClock,
+    NoObserver, Observer, PutOutcome, Result, Slicer, SystemClock,
 };
 
 /// A [`BlobAccess`] that sets `execution_metadata.worker_completed_timestamp` of each action result put, where it is
@@ -123,7 +123,7 @@ impl<B: BlobAccess<Kind = Ac>> BlobAccess for ActionResultTimestampInjecting<B> 
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let injected = self.inject(digest, blob).await;
-        let injected = injected.map_err(|error| error.with_put_certainty(PutCertainty::NotStored))?;
+        let injected = injected.map_err(Error::not_stored)?;
         self.inner.put(ctx, digest, Blob::from_bytes(injected)).await
     }
 
@@ -168,7 +168,7 @@ mod tests {
 
     use super::*;
     use crate::decorators::fakes::{Beginning, Noting, StandingClock, Told, digest_of};
-    use crate::{ErrorKind, Operation, Provenance};
+    use crate::{ErrorKind, Operation, Provenance, PutCertainty};
 
     static CTX: Context = Context::background();
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, ErrorKind, InstanceName, KeyFormat,
-    PutCertainty, PutOutcome, Result, Slicer,
+    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, ErrorKind, InstanceName, KeyFormat, PutOutcome,
+    Result, Slicer,
 };
 
 /// Tells whether a caller may work in instance names.
@@ -105,7 +105,7 @@ impl<B> Authorizing<B> {
 async fn authorize(authorizer: &dyn Authorizer, ctx: &Context, instance_name: &InstanceName) -> Result<()> {
     let answers = authorizer.authorize(ctx, slice::from_ref(instance_name)).await;
     let answer = answers.into_iter().next().unwrap_or_else(|| Err(no_answer(authorizer)));
-    answer.map_err(|error| error.at("authorization").with_put_certainty(PutCertainty::NotStored))
+    answer.map_err(|error| error.at("authorization").not_stored())
 }
 
 /// Whether the caller may work in all of `instance_names`.
@@ -205,7 +205,7 @@ mod tests {
 
     use super::*;
     use crate::decorators::fakes::{Beginning, Noting, digest_of, instance_name};
-    use crate::{Caller, Cas, Operation};
+    use crate::{Caller, Cas, Operation, PutCertainty};
 
     static CTX: Context = Context::background();
 

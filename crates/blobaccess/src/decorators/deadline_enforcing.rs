@@ -11,7 +11,7 @@ use futures::future::{BoxFuture, Either, select};
 
 use crate::{
     Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Operation,
-    PutCertainty, PutOutcome, Result, Slicer, SystemClock,
+    PutOutcome, Result, Slicer, SystemClock,
 };
 
 /// A [`BlobAccess`] that ends each call with `DeadlineExceeded` once it has taken a given time.
@@ -69,7 +69,7 @@ impl<B> DeadlineEnforcing<B> {
         let after = deadline.saturating_duration_since(now);
         let late = Late { operation, subject: subject.cloned(), after };
         if after.is_zero() {
-            return Err(late.error().with_put_certainty(PutCertainty::NotStored));
+            return Err(late.error().not_stored());
         }
         let ctx = ctx.clone().with_deadline(deadline);
         Ok(Limited { ctx, expiry: Some((self.clock.sleep_until(deadline), late)) })
@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
     use crate::decorators::fakes::{Beginning, Noting, digest_of};
-    use crate::{Cas, ErrorKind, Provenance};
+    use crate::{Cas, ErrorKind, Provenance, PutCertainty};
 
     static CTX: Context = Context::background();
     const TIMEOUT: Duration = Duration::from_secs(5);

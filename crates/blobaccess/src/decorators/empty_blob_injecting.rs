@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, PutCertainty,
-    PutOutcome, Result, Slicer,
+    Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, PutOutcome,
+    Result, Slicer,
 };
 
 /// A [`BlobAccess`] that answers for blobs of size 0 by itself, and asks the inner store about all others.
@@ -79,7 +79,7 @@ impl<B: BlobAccess<Kind = Cas>> BlobAccess for EmptyBlobInjecting<B> {
         }
         check(digest)?;
         let verified = blob.expecting(digest).verify().await;
-        verified.map_err(|error| error.with_put_certainty(PutCertainty::NotStored))?;
+        verified.map_err(Error::not_stored)?;
         Ok(PutOutcome::AlreadyExists { stored_bytes: 0 })
     }
 
@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
     use crate::decorators::fakes::{Beginning, Noting, digest_of, wrong_empty_digest};
-    use crate::{DigestFunction, ErrorKind, Operation, Provenance};
+    use crate::{DigestFunction, ErrorKind, Operation, Provenance, PutCertainty};
 
     fn stack() -> (Arc<Noting<Cas>>, EmptyBlobInjecting<Arc<Noting<Cas>>>) {
         let inner = Noting::new();

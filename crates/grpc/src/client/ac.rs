@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blobaccess::{
-    Ac, Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, PutCertainty,
-    PutOutcome, Result, Slicer, get_and_slice,
+    Ac, Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, PutOutcome, Result,
+    Slicer, get_and_slice,
 };
 use blobaccess_proto::remote_execution as re;
 use bytes::Bytes;
@@ -130,9 +130,8 @@ impl BlobAccess for RemoteAcStore {
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        let not_stored = |error: Error| error.with_put_certainty(PutCertainty::NotStored);
         let action_result =
-            blob.into_bytes(self.connection.options.max_message_contents()).await.map_err(not_stored)?;
+            blob.into_bytes(self.connection.options.max_message_contents()).await.map_err(Error::not_stored)?;
         re::ActionResult::decode(action_result.clone()).map_err(|error| {
             Error::invalid_argument(format!("what is to be put for {digest} is no action result: {error}"))
         })?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use blobaccess::{
     Blob, BlobAccess, Capabilities, Cas, Compressor, Context, Digest, DigestSet, Error, ErrorKind, InstanceName,
-    KeyFormat, PutCertainty, PutOutcome, Result, Slicer, get_and_slice,
+    KeyFormat, PutOutcome, Result, Slicer, get_and_slice,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -134,25 +134,25 @@ impl BlobAccess for RemoteCasStore {
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let blob = blob.expecting(digest);
-        let offer = self.connection.offer(ctx, digest.instance_name()).await.map_err(not_stored)?;
+        let offer = self.connection.offer(ctx, digest.instance_name()).await.map_err(Error::not_stored)?;
         if let Some(max) = offer.and_then(|offer| offer.max_blob_bytes)
             && digest.size_bytes() > max
         {
             let message = format!("blob {digest} is too large: the remote store takes at most {max} bytes");
-            return Err(not_stored(Error::invalid_argument(message)));
+            return Err(Error::invalid_argument(message).not_stored());
         }
         if self.is_small(digest) {
-            let contents = blob.into_bytes(digest.size_bytes()).await.map_err(not_stored)?;
+            let contents = blob.into_bytes(digest.size_bytes()).await.map_err(Error::not_stored)?;
             return self.put_small(ctx, digest, contents, offer).await;
         }
         let level = self.connection.options.compression_level.filter(|_| offer.is_some_and(|offer| offer.zstd));
         let Some(level) = level else {
-            let pieces = blob.into_stream(..).map_err(not_stored)?.boxed();
+            let pieces = blob.into_stream(..).map_err(Error::not_stored)?.boxed();
             return self.connection.write(ctx, digest, None, UploadContents::once(pieces)).await;
         };
         let pieces = match blob.into_encoded(&[Compressor::Zstd]) {
             Ok(encoded) => encoded.boxed(),
-            Err(blob) => compression::encode(blob.into_stream(..).map_err(not_stored)?.boxed(), level),
+            Err(blob) => compression::encode(blob.into_stream(..).map_err(Error::not_stored)?.boxed(), level),
         };
         self.connection.write(ctx, digest, Some(Compressor::Zstd), UploadContents::once(pieces)).await
     }
@@ -179,8 +179,4 @@ impl Display for RemoteCasStore {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "grpc({})", self.connection.options.address)
     }
-}
-
-fn not_stored(error: Error) -> Error {
-    error.with_put_certainty(PutCertainty::NotStored)
 }

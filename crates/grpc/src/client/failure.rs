@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 
-use blobaccess::{Digest, Error, ErrorKind, PutCertainty};
+use blobaccess::{Digest, Error, ErrorKind};
 use blobaccess_proto::rpc;
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 
@@ -18,7 +18,7 @@ pub(super) fn from_status(status: Status) -> Error {
     }
     let connecting = find::<ConnectError>(cause);
     let error = Error::unavailable(format!("remote store cannot be reached: {}", causes(cause))).with_source(status);
-    if connecting { error.with_put_certainty(PutCertainty::NotStored) } else { error }
+    if connecting { error.not_stored() } else { error }
 }
 
 fn from_server(status: Status) -> Error {
@@ -84,6 +84,8 @@ fn find<E: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use blobaccess::PutCertainty;
+
     use super::*;
 
     #[test]

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use blobaccess::{Compressor, Context, Digest, Error, PutCertainty, PutOutcome, Result, WriteResource};
+use blobaccess::{Compressor, Context, Digest, Error, PutOutcome, Result, WriteResource};
 use blobaccess_proto::bytestream::WriteResponse;
 use tokio::sync::oneshot;
 use tonic::{CancellationHandle, Response, Status};
@@ -67,7 +67,7 @@ impl Connection {
         };
         upload.await.map_err(|error: Error| {
             let unfinished = !progress.finished.load(Ordering::Relaxed);
-            if unfinished { error.with_put_certainty(PutCertainty::NotStored) } else { error }
+            if unfinished { error.not_stored() } else { error }
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use blobaccess::{Error, PutCertainty, Result};
+use blobaccess::{Error, Result};
 
 use super::put::{Instead, Owner, Published};
 use super::reservation::{For, Reservation};
@@ -90,7 +90,7 @@ impl LargeWriter {
             Published::Done(put) | Published::Exists(put) => Ok(put),
             Published::Changed | Published::Void => {
                 let message = "the block of an upload was recycled before the upload was complete";
-                Err(Error::unavailable(message).with_put_certainty(PutCertainty::NotStored))
+                Err(Error::unavailable(message).not_stored())
             }
         }
     }

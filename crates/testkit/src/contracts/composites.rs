@@ -90,3 +90,30 @@ where
     }
     Ok(())
 }
+
+/// The error says whether the composite is absent or merely has no such part.
+pub async fn a_missing_part_is_told_from_a_missing_composite<F>(fixture: &F) -> Result<()>
+where
+    F: Fixture<Store: BlobAccess<Kind = Cas>>,
+{
+    let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
+    let (parent, parts, slicer) = composite(fixture, &mut samples);
+    let absent = samples.absent(fixture);
+    for is_stored in [false, true] {
+        if is_stored {
+            subject.put(&parent).await?;
+        }
+        for _ in 0..2 {
+            let got =
+                subject.store.get_from_composite(&subject.ctx, &parent.digest, &absent, Arc::clone(&slicer)).await;
+            let error = refused(got, "the get of a part that no composite has");
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+            assert_eq!(error.is_part_missing(), is_stored, "whether only the part is missing: {error:?}");
+        }
+    }
+    for part in &parts {
+        let slicer = Arc::clone(&slicer);
+        subject.store.get_from_composite(&subject.ctx, &parent.digest, &part.digest, slicer).await?;
+    }
+    Ok(())
+}

@@ -167,6 +167,8 @@ impl<K: Kind> BlobAccess for Broken<K> {
                 self.state().part = Some(part.clone());
                 Ok(Blob::from_bytes(part))
             }
+            Fault::HidesThatOnlyThePartIsMissing => got.map_err(|error| Error::new(error.kind(), error.to_string())),
+            Fault::TakesEveryAbsenceForAPart => got.map_err(Error::with_part_missing),
             Fault::MakesUpPartsThatAreAbsent => got.or_else(|_| Ok(Blob::empty())),
             _ => got,
         }

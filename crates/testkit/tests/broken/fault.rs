@@ -46,6 +46,8 @@ pub(crate) enum Fault {
     LosesTheEmptyBlob,
     RemembersOnePartForAll,
     MakesUpPartsThatAreAbsent,
+    HidesThatOnlyThePartIsMissing,
+    TakesEveryAbsenceForAPart,
     KeepsTheFirstValue,
     RemovesBeforeItReplaces,
     BringsBackTheFirstValue,

@@ -142,6 +142,7 @@ impl<B: BlobAccess<Kind = Cas>> ExistenceCaching<B> {
     fn forget_after<T>(&self, result: &Result<T>, digest: &Digest) {
         if let Err(error) = result
             && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DataLoss)
+            && !error.is_part_missing()
         {
             self.questions.forget(&digest.cache_key(self.inner.key_format()));
         }

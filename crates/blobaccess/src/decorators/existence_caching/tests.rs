@@ -243,6 +243,7 @@ async fn an_entry_goes_when_a_get_finds_nothing_or_finds_it_damaged() {
     for (error, forgets) in [
         (Error::not_found("evicted"), true),
         (Error::data_loss("bit rot"), true),
+        (Error::part_not_found("no such part"), false),
         (Error::unavailable("gone fishing"), false),
     ] {
         for composite in [false, true] {

@@ -123,17 +123,12 @@ impl Ongoing {
                 )
             };
         }
-        if call.error.is_some_and(troubles_the_store) {
+        if call.error.is_some_and(ErrorKind::is_store_fault) {
             event!(Level::WARN);
         } else {
             event!(Level::DEBUG);
         }
     }
-}
-
-/// Whether an operator wants to know of errors of `kind`.
-fn troubles_the_store(kind: ErrorKind) -> bool {
-    kind == ErrorKind::DataLoss || Error::new(kind, "").is_infrastructure()
 }
 
 impl Drop for Ongoing {
