@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use blobaccess::AccountName;
 
-use crate::width;
+use crate::machine::casts;
 
 /// The number of what is on nobody's account: parts of other objects, and what became of them.
 pub(crate) const NOBODY: u16 = 0;
@@ -38,7 +38,7 @@ impl AccountNames {
     /// The names that a store had, the first of which is [`OTHERS_NAME`]; as many as `most`, which take no more than
     /// `most_bytes` of a superblock.
     pub(crate) fn new(names: impl IntoIterator<Item = Arc<str>>, most: u32, most_bytes: u64) -> Self {
-        let most = width::index(most);
+        let most = casts::index(most);
         let mut account_names =
             Self { by_name: HashMap::new(), names: Vec::new(), last: OTHERS, most, most_bytes, bytes: 0 };
         account_names.add(Arc::from(OTHERS_NAME));
@@ -49,7 +49,7 @@ impl AccountNames {
     }
 
     fn add(&mut self, name: Arc<str>) -> u16 {
-        self.bytes += FIXED_BYTES + width::on_device(name.len());
+        self.bytes += FIXED_BYTES + casts::on_device(name.len());
         self.names.push(Arc::clone(&name));
         let number = u16::try_from(self.names.len()).unwrap_or(OTHERS);
         self.by_name.insert(name, number);
@@ -65,7 +65,7 @@ impl AccountNames {
             self.last = *number;
             return *number;
         }
-        let bytes = FIXED_BYTES + width::on_device(name.len());
+        let bytes = FIXED_BYTES + casts::on_device(name.len());
         if self.names.len() >= self.most || self.bytes + bytes > self.most_bytes {
             return OTHERS;
         }

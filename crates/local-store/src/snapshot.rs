@@ -1,11 +1,8 @@
 //! What a store holds at one moment, and what has happened so far.
 
-use std::sync::atomic::Ordering;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
-use crate::engine::Engine;
 use crate::sizes::Sizes;
-use crate::sync::locks::AtomicU64;
 
 /// What a store holds at one moment, and what has happened since it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,47 +79,4 @@ pub enum BlockGroup {
     Current,
     /// Being written.
     New,
-}
-
-impl Engine {
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let now = self.surroundings.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let age = |begun_at: u64| now.saturating_sub(Duration::from_secs(begun_at));
-        let (blocks, free_blocks, records) = self.survey();
-        let blocks: Vec<_> = blocks
-            .into_iter()
-            .map(|(group, used_bytes, log_entries, begun_at)| BlockSnapshot {
-                group,
-                used_bytes,
-                log_entries,
-                age: age(begun_at),
-            })
-            .collect();
-        let counters = &self.counters;
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Snapshot {
-            sizes: self.sizes,
-            retention: blocks.first().map(|block| block.age).unwrap_or_default(),
-            blocks,
-            free_blocks,
-            records,
-            slots: self.slots(),
-            chunk_memory_bytes: self.chunk_memory_bytes(),
-            evicted: read(&counters.evicted),
-            evicted_bytes: read(&counters.evicted_bytes),
-            dropped_records: read(&counters.dropped_records),
-            copied: read(&counters.copied),
-            copied_bytes: read(&counters.copied_bytes),
-            refreshed: read(&counters.refreshed),
-            refreshed_bytes: read(&counters.refreshed_bytes),
-            queued_refreshes: self.queued_refreshes(),
-            unrefreshed: read(&counters.unrefreshed),
-            breached_bytes: read(&counters.breached_bytes),
-            corrupted: read(&counters.corrupted),
-            recycled_blocks: read(&counters.recycled_blocks),
-            waits_for_space: read(&counters.waits_for_space),
-            syncs: read(&counters.syncs),
-            unsynced: self.unsynced(),
-        }
-    }
 }

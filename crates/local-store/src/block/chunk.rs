@@ -8,7 +8,7 @@ use super::memory::{Place, Written};
 
 /// What a chunk has in memory.
 #[derive(Debug, Default)]
-enum Held {
+enum ChunkState {
     /// Nothing yet.
     #[default]
     Nothing,
@@ -31,7 +31,7 @@ enum Held {
 pub(super) struct Chunk {
     /// Of the use of the block that this belongs to.
     generation: u32,
-    held: Held,
+    held: ChunkState,
     /// What is written but not yet on the device: ranges that do not overlap, in no order.
     dirty: Vec<Range<usize>>,
 }
@@ -58,11 +58,11 @@ impl Chunk {
         if self.generation != generation {
             *self = Self { generation, ..Self::default() };
         }
-        if let Held::Nothing = self.held {
+        if let ChunkState::Nothing = self.held {
             let all = fresh()?;
-            self.held = Held::Open { length: all.len(), unclaimed: vec![all], written: Vec::new() };
+            self.held = ChunkState::Open { length: all.len(), unclaimed: vec![all], written: Vec::new() };
         }
-        let Held::Open { unclaimed, .. } = &mut self.held else { return None };
+        let ChunkState::Open { unclaimed, .. } = &mut self.held else { return None };
         let holds = |place: &Place| place.range().start <= range.start && range.end <= place.range().end;
         let at = unclaimed.iter().position(holds)?;
         let mut before = unclaimed.swap_remove(at);
@@ -79,7 +79,7 @@ impl Chunk {
         if self.generation != generation || range.is_empty() {
             return false;
         }
-        let Held::Open { length, written, .. } = &mut self.held else { return false };
+        let ChunkState::Open { length, written, .. } = &mut self.held else { return false };
         let length = *length;
         if is_dirty {
             match self.dirty.iter_mut().find(|dirty| dirty.end == range.start) {
@@ -90,7 +90,7 @@ impl Chunk {
         note(written, place.into_written());
         let [all] = written.as_slice() else { return false };
         let Some(bytes) = all.bytes(0..length) else { return false };
-        self.held = Held::Full { all: all.clone(), bytes };
+        self.held = ChunkState::Full { all: all.clone(), bytes };
         true
     }
 
@@ -98,8 +98,8 @@ impl Chunk {
     #[inline]
     pub(super) fn full(&self, generation: u32) -> Option<&Bytes> {
         match &self.held {
-            Held::Full { bytes, .. } if self.generation == generation => Some(bytes),
-            Held::Full { .. } | Held::Nothing | Held::Open { .. } | Held::OnDevice => None,
+            ChunkState::Full { bytes, .. } if self.generation == generation => Some(bytes),
+            ChunkState::Full { .. } | ChunkState::Nothing | ChunkState::Open { .. } | ChunkState::OnDevice => None,
         }
     }
 
@@ -109,27 +109,27 @@ impl Chunk {
             return Part::Gone;
         }
         match &self.held {
-            Held::Nothing => Part::Gone,
-            Held::Open { .. } => self.written(generation, &range).map_or(Part::Gone, Part::Written),
-            Held::Full { bytes, .. } => {
+            ChunkState::Nothing => Part::Gone,
+            ChunkState::Open { .. } => self.written(generation, &range).map_or(Part::Gone, Part::Written),
+            ChunkState::Full { bytes, .. } => {
                 if range.end <= bytes.len() {
                     Part::Bytes(bytes.slice(range))
                 } else {
                     Part::Gone
                 }
             }
-            Held::OnDevice => Part::OnDevice,
+            ChunkState::OnDevice => Part::OnDevice,
         }
     }
 
     /// A range of it that was written whole, if that is in memory.
     pub(super) fn written(&self, generation: u32, range: &Range<usize>) -> Option<Written> {
         match &self.held {
-            Held::Open { written, .. } if self.generation == generation => {
+            ChunkState::Open { written, .. } if self.generation == generation => {
                 written.iter().find_map(|written| written.slice(range.clone()))
             }
-            Held::Full { all, .. } if self.generation == generation => all.slice(range.clone()),
-            Held::Open { .. } | Held::Full { .. } | Held::Nothing | Held::OnDevice => None,
+            ChunkState::Full { all, .. } if self.generation == generation => all.slice(range.clone()),
+            ChunkState::Open { .. } | ChunkState::Full { .. } | ChunkState::Nothing | ChunkState::OnDevice => None,
         }
     }
 
@@ -146,21 +146,22 @@ impl Chunk {
     /// Notes that all of it is on the device, if it is full and nothing of it is dirty. Returns whether it gave up
     /// memory for that.
     pub(super) fn settle(&mut self, generation: u32) -> bool {
-        let settled = self.generation == generation && self.dirty.is_empty() && matches!(self.held, Held::Full { .. });
+        let settled =
+            self.generation == generation && self.dirty.is_empty() && matches!(self.held, ChunkState::Full { .. });
         if settled {
-            self.held = Held::OnDevice;
+            self.held = ChunkState::OnDevice;
         }
         settled
     }
 
     /// Takes the chunk for one that is on the device, and that nothing more is written to.
     pub(super) fn restore(&mut self, generation: u32) {
-        *self = Self { generation, held: Held::OnDevice, dirty: Vec::new() };
+        *self = Self { generation, held: ChunkState::OnDevice, dirty: Vec::new() };
     }
 
     /// Gives up what it holds. Returns whether that was memory.
     pub(super) fn clear(&mut self) -> bool {
-        matches!(std::mem::take(self).held, Held::Open { .. } | Held::Full { .. })
+        matches!(std::mem::take(self).held, ChunkState::Open { .. } | ChunkState::Full { .. })
     }
 }
 

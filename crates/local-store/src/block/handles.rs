@@ -3,19 +3,13 @@
 //! Every handle has a lock and a reference count of its own, on lines of its own, so that readers on different cores
 //! share nothing that they write to.
 
-#[cfg(not(shuttle))]
-use std::cell::Cell;
 use std::ops::Range;
 use std::sync::PoisonError;
-#[cfg(not(shuttle))]
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use crate::sync::Mutex;
-
-/// More groups of threads than this are not told apart.
-const MOST_GROUPS: usize = 16;
+use crate::machine::concurrency::Mutex;
+use crate::machine::threads::group_of_thread;
 
 /// A chunk's contents, in the use of its block that is named beside.
 #[derive(Debug, Default)]
@@ -29,32 +23,6 @@ pub(super) struct Handles {
     groups: usize,
     /// Those of a chunk lie together.
     all: Box<[Handle]>,
-}
-
-/// How many groups of threads are told apart on this machine.
-pub(crate) fn groups() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).next_power_of_two().min(MOST_GROUPS)
-}
-
-/// A number for this thread, which few others have.
-#[cfg(not(shuttle))]
-pub(crate) fn group_of_thread() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static OWN: Cell<usize> = const { Cell::new(usize::MAX) };
-    }
-    OWN.with(|own| {
-        if own.get() == usize::MAX {
-            own.set(NEXT.fetch_add(1, Ordering::Relaxed) % MOST_GROUPS);
-        }
-        own.get()
-    })
-}
-
-/// A number for this thread of a schedule.
-#[cfg(shuttle)]
-pub(crate) fn group_of_thread() -> usize {
-    crate::sync::task() % MOST_GROUPS
 }
 
 impl Handles {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::pool::Free;
+use super::free::Free;
 
 /// From this size on, bytes go past the caches: what is so large is not likely to be read soon, nor to fit.
 const STREAMED_BYTES: usize = 16 << 10;

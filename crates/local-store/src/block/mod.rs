@@ -7,6 +7,7 @@
 //! must name.
 
 mod chunk;
+mod free;
 mod growth;
 mod handles;
 mod memory;
@@ -24,13 +25,12 @@ use self::chunk::{Chunk, Part};
 use self::handles::Handles;
 use self::memory::{Place, stretch};
 use self::spans::Spans;
+use crate::device::SECTOR_BYTES;
+use crate::machine::casts;
+use crate::machine::concurrency::{AtomicBool, AtomicU32, Mutex};
 use crate::persistence::Touches;
-use crate::sizes::SECTOR_BYTES;
-use crate::sync::{AtomicBool, AtomicU32, Mutex};
-use crate::width;
 
 pub(crate) use self::growth::Growth;
-pub(crate) use self::handles::{group_of_thread, groups};
 pub(crate) use self::memory::Written;
 pub(crate) use self::pool::ChunkPool;
 pub(crate) use self::rotation::{Choice, Rotation};
@@ -61,22 +61,22 @@ pub(crate) struct Claim {
 
 impl Claim {
     pub(crate) fn len(&self) -> u64 {
-        width::on_device(self.place.len())
+        casts::on_device(self.place.len())
     }
 
     /// Writes `bytes` from position `at` on.
     pub(crate) fn write(&mut self, at: u64, bytes: &[u8]) {
-        self.place.write(width::in_memory(at), bytes);
+        self.place.write(casts::in_memory(at), bytes);
     }
 
     /// Writes zeros from position `at` on.
     pub(crate) fn clear(&mut self, at: u64) {
-        self.place.clear(width::in_memory(at));
+        self.place.clear(casts::in_memory(at));
     }
 
     /// Gives up the first `length` bytes, and returns them.
     pub(crate) fn split_to(&mut self, length: u64) -> Self {
-        Self { chunk: self.chunk, place: self.place.split_to(width::in_memory(length)) }
+        Self { chunk: self.chunk, place: self.place.split_to(casts::in_memory(length)) }
     }
 }
 
@@ -180,9 +180,9 @@ impl Block {
             let index = from / chunk_bytes;
             let begin = index * chunk_bytes;
             let to = range.end.min(begin + chunk_bytes);
-            let part = width::in_memory(from - begin)..width::in_memory(to - begin);
+            let part = casts::in_memory(from - begin)..casts::in_memory(to - begin);
             from = to;
-            Some((width::in_memory(index), part))
+            Some((casts::in_memory(index), part))
         })
     }
 
@@ -240,9 +240,9 @@ impl Block {
         mut full: impl FnMut(usize),
     ) {
         let mut at = offset;
-        for (_, part) in self.parts(offset..offset + width::on_device(bytes.len())) {
+        for (_, part) in self.parts(offset..offset + casts::on_device(bytes.len())) {
             let (now, later) = bytes.split_at(part.len().min(bytes.len()));
-            let end = at + width::on_device(part.len());
+            let end = at + casts::on_device(part.len());
             if let Some(mut claim) = self.claim(pool, generation, at..end) {
                 claim.write(0, now);
                 self.commit(generation, claim, true, &mut full);
@@ -255,7 +255,7 @@ impl Block {
     pub(crate) fn pad(&self, pool: &ChunkPool, generation: u32, range: Range<u64>, mut full: impl FnMut(usize)) {
         let mut at = range.start;
         for (_, part) in self.parts(range) {
-            let end = at + width::on_device(part.len());
+            let end = at + casts::on_device(part.len());
             if let Some(claim) = self.claim(pool, generation, at..end) {
                 self.pad_claim(generation, at, claim, &mut full);
             }
@@ -273,7 +273,7 @@ impl Block {
             return One::Several;
         }
         let (index, part) =
-            (width::in_memory(index), width::in_memory(range.start - begin)..width::in_memory(range.end - begin));
+            (casts::in_memory(index), casts::in_memory(range.start - begin)..casts::in_memory(range.end - begin));
         let one = match self.handles.read(generation, index, &part) {
             Some(bytes) => One::Bytes(bytes),
             None => self.read_locked(generation, index, part),
@@ -310,7 +310,7 @@ impl Block {
         let mut parts = Vec::with_capacity(1);
         let mut at = range.start;
         for (index, part) in self.parts(range) {
-            let length = width::on_device(part.len());
+            let length = casts::on_device(part.len());
             match self.chunk(index)?.read(generation, part) {
                 Part::Bytes(bytes) => parts.push(ReadPart::Bytes(bytes)),
                 Part::Written(written) => parts.push(ReadPart::Bytes(Bytes::from_owner(written))),
@@ -327,9 +327,9 @@ impl Block {
 
     /// What of a chunk is to be written to the device, with where in the block it begins.
     pub(crate) fn take_dirty(&self, generation: u32, index: usize) -> Vec<(u64, Bytes)> {
-        let begin = width::on_device(index) * self.chunk_bytes;
+        let begin = casts::on_device(index) * self.chunk_bytes;
         let dirty = self.chunk(index).map(|mut chunk| chunk.take_dirty(generation)).unwrap_or_default();
-        dirty.into_iter().map(|(offset, bytes)| (begin + width::on_device(offset), bytes)).collect()
+        dirty.into_iter().map(|(offset, bytes)| (begin + casts::on_device(offset), bytes)).collect()
     }
 
     /// Notes that what was taken of a chunk is on the device.
@@ -346,7 +346,7 @@ impl Block {
     /// Goes on with a use of which the first `written` bytes are on the device.
     pub(crate) fn restore(&self, generation: u32, written: u64) {
         self.begin(generation);
-        let full = width::in_memory(written.div_ceil(self.chunk_bytes)).min(self.chunks.len());
+        let full = casts::in_memory(written.div_ceil(self.chunk_bytes)).min(self.chunks.len());
         for index in 0..full {
             if let Some(mut chunk) = self.chunk(index) {
                 chunk.restore(generation);

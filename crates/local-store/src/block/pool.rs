@@ -1,54 +1,11 @@
 //! Memory for chunks, used again and again: the first touch of fresh memory costs more than the copy into it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError};
 
+use super::free::Free;
 use super::memory::Place;
-use crate::sync::locks::{Mutex, MutexGuard};
-use crate::width;
-
-/// Memory that nobody uses, in spans of one length.
-#[derive(Debug)]
-pub(super) struct Free {
-    span_bytes: usize,
-    /// What is kept for later, at most.
-    most: usize,
-    buffers: Mutex<Vec<Box<[u8]>>>,
-    /// Spans that somebody has.
-    out: AtomicUsize,
-}
-
-impl Free {
-    pub(super) fn new(span_bytes: usize, most: usize) -> Self {
-        Self { span_bytes, most, buffers: Mutex::default(), out: AtomicUsize::new(0) }
-    }
-
-    fn buffers(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
-        // Nothing panics while it is held.
-        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps memory for later, or gives it back to the system.
-    pub(super) fn push(&self, buffer: Box<[u8]>) {
-        self.out.fetch_sub(1, Ordering::Relaxed);
-        let mut buffers = self.buffers();
-        if buffers.len() < self.most && buffer.len() == self.span_bytes {
-            buffers.push(buffer);
-        }
-    }
-
-    fn pop(&self) -> Box<[u8]> {
-        self.out.fetch_add(1, Ordering::Relaxed);
-        // What was used last: it is the likeliest to lie in a cache.
-        let kept = self.buffers().pop();
-        kept.unwrap_or_else(|| vec![0; self.span_bytes].into_boxed_slice())
-    }
-
-    #[cfg(test)]
-    pub(super) fn count(&self) -> usize {
-        self.buffers().len()
-    }
-}
+use crate::machine::casts;
 
 /// Memory for chunks, used again and again. What a reader holds comes back when it lets go.
 #[derive(Debug)]
@@ -67,7 +24,7 @@ impl ChunkPool {
     /// Memory for chunks of so many bytes, of which so many lie in one piece. So many bytes are kept for later at most.
     pub(crate) fn new(chunk_bytes: usize, chunks_per_span: usize, most_free_bytes: u64) -> Self {
         let span_bytes = chunk_bytes * chunks_per_span.max(1);
-        let most = width::in_memory(most_free_bytes / width::on_device(span_bytes).max(1));
+        let most = casts::in_memory(most_free_bytes / casts::on_device(span_bytes).max(1));
         let free = Arc::new(Free::new(span_bytes, most));
         let count = AtomicUsize::default;
         Self { free, chunk_bytes, taken: count(), used: count(), most_lent: usize::MAX }
@@ -75,7 +32,7 @@ impl ChunkPool {
 
     /// The same, where readers alone are not to keep more than so many bytes.
     pub(crate) fn lending(mut self, most_bytes: u64) -> Self {
-        self.most_lent = width::in_memory(most_bytes / width::on_device(self.free.span_bytes).max(1)).max(1);
+        self.most_lent = casts::in_memory(most_bytes / casts::on_device(self.free.span_bytes).max(1)).max(1);
         self
     }
 

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use super::memory::Place;
 use super::pool::ChunkPool;
-use crate::sync::locks::{Mutex, MutexGuard};
+use crate::machine::concurrency::locks::{Mutex, MutexGuard};
 
 /// The memory of a block that none of its chunks has claimed yet: of each span, the places of its chunks.
 #[derive(Debug, Default)]

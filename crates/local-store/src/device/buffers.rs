@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, PoisonError};
 
-use crate::block::group_of_thread;
-use crate::sync::locks::{Mutex, MutexGuard};
+use crate::machine::concurrency::locks::{Mutex, MutexGuard};
+use crate::machine::threads::group_of_thread;
 
 /// The least buffer, in bytes: 4 KiB of contents and a trailer.
 const LEAST_BYTES: usize = 4096 + 64;

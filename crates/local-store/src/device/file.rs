@@ -11,7 +11,7 @@ use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::Device;
-use crate::hints;
+use crate::machine::advise;
 
 /// A file, or a block device. It is locked while this is open, so that no other process writes it.
 #[derive(Debug)]
@@ -154,7 +154,7 @@ impl Device for FileDevice {
     }
 
     fn begin_write_back(&self, offset: u64, length: u64) {
-        if let Err(error) = hints::begin_write_back(self.file.as_fd(), offset, length) {
+        if let Err(error) = advise::begin_write_back(self.file.as_fd(), offset, length) {
             tracing::debug!(%error, "writing begins with the next sync");
         }
     }

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, PoisonError};
 
 use super::Device;
-use crate::sync::locks::{Condvar, Mutex, MutexGuard};
+use crate::machine::concurrency::locks::{Condvar, Mutex, MutexGuard};
 
 /// A device that is written by so many threads at once, and no more. Reads and syncs go on beside them.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 
 use rustix::mm::{MapFlags, ProtFlags};
 
-use crate::width;
+use crate::machine::casts;
 
 /// The first bytes of a file or block device, mapped for as long as this lives.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Mapping {
     /// Maps the first `length` bytes of a file, which must be there for as long as this lives: a read beyond the end
     /// of a file raises SIGBUS, as does one that the disk fails.
     pub(crate) fn new(file: BorrowedFd<'_>, length: u64) -> io::Result<Self> {
-        let length = width::in_memory(length);
+        let length = casts::in_memory(length);
         // SAFETY: The system chooses a place where nothing is.
         let start = unsafe { rustix::mm::mmap(null_mut(), length, ProtFlags::READ, MapFlags::SHARED, file, 0)? };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
@@ -46,7 +46,7 @@ impl Mapping {
     /// Copies what lies at `offset`. Whoever writes there meanwhile makes this any mixture of the old and the new
     /// bytes: what is loaded after this returns tells whether that may have been.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let from = width::in_memory(offset);
+        let from = casts::in_memory(offset);
         let bytes = from.checked_add(buffer.len()).and_then(|to| self.bytes().get(from..to));
         // SAFETY: Eight atomic bytes are as long as an atomic word, which may have any value. Both are loaded only, and
         // loads of different widths do not conflict. Those who write do so by system calls, outside the language.
@@ -97,7 +97,7 @@ mod tests {
         for round in 0..2 {
             for (from, length) in (0..17).flat_map(|from| [0, 1, 7, 8, 9, 64, 4104].map(|length| (from, length))) {
                 let mut buffer = vec![0xee; length];
-                mapping.read_at(width::on_device(from), &mut buffer).unwrap();
+                mapping.read_at(casts::on_device(from), &mut buffer).unwrap();
                 assert_eq!(buffer, image[from..from + length], "{length} bytes at {from}, round {round}");
             }
             image[3..4000].fill(7);

@@ -5,8 +5,8 @@ use std::io;
 use std::sync::PoisonError;
 
 use super::Device;
-use crate::sync::locks::{Mutex, MutexGuard};
-use crate::width;
+use crate::machine::casts;
+use crate::machine::concurrency::locks::{Mutex, MutexGuard};
 
 /// A device in memory.
 pub struct MemoryDevice(Mutex<Vec<u8>>);
@@ -15,7 +15,7 @@ impl MemoryDevice {
     /// One of this size, all zeros.
     #[must_use]
     pub fn new(size_bytes: u64) -> Self {
-        Self::from_image(vec![0; width::in_memory(size_bytes)])
+        Self::from_image(vec![0; casts::in_memory(size_bytes)])
     }
 
     /// One with these contents.
@@ -38,12 +38,12 @@ impl MemoryDevice {
 
 impl Device for MemoryDevice {
     fn size_bytes(&self) -> u64 {
-        width::on_device(self.lock().len())
+        casts::on_device(self.lock().len())
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let image = self.lock();
-        let from = width::in_memory(offset);
+        let from = casts::in_memory(offset);
         let bytes = from.checked_add(buffer.len()).and_then(|to| image.get(from..to));
         buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
@@ -55,7 +55,7 @@ impl Device for MemoryDevice {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut image = self.lock();
-        let from = width::in_memory(offset);
+        let from = casts::in_memory(offset);
         let place = from.checked_add(bytes.len()).and_then(|to| image.get_mut(from..to));
         place.ok_or(io::ErrorKind::WriteZero)?.copy_from_slice(bytes);
         Ok(())

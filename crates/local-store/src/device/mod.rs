@@ -7,6 +7,7 @@ mod latched;
 mod limited;
 mod mapping;
 mod memory;
+mod sector;
 
 use std::fmt::Debug;
 use std::io;
@@ -18,6 +19,7 @@ pub use self::file::FileDevice;
 pub(crate) use self::latched::LatchedDevice;
 pub(crate) use self::mapping::Mapping;
 pub use self::memory::MemoryDevice;
+pub(crate) use self::sector::SECTOR_BYTES;
 
 /// Storage by offset, of fixed size.
 ///

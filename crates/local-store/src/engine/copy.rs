@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use blobaccess::{ErrorKind, Result};
 
-use super::put::{Contents, Instead, Owner};
-use super::reservation::For;
+use super::put::{Contents, Owner, Replaces};
 use super::share::Purpose;
-use super::space::Named;
+use super::space::RecordFields;
 use super::{Engine, Mode, Put, Read, Space, count, enter};
 use crate::key_location_map::Record;
-use crate::trailer::PIECE_BYTES;
-use crate::width;
+use crate::machine::casts;
+use crate::object::checksums::PIECE_BYTES;
 
 /// What copying came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +39,7 @@ impl Engine {
         purpose: Purpose,
     ) -> Result<Copied> {
         // Who copies what is being copied waits: a second copy would take space that was left for another.
-        let _copying = self.copying.get(width::in_memory(record.sequence) % self.copying.len()).map(enter);
+        let _copying = self.copying.get(casts::in_memory(record.sequence) % self.copying.len()).map(enter);
         let size = record.location.size_bytes;
         let is_streamed = size > PIECE_BYTES && !record.is_part && !self.storage_type.is_mutable();
         let result = if is_streamed && self.is_large(size) {
@@ -101,7 +100,7 @@ impl Engine {
             return Ok(instead);
         }
         let key = record.key(self.map.check_mask());
-        match self.store(&key, &Contents { bytes, owner }, Instead::Source(record, parts), whom(purpose)) {
+        match self.store(&key, &Contents { bytes, owner }, Replaces::Copied(record, parts), purpose.into()) {
             Put::Done { .. } => Ok(Copied::Done),
             Put::NeedsSpace => Ok(Copied::NoSpace),
             Put::Leaving | Put::Changed | Put::Crowded => Ok(self.fate(record)),
@@ -114,7 +113,7 @@ impl Engine {
         if let Err(instead) = self.draw(record, purpose) {
             return Ok(instead);
         }
-        let Some(mut writer) = self.begin_large_for(size, owner, whom(purpose)) else { return Ok(Copied::NoSpace) };
+        let Some(mut writer) = self.begin_large_for(size, owner, purpose.into()) else { return Ok(Copied::NoSpace) };
         let mut at = 0;
         while at < size {
             let to = size.min(at + PIECE_BYTES);
@@ -142,7 +141,7 @@ impl Engine {
             if !has_log_space || !self.is_current_in(space, part) {
                 continue;
             }
-            let named = Named {
+            let named = RecordFields {
                 key_words: part.key_words,
                 function: part.function,
                 size_bytes: part.location.size_bytes,
@@ -155,12 +154,5 @@ impl Engine {
             self.map.replace(&mut space.map, part, &moved);
         }
         is_replaced
-    }
-}
-
-fn whom(purpose: Purpose) -> For {
-    match purpose {
-        Purpose::Promised { .. } | Purpose::Retired | Purpose::Used => For::Copy,
-        Purpose::Refreshed => For::Refresh,
     }
 }

@@ -1,16 +1,13 @@
 //! Hands out the rest of chunks to small objects, one after another: a chunk for each thread, so that threads do not
 //! write into the same lines.
 
-#[cfg(not(shuttle))]
-use std::cell::Cell;
-#[cfg(not(shuttle))]
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::Engine;
-use super::reservation::{For, Reservation};
+use super::reservation::Reservation;
+use super::share::Requester;
 use super::space::Space;
 use crate::block::Claim;
-use crate::sizes::SECTOR_BYTES;
+use crate::device::SECTOR_BYTES;
+use crate::machine::threads::thread_number;
 
 /// The rest of a chunk, which small objects go to.
 #[derive(Debug)]
@@ -29,25 +26,9 @@ impl Lane {
     }
 }
 
-/// A number for this thread.
-#[cfg(not(shuttle))]
-fn thread_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static NUMBER: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed));
-    }
-    NUMBER.get()
-}
-
-/// A number for this thread of a schedule.
-#[cfg(shuttle)]
-fn thread_number() -> usize {
-    crate::sync::task()
-}
-
 impl Engine {
     /// Reserves space in the lane of this thread; `None` if a block must be recycled first.
-    pub(super) fn reserve_in_lane(&self, space: &mut Space, length: u64, whom: For) -> Option<Reservation> {
+    pub(super) fn reserve_in_lane(&self, space: &mut Space, length: u64, requester: Requester) -> Option<Reservation> {
         let number = thread_number() % space.lanes.len().max(1);
         let most = self.sizes.entries_per_block();
         if let Some(lane) = space.lanes.get(number)?
@@ -56,7 +37,7 @@ impl Engine {
             self.close_lane(space, number);
         }
         if space.lanes.get(number)?.is_none() {
-            let lane = self.open_lane(space, whom)?;
+            let lane = self.open_lane(space, requester)?;
             // Opening one may have closed others, but opened none.
             *space.lanes.get_mut(number)? = Some(lane);
         }
@@ -69,9 +50,9 @@ impl Engine {
     }
 
     /// A lane is what is left of a chunk.
-    fn open_lane(&self, space: &mut Space, whom: For) -> Option<Lane> {
+    fn open_lane(&self, space: &mut Space, requester: Requester) -> Option<Lane> {
         // What is left of the chunk may be too little, so there must be room for that and an object.
-        let block = self.choose(space, 2 * self.sizes.small_bytes(), whom)?;
+        let block = self.choose(space, 2 * self.sizes.small_bytes(), requester)?;
         let (small, chunk) = (self.sizes.small_bytes(), self.sizes.chunk_bytes);
         let data_bytes = self.sizes.data_bytes;
         let usage = space.use_mut(block)?;

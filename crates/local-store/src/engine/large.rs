@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use blobaccess::{Error, Result};
 
-use super::put::{Instead, Owner, Published};
-use super::reservation::{For, Reservation};
+use super::put::{Owner, Published, Replaces};
+use super::reservation::Reservation;
+use super::share::Requester;
 use super::{Engine, Put};
 use crate::key::Key;
 use crate::key_location_map::Record;
-use crate::trailer::Sums;
-use crate::width;
+use crate::machine::casts;
+use crate::object::checksums::Sums;
 
 /// Contents that are being written into a reservation of their own. Dropped before it is finished, it gives up the
 /// space: back, if nothing was written and nothing follows it, else as padding.
@@ -33,11 +34,16 @@ impl Engine {
     /// Reserves space for large contents; `None` if a block must be recycled first.
     pub(crate) fn begin_large(self: &Arc<Self>, size_bytes: u64, owner: &Owner) -> Result<Option<LargeWriter>> {
         self.check_device()?;
-        Ok(self.begin_large_for(size_bytes, owner.clone(), For::Put))
+        Ok(self.begin_large_for(size_bytes, owner.clone(), Requester::Put))
     }
 
-    pub(super) fn begin_large_for(self: &Arc<Self>, size_bytes: u64, owner: Owner, whom: For) -> Option<LargeWriter> {
-        let reservation = self.reserve_own(&mut self.space(), self.length(size_bytes, &owner), whom)?;
+    pub(super) fn begin_large_for(
+        self: &Arc<Self>,
+        size_bytes: u64,
+        owner: Owner,
+        requester: Requester,
+    ) -> Option<LargeWriter> {
+        let reservation = self.reserve_own(&mut self.space(), self.length(size_bytes, &owner), requester)?;
         Some(LargeWriter {
             engine: Arc::clone(self),
             reservation: Some(reservation),
@@ -52,7 +58,7 @@ impl Engine {
 impl LargeWriter {
     /// Writes the next piece.
     pub(crate) fn write(&mut self, piece: &[u8]) -> Result<()> {
-        let length = width::on_device(piece.len());
+        let length = casts::on_device(piece.len());
         if self.size_bytes - self.written < length {
             return Err(Error::internal("contents are larger than they were said to be"));
         }
@@ -67,13 +73,13 @@ impl LargeWriter {
         Ok(())
     }
 
-    fn publish(&mut self, key: &Key, instead: Instead<'_>) -> Published {
+    fn publish(&mut self, key: &Key, replaces: Replaces<'_>) -> Published {
         let Some(mut reservation) = self.reservation.take() else { return Published::Void };
         if let Some(sums) = &mut self.sums {
             sums.end();
         }
         let (size, sums) = (self.size_bytes, self.sums.as_ref());
-        let published = self.engine.publish(key, &mut reservation, size, &self.owner, sums, instead);
+        let published = self.engine.publish(key, &mut reservation, size, &self.owner, sums, replaces);
         if !matches!(published, Published::Done(_)) {
             self.engine.abandon(reservation, self.written);
         }
@@ -86,7 +92,7 @@ impl LargeWriter {
         if self.written != self.size_bytes {
             return Err(Error::internal("contents are smaller than they were said to be"));
         }
-        match self.publish(key, name.map_or(Instead::Nothing, Instead::Unseen)) {
+        match self.publish(key, name.map_or(Replaces::Nothing, Replaces::NothingFor)) {
             Published::Done(put) | Published::Exists(put) => Ok(put),
             Published::Changed | Published::Void => {
                 let message = "the block of an upload was recycled before the upload was complete";
@@ -100,7 +106,7 @@ impl LargeWriter {
     pub(super) fn finish_copy(mut self, from: &Record, parts: &[Record]) -> bool {
         let key = from.key(self.engine.map.check_mask());
         self.written == self.size_bytes
-            && matches!(self.publish(&key, Instead::Source(from, parts)), Published::Done(_))
+            && matches!(self.publish(&key, Replaces::Copied(from, parts)), Published::Done(_))
     }
 }
 

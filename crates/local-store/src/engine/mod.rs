@@ -4,26 +4,29 @@
 //! accounts, of a chunk, of a queue or of what was reported. Under that of a chunk there are those of its handles, of
 //! its block's spans and of the pool. There is no I/O under `space`.
 
+mod block_log;
 mod copy;
 mod disk;
+mod durability;
+mod excerpt;
 mod find;
-mod flush;
 mod lane;
 mod large;
-mod list;
-mod log;
-mod names;
+mod listing;
 mod open;
 mod parts;
 mod put;
 mod read;
+mod recovery;
 mod recycle;
 mod refresh;
 mod reservation;
 mod share;
 mod space;
-mod state;
-mod sync;
+mod survey;
+mod verified_pieces;
+mod visibility;
+mod write_queue;
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -33,23 +36,23 @@ use blobaccess::{Clock, Event, Observer, Result, StorageType};
 use tokio::sync::Notify;
 
 use self::disk::Disk;
-use self::flush::Write;
-use self::sync::SyncState;
+use self::durability::SyncState;
+use self::verified_pieces::Verified;
+use self::write_queue::Write;
 use crate::account_names::AccountNames;
 use crate::account_totals::Account;
 use crate::block::{Block, ChunkPool};
 use crate::device::ReadBuffers;
-use crate::key::{Key, Keys};
+use crate::instance_names::InstanceNames;
+use crate::key::Keys;
 use crate::key_location_map::{KeyLocationMap, Record};
-use crate::names::Names;
+use crate::machine::concurrency::locks::{AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard};
 use crate::options::{Refresh, SyncPolicy};
 use crate::persistence::{NamedAccount, Quarantined};
 use crate::sizes::Sizes;
-use crate::snapshot::BlockGroup;
-use crate::sync::locks::{AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard};
-use crate::verified::Verified;
 
 pub(crate) use self::copy::Copied;
+pub(crate) use self::excerpt::Excerpt;
 pub(crate) use self::find::Presence;
 pub(crate) use self::large::LargeWriter;
 pub(crate) use self::put::{Contents, Owner, Put};
@@ -94,7 +97,7 @@ pub(crate) struct Engine {
     pub(crate) sizes: Sizes,
     pub(crate) keys: Keys,
     /// `None` where names do not count, or are a part of the key.
-    pub(crate) names: Option<Names>,
+    pub(crate) names: Option<InstanceNames>,
     pub(crate) surroundings: Surroundings,
     pub(crate) counters: Counters,
     map: KeyLocationMap,
@@ -171,20 +174,6 @@ impl Engine {
     /// Records published so far. A sync that covers so many covers whatever was found before this is asked.
     pub(crate) fn publications(&self) -> u64 {
         self.publications.load(Ordering::Acquire)
-    }
-
-    /// Blocks, how many are free, and how many records there are.
-    #[expect(clippy::type_complexity, reason = "it is taken apart where it is made a snapshot of")]
-    pub(crate) fn survey(&self) -> (Vec<(BlockGroup, u64, u32, u64)>, usize, u64) {
-        let space = self.space();
-        (space.blocks(), space.free.len(), space.records())
-    }
-
-    /// In which of the blocks, oldest first, an object lies.
-    pub(crate) fn position(&self, key: &Key) -> Option<usize> {
-        let space = self.space();
-        let found = self.map.lookup_as_writer(key, &space.map)?;
-        space.rotation.blocks().position(|block| block == found.record.location.block)
     }
 
     /// What is on each account: of a persistent store, as far as a crash cannot undo it.

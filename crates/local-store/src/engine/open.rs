@@ -7,27 +7,29 @@ use std::sync::atomic::Ordering;
 use blobaccess::{Error, Result, StorageType};
 use tokio::sync::Notify;
 
+use super::durability::SyncState;
+use super::recovery::{self, fresh_identity};
 use super::share::Share;
-use super::space::Use;
-use super::state;
-use super::sync::SyncState;
+use super::space::BlockUse;
+use super::verified_pieces::Verified;
 use super::{Counters, Disk, Engine, Space, Surroundings};
 use crate::account_names::AccountNames;
 use crate::account_totals::{Account, Accounts, Amount};
-use crate::block::{Block, ChunkPool, Growth, Rotation, groups};
+use crate::block::{Block, ChunkPool, Growth, Rotation};
+use crate::device::SECTOR_BYTES;
 use crate::device::{Devices, ReadBuffers};
+use crate::instance_names::InstanceNames;
 use crate::key::{Key, Keys};
 use crate::key_location_map::{FOUND, KeyLocationMap, Record};
 use crate::location::{Location, MAX_BLOCK_BYTES};
-use crate::names::Names;
+use crate::machine::casts;
+use crate::machine::concurrency::locks::{AtomicBool, AtomicU32, AtomicU64, Mutex};
+use crate::machine::random;
+use crate::machine::threads::groups;
+use crate::object::provenance;
 use crate::options::Options;
-use crate::persistence::{
-    ENTRIES_PER_SECTOR, Identity, LiveBlock, Quarantined, Superblock, Touches, entry, superblock,
-};
-use crate::sizes::{SECTOR_BYTES, Sizes};
-use crate::sync::locks::{AtomicBool, AtomicU32, AtomicU64, Mutex};
-use crate::verified::Verified;
-use crate::{tail, width};
+use crate::persistence::{ENTRIES_PER_SECTOR, LiveBlock, Quarantined, Superblock, Touches, entry, superblock};
+use crate::sizes::Sizes;
 
 /// How far sequences jump when a store is opened, so that none is drawn twice, whatever was drawn after the last sync.
 const RECORD_JUMP: u64 = 1 << 32;
@@ -37,39 +39,8 @@ const GENERATION_JUMP: u32 = 1 << 10;
 /// Memory of chunks that is kept for later, in bytes.
 const POOL_BYTES: u64 = 64 << 20;
 
-/// A number that nobody can guess.
-pub(super) fn random() -> u64 {
-    u64::from_le_bytes(random_bytes())
-}
-
-#[cfg(not(shuttle))]
-fn random_bytes<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    let flags = rustix::rand::GetRandomFlags::empty();
-    if rustix::rand::getrandom(&mut bytes, flags) != Ok(N) {
-        // A kernel without a generator: the standard library has seeds of its own.
-        for chunk in bytes.chunks_mut(8) {
-            use std::hash::BuildHasher as _;
-            let number = std::hash::RandomState::new().hash_one(chunk.len());
-            for (byte, of_number) in chunk.iter_mut().zip(number.to_le_bytes()) {
-                *byte = of_number;
-            }
-        }
-    }
-    bytes
-}
-
-/// The same, of which a schedule that is replayed gets what it got before.
-#[cfg(shuttle)]
-fn random_bytes<const N: usize>() -> [u8; N] {
-    use shuttle::rand::RngCore as _;
-    let mut bytes = [0; N];
-    shuttle::rand::thread_rng().fill_bytes(&mut bytes);
-    bytes
-}
-
 fn growth(sizes: &Sizes) -> Growth {
-    Growth { current: width::index(sizes.current_blocks), new: width::index(sizes.new_blocks) }
+    Growth { current: casts::index(sizes.current_blocks), new: casts::index(sizes.new_blocks) }
 }
 
 /// So many records are taken over at once.
@@ -90,18 +61,18 @@ impl Engine {
         });
         let disk = devices.map(|devices| Disk::new(devices, &sizes, options.has_mapped_reads)).transpose()?;
         let restored = match &disk {
-            Some(disk) => state::find(disk, &sizes, storage_type, options)?,
+            Some(disk) => recovery::find(disk, &sizes, storage_type, options)?,
             None => None,
         };
         let identity = restored.as_ref().map_or_else(|| fresh_identity(storage_type, &sizes), |state| state.identity);
         let keys = Keys::new(storage_type, identity.secret);
-        let who_sees = sizes.is_hierarchical.then(|| Names::new(identity.secret));
-        let (map, writer) = KeyLocationMap::new(sizes.slots, [random(), random()], keys.check_mask());
+        let who_sees = sizes.is_hierarchical.then(|| InstanceNames::new(identity.secret));
+        let (map, writer) = KeyLocationMap::new(sizes.slots, [random::number(), random::number()], keys.check_mask());
         let touches = || Touches::new(sizes.touch_sectors);
         let reader_groups = if disk.is_none() { groups() } else { 0 };
         let block = |_| Block::new(sizes.chunk_bytes, sizes.chunks_per_block(), touches(), reader_groups);
         // What is in memory only is as large as it is said to be; of a device, so much is staged.
-        let chunk_bytes = width::in_memory(sizes.chunk_bytes);
+        let chunk_bytes = casts::in_memory(sizes.chunk_bytes);
         let pool = match &disk {
             Some(_) => ChunkPool::new(chunk_bytes, 1, POOL_BYTES.max(surroundings.staged_bytes)),
             None => ChunkPool::new(chunk_bytes, sizes.chunks_per_span(), u64::MAX).lending(sizes.lent_bytes()),
@@ -151,7 +122,7 @@ impl Engine {
             // The slot that is not restored from may vouch for blocks that are free: no more after this.
             engine.sync_under(&mut state, true, false)?;
             if restored.is_none() {
-                // A state that has one superblock only is one that was never made: see `state::find`.
+                // A state that has one superblock only is one that was never made: see `recovery::find`.
                 engine.sync_under(&mut state, true, false)?;
             }
         }
@@ -166,13 +137,13 @@ impl Engine {
         let is_sound = taken.len() == blocks.len()
             && blocks.iter().all(|block| u32::from(*block) < self.sizes.blocks)
             && state.live.iter().all(|live| live.data_bytes <= self.sizes.data_bytes)
-            && width::index(state.old + state.current) <= blocks.len();
+            && casts::index(state.old + state.current) <= blocks.len();
         if !is_sound {
             return Err(Error::data_loss("the superblock proves right, but contradicts itself"));
         }
         space.free.retain(|block| !taken.contains(block));
         let growth = growth(&self.sizes);
-        let groups = (width::index(state.old), width::index(state.current));
+        let groups = (casts::index(state.old), casts::index(state.current));
         space.rotation = Rotation::restore(growth, blocks, groups.0, groups.1);
         space.next_record = state.next_record + RECORD_JUMP;
         space.next_generation = state.next_generation.saturating_add(GENERATION_JUMP);
@@ -199,11 +170,11 @@ impl Engine {
         let touch_sectors = live.touch_sectors.min(self.sizes.touch_sectors);
         let Some(of) = self.block(block) else { return Ok(()) };
         of.restore(generation, live.data_bytes);
-        let mut touches = vec![0; width::in_memory(u64::from(touch_sectors) * SECTOR_BYTES)];
+        let mut touches = vec![0; casts::in_memory(u64::from(touch_sectors) * SECTOR_BYTES)];
         disk.logs().read_at(disk.layout.touches(block), &mut touches)?;
         of.touches.restore(&touches, generation);
         if let Some(usage) = space.use_mut(block) {
-            *usage = Use {
+            *usage = BlockUse {
                 generation,
                 seed,
                 // What is left of the last chunk is not used: chunks are written in memory, from their beginning.
@@ -211,10 +182,10 @@ impl Engine {
                 entries: u32::try_from(u64::from(log_sectors) * ENTRIES_PER_SECTOR).unwrap_or(u32::MAX),
                 log_sectors,
                 begun_at: live.begun_at,
-                ..Use::default()
+                ..BlockUse::default()
             };
         }
-        let mut log = vec![0; width::in_memory(u64::from(log_sectors) * SECTOR_BYTES)];
+        let mut log = vec![0; casts::in_memory(u64::from(log_sectors) * SECTOR_BYTES)];
         disk.logs().read_at(disk.layout.log(block), &mut log)?;
         let mut records = entry::read_all(&log, block, generation, seed);
         let mut batch = Vec::with_capacity(RESTORED_AT_ONCE);
@@ -240,7 +211,7 @@ impl Engine {
     fn restore_record(&self, space: &mut Space, record: &Record, flags: u32, used: u64, recovery: &mut Recovery) {
         let Location { generation, offset, size_bytes, .. } = record.location;
         let stored = if record.is_part { size_bytes } else { self.sizes.stored_bytes(size_bytes.min(MAX_BLOCK_BYTES)) };
-        let tail = if record.has_tail && !record.is_name() { tail::HEAD_BYTES } else { 0 };
+        let tail = if record.has_tail && !record.is_name() { provenance::HEAD_BYTES } else { 0 };
         let is_within =
             size_bytes <= self.sizes.data_bytes && offset.checked_add(stored + tail).is_some_and(|end| end <= used);
         if !is_within {
@@ -314,21 +285,4 @@ fn names(restored: Option<&Superblock>, sizes: &Sizes) -> AccountNames {
     let accounts = restored.map(|state| &*state.accounts).unwrap_or_default();
     let names = accounts.iter().map(|of| Arc::clone(&of.name));
     AccountNames::new(names, sizes.account_names, superblock::account_names_bytes(sizes.account_names))
-}
-
-fn fresh_identity(storage_type: StorageType, sizes: &Sizes) -> Identity {
-    Identity {
-        storage_type,
-        store_id: random_bytes(),
-        secret: random_bytes(),
-        data_bytes: sizes.data_bytes,
-        blocks: sizes.blocks,
-        log_sectors: sizes.log_sectors,
-        touch_sectors: sizes.touch_sectors,
-        chunk_bytes: u32::try_from(sizes.chunk_bytes).unwrap_or(u32::MAX),
-        account_names: sizes.account_names,
-        is_hierarchical: sizes.is_hierarchical,
-        has_own_logs: sizes.has_own_logs,
-        has_own_state: sizes.has_own_state,
-    }
 }

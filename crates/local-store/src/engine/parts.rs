@@ -2,7 +2,7 @@
 
 use blobaccess::{Digest, Slice};
 
-use super::space::Named;
+use super::space::RecordFields;
 use super::{Engine, Mode, Read};
 use crate::account_names::NOBODY;
 use crate::key_location_map::Record;
@@ -28,7 +28,7 @@ impl Engine {
         if self.peek(&key).is_some() {
             return;
         }
-        let named = Named {
+        let named = RecordFields {
             key_words: key.words,
             function: crate::key::function(digest),
             size_bytes: digest.size_bytes(),

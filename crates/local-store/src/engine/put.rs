@@ -4,14 +4,17 @@ use bytes::Bytes;
 
 use blobaccess::{Context, Digest, PutOutcome, Result};
 
-use super::names::{Existing, Sharing};
-use super::reservation::{For, Reservation};
-use super::space::{Named, Space};
+use super::reservation::Reservation;
+use super::share::Requester;
+use super::space::{RecordFields, Space};
+use super::visibility::{Existing, Sharing};
 use super::{Engine, Presence};
+use crate::account_names;
 use crate::key::Key;
 use crate::key_location_map::{FOUND, Inserted, Record};
-use crate::trailer::{PIECE_BYTES, Sums};
-use crate::{account_names, tail, width};
+use crate::machine::casts;
+use crate::object::checksums::{PIECE_BYTES, Sums};
+use crate::object::provenance;
 
 /// Whose an object is, and what is kept with it.
 #[derive(Clone, Debug)]
@@ -25,8 +28,8 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    fn named(&self, key_words: [u64; 4], size_bytes: u64) -> Named {
-        Named {
+    fn named(&self, key_words: [u64; 4], size_bytes: u64) -> RecordFields {
+        RecordFields {
             key_words,
             function: self.function,
             size_bytes,
@@ -43,19 +46,19 @@ pub(crate) struct Contents {
     pub(crate) owner: Owner,
 }
 
-/// Instead of what something is published.
+/// What a new record replaces.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Instead<'a> {
-    /// Of nothing: there must be none.
+pub(super) enum Replaces<'a> {
+    /// Nothing: no record may exist yet.
     Nothing,
-    /// The same; the name of this key sees it from now on.
-    Unseen(&'a Key),
-    /// Of the same contents, in a block whose log has no room for the name of this key, which sees it from now on.
-    Crowded(&'a Key),
-    /// Of the message that is stored now, if there is one.
+    /// Nothing, as above. The instance name of this key sees the new record.
+    NothingFor(&'a Key),
+    /// The same contents, in a block whose log has no room for the instance name of this key, which sees the new record.
+    SameContents(&'a Key),
+    /// The message that is stored now, if there is one.
     Message(Option<&'a Record>),
-    /// Of the record that this is a copy of, with those of its parts.
-    Source(&'a Record, &'a [Record]),
+    /// The record that the new one is a copy of, together with the records of its parts.
+    Copied(&'a Record, &'a [Record]),
 }
 
 /// What publishing came to.
@@ -93,25 +96,29 @@ impl Engine {
     /// `InvalidArgument` if the instance name is too long to be kept.
     pub(crate) fn owner(&self, ctx: &Context, digest: &Digest) -> Result<Owner> {
         let account_name = super::enter(&self.account_names).number(account_names::name_of(ctx, digest));
-        let tail = tail::of(self.storage_type, digest, ctx.upload_token())?;
+        let tail = provenance::of(self.storage_type, digest, ctx.upload_token())?;
         Ok(Owner { function: crate::key::function(digest), account_name, tail })
     }
 
     /// What an object of this size takes of a block, with all that lies behind it.
     pub(super) fn length(&self, size_bytes: u64, owner: &Owner) -> u64 {
-        self.sizes.stored_bytes(size_bytes) + tail::size_bytes(&owner.tail)
+        self.sizes.stored_bytes(size_bytes) + provenance::size_bytes(&owner.tail)
     }
 
     /// Stores what is not there yet, and makes it seen by a name, if there is one.
     pub(crate) fn put_contents(&self, key: &Key, contents: &Contents, name: Option<&Key>) -> Result<Put> {
         self.check_device()?;
         let Some(name) = name else {
-            return Ok(self.existing(key).unwrap_or_else(|| self.store(key, contents, Instead::Nothing, For::Put)));
+            return Ok(self
+                .existing(key)
+                .unwrap_or_else(|| self.store(key, contents, Replaces::Nothing, Requester::Put)));
         };
         let existing = self.shared(&mut self.space(), key, name);
         let put = match existing {
-            None => self.store(key, contents, Instead::Unseen(name), For::Put),
-            Some(Existing { put: Put::Crowded, .. }) => self.store(key, contents, Instead::Crowded(name), For::Put),
+            None => self.store(key, contents, Replaces::NothingFor(name), Requester::Put),
+            Some(Existing { put: Put::Crowded, .. }) => {
+                self.store(key, contents, Replaces::SameContents(name), Requester::Put)
+            }
             Some(existing) => self.report(existing),
         };
         // A log that filled up meanwhile: the contents are at hand to be stored in another block.
@@ -121,7 +128,7 @@ impl Engine {
     /// Stores a message in place of `old`, if that is what is stored.
     pub(crate) fn put_message(&self, key: &Key, contents: &Contents, old: Option<&Record>) -> Result<Put> {
         self.check_device()?;
-        Ok(self.store(key, contents, Instead::Message(old), For::Put))
+        Ok(self.store(key, contents, Replaces::Message(old), Requester::Put))
     }
 
     /// What a put of contents that are stored comes to.
@@ -137,22 +144,22 @@ impl Engine {
     }
 
     /// Reserves, fills and publishes.
-    pub(super) fn store(&self, key: &Key, contents: &Contents, instead: Instead<'_>, whom: For) -> Put {
-        let size_bytes = width::on_device(contents.bytes.len());
+    pub(super) fn store(&self, key: &Key, contents: &Contents, replaces: Replaces<'_>, requester: Requester) -> Put {
+        let size_bytes = casts::on_device(contents.bytes.len());
         let length = self.length(size_bytes, &contents.owner);
         let mut is_alone = false;
         loop {
             let reservation = {
                 let mut space = self.space();
                 if is_alone {
-                    self.reserve_own(&mut space, length, whom)
+                    self.reserve_own(&mut space, length, requester)
                 } else {
-                    self.reserve(&mut space, length, whom)
+                    self.reserve(&mut space, length, requester)
                 }
             };
             let Some(mut reservation) = reservation else { return Put::NeedsSpace };
             let sums = self.fill(&mut reservation, &contents.bytes);
-            match self.publish(key, &mut reservation, size_bytes, &contents.owner, sums.as_ref(), instead) {
+            match self.publish(key, &mut reservation, size_bytes, &contents.owner, sums.as_ref(), replaces) {
                 Published::Done(put) => return put,
                 Published::Exists(put) => {
                     self.abandon(reservation, size_bytes);
@@ -175,12 +182,12 @@ impl Engine {
     pub(super) fn fill(&self, reservation: &mut Reservation, bytes: &[u8]) -> Option<Sums> {
         let mut sums = self.sizes.has_trailers.then(Sums::new);
         let mut at = 0;
-        for piece in bytes.chunks(width::in_memory(PIECE_BYTES)) {
+        for piece in bytes.chunks(casts::in_memory(PIECE_BYTES)) {
             if let Some(sums) = &mut sums {
                 sums.add_piece(piece);
             }
             self.write(reservation, at, piece);
-            at += width::on_device(piece.len());
+            at += casts::on_device(piece.len());
         }
         if let Some(sums) = &mut sums {
             sums.end();
@@ -196,31 +203,31 @@ impl Engine {
         size_bytes: u64,
         owner: &Owner,
         sums: Option<&Sums>,
-        instead: Instead<'_>,
+        replaces: Replaces<'_>,
     ) -> Published {
         let mut space = self.space();
-        let sequence = match instead {
-            Instead::Nothing => {
+        let sequence = match replaces {
+            Replaces::Nothing => {
                 if let Some(put) = self.existing(key) {
                     return Published::Exists(put);
                 }
                 None
             }
-            Instead::Unseen(name) => {
+            Replaces::NothingFor(name) => {
                 if let Some(existing) = self.shared(&mut space, key, name) {
                     drop(space);
                     return Published::Exists(self.report(existing));
                 }
                 None
             }
-            Instead::Crowded(_) => None,
-            Instead::Message(old) => {
+            Replaces::SameContents(_) => None,
+            Replaces::Message(old) => {
                 if self.map.lookup_as_writer(key, &space.map).map(|found| found.record).as_ref() != old {
                     return Published::Changed;
                 }
                 None
             }
-            Instead::Source(from, _) => {
+            Replaces::Copied(from, _) => {
                 if self.map.lookup_as_writer(key, &space.map).is_none_or(|found| found.record != *from) {
                     return Published::Changed;
                 }
@@ -228,8 +235,8 @@ impl Engine {
             }
         };
         // A newer message must not lie in an older block than the one before: it would go first.
-        let is_in_order =
-            !matches!(instead, Instead::Message(_)) || space.rotation.new_blocks().any(|new| new == reservation.block);
+        let is_in_order = !matches!(replaces, Replaces::Message(_))
+            || space.rotation.new_blocks().any(|new| new == reservation.block);
         if !is_in_order || !self.is_good(&space, reservation) {
             return Published::Void;
         }
@@ -237,21 +244,25 @@ impl Engine {
         let named = owner.named(key.words, size_bytes);
         let record = space.draft(reservation.block, reservation.offset, named, sequence);
         self.end(reservation, &record, sums, owner);
-        let inserted = match instead {
-            Instead::Source(from, parts) => {
+        let inserted = match replaces {
+            Replaces::Copied(from, parts) => {
                 self.repoint(&mut space, from, &record, parts);
                 Inserted::default()
             }
-            Instead::Crowded(_) => self.insert_again(&mut space, key, &record),
-            Instead::Nothing | Instead::Unseen(_) | Instead::Message(_) => self.insert_as_promised(&mut space, &record),
+            Replaces::SameContents(_) => self.insert_again(&mut space, key, &record),
+            Replaces::Nothing | Replaces::NothingFor(_) | Replaces::Message(_) => {
+                self.insert_as_promised(&mut space, &record)
+            }
         };
-        let sharing = match instead {
-            Instead::Unseen(name) | Instead::Crowded(name) => Some(self.share_with(&mut space, &record, name)),
-            Instead::Nothing | Instead::Message(_) | Instead::Source(..) => None,
+        let sharing = match replaces {
+            Replaces::NothingFor(name) | Replaces::SameContents(name) => {
+                Some(self.share_with(&mut space, &record, name))
+            }
+            Replaces::Nothing | Replaces::Message(_) | Replaces::Copied(..) => None,
         };
         let publications = space.publications;
         drop(space);
-        let put = self.conclude(&record, &inserted, publications, instead);
+        let put = self.conclude(&record, &inserted, publications, replaces);
         Published::Done(match sharing {
             None | Some(Sharing::Known) => put,
             Some(Sharing::New(dropped)) => self.report(Existing { put, dropped }),
@@ -293,27 +304,27 @@ impl Engine {
         if let Some(sums) = sums {
             let trailer = sums.trailer(record);
             self.write(reservation, at, trailer.as_ref());
-            at += width::on_device(trailer.as_ref().len());
+            at += casts::on_device(trailer.as_ref().len());
         }
         if record.has_tail {
-            let sum = tail::sum(record, &owner.tail);
+            let sum = provenance::sum(record, &owner.tail);
             self.write(reservation, at, &sum);
-            self.write(reservation, at + width::on_device(sum.len()), &owner.tail);
-            at += tail::size_bytes(&owner.tail);
+            self.write(reservation, at + casts::on_device(sum.len()), &owner.tail);
+            at += provenance::size_bytes(&owner.tail);
         }
         self.pad_rest(reservation, at);
     }
 
-    fn conclude(&self, record: &Record, inserted: &Inserted, publications: u64, instead: Instead<'_>) -> Put {
+    fn conclude(&self, record: &Record, inserted: &Inserted, publications: u64, replaces: Replaces<'_>) -> Put {
         if let Some(dropped) = &inserted.dropped {
             self.evicted(dropped);
         }
         let stored_bytes = record.location.size_bytes;
-        let outcome = match instead {
-            Instead::Message(Some(old)) | Instead::Source(old, _) => {
+        let outcome = match replaces {
+            Replaces::Message(Some(old)) | Replaces::Copied(old, _) => {
                 PutOutcome::Replaced { stored_bytes, old_bytes: old.location.size_bytes }
             }
-            Instead::Nothing | Instead::Unseen(_) | Instead::Crowded(_) | Instead::Message(None) => {
+            Replaces::Nothing | Replaces::NothingFor(_) | Replaces::SameContents(_) | Replaces::Message(None) => {
                 PutOutcome::Created { stored_bytes }
             }
         };

@@ -7,15 +7,16 @@ use bytes::{Bytes, BytesMut};
 use blobaccess::{DigestFunction, Error, Result};
 
 use super::Engine;
+use super::excerpt::Excerpt;
+use super::verified_pieces::Piece;
 use crate::block::{One, ReadPart};
 use crate::device::ReadBuffer;
-use crate::excerpt::Excerpt;
 use crate::key_location_map::Record;
 use crate::location::Location;
-use crate::tail::Tail;
-use crate::trailer::{Checked, PIECE_BYTES};
-use crate::verified::Piece;
-use crate::{tail, width};
+use crate::machine::casts;
+use crate::object::checksums::{Checked, PIECE_BYTES};
+use crate::object::provenance;
+use crate::object::provenance::Tail;
 
 /// Whether reading may wait for a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +101,7 @@ impl Engine {
             other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
         };
         if excerpt.is_from_device() {
-            let (pieces, trailer) = excerpt.split_at_checked(width::in_memory(to - from)).unwrap_or_default();
+            let (pieces, trailer) = excerpt.split_at_checked(casts::in_memory(to - from)).unwrap_or_default();
             let is_right = if is_one_piece {
                 is_right(record, from, pieces, trailer)
             } else {
@@ -114,7 +115,7 @@ impl Engine {
             }
             self.remember_verified(record, &(from..to));
         }
-        excerpt.narrow(&(width::in_memory(range.start - from)..width::in_memory(range.end - from)));
+        excerpt.narrow(&(casts::in_memory(range.start - from)..casts::in_memory(range.end - from)));
         Ok(Read::Bytes(excerpt))
     }
 
@@ -141,7 +142,7 @@ impl Engine {
         if !is_contents_of(record, &excerpt) {
             return Err(self.wrong(record));
         }
-        excerpt.narrow(&(width::in_memory(range.start)..width::in_memory(range.end)));
+        excerpt.narrow(&(casts::in_memory(range.start)..casts::in_memory(range.end)));
         Ok(Read::Bytes(excerpt))
     }
 
@@ -180,7 +181,7 @@ impl Engine {
         }
         let length = |part: &ReadPart| match part {
             ReadPart::Bytes(bytes) => bytes.len(),
-            ReadPart::OnDevice(range) => width::in_memory(range.end - range.start),
+            ReadPart::OnDevice(range) => casts::in_memory(range.end - range.start),
         };
         let mut whole = BytesMut::with_capacity(parts.iter().map(length).sum());
         let mut is_from_device = false;
@@ -201,7 +202,7 @@ impl Engine {
     fn read_device(&self, block: u16, range: Range<u64>, mode: Mode) -> Result<Option<ReadBuffer>> {
         let Some(disk) = &self.disk else { return Ok(None) };
         let at = disk.layout.data(block) + range.start;
-        let mut buffer = self.buffers.take(width::in_memory(range.end - range.start));
+        let mut buffer = self.buffers.take(casts::in_memory(range.end - range.start));
         match mode {
             Mode::Waiting => disk.read_data(at, buffer.as_mut())?,
             Mode::AtOnce => {
@@ -224,19 +225,20 @@ impl Engine {
             return Ok(Some(Vec::new()));
         }
         let begin = self.sizes.stored_bytes(record.location.size_bytes);
-        let head = match self.lend_raw(record, begin..begin + tail::HEAD_BYTES, Mode::Waiting)? {
+        let head = match self.lend_raw(record, begin..begin + provenance::HEAD_BYTES, Mode::Waiting)? {
             Read::Bytes(head) => head,
             Read::Gone | Read::NotAtOnce => return Ok(None),
         };
-        let longest = tail::max_bytes(self.storage_type).min(self.sizes.data_bytes - record.location.offset - begin);
-        let Some(length) = tail::length(&head).filter(|length| *length <= longest) else {
+        let longest =
+            provenance::max_bytes(self.storage_type).min(self.sizes.data_bytes - record.location.offset - begin);
+        let Some(length) = provenance::length(&head).filter(|length| *length <= longest) else {
             return Err(self.wrong(record));
         };
         let whole = match self.lend_raw(record, begin..begin + length, Mode::Waiting)? {
             Read::Bytes(whole) => whole,
             Read::Gone | Read::NotAtOnce => return Ok(None),
         };
-        match tail::verified(record, &whole) {
+        match provenance::verified(record, &whole) {
             Some(body) => Ok(Some(body.to_vec())),
             None => Err(self.wrong(record)),
         }
@@ -282,7 +284,7 @@ fn is_right(record: &Record, from: u64, pieces: &[u8], trailer: &[u8]) -> bool {
     if pieces.is_empty() {
         return checked.verify(0, &[]);
     }
-    let pieces = pieces.chunks(width::in_memory(PIECE_BYTES));
+    let pieces = pieces.chunks(casts::in_memory(PIECE_BYTES));
     (from / PIECE_BYTES..).zip(pieces).all(|(number, piece)| checked.verify(number, piece))
 }
 

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use blobaccess::Result;
 
 use super::share::Purpose;
-use super::space::Use;
+use super::space::BlockUse;
 use super::{Copied, Engine, count, enter};
 use crate::key_location_map::{FOUND, Record, TOUCHED};
-use crate::width;
+use crate::machine::casts;
 
 /// An object that is to be copied, with the records of its parts that lie in it.
 pub(super) struct Wanted {
@@ -33,7 +33,7 @@ impl Engine {
     /// blocks than old, current and new together.
     fn next_to_recycle(&self) -> Option<u16> {
         let space = self.space();
-        let is_needed = space.rotation.blocks().len() > width::index(self.sizes.live_blocks());
+        let is_needed = space.rotation.blocks().len() > casts::index(self.sizes.live_blocks());
         space.retiring.first().copied().or_else(|| space.rotation.oldest().filter(|_| is_needed))
     }
 
@@ -240,7 +240,7 @@ impl Engine {
         drop(state);
         let mut space = self.space();
         if let Some(usage) = space.use_mut(block) {
-            *usage = Use::default();
+            *usage = BlockUse::default();
         }
         space.free.push_back(block);
         Ok(())

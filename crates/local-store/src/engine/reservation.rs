@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::Engine;
+use super::share::Requester;
 use super::space::Space;
 use crate::block::{Block, Claim, Pending};
-use crate::sizes::SECTOR_BYTES;
+use crate::device::SECTOR_BYTES;
 
 /// A range of a block that is the caller's to write.
 ///
@@ -44,52 +45,41 @@ impl Reservation {
     }
 }
 
-/// Who asks for space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum For {
-    /// A put; it leaves the last free block to copies, also once they have begun it.
-    Put,
-    /// A copy of what was touched, whose block is about to go.
-    Copy,
-    /// A copy of what was touched, whose block stays for now; it leaves the last free block to those that must be made.
-    Refresh,
-}
-
 impl Engine {
     /// Reserves space for an object that takes `length` bytes; `None` if a block must be recycled first.
-    pub(super) fn reserve(&self, space: &mut Space, length: u64, whom: For) -> Option<Reservation> {
+    pub(super) fn reserve(&self, space: &mut Space, length: u64, requester: Requester) -> Option<Reservation> {
         if length > self.sizes.small_bytes() {
-            return self.reserve_own(space, length, whom);
+            return self.reserve_own(space, length, requester);
         }
-        let may_reserve = Self::may_reserve(space, whom);
-        let reservation = if may_reserve { self.reserve_in_lane(space, length, whom)? } else { return None };
-        self.earn(space, length, whom);
+        let may_reserve = Self::may_reserve(space, requester);
+        let reservation = if may_reserve { self.reserve_in_lane(space, length, requester)? } else { return None };
+        self.earn(space, length, requester);
         Some(reservation)
     }
 
     /// The same in sectors of its own, whatever its size.
-    pub(super) fn reserve_own(&self, space: &mut Space, length: u64, whom: For) -> Option<Reservation> {
-        if !Self::may_reserve(space, whom) {
+    pub(super) fn reserve_own(&self, space: &mut Space, length: u64, requester: Requester) -> Option<Reservation> {
+        if !Self::may_reserve(space, requester) {
             return None;
         }
         let padded = length.next_multiple_of(SECTOR_BYTES);
-        let block = self.choose(space, padded, whom)?;
+        let block = self.choose(space, padded, requester)?;
         let pending = if self.is_persistent() { self.block(block).map(Block::keep_log_space) } else { None };
         let usage = space.use_mut(block)?;
         let (generation, offset) = (usage.generation, usage.cursor);
         usage.cursor += padded;
         usage.is_dirty = true;
-        self.earn(space, length, whom);
+        self.earn(space, length, requester);
         Some(Reservation::own(block, generation, offset, padded, pending))
     }
 
-    fn may_reserve(space: &Space, whom: For) -> bool {
+    fn may_reserve(space: &Space, requester: Requester) -> bool {
         // Once copies have begun the block that is left to them, it is theirs, until another one is free.
-        whom == For::Copy || !space.free.is_empty()
+        requester == Requester::Copy || !space.free.is_empty()
     }
 
-    fn earn(&self, space: &mut Space, length: u64, whom: For) {
-        if whom == For::Put {
+    fn earn(&self, space: &mut Space, length: u64, requester: Requester) {
+        if requester == Requester::Put {
             space.share.earn(self.sizes.counted_stored(length));
         }
     }

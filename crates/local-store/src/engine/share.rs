@@ -16,6 +16,26 @@ pub(super) enum Purpose {
     Refreshed,
 }
 
+/// The kind of write that asks for space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Requester {
+    /// A put; it leaves the last free block to copies, also once they have begun it.
+    Put,
+    /// A copy of what was touched, whose block is about to go.
+    Copy,
+    /// A copy of what was touched, whose block stays for now; it leaves the last free block to those that must be made.
+    Refresh,
+}
+
+impl From<Purpose> for Requester {
+    fn from(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Promised { .. } | Purpose::Retired | Purpose::Used => Self::Copy,
+            Purpose::Refreshed => Self::Refresh,
+        }
+    }
+}
+
 /// What may be copied, in counted bytes.
 ///
 /// Puts earn it: of all that is written, copies take at most the share that was chosen, however recycling lags behind.

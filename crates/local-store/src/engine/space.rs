@@ -5,17 +5,15 @@ use std::sync::atomic::Ordering;
 
 use super::Engine;
 use super::lane::Lane;
-use super::log::has_log_sector;
-use super::reservation::For;
-use super::share::Share;
+use super::share::{Requester, Share};
 use crate::account_totals::Accounts;
 use crate::block::{Block, Choice, Growth, Rotation};
 use crate::key_location_map::{MapWriter, Record};
 use crate::location::Location;
-use crate::persistence::Quarantined;
+use crate::machine::casts;
 use crate::persistence::superblock::MAX_QUARANTINED;
+use crate::persistence::{ENTRIES_PER_SECTOR, Quarantined};
 use crate::snapshot::BlockGroup;
-use crate::width;
 
 /// What is handed out, and in which order.
 #[derive(Debug)]
@@ -23,7 +21,7 @@ pub(crate) struct Space {
     pub(super) map: MapWriter,
     pub(super) rotation: Rotation,
     /// By block.
-    pub(super) uses: Vec<Use>,
+    pub(super) uses: Vec<BlockUse>,
     pub(super) free: VecDeque<u16>,
     pub(super) lanes: Vec<Option<Lane>>,
     /// Counts the times at which what is reserved and not published was given up, so that lanes begin fresh sectors.
@@ -44,7 +42,7 @@ pub(crate) struct Space {
 
 /// The present use of a block, as its writer knows it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Use {
+pub(super) struct BlockUse {
     pub(super) generation: u32,
     pub(super) seed: u64,
     /// Where the next reservation begins.
@@ -65,12 +63,21 @@ pub(super) struct Use {
     pub(super) is_retiring: bool,
 }
 
+impl BlockUse {
+    /// Returns whether a log of `most` entries takes one more in a sector of its own, when `pending` others have room
+    /// kept for theirs: every entry that is to come may find itself in a sector of its own.
+    pub(super) fn has_log_sector(&self, pending: u32, most: u64) -> bool {
+        let sectors = u64::from(self.entries).div_ceil(ENTRIES_PER_SECTOR) + u64::from(pending);
+        !self.is_retiring && sectors * ENTRIES_PER_SECTOR < most
+    }
+}
+
 impl Space {
     pub(super) fn new(map: MapWriter, growth: Growth, share: Share, blocks: u32, lanes: u32) -> Self {
         Self {
             map,
             rotation: Rotation::new(growth),
-            uses: vec![Use::default(); width::index(blocks)],
+            uses: vec![BlockUse::default(); casts::index(blocks)],
             free: (0..blocks).filter_map(|block| u16::try_from(block).ok()).collect(),
             lanes: (0..lanes.max(1)).map(|_| None).collect(),
             round: 0,
@@ -108,11 +115,11 @@ impl Space {
         blocks.collect()
     }
 
-    pub(super) fn use_of(&self, block: u16) -> Option<&Use> {
+    pub(super) fn use_of(&self, block: u16) -> Option<&BlockUse> {
         self.uses.get(usize::from(block))
     }
 
-    pub(super) fn use_mut(&mut self, block: u16) -> Option<&mut Use> {
+    pub(super) fn use_mut(&mut self, block: u16) -> Option<&mut BlockUse> {
         self.uses.get_mut(usize::from(block))
     }
 
@@ -124,7 +131,7 @@ impl Space {
     }
 
     /// A record with this sequence, whose entry is the next one of its block.
-    pub(super) fn draft(&self, block: u16, offset: u64, named: Named, sequence: u64) -> Record {
+    pub(super) fn draft(&self, block: u16, offset: u64, named: RecordFields, sequence: u64) -> Record {
         let usage = self.use_of(block);
         Record {
             key_words: named.key_words,
@@ -166,12 +173,12 @@ impl Space {
 
 impl Engine {
     /// A new block with so much space. Blocks that are no longer new are closed.
-    pub(super) fn choose(&self, space: &mut Space, length: u64, whom: For) -> Option<u16> {
+    pub(super) fn choose(&self, space: &mut Space, length: u64, requester: Requester) -> Option<u16> {
         let most = self.sizes.entries_per_block();
         let data_bytes = self.sizes.data_bytes;
-        let kept = match whom {
-            For::Put | For::Refresh => 1,
-            For::Copy => 0,
+        let kept = match requester {
+            Requester::Put | Requester::Refresh => 1,
+            Requester::Copy => 0,
         };
         let before: Vec<u16> = space.rotation.new_blocks().collect();
         let mut begun = Vec::new();
@@ -181,9 +188,8 @@ impl Engine {
             uses.get(usize::from(block)).is_some_and(|usage| {
                 usage.generation == 0
                     || (data_bytes.saturating_sub(usage.cursor) >= length
-                        && most.is_none_or(|most| {
-                            has_log_sector(usage, self.block(block).map_or(0, Block::pending), most)
-                        }))
+                        && most
+                            .is_none_or(|most| usage.has_log_sector(self.block(block).map_or(0, Block::pending), most)))
             })
         };
         // A large object goes to any new block that has room, rather than making the first one give up its rest.
@@ -208,7 +214,7 @@ impl Engine {
         }
         for block in before {
             if !space.rotation.new_blocks().any(|new| new == block) {
-                if whom != For::Put && length > data_bytes / 16 {
+                if requester != Requester::Put && length > data_bytes / 16 {
                     let left = space.use_of(block).map_or(0, |usage| data_bytes.saturating_sub(usage.cursor));
                     space.share.waste(left);
                 }
@@ -237,7 +243,7 @@ impl Engine {
         let now = self.surroundings.clock.now().duration_since(std::time::UNIX_EPOCH);
         let begun_at = now.map_or(0, |since| since.as_secs());
         if let Some(usage) = space.use_mut(block) {
-            *usage = Use { generation, seed: super::open::random(), begun_at, ..Use::default() };
+            *usage = BlockUse { generation, seed: crate::machine::random::number(), begun_at, ..BlockUse::default() };
         }
         if let Some(of) = self.block(block) {
             of.begin(generation);
@@ -260,7 +266,7 @@ impl Engine {
 
 /// What a record is going to be named by.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Named {
+pub(super) struct RecordFields {
     pub(super) key_words: [u64; 4],
     pub(super) function: u8,
     pub(super) size_bytes: u64,

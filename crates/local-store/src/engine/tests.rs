@@ -7,15 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use blobaccess::{Digest, DigestFunction, InstanceName, NoObserver, PutOutcome, StorageType, SystemClock};
 use bytes::Bytes;
 
-use super::put::{Contents, Instead, Published};
+use super::put::{Contents, Published, Replaces};
 use super::recycle::Left;
-use super::reservation::{For, Reservation};
+use super::reservation::Reservation;
+use super::share::Requester;
 use super::{Engine, LargeWriter, Mode, Presence, Put, Read, Surroundings};
+use crate::device::SECTOR_BYTES;
 use crate::key_location_map::Record;
+use crate::machine::casts;
+use crate::object::checksums::Sums;
 use crate::options::{Options, SyncPolicy};
-use crate::sizes::SECTOR_BYTES;
-use crate::trailer::Sums;
-use crate::{Device, MemoryDevice, width};
+use crate::{Device, MemoryDevice};
 
 /// A device that knows in which sectors it was written since that was last asked.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ impl Device for Watched {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let sectors = sectors(offset, width::on_device(bytes.len()));
+        let sectors = sectors(offset, casts::on_device(bytes.len()));
         self.written.lock().unwrap_or_else(PoisonError::into_inner).extend(sectors);
         self.inner.write_at(offset, bytes)
     }
@@ -104,8 +106,8 @@ struct Open {
 
 fn begin(engine: &Engine, number: u64, size: usize) -> Option<Open> {
     let (digest, contents, _) = blob(number, size);
-    let length = engine.length(width::on_device(contents.bytes.len()), &contents.owner);
-    let mut reservation = engine.reserve(&mut engine.space(), length, For::Put)?;
+    let length = engine.length(casts::on_device(contents.bytes.len()), &contents.owner);
+    let mut reservation = engine.reserve(&mut engine.space(), length, Requester::Put)?;
     let sums = engine.fill(&mut reservation, &contents.bytes);
     Some(Open { digest, contents, reservation, sums })
 }
@@ -113,9 +115,9 @@ fn begin(engine: &Engine, number: u64, size: usize) -> Option<Open> {
 /// Returns the record of what is published now, if it still may be.
 fn publish(engine: &Engine, open: Open) -> Option<Record> {
     let Open { digest, contents, mut reservation, sums } = open;
-    let size = width::on_device(contents.bytes.len());
+    let size = casts::on_device(contents.bytes.len());
     let key = engine.keys.key(&digest);
-    match engine.publish(&key, &mut reservation, size, &contents.owner, sums.as_ref(), Instead::Nothing) {
+    match engine.publish(&key, &mut reservation, size, &contents.owner, sums.as_ref(), Replaces::Nothing) {
         Published::Done(_) => engine.peek(&key),
         Published::Exists(_) | Published::Changed | Published::Void => {
             engine.abandon(reservation, size);
@@ -227,7 +229,7 @@ fn nothing_vouched_for_is_written_again(seed: u64) {
                 open_puts.extend(begin(&engine, number, size));
             }
             5..=8 if !open_puts.is_empty() => {
-                let open = open_puts.swap_remove(usize::try_from(below(width::on_device(open_puts.len()))).unwrap());
+                let open = open_puts.swap_remove(usize::try_from(below(casts::on_device(open_puts.len()))).unwrap());
                 let (digest, bytes) = (open.digest.clone(), open.contents.bytes.clone());
                 if let Some(record) = publish(&engine, open) {
                     published.extend(data(&record));
@@ -236,7 +238,7 @@ fn nothing_vouched_for_is_written_again(seed: u64) {
             }
             9 if !open_puts.is_empty() => {
                 let open = open_puts.swap_remove(0);
-                engine.abandon(open.reservation, width::on_device(open.contents.bytes.len()));
+                engine.abandon(open.reservation, casts::on_device(open.contents.bytes.len()));
             }
             10 if large.len() < 3 => {
                 number += 1;
@@ -378,18 +380,21 @@ fn no_put_and_no_refresh_goes_on_while_copies_have_the_last_free_block() {
     // A block is full but for less than this, so a copy begins the one that was left to copies.
     let (_, contents, _) = blob(1, 50_000);
     let length = engine.length(50_000, &contents.owner);
-    let copy = engine.reserve(&mut engine.space(), length, For::Copy).unwrap();
+    let copy = engine.reserve(&mut engine.space(), length, Requester::Copy).unwrap();
     assert!(engine.space().free.is_empty());
     assert_eq!(engine.space().rotation.new_blocks().next(), Some(copy.block));
     // It has room, and it is theirs.
     for length in [8, 700, 50_000, 300_000] {
-        for whom in [For::Put, For::Refresh] {
-            assert!(engine.reserve(&mut engine.space(), length, whom).is_none(), "{length} bytes for {whom:?}");
+        for requester in [Requester::Put, Requester::Refresh] {
+            assert!(
+                engine.reserve(&mut engine.space(), length, requester).is_none(),
+                "{length} bytes for {requester:?}"
+            );
         }
     }
     assert_eq!(put(1, 700), Put::NeedsSpace);
     assert!(engine.begin_large(300_000, &contents.owner).unwrap().is_none());
-    assert!(engine.reserve(&mut engine.space(), 700, For::Copy).is_some());
+    assert!(engine.reserve(&mut engine.space(), 700, Requester::Copy).is_some());
     engine.abandon(copy, 0);
     engine.recycle().unwrap();
     assert!(matches!(put(1, 700), Put::Done { outcome: PutOutcome::Created { .. }, .. }));
@@ -410,7 +415,7 @@ fn who_finds_what_no_copy_has_space_for_waits_until_its_block_is_recycled() {
     assert_eq!(engine.find(&key), Presence::Leaving);
     // Others were copied into all that was left.
     let length = engine.length(8, &contents.owner);
-    while engine.reserve(&mut engine.space(), length, For::Copy).is_some() {}
+    while engine.reserve(&mut engine.space(), length, Requester::Copy).is_some() {}
     assert_eq!(engine.rescue(&key).unwrap(), Presence::Absent);
     assert_eq!(engine.counters.breached_bytes.load(std::sync::atomic::Ordering::Relaxed), 50_000);
     assert!(publish(&engine, begin(&engine, 1, 50_000).unwrap()).is_some());
@@ -424,7 +429,7 @@ fn a_name_follows_contents_that_are_put_again_while_their_block_goes() {
     let record = publish(&engine, begin(&engine, 1, 700).unwrap()).unwrap();
     let block = record.location.block;
     let key = engine.keys.key(&digest);
-    let names = [[1, 2, 3, 4], [5, 6, 7, 8]].map(|mask| crate::names::key_of_name(&key, &mask));
+    let names = [[1, 2, 3, 4], [5, 6, 7, 8]].map(|mask| crate::instance_names::key_of_name(&key, &mask));
     engine.share(&key, &names[0]).unwrap().unwrap();
     let_go(&engine, block);
     engine.copy_touched(block).unwrap();
@@ -448,8 +453,8 @@ fn no_name_is_noted_in_a_block_whose_names_are_being_moved() {
     let engine = open(&device, 1);
     let record = publish(&engine, begin(&engine, 1, 700).unwrap()).unwrap();
     let key = engine.keys.key(&blob(1, 700).0);
-    let name = crate::names::key_of_name(&key, &[1, 2, 3, 4]);
-    let other = crate::names::key_of_name(&key, &[5, 6, 7, 8]);
+    let name = crate::instance_names::key_of_name(&key, &[1, 2, 3, 4]);
+    let other = crate::instance_names::key_of_name(&key, &[5, 6, 7, 8]);
     let shared = engine.share(&key, &name).unwrap().unwrap();
     assert!(matches!(shared, Put::Done { outcome: PutOutcome::Created { stored_bytes: 0 }, .. }));
     let_go(&engine, record.location.block);

@@ -6,7 +6,7 @@ use super::place::Place;
 use super::tag_line::{SLOTS, TOUCHED, block_of, near, near_slots, tag};
 use super::{Found, KeyLocationMap, MapWriter, Record};
 use crate::key::Key;
-use crate::width;
+use crate::machine::casts;
 
 /// What an insertion came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl KeyLocationMap {
     fn free_slot(&self, writer: &MapWriter, bucket: u32, fingerprint: u32) -> Option<usize> {
         let line = self.line(bucket)?;
         let free = line.free_slots();
-        let first = |slots: u32| (slots != 0).then(|| width::index(slots.trailing_zeros()));
+        let first = |slots: u32| (slots != 0).then(|| casts::index(slots.trailing_zeros()));
         let any = first(free)?;
         let near_slots = near_slots(fingerprint);
         if let Some(near) = first(free & near_slots) {

@@ -6,9 +6,9 @@ use super::place::Place;
 use super::record::{Brief, Slot};
 use super::tag_line::{SLOTS, Seen, TagLine, block_of, near};
 use super::{KeyLocationMap, MapWriter, Record};
-use crate::hints;
 use crate::key::Key;
-use crate::width;
+use crate::machine::advise;
+use crate::machine::casts;
 
 /// How many look-ups are begun while one waits for its line.
 const AHEAD: usize = 32;
@@ -90,12 +90,12 @@ impl KeyLocationMap {
     #[inline]
     fn ask_for(&self, place: Place) {
         if let Some(line) = self.line(place.primary) {
-            hints::prefetch(line);
+            advise::prefetch(line);
         }
         let near = near(place.fingerprint);
         for slot in [near, near + 1] {
             if let Some(slot) = self.slot(place.primary, slot) {
-                hints::prefetch(slot);
+                advise::prefetch(slot);
             }
         }
     }
@@ -109,7 +109,7 @@ impl KeyLocationMap {
                 Scan::Miss => return None,
                 Scan::Again => {
                     repeated += 1;
-                    crate::sync::wait(repeated);
+                    crate::machine::concurrency::wait(repeated);
                 }
             }
         }
@@ -156,7 +156,7 @@ impl KeyLocationMap {
     fn begin(&self, glance: &mut Glance, key: &Key) {
         glance.place = self.placement.of(key);
         if let Some(line) = self.line(glance.place.primary) {
-            hints::prefetch_one_of_many(std::ptr::from_ref(line));
+            advise::prefetch_one_of_many(std::ptr::from_ref(line));
         }
     }
 
@@ -167,17 +167,17 @@ impl KeyLocationMap {
         let Some(line) = self.line(glance.place.primary) else { return };
         glance.seen = line.begin();
         glance.matches = line.matches(glance.place.fingerprint);
-        let likeliest = width::index(glance.matches.trailing_zeros()).min(SLOTS - 1);
+        let likeliest = casts::index(glance.matches.trailing_zeros()).min(SLOTS - 1);
         let Some(slot) = self.slot(glance.place.primary, likeliest) else { return };
         // What is there already costs nothing to ask for, while nobody can predict which of the two it will be.
         let is_there = std::ptr::from_ref(line).cast::<u8>();
         let wanted = std::ptr::from_ref(slot).cast::<u8>();
-        hints::prefetch_one_of_many(std::hint::select_unpredictable(glance.matches != 0, wanted, is_there));
+        advise::prefetch_one_of_many(std::hint::select_unpredictable(glance.matches != 0, wanted, is_there));
         if glance.seen.is_some_and(Seen::has_spilled)
             && glance.matches == 0
             && let Some(line) = self.line(glance.place.secondary)
         {
-            hints::prefetch_one_of_many(std::ptr::from_ref(line));
+            advise::prefetch_one_of_many(std::ptr::from_ref(line));
         }
     }
 
@@ -242,9 +242,9 @@ impl KeyLocationMap {
         seen: Seen,
         mut matches: u32,
     ) -> Option<(Sighting, &Slot)> {
-        let slots = self.slots.get(width::index(bucket))?;
+        let slots = self.slots.get(casts::index(bucket))?;
         while matches != 0 {
-            let slot = width::index(matches.trailing_zeros());
+            let slot = casts::index(matches.trailing_zeros());
             matches &= matches - 1;
             let tag = line.tags().get(slot)?.load(Ordering::Relaxed);
             let record = slots.get(slot)?;

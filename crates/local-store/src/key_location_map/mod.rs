@@ -17,7 +17,7 @@ mod tag_line;
 use self::place::Placement;
 use self::record::Slot;
 use self::tag_line::{SLOTS, TagLine};
-use crate::{hints, width};
+use crate::machine::{advise, casts};
 
 pub(crate) use self::insert::Inserted;
 pub(crate) use self::lookup::{Found, Sighting, Touch};
@@ -80,7 +80,7 @@ impl MapWriter {
 
 /// Buckets for as many slots, rounded up.
 pub(crate) fn buckets_for(slots: u64) -> u32 {
-    u32::try_from(slots.div_ceil(width::on_device(SLOTS))).unwrap_or(u32::MAX).max(1)
+    u32::try_from(slots.div_ceil(casts::on_device(SLOTS))).unwrap_or(u32::MAX).max(1)
 }
 
 impl KeyLocationMap {
@@ -88,8 +88,8 @@ impl KeyLocationMap {
     pub(crate) fn new(slots: u64, seeds: [u64; 2], check_mask: u64) -> (Self, MapWriter) {
         let buckets = buckets_for(slots);
         let map = Self {
-            lines: hints::boxed_slice(width::index(buckets)),
-            slots: hints::boxed_slice(width::index(buckets)),
+            lines: advise::boxed_slice(casts::index(buckets)),
+            slots: advise::boxed_slice(casts::index(buckets)),
             placement: Placement::new(seeds, buckets),
             check_mask,
         };
@@ -98,7 +98,7 @@ impl KeyLocationMap {
 
     /// How many slots there are.
     pub(crate) fn capacity(&self) -> u64 {
-        width::on_device(self.lines.len() * SLOTS)
+        casts::on_device(self.lines.len() * SLOTS)
     }
 
     pub(crate) fn check_mask(&self) -> u64 {
@@ -107,12 +107,12 @@ impl KeyLocationMap {
 
     #[inline]
     fn line(&self, bucket: u32) -> Option<&TagLine> {
-        self.lines.get(width::index(bucket))
+        self.lines.get(casts::index(bucket))
     }
 
     #[inline]
     fn slot(&self, bucket: u32, slot: usize) -> Option<&Slot> {
-        self.slots.get(width::index(bucket))?.get(slot)
+        self.slots.get(casts::index(bucket))?.get(slot)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The two buckets that a key may lie in, and its fingerprint.
 
 use crate::key::Key;
-use crate::width;
+use crate::machine::casts;
 
 use super::tag_line::FINGERPRINT_MASK;
 
@@ -35,12 +35,12 @@ impl Placement {
         // hashes were made to agree in 16 do not meet in one bucket either.
         let first = u128::from(first_word ^ seed) * u128::from(second_word ^ other_seed);
         let second = u128::from(third_word ^ other_seed) * u128::from(fourth_word ^ seed.rotate_left(32));
-        let [first_low, first_high] = [width::low_64(first), width::low_64(first >> 64)];
-        let [second_low, second_high] = [width::low_64(second), width::low_64(second >> 64)];
+        let [first_low, first_high] = [casts::low_64(first), casts::low_64(first >> 64)];
+        let [second_low, second_high] = [casts::low_64(second), casts::low_64(second >> 64)];
         let buckets = first_low ^ first_high ^ second_high.rotate_left(23);
-        let fingerprint = width::low(first_high.rotate_left(17) ^ second_low ^ second_high);
-        let primary = self.reduce(width::low(buckets));
-        let mut secondary = self.reduce(width::high(buckets));
+        let fingerprint = casts::low(first_high.rotate_left(17) ^ second_low ^ second_high);
+        let primary = self.reduce(casts::low(buckets));
+        let mut secondary = self.reduce(casts::high(buckets));
         if secondary == primary {
             secondary = if primary + 1 == self.buckets { 0 } else { primary + 1 };
         }
@@ -50,7 +50,7 @@ impl Placement {
     /// A number below that of buckets, from one of 32 bits, without a division.
     #[inline]
     fn reduce(&self, number: u32) -> u32 {
-        width::high(u64::from(number) * u64::from(self.buckets))
+        casts::high(u64::from(number) * u64::from(self.buckets))
     }
 }
 
@@ -66,8 +66,8 @@ mod tests {
             let hash = blake3::hash(&number.to_le_bytes());
             let place = placement.of(&Key { words: crate::key::words(hash.as_bytes()), check: 0 });
             assert_ne!(place.primary, place.secondary);
-            counts[width::index(place.primary)] += 1;
-            counts[width::index(place.secondary)] += 1;
+            counts[casts::index(place.primary)] += 1;
+            counts[casts::index(place.secondary)] += 1;
         }
         assert!(counts.iter().all(|count| (1_700..2_300).contains(count)), "{counts:?}");
     }

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use crate::key::Key;
 use crate::location::Location;
-use crate::sync::AtomicU64;
-use crate::width;
+use crate::machine::casts;
+use crate::machine::concurrency::AtomicU64;
 
 /// What the map knows of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Slot {
 impl Brief {
     #[inline]
     fn from_words(size: u64, rest: u64) -> Self {
-        Self { generation: width::low(rest), entry: width::high(rest), is_name: size & (PART | TAIL) == PART | TAIL }
+        Self { generation: casts::low(rest), entry: casts::high(rest), is_name: size & (PART | TAIL) == PART | TAIL }
     }
 }
 
@@ -165,7 +165,7 @@ impl Record {
             key_words: [a, b, c, d],
             location: Location {
                 block: u16::try_from(offset >> 40 & 0xffff).unwrap_or_default(),
-                generation: width::low(rest),
+                generation: casts::low(rest),
                 offset: offset & OFFSET_MASK,
                 size_bytes: size & SIZE_MASK,
             },
@@ -175,7 +175,7 @@ impl Record {
             account_name: u16::try_from(size >> NAMESPACE_HIGH_SHIFT << 8 | offset >> NAMESPACE_LOW_SHIFT)
                 .unwrap_or_default(),
             sequence,
-            entry: width::high(rest),
+            entry: casts::high(rest),
         }
     }
 
@@ -188,7 +188,7 @@ impl Record {
     #[inline]
     pub(crate) fn brief(&self) -> Brief {
         // In a model, records differ by their sequences alone.
-        let entry = if cfg!(loom) { width::low(self.sequence) } else { self.entry };
+        let entry = if cfg!(loom) { casts::low(self.sequence) } else { self.entry };
         Brief { generation: self.location.generation, entry, is_name: self.is_name() }
     }
 

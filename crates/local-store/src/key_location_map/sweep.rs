@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use super::tag_line::{TOUCHED, block_of};
 use super::{KeyLocationMap, MapWriter, Record};
-use crate::sync::fence;
-use crate::{hints, width};
+use crate::machine::concurrency::fence;
+use crate::machine::{advise, casts};
 
 /// How many buckets are swept before others get a turn at the writers' lock: some 50 µs.
 pub(crate) const SWEEP_BUCKETS: u32 = if cfg!(shuttle) { 1 } else { 4096 };
@@ -17,7 +17,7 @@ const BUCKETS_AHEAD: usize = 32;
 /// The slots that are set in `bits`.
 fn slots(mut bits: u32) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
-        let slot = (bits != 0).then(|| width::index(bits.trailing_zeros()))?;
+        let slot = (bits != 0).then(|| casts::index(bits.trailing_zeros()))?;
         bits &= bits - 1;
         Some(slot)
     })
@@ -26,8 +26,8 @@ fn slots(mut bits: u32) -> impl Iterator<Item = usize> {
 impl KeyLocationMap {
     /// All buckets, in ranges that are swept at a time.
     pub(crate) fn sweeps(&self) -> impl Iterator<Item = Range<u32>> + use<> {
-        let buckets = width::narrow(self.lines.len());
-        (0..buckets).step_by(width::index(SWEEP_BUCKETS)).map(move |from| from..buckets.min(from + SWEEP_BUCKETS))
+        let buckets = casts::narrow(self.lines.len());
+        (0..buckets).step_by(casts::index(SWEEP_BUCKETS)).map(move |from| from..buckets.min(from + SWEEP_BUCKETS))
     }
 
     /// The records of these buckets that lie in `block`, with their flags; of `only` those with one of these flags, if
@@ -54,9 +54,9 @@ impl KeyLocationMap {
     /// The slots of these buckets that are taken by records in `block`. Their records are asked for some buckets ahead.
     fn each_slot_in(&self, buckets: Range<u32>, block: u16, mut each: impl FnMut(u32, usize)) {
         let mut ahead = [0_u32; BUCKETS_AHEAD];
-        for bucket in buckets.start..buckets.end.saturating_add(width::narrow(BUCKETS_AHEAD)) {
-            let Some(found) = ahead.get_mut(width::index(bucket) % BUCKETS_AHEAD) else { return };
-            if let Some(before) = bucket.checked_sub(width::narrow(BUCKETS_AHEAD))
+        for bucket in buckets.start..buckets.end.saturating_add(casts::narrow(BUCKETS_AHEAD)) {
+            let Some(found) = ahead.get_mut(casts::index(bucket) % BUCKETS_AHEAD) else { return };
+            if let Some(before) = bucket.checked_sub(casts::narrow(BUCKETS_AHEAD))
                 && before >= buckets.start
             {
                 for slot in slots(*found) {
@@ -66,7 +66,7 @@ impl KeyLocationMap {
             *found = if bucket < buckets.end { self.line(bucket).map_or(0, |line| line.in_block(block)) } else { 0 };
             for slot in slots(*found) {
                 if let Some(slot) = self.slot(bucket, slot) {
-                    hints::prefetch_one_of_many(slot);
+                    advise::prefetch_one_of_many(slot);
                 }
             }
         }

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::sync::{AtomicU32, fence};
-use crate::width;
+use crate::machine::casts;
+use crate::machine::concurrency::{AtomicU32, fence};
 
 /// Slots of a bucket: with the word for version and spill count, their tags fill a line. One is enough for a model.
 pub(super) const SLOTS: usize = if cfg!(loom) { 1 } else { 15 };
@@ -43,8 +43,8 @@ pub(super) fn block_of(tag: u32) -> Option<u16> {
 #[inline]
 pub(super) fn near(tag: u32) -> usize {
     // The fingerprint as a fraction of the pairs. A model has none.
-    let pairs = width::narrow(SLOTS / 2);
-    2 * width::index((((tag & FINGERPRINT_MASK) >> 16) * pairs) >> 14)
+    let pairs = casts::narrow(SLOTS / 2);
+    2 * casts::index((((tag & FINGERPRINT_MASK) >> 16) * pairs) >> 14)
 }
 
 /// The two slots that [`near`] names the first of, as bits.
@@ -126,7 +126,7 @@ impl TagLine {
     #[cfg(not(any(loom, shuttle)))]
     fn equal(&self, mask: u32, value: u32) -> u32 {
         // The first word is that of control.
-        crate::scan::equal(&self.words, mask, value) >> 1
+        crate::machine::line_compare::equal(&self.words, mask, value) >> 1
     }
 
     #[cfg(any(loom, shuttle))]

@@ -33,7 +33,7 @@ impl KeyLocationMap {
     fn check(&self, writer: &MapWriter) {
         let mut seen = std::collections::HashSet::new();
         let mut spilled = vec![0_u32; self.lines.len()];
-        for bucket in 0..width::narrow(self.lines.len()) {
+        for bucket in 0..casts::narrow(self.lines.len()) {
             for (slot, tag) in self.line(bucket).unwrap().tags().iter().enumerate() {
                 let tag = tag.load(Ordering::Relaxed);
                 let Some(block) = tag_line::block_of(tag) else { continue };
@@ -44,14 +44,14 @@ impl KeyLocationMap {
                 assert!(bucket == place.primary || bucket == place.secondary);
                 assert!(seen.insert(record.key_words));
                 if bucket != place.primary {
-                    spilled[width::index(place.primary)] += 1;
+                    spilled[casts::index(place.primary)] += 1;
                 }
             }
         }
         for (line, spilled) in self.lines.iter().zip(spilled) {
             assert!(line.begin().unwrap().has_spilled() || spilled == 0);
         }
-        assert_eq!(width::on_device(seen.len()), writer.records());
+        assert_eq!(casts::on_device(seen.len()), writer.records());
     }
 }
 

@@ -2,10 +2,10 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::device::SECTOR_BYTES;
 use crate::key_location_map::Record;
 use crate::location::Location;
-use crate::sizes::SECTOR_BYTES;
-use crate::width;
+use crate::machine::casts;
 
 /// The size of an entry, in bytes.
 pub(crate) const ENTRY_BYTES: usize = 72;
@@ -36,7 +36,7 @@ pub(crate) fn write(log: &mut Vec<u8>, record: &Record, seed: u64) {
 
 /// Fills up the last sector with zeros.
 pub(crate) fn pad(log: &mut Vec<u8>) {
-    log.resize(log.len().next_multiple_of(width::in_memory(SECTOR_BYTES)), 0);
+    log.resize(log.len().next_multiple_of(casts::in_memory(SECTOR_BYTES)), 0);
 }
 
 /// Reads the entry of this number. `None` if it is padding or damaged.
@@ -69,10 +69,10 @@ fn numbers(bytes: &[u8]) -> Option<([u64; 3], &[u8])> {
 
 /// The records that a log of whole sectors has, in order.
 pub(crate) fn read_all(log: &[u8], block: u16, generation: u32, seed: u64) -> impl Iterator<Item = Record> {
-    let sectors = log.chunks_exact(width::in_memory(SECTOR_BYTES));
+    let sectors = log.chunks_exact(casts::in_memory(SECTOR_BYTES));
     let entries = sectors.flat_map(|sector| {
         let entries = sector.as_chunks::<ENTRY_BYTES>().0.iter();
-        entries.take(width::in_memory(ENTRIES_PER_SECTOR))
+        entries.take(casts::in_memory(ENTRIES_PER_SECTOR))
     });
     (0..).zip(entries).filter_map(move |(number, entry)| read(entry, number, block, generation, seed))
 }

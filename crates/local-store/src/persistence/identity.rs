@@ -2,8 +2,6 @@
 
 use blobaccess::{Error, Result, StorageType};
 
-use crate::sizes::Sizes;
-
 /// What stays the same as long as a store is gone on with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -24,16 +22,16 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Refuses a state that is not of a store of these sizes, and says in what it differs.
-    pub(crate) fn check(&self, storage_type: StorageType, sizes: &Sizes) -> Result<()> {
-        if self.storage_type != storage_type {
+    /// Returns an error that says how this store differs from one that the options describe; ids and secrets may differ.
+    pub(crate) fn check(&self, options: &Self) -> Result<()> {
+        if self.storage_type != options.storage_type {
             return Err(Error::failed_precondition(format!(
                 "the device holds a store of {}, while one of {} is to be opened",
                 self.storage_type.name(),
-                storage_type.name()
+                options.storage_type.name()
             )));
         }
-        if self.is_hierarchical != sizes.is_hierarchical {
+        if self.is_hierarchical != options.is_hierarchical {
             let (there, here) = if self.is_hierarchical { ("", "not ") } else { ("not ", "") };
             return Err(Error::failed_precondition(format!(
                 "instance names are {there}hierarchical in the store that the device holds, and {here}by the options: \
@@ -41,14 +39,14 @@ impl Identity {
             )));
         }
         let pairs = [
-            ("blocks", u64::from(self.blocks), u64::from(sizes.blocks)),
-            ("data bytes a block", self.data_bytes, sizes.data_bytes),
-            ("log sectors a block", u64::from(self.log_sectors), u64::from(sizes.log_sectors)),
-            ("touch sectors a block", u64::from(self.touch_sectors), u64::from(sizes.touch_sectors)),
-            ("bytes a chunk", u64::from(self.chunk_bytes), sizes.chunk_bytes),
-            ("devices for logs alone", u64::from(self.has_own_logs), u64::from(sizes.has_own_logs)),
-            ("devices for the state alone", u64::from(self.has_own_state), u64::from(sizes.has_own_state)),
-            ("accounts at most", u64::from(self.account_names), u64::from(sizes.account_names)),
+            ("blocks", u64::from(self.blocks), u64::from(options.blocks)),
+            ("data bytes a block", self.data_bytes, options.data_bytes),
+            ("log sectors a block", u64::from(self.log_sectors), u64::from(options.log_sectors)),
+            ("touch sectors a block", u64::from(self.touch_sectors), u64::from(options.touch_sectors)),
+            ("bytes a chunk", u64::from(self.chunk_bytes), u64::from(options.chunk_bytes)),
+            ("devices for logs alone", u64::from(self.has_own_logs), u64::from(options.has_own_logs)),
+            ("devices for the state alone", u64::from(self.has_own_state), u64::from(options.has_own_state)),
+            ("accounts at most", u64::from(self.account_names), u64::from(options.account_names)),
         ];
         match pairs.into_iter().find(|(_, there, here)| there != here) {
             Some((what, there, here)) => Err(Error::failed_precondition(format!(

@@ -2,9 +2,9 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::device::SECTOR_BYTES;
+use crate::machine::casts;
 use crate::persistence::Superblock;
-use crate::sizes::SECTOR_BYTES;
-use crate::width;
 
 const MAGIC: [u8; 8] = *b"BLOBLBL1";
 const VERSION: u32 = 1;
@@ -57,7 +57,7 @@ impl Label {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(width::in_memory(SECTOR_BYTES));
+        let mut bytes = Vec::with_capacity(casts::in_memory(SECTOR_BYTES));
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&self.role.number().to_le_bytes());
@@ -65,7 +65,7 @@ impl Label {
         bytes.extend_from_slice(&self.sequence.to_le_bytes());
         let checksum = xxh3_64(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
-        bytes.resize(width::in_memory(SECTOR_BYTES), 0);
+        bytes.resize(casts::in_memory(SECTOR_BYTES), 0);
         bytes
     }
 
@@ -87,7 +87,7 @@ impl Label {
 
     /// The later one of those that the head of a device has.
     pub(crate) fn latest(head: &[u8]) -> Option<Self> {
-        let sectors = head.chunks(width::in_memory(SECTOR_BYTES)).take(2);
+        let sectors = head.chunks(casts::in_memory(SECTOR_BYTES)).take(2);
         sectors.filter_map(Self::decode).max_by_key(|label| label.sequence)
     }
 }

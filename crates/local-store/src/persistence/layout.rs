@@ -1,7 +1,8 @@
 //! Where on which device everything lies.
 
+use crate::device::SECTOR_BYTES;
 use crate::persistence::label::LABELS_BYTES;
-use crate::sizes::{SECTOR_BYTES, Sizes};
+use crate::sizes::Sizes;
 
 /// Where everything lies: the sizes of what lies there, in bytes.
 #[derive(Clone, Copy, Debug)]

@@ -7,9 +7,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::account_names;
 use crate::account_totals::{Account, Amount};
+use crate::device::SECTOR_BYTES;
+use crate::machine::casts;
 use crate::persistence::Identity;
-use crate::sizes::SECTOR_BYTES;
-use crate::width;
 
 const MAGIC: [u8; 8] = *b"BLOBLOC1";
 const VERSION: u32 = 1;
@@ -36,7 +36,7 @@ pub(crate) const fn account_names_bytes(account_names: u32) -> u64 {
 
 /// The size of a slot. What is written of it is less, as a rule.
 pub(crate) fn size_bytes(blocks: u32, account_names: u32) -> u64 {
-    let quarantined = QUARANTINED_BYTES * width::on_device(MAX_QUARANTINED);
+    let quarantined = QUARANTINED_BYTES * casts::on_device(MAX_QUARANTINED);
     let lists = LIVE_BYTES * u64::from(blocks) + quarantined + account_names_bytes(account_names);
     (HEADER_BYTES + lists + CHECKSUM_BYTES).next_multiple_of(SECTOR_BYTES)
 }
@@ -138,11 +138,11 @@ impl Superblock {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let identity = &self.identity;
         let length = HEADER_BYTES
-            + LIVE_BYTES * width::on_device(self.live.len())
-            + QUARANTINED_BYTES * width::on_device(self.quarantined.len())
-            + self.accounts.iter().map(|of| account_names::FIXED_BYTES + width::on_device(of.name.len())).sum::<u64>()
+            + LIVE_BYTES * casts::on_device(self.live.len())
+            + QUARANTINED_BYTES * casts::on_device(self.quarantined.len())
+            + self.accounts.iter().map(|of| account_names::FIXED_BYTES + casts::on_device(of.name.len())).sum::<u64>()
             + CHECKSUM_BYTES;
-        let size = width::in_memory(length.next_multiple_of(SECTOR_BYTES));
+        let size = casts::in_memory(length.next_multiple_of(SECTOR_BYTES));
         let mut bytes = Vec::with_capacity(size);
         bytes.extend_from_slice(&MAGIC);
         let u32s = |bytes: &mut Vec<u8>, numbers: &[u32]| {
@@ -157,15 +157,15 @@ impl Superblock {
         }
         u32s(&mut bytes, &[identity.blocks, identity.log_sectors, identity.touch_sectors, identity.chunk_bytes]);
         bytes.extend_from_slice(&identity.secret);
-        let live = width::narrow(self.live.len());
+        let live = casts::narrow(self.live.len());
         let new = live.saturating_sub(self.old + self.current);
-        let quarantined = width::narrow(self.quarantined.len());
+        let quarantined = casts::narrow(self.quarantined.len());
         u32s(&mut bytes, &[live, self.old, self.current, new, quarantined]);
         u32s(&mut bytes, &[u32::from(self.is_closed), self.next_generation]);
-        u32s(&mut bytes, &[identity.account_names, width::narrow(self.accounts.len()), width::narrow(size)]);
+        u32s(&mut bytes, &[identity.account_names, casts::narrow(self.accounts.len()), casts::narrow(size)]);
         let apart = u32::from(identity.has_own_logs) | u32::from(identity.has_own_state) << 1;
         u32s(&mut bytes, &[apart, u32::from(identity.is_hierarchical)]);
-        bytes.resize(width::in_memory(HEADER_BYTES), 0);
+        bytes.resize(casts::in_memory(HEADER_BYTES), 0);
         for block in &self.live {
             u32s(&mut bytes, &[u32::from(block.block), block.generation]);
             bytes.extend_from_slice(&block.seed.to_le_bytes());
@@ -187,7 +187,7 @@ impl Superblock {
             bytes.extend_from_slice(&u16::try_from(of.name.len()).unwrap_or(u16::MAX).to_le_bytes());
             bytes.extend_from_slice(of.name.as_bytes());
         }
-        bytes.resize(size - width::in_memory(CHECKSUM_BYTES), 0);
+        bytes.resize(size - casts::in_memory(CHECKSUM_BYTES), 0);
         let checksum = xxh3_64(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
         bytes
@@ -209,7 +209,7 @@ impl Superblock {
         let [blocks, log_sectors, touch_sectors, chunk_bytes] =
             [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
         let size = u32::from_le_bytes(*bytes.get(LENGTH_OFFSET..)?.first_chunk()?);
-        let (covered, checksum) = bytes.get(..width::index(size))?.split_last_chunk()?;
+        let (covered, checksum) = bytes.get(..casts::index(size))?.split_last_chunk()?;
         if xxh3_64(covered) != u64::from_le_bytes(*checksum) {
             return None;
         }
@@ -356,7 +356,7 @@ mod tests {
         let mut fullest = superblock();
         let Identity { blocks, account_names, .. } = fullest.identity;
         let [live, record] = [fullest.live[0], LiveBlock { block: 9, ..fullest.live[0] }];
-        fullest.live = vec![live; width::index(blocks)];
+        fullest.live = vec![live; casts::index(blocks)];
         fullest.live[1] = record;
         fullest.quarantined = vec![fullest.quarantined[0]; MAX_QUARANTINED];
         let mut names = AccountNames::new([], account_names, account_names_bytes(account_names));
@@ -367,7 +367,7 @@ mod tests {
         fullest.accounts = names.names().iter().map(|name| NamedAccount { name: Arc::clone(name), account }).collect();
         assert_eq!(fullest.accounts.len(), 16);
         let bytes = fullest.encode();
-        assert!(width::on_device(bytes.len()) <= size_bytes(blocks, account_names));
+        assert!(casts::on_device(bytes.len()) <= size_bytes(blocks, account_names));
         assert_eq!(Superblock::decode(&bytes), Some(fullest));
     }
 }

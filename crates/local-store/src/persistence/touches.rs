@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::sizes::SECTOR_BYTES;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64};
-use crate::width;
+use crate::device::SECTOR_BYTES;
+use crate::machine::casts;
+use crate::machine::concurrency::{AtomicBool, AtomicU32, AtomicU64};
 
 /// Bits in a sector.
 pub(crate) const TOUCHES_PER_SECTOR: u64 = (SECTOR_BYTES - HEADER_BYTES) * 8;
@@ -30,7 +30,7 @@ pub(crate) struct Touches {
 impl Touches {
     pub(crate) fn new(sectors: u32) -> Self {
         Self {
-            words: (0..width::index(sectors) * WORDS).map(|_| AtomicU64::new(0)).collect(),
+            words: (0..casts::index(sectors) * WORDS).map(|_| AtomicU64::new(0)).collect(),
             dirty: (0..sectors).map(|_| AtomicBool::new(false)).collect(),
             used: AtomicU32::new(0),
         }
@@ -39,7 +39,7 @@ impl Touches {
     /// Notes a touch. Where touches are not kept, this does nothing.
     #[inline]
     pub(crate) fn set(&self, entry: u32) {
-        let word = width::index(entry / 64);
+        let word = casts::index(entry / 64);
         let Some(bits) = self.words.get(word) else { return };
         let bit = 1 << (entry % 64);
         if bits.fetch_or(bit, Ordering::Relaxed) & bit == 0
@@ -51,7 +51,7 @@ impl Touches {
     }
 
     pub(crate) fn is_set(&self, entry: u32) -> bool {
-        let bits = self.words.get(width::index(entry / 64));
+        let bits = self.words.get(casts::index(entry / 64));
         bits.is_some_and(|bits| bits.load(Ordering::Relaxed) & 1 << (entry % 64) != 0)
     }
 
@@ -68,7 +68,7 @@ impl Touches {
     pub(crate) fn take_dirty(&self, generation: u32) -> Vec<(u32, Vec<u8>)> {
         let used = self.used();
         let changed: Vec<bool> = self.dirty.iter().map(|dirty| dirty.swap(false, Ordering::AcqRel)).collect();
-        let last = changed.iter().rposition(|changed| *changed).map_or(0, |last| width::narrow(last) + 1);
+        let last = changed.iter().rposition(|changed| *changed).map_or(0, |last| casts::narrow(last) + 1);
         self.used.fetch_max(last, Ordering::Relaxed);
         // Those below the last that were never written are in use from now on as well.
         let changed = (0..).zip(changed).filter(|(number, changed)| *changed || (used..last).contains(number));
@@ -76,10 +76,10 @@ impl Touches {
     }
 
     fn sector(&self, number: u32, generation: u32) -> Vec<u8> {
-        let mut rest = Vec::with_capacity(width::in_memory(SECTOR_BYTES));
+        let mut rest = Vec::with_capacity(casts::in_memory(SECTOR_BYTES));
         rest.extend_from_slice(&generation.to_le_bytes());
         rest.extend_from_slice(&[0; 4]);
-        for word in self.words.iter().skip(width::index(number) * WORDS).take(WORDS) {
+        for word in self.words.iter().skip(casts::index(number) * WORDS).take(WORDS) {
             rest.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
         }
         let mut sector = xxh3_64(&rest).to_le_bytes().to_vec();
@@ -90,7 +90,7 @@ impl Touches {
     /// Takes over what the sectors in use say: one that does not prove right says that all was touched.
     pub(crate) fn restore(&self, sectors: &[u8], generation: u32) {
         let mut used = 0;
-        for (number, sector) in (0..).zip(sectors.chunks_exact(width::in_memory(SECTOR_BYTES))) {
+        for (number, sector) in (0..).zip(sectors.chunks_exact(casts::in_memory(SECTOR_BYTES))) {
             used += 1;
             let bits = bits_of(sector, generation);
             let words = self.words.iter().skip(number * WORDS).take(WORDS);

@@ -8,15 +8,15 @@ use std::fmt::{self, Display, Formatter};
 use blobaccess::{Error, Result, StorageType};
 
 use self::refusals::{check_memory, check_options};
+use crate::device::SECTOR_BYTES;
 use crate::key_location_map::{BYTES_PER_BUCKET, buckets_for};
 use crate::location::{MAX_BLOCK_BYTES, MAX_BLOCKS};
+use crate::machine::casts;
+use crate::object::{checksums, provenance};
 use crate::options::{Medium, Options, SyncPolicy};
+use crate::persistence;
 use crate::persistence::label::LABELS_BYTES;
 use crate::persistence::superblock;
-use crate::{persistence, tail, trailer, width};
-
-/// The unit in which a device is written, in bytes.
-pub(crate) const SECTOR_BYTES: u64 = 4096;
 
 /// The largest chunk, in bytes: what is written to a device at once. Larger ones gain nothing (4.5 GB/s at 1 MiB).
 const MAX_CHUNK_BYTES: u64 = 1 << 20;
@@ -159,8 +159,8 @@ impl Sizes {
             account_names: options.account_names,
             is_hierarchical: options.is_hierarchical,
             has_trailers: on_device,
-            max_tail_bytes: tail::max_bytes(storage_type),
-            usual_tail_bytes: tail::usual_bytes(storage_type),
+            max_tail_bytes: provenance::max_bytes(storage_type),
+            usual_tail_bytes: provenance::usual_bytes(storage_type),
             copied_percent: options.copied_percent,
             lanes: lanes(options, data_bytes / chunk_bytes),
             is_synced_on_put: options.persistence == Some(SyncPolicy::OnPut),
@@ -172,7 +172,7 @@ impl Sizes {
     #[must_use]
     pub fn max_blob_size_bytes(&self) -> u64 {
         let room = self.data_bytes.saturating_sub(self.max_tail_bytes);
-        if self.has_trailers { trailer::max_contents(room) } else { room }
+        if self.has_trailers { checksums::max_contents(room) } else { room }
     }
 
     /// What blocks hold, without their logs, in bytes.
@@ -205,14 +205,14 @@ impl Sizes {
     }
 
     pub(crate) fn chunks_per_block(&self) -> usize {
-        width::in_memory(self.data_bytes / self.chunk_bytes)
+        casts::in_memory(self.data_bytes / self.chunk_bytes)
     }
 
     /// How many chunks of a store in memory lie in one piece of it: all of a block, or equal parts of one.
     pub(crate) fn chunks_per_span(&self) -> usize {
         let chunks = self.chunks_per_block();
         let spans = self.data_bytes.div_ceil(MAX_SPAN_BYTES).max(1);
-        chunks.div_ceil(width::in_memory(spans))
+        chunks.div_ceil(casts::in_memory(spans))
     }
 
     /// How much memory readers may keep of blocks that a store in memory has no more, before what is read is copied.
@@ -222,14 +222,14 @@ impl Sizes {
 
     /// What an object of this size has, with its trailer.
     pub(crate) fn stored_bytes(&self, size_bytes: u64) -> u64 {
-        if self.has_trailers { size_bytes + trailer::size_bytes(size_bytes) } else { size_bytes }
+        if self.has_trailers { size_bytes + checksums::size_bytes(size_bytes) } else { size_bytes }
     }
 }
 
 /// As many lanes as there are processors, unless told, but for one only in 32 chunks: what they do not use when a block
 /// is left is lost.
 fn lanes(options: &Options, chunks: u64) -> u32 {
-    let processors = || std::thread::available_parallelism().map_or(1, |count| width::narrow(count.get()));
+    let processors = || std::thread::available_parallelism().map_or(1, |count| casts::narrow(count.get()));
     let most = u32::try_from(chunks / LANE_CHUNKS).unwrap_or(u32::MAX).saturating_add(1);
     options.lanes.unwrap_or_else(|| processors().min(most)).max(1)
 }

@@ -1,6 +1,7 @@
 //! How long what is stored is kept: what is promised, and what puts, copies and syncs use up of it.
 
-use super::{SECTOR_BYTES, SPARE_LOG_SECTORS, Sizes};
+use super::{SPARE_LOG_SECTORS, Sizes};
+use crate::device::SECTOR_BYTES;
 
 /// Sixteenths of a block that are used at least: one is lost at the ends of chunks, one in the chunk that is open when
 /// the block is left, one at its end.

@@ -2,12 +2,12 @@
 
 use blobaccess::{Cas, Error, ErrorKind, PutOutcome};
 
-use super::super::put::{Contents, Instead, Published};
-use super::super::reservation::For;
+use super::super::put::{Contents, Published, Replaces};
+use super::super::share::Requester;
 use super::super::{Owner, Put};
 use super::*;
+use crate::machine::casts;
 use crate::options::Refresh;
-use crate::width;
 
 #[test]
 fn what_was_found_stays_while_its_block_is_recycled() {
@@ -47,7 +47,7 @@ fn what_is_said_to_be_stored_is(store: &Arc<LocalStore<Cas>>) {
     let mut writer = engine.begin_large(10_000, &owner(&large)).unwrap().unwrap();
     let contents = Contents { bytes: small.contents.clone(), owner: owner(&small) };
     let length = engine.length(100, &contents.owner);
-    let mut reservation = engine.reserve(&mut engine.space(), length, For::Put).unwrap();
+    let mut reservation = engine.reserve(&mut engine.space(), length, Requester::Put).unwrap();
     // It does not all fit beside them.
     for number in 0..4 {
         put(store, &Item::new(100 + number, 46_000));
@@ -71,8 +71,8 @@ fn what_is_said_to_be_stored_is(store: &Arc<LocalStore<Cas>>) {
         let engine = &store.engine;
         let key = engine.keys.key(&item.digest);
         let sums = engine.fill(&mut reservation, &contents.bytes);
-        let size = width::on_device(contents.bytes.len());
-        let published = engine.publish(&key, &mut reservation, size, &contents.owner, sums.as_ref(), Instead::Nothing);
+        let size = casts::on_device(contents.bytes.len());
+        let published = engine.publish(&key, &mut reservation, size, &contents.owner, sums.as_ref(), Replaces::Nothing);
         match published {
             Published::Done(_) => {
                 assert!(get(store, &item), "it is gone that was stored");
@@ -160,7 +160,7 @@ fn what_is_refreshed_while_its_block_is_recycled_is_there_once() {
         let all = [read, found, other].into_iter().chain((0..5).map(Item::filling));
         // Each is there once.
         let stored = all.filter(|item| get(&store, item)).count();
-        assert_eq!(snapshot.records, width::on_device(stored));
+        assert_eq!(snapshot.records, casts::on_device(stored));
         assert_eq!(snapshot.breached_bytes, 0);
     });
 }

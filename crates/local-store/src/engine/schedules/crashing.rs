@@ -6,14 +6,14 @@ use blobaccess::{Cas, PutOutcome};
 
 use super::disk::Image;
 use super::*;
+use crate::machine::casts;
 use crate::options::Refresh;
-use crate::width;
 
 /// What somebody was told to be durable, by numbers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told(Arc<AtomicU32>);
+pub(super) struct Acknowledged(Arc<AtomicU32>);
 
-impl Told {
+impl Acknowledged {
     pub(super) fn tell(&self, number: u8) {
         self.0.fetch_or(1 << number, Ordering::SeqCst);
     }
@@ -49,7 +49,7 @@ fn what_a_sync_covered_outlives_a_crash_while_its_block_is_recycled() {
         let (old, small, large) = (Item::new(1, 100), Item::new(2, 90), Item::new(3, 3_000));
         with_in_oldest(&store, &[&old]);
         store.sync_blocking().unwrap();
-        let told = Told::default();
+        let told = Acknowledged::default();
         let putting = {
             let (small, large, told) = (small.clone(), large.clone(), told.clone());
             spawn(&store, move |store| {
@@ -94,7 +94,7 @@ fn equal_puts_create_one_and_what_is_answered_outlives_a_crash() {
         let disk = Arc::new(CrashingDisk::new(ROOMY));
         let store = open_on::<Cas>(&disk, options());
         let items = [Item::new(1, 90), Item::new(2, 80), Item::new(3, 100), Item::new(4, 3_000)];
-        let told = Told::default();
+        let told = Acknowledged::default();
         let putting = |own: u8| {
             let (items, told) = (items.clone(), told.clone());
             spawn(&store, move |store| {
@@ -102,7 +102,7 @@ fn equal_puts_create_one_and_what_is_answered_outlives_a_crash() {
                     let Item { digest, contents } = &items[usize::from(number)];
                     let outcome = store.put_blocking(digest, contents.clone()).unwrap();
                     told.tell(number);
-                    let stored_bytes = width::on_device(contents.len());
+                    let stored_bytes = casts::on_device(contents.len());
                     match outcome {
                         PutOutcome::Created { stored_bytes: bytes } => assert_eq!(bytes, stored_bytes),
                         PutOutcome::AlreadyExists { stored_bytes: bytes } => assert_eq!(bytes, stored_bytes),

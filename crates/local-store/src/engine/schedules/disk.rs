@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use shuttle::rand::{Rng as _, thread_rng};
 use shuttle::sync::{Mutex, MutexGuard};
 
-use crate::{Device, width};
+use crate::Device;
+use crate::machine::casts;
 
 const SECTOR: usize = 4096;
 
@@ -78,7 +79,7 @@ impl State {
 
 impl CrashingDisk {
     pub(super) fn new(size_bytes: u64) -> Self {
-        Self::with(vec![None; width::in_memory(size_bytes) / SECTOR])
+        Self::with(vec![None; casts::in_memory(size_bytes) / SECTOR])
     }
 
     /// One that was left so.
@@ -113,11 +114,11 @@ impl CrashingDisk {
 
 impl Device for CrashingDisk {
     fn size_bytes(&self) -> u64 {
-        width::on_device(self.state().written.len() * SECTOR)
+        casts::on_device(self.state().written.len() * SECTOR)
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let (state, mut at, mut rest) = (self.state(), width::in_memory(offset), buffer);
+        let (state, mut at, mut rest) = (self.state(), casts::in_memory(offset), buffer);
         while !rest.is_empty() {
             let within = at % SECTOR;
             let length = rest.len().min(SECTOR - within);
@@ -133,7 +134,7 @@ impl Device for CrashingDisk {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let (mut at, mut rest) = (width::in_memory(offset), bytes);
+        let (mut at, mut rest) = (casts::in_memory(offset), bytes);
         // In two steps, so that it is read and lost in halves as well.
         for is_last in [false, true] {
             let mut state = self.state();

@@ -10,11 +10,11 @@
 mod contents;
 mod crashing;
 mod disk;
-mod lists;
+mod listing;
 mod messages;
-mod names;
 mod parts;
-mod wrong;
+mod quarantine;
+mod visibility;
 
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use blobaccess::{Cas, Slice};
 
-use super::crashing::{Told, check};
+use super::crashing::{Acknowledged, check};
 use super::*;
 use crate::options::Refresh;
 
@@ -74,7 +74,7 @@ fn parts_that_a_sync_covered_outlive_a_crash_though_their_object_does_not() {
             put(&store, &Item::filling(number));
         }
         store.sync_blocking().unwrap();
-        let told = Told::default();
+        let told = Acknowledged::default();
         let finding = [0, 1].map(|number| {
             let (whole, part, slices, told) = (whole.clone(), parts[number].clone(), slices.clone(), told.clone());
             spawn(&store, move |store| {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use crate::sync::locks::{Mutex, MutexGuard};
-use crate::width;
+use crate::machine::casts;
+use crate::machine::concurrency::locks::{Mutex, MutexGuard};
 
 /// Pieces that are remembered at most.
 const MOST: usize = 1 << 16;
@@ -42,7 +42,7 @@ impl Verified {
     fn shard(&self, piece: &Piece) -> Option<MutexGuard<'_, Shard>> {
         // What lies beside each other is often read by different threads.
         let mixed = (piece.offset ^ u64::from(piece.generation) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let shard = width::in_memory(mixed >> 32) % SHARDS;
+        let shard = casts::in_memory(mixed >> 32) % SHARDS;
         // Each use of a shard is one call, or ends with it empty: it may be entered whoever panicked.
         Some(self.shards.get(shard)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -92,7 +92,7 @@ mod tests {
     fn no_more_is_remembered_than_fits() {
         let verified = Verified::new(Duration::from_secs(10));
         let begun = SystemClock.monotonic();
-        for number in 0..width::on_device(3 * MOST) {
+        for number in 0..casts::on_device(3 * MOST) {
             verified.remember(piece(number * 64), begun + Duration::from_secs(number / 100));
         }
         let remembered: usize = verified.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();

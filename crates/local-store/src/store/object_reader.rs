@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use blobaccess::{Digest, Error, RandomAccess, Result};
 use bytes::Bytes;
 
+use super::blocking::blocking;
 use crate::engine::{Engine, Mode, Read};
 use crate::key::Key;
-use crate::trailer::PIECE_BYTES;
-use crate::waits::blocking;
-use crate::width;
+use crate::machine::casts;
+use crate::object::checksums::PIECE_BYTES;
 
 /// Reads a large object piece by piece. Nothing is held between two pieces, so that a slow reader holds up nobody; each
 /// counts as use.
@@ -37,7 +37,7 @@ impl RandomAccess for ObjectReader {
             };
             // No further than a piece goes, so that one is not read twice.
             let end_of_piece = (offset / PIECE_BYTES + 1) * PIECE_BYTES;
-            let end = record.location.size_bytes.min(end_of_piece).min(offset.saturating_add(width::on_device(length)));
+            let end = record.location.size_bytes.min(end_of_piece).min(offset.saturating_add(casts::on_device(length)));
             let range = offset.min(end)..end;
             let read = match self.engine.read(&record, range.clone(), Mode::AtOnce) {
                 Ok(Read::NotAtOnce) => {

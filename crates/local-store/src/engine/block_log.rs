@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use super::Engine;
-use super::flush::Write;
-use super::space::{Space, Use};
+use super::space::{BlockUse, Space};
+use super::write_queue::Write;
 use crate::block::Block;
+use crate::device::SECTOR_BYTES;
 use crate::key_location_map::Record;
+use crate::machine::casts;
 use crate::persistence::{ENTRIES_PER_SECTOR, entry};
-use crate::sizes::SECTOR_BYTES;
-use crate::width;
 
 /// Log that is written ahead of a sync once there is so much of it, in bytes.
 const LOG_AHEAD_BYTES: usize = 256 << 10;
@@ -19,10 +19,9 @@ impl Engine {
     pub(super) fn has_log_space(&self, space: &Space, block: u16, most: Option<u64>) -> bool {
         let Some(most) = most else { return true };
         let pending = self.block(block).map_or(0, Block::pending);
-        let takes = |usage: &Use| {
+        let takes = |usage: &BlockUse| {
             !usage.is_retiring
-                && (!u64::from(usage.entries).is_multiple_of(ENTRIES_PER_SECTOR)
-                    || has_log_sector(usage, pending, most))
+                && (!u64::from(usage.entries).is_multiple_of(ENTRIES_PER_SECTOR) || usage.has_log_sector(pending, most))
         };
         space.use_of(block).is_some_and(takes)
     }
@@ -48,8 +47,8 @@ impl Engine {
     }
 
     /// Queues the log of a block, as far as it consists of whole sectors, or all of it, padded.
-    pub(super) fn take_log(&self, block: u16, usage: &mut Use, all: bool) {
-        let sector = width::in_memory(SECTOR_BYTES);
+    pub(super) fn take_log(&self, block: u16, usage: &mut BlockUse, all: bool) {
+        let sector = casts::in_memory(SECTOR_BYTES);
         if all {
             entry::pad(&mut usage.pending_log);
             let per_sector = u32::try_from(ENTRIES_PER_SECTOR).unwrap_or(u32::MAX);
@@ -62,17 +61,10 @@ impl Engine {
         let rest = usage.pending_log.split_off(whole);
         let bytes = std::mem::replace(&mut usage.pending_log, rest);
         let first = usage.log_sectors;
-        usage.log_sectors += width::narrow(whole / sector);
+        usage.log_sectors += casts::narrow(whole / sector);
         if let Some(disk) = &self.disk {
             let offset = disk.layout.log(block) + u64::from(first) * SECTOR_BYTES;
             self.queue(Write::Log { block, generation: usage.generation, offset, bytes });
         }
     }
-}
-
-/// Whether a log of `most` entries takes one more in a sector of its own, when `pending` others have room kept for
-/// theirs: every entry that is to come may find itself in a sector of its own.
-pub(super) fn has_log_sector(usage: &Use, pending: u32, most: u64) -> bool {
-    let sectors = u64::from(usage.entries).div_ceil(ENTRIES_PER_SECTOR) + u64::from(pending);
-    !usage.is_retiring && sectors * ENTRIES_PER_SECTOR < most
 }

@@ -2,7 +2,7 @@
 
 use blobaccess::Cas;
 
-use super::crashing::{Told, check};
+use super::crashing::{Acknowledged, check};
 use super::*;
 use crate::key_location_map::Record;
 
@@ -20,7 +20,7 @@ fn what_proved_wrong_does_not_come_back_and_may_be_put_again() {
         with_in_oldest(&store, &[&good, &bad]);
         store.sync_blocking().unwrap();
         let wrong = record_of(&store, &bad).unwrap();
-        let told = Told::default();
+        let told = Acknowledged::default();
         let quarantining = {
             let (bad, told) = (bad.clone(), told.clone());
             spawn(&store, move |store| {

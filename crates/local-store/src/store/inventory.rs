@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use blobaccess::{Context, Error, Inventory, InventoryCursor, InventoryPage, Kind, Result};
 
+use super::LocalStore;
+use super::blocking::blocking;
 use crate::key::Key;
-use crate::store::LocalStore;
-use crate::waits::blocking;
 
 /// Store id, key, and what besides the key tells contents apart.
 const CURSOR_BYTES: usize = 16 + 32 + 8;

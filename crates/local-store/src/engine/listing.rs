@@ -8,7 +8,7 @@ use super::Engine;
 use crate::account_names::NOBODY;
 use crate::key::Key;
 use crate::key_location_map::Record;
-use crate::width;
+use crate::machine::casts;
 
 /// Records of a page, at least and at most. As each page takes a look at the whole map, there are about
 /// [`PAGES`] of them as long as that many fit.
@@ -68,7 +68,7 @@ impl Engine {
             space.map.begin_listing();
             space.records()
         };
-        let most = width::in_memory((records / PAGES).clamp(PAGE.0, PAGE.1));
+        let most = casts::in_memory((records / PAGES).clamp(PAGE.0, PAGE.1));
         let mut first = BinaryHeap::with_capacity(most + 1);
         let mut offer = |record: Record| {
             let key = record.key(self.map.check_mask());

@@ -1,68 +1,13 @@
-//! Which instance names see what: each that proved to have contents has a record of its own, which shares them.
-//!
-//! A name sees what it has a record for, and what the names that it begins with see: `a/b` sees what was put under `a/b`,
-//! `a` and the empty name.
+//! Which of the stored blobs an instance name sees.
 
 use std::collections::HashMap;
 
-use blobaccess::{Context, Digest, DigestSet, Error, InstanceName, Kind, PutOutcome, Result};
+use blobaccess::{Context, Digest, DigestSet, InstanceName, Kind, PutOutcome, Result};
 
-use crate::key::{Key, words};
-use crate::store::{DIGESTS_PER_TURN, LocalStore};
-
-/// How deep a name may be: each of its beginnings is looked up for each digest.
-const MAX_COMPONENTS: usize = 64;
-
-/// What the key of contents is changed by, so that it is that of a name's record.
-pub(crate) type Mask = [u64; 4];
-
-/// Makes masks of names, which nobody can guess: so nobody can choose contents whose keys collide.
-#[derive(Clone, Debug)]
-pub(crate) struct Names {
-    /// Known to the store alone.
-    secret: [u8; 32],
-}
-
-/// The key of the record that a name has for the contents of `key`.
-pub(crate) fn key_of_name(key: &Key, mask: &Mask) -> Key {
-    let mut of_name = *key;
-    for (word, mask) in of_name.words.iter_mut().zip(mask) {
-        *word ^= mask;
-    }
-    of_name
-}
-
-/// A name without its last component; `None` of the empty one.
-fn shorter(name: &str) -> Option<&str> {
-    match name.rsplit_once('/') {
-        Some((parent, _)) => Some(parent),
-        None => (!name.is_empty()).then_some(""),
-    }
-}
-
-impl Names {
-    pub(crate) fn new(secret: [u8; 32]) -> Self {
-        Self { secret }
-    }
-
-    fn mask(&self, name: &str) -> Mask {
-        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
-        hasher.update(b"instance name\0");
-        hasher.update(name.as_bytes());
-        words(hasher.finalize().as_bytes())
-    }
-
-    /// The masks of a name and of all that it begins with, the longest first.
-    pub(crate) fn masks(&self, name: &InstanceName) -> Result<Vec<Mask>> {
-        let components = name.components().count();
-        if components > MAX_COMPONENTS {
-            return Err(Error::invalid_argument(format!(
-                "instance name has {components} components, while this store takes up to {MAX_COMPONENTS}"
-            )));
-        }
-        Ok(std::iter::successors(Some(name.as_str()), |name| shorter(name)).map(|name| self.mask(name)).collect())
-    }
-}
+use super::{DIGESTS_PER_TURN, LocalStore};
+use crate::engine::Engine;
+use crate::instance_names::{InstanceNames, Mask, key_of_name};
+use crate::key::Key;
 
 impl<K: Kind> LocalStore<K> {
     /// Whether the instance name of `digest` sees it, if it is stored. Where names do not count, it does.
@@ -108,7 +53,11 @@ impl<K: Kind> LocalStore<K> {
     /// # Errors
     ///
     /// As [`sees`](Self::sees).
-    pub(crate) async fn part_by_sight(&self, names: &Names, digests: &DigestSet) -> Result<(DigestSet, DigestSet)> {
+    pub(crate) async fn part_by_sight(
+        &self,
+        names: &InstanceNames,
+        digests: &DigestSet,
+    ) -> Result<(DigestSet, DigestSet)> {
         let mut masks = Masks::new(names);
         let (mut seen, mut unseen) = (Vec::new(), Vec::new());
         for (turn, some) in digests.as_slice().chunks(DIGESTS_PER_TURN).enumerate() {
@@ -126,19 +75,19 @@ impl<K: Kind> LocalStore<K> {
 
 /// The masks of the names that digests have. There is one, as a rule.
 pub(crate) struct Masks<'a> {
-    names: &'a Names,
+    names: &'a InstanceNames,
     of: HashMap<InstanceName, Vec<Mask>>,
 }
 
 impl<'a> Masks<'a> {
-    pub(crate) fn new(names: &'a Names) -> Self {
+    pub(crate) fn new(names: &'a InstanceNames) -> Self {
         Self { names, of: HashMap::new() }
     }
 
     /// Which of `digests` their names see, by position.
     ///
     /// What is not stored at all is looked up once, and what is by one name after another, all digests at a time.
-    pub(crate) fn seen(&mut self, engine: &crate::engine::Engine, digests: &[Digest]) -> Result<Vec<bool>> {
+    pub(crate) fn seen(&mut self, engine: &Engine, digests: &[Digest]) -> Result<Vec<bool>> {
         let keys: Vec<Key> = digests.iter().map(|digest| engine.keys.key(digest)).collect();
         let mut left = Vec::with_capacity(keys.len());
         engine.stored_of(&keys, |position| left.push(position));
@@ -180,32 +129,5 @@ impl<'a> Masks<'a> {
             self.of.insert(name.clone(), self.names.masks(name)?);
         }
         Ok(self.of.get(name).map_or(&[], Vec::as_slice))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn masks(name: &str) -> Vec<Mask> {
-        Names::new([7; 32]).masks(&InstanceName::new(name).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_name_has_the_masks_of_all_that_it_begins_with() {
-        let deep = masks("a/b/c");
-        assert_eq!(deep.len(), 4);
-        assert_eq!(deep[1..], masks("a/b"));
-        assert_eq!(deep[3..], masks(""));
-        assert_ne!(masks("a")[0], masks("b")[0]);
-        assert_ne!(masks("")[0], Names::new([8; 32]).masks(&InstanceName::empty()).unwrap()[0]);
-    }
-
-    #[test]
-    fn a_name_that_is_too_deep_is_refused_with_both_numbers() {
-        let name = InstanceName::new(&["a"; MAX_COMPONENTS + 1].join("/")).unwrap();
-        let refused = Names::new([7; 32]).masks(&name).unwrap_err().to_string();
-        assert!(refused.contains("65 components") && refused.contains("64"), "{refused}");
-        assert_eq!(masks(&["a"; MAX_COMPONENTS].join("/")).len(), MAX_COMPONENTS + 1);
     }
 }

@@ -8,25 +8,15 @@ use bytes::Bytes;
 use futures::future::{Either, select};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::LocalStore;
+use super::blocking::blocking;
 use crate::engine::{Mode, Presence, Read};
 use crate::key::Key;
 use crate::key_location_map::Record;
 use crate::options::SyncPolicy;
-use crate::store::LocalStore;
 
 /// The unit in which memory in flight is counted, in bytes.
 pub(crate) const PERMIT_BYTES: u64 = 1024;
-
-/// Runs what may block where it may: on tokio's threads for that, if there is a runtime, else here.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => match runtime.spawn_blocking(work).await {
-            Ok(result) => result,
-            Err(error) => Err(Error::internal("work that may block did not end").with_source(error)),
-        },
-        Err(_) => work(),
-    }
-}
 
 impl<K: Kind> LocalStore<K> {
     /// Waits for `work`, up to the deadline of the call.

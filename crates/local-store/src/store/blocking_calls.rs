@@ -5,11 +5,12 @@ use std::sync::Arc;
 use blobaccess::{Context, Digest, Error, Kind, PutOutcome, Result};
 use bytes::Bytes;
 
+use super::visibility::Masks;
+use super::{DIGESTS_PER_TURN, LocalStore};
+use crate::engine::Excerpt;
 use crate::engine::{Contents, Mode, Presence, Put, Read};
-use crate::excerpt::Excerpt;
-use crate::names::Masks;
+use crate::machine::casts;
 use crate::options::SyncPolicy;
-use crate::store::{DIGESTS_PER_TURN, LocalStore};
 
 /// How many digests are looked up before those are copied that are about to be evicted.
 const DIGESTS_AT_ONCE: usize = 1024;
@@ -137,7 +138,7 @@ impl<K: Kind> LocalStore<K> {
     /// `InvalidArgument` if they are larger than the store takes. `Unavailable` if the device has failed.
     pub fn put_blocking(&self, digest: &Digest, contents: Bytes) -> Result<PutOutcome> {
         let max = self.engine.sizes.max_blob_size_bytes();
-        let size = crate::width::on_device(contents.len());
+        let size = casts::on_device(contents.len());
         if size > max {
             let message = format!("blob {digest} is {size} bytes, while this store takes blobs of up to {max} bytes");
             return Err(Error::invalid_argument(message));

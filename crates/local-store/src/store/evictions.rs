@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use blobaccess::{AccountName, Context, EvictionTotal, EvictionTotals, Evictions, Kind, Result};
 
+use super::LocalStore;
 use crate::account_names::OTHERS_NAME;
-use crate::store::LocalStore;
 
 /// Of a [persistent](crate::Options::persistent) store, these are the totals of the last superblock: what was given up
 /// since comes with the next sync. Of any other, those since it was opened, and the source is another one each time.

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::Notify;
 
 use crate::key::Key;
-use crate::sync::locks::{Mutex, MutexGuard};
+use crate::machine::concurrency::locks::{Mutex, MutexGuard};
 
 /// How many of equal uploads are written: one, and one more in case that it is aborted.
 const WRITERS: u32 = 2;

@@ -3,12 +3,14 @@
 use blobaccess::{Error, Result, StorageType};
 
 use super::Disk;
+use crate::device::SECTOR_BYTES;
+use crate::machine::casts;
+use crate::machine::random;
 use crate::options::Options;
-use crate::persistence::Superblock;
 use crate::persistence::label::{self, LABELS_BYTES, Label, Role};
 use crate::persistence::superblock;
-use crate::sizes::{SECTOR_BYTES, Sizes};
-use crate::width;
+use crate::persistence::{Identity, Superblock};
+use crate::sizes::Sizes;
 
 /// Up to this superblock a store is being made.
 const LAST_OF_MAKING: u64 = 2;
@@ -28,11 +30,11 @@ pub(super) fn find(
     options: &Options,
 ) -> Result<Option<Superblock>> {
     let reach = if sizes.has_own_state { 2 * sizes.superblock_bytes } else { sizes.capacity_bytes };
-    let mut first = vec![0; width::in_memory(sizes.superblock_bytes.max(reach.min(1 << 20)))];
+    let mut first = vec![0; casts::in_memory(sizes.superblock_bytes.max(reach.min(1 << 20)))];
     disk.state().read_at(0, &mut first)?;
-    let mut second = vec![0; width::in_memory(sizes.superblock_bytes)];
+    let mut second = vec![0; casts::in_memory(sizes.superblock_bytes)];
     disk.state().read_at(disk.layout.superblock(1), &mut second)?;
-    let head = first.get(..width::in_memory(SECTOR_BYTES)).unwrap_or_default();
+    let head = first.get(..casts::in_memory(SECTOR_BYTES)).unwrap_or_default();
     let is_labelled = label::bears_magic(head);
     let slots = [&first, &second];
     let right: Vec<Superblock> = slots.iter().filter_map(|slot| Superblock::decode(slot)).collect();
@@ -43,14 +45,14 @@ pub(super) fn find(
     let latest = latest.filter(|_| !is_labelled);
     let mut labelled = Vec::new();
     for (role, device) in disk.labelled() {
-        let mut head = vec![0; width::in_memory(LABELS_BYTES)];
+        let mut head = vec![0; casts::in_memory(LABELS_BYTES)];
         device.read_at(0, &mut head)?;
         labelled.push((role, head));
     }
     let refusal = match (&latest, options.persistence.is_some()) {
         (Some(state), true) => {
             let fits = labelled.iter().try_for_each(|(role, head)| fits(state, lead, *role, head));
-            match state.identity.check(storage_type, sizes).and(fits) {
+            match state.identity.check(&fresh_identity(storage_type, sizes)).and(fits) {
                 Ok(()) => return Ok(latest),
                 Err(refusal) => refusal,
             }
@@ -69,13 +71,13 @@ pub(super) fn find(
         return Err(refusal);
     }
     tracing::warn!("what the device held is discarded: {refusal}");
-    let blank = vec![0; width::in_memory(sizes.superblock_bytes)];
+    let blank = vec![0; casts::in_memory(sizes.superblock_bytes)];
     for slot in 0..2 {
         disk.state().write_at(disk.layout.superblock(slot), &blank)?;
     }
     disk.state().sync()?;
     for (_, device) in disk.labelled() {
-        device.write_at(0, &vec![0; width::in_memory(LABELS_BYTES)])?;
+        device.write_at(0, &vec![0; casts::in_memory(LABELS_BYTES)])?;
         device.sync()?;
     }
     Ok(None)
@@ -121,7 +123,7 @@ fn made_anew(head: &[u8], labelled: &[(Role, Vec<u8>)]) -> Result<()> {
     for (role, head) in labelled {
         let what = role.name();
         // As of superblocks, the first label goes to the second sector.
-        if is_blank(head.get(..width::in_memory(SECTOR_BYTES)).unwrap_or_default()) {
+        if is_blank(head.get(..casts::in_memory(SECTOR_BYTES)).unwrap_or_default()) {
             continue;
         }
         match Label::latest(head) {
@@ -140,4 +142,22 @@ fn made_anew(head: &[u8], labelled: &[(Role, Vec<u8>)]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns the identity of a store that is made now.
+pub(super) fn fresh_identity(storage_type: StorageType, sizes: &Sizes) -> Identity {
+    Identity {
+        storage_type,
+        store_id: random::bytes(),
+        secret: random::bytes(),
+        data_bytes: sizes.data_bytes,
+        blocks: sizes.blocks,
+        log_sectors: sizes.log_sectors,
+        touch_sectors: sizes.touch_sectors,
+        chunk_bytes: u32::try_from(sizes.chunk_bytes).unwrap_or(u32::MAX),
+        account_names: sizes.account_names,
+        is_hierarchical: sizes.is_hierarchical,
+        has_own_logs: sizes.has_own_logs,
+        has_own_state: sizes.has_own_state,
+    }
 }

@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 use blobaccess::Result;
 
 use super::{Engine, Space, count, enter};
+use crate::device::SECTOR_BYTES;
+use crate::machine::casts;
+use crate::machine::concurrency::locks::MutexGuard;
 use crate::persistence::Identity;
 use crate::persistence::{LiveBlock, Superblock};
-use crate::sizes::SECTOR_BYTES;
-use crate::sync::locks::MutexGuard;
-use crate::width;
 
 /// What the next superblock goes on from.
 #[derive(Clone, Copy, Debug)]
@@ -154,8 +154,8 @@ impl Engine {
             sequence,
             next_record: space.next_record,
             next_generation: space.next_generation,
-            old: width::narrow(old),
-            current: width::narrow(current),
+            old: casts::narrow(old),
+            current: casts::narrow(current),
             is_closed,
             live: live.collect(),
             quarantined: space.quarantined.clone(),

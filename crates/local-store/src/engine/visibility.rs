@@ -10,12 +10,12 @@ use std::sync::atomic::Ordering;
 use blobaccess::{DigestFunction, Error, PutOutcome, Result};
 
 use super::share::Purpose;
-use super::space::Named;
+use super::space::RecordFields;
 use super::{Copied, Engine, Mode, Presence, Put, Read, Space, count};
+use crate::instance_names::{Mask, key_of_name};
 use crate::key::{Key, by_position};
 use crate::key_location_map::{FOUND, Inserted, Record, Touch};
-use crate::names::{Mask, key_of_name};
-use crate::trailer::PIECE_BYTES;
+use crate::object::checksums::PIECE_BYTES;
 
 /// What it came to that a name was to see contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ impl Engine {
         if !self.has_log_space(space, record.location.block, most) {
             return if known.is_some() { Sharing::Known } else { Sharing::NoRoom };
         }
-        let named = Named {
+        let named = RecordFields {
             key_words: name.words,
             function: record.function,
             size_bytes: record.location.size_bytes,
@@ -279,7 +279,7 @@ impl Engine {
         if !self.has_log_space(space, contents.location.block, most) {
             return Following::NoRoom;
         }
-        let named = Named {
+        let named = RecordFields {
             key_words: name.key_words,
             function: name.function,
             size_bytes: name.location.size_bytes,

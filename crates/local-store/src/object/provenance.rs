@@ -6,8 +6,8 @@ use blobaccess::{Digest, DigestFunction, Error, InstanceName, Result, StorageTyp
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::key_location_map::Record;
-use crate::trailer;
-use crate::width;
+use crate::machine::casts;
+use crate::object::checksums;
 
 /// What a tail begins with: its checksum, its length, flags, the length of the hash.
 pub(crate) const HEAD_BYTES: u64 = 12;
@@ -56,7 +56,7 @@ pub(crate) fn of(storage_type: StorageType, digest: &Digest, token: Option<&Uplo
         body.extend_from_slice(name.as_bytes());
     }
     let length = SUM_BYTES + body.len();
-    if width::on_device(length) > max_bytes(storage_type) {
+    if casts::on_device(length) > max_bytes(storage_type) {
         return Err(Error::invalid_argument(format!(
             "instance name is {} bytes, while this store keeps names of up to {} bytes",
             name.len(),
@@ -71,12 +71,12 @@ pub(crate) fn of(storage_type: StorageType, digest: &Digest, token: Option<&Uplo
 
 /// The checksum that stands before the rest of the tail of what `record` names.
 pub(crate) fn sum(record: &Record, body: &[u8]) -> [u8; SUM_BYTES] {
-    xxh3_64_with_seed(body, trailer::seed(record)).to_le_bytes()
+    xxh3_64_with_seed(body, checksums::seed(record)).to_le_bytes()
 }
 
 /// What a tail takes of a block that has this after its checksum, in bytes.
 pub(crate) fn size_bytes(body: &[u8]) -> u64 {
-    if body.is_empty() { 0 } else { width::on_device(SUM_BYTES + body.len()) }
+    if body.is_empty() { 0 } else { casts::on_device(SUM_BYTES + body.len()) }
 }
 
 /// How long the tail is that begins so, in bytes.

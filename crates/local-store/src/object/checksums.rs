@@ -5,7 +5,7 @@
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
 
 use crate::key_location_map::Record;
-use crate::width;
+use crate::machine::casts;
 
 /// Contents are checked by pieces of this size, so that a range is checked without the rest.
 pub(crate) const PIECE_BYTES: u64 = 256 << 10;
@@ -50,13 +50,13 @@ impl Sums {
 
     pub(crate) fn update(&mut self, mut part: &[u8]) {
         while !part.is_empty() {
-            let room = width::in_memory(PIECE_BYTES - self.in_piece).min(part.len());
+            let room = casts::in_memory(PIECE_BYTES - self.in_piece).min(part.len());
             let (now, later) = part.split_at(room);
-            if now.len() == width::in_memory(PIECE_BYTES) {
+            if now.len() == casts::in_memory(PIECE_BYTES) {
                 self.add_piece(now);
             } else {
                 self.open.get_or_insert_default().update(now);
-                self.in_piece += width::on_device(room);
+                self.in_piece += casts::on_device(room);
                 if self.in_piece == PIECE_BYTES {
                     self.end_piece();
                 }
@@ -141,7 +141,7 @@ pub(crate) struct Checked {
 impl Checked {
     /// Reads the trailer of what `record` names; `None` if it is not the trailer of that.
     pub(crate) fn read(record: &Record, trailer: &[u8]) -> Option<Self> {
-        let expected = width::in_memory(size_bytes(record.location.size_bytes));
+        let expected = casts::in_memory(size_bytes(record.location.size_bytes));
         let (sums, bound) = trailer.split_at_checked(expected.checked_sub(8)?)?;
         let bound = u64::from_le_bytes(*bound.first_chunk()?);
         let seed = seed(record);
@@ -158,7 +158,7 @@ impl Checked {
         if self.sums.is_empty() {
             return number == 0 && xxh3_64_with_seed(&sum.to_le_bytes(), self.seed) == self.bound;
         }
-        self.sums.get(width::in_memory(number)) == Some(&sum)
+        self.sums.get(casts::in_memory(number)) == Some(&sum)
     }
 }
 
@@ -170,7 +170,7 @@ mod tests {
     fn record(size_bytes: usize, sequence: u64) -> Record {
         Record {
             key_words: [1, 2, 3, 4],
-            location: Location { block: 0, generation: 1, offset: 0, size_bytes: width::on_device(size_bytes) },
+            location: Location { block: 0, generation: 1, offset: 0, size_bytes: casts::on_device(size_bytes) },
             function: 1,
             is_part: false,
             has_tail: false,
@@ -195,12 +195,12 @@ mod tests {
 
     #[test]
     fn pieces_are_recognized_and_others_are_not() {
-        let piece = width::in_memory(PIECE_BYTES);
+        let piece = casts::in_memory(PIECE_BYTES);
         for size in [0, 1, 1000, piece - 1, piece, piece + 1, 3 * piece, 3 * piece + 17] {
             let contents = contents(size);
             let trailer = sums(&contents, piece).trailer(&record(size, 9));
             let trailer = trailer.as_ref();
-            assert_eq!(width::on_device(trailer.len()), size_bytes(width::on_device(size)));
+            assert_eq!(casts::on_device(trailer.len()), size_bytes(casts::on_device(size)));
             let checked = Checked::read(&record(size, 9), trailer).unwrap();
             let mut pieces: Vec<&[u8]> = contents.chunks(piece).collect();
             if pieces.is_empty() {
@@ -223,7 +223,7 @@ mod tests {
         let contents = contents(700_000);
         let record = record(700_000, 3);
         let mut whole = Sums::new();
-        for piece in contents.chunks(width::in_memory(PIECE_BYTES)) {
+        for piece in contents.chunks(casts::in_memory(PIECE_BYTES)) {
             whole.add_piece(piece);
         }
         for part in [99_991, 262_144, 300_000, 700_000] {

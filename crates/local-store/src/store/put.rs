@@ -5,13 +5,13 @@ use std::sync::Arc;
 use blobaccess::{Blob, Context, Digest, Error, ErrorKind, Kind, PutOutcome, Result};
 use futures::TryStreamExt;
 
+use super::LocalStore;
+use super::blocking::blocking;
+use super::equal_uploads::{Following, Part};
 use crate::engine::{Contents, Engine, LargeWriter, Mode, Owner, Presence, Put, Read};
-use crate::equal_uploads::{Following, Part};
 use crate::key::Key;
 use crate::key_location_map::Record;
-use crate::store::LocalStore;
-use crate::trailer::PIECE_BYTES;
-use crate::waits::blocking;
+use crate::object::checksums::PIECE_BYTES;
 
 impl<K: Kind> LocalStore<K> {
     fn check_size(&self, digest: &Digest, size_bytes: u64) -> Result<()> {

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use blobaccess::Result;
 
 use super::{Disk, Engine, enter};
-use crate::sync::locks::MutexGuard;
-use crate::width;
+use crate::machine::casts;
+use crate::machine::concurrency::locks::MutexGuard;
 
 /// Something that is to be written to the device.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) enum Write {
 impl Engine {
     /// Whether puts should wait until more is written.
     pub(crate) fn is_congested(&self) -> bool {
-        self.disk.is_some() && width::on_device(self.pool.taken_bytes()) > self.surroundings.staged_bytes
+        self.disk.is_some() && casts::on_device(self.pool.taken_bytes()) > self.surroundings.staged_bytes
     }
 
     /// Whether the caller is the one who should see to it that the queue is written.
@@ -72,7 +72,7 @@ impl Engine {
         for (offset, bytes) in of.take_dirty(generation, chunk) {
             disk.device.write_at(begin + offset, &bytes)?;
             if self.is_persistent() {
-                disk.device.begin_write_back(begin + offset, width::on_device(bytes.len()));
+                disk.device.begin_write_back(begin + offset, casts::on_device(bytes.len()));
             }
         }
         Ok(())

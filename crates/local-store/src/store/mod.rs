@@ -1,5 +1,16 @@
 //! `BlobAccess` over the engine: collects, verifies, waits, and keeps what may block off the executor.
 
+mod blocking;
+mod blocking_calls;
+mod equal_uploads;
+mod evictions;
+mod inventory;
+mod object_reader;
+mod put;
+mod resolve_upload;
+mod visibility;
+mod waiting;
+
 use std::fmt::{self, Debug, Display, Formatter};
 use std::marker::PhantomData;
 use std::path::Path;
@@ -14,17 +25,17 @@ use blobaccess::{
 use futures::future::select;
 use tokio::sync::Semaphore;
 
+use self::blocking::blocking;
+use self::equal_uploads::EqualUploads;
+use self::object_reader::ObjectReader;
+use self::waiting::PERMIT_BYTES;
 use crate::device::{Device, Devices, FileDevice};
 use crate::engine::{Engine, Surroundings};
 use crate::environment::Environment;
-use crate::equal_uploads::EqualUploads;
-use crate::object::ObjectReader;
+use crate::object::checksums::PIECE_BYTES;
 use crate::options::{Medium, Options, Place, SyncPolicy};
 use crate::sizes::Sizes;
 use crate::snapshot::Snapshot;
-use crate::trailer::PIECE_BYTES;
-
-use crate::waits::{PERMIT_BYTES, blocking};
 
 /// How many digests are looked up before others get a turn at the executor: some 0.2 ms.
 pub(crate) const DIGESTS_PER_TURN: usize = 4096;
