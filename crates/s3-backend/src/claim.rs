@@ -6,12 +6,12 @@ use blobaccess::{Context, Digest, Error, Result, UploadToken};
 use object_store::path::Path;
 use object_store::{PutMode, PutPayload, UpdateVersion};
 
-use crate::bucket::Found;
-use crate::core::Core;
+use crate::bucket::ObjectInfo;
+use crate::claim_marker;
 use crate::create::Creation;
-use crate::marker;
-use crate::seen::Seen;
-use crate::waiting::until;
+use crate::deadline::until;
+use crate::last_answer::LastAnswer;
+use crate::shared::Shared;
 
 /// A claim that this upload holds.
 #[derive(Clone, Debug)]
@@ -25,10 +25,10 @@ pub(crate) struct Claim {
 pub(crate) enum Claimed {
     Yes(Claim),
     /// The blob is there.
-    Exists(Found),
+    Exists(ObjectInfo),
 }
 
-impl Core {
+impl Shared {
     /// Claims the key, waits for another's claim to become the blob, or takes over one that nobody renews.
     pub(crate) async fn claim(
         &self,
@@ -37,7 +37,7 @@ impl Core {
         path: &Path,
         token: &UploadToken,
     ) -> Result<Claimed> {
-        let payload = PutPayload::from_bytes(marker::contents(token, 0));
+        let payload = PutPayload::from_bytes(claim_marker::contents(token, 0));
         // Which claim was seen, and since when: only our own clock is trusted to tell how old it is.
         let mut seen: Option<(Option<String>, Instant)> = None;
         let mut backoff = self.backoff(token);
@@ -99,7 +99,7 @@ impl Core {
     /// Takes the claim back, if it is there.
     pub(crate) async fn release(&self, path: &Path, token: &UploadToken) -> Result<()> {
         match self.bucket.head(path).await? {
-            Some(found) if found.size_bytes == marker::SIZE_BYTES && found.token.as_ref() == Some(token) => {
+            Some(found) if found.size_bytes == claim_marker::SIZE_BYTES && found.token.as_ref() == Some(token) => {
                 self.bucket.delete(path).await
             }
             Some(_) | None => Ok(()),
@@ -117,23 +117,25 @@ impl Core {
     ) -> Result<Option<Claim>> {
         // So much that it differs from whatever was there, also from an earlier claim under the same token.
         let renewals = renewals.wrapping_add(1);
-        let contents = marker::contents(token, renewals);
+        let contents = claim_marker::contents(token, renewals);
         let before = self.clock().monotonic();
         let bare = self.findings.bare_e_tags;
         let mut backoff = self.backoff(token);
         for _ in 0..self.options.attempts.max(1) {
-            let held = old.e_tag.as_deref().map(|e_tag| if bare { e_tag.trim_matches('"') } else { e_tag });
-            let version = UpdateVersion { e_tag: held.map(str::to_owned), version: old.version.clone() };
-            let seen = Seen::default();
+            let expected = old.e_tag.as_deref().map(|e_tag| if bare { e_tag.trim_matches('"') } else { e_tag });
+            let version = UpdateVersion { e_tag: expected.map(str::to_owned), version: old.version.clone() };
+            let last_answer = LastAnswer::default();
             let payload = PutPayload::from_bytes(contents.clone());
-            let put = self.bucket.put_once(path, payload, PutMode::Update(version), Some(token), &seen);
-            if let Some(Ok(done)) = until(self.clock(), self.attempt_ends(ctx, marker::SIZE_BYTES), put).await {
+            let put = self.bucket.put_once(path, payload, PutMode::Update(version), Some(token), &last_answer);
+            if let Some(Ok(done)) = until(self.clock(), self.attempt_ends(ctx, claim_marker::SIZE_BYTES), put).await {
                 return Ok(Some(Claim { version: done.into(), renewals, renewed: before }));
             }
             // Lost, conflicting or failed: what is there now tells.
             match self.head(ctx, path).await {
                 Ok(Some(found)) if found.e_tag == old.e_tag => {}
-                Ok(Some(found)) if found.token.as_ref() == Some(token) && found.size_bytes == marker::SIZE_BYTES => {
+                Ok(Some(found))
+                    if found.token.as_ref() == Some(token) && found.size_bytes == claim_marker::SIZE_BYTES =>
+                {
                     return Ok(Some(Claim { version: found.update_version(false), renewals, renewed: before }));
                 }
                 Ok(_) => return Ok(None),

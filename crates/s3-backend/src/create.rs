@@ -6,12 +6,13 @@ use blobaccess::{Context, Error, PutCertainty, Result, UploadToken};
 use object_store::path::Path;
 use object_store::{PutMode, PutPayload, UpdateVersion};
 
-use crate::bucket::Found;
-use crate::core::Core;
+use crate::backoff::Backoff;
+use crate::bucket::ObjectInfo;
+use crate::deadline::until;
 use crate::history::History;
-use crate::seen::Seen;
+use crate::last_answer::LastAnswer;
+use crate::shared::Shared;
 use crate::verdict::{self, Verdict};
-use crate::waiting::{Backoff, until};
 
 /// What a create came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub(crate) enum Creation {
     Created { version: UpdateVersion },
     /// There is an object of another upload.
     Exists {
-        found: Found,
+        found: ObjectInfo,
         /// Whether an object of ours may have been there in the meantime: only where objects are replaced.
         after_ambiguity: bool,
     },
@@ -28,7 +29,7 @@ pub(crate) enum Creation {
 
 /// One create on its way.
 struct Attempts<'a> {
-    core: &'a Core,
+    shared: &'a Shared,
     ctx: &'a Context,
     path: &'a Path,
     token: &'a UploadToken,
@@ -38,7 +39,7 @@ struct Attempts<'a> {
     ambiguous: bool,
 }
 
-impl Core {
+impl Shared {
     /// Creates the object, or finds out that there is one of another upload.
     ///
     /// At most one attempt of ours can have created an object while it is there, all attempts leave the same token,
@@ -52,7 +53,7 @@ impl Core {
         token: &UploadToken,
     ) -> Result<Creation> {
         let attempts = Attempts {
-            core: self,
+            shared: self,
             ctx,
             path,
             token,
@@ -68,10 +69,10 @@ impl Attempts<'_> {
     async fn run(mut self, payload: &PutPayload) -> Result<Creation> {
         let size_bytes = u64::try_from(payload.content_length()).unwrap_or(u64::MAX);
         let mut last = None;
-        for attempt in 0..self.core.options.attempts.max(1) {
+        for attempt in 0..self.shared.options.attempts.max(1) {
             if attempt > 0 {
                 let pause = self.backoff.next();
-                if !self.core.pause(self.ctx, pause).await {
+                if !self.shared.pause(self.ctx, pause).await {
                     break;
                 }
             }
@@ -99,21 +100,21 @@ impl Attempts<'_> {
     }
 
     async fn attempt(&mut self, payload: &PutPayload, size_bytes: u64) -> std::result::Result<UpdateVersion, Verdict> {
-        let seen = Seen::default();
-        let bucket = &self.core.bucket;
-        let put = bucket.put_once(self.path, payload.clone(), PutMode::Create, Some(self.token), &seen);
-        let end = self.core.attempt_ends(self.ctx, size_bytes);
-        let result = until(self.core.clock(), end, put).await;
-        let now = self.core.clock().monotonic();
+        let last_answer = LastAnswer::default();
+        let bucket = &self.shared.bucket;
+        let put = bucket.put_once(self.path, payload.clone(), PutMode::Create, Some(self.token), &last_answer);
+        let end = self.shared.attempt_ends(self.ctx, size_bytes);
+        let result = until(self.shared.clock(), end, put).await;
+        let now = self.shared.clock().monotonic();
         match result {
             Some(Ok(done)) => Ok(done.into()),
             Some(Err(error)) => {
-                let answer = seen.answer();
+                let answer = last_answer.answer();
                 match &answer {
                     Some(answer) => self.history.note(now, answer),
                     None => self.history.note(now, &error),
                 }
-                Err(verdict::of(error, answer.as_ref(), bucket.provider()))
+                Err(verdict::judge(error, answer.as_ref(), bucket.provider()))
             }
             None => {
                 self.history.note(now, "timed out");
@@ -124,20 +125,20 @@ impl Attempts<'_> {
 
     /// Whose object it is that failed the condition. `None`: there is none any more.
     async fn verify(&mut self) -> Result<Option<Creation>> {
-        if !self.core.bucket.provider().is_remote() {
+        if !self.shared.bucket.provider().is_remote() {
             // No answer can have been lost: the object is another's.
-            let found = self.core.head(self.ctx, self.path).await?;
+            let found = self.shared.head(self.ctx, self.path).await?;
             return Ok(found.map(|found| Creation::Exists { found, after_ambiguity: false }));
         }
-        let mut backoff = self.core.backoff(self.token);
-        let mut tries = self.core.options.attempts.max(1);
+        let mut backoff = self.shared.backoff(self.token);
+        let mut tries = self.shared.options.attempts.max(1);
         loop {
-            match self.core.head(self.ctx, self.path).await {
+            match self.shared.head(self.ctx, self.path).await {
                 Ok(found) => return Ok(found.map(|found| self.whose(found))),
                 Err(error) => {
                     tries -= 1;
-                    self.history.note(self.core.clock().monotonic(), format_args!("condition failed, then {error}"));
-                    if tries == 0 || !error.is_retryable() || !self.core.pause(self.ctx, backoff.next()).await {
+                    self.history.note(self.shared.clock().monotonic(), format_args!("condition failed, then {error}"));
+                    if tries == 0 || !error.is_retryable() || !self.shared.pause(self.ctx, backoff.next()).await {
                         // A proxy in between may have sent the first attempt twice.
                         return Err(self.failed(&error, PutCertainty::MaybeStored));
                     }
@@ -146,8 +147,8 @@ impl Attempts<'_> {
         }
     }
 
-    fn whose(&self, found: Found) -> Creation {
-        if found.token.as_ref() == Some(self.token) && self.core.findings.keeps_tokens {
+    fn whose(&self, found: ObjectInfo) -> Creation {
+        if found.token.as_ref() == Some(self.token) && self.shared.findings.keeps_tokens {
             Creation::Created { version: found.update_version(false) }
         } else {
             Creation::Exists { found, after_ambiguity: self.ambiguous }
@@ -157,8 +158,8 @@ impl Attempts<'_> {
     /// A last question after attempts that may have stored the object.
     async fn resolve(mut self, last: Error) -> Result<Creation> {
         let pause = self.backoff.next().min(Duration::from_secs(1));
-        if self.core.pause(self.ctx, pause).await
-            && let Ok(Some(found)) = self.core.head(self.ctx, self.path).await
+        if self.shared.pause(self.ctx, pause).await
+            && let Ok(Some(found)) = self.shared.head(self.ctx, self.path).await
         {
             return Ok(self.whose(found));
         }

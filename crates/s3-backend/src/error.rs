@@ -2,7 +2,7 @@
 
 use blobaccess::{Error, ErrorKind};
 
-use crate::seen::Answer;
+use crate::last_answer::Answer;
 
 /// Maps a failure of the client library to ours. `answer` is what the last request was answered with, if one was sent.
 ///

@@ -3,25 +3,25 @@
 use blobaccess::{Context, Digest, DigestSet, Result};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
-use crate::core::Core;
-use crate::waiting::within;
+use crate::deadline::within;
+use crate::shared::Shared;
 
 /// Into how many stretches of keys a set is cut, that are listed at once.
 const STRETCHES: usize = 16;
 
 /// A digest that is asked about, and the key that it would have.
-struct Asked<'a> {
+struct Candidate<'a> {
     key: String,
     digest: &'a Digest,
 }
 
-impl Core {
+impl Shared {
     pub(crate) async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
         let mut asked = Vec::with_capacity(digests.len());
         for digest in digests {
             if !self.is_always_there(digest) {
                 let key = self.options.layout.key(self.storage_type, digest)?;
-                asked.push(Asked { key, digest });
+                asked.push(Candidate { key, digest });
             }
         }
         if asked.is_empty() {
@@ -33,7 +33,7 @@ impl Core {
         Ok(digests.filter(|digest| missing.binary_search(&digest).is_ok()))
     }
 
-    async fn find<'a>(&self, asked: &[Asked<'a>]) -> Result<Vec<&'a Digest>> {
+    async fn find<'a>(&self, asked: &[Candidate<'a>]) -> Result<Vec<&'a Digest>> {
         let concurrent = self.options.concurrent_finds.max(1);
         if asked.len() < self.options.list_from_digests || !self.bucket.lists_in_order() {
             return self.ask(asked, concurrent).await;
@@ -56,7 +56,7 @@ impl Core {
     }
 
     /// Lists for as long as pages answer for enough digests, then asks for the rest.
-    async fn list_or_ask<'a>(&self, stretch: &[Asked<'a>]) -> Result<Vec<&'a Digest>> {
+    async fn list_or_ask<'a>(&self, stretch: &[Candidate<'a>]) -> Result<Vec<&'a Digest>> {
         let (mut missing, answered) = self.list(stretch, usize::MAX).await?;
         let rest = stretch.get(answered..).unwrap_or_default();
         missing.extend(self.ask(rest, self.options.concurrent_finds.div_ceil(STRETCHES)).await?);
@@ -64,7 +64,7 @@ impl Core {
     }
 
     /// Lists from the first of `asked` on, up to `pages` pages: what is missing, and of how many digests that is known.
-    async fn list<'a>(&self, asked: &[Asked<'a>], pages: usize) -> Result<(Vec<&'a Digest>, usize)> {
+    async fn list<'a>(&self, asked: &[Candidate<'a>], pages: usize) -> Result<(Vec<&'a Digest>, usize)> {
         let mut missing = Vec::new();
         let mut answered = 0;
         let root = format!("{}/", self.options.layout.root(self.storage_type));
@@ -100,14 +100,14 @@ impl Core {
     }
 
     /// Asks for each.
-    async fn ask<'a>(&self, asked: &[Asked<'a>], concurrent: usize) -> Result<Vec<&'a Digest>> {
+    async fn ask<'a>(&self, asked: &[Candidate<'a>], concurrent: usize) -> Result<Vec<&'a Digest>> {
         let answers: Vec<_> = asked.iter().map(|asked| self.ask_one(asked).boxed()).collect();
         let answers = stream::iter(answers).buffer_unordered(concurrent.max(1));
         let answers: Vec<Option<&Digest>> = answers.try_collect().await?;
         Ok(answers.into_iter().flatten().collect())
     }
 
-    async fn ask_one<'a>(&self, asked: &Asked<'a>) -> Result<Option<&'a Digest>> {
+    async fn ask_one<'a>(&self, asked: &Candidate<'a>) -> Result<Option<&'a Digest>> {
         let found = self.bucket.head(&self.bucket.path(&asked.key)?).await?;
         let there = found.is_some_and(|found| !self.is_claim(asked.digest, found.size_bytes));
         Ok((!there).then_some(asked.digest))

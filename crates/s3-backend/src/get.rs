@@ -11,10 +11,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use tokio::sync::Mutex;
 
-use crate::bucket::{Found, Reading};
-use crate::core::{Core, not_found};
+use crate::bucket::{ObjectInfo, Reading};
+use crate::deadline::within;
 use crate::layout::Form;
-use crate::waiting::within;
+use crate::shared::{Shared, not_found};
 
 /// Up to this size, in bytes, a blob is asked for at once. A larger one is looked up first, and asked for when it is
 /// read: whoever wants a part of it then costs one small request instead of a large one that is broken off.
@@ -24,17 +24,17 @@ const EAGER_MAX_BYTES: u64 = 8 << 20;
 /// short range costs little more than itself and a long one few requests.
 const READAHEAD_BYTES: (u64, u64) = (1 << 20, 16 << 20);
 
-impl Core {
+impl Shared {
     pub(crate) async fn get_contents(self: &Arc<Self>, ctx: &Context, digest: &Digest) -> Result<Blob> {
         let path = self.path(digest)?;
         if self.is_always_there(digest) {
             return Ok(Blob::from_untrusted_bytes(digest, Bytes::new(), Provenance::store()));
         }
-        if self.form() == Form::Container {
-            return self.get_container(ctx, digest, &path).await;
+        if self.form() == Form::Casblob {
+            return self.get_casblob(ctx, digest, &path).await;
         }
         let ranges = Arc::new(Ranges {
-            core: Arc::clone(self),
+            shared: Arc::clone(self),
             path: path.clone(),
             open: Mutex::new(None),
             size_bytes: digest.size_bytes(),
@@ -61,8 +61,8 @@ impl Core {
 
     /// The object, asked for when it is first read.
     pub(crate) fn later(self: &Arc<Self>, path: Path, range: Option<Range<u64>>) -> BoxStream<'static, Result<Bytes>> {
-        let core = Arc::clone(self);
-        stream::once(async move { Ok::<_, Error>(core.reading(&path, range).await?.stream) }).try_flatten().boxed()
+        let shared = Arc::clone(self);
+        stream::once(async move { Ok::<_, Error>(shared.reading(&path, range).await?.stream) }).try_flatten().boxed()
     }
 
     /// A range of an object that was there a moment ago.
@@ -73,7 +73,7 @@ impl Core {
     }
 
     /// All bytes of a range that is not large.
-    pub(crate) async fn read_range(&self, path: &Path, range: Range<u64>) -> Result<(Found, Bytes)> {
+    pub(crate) async fn read_range(&self, path: &Path, range: Range<u64>) -> Result<(ObjectInfo, Bytes)> {
         let mut reading = self.reading(path, Some(range.clone())).await?;
         let mut bytes = BytesMut::new();
         while let Some(piece) = reading.stream.try_next().await? {
@@ -88,7 +88,7 @@ impl Core {
     }
 }
 
-fn check_size(digest: &Digest, found: &Found) -> Result<()> {
+fn check_size(digest: &Digest, found: &ObjectInfo) -> Result<()> {
     if found.size_bytes == digest.size_bytes() {
         return Ok(());
     }
@@ -98,7 +98,7 @@ fn check_size(digest: &Digest, found: &Found) -> Result<()> {
 
 /// Ranges of an object that is the blob as it is.
 struct Ranges {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     path: Path,
     size_bytes: u64,
     /// Where the last read ended, if more is on its way from there.
@@ -109,7 +109,7 @@ struct Open {
     at: u64,
     end: u64,
     asked_bytes: u64,
-    held: Bytes,
+    buffered: Bytes,
     stream: BoxStream<'static, Result<Bytes>>,
 }
 
@@ -125,17 +125,17 @@ impl RandomAccess for Ranges {
                 let (first, max) = READAHEAD_BYTES;
                 let asked_bytes = other.map_or(first.min(length), |open| (open.asked_bytes * 2).clamp(first, max));
                 let end = offset.saturating_add(asked_bytes).min(self.size_bytes);
-                let reading = self.core.reading(&self.path, Some(offset..end)).await?;
-                Open { at: offset, end, asked_bytes, held: Bytes::new(), stream: reading.stream }
+                let reading = self.shared.reading(&self.path, Some(offset..end)).await?;
+                Open { at: offset, end, asked_bytes, buffered: Bytes::new(), stream: reading.stream }
             }
         };
-        while open.held.is_empty() {
+        while open.buffered.is_empty() {
             match open.stream.try_next().await? {
-                Some(piece) => open.held = piece,
+                Some(piece) => open.buffered = piece,
                 None => return Err(Error::unavailable(format!("object {} was cut short", self.path))),
             }
         }
-        let piece = open.held.split_to(length.min(open.held.len()));
+        let piece = open.buffered.split_to(length.min(open.buffered.len()));
         open.at += u64::try_from(piece.len()).unwrap_or(u64::MAX);
         *slot = Some(open);
         Ok(piece)

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::time::{Duration, Instant};
 
 /// How many attempts are told in full.
-const TOLD: usize = 16;
+const MAX_LISTED: usize = 16;
 
 /// What became of each attempt of a put, and when: it is the source of the error that the put ends with.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ impl History {
     }
 
     pub(crate) fn note(&mut self, now: Instant, what: impl Display) {
-        if self.attempts.len() < TOLD {
+        if self.attempts.len() < MAX_LISTED {
             self.attempts.push((now.saturating_duration_since(self.begun), what.to_string()));
         } else {
             self.left_out += 1;

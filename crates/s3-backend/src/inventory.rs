@@ -7,12 +7,12 @@ use blobaccess::{
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::ObjectMeta;
 
-use crate::core::Core;
+use crate::claim_marker;
+use crate::deadline::within;
 use crate::layout::Key;
-use crate::marker;
-use crate::waiting::within;
+use crate::shared::Shared;
 
-/// How many containers are asked for their size at once, where keys do not have it.
+/// How many casblobs are asked for their size at once, where keys do not have it.
 const CONCURRENT: usize = 32;
 
 /// A part of a bucket that can be listed beside the others: a folder of keys.
@@ -29,7 +29,7 @@ impl Shard {
     }
 }
 
-impl Core {
+impl Shared {
     pub(crate) async fn list_page(&self, ctx: &Context, cursor: Option<&InventoryCursor>) -> Result<InventoryPage> {
         let after = cursor.map(|cursor| self.read_cursor(cursor)).transpose()?;
         if self.bucket.lists_in_order() {
@@ -107,10 +107,10 @@ impl Core {
     /// The digest of an object whose key has the hash alone. Of an action the size is nowhere, and given as 0.
     async fn sized(&self, object: &ObjectMeta, hash: &[u8]) -> Result<Option<Digest>> {
         let size = if self.storage_type == StorageType::Cas {
-            if object.size == marker::SIZE_BYTES {
+            if object.size == claim_marker::SIZE_BYTES {
                 return Ok(None);
             }
-            match self.size_in_container(&object.location).await? {
+            match self.blob_size_in_casblob(&object.location).await? {
                 Some(size) => size,
                 None => return Ok(None),
             }

@@ -29,42 +29,45 @@
 //! TLS and signatures are those of `rustls` and `ring`. They need a C compiler to build and nothing to be installed at
 //! run time. Without features, a bucket is in memory or in a directory. [`Bucket::from_url`] makes any from one line.
 
+mod abort_uploads;
 mod aborts;
-mod backend;
+mod backoff;
 mod bucket;
 mod casblob;
 mod claim;
-mod core;
+mod claim_marker;
 mod create;
+mod deadline;
 mod error;
 mod find;
+mod findings;
 mod get;
-mod get_container;
+mod get_casblob;
 mod history;
 mod inventory;
+mod last_answer;
 mod layout;
-mod marker;
 mod multipart;
-mod mutable;
 mod options;
 mod probe;
-mod put;
+mod put_contents;
+mod put_message;
 mod requests;
 mod resolve;
-mod seen;
+mod shared;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod store;
 mod verdict;
-mod waiting;
 
-pub use self::backend::{BucketSnapshot, BucketStore};
 pub use self::bucket::Bucket;
 #[cfg(feature = "cloud")]
 pub use self::bucket::Connection;
+pub use self::findings::Findings;
 pub use self::inventory::Shard;
 pub use self::layout::Layout;
 pub use self::options::{BucketOptions, LargeCreates, Mutability, OnMissingConditions};
-pub use self::probe::Findings;
 pub use self::requests::RequestCounts;
+pub use self::store::{BucketSnapshot, BucketStore};
 #[cfg(feature = "cloud")]
 pub use object_store;

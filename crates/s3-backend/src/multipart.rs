@@ -15,19 +15,19 @@ use object_store::path::Path;
 
 use crate::LargeCreates;
 use crate::aborts::Abandoned;
-use crate::bucket::{Completion, Parts, Place};
+use crate::bucket::{Completion, MultipartUpload, Parts};
 use crate::casblob::{Encoder, header_size_bytes};
 use crate::claim::{Claim, Claimed};
-use crate::core::{Core, token_of};
+use crate::deadline::within;
 use crate::layout::Form;
-use crate::waiting::within;
+use crate::shared::{Shared, token_of};
 
 /// No provider takes more parts.
 const MAX_PARTS: u64 = 10_000;
 
 type Sending<'a> = Pin<Box<dyn Future<Output = Result<(usize, PartId)>> + Send + 'a>>;
 
-impl Core {
+impl Shared {
     pub(crate) async fn put_in_parts(
         &self,
         ctx: &Context,
@@ -47,7 +47,7 @@ impl Core {
             && self.bucket.provider().claims_beside_parts();
         let claims = !conditional && can_claim && self.options.large_creates == LargeCreates::Claim;
         let abandoned = Abandoned { path: path.clone(), begun: None, claim: claims.then_some(token) };
-        let mut guard = Guard { core: self, abandoned: Some(abandoned) };
+        let mut guard = Guard { shared: self, abandoned: Some(abandoned) };
         let mut claim = None;
         if claims {
             match self.claim(ctx, digest, path, &token).await? {
@@ -67,13 +67,13 @@ impl Core {
                 return Err(error.not_stored());
             }
         };
-        let place = Place { path: path.clone(), id };
+        let place = MultipartUpload { path: path.clone(), id };
         let classified = conditional || claims;
         if let Some(abandoned) = &mut guard.abandoned {
             abandoned.begun = Some((parts.clone(), place.clone()));
         }
         let mut upload = Upload {
-            core: self,
+            shared: self,
             ctx,
             digest,
             token: &token,
@@ -103,14 +103,14 @@ impl Core {
 
 /// Sees to it that an upload is aborted that does not end, whatever becomes of it.
 struct Guard<'a> {
-    core: &'a Core,
+    shared: &'a Shared,
     abandoned: Option<Abandoned>,
 }
 
 impl Guard<'_> {
     async fn abort(&mut self) {
         if let Some(abandoned) = &self.abandoned
-            && self.core.abort(abandoned).await.is_ok()
+            && self.shared.abort(abandoned).await.is_ok()
         {
             self.abandoned = None;
         }
@@ -120,19 +120,19 @@ impl Guard<'_> {
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if let Some(abandoned) = self.abandoned.take() {
-            self.core.aborts.add(abandoned);
+            self.shared.aborts.add(abandoned);
         }
     }
 }
 
 struct Upload<'a> {
-    core: &'a Core,
+    shared: &'a Shared,
     ctx: &'a Context,
     digest: &'a Digest,
     token: &'a UploadToken,
     parts: &'a Parts,
     guard: Guard<'a>,
-    place: &'a Place,
+    place: &'a MultipartUpload,
     claim: Option<Claim>,
     part_size_bytes: u64,
     sent: BTreeMap<usize, PartId>,
@@ -142,35 +142,35 @@ struct Upload<'a> {
 /// Pieces that are to become parts of one size.
 struct Cutter {
     pieces: Vec<Bytes>,
-    held_bytes: u64,
+    buffered_bytes: u64,
     part_size_bytes: u64,
 }
 
 impl Cutter {
     /// Takes `piece` up to the end of a part, and returns that part and the rest of the piece.
     fn push(&mut self, piece: &mut Bytes) -> Option<PutPayload> {
-        let room = usize::try_from(self.part_size_bytes - self.held_bytes).unwrap_or(usize::MAX);
+        let room = usize::try_from(self.part_size_bytes - self.buffered_bytes).unwrap_or(usize::MAX);
         let taken = piece.split_to(room.min(piece.len()));
-        self.held_bytes += u64::try_from(taken.len()).unwrap_or(u64::MAX);
+        self.buffered_bytes += u64::try_from(taken.len()).unwrap_or(u64::MAX);
         self.pieces.push(taken);
-        (self.held_bytes >= self.part_size_bytes).then(|| self.take())
+        (self.buffered_bytes >= self.part_size_bytes).then(|| self.take())
     }
 
     fn take(&mut self) -> PutPayload {
-        self.held_bytes = 0;
+        self.buffered_bytes = 0;
         std::mem::take(&mut self.pieces).into_iter().collect()
     }
 }
 
 impl<'a> Upload<'a> {
-    /// Sends all parts. Of a container the first one is sent last, as the table is known only then.
+    /// Sends all parts. Of a casblob the first one is sent last, as the table is known only then.
     async fn send(&mut self, blob: Blob) -> Result<()> {
         let mut stream = blob.into_stream(..)?;
-        let mut encoder = match self.core.form() {
+        let mut encoder = match self.shared.form() {
             Form::Plain => None,
-            Form::Container => Some(Encoder::new(self.digest.size_bytes())?),
+            Form::Casblob => Some(Encoder::new(self.digest.size_bytes())?),
         };
-        let mut cutter = Cutter { pieces: Vec::new(), held_bytes: 0, part_size_bytes: self.part_size_bytes };
+        let mut cutter = Cutter { pieces: Vec::new(), buffered_bytes: 0, part_size_bytes: self.part_size_bytes };
         let mut first: Option<PutPayload> = None;
         let table_bytes = header_size_bytes(self.digest.size_bytes());
         if encoder.is_some() {
@@ -205,7 +205,7 @@ impl<'a> Upload<'a> {
                 }
             }
         }
-        if cutter.held_bytes > 0 || index == 0 {
+        if cutter.buffered_bytes > 0 || index == 0 {
             let part = cutter.take();
             self.part(&mut sending, &mut first, &mut index, part).await?;
         }
@@ -226,13 +226,13 @@ impl<'a> Upload<'a> {
     ) -> Result<Option<Bytes>> {
         let mut piece = stream.try_next();
         loop {
-            let clock = self.core.clock();
+            let clock = self.shared.clock();
             if let Some(claim) = &mut self.claim
-                && clock.monotonic() >= self.core.renewal(claim)
+                && clock.monotonic() >= self.shared.renewal(claim)
             {
-                self.core.renew(self.ctx, &self.place.path, self.token, claim).await?;
+                self.shared.renew(self.ctx, &self.place.path, self.token, claim).await?;
             }
-            let renewal = self.claim.as_ref().map(|claim| clock.sleep_until(self.core.renewal(claim)));
+            let renewal = self.claim.as_ref().map(|claim| clock.sleep_until(self.shared.renewal(claim)));
             let work =
                 async { if sending.is_empty() { futures::future::pending().await } else { sending.next().await } };
             let timer = async {
@@ -264,11 +264,11 @@ impl<'a> Upload<'a> {
         self.sent_bytes += u64::try_from(part.content_length()).unwrap_or(u64::MAX);
         let number = *index;
         *index += 1;
-        if number == 0 && self.core.form() == Form::Container {
+        if number == 0 && self.shared.form() == Form::Casblob {
             *first = Some(part);
             return Ok(());
         }
-        while sending.len() >= self.core.options.concurrent_parts.max(1) {
+        while sending.len() >= self.shared.options.concurrent_parts.max(1) {
             if let Some((index, part)) = sending.try_next().await? {
                 self.sent.insert(index, part);
             }
@@ -278,7 +278,7 @@ impl<'a> Upload<'a> {
     }
 
     fn begin(&self, sending: &mut FuturesUnordered<Sending<'a>>, number: usize, part: PutPayload) {
-        let (bucket, parts, place) = (&self.core.bucket, self.parts, self.place);
+        let (bucket, parts, place) = (&self.shared.bucket, self.parts, self.place);
         let offset = u64::try_from(number).unwrap_or(u64::MAX).saturating_mul(self.part_size_bytes);
         sending.push(Box::pin(parts.put(bucket, place, number, offset, part)));
     }
@@ -286,16 +286,16 @@ impl<'a> Upload<'a> {
     /// Makes the parts an object, and finds out whether it is this upload's.
     async fn complete(mut self, classified: bool) -> Result<PutOutcome> {
         if let Some(claim) = &mut self.claim
-            && let Err(error) = self.core.holds(self.ctx, &self.place.path, self.token, claim).await
+            && let Err(error) = self.shared.holds(self.ctx, &self.place.path, self.token, claim).await
         {
             self.guard.abort().await;
             return Err(error);
         }
         let parts = std::mem::take(&mut self.sent).into_values().collect();
         let completion = {
-            let exclusively = self.core.bucket.lock(&self.place.path).await;
-            let completing = self.parts.complete(&self.core.bucket, self.place, parts, Some(self.token));
-            let completion = within(self.ctx, self.core.clock(), completing).await;
+            let exclusively = self.shared.bucket.lock(&self.place.path).await;
+            let completing = self.parts.complete(&self.shared.bucket, self.place, parts, Some(self.token));
+            let completion = within(self.ctx, self.shared.clock(), completing).await;
             drop(exclusively);
             completion.unwrap_or_else(Completion::Maybe)
         };
@@ -319,8 +319,8 @@ impl<'a> Upload<'a> {
 
     /// After a completion that was not answered with success: the object that is there tells.
     async fn whose(mut self, error: Option<Error>, classified: bool) -> Result<PutOutcome> {
-        let found = self.core.head_blob(self.ctx, self.digest, &self.place.path).await;
-        let tells = self.core.findings.keeps_tokens && self.core.bucket.provider().keeps_tokens_of_parts();
+        let found = self.shared.head_blob(self.ctx, self.digest, &self.place.path).await;
+        let tells = self.shared.findings.keeps_tokens && self.shared.bucket.provider().keeps_tokens_of_parts();
         match (found, error) {
             (Ok(Some(found)), error) => {
                 let stored_bytes = found.size_bytes;

@@ -1,70 +1,20 @@
 //! Tries out what a server makes of conditions, before anything rests on them.
 
-use std::fmt::{self, Display, Formatter};
-
 use blobaccess::{Error, Result, UploadToken};
 use futures::future::join_all;
 use object_store::path::Path;
 use object_store::{PutMode, PutPayload, UpdateVersion};
 use uuid::Uuid;
 
-use crate::bucket::{Bucket, Completion, Parts, Place, Provider};
-use crate::core::seed;
-use crate::seen::Seen;
+use crate::backoff::{Backoff, seed};
+use crate::bucket::{Bucket, Completion, MultipartUpload, Parts};
+use crate::findings::Findings;
+use crate::last_answer::LastAnswer;
 use crate::verdict::{self, Verdict};
-use crate::waiting::Backoff;
 use crate::{BucketOptions, OnMissingConditions};
 
 /// How many write one key at once in the probe.
 const RACERS: usize = 8;
-
-/// What a bucket was found to do with conditional writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-#[expect(clippy::struct_excessive_bools, reason = "each was found out on its own")]
-pub struct Findings {
-    /// Whether this was tried out; if not, it is what the provider documents.
-    pub probed: bool,
-    /// Whether a put that asks that there be no object leaves one that is there, also when many put at once.
-    pub conditional_put: bool,
-    /// Whether a put that asks for an `ETag` leaves an object that has another.
-    pub conditional_update: bool,
-    /// Whether the completion of a multipart upload that asks that there be no object leaves one that is there.
-    pub conditional_completion: bool,
-    /// Whether it knows an `ETag` only without its quotation marks, as Ceph RGW 16 does.
-    pub bare_e_tags: bool,
-    /// Whether an object comes back with the metadata that it was put with.
-    pub keeps_tokens: bool,
-}
-
-impl Display for Findings {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let kept = |kept: bool| if kept { "kept" } else { "ignored" };
-        write!(
-            f,
-            "conditions of puts {}, of updates {}, of completions {}; tokens {}",
-            kept(self.conditional_put),
-            kept(self.conditional_update),
-            kept(self.conditional_completion),
-            kept(self.keeps_tokens)
-        )
-    }
-}
-
-impl Findings {
-    /// What is known without asking.
-    fn documented(bucket: &Bucket) -> Self {
-        let provider = bucket.provider();
-        Self {
-            probed: false,
-            conditional_put: true,
-            conditional_update: !matches!(provider, Provider::Directory),
-            conditional_completion: bucket.conditional_parts().is_some() || !provider.is_remote(),
-            bare_e_tags: false,
-            keeps_tokens: provider.keeps_tokens(),
-        }
-    }
-}
 
 /// Tries the bucket out, if it is one that may not do as it is documented to.
 pub(crate) async fn probe(bucket: &Bucket, options: &BucketOptions, mutable: bool) -> Result<Findings> {
@@ -195,11 +145,11 @@ impl Probe<'_> {
 
     /// Whether the object was put; not, if the condition kept it from it.
     async fn put(&self, path: &Path, mode: PutMode, token: &UploadToken) -> Result<bool> {
-        let seen = Seen::default();
+        let last_answer = LastAnswer::default();
         let payload = PutPayload::from_bytes(token.as_bytes().to_vec().into());
-        match self.bucket.put_once(path, payload, mode, Some(token), &seen).await {
+        match self.bucket.put_once(path, payload, mode, Some(token), &last_answer).await {
             Ok(_) => Ok(true),
-            Err(error) => match verdict::of(error, seen.answer().as_ref(), self.bucket.provider()) {
+            Err(error) => match verdict::judge(error, last_answer.answer().as_ref(), self.bucket.provider()) {
                 Verdict::Failed => Ok(false),
                 Verdict::Again(error) | Verdict::Maybe(error) | Verdict::Refused(error) => Err(error),
             },
@@ -227,7 +177,7 @@ impl Probe<'_> {
     async fn completes(&self, parts: &Parts, path: Path) -> Result<bool> {
         self.create(&path, &token()).await?;
         let id = parts.begin(self.bucket, &path, None).await?;
-        let place = Place { path, id };
+        let place = MultipartUpload { path, id };
         let part = parts.put(self.bucket, &place, 0, 0, PutPayload::from_static(b"probe")).await;
         let completion = match part {
             Ok((_, part)) => parts.complete(self.bucket, &place, vec![part], None).await,

@@ -95,18 +95,18 @@ impl Requests {
     }
 
     pub(crate) fn counts(&self) -> RequestCounts {
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         RequestCounts {
-            head: of(&self.head),
-            get: of(&self.get),
-            put: of(&self.put),
-            begin_multipart: of(&self.begin_multipart),
-            put_part: of(&self.put_part),
-            complete_multipart: of(&self.complete_multipart),
-            abort_multipart: of(&self.abort_multipart),
-            list: of(&self.list),
-            delete: of(&self.delete),
-            other: of(&self.other),
+            head: read(&self.head),
+            get: read(&self.get),
+            put: read(&self.put),
+            begin_multipart: read(&self.begin_multipart),
+            put_part: read(&self.put_part),
+            complete_multipart: read(&self.complete_multipart),
+            abort_multipart: read(&self.abort_multipart),
+            list: read(&self.list),
+            delete: read(&self.delete),
+            other: read(&self.other),
         }
     }
 }

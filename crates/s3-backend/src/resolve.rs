@@ -2,9 +2,9 @@
 
 use blobaccess::{Context, Digest, Result, UploadResolution, UploadToken};
 
-use crate::core::Core;
+use crate::shared::Shared;
 
-impl Core {
+impl Shared {
     pub(crate) async fn resolve_upload(
         &self,
         ctx: &Context,

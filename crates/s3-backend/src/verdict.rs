@@ -4,7 +4,7 @@ use blobaccess::Error;
 
 use crate::bucket::Provider;
 use crate::error::from_provider;
-use crate::seen::Answer;
+use crate::last_answer::Answer;
 
 /// What the answer to one attempt of a conditional put says.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) enum Verdict {
 }
 
 /// What it says that a put was not answered with success.
-pub(crate) fn of(error: object_store::Error, answer: Option<&Answer>, provider: Provider) -> Verdict {
+pub(crate) fn judge(error: object_store::Error, answer: Option<&Answer>, provider: Provider) -> Verdict {
     let again = |error: Error| Verdict::Again(error.with_retryable(true).not_stored());
     let Some(answer) = answer else {
         return without_answer(error, provider);

@@ -14,9 +14,9 @@ use object_store::client::{
 
 #[cfg(feature = "azure")]
 use super::azure;
-use super::completing::Completing;
+use super::completion_scope::CompletionScope;
+use crate::last_answer::{Answer, LastAnswer};
 use crate::requests::{RequestKind, Requests};
-use crate::seen::{Answer, Seen};
 
 /// Hands out one client, whoever connects, so that all share its connections.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ impl Connector {
         not(feature = "azure"),
         expect(clippy::unused_async, reason = "credentials of Azure may have to be asked for")
     )]
-    async fn amend(&self, request: &mut HttpRequest, completing: Option<&Completing>) -> Result<(), HttpError> {
+    async fn amend(&self, request: &mut HttpRequest, completing: Option<&CompletionScope>) -> Result<(), HttpError> {
         if self.conditional_completion {
             request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
         }
@@ -70,7 +70,7 @@ impl Connector {
             azure::sign_again(request, credentials).await?;
         }
         #[cfg(not(feature = "azure"))]
-        let _: Option<&Completing> = completing;
+        let _: Option<&CompletionScope> = completing;
         Ok(())
     }
 }
@@ -86,15 +86,15 @@ impl HttpService for Connector {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let kind = kind_of(&request);
         self.requests.count(kind);
-        let mut seen = request.extensions().get::<Seen>().cloned();
+        let mut last_answer = request.extensions().get::<LastAnswer>().cloned();
         if kind == RequestKind::CompleteMultipart {
-            let completing = Completing::current();
+            let completing = CompletionScope::current();
             self.amend(&mut request, completing.as_ref()).await?;
-            seen = completing.map(|completing| completing.seen);
+            last_answer = completing.map(|completing| completing.last_answer);
         }
         let result = self.client.execute(request).await;
-        if let Some(seen) = seen {
-            seen.record(answer(&result));
+        if let Some(last_answer) = last_answer {
+            last_answer.record(answer(&result));
         }
         result
     }

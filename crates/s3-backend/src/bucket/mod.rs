@@ -4,15 +4,15 @@
 mod azure;
 #[cfg(feature = "cloud")]
 mod cloud;
-mod completing;
+mod completion_scope;
 #[cfg(feature = "cloud")]
 mod connection;
 #[cfg(feature = "cloud")]
 mod connector;
 mod directory;
+mod from_url;
 mod parts;
 mod presence;
-mod url;
 
 use std::fmt::{self, Debug, Display, Formatter};
 use std::fs::File;
@@ -33,12 +33,12 @@ use object_store::{
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::error::from_provider;
+use crate::last_answer::{Answer, LastAnswer};
 use crate::requests::{RequestCounts, RequestKind, Requests};
-use crate::seen::{Answer, Seen};
 
 #[cfg(feature = "cloud")]
 pub use self::connection::Connection;
-pub(crate) use self::parts::{Completion, Parts, Place};
+pub(crate) use self::parts::{Completion, MultipartUpload, Parts};
 use self::presence::Presence;
 
 /// The name of the user metadata that holds the token of an upload. Azure takes letters and digits only.
@@ -125,14 +125,14 @@ impl Provider {
 
 /// An object that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct ObjectInfo {
     pub(crate) size_bytes: u64,
     pub(crate) token: Option<UploadToken>,
     pub(crate) e_tag: Option<String>,
     pub(crate) version: Option<String>,
 }
 
-impl Found {
+impl ObjectInfo {
     /// What an update is to replace: this very object.
     pub(crate) fn update_version(&self, bare_e_tags: bool) -> UpdateVersion {
         let e_tag = self.e_tag.as_deref().map(|e_tag| if bare_e_tags { e_tag.trim_matches('"') } else { e_tag });
@@ -148,7 +148,7 @@ impl Found {
 
 /// An object, or a range of it, on its way.
 pub(crate) struct Reading {
-    pub(crate) found: Found,
+    pub(crate) found: ObjectInfo,
     pub(crate) stream: BoxStream<'static, Result<Bytes>>,
 }
 
@@ -248,17 +248,17 @@ impl Bucket {
     }
 
     /// The object under `path`, if there is one.
-    pub(crate) async fn head(&self, path: &Path) -> Result<Option<Found>> {
+    pub(crate) async fn head(&self, path: &Path) -> Result<Option<ObjectInfo>> {
         self.count(RequestKind::Head);
-        let seen = Seen::default();
-        let options = GetOptions { head: true, extensions: seen.extensions(), ..GetOptions::default() };
+        let last_answer = LastAnswer::default();
+        let options = GetOptions { head: true, extensions: last_answer.extensions(), ..GetOptions::default() };
         match self.store.get_opts(path, options).await {
             Ok(result) => {
-                self.presence.seen();
+                self.presence.note_seen();
                 Ok(Some(found(&result.meta, &result.attributes)))
             }
             Err(error) => {
-                let absent = absent_or(error, &seen)?;
+                let absent = absent_or(error, &last_answer)?;
                 self.confirm(path).await?;
                 Ok(absent)
             }
@@ -282,20 +282,20 @@ impl Bucket {
     /// The object under `path`, or the `range` of it. `None`: there is none.
     pub(crate) async fn get(&self, path: &Path, range: Option<std::ops::Range<u64>>) -> Result<Option<Reading>> {
         self.count(RequestKind::Get);
-        let seen = Seen::default();
+        let last_answer = LastAnswer::default();
         let range = range.map(GetRange::Bounded);
-        let options = GetOptions { range, extensions: seen.extensions(), ..GetOptions::default() };
+        let options = GetOptions { range, extensions: last_answer.extensions(), ..GetOptions::default() };
         match self.store.get_opts(path, options).await {
             Ok(result) => {
-                self.presence.seen();
+                self.presence.note_seen();
                 let found = found(&result.meta, &result.attributes);
                 let stream = result.into_stream();
-                let stream = stream.map_err(move |error| from_provider(error, seen.answer().as_ref()));
+                let stream = stream.map_err(move |error| from_provider(error, last_answer.answer().as_ref()));
                 Ok(Some(Reading { found, stream: Box::pin(stream) }))
             }
             Err(error) => {
-                let absent = absent_or(error, &seen)?;
-                self.presence.seen();
+                let absent = absent_or(error, &last_answer)?;
+                self.presence.note_seen();
                 Ok(absent)
             }
         }
@@ -308,13 +308,13 @@ impl Bucket {
         payload: PutPayload,
         mode: PutMode,
         token: Option<&UploadToken>,
-        seen: &Seen,
+        last_answer: &LastAnswer,
     ) -> object_store::Result<PutResult> {
         self.count(RequestKind::Put);
         let attributes = self.attributes(token);
-        let options = PutOptions { mode, attributes, extensions: seen.extensions(), ..PutOptions::default() };
+        let options = PutOptions { mode, attributes, extensions: last_answer.extensions(), ..PutOptions::default() };
         let done = self.once.put_opts(path, payload, options).await?;
-        self.presence.seen();
+        self.presence.note_seen();
         Ok(done)
     }
 
@@ -337,19 +337,19 @@ impl Bucket {
         let Some(pages) = &self.pages else {
             return Err(Error::unimplemented("the bucket does not list in order"));
         };
-        let seen = Seen::default();
+        let last_answer = LastAnswer::default();
         let prefix = format!("{}{prefix}", self.prefix);
         let mut page_token = None;
         loop {
             let options = PaginatedListOptions {
                 offset: after.map(|after| format!("{}{after}", self.prefix)),
                 page_token: page_token.take(),
-                extensions: seen.extensions(),
+                extensions: last_answer.extensions(),
                 ..PaginatedListOptions::default()
             };
             let page = pages.list_paginated(Some(&prefix), options).await;
-            let page = page.map_err(|error| from_provider(error, seen.answer().as_ref()))?;
-            self.presence.seen();
+            let page = page.map_err(|error| from_provider(error, last_answer.answer().as_ref()))?;
+            self.presence.note_seen();
             // Azure may send a page of nothing that is not the last one.
             if page.result.objects.is_empty() && page.page_token.is_some() {
                 page_token = page.page_token;
@@ -377,9 +377,9 @@ impl Bucket {
     }
 }
 
-fn found(meta: &ObjectMeta, attributes: &Attributes) -> Found {
+fn found(meta: &ObjectMeta, attributes: &Attributes) -> ObjectInfo {
     let token = attributes.get(&Attribute::Metadata(TOKEN.into())).and_then(|value| parse_token(value));
-    Found { size_bytes: meta.size, token, e_tag: meta.e_tag.clone(), version: meta.version.clone() }
+    ObjectInfo { size_bytes: meta.size, token, e_tag: meta.e_tag.clone(), version: meta.version.clone() }
 }
 
 fn parse_token(hex: &str) -> Option<UploadToken> {
@@ -394,8 +394,8 @@ fn parse_token(hex: &str) -> Option<UploadToken> {
 }
 
 /// An object that is not there is `None`; a bucket that is not there is an error.
-fn absent_or<T>(error: object_store::Error, seen: &Seen) -> Result<Option<T>> {
-    let answer = seen.answer();
+fn absent_or<T>(error: object_store::Error, last_answer: &LastAnswer) -> Result<Option<T>> {
+    let answer = last_answer.answer();
     if matches!(error, object_store::Error::NotFound { .. }) && !error.to_string().contains("NoSuchBucket") {
         let of_object = match &answer {
             None => true,

@@ -7,12 +7,12 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{PutMultipartOptions, PutPayload};
 
-use super::completing::Completing;
+use super::completion_scope::CompletionScope;
 use super::directory::DirectoryParts;
 use super::{Bucket, Provider};
 use crate::error::from_provider;
+use crate::last_answer::{Answer, LastAnswer};
 use crate::requests::RequestKind;
-use crate::seen::{Answer, Seen};
 use crate::verdict::{self, Verdict};
 
 /// Who takes objects in parts.
@@ -61,7 +61,7 @@ impl Parts {
     pub(crate) async fn put(
         &self,
         bucket: &Bucket,
-        at: &Place,
+        at: &MultipartUpload,
         index: usize,
         offset: u64,
         payload: PutPayload,
@@ -83,7 +83,7 @@ impl Parts {
     pub(crate) async fn complete(
         &self,
         bucket: &Bucket,
-        at: &Place,
+        at: &MultipartUpload,
         parts: Vec<PartId>,
         token: Option<&UploadToken>,
     ) -> Completion {
@@ -96,17 +96,17 @@ impl Parts {
                 Err(error) => Completion::Maybe(error),
             },
             Self::Provider(provider) => {
-                let seen = Seen::default();
-                let completing = Completing { token: token.copied(), seen: seen.clone() };
+                let last_answer = LastAnswer::default();
+                let completing = CompletionScope { token: token.copied(), last_answer: last_answer.clone() };
                 match completing.scope(provider.complete_multipart(&at.path, &at.id, parts)).await {
                     Ok(_) => Completion::Done,
-                    Err(error) => not_completed(error, seen.answer().as_ref(), bucket.provider()),
+                    Err(error) => not_completed(error, last_answer.answer().as_ref(), bucket.provider()),
                 }
             }
         }
     }
 
-    pub(crate) async fn abort(&self, bucket: &Bucket, at: &Place) -> Result<()> {
+    pub(crate) async fn abort(&self, bucket: &Bucket, at: &MultipartUpload) -> Result<()> {
         bucket.count(RequestKind::AbortMultipart);
         match self {
             Self::None => Ok(()),
@@ -125,7 +125,7 @@ fn not_completed(error: object_store::Error, answer: Option<&Answer>, provider: 
     if !matches!(answer, Some(Answer::Status { status: 304 | 409 | 412, .. })) {
         return Completion::Maybe(from_provider(error, answer));
     }
-    match verdict::of(error, answer, provider) {
+    match verdict::judge(error, answer, provider) {
         Verdict::Failed => Completion::Exists,
         Verdict::Again(error) => Completion::Conflict(error),
         Verdict::Refused(error) => Completion::Conflict(error.with_retryable(false)),
@@ -135,7 +135,7 @@ fn not_completed(error: object_store::Error, answer: Option<&Answer>, provider: 
 
 /// Which upload: the key that it is for, and the provider's name for it.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct MultipartUpload {
     pub(crate) path: Path,
     pub(crate) id: String,
 }

@@ -23,7 +23,7 @@ impl Presence {
     }
 
     /// The bucket has answered as only one that is there does.
-    pub(super) fn seen(&self) {
+    pub(super) fn note_seen(&self) {
         let now = self.clock.monotonic();
         // One assignment: a panic cannot leave it half done.
         *self.last_seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);

@@ -1,4 +1,4 @@
-//! Reads what is in a container.
+//! Reads what is in a casblob.
 
 use blobaccess::{Error, Result};
 use bytes::Bytes;
@@ -13,10 +13,10 @@ const STEP_BYTES: usize = 128 << 10;
 /// One piece, which is to be of this size.
 pub(crate) fn decode_piece(frame: &[u8], size_bytes: usize) -> Result<Bytes> {
     let contents = zstd::bulk::decompress(frame, size_bytes)
-        .map_err(|error| Error::data_loss(format!("piece of a container cannot be decoded: {error}")))?;
+        .map_err(|error| Error::data_loss(format!("piece of a casblob cannot be decoded: {error}")))?;
     if contents.len() != size_bytes {
         let observed = contents.len();
-        return Err(Error::data_loss(format!("piece of a container is {observed} bytes, not {size_bytes}")));
+        return Err(Error::data_loss(format!("piece of a casblob is {observed} bytes, not {size_bytes}")));
     }
     Ok(contents.into())
 }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_container_is_a_zstd_stream_of_its_blob_however_it_is_cut() {
+    async fn a_casblob_is_a_zstd_stream_of_its_blob_however_it_is_cut() {
         for size in [1, 37, 1 << 20, (1 << 20) + 1, (3 << 20) - 1] {
             let contents = contents(size);
             let file = encode(contents.clone()).unwrap().concat();

@@ -1,4 +1,4 @@
-//! Writes containers.
+//! Writes casblobs.
 
 use blobaccess::{Error, Result};
 use bytes::{Buf, Bytes, BytesMut};
@@ -74,7 +74,7 @@ impl Encoder {
     }
 }
 
-/// The container of a blob that is at hand: its table, and its data in pieces.
+/// The casblob of a blob that is at hand: its table, and its data in pieces.
 pub(crate) fn encode(contents: Bytes) -> Result<Vec<Bytes>> {
     let mut encoder = Encoder::new(u64::try_from(contents.len()).unwrap_or(u64::MAX))?;
     let mut data = encoder.push(contents)?;

@@ -1,4 +1,4 @@
-//! The table at the beginning of a container.
+//! The table at the beginning of a casblob.
 
 use blobaccess::{Error, Result};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -11,7 +11,7 @@ const FIXED_BYTES: u64 = 29;
 /// The size of a piece before it is compressed, in bytes: what bazel-remote writes.
 pub(crate) const PIECE_SIZE_BYTES: u64 = 1 << 20;
 
-/// No container is smaller, in bytes: a table with one piece, and a byte of data.
+/// No casblob is smaller, in bytes: a table with one piece, and a byte of data.
 pub(crate) const MIN_FILE_SIZE_BYTES: u64 = FIXED_BYTES + 2 * 8 + 1;
 
 /// How large the table is, in bytes, of a blob of this size whose pieces are of 1 MiB.
@@ -19,7 +19,7 @@ pub(crate) const fn header_size_bytes(blob_size_bytes: u64) -> u64 {
     FIXED_BYTES + 8 * (blob_size_bytes.div_ceil(PIECE_SIZE_BYTES) + 1)
 }
 
-/// The table at the beginning of a container.
+/// The table at the beginning of a casblob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) blob_size_bytes: u64,
@@ -34,11 +34,11 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// `DataLoss` if this is not the beginning of a container.
+    /// `DataLoss` if this is not the beginning of a casblob.
     pub(crate) fn size_of(beginning: &[u8]) -> Result<u64> {
-        let count = u64_at(beginning, 21).filter(|count| (2..1 << 40).contains(count)).ok_or_else(not_a_container)?;
+        let count = u64_at(beginning, 21).filter(|count| (2..1 << 40).contains(count)).ok_or_else(not_a_casblob)?;
         if u32_at(beginning, 0) != Some(MAGIC) || u32_at(beginning, 4).map(u64::from) != Some(21 + 8 * count) {
-            return Err(not_a_container());
+            return Err(not_a_casblob());
         }
         Ok(FIXED_BYTES + 8 * count)
     }
@@ -50,14 +50,14 @@ impl Header {
     /// `DataLoss` if the table contradicts itself or that size.
     pub(crate) fn read(beginning: &[u8], file_size_bytes: u64) -> Result<Self> {
         let size = Self::size_of(beginning)?;
-        let table = usize::try_from(size).ok().and_then(|size| beginning.get(29..size)).ok_or_else(not_a_container)?;
+        let table = usize::try_from(size).ok().and_then(|size| beginning.get(29..size)).ok_or_else(not_a_casblob)?;
         let offsets: Vec<u64> = table.chunks_exact(8).filter_map(|bytes| u64_at(bytes, 0)).collect();
         let blob_size_bytes = u64_at(beginning, 8).unwrap_or_default();
         let piece_size_bytes = u32_at(beginning, 17).map_or(0, u64::from);
         let compressed = match beginning.get(16) {
             Some(0) => false,
             Some(1) => true,
-            other => return Err(Error::data_loss(format!("container is compressed in an unknown way: {other:?}"))),
+            other => return Err(Error::data_loss(format!("casblob is compressed in an unknown way: {other:?}"))),
         };
         let rises = offsets.windows(2).all(|pair| pair.first() < pair.last());
         let pieces = offsets.len().saturating_sub(1);
@@ -68,7 +68,7 @@ impl Header {
             && offsets.last() == Some(&file_size_bytes);
         if !rises || !fits || i64::try_from(blob_size_bytes).is_err() {
             return Err(Error::data_loss(format!(
-                "table of a container does not fit: {pieces} pieces of {piece_size_bytes} bytes for a blob of \
+                "table of a casblob does not fit: {pieces} pieces of {piece_size_bytes} bytes for a blob of \
                  {blob_size_bytes} bytes in a file of {file_size_bytes} bytes"
             )));
         }
@@ -98,8 +98,8 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-fn not_a_container() -> Error {
-    Error::data_loss("object is not a container of compressed pieces")
+fn not_a_casblob() -> Error {
+    Error::data_loss("object is not a casblob")
 }
 
 #[cfg(test)]

@@ -12,13 +12,13 @@ use blobaccess::{Digest, DigestFunction, Error, Result, StorageType};
 /// # Our own
 ///
 /// `cas/sha256/18/185f8db3…-5`: kind, digest function, the first two digits of the hash, hash and size. What is stored
-/// is the blob itself, so that any tool can read it; or, compressed, under `cas.zst/` the container that
+/// is the blob itself, so that any tool can read it; or, compressed, under `cas.zst/` the casblob that
 /// bazel-remote has. Messages are never compressed. Of a kind that tells instance names apart, the instance name
 /// follows as further components.
 ///
 /// # That of bazel-remote
 ///
-/// `cas.v2/18/185f8db3…` in its seekable container of zstd frames, and `ac/18/185f8db3…`, as bazel-remote 2 writes to
+/// `cas.v2/18/185f8db3…` in its casblob, a seekable container of zstd frames, and `ac/18/185f8db3…`, as bazel-remote 2 writes to
 /// S3 while its storage mode is `zstd`. SHA-256 only, contents and action results only. The key does not have the size:
 /// a digest of a stored hash and another size is found, and fails to be read. The blob of no bytes is not stored, and
 /// always exists.
@@ -41,7 +41,7 @@ pub(crate) enum Form {
     /// The blob.
     Plain,
     /// The blob in pieces that are compressed each on its own.
-    Container,
+    Casblob,
 }
 
 /// What a key says.
@@ -95,7 +95,7 @@ impl Layout {
 
     pub(crate) fn form(self, storage_type: StorageType) -> Form {
         match (self.0, storage_type) {
-            (Kind::Own { compressed: true } | Kind::BazelRemote, StorageType::Cas) => Form::Container,
+            (Kind::Own { compressed: true } | Kind::BazelRemote, StorageType::Cas) => Form::Casblob,
             (Kind::Own { .. } | Kind::BazelRemote, _) => Form::Plain,
         }
     }
@@ -130,8 +130,10 @@ impl Layout {
         let folders = |above: String| (0..=u8::MAX).map(move |first| format!("{above}/{first:02x}"));
         match self.0 {
             Kind::Own { .. } => {
-                let mut shards: Vec<_> =
-                    DigestFunction::ALL.iter().flat_map(|of| folders(format!("{root}/{}", own::folder(*of)))).collect();
+                let mut shards: Vec<_> = DigestFunction::ALL
+                    .iter()
+                    .flat_map(|function| folders(format!("{root}/{}", own::folder(*function))))
+                    .collect();
                 shards.sort_unstable();
                 shards
             }

@@ -37,7 +37,7 @@ pub struct FaultPlan {
 }
 
 macro_rules! faults {
-    ($($setter:ident => $field:ident, $fault:ident, $of:ident;)*) => {
+    ($($setter:ident => $field:ident, $fault:ident, $affects:ident;)*) => {
         impl FaultPlan {
             $(
                 #[doc = concat!("The same, with [`", stringify!($field), "`](Self::", stringify!($field), ") in this many of a thousand.")]
@@ -48,8 +48,8 @@ macro_rules! faults {
                 }
             )*
 
-            fn ordered(&self) -> impl Iterator<Item = (Fault, Of, u16)> {
-                [$((Fault::$fault, Of::$of, self.$field)),*].into_iter()
+            fn ordered(&self) -> impl Iterator<Item = (Fault, Affects, u16)> {
+                [$((Fault::$fault, Affects::$affects, self.$field)),*].into_iter()
             }
         }
     };
@@ -134,7 +134,7 @@ pub(super) enum Fault {
 
 /// Which requests a fault befalls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Of {
+enum Affects {
     All,
     Changes,
     Conditional,
@@ -175,12 +175,12 @@ impl Dice {
 
     pub(super) fn fault(&mut self, plan: &FaultPlan, nature: Nature) -> Option<Fault> {
         let mut drawn = u16::try_from(self.next() % 1000).unwrap_or_default();
-        for (fault, of, per_mille) in plan.ordered() {
-            let befalls = match of {
-                Of::All => true,
-                Of::Changes => nature.changes,
-                Of::Conditional => nature.conditional,
-                Of::Reads => !nature.changes,
+        for (fault, affects, per_mille) in plan.ordered() {
+            let befalls = match affects {
+                Affects::All => true,
+                Affects::Changes => nature.changes,
+                Affects::Conditional => nature.conditional,
+                Affects::Reads => !nature.changes,
             };
             if !befalls {
                 continue;

@@ -6,17 +6,17 @@ use futures::TryStreamExt;
 use object_store::PutPayload;
 use object_store::path::Path;
 
-use crate::bucket::Found;
+use crate::bucket::ObjectInfo;
 use crate::casblob;
-use crate::core::{Core, token_of};
 use crate::create::Creation;
+use crate::deadline::within;
 use crate::layout::Form;
-use crate::waiting::within;
+use crate::shared::{Shared, token_of};
 
 /// What a provider takes as one object, in bytes: 10,000 parts of 5 GiB, of which S3 allows 48.8 TiB.
 pub(crate) const MAX_OBJECT_BYTES: u64 = 48 << 40;
 
-impl Core {
+impl Shared {
     pub(crate) async fn put_contents(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let path = self.path(digest)?;
         if self.is_always_there(digest) {
@@ -52,7 +52,7 @@ impl Core {
     }
 
     /// That the object was there before this upload; or that an earlier attempt under the same token stored it.
-    fn exists(&self, ctx: &Context, found: &Found) -> PutOutcome {
+    fn exists(&self, ctx: &Context, found: &ObjectInfo) -> PutOutcome {
         let stored_bytes = found.size_bytes;
         if self.findings.keeps_tokens && ctx.upload_token().is_some() && found.token.as_ref() == ctx.upload_token() {
             // Somebody tries again what was not known to have been stored.
@@ -119,7 +119,7 @@ impl Core {
                     blob.into_stream(..).map_err(Error::not_stored)?.try_collect().await.map_err(Error::not_stored)?;
                 Ok(pieces.into_iter().collect())
             }
-            Form::Container => {
+            Form::Casblob => {
                 let contents = blob.into_bytes(digest.size_bytes()).await.map_err(Error::not_stored)?;
                 Ok(casblob::encode(contents).map_err(Error::not_stored)?.into_iter().collect())
             }

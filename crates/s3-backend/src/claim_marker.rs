@@ -3,7 +3,7 @@
 use blobaccess::UploadToken;
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// The size of a claim, in bytes. No container is as small, and a blob that has another size is not either: so a claim
+/// The size of a claim, in bytes. No casblob is as small, and a blob that has another size is not either: so a claim
 /// is told from a blob by its size alone, which listings have too.
 pub(crate) const SIZE_BYTES: u64 = 37;
 

@@ -40,13 +40,13 @@ impl Bucket {
     /// # Ok::<(), blobaccess::Error>(())
     /// ```
     pub fn from_url(url: &str) -> Result<Self> {
-        let described = Described::read(url)?;
-        match described.scheme {
-            "s3" => s3(&described),
-            "gs" => gs(&described),
-            "az" => az(&described),
-            "file" => file(&described),
-            "memory" => memory(&described),
+        let url = ParsedUrl::read(url)?;
+        match url.scheme {
+            "s3" => s3(&url),
+            "gs" => gs(&url),
+            "az" => az(&url),
+            "file" => file(&url),
+            "memory" => memory(&url),
             scheme => Err(Error::invalid_argument(format!(
                 "no bucket has a URL of scheme {scheme:?}: s3, gs, az, file and memory are known"
             ))),
@@ -55,14 +55,14 @@ impl Bucket {
 }
 
 /// A URL in its parts, unescaped.
-struct Described<'a> {
+struct ParsedUrl<'a> {
     scheme: &'a str,
     name: String,
     path: String,
     keys: Vec<(String, String)>,
 }
 
-impl<'a> Described<'a> {
+impl<'a> ParsedUrl<'a> {
     fn read(url: &'a str) -> Result<Self> {
         let (scheme, rest) =
             url.split_once(':').ok_or_else(|| Error::invalid_argument("the URL of a bucket has no scheme"))?;
@@ -131,55 +131,55 @@ impl<'a> Described<'a> {
 }
 
 #[cfg(feature = "aws")]
-fn s3(described: &Described<'_>) -> Result<Bucket> {
-    described.check(true, &["endpoint", "region", "virtual_hosted", "allow_http"])?;
-    let mut builder = object_store::aws::AmazonS3Builder::from_env().with_bucket_name(&described.name);
-    if let Some(endpoint) = described.value("endpoint") {
+fn s3(url: &ParsedUrl<'_>) -> Result<Bucket> {
+    url.check(true, &["endpoint", "region", "virtual_hosted", "allow_http"])?;
+    let mut builder = object_store::aws::AmazonS3Builder::from_env().with_bucket_name(&url.name);
+    if let Some(endpoint) = url.value("endpoint") {
         builder = builder.with_endpoint(endpoint);
     }
-    if let Some(region) = described.value("region") {
+    if let Some(region) = url.value("region") {
         builder = builder.with_region(region);
     }
-    if described.value("virtual_hosted").is_some() {
-        builder = builder.with_virtual_hosted_style_request(described.flag("virtual_hosted", false)?);
+    if url.value("virtual_hosted").is_some() {
+        builder = builder.with_virtual_hosted_style_request(url.flag("virtual_hosted", false)?);
     }
-    described.below_prefix(Bucket::s3(builder, &described.connection()?)?)
+    url.below_prefix(Bucket::s3(builder, &url.connection()?)?)
 }
 
 #[cfg(feature = "gcp")]
-fn gs(described: &Described<'_>) -> Result<Bucket> {
-    described.check(true, &["endpoint", "allow_http"])?;
-    let mut builder = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_bucket_name(&described.name);
-    if let Some(endpoint) = described.value("endpoint") {
+fn gs(url: &ParsedUrl<'_>) -> Result<Bucket> {
+    url.check(true, &["endpoint", "allow_http"])?;
+    let mut builder = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_bucket_name(&url.name);
+    if let Some(endpoint) = url.value("endpoint") {
         builder = builder.with_base_url(endpoint);
     }
-    described.below_prefix(Bucket::gcs(builder, &described.connection()?)?)
+    url.below_prefix(Bucket::gcs(builder, &url.connection()?)?)
 }
 
 #[cfg(feature = "azure")]
-fn az(described: &Described<'_>) -> Result<Bucket> {
-    described.check(true, &["account", "endpoint", "allow_http"])?;
-    let mut builder = object_store::azure::MicrosoftAzureBuilder::from_env().with_container_name(&described.name);
-    if let Some(account) = described.value("account") {
+fn az(url: &ParsedUrl<'_>) -> Result<Bucket> {
+    url.check(true, &["account", "endpoint", "allow_http"])?;
+    let mut builder = object_store::azure::MicrosoftAzureBuilder::from_env().with_container_name(&url.name);
+    if let Some(account) = url.value("account") {
         builder = builder.with_account(account);
     }
-    if let Some(endpoint) = described.value("endpoint") {
+    if let Some(endpoint) = url.value("endpoint") {
         builder = builder.with_endpoint(endpoint.to_owned());
     }
-    described.below_prefix(Bucket::azure(builder, &described.connection()?)?)
+    url.below_prefix(Bucket::azure(builder, &url.connection()?)?)
 }
 
-fn file(described: &Described<'_>) -> Result<Bucket> {
-    described.check(false, &["durable"])?;
-    if !described.path.starts_with('/') {
+fn file(url: &ParsedUrl<'_>) -> Result<Bucket> {
+    url.check(false, &["durable"])?;
+    if !url.path.starts_with('/') {
         return Err(Error::invalid_argument("the URL of a file bucket names no absolute folder, as in file:///folder"));
     }
-    Bucket::directory(&described.path, described.flag("durable", true)?)
+    Bucket::directory(&url.path, url.flag("durable", true)?)
 }
 
-fn memory(described: &Described<'_>) -> Result<Bucket> {
-    described.check(false, &[])?;
-    if described.path.is_empty() {
+fn memory(url: &ParsedUrl<'_>) -> Result<Bucket> {
+    url.check(false, &[])?;
+    if url.path.is_empty() {
         Ok(Bucket::memory())
     } else {
         Err(Error::invalid_argument("the URL of a memory bucket has a path, which means nothing"))
@@ -190,8 +190,8 @@ macro_rules! without {
     ($($function:ident $feature:literal;)*) => {
         $(
             #[cfg(not(feature = $feature))]
-            fn $function(described: &Described<'_>) -> Result<Bucket> {
-                Err(not_built_in(described.scheme, $feature))
+            fn $function(url: &ParsedUrl<'_>) -> Result<Bucket> {
+                Err(not_built_in(url.scheme, $feature))
             }
         )*
     };
@@ -229,13 +229,13 @@ fn unescaped(text: &str) -> Result<String> {
 mod tests {
     use super::*;
 
-    fn described(url: &str) -> Described<'_> {
-        Described::read(url).unwrap()
+    fn url(url: &str) -> ParsedUrl<'_> {
+        ParsedUrl::read(url).unwrap()
     }
 
     #[test]
     fn a_url_is_read_in_its_parts() {
-        let read = described("gs://builds/a%2Fb/c?endpoint=http://127.0.0.1:9&allow_http=true&a%20b");
+        let read = url("gs://builds/a%2Fb/c?endpoint=http://127.0.0.1:9&allow_http=true&a%20b");
         assert_eq!((read.scheme, read.name.as_str(), read.path.as_str()), ("gs", "builds", "/a/b/c"));
         assert_eq!(read.value("endpoint"), Some("http://127.0.0.1:9"));
         assert!(read.flag("allow_http", false).unwrap() && read.flag("virtual_hosted", true).unwrap());
@@ -244,9 +244,9 @@ mod tests {
 
     #[test]
     fn keys_are_checked_before_names() {
-        let error = described("az:?acount=x").check(true, &["account"]).unwrap_err();
+        let error = url("az:?acount=x").check(true, &["account"]).unwrap_err();
         assert_eq!(error.message(), "the URL of a az bucket has no key \"acount\"");
-        let error = described("az:").check(true, &["account"]).unwrap_err();
+        let error = url("az:").check(true, &["account"]).unwrap_err();
         assert_eq!(error.message(), "the URL of a az bucket names no bucket");
     }
 

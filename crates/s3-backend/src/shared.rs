@@ -9,17 +9,18 @@ use uuid::Uuid;
 
 use crate::BucketOptions;
 use crate::aborts::Aborts;
-use crate::bucket::{Bucket, Found};
+use crate::backoff::{Backoff, seed};
+use crate::bucket::{Bucket, ObjectInfo};
+use crate::claim_marker;
+use crate::deadline::within;
+use crate::findings::Findings;
 use crate::layout::Form;
-use crate::marker;
-use crate::probe::Findings;
-use crate::waiting::{Backoff, within};
 
 /// No attempt is given less than this many bytes a second.
 const SLOWEST_BYTES_PER_SECOND: u64 = 256 << 10;
 
 #[derive(Debug)]
-pub(crate) struct Core {
+pub(crate) struct Shared {
     pub(crate) bucket: Bucket,
     pub(crate) options: BucketOptions,
     pub(crate) findings: Findings,
@@ -27,7 +28,7 @@ pub(crate) struct Core {
     pub(crate) storage_type: StorageType,
 }
 
-impl Core {
+impl Shared {
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.options.clock
     }
@@ -40,18 +41,18 @@ impl Core {
         self.bucket.path(&self.options.layout.key(self.storage_type, digest)?)
     }
 
-    /// Whether the blob of no bytes is there without having been put: the container cannot hold it.
+    /// Whether the blob of no bytes is there without having been put: the casblob cannot hold it.
     pub(crate) fn is_always_there(&self, digest: &Digest) -> bool {
-        digest.is_empty_blob() && self.form() == Form::Container
+        digest.is_empty_blob() && self.form() == Form::Casblob
     }
 
     /// The object, within the time that the caller has.
-    pub(crate) async fn head(&self, ctx: &Context, path: &Path) -> Result<Option<Found>> {
+    pub(crate) async fn head(&self, ctx: &Context, path: &Path) -> Result<Option<ObjectInfo>> {
         within(ctx, self.clock(), self.bucket.head(path)).await?
     }
 
     /// The same, but a claim is no object.
-    pub(crate) async fn head_blob(&self, ctx: &Context, digest: &Digest, path: &Path) -> Result<Option<Found>> {
+    pub(crate) async fn head_blob(&self, ctx: &Context, digest: &Digest, path: &Path) -> Result<Option<ObjectInfo>> {
         let found = self.head(ctx, path).await?;
         Ok(found.filter(|found| !self.is_claim(digest, found.size_bytes)))
     }
@@ -59,8 +60,8 @@ impl Core {
     /// Whether an object of this size under the key of `digest` is a claim rather than the blob.
     pub(crate) fn is_claim(&self, digest: &Digest, size_bytes: u64) -> bool {
         !self.storage_type.is_mutable()
-            && size_bytes == marker::SIZE_BYTES
-            && (self.form() == Form::Container || digest.size_bytes() != marker::SIZE_BYTES)
+            && size_bytes == claim_marker::SIZE_BYTES
+            && (self.form() == Form::Casblob || digest.size_bytes() != claim_marker::SIZE_BYTES)
     }
 
     pub(crate) fn backoff(&self, token: &UploadToken) -> Backoff {
@@ -84,11 +85,6 @@ impl Core {
         self.clock().sleep_until(until).await;
         true
     }
-}
-
-/// A seed that is as good as the token is.
-pub(crate) fn seed(bytes: &[u8; 16]) -> u64 {
-    bytes.first_chunk().map_or(1, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// The token of this upload: that of the caller, else a new one.

@@ -11,21 +11,21 @@ use object_store::path::Path;
 use tokio::sync::Mutex;
 
 use crate::casblob::{Header, MIN_FILE_SIZE_BYTES, decode, decode_piece};
-use crate::core::{Core, not_found};
-use crate::waiting::within;
+use crate::deadline::within;
+use crate::shared::{Shared, not_found};
 
 /// The largest table that is read, in bytes: that of a blob of 8 TiB.
 const MAX_TABLE_BYTES: u64 = 64 << 20;
 
-impl Core {
-    pub(crate) async fn get_container(self: &Arc<Self>, ctx: &Context, digest: &Digest, path: &Path) -> Result<Blob> {
+impl Shared {
+    pub(crate) async fn get_casblob(self: &Arc<Self>, ctx: &Context, digest: &Digest, path: &Path) -> Result<Blob> {
         let reading = within(ctx, self.clock(), self.bucket.get(path, None)).await??;
         let mut reading = reading
             .filter(|reading| !self.is_claim(digest, reading.found.size_bytes))
             .ok_or_else(|| not_found(digest))?;
         let file_size_bytes = reading.found.size_bytes;
         if file_size_bytes < MIN_FILE_SIZE_BYTES {
-            return Err(Error::data_loss(format!("object of blob {digest} is {file_size_bytes} bytes: no container")));
+            return Err(Error::data_loss(format!("object of blob {digest} is {file_size_bytes} bytes: no casblob")));
         }
         let (header, rest) = within(ctx, self.clock(), read_header(&mut reading.stream, file_size_bytes)).await??;
         if header.blob_size_bytes != digest.size_bytes() {
@@ -35,7 +35,7 @@ impl Core {
         let data_bytes = file_size_bytes - header.offsets.first().copied().unwrap_or_default();
         let rest = stream::once(async move { Ok(rest) }).chain(reading.stream).boxed();
         let compressed = header.compressed;
-        let pieces = Arc::new(Pieces { core: Arc::clone(self), path: path.clone(), header, last: Mutex::new(None) });
+        let pieces = Arc::new(Pieces { shared: Arc::clone(self), path: path.clone(), header, last: Mutex::new(None) });
         let provenance = Provenance::store();
         let blob = if compressed {
             Blob::from_encoded(digest, Compressor::Zstd, Some(data_bytes), rest, decode, provenance)
@@ -45,8 +45,8 @@ impl Core {
         Ok(blob.with_ranges(pieces))
     }
 
-    /// The size of the blob in a container, by its table. `None`: there is no such object.
-    pub(crate) async fn size_in_container(&self, path: &Path) -> Result<Option<u64>> {
+    /// The size of the blob in a casblob, by its table. `None`: there is no such object.
+    pub(crate) async fn blob_size_in_casblob(&self, path: &Path) -> Result<Option<u64>> {
         let Some(mut reading) = self.bucket.get(path, Some(0..MIN_FILE_SIZE_BYTES)).await? else {
             return Ok(None);
         };
@@ -68,7 +68,7 @@ async fn read_header(stream: &mut BoxStream<'static, Result<Bytes>>, file_size_b
         if beginning.len() >= needed {
             let size = Header::size_of(&beginning)?;
             if size > MAX_TABLE_BYTES.min(file_size_bytes) {
-                return Err(Error::data_loss(format!("table of a container is {size} bytes of {file_size_bytes}")));
+                return Err(Error::data_loss(format!("table of a casblob is {size} bytes of {file_size_bytes}")));
             }
             needed = usize::try_from(size).unwrap_or(usize::MAX);
             if beginning.len() >= needed {
@@ -78,14 +78,14 @@ async fn read_header(stream: &mut BoxStream<'static, Result<Bytes>>, file_size_b
         }
         match stream.try_next().await? {
             Some(piece) => beginning.extend_from_slice(&piece),
-            None => return Err(Error::data_loss("container ends within its table")),
+            None => return Err(Error::data_loss("casblob ends within its table")),
         }
     }
 }
 
 /// Ranges of a blob, by the pieces that they are in.
 struct Pieces {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     path: Path,
     header: Header,
     /// The piece that was read last: whoever reads on mostly wants the rest of it.
@@ -117,12 +117,12 @@ impl Pieces {
         let position = usize::try_from(index).unwrap_or(usize::MAX);
         let (Some(begin), Some(end)) = (self.header.offsets.get(position), self.header.offsets.get(position + 1))
         else {
-            return Err(Error::out_of_range(format!("container has no piece {index}")));
+            return Err(Error::out_of_range(format!("casblob has no piece {index}")));
         };
         let before = index * self.header.piece_size_bytes;
         let size = (self.header.blob_size_bytes - before).min(self.header.piece_size_bytes);
         let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let (_, frame) = self.core.read_range(&self.path, *begin..*end).await?;
+        let (_, frame) = self.shared.read_range(&self.path, *begin..*end).await?;
         if self.header.compressed { decode_piece(&frame, size) } else { Ok(frame) }
     }
 }

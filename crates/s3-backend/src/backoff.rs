@@ -1,42 +1,6 @@
-//! Waits no longer than the caller does, and longer after each failure.
+//! The pauses between attempts, which grow with each failure.
 
-use std::future::Future;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use blobaccess::{Clock, Context, Error, Result};
-use futures::future::{Either, select};
-use futures::pin_mut;
-
-/// Ends with `work`, or with `DeadlineExceeded` once the caller's deadline has come.
-pub(crate) async fn within<T>(
-    ctx: &Context,
-    clock: &Arc<dyn Clock>,
-    work: impl Future<Output = T> + Send,
-) -> Result<T> {
-    let Some(deadline) = ctx.deadline() else {
-        return Ok(work.await);
-    };
-    until(clock, deadline, work)
-        .await
-        .ok_or_else(|| Error::deadline_exceeded("the time for the call ran out before the bucket answered"))
-}
-
-/// What `work` ends with, if it does before `deadline`.
-pub(crate) async fn until<T>(
-    clock: &Arc<dyn Clock>,
-    deadline: Instant,
-    work: impl Future<Output = T> + Send,
-) -> Option<T> {
-    if clock.monotonic() >= deadline {
-        return None;
-    }
-    pin_mut!(work);
-    match select(work, clock.sleep_until(deadline)).await {
-        Either::Left((done, _)) => Some(done),
-        Either::Right(((), _)) => None,
-    }
-}
+use std::time::Duration;
 
 /// Pauses that double, each somewhere between half and all of what it could be, so that callers spread out.
 #[derive(Debug)]
@@ -62,6 +26,11 @@ impl Backoff {
         let per_mille = u32::try_from(self.state % 1000).unwrap_or_default();
         half + half * per_mille / 1000
     }
+}
+
+/// Makes the seed of a backoff from random bytes.
+pub(crate) fn seed(bytes: &[u8; 16]) -> u64 {
+    bytes.first_chunk().map_or(1, |bytes| u64::from_le_bytes(*bytes))
 }
 
 #[cfg(test)]

@@ -13,10 +13,11 @@ use blobaccess::{
 };
 
 use crate::aborts::Aborts;
-use crate::core::Core;
+use crate::findings::Findings;
 use crate::inventory::Shard;
-use crate::probe::{Findings, probe};
-use crate::put::MAX_OBJECT_BYTES;
+use crate::probe::probe;
+use crate::put_contents::MAX_OBJECT_BYTES;
+use crate::shared::Shared;
 use crate::{Bucket, BucketOptions, RequestCounts};
 
 /// A [`BlobAccess`] that keeps each blob as an object of a bucket.
@@ -79,7 +80,7 @@ use crate::{Bucket, BucketOptions, RequestCounts};
 /// # }
 /// ```
 pub struct BucketStore<K: Kind> {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     kind: PhantomData<K>,
 }
 
@@ -106,8 +107,8 @@ impl<K: Kind> BucketStore<K> {
         options.layout.supports(K::STORAGE_TYPE)?;
         let bucket = bucket.with_clock(Arc::clone(&options.clock));
         let findings = probe(&bucket, &options, K::STORAGE_TYPE.is_mutable()).await?;
-        let core = Core { bucket, options, findings, aborts: Aborts::default(), storage_type: K::STORAGE_TYPE };
-        Ok(Self { core: Arc::new(core), kind: PhantomData })
+        let shared = Shared { bucket, options, findings, aborts: Aborts::default(), storage_type: K::STORAGE_TYPE };
+        Ok(Self { shared: Arc::new(shared), kind: PhantomData })
     }
 
     /// Aborts uploads in parts whose puts were dropped, for as long as it is polled.
@@ -116,16 +117,16 @@ impl<K: Kind> BucketStore<K> {
     ///
     /// It may be dropped at any time, and begun anew.
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<K> {
-        Arc::clone(&self.core).run_aborts()
+        Arc::clone(&self.shared).run_aborts()
     }
 
     /// What is known of it now.
     #[must_use]
     pub fn snapshot(&self) -> BucketSnapshot {
         BucketSnapshot {
-            findings: self.core.findings,
-            requests: self.core.bucket.requests(),
-            uploads_to_abort: self.core.aborts.waiting(),
+            findings: self.shared.findings,
+            requests: self.shared.bucket.requests(),
+            uploads_to_abort: self.shared.aborts.waiting(),
         }
     }
 
@@ -133,7 +134,7 @@ impl<K: Kind> BucketStore<K> {
     /// after another: 256 for each digest function that the layout has.
     #[must_use]
     pub fn shards(&self) -> Vec<Shard> {
-        self.core.options.layout.shards(K::STORAGE_TYPE).into_iter().map(Shard).collect()
+        self.shared.options.layout.shards(K::STORAGE_TYPE).into_iter().map(Shard).collect()
     }
 
     /// A page of the listing of `shard`: the first, or the one after `cursor`.
@@ -147,11 +148,11 @@ impl<K: Kind> BucketStore<K> {
         shard: &Shard,
         cursor: Option<&InventoryCursor>,
     ) -> Result<InventoryPage> {
-        self.core.list_shard(ctx, shard, cursor).await
+        self.shared.list_shard(ctx, shard, cursor).await
     }
 
     fn max_blob_size_bytes(&self) -> u64 {
-        if K::STORAGE_TYPE.is_mutable() { self.core.options.max_message_size_bytes } else { MAX_OBJECT_BYTES }
+        if K::STORAGE_TYPE.is_mutable() { self.shared.options.max_message_size_bytes } else { MAX_OBJECT_BYTES }
     }
 }
 
@@ -162,9 +163,9 @@ impl<K: Kind> BlobAccess for BucketStore<K> {
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
         if K::STORAGE_TYPE.is_mutable() {
-            self.core.get_message(ctx, digest).await
+            self.shared.get_message(ctx, digest).await
         } else {
-            self.core.get_contents(ctx, digest).await
+            self.shared.get_contents(ctx, digest).await
         }
     }
 
@@ -181,18 +182,18 @@ impl<K: Kind> BlobAccess for BucketStore<K> {
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         // Boxed, as a put in parts takes some kilobytes of state that no other call needs.
         if K::STORAGE_TYPE.is_mutable() {
-            Box::pin(self.core.put_message(ctx, digest, blob)).await
+            Box::pin(self.shared.put_message(ctx, digest, blob)).await
         } else {
-            Box::pin(self.core.put_contents(ctx, digest, blob)).await
+            Box::pin(self.shared.put_contents(ctx, digest, blob)).await
         }
     }
 
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
-        self.core.find_missing(ctx, digests).await
+        self.shared.find_missing(ctx, digests).await
     }
 
     async fn capabilities(&self, _ctx: &Context, _instance_name: &InstanceName) -> Result<Capabilities> {
-        let functions = self.core.options.layout.digest_functions();
+        let functions = self.shared.options.layout.digest_functions();
         let capabilities = Capabilities::unlimited().with_digest_functions(functions);
         // What no provider takes is no limit that anybody needs to know of.
         Ok(if K::STORAGE_TYPE.is_mutable() {
@@ -214,25 +215,25 @@ impl<K: Kind> BlobAccess for BucketStore<K> {
 #[async_trait]
 impl<K: Kind> ResolveUpload for BucketStore<K> {
     async fn resolve_upload(&self, ctx: &Context, digest: &Digest, token: &UploadToken) -> Result<UploadResolution> {
-        self.core.resolve_upload(ctx, digest, token).await
+        self.shared.resolve_upload(ctx, digest, token).await
     }
 }
 
 #[async_trait]
 impl<K: Kind> Inventory for BucketStore<K> {
     async fn inventory(&self, ctx: &Context, cursor: Option<&InventoryCursor>) -> Result<InventoryPage> {
-        self.core.list_page(ctx, cursor).await
+        self.shared.list_page(ctx, cursor).await
     }
 }
 
 impl<K: Kind> Display for BucketStore<K> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "bucket({})", self.core.bucket)
+        write!(f, "bucket({})", self.shared.bucket)
     }
 }
 
 impl<K: Kind> Debug for BucketStore<K> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BucketStore").field("core", &self.core).finish()
+        f.debug_struct("BucketStore").field("shared", &self.shared).finish()
     }
 }

@@ -31,9 +31,9 @@ impl Display for Answer {
 
 /// Where the connector leaves the answer to the last request of a call: it travels in the request's extensions.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen(Arc<Mutex<Option<Answer>>>);
+pub(crate) struct LastAnswer(Arc<Mutex<Option<Answer>>>);
 
-impl Seen {
+impl LastAnswer {
     #[cfg_attr(not(feature = "cloud"), expect(dead_code, reason = "only requests over HTTP are answered"))]
     pub(crate) fn record(&self, answer: Answer) {
         // One assignment: a panic cannot leave it half done.

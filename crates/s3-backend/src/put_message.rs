@@ -7,29 +7,29 @@ use object_store::path::Path;
 use object_store::{PutMode, PutPayload};
 
 use crate::Mutability;
-use crate::bucket::Found;
-use crate::core::{Core, token_of};
+use crate::bucket::ObjectInfo;
 use crate::create::Creation;
-use crate::seen::Seen;
+use crate::deadline::{until, within};
+use crate::last_answer::LastAnswer;
+use crate::shared::{Shared, token_of};
 use crate::verdict::{self, Verdict};
-use crate::waiting::{until, within};
 
 /// An update that is not known to have gone through.
 struct Pending {
     /// The object that it was to replace.
-    replaces: Found,
+    replaces: ObjectInfo,
     /// Whether its answer is missing, or that of an earlier update of the same object.
     lost: bool,
 }
 
 impl Pending {
-    fn after(before: Option<Self>, replaces: Found, lost: bool) -> Self {
+    fn after(before: Option<Self>, replaces: ObjectInfo, lost: bool) -> Self {
         let lost_before = before.is_some_and(|before| before.lost && before.replaces.is_same(&replaces));
         Self { replaces, lost: lost || lost_before }
     }
 }
 
-impl Core {
+impl Shared {
     pub(crate) async fn put_message(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let path = self.path(digest)?;
         let max = self.options.max_message_size_bytes;
@@ -68,18 +68,18 @@ impl Core {
         let payload = PutPayload::from_bytes(value.clone());
         let mut backoff = self.backoff(&token);
         // Whether a value of ours may have been there that another has replaced since: then nobody can tell any more.
-        let mut untold = false;
+        let mut uncertain = false;
         // The last update that was sent and not answered with success. Kept until it is answered for: lost, it may arrive
         // after the next question, or after the next attempt.
         let mut pending: Option<Pending> = None;
         let mut last = None;
-        let outcome = |outcome, untold| {
-            if untold { PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) } } else { outcome }
+        let outcome = |outcome, uncertain| {
+            if uncertain { PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) } } else { outcome }
         };
         // That others were quicker is no failure: each time, one of them is done. So it is put up with for longer.
         let mut tries = self.options.attempts.max(1).saturating_mul(4);
         let mut races = tries.saturating_mul(16);
-        let mut before: Option<Found> = None;
+        let mut before: Option<ObjectInfo> = None;
         while tries > 0 && races > 0 {
             let current = match self.value(ctx, path).await {
                 Ok(current) => current,
@@ -88,45 +88,45 @@ impl Core {
                     last = Some(error);
                     continue;
                 }
-                Err(error) => return Err(with_certainty(error, pending.is_some() || untold)),
+                Err(error) => return Err(with_certainty(error, pending.is_some() || uncertain)),
             };
             let Some((found, old)) = current else {
                 tries -= 1;
-                untold |= pending.take().is_some_and(|pending| pending.lost);
+                uncertain |= pending.take().is_some_and(|pending| pending.lost);
                 match self.create(ctx, path, &payload, &token).await? {
-                    Creation::Created { .. } => return Ok(outcome(PutOutcome::Created { stored_bytes }, untold)),
-                    Creation::Exists { after_ambiguity, .. } => untold |= after_ambiguity,
+                    Creation::Created { .. } => return Ok(outcome(PutOutcome::Created { stored_bytes }, uncertain)),
+                    Creation::Exists { after_ambiguity, .. } => uncertain |= after_ambiguity,
                 }
                 continue;
             };
             if let Some(pending) = &pending {
                 if found.token.as_ref() == Some(&token) && self.findings.keeps_tokens {
                     let old_bytes = pending.replaces.size_bytes;
-                    return Ok(outcome(PutOutcome::Replaced { stored_bytes, old_bytes }, untold));
+                    return Ok(outcome(PutOutcome::Replaced { stored_bytes, old_bytes }, uncertain));
                 }
                 // Refused, somebody was quicker. Lost, ours may have been there in between.
-                untold |= pending.lost && !pending.replaces.is_same(&found);
+                uncertain |= pending.lost && !pending.replaces.is_same(&found);
             }
             if old == value {
-                return Ok(outcome(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes }, untold));
+                return Ok(outcome(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes }, uncertain));
             }
             match before.replace(found.clone()) {
                 Some(before) if !before.is_same(&found) => races -= 1,
                 Some(_) | None => tries -= 1,
             }
             let old_bytes = found.size_bytes;
-            let seen = Seen::default();
+            let last_answer = LastAnswer::default();
             let version = found.update_version(self.findings.bare_e_tags);
-            let put = self.bucket.put_once(path, payload.clone(), PutMode::Update(version), Some(&token), &seen);
+            let put = self.bucket.put_once(path, payload.clone(), PutMode::Update(version), Some(&token), &last_answer);
             let verdict = match until(self.clock(), self.attempt_ends(ctx, stored_bytes), put).await {
-                Some(Ok(_)) => return Ok(outcome(PutOutcome::Replaced { stored_bytes, old_bytes }, untold)),
-                Some(Err(error)) => verdict::of(error, seen.answer().as_ref(), self.bucket.provider()),
+                Some(Ok(_)) => return Ok(outcome(PutOutcome::Replaced { stored_bytes, old_bytes }, uncertain)),
+                Some(Err(error)) => verdict::judge(error, last_answer.answer().as_ref(), self.bucket.provider()),
                 None => Verdict::Maybe(Error::deadline_exceeded("the bucket did not answer in time")),
             };
             match verdict {
-                Verdict::Failed if verdict::is_leased(seen.answer().as_ref()) => {
+                Verdict::Failed if verdict::is_leased(last_answer.answer().as_ref()) => {
                     let error = Error::failed_precondition(format!("object {path} is leased, and may not be replaced"));
-                    return Err(with_certainty(error, pending.is_some() || untold));
+                    return Err(with_certainty(error, pending.is_some() || uncertain));
                 }
                 // Somebody was quicker; or a proxy has sent ours twice, which the token tells.
                 Verdict::Failed => pending = Some(Pending::after(pending, found, false)),
@@ -135,7 +135,7 @@ impl Core {
                     last = Some(error);
                 }
                 Verdict::Again(error) => last = Some(error),
-                Verdict::Refused(error) => return Err(with_certainty(error, pending.is_some() || untold)),
+                Verdict::Refused(error) => return Err(with_certainty(error, pending.is_some() || uncertain)),
             }
             if !self.pause(ctx, backoff.next()).await {
                 break;
@@ -143,7 +143,7 @@ impl Core {
         }
         let last =
             last.unwrap_or_else(|| Error::aborted(format!("message {digest} is replaced by others all the time")));
-        Err(with_certainty(last.with_retryable(true), pending.is_some() || untold).at(digest.to_string()))
+        Err(with_certainty(last.with_retryable(true), pending.is_some() || uncertain).at(digest.to_string()))
     }
 
     /// The same where nobody else replaces: within this process, under a lock; or where the server has no conditions,
@@ -160,21 +160,21 @@ impl Core {
             Some((found, _)) => PutOutcome::Replaced { stored_bytes, old_bytes: found.size_bytes },
             None => PutOutcome::Created { stored_bytes },
         };
-        let seen = Seen::default();
+        let last_answer = LastAnswer::default();
         let token = token_of(ctx);
-        let put = self.bucket.put_once(path, payload, PutMode::Overwrite, Some(&token), &seen);
+        let put = self.bucket.put_once(path, payload, PutMode::Overwrite, Some(&token), &last_answer);
         match until(self.clock(), self.attempt_ends(ctx, stored_bytes), put).await {
             Some(Ok(_)) if self.bucket.provider().is_remote() => {
                 Ok(PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) })
             }
             Some(Ok(_)) => Ok(outcome),
-            Some(Err(error)) => Err(crate::error::from_provider(error, seen.answer().as_ref())),
+            Some(Err(error)) => Err(crate::error::from_provider(error, last_answer.answer().as_ref())),
             None => Err(Error::deadline_exceeded("the bucket did not answer in time")),
         }
     }
 
     /// The value that is there, and what is known of its object.
-    pub(crate) async fn value(&self, ctx: &Context, path: &Path) -> Result<Option<(Found, Bytes)>> {
+    pub(crate) async fn value(&self, ctx: &Context, path: &Path) -> Result<Option<(ObjectInfo, Bytes)>> {
         let max = self.options.max_message_size_bytes;
         let read = async {
             let Some(mut reading) = self.bucket.get(path, None).await? else {

@@ -1,0 +1,39 @@
+//! Waits no longer than the caller does.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use blobaccess::{Clock, Context, Error, Result};
+use futures::future::{Either, select};
+use futures::pin_mut;
+
+/// Ends with `work`, or with `DeadlineExceeded` once the caller's deadline has come.
+pub(crate) async fn within<T>(
+    ctx: &Context,
+    clock: &Arc<dyn Clock>,
+    work: impl Future<Output = T> + Send,
+) -> Result<T> {
+    let Some(deadline) = ctx.deadline() else {
+        return Ok(work.await);
+    };
+    until(clock, deadline, work)
+        .await
+        .ok_or_else(|| Error::deadline_exceeded("the time for the call ran out before the bucket answered"))
+}
+
+/// What `work` ends with, if it does before `deadline`.
+pub(crate) async fn until<T>(
+    clock: &Arc<dyn Clock>,
+    deadline: Instant,
+    work: impl Future<Output = T> + Send,
+) -> Option<T> {
+    if clock.monotonic() >= deadline {
+        return None;
+    }
+    pin_mut!(work);
+    match select(work, clock.sleep_until(deadline)).await {
+        Either::Left((done, _)) => Some(done),
+        Either::Right(((), _)) => None,
+    }
+}
