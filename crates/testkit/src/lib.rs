@@ -60,6 +60,7 @@ pub use self::listing::listed;
 pub use self::numbers::{Numbers, seed, time_budget};
 pub use self::promises::Promises;
 pub use self::run::{hold, run};
+pub use self::samples::digest_of;
 pub use self::suite::{CONTRACTS, Violation, violations_of_contents, violations_of_messages};
 pub use self::volatile::Volatile;
 

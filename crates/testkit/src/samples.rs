@@ -11,6 +11,12 @@ const SEED_VARIABLE: &str = "BLOBACCESS_TESTKIT_SEED";
 /// What a message takes at most besides what it is filled with, in bytes.
 const MESSAGE_OVERHEAD_BYTES: u64 = 16;
 
+/// Returns the SHA-256 digest of `contents` in the empty instance name.
+#[must_use]
+pub fn digest_of(contents: impl AsRef<[u8]>) -> Digest {
+    Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents.as_ref())
+}
+
 /// Draws blobs that no store has seen.
 #[derive(Debug)]
 pub(crate) struct Samples(Numbers);

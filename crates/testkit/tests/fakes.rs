@@ -1,22 +1,24 @@
 //! The fakes do what tests rely on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use blobaccess::{
-    Ac, Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestFunction, DigestSet, Error, ErrorKind,
-    InstanceName, MemoryStore, Provenance, PutOutcome,
+    Ac, Blob, BlobAccess, Call, Caller, Capabilities, Cas, Context, Digest, DigestSet, Error, ErrorKind, Event,
+    InstanceName, MemoryStore, Observer, Operation, Provenance, PutCertainty, PutOutcome, StorageType,
 };
 use blobaccess_testkit::fakes::{
-    CountingStore, InterruptibleStore, Outage, PausedStore, RecordedCall, ScriptedStore, UnreachableStore,
-    failing_stream, slow_stream, watched_stream,
+    CountingStore, InterruptibleStore, LeadingBytes, Outage, PausedStore, RecordedCall, RecordingObserver,
+    ScriptedStore, UnreachableStore, UnreliableStore, failing_stream, slow_stream, watched_stream,
 };
+use blobaccess_testkit::{Numbers, digest_of};
 use bytes::Bytes;
 use futures::{TryStreamExt, poll};
 
 static CTX: Context = Context::background();
 
 fn digest(contents: &[u8]) -> Digest {
-    Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents)
+    digest_of(contents)
 }
 
 fn memory() -> MemoryStore<Cas> {
@@ -149,4 +151,74 @@ async fn streams_are_slow_or_fail_or_are_watched() {
     assert_eq!(polls.count(), 0);
     assert!(blob.verify().await.is_err());
     assert_eq!(polls.count(), 1);
+}
+
+#[tokio::test]
+async fn a_counting_store_keeps_what_each_call_was_about() {
+    let store = CountingStore::new(memory());
+    let (hello, part) = (digest(b"hello"), digest(b"he"));
+    let ctx = CTX.clone().with_caller(Caller::new("ci"));
+    store.put(&ctx, &hello, Blob::from_bytes("hello")).await.unwrap();
+    let found = store.get_from_composite(&CTX, &hello, &part, Arc::new(LeadingBytes)).await.unwrap();
+    assert_eq!(found.into_bytes(9).await.unwrap(), "he");
+    drop(store.inner().get(&CTX, &hello).await.unwrap());
+    let calls = store.calls();
+    let operations: Vec<_> = calls.iter().map(|call| call.operation).collect();
+    assert_eq!(operations, [Operation::Put, Operation::GetFromComposite]);
+    assert_eq!(store.digests_of_each(Operation::GetFromComposite), [[hello, part]]);
+    assert_eq!((store.count_of(Operation::Put), store.count_of(Operation::Get)), (1, 0));
+    let callers: Vec<_> = calls.iter().map(|call| call.context.caller().map(Caller::name)).collect();
+    assert_eq!(callers, [Some("ci"), None]);
+}
+
+#[tokio::test]
+async fn a_slicer_of_leading_bytes_finds_the_beginning_only() {
+    let store = memory();
+    let hello = digest(b"hello");
+    store.put(&CTX, &hello, Blob::from_bytes("hello")).await.unwrap();
+    let end = store.get_from_composite(&CTX, &hello, &digest(b"lo"), Arc::new(LeadingBytes)).await.unwrap();
+    assert_eq!(end.into_bytes(9).await.unwrap_err().kind(), ErrorKind::DataLoss);
+    let longer = store.get_from_composite(&CTX, &hello, &digest(b"hello!"), Arc::new(LeadingBytes)).await.unwrap();
+    assert_eq!(longer.into_bytes(9).await.unwrap_err().kind(), ErrorKind::DataLoss);
+}
+
+#[tokio::test]
+async fn an_unreliable_store_fails_as_often_as_asked_and_says_what_a_put_may_have_stored() {
+    let store = UnreliableStore::new(Arc::new(memory()), Numbers::new(7), 40);
+    let (mut failed, mut lost) = (0, 0);
+    for number in 0..1000_u32 {
+        let contents = number.to_le_bytes();
+        let digest = digest(&contents);
+        let put = store.put(&CTX, &digest, Blob::from_bytes(contents.to_vec())).await;
+        let stored = store.inner().get(&CTX, &digest).await.is_ok();
+        match put {
+            Ok(_) => assert!(stored),
+            Err(error) => {
+                failed += 1;
+                assert_eq!(error.kind(), ErrorKind::Unavailable);
+                assert_eq!(stored, error.put_certainty() == PutCertainty::MaybeStored, "{error:?}");
+                lost += usize::from(!stored);
+            }
+        }
+        assert!(store.find_missing(&CTX, &DigestSet::new()).await.unwrap().is_empty());
+    }
+    assert!((350..450).contains(&failed) && (150..250).contains(&lost), "{failed} failed, {lost} were lost");
+    for (failures, fails) in [(0, false), (100, true)] {
+        let store = UnreliableStore::new(memory(), Numbers::new(7), failures);
+        for _ in 0..100 {
+            assert_eq!(store.capabilities(&CTX, &InstanceName::empty()).await.is_err(), fails);
+        }
+    }
+}
+
+#[test]
+fn a_recording_observer_keeps_calls_and_events_until_they_are_taken() {
+    let recorder = RecordingObserver::new();
+    let call = Call::new(StorageType::Cas, "fake", Operation::Get, Duration::from_secs(3));
+    recorder.call_ended(&call);
+    recorder.event(&Event::ExistenceCacheAsked { hits: 1, misses: 2 });
+    let taken: Vec<_> = recorder.take_calls().iter().map(|call| (call.operation, call.duration)).collect();
+    assert_eq!(taken, [(Operation::Get, Duration::from_secs(3))]);
+    assert!(matches!(*recorder.take_events(), [Event::ExistenceCacheAsked { hits: 1, misses: 2 }]));
+    assert!(recorder.take_calls().is_empty() && recorder.take_events().is_empty());
 }

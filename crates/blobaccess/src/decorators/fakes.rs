@@ -1,16 +1,14 @@
-//! Fakes for the tests of decorators: a store that notes what it is asked, and a clock that stands still.
+//! Fakes for the tests of decorators that need what is private here.
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, Mutex};
-use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
-use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::{
-    Blob, BlobAccess, Call, Capabilities, Clock, Context, Digest, DigestFunction, DigestSet, Error, Event,
-    InstanceName, KeyFormat, Kind, MemoryStore, Observer, Operation, PutOutcome, Result, Sliced, Slicer, SystemClock,
+    Blob, BlobAccess, Call, Capabilities, Context, Digest, DigestFunction, DigestSet, Error, Event, InstanceName,
+    KeyFormat, Kind, MemoryStore, Observer, Operation, PutOutcome, Result, Sliced, Slicer,
 };
 
 /// A call that a [`Noting`] store was asked for.
@@ -18,7 +16,6 @@ use crate::{
 pub(crate) struct Noted {
     pub(crate) operation: Operation,
     pub(crate) digests: Vec<Digest>,
-    pub(crate) ctx: Context,
 }
 
 /// A store in memory that notes each call, and fails or holds it when it is told to.
@@ -28,7 +25,6 @@ pub(crate) struct Noting<K: Kind> {
     key_format: KeyFormat,
     noted: Mutex<Vec<Noted>>,
     failure: Mutex<Option<Error>>,
-    next_blob: Mutex<Option<Blob>>,
     held: watch::Sender<bool>,
 }
 
@@ -43,7 +39,6 @@ impl<K: Kind> Noting<K> {
             key_format,
             noted: Mutex::default(),
             failure: Mutex::default(),
-            next_blob: Mutex::default(),
             held: watch::Sender::new(false),
         })
     }
@@ -58,11 +53,6 @@ impl<K: Kind> Noting<K> {
     /// Lets every call from now on fail with `error`, or none.
     pub(crate) fn fail_with(&self, error: impl Into<Option<Error>>) {
         *self.failure.lock().unwrap() = error.into();
-    }
-
-    /// Returns `blob` from the next get.
-    pub(crate) fn return_next(&self, blob: Blob) {
-        *self.next_blob.lock().unwrap() = Some(blob);
     }
 
     /// Holds every call from its beginning, or lets them go on.
@@ -85,8 +75,8 @@ impl<K: Kind> Noting<K> {
         noted.filter(|noted| noted.operation == operation).map(|noted| noted.digests).collect()
     }
 
-    async fn note(&self, ctx: &Context, operation: Operation, digests: Vec<Digest>) -> Result<()> {
-        self.noted.lock().unwrap().push(Noted { operation, digests, ctx: ctx.clone() });
+    async fn note(&self, operation: Operation, digests: Vec<Digest>) -> Result<()> {
+        self.noted.lock().unwrap().push(Noted { operation, digests });
         let mut held = self.held.subscribe();
         held.wait_for(|held| !held).await.unwrap();
         // Others get a turn between the question and the answer.
@@ -101,12 +91,8 @@ impl<K: Kind> BlobAccess for Noting<K> {
     type Kind = K;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
-        self.note(ctx, Operation::Get, vec![digest.clone()]).await?;
-        let next = self.next_blob.lock().unwrap().take();
-        match next {
-            Some(blob) => Ok(blob),
-            None => self.memory.get(ctx, digest).await,
-        }
+        self.note(Operation::Get, vec![digest.clone()]).await?;
+        self.memory.get(ctx, digest).await
     }
 
     async fn get_from_composite(
@@ -116,22 +102,22 @@ impl<K: Kind> BlobAccess for Noting<K> {
         child: &Digest,
         slicer: Arc<dyn Slicer>,
     ) -> Result<Blob> {
-        self.note(ctx, Operation::GetFromComposite, vec![parent.clone(), child.clone()]).await?;
+        self.note(Operation::GetFromComposite, vec![parent.clone(), child.clone()]).await?;
         self.memory.get_from_composite(ctx, parent, child, slicer).await
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        self.note(ctx, Operation::Put, vec![digest.clone()]).await?;
+        self.note(Operation::Put, vec![digest.clone()]).await?;
         self.memory.put(ctx, digest, blob).await
     }
 
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
-        self.note(ctx, Operation::FindMissing, digests.as_slice().to_vec()).await?;
+        self.note(Operation::FindMissing, digests.as_slice().to_vec()).await?;
         self.memory.find_missing(ctx, digests).await
     }
 
     async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
-        self.note(ctx, Operation::GetCapabilities, Vec::new()).await?;
+        self.note(Operation::GetCapabilities, Vec::new()).await?;
         self.memory.capabilities(ctx, instance_name).await
     }
 
@@ -180,24 +166,6 @@ impl Observer for Told {
     }
 }
 
-/// A clock on which it is always the same time of day.
-#[derive(Debug)]
-pub(crate) struct StandingClock(pub(crate) SystemTime);
-
-impl Clock for StandingClock {
-    fn now(&self) -> SystemTime {
-        self.0
-    }
-
-    fn monotonic(&self) -> Instant {
-        SystemClock.monotonic()
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
-        SystemClock.sleep_until(deadline)
-    }
-}
-
 pub(crate) fn instance_name(name: &str) -> InstanceName {
     InstanceName::new(name).unwrap()
 }
@@ -205,9 +173,4 @@ pub(crate) fn instance_name(name: &str) -> InstanceName {
 /// The digest of `contents` in the empty instance name.
 pub(crate) fn digest_of(contents: &str) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents.as_bytes())
-}
-
-/// A digest of 0 bytes whose hash is not that of 0 bytes.
-pub(crate) fn wrong_empty_digest() -> Digest {
-    Digest::from_hash(InstanceName::empty(), DigestFunction::Sha256, &[7; 32], 0).unwrap()
 }

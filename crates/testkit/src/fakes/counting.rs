@@ -1,47 +1,81 @@
-//! Counts what a store is asked to do.
+//! A store that counts and keeps the calls that it passes on.
 
 use std::fmt::{self, Display, Formatter};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, InstanceName, KeyFormat, PutOutcome, Result, Slicer,
+    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, InstanceName, KeyFormat, Operation, PutOutcome, Result,
+    Slicer,
 };
 
-/// A store that passes calls on to `inner` and counts them.
+/// A store that passes calls on to `inner`, counts them, and keeps what each was about.
 ///
 /// Behind an [`Arc`], one clone goes beneath the layer under test and another is asked for its
-/// [`counts`](Self::counts).
+/// [`counts`](Self::counts) and [`calls`](Self::calls).
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use blobaccess::{BlobAccess, Cas, Context, MemoryStore, Operation};
+/// use blobaccess_testkit::{digest_of, fakes::CountingStore};
+///
+/// let store = CountingStore::new(MemoryStore::<Cas>::new(1 << 20));
+/// assert!(store.get(&Context::background(), &digest_of("hello")).await.is_err());
+/// assert_eq!(store.counts().gets, 1);
+/// assert_eq!(store.digests_of_each(Operation::Get), [[digest_of("hello")]]);
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct CountingStore<B> {
     inner: B,
-    counts: Mutex<Counts>,
+    log: Mutex<Log>,
 }
 
-/// What a [`CountingStore`] was asked to do. Calls that failed count too.
+#[derive(Debug, Default)]
+struct Log {
+    counts: Counts,
+    calls: Vec<CountedCall>,
+}
+
+/// A call that a [`CountingStore`] passed on, kept for as long as the store.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CountedCall {
+    /// The method that was called.
+    pub operation: Operation,
+    /// The digests that the call was about: of a part of a composite, the composite's and the part's.
+    pub digests: Vec<Digest>,
+    /// The context that the call came with.
+    pub context: Context,
+}
+
+/// The numbers of calls, digests and bytes that a [`CountingStore`] passed on. Calls that failed count too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Calls of `get`.
+    /// The number of calls of `get`.
     pub gets: u64,
-    /// Calls of `get_from_composite`.
+    /// The number of calls of `get_from_composite`.
     pub gets_from_composite: u64,
-    /// Calls of `put`.
+    /// The number of calls of `put`.
     pub puts: u64,
-    /// Calls of `find_missing`.
+    /// The number of calls of `find_missing`.
     pub finds: u64,
-    /// Calls of `capabilities`.
+    /// The number of calls of `capabilities`.
     pub capabilities: u64,
-    /// Digests of all calls of `find_missing`.
+    /// The number of digests in all calls of `find_missing`.
     pub digests_asked: u64,
-    /// The sizes of the blobs that were handed out, in bytes, whether or not they were read.
+    /// The total size of the blobs that were returned, in bytes, whether or not they were read.
     pub bytes_got: u64,
-    /// The sizes of the blobs that were brought, in bytes, whether or not they were read.
+    /// The total size of the blobs that were put, in bytes, whether or not they were read.
     pub bytes_put: u64,
 }
 
 impl Counts {
-    /// Calls of any method.
+    /// Returns the number of calls of any method.
     #[must_use]
     pub const fn calls(&self) -> u64 {
         self.gets + self.gets_from_composite + self.puts + self.finds + self.capabilities
@@ -49,24 +83,60 @@ impl Counts {
 }
 
 impl<B> CountingStore<B> {
-    /// Counts what is asked of `inner`.
+    /// Makes a store that passes calls on to `inner`.
     pub fn new(inner: B) -> Self {
-        Self { inner, counts: Mutex::default() }
+        Self { inner, log: Mutex::default() }
     }
 
-    /// What was counted so far.
+    /// Returns the counts so far.
     pub fn counts(&self) -> Counts {
-        // Each use of the lock is a few additions.
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().counts
     }
 
-    /// The store that is counted.
+    /// Returns the calls so far, in the order in which they came.
+    pub fn calls(&self) -> Vec<CountedCall> {
+        self.lock().calls.clone()
+    }
+
+    /// Returns how often `operation` was called.
+    pub fn count_of(&self, operation: Operation) -> usize {
+        self.lock().calls.iter().filter(|call| call.operation == operation).count()
+    }
+
+    /// Returns the digests of each call of `operation`.
+    pub fn digests_of_each(&self, operation: Operation) -> Vec<Vec<Digest>> {
+        let log = self.lock();
+        log.calls.iter().filter(|call| call.operation == operation).map(|call| call.digests.clone()).collect()
+    }
+
+    /// Returns the store that calls are passed on to. Calls of that store are not counted.
     pub const fn inner(&self) -> &B {
         &self.inner
     }
 
-    fn count(&self, change: impl FnOnce(&mut Counts)) {
-        change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        // Each use of the lock is a few additions and at most one push.
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count_bytes_got(&self, blob: &Blob) {
+        self.lock().counts.bytes_got += blob.size_bytes();
+    }
+
+    fn begin(&self, context: &Context, operation: Operation, digests: Vec<Digest>) {
+        let mut log = self.lock();
+        let counts = &mut log.counts;
+        match operation {
+            Operation::Get => counts.gets += 1,
+            Operation::GetFromComposite => counts.gets_from_composite += 1,
+            Operation::Put => counts.puts += 1,
+            Operation::FindMissing => {
+                counts.finds += 1;
+                counts.digests_asked += u64::try_from(digests.len()).unwrap_or(u64::MAX);
+            }
+            Operation::GetCapabilities => counts.capabilities += 1,
+        }
+        log.calls.push(CountedCall { operation, digests, context: context.clone() });
     }
 }
 
@@ -76,9 +146,9 @@ impl<B: BlobAccess> BlobAccess for CountingStore<B> {
     type Kind = B::Kind;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
-        self.count(|counts| counts.gets += 1);
+        self.begin(ctx, Operation::Get, vec![digest.clone()]);
         let blob = self.inner.get(ctx, digest).await?;
-        self.count(|counts| counts.bytes_got += blob.size_bytes());
+        self.count_bytes_got(&blob);
         Ok(blob)
     }
 
@@ -89,30 +159,25 @@ impl<B: BlobAccess> BlobAccess for CountingStore<B> {
         child: &Digest,
         slicer: Arc<dyn Slicer>,
     ) -> Result<Blob> {
-        self.count(|counts| counts.gets_from_composite += 1);
+        self.begin(ctx, Operation::GetFromComposite, vec![parent.clone(), child.clone()]);
         let blob = self.inner.get_from_composite(ctx, parent, child, slicer).await?;
-        self.count(|counts| counts.bytes_got += blob.size_bytes());
+        self.count_bytes_got(&blob);
         Ok(blob)
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        self.count(|counts| {
-            counts.puts += 1;
-            counts.bytes_put += blob.size_bytes();
-        });
+        self.begin(ctx, Operation::Put, vec![digest.clone()]);
+        self.lock().counts.bytes_put += blob.size_bytes();
         self.inner.put(ctx, digest, blob).await
     }
 
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
-        self.count(|counts| {
-            counts.finds += 1;
-            counts.digests_asked += u64::try_from(digests.len()).unwrap_or(u64::MAX);
-        });
+        self.begin(ctx, Operation::FindMissing, digests.as_slice().to_vec());
         self.inner.find_missing(ctx, digests).await
     }
 
     async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
-        self.count(|counts| counts.capabilities += 1);
+        self.begin(ctx, Operation::GetCapabilities, Vec::new());
         self.inner.capabilities(ctx, instance_name).await
     }
 

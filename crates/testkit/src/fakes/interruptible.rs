@@ -49,6 +49,16 @@ impl<B> InterruptibleStore<B> {
     pub const fn new(inner: B, outage: Outage) -> Self {
         Self { inner, outage }
     }
+
+    /// Returns the store that calls are passed on to, which is never down.
+    pub const fn inner(&self) -> &B {
+        &self.inner
+    }
+
+    /// Returns the outage during which calls fail.
+    pub const fn outage(&self) -> &Outage {
+        &self.outage
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]

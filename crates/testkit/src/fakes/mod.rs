@@ -1,15 +1,21 @@
-//! Stores and sources that do what a test tells them to.
+//! Stores, sources and observers that do what a test needs of them.
 
 mod counting;
 mod interruptible;
+mod observer;
 mod paused;
 mod scripted;
+mod slicers;
 mod streams;
+mod unreliable;
 
-pub use self::counting::{CountingStore, Counts};
+pub use self::counting::{CountedCall, CountingStore, Counts};
 pub use self::interruptible::{InterruptibleStore, Outage};
+pub use self::observer::RecordingObserver;
 pub use self::paused::PausedStore;
 pub use self::scripted::{RecordedCall, ScriptedStore};
+pub use self::slicers::LeadingBytes;
 pub use self::streams::{Polls, failing_stream, slow_stream, watched_stream};
-/// A store of which every call fails with the same error.
+pub use self::unreliable::UnreliableStore;
+/// A store whose every call fails with the same error.
 pub use blobaccess::FailingStore as UnreachableStore;

@@ -134,6 +134,3 @@ impl<B: Debug> Debug for Observing<B> {
             .finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,40 @@
+//! What each layer adds to the store beneath it. What every store does is in `conformance.rs`.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+mod action_result_timestamp_injecting;
+mod authorizing;
+mod deadline_enforcing;
+mod empty_blob_injecting;
+mod failing_store;
+mod forwarding;
+mod observing;
+mod unreliable;
+
+use std::sync::Arc;
+
+use blobaccess::{Blob, BlobAccess, Context, Digest, Error, Kind, MemoryStore};
+use blobaccess_testkit::digest_of;
+use blobaccess_testkit::fakes::{CountingStore, InterruptibleStore, Outage};
+
+/// The store beneath a layer: in memory, counted, and down when a test wants it to be.
+type Inner<K> = Arc<CountingStore<InterruptibleStore<MemoryStore<K>>>>;
+
+fn inner<K: Kind>() -> Inner<K> {
+    Arc::new(CountingStore::new(InterruptibleStore::new(MemoryStore::new(1 << 20), Outage::default())))
+}
+
+fn memory<K: Kind>(inner: &Inner<K>) -> &MemoryStore<K> {
+    inner.inner().inner()
+}
+
+/// Makes every call of `inner` fail with `error` from now on.
+fn fail<K: Kind>(inner: &Inner<K>, error: Error) {
+    inner.inner().outage().begin(error);
+}
+
+/// Stores `contents` without a call that is counted.
+async fn stored<K: Kind>(inner: &Inner<K>, contents: &'static str) -> Digest {
+    let digest = digest_of(contents);
+    memory(inner).put(&Context::background(), &digest, Blob::from_bytes(contents)).await.unwrap();
+    digest
+}
