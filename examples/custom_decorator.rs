@@ -1,36 +1,50 @@
-//! A layer of one's own: it refuses blobs above a size, whatever store it is put in front of.
+//! A layer of your own: a switch in front of any store, which refuses uploads while it is on.
+//!
+//! `docs/writing-a-decorator.md` builds another layer step by step. `cargo test --example custom_decorator` holds this one to the
+//! contracts of every store.
 
 #![expect(clippy::print_stdout, reason = "an example prints what it did")]
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestFunction, DigestSet, Error, ErrorKind, InstanceName,
-    KeyFormat, MemoryStore, PutOutcome, Result, Slicer,
+    Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestFunction, DigestSet, Error, InstanceName, KeyFormat,
+    MemoryStore, PutOutcome, Result, Slicer,
 };
 
-/// A [`BlobAccess`] that refuses to store blobs above a size.
+/// A [`BlobAccess`] that can be frozen: it then refuses uploads, and everything else goes on.
 ///
-/// A single huge output pushes everything else out of a small cache. Clients learn the limit from the capabilities, and
-/// do not send such a blob in the first place.
+/// Use it while a disk is being replaced, or while a copy of the store is made. Clients see from the capabilities that there
+/// are no updates, and leave uploads out.
 #[derive(Debug)]
-struct SizeLimiting<B> {
+struct Freezing<B> {
     inner: B,
-    max_blob_size_bytes: u64,
+    is_frozen: AtomicBool,
 }
 
-impl<B> SizeLimiting<B> {
-    /// Lets blobs of up to `max_blob_size_bytes` bytes through to `inner`.
-    fn new(inner: B, max_blob_size_bytes: u64) -> Self {
-        Self { inner, max_blob_size_bytes }
+impl<B> Freezing<B> {
+    /// Forwards everything to `inner`, until the layer is frozen.
+    fn new(inner: B) -> Self {
+        Self { inner, is_frozen: AtomicBool::new(false) }
+    }
+
+    /// Sets whether uploads are refused. Uploads that are under way go on.
+    fn set_frozen(&self, is_frozen: bool) {
+        self.is_frozen.store(is_frozen, Ordering::Relaxed);
+    }
+
+    /// Returns whether uploads are refused.
+    fn is_frozen(&self) -> bool {
+        self.is_frozen.load(Ordering::Relaxed)
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl<B: BlobAccess> BlobAccess for SizeLimiting<B> {
+impl<B: BlobAccess> BlobAccess for Freezing<B> {
     type Kind = B::Kind;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
@@ -48,10 +62,9 @@ impl<B: BlobAccess> BlobAccess for SizeLimiting<B> {
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        let (size, max) = (blob.size_bytes(), self.max_blob_size_bytes);
-        if size > max {
+        if self.is_frozen() {
             // The blob is dropped unread: nothing of it was sent anywhere.
-            return Err(Error::invalid_argument(format!("blob {digest} is {size} bytes, at most {max} are taken")));
+            return Err(Error::failed_precondition("the store is frozen: it takes no uploads for now"));
         }
         self.inner.put(ctx, digest, blob).await
     }
@@ -62,7 +75,7 @@ impl<B: BlobAccess> BlobAccess for SizeLimiting<B> {
 
     async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
         let capabilities = self.inner.capabilities(ctx, instance_name).await?;
-        Ok(capabilities.with_max_blob_size_bytes(self.max_blob_size_bytes))
+        Ok(if self.is_frozen() { capabilities.with_updates_allowed(false) } else { capabilities })
     }
 
     fn key_format(&self) -> KeyFormat {
@@ -74,27 +87,28 @@ impl<B: BlobAccess> BlobAccess for SizeLimiting<B> {
     }
 }
 
-impl<B: Display> Display for SizeLimiting<B> {
+impl<B: Display> Display for Freezing<B> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "size_limiting({})", self.inner)
+        write!(f, "freezing({})", self.inner)
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let ctx = Context::background();
-    let store = SizeLimiting::new(MemoryStore::<Cas>::new(1 << 20), 8);
+    let store = Freezing::new(MemoryStore::<Cas>::new(1 << 20));
     println!("the store is {store}");
 
-    for contents in ["small", "rather too large"] {
+    for (is_frozen, contents) in [(false, "first"), (true, "second"), (false, "third")] {
+        store.set_frozen(is_frozen);
         let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents.as_bytes());
-        let put = store.put(&ctx, &digest, Blob::from_bytes(contents)).await;
-        println!("put {contents:?}: {put:?}");
-        assert_eq!(put.err().map(|error| error.kind()), (contents.len() > 8).then_some(ErrorKind::InvalidArgument));
+        let allowed = store.capabilities(&ctx, &InstanceName::empty()).await?.updates_allowed;
+        println!("frozen: {is_frozen}; clients are told that updates are allowed: {allowed}");
+        match store.put(&ctx, &digest, Blob::from_bytes(contents)).await {
+            Ok(outcome) => println!("put {contents:?}: {outcome:?}"),
+            Err(error) => println!("put {contents:?}: refused: {error}"),
+        }
     }
-    let limit = store.capabilities(&ctx, &InstanceName::empty()).await?.max_blob_size_bytes;
-    println!("clients are told that at most {limit:?} bytes are taken");
-    assert_eq!(limit, Some(8));
     Ok(())
 }
 
@@ -102,14 +116,27 @@ async fn main() -> Result<()> {
 mod tests {
     use super::*;
 
+    use blobaccess::{ErrorKind, PutCertainty};
     use blobaccess_testkit::Layered;
 
-    /// Less than what any store beneath takes, so that it is this limit which is met.
-    const MAX_BLOB_SIZE_BYTES: u64 = 2 << 20;
+    #[tokio::test]
+    async fn a_frozen_store_refuses_puts_and_still_serves_gets() {
+        let (ctx, store) = (Context::background(), Freezing::new(MemoryStore::<Cas>::new(1 << 20)));
+        let digest = |contents: &[u8]| Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents);
+        store.put(&ctx, &digest(b"first"), Blob::from_bytes("first")).await.unwrap();
 
-    // A layer passes the suite that every store passes, with the limit that it adds as one of its promises.
+        store.set_frozen(true);
+        let error = store.put(&ctx, &digest(b"second"), Blob::from_bytes("second")).await.unwrap_err();
+        assert_eq!((error.kind(), error.put_certainty()), (ErrorKind::FailedPrecondition, PutCertainty::NotStored));
+        assert!(!store.capabilities(&ctx, &InstanceName::empty()).await.unwrap().updates_allowed);
+        assert_eq!(store.get(&ctx, &digest(b"first")).await.unwrap().into_bytes(5).await.unwrap(), "first");
+
+        store.set_frozen(false);
+        store.put(&ctx, &digest(b"second"), Blob::from_bytes("second")).await.unwrap();
+    }
+
+    // A layer passes the suite that every store passes.
     blobaccess_testkit::conformance! {
-        size_limiting => Layered::<Cas, _>::new(|beneath| SizeLimiting::new(beneath.store("inner"), MAX_BLOB_SIZE_BYTES))
-            .promising(|promises| promises.with_max_blob_size_bytes(Some(MAX_BLOB_SIZE_BYTES))),
+        freezing => Layered::<Cas, _>::new(|beneath| Freezing::new(beneath.store("inner"))),
     }
 }

@@ -18,27 +18,27 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
 
 /// A [`BlobAccess`] over a folder.
 ///
-/// A blob is written beside its place and linked there once it is whole and verified, which the file system does for
-/// exactly one of several writers: so it is whole or absent, and one of equal puts is `Created`.
+/// A blob is written to a file of its own, which is linked under the name of the blob once it is whole and verified. The file
+/// system lets exactly one of several writers link. So a blob is whole or absent, and one of equal puts is `Created`.
 #[derive(Debug)]
-pub(crate) struct FolderBlobAccess {
+pub(crate) struct FolderStore {
     folder: PathBuf,
     uploads: AtomicU64,
 }
 
-/// An upload on its way, whose file goes when it is dropped.
+/// The file of an upload, which is removed when this value is dropped.
 #[derive(Debug)]
 struct Upload(PathBuf);
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        // If it is not there any more, that is what is wanted.
+        // A file that is already gone is as good as removed.
         drop(std::fs::remove_file(&self.0));
     }
 }
 
-impl FolderBlobAccess {
-    /// Opens the store in `folder`, which is made if it is not there. Uploads that an earlier process left are removed.
+impl FolderStore {
+    /// Opens the store in `folder`, and makes the folder if there is none. Removes uploads that an earlier process left.
     pub(crate) fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref().to_owned();
         let uploads = folder.join("uploads");
@@ -58,7 +58,7 @@ impl FolderBlobAccess {
         let number = self.uploads.fetch_add(1, Ordering::Relaxed);
         let upload = Upload(self.folder.join("uploads").join(number.to_string()));
         let mut file = File::create_new(&upload.0).await.map_err(broken)?;
-        // `expecting` makes the blob fail in place of its last bytes if it is not what the digest says.
+        // `expecting` makes the blob fail before its last bytes if the contents do not match the digest.
         let mut contents = blob.expecting(digest).into_stream(..)?;
         while let Some(piece) = contents.try_next().await? {
             file.write_all(&piece).await.map_err(broken)?;
@@ -68,14 +68,14 @@ impl FolderBlobAccess {
     }
 }
 
-/// Trouble with the disk is never reported as absence.
+/// Turns a failure of the disk into an error, which is never `NotFound`.
 fn broken(error: io::Error) -> Error {
     Error::internal("folder cannot be used").with_source(error)
 }
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl BlobAccess for FolderBlobAccess {
+impl BlobAccess for FolderStore {
     type Kind = Cas;
 
     async fn get(&self, _ctx: &Context, digest: &Digest) -> Result<Blob> {
@@ -134,13 +134,13 @@ impl BlobAccess for FolderBlobAccess {
     }
 }
 
-impl Display for FolderBlobAccess {
+impl Display for FolderStore {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str("folder")
     }
 }
 
-/// A file that is read from anywhere. What is in it was verified when it was put.
+/// A file that can be read at any offset. Its contents were verified when they were put.
 #[derive(Debug)]
 struct OpenFile(tokio::sync::Mutex<File>);
 
