@@ -79,6 +79,7 @@
 mod account_name;
 mod blob;
 mod blob_access;
+mod blob_access_ext;
 mod capabilities;
 mod clock;
 mod context;
@@ -98,6 +99,7 @@ mod upload;
 pub use account_name::AccountName;
 pub use blob::{Blob, BlobStream, EncodedBlob, ErrorHandler, Finish, Provenance, RandomAccess};
 pub use blob_access::{BlobAccess, PutOutcome, RECOMMENDED_FIND_MISSING_DIGESTS};
+pub use blob_access_ext::BlobAccessExt;
 pub use capabilities::{Capabilities, Compressor};
 pub use clock::{Clock, SystemClock};
 pub use context::{Caller, Context, Metadata, UploadToken};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, Error, InstanceName, MemoryStore, Provenance,
-    PutOutcome, RandomAccess, Result,
+    Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, Error, ErrorHandler, InstanceName, MemoryStore,
+    Provenance, PutOutcome, RandomAccess, Result,
 };
 use blobaccess_testkit::allocations::{self, Counting};
 use bytes::Bytes;
@@ -57,6 +57,24 @@ fn reading_what_is_at_hand_and_right_allocates_nothing() {
     assert_eq!(reads(|| Blob::from_bytes(Bytes::from_static(b"hello"))), (0, 0));
     let (allocations, _, blob) = counting(|| Blob::from_verified_bytes(&digest, Bytes::from_static(b"hello")));
     assert_eq!((allocations, blob.size_bytes()), (0, 5));
+}
+
+#[derive(Debug)]
+struct Refusing;
+
+#[async_trait]
+impl ErrorHandler for Refusing {
+    async fn on_error(&mut self, error: Error) -> Result<Blob> {
+        Err(error)
+    }
+}
+
+#[test]
+fn a_handler_of_what_cannot_fail_allocates_nothing() {
+    let digest = digest_of(b"hello");
+    let at_hand = || Blob::from_verified_bytes(&digest, Bytes::from_static(b"hello")).with_error_handler(Refusing);
+    assert_eq!(reads(at_hand), (0, 0));
+    assert_eq!(counting(at_hand).0, 0);
 }
 
 #[test]

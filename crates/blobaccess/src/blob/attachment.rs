@@ -9,6 +9,7 @@ use std::task::Poll;
 use futures::future::{BoxFuture, poll_fn};
 use futures::{FutureExt, StreamExt, stream};
 
+use super::body::Body;
 use super::finish::{self, Callback, Finish};
 use super::resume::ErrorHandler;
 use super::{Blob, RawStream};
@@ -32,9 +33,16 @@ impl Blob {
     ///
     /// A stream goes on from the replacement where the failed one stopped, under one verification of the whole, so
     /// that wrong contents are not handed out however they were pieced together. Where all is wanted at once
-    /// ([`into_bytes`](Self::into_bytes)), all of the replacement is read.
+    /// ([`into_bytes`](Self::into_bytes)), all of the replacement is read. A
+    /// [compressed form](Self::into_encoded) is replaced until its first bytes are handed out.
+    ///
+    /// Bytes at hand that were verified cannot fail. The handler is then dropped, and reading them costs as little as
+    /// without it.
     #[must_use]
     pub fn with_error_handler(self, handler: impl ErrorHandler) -> Self {
+        if self.cannot_fail() {
+            return self;
+        }
         self.attach(Attachment::Handler(Box::new(handler)))
     }
 
@@ -65,6 +73,15 @@ impl Blob {
     #[must_use]
     pub fn on_finish(self, callback: impl FnOnce(Finish) + Send + 'static) -> Self {
         self.attach(Attachment::Finish(Callback::new(callback)))
+    }
+
+    /// Returns whether no way of reading the blob can fail.
+    fn cannot_fail(&self) -> bool {
+        matches!(self.body, Body::Bytes { trusted: true, .. })
+            && self.attachments.iter().all(|attachment| match attachment {
+                Attachment::Guard(_) | Attachment::Finish(_) => true,
+                Attachment::Handler(_) | Attachment::Task(_) | Attachment::Interruption(_) => false,
+            })
     }
 
     fn attach(mut self, attachment: Attachment) -> Self {

@@ -25,7 +25,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use self::attachment::Attachment;
 use self::body::Body;
 use self::provenance::Check;
-use self::resume::Expected;
+use self::resume::{Expected, ExpectedForm};
 use crate::{Compressor, Digest, Error, ErrorKind, Result};
 
 pub use self::encoded::EncodedBlob;
@@ -223,12 +223,8 @@ impl Blob {
     #[must_use]
     pub fn encoding(&self) -> Option<Compressor> {
         match &self.body {
-            Body::Encoded { compressor, .. } if !self.has_handler() => Some(*compressor),
-            Body::Encoded { .. }
-            | Body::Bytes { .. }
-            | Body::RandomAccess(_)
-            | Body::Stream { .. }
-            | Body::Failed(_) => None,
+            Body::Encoded { compressor, .. } => Some(*compressor),
+            Body::Bytes { .. } | Body::RandomAccess(_) | Body::Stream { .. } | Body::Failed(_) => None,
         }
     }
 
@@ -280,6 +276,10 @@ impl Blob {
     ///
     /// It is not verified: that takes decoding, which is what the taker wants to be spared or to do itself.
     ///
+    /// An [error handler](Self::with_error_handler) is asked until the first bytes are handed out, and its replacement
+    /// counts if it has the same compressed form to offer. From then on, a failure ends reading: another store may have
+    /// compressed the same contents in another way, so the two forms cannot be joined.
+    ///
     /// # Errors
     ///
     /// The blob itself, if there is no such form.
@@ -291,7 +291,14 @@ impl Blob {
         match self.body {
             Body::Encoded { compressor, size_bytes, stream, .. } => {
                 let holds_back = !self.attachments.is_empty();
-                let stream = self.attachments.into_iter().fold(stream, |stream, attached| attached.wrap(stream));
+                let expected = ExpectedForm { compressor, size_bytes, contents_bytes: self.size_bytes };
+                let stream = self.attachments.into_iter().fold(stream, |stream, attached| {
+                    if let Attachment::Handler(handler) = attached {
+                        resume::resume_encoded(stream, handler, expected)
+                    } else {
+                        attached.wrap(stream)
+                    }
+                });
                 Ok(EncodedBlob::new(compressor, size_bytes, stream, holds_back))
             }
             body @ (Body::Bytes { .. } | Body::RandomAccess(_) | Body::Stream { .. } | Body::Failed(_)) => {

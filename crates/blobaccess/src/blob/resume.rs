@@ -6,14 +6,16 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 
 use super::{Blob, Provenance, RawStream, size_of_bytes};
-use crate::{Digest, Error, ErrorKind, Result};
+use crate::{Compressor, Digest, Error, ErrorKind, Result};
 
 /// Is asked what to do when reading a blob fails.
 #[async_trait]
 pub trait ErrorHandler: Send + 'static {
     /// A blob with the same contents to go on from, or the error to fail with.
     ///
-    /// It is asked again if the replacement fails too, and dropped once reading has ended, however it ended. A
+    /// It is asked again if the replacement fails too, and dropped once it cannot be asked any more: when reading has
+    /// ended, however it ended, or at once if the contents cannot fail. To learn how reading ended, attach a
+    /// [callback](Blob::on_finish). A
     /// replacement of another size ends reading with `Internal`; one that is for another digest is verified against
     /// the first.
     ///
@@ -111,4 +113,47 @@ impl Resuming {
         self.stream = replacement.open(range, true);
         Ok(())
     }
+}
+
+/// The compressed form that a replacement must have.
+#[derive(Clone, Copy)]
+pub(super) struct ExpectedForm {
+    pub(super) compressor: Compressor,
+    /// The size of the compressed form, if it was announced.
+    pub(super) size_bytes: Option<u64>,
+    /// The size of the contents.
+    pub(super) contents_bytes: u64,
+}
+
+impl ExpectedForm {
+    /// Returns the compressed form of `replacement`, if it is the one expected.
+    fn take(self, replacement: Blob) -> Option<RawStream> {
+        if replacement.size_bytes != self.contents_bytes {
+            return None;
+        }
+        let encoded = replacement.into_encoded(&[self.compressor]).ok()?;
+        let has_size = self.size_bytes.is_none() || encoded.size_bytes() == self.size_bytes;
+        has_size.then(|| encoded.boxed())
+    }
+}
+
+/// Passes a compressed `stream` on. Where it fails before its first bytes, goes on from what `handler` says, if that has
+/// the same compressed form to offer, and else fails as before.
+pub(super) fn resume_encoded(stream: RawStream, handler: Box<dyn ErrorHandler>, expected: ExpectedForm) -> RawStream {
+    stream::try_unfold((stream, Some(handler)), move |(mut stream, mut handler)| async move {
+        loop {
+            match stream.next().await {
+                None => return Ok(None),
+                Some(Ok(piece)) if piece.is_empty() => {}
+                // From here on, it cannot be replaced.
+                Some(Ok(piece)) => return Ok(Some((piece, (stream, None)))),
+                Some(Err(error)) => {
+                    let Some(handler) = &mut handler else { return Err(error) };
+                    let replacement = handler.on_error(error.clone()).await?;
+                    stream = expected.take(replacement).ok_or(error)?;
+                }
+            }
+        }
+    })
+    .boxed()
 }

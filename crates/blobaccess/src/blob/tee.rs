@@ -22,6 +22,9 @@ impl Blob {
     /// What can be read again is simply shared. The halves of a stream are coupled: they are never more than
     /// `max_apart_bytes` and one piece apart, so that **both must be read at the same time**, or the first stalls
     /// until the other is read or dropped. To drop one frees the other.
+    ///
+    /// A compressed form is decoded and verified once for both halves, and then lost. To keep it, each half would have
+    /// to decode and verify on its own as soon as it is read plainly, as a store on a disk does.
     #[must_use]
     pub fn tee(self, max_apart_bytes: u64) -> (Self, Self) {
         self.split(max_apart_bytes, false)

@@ -2,6 +2,7 @@
 
 use futures::{FutureExt, TryStreamExt};
 
+use super::super::Body;
 use super::*;
 use crate::Compressor;
 
@@ -12,6 +13,14 @@ pub(super) fn mirrored(claimed: &[u8], contents: &[u8]) -> Blob {
 
 fn flip(contents: &[u8]) -> Vec<u8> {
     contents.iter().map(|byte| !byte).collect()
+}
+
+/// The same blob, without the size of its compressed form.
+fn of_any_size(mut blob: Blob) -> Blob {
+    if let Body::Encoded { size_bytes, .. } = &mut blob.body {
+        *size_bytes = None;
+    }
+    blob
 }
 
 fn from_pieces(claimed: &[u8], pieces: Vec<Result<Bytes>>) -> Blob {
@@ -78,13 +87,71 @@ async fn a_bomb_is_noticed_at_the_first_byte_too_many() {
     assert_eq!(*decoded.lock().unwrap(), 13);
 }
 
+/// Reads the compressed form of `blob`, and returns what was handed out of it and how it ended.
+async fn read_encoded(blob: Blob) -> (Vec<u8>, Result<()>) {
+    let mut encoded = blob.into_encoded(&[Compressor::Zstd]).unwrap();
+    let mut all = Vec::new();
+    while let Some(piece) = encoded.next().await {
+        match piece {
+            Ok(piece) => all.extend_from_slice(&piece),
+            Err(error) => return (all, Err(error)),
+        }
+    }
+    (all, Ok(()))
+}
+
 #[tokio::test]
-async fn the_compressed_form_is_not_offered_under_a_handler() {
-    let (handler, _) = Replacing::by([]);
+async fn the_compressed_form_is_offered_under_a_handler() {
+    let (handler, log) = Replacing::by([]);
     let blob = mirrored(HELLO, HELLO).with_error_handler(handler);
-    assert_eq!(blob.encoding(), None);
-    let blob = blob.into_encoded(&[Compressor::Zstd]).unwrap_err();
-    assert_eq!(blob.into_bytes(12).await.unwrap(), HELLO);
+    assert_eq!(blob.encoding(), Some(Compressor::Zstd));
+    let (all, ended) = read_encoded(blob).await;
+    ended.unwrap();
+    assert_eq!((all, counts(&log)), (flip(HELLO), (0, 1)));
+}
+
+#[tokio::test]
+async fn a_compressed_form_that_fails_before_its_first_bytes_is_replaced() {
+    // Its size was announced, and is not that of the replacement.
+    let (handler, log) = Replacing::by([mirrored(HELLO, HELLO)]);
+    let (all, ended) = read_encoded(from_pieces(HELLO, vec![Err(down())]).with_error_handler(handler)).await;
+    assert_eq!((all, kind_of(ended), counts(&log)), (Vec::new(), Some(ErrorKind::Unavailable), (1, 1)));
+
+    let unsized_and_down = || of_any_size(from_pieces(HELLO, vec![Ok(Bytes::new()), Err(down())]));
+    let (handler, log) = Replacing::by([unsized_and_down(), mirrored(HELLO, HELLO)]);
+    let (all, ended) = read_encoded(unsized_and_down().with_error_handler(handler)).await;
+    ended.unwrap();
+    assert_eq!((all, counts(&log)), (flip(HELLO), (2, 1)));
+}
+
+#[tokio::test]
+async fn a_compressed_form_is_not_replaced_by_contents_in_another_form() {
+    for replacement in every_form(HELLO).into_iter().take(6) {
+        let (handler, log) = Replacing::by([replacement]);
+        let blob = of_any_size(from_pieces(HELLO, vec![Err(down())])).with_error_handler(handler);
+        let (all, ended) = read_encoded(blob).await;
+        assert_eq!((all, ended.unwrap_err().to_string()), (Vec::new(), down().to_string()));
+        assert_eq!(counts(&log), (1, 1));
+    }
+    let (handler, _) = Replacing::by([mirrored(b"hello", b"hello")]);
+    let blob = of_any_size(from_pieces(HELLO, vec![Err(down())])).with_error_handler(handler);
+    assert_eq!(kind_of(read_encoded(blob).await.1), Some(ErrorKind::Unavailable), "it is another blob");
+}
+
+#[tokio::test]
+async fn a_compressed_form_that_was_begun_is_not_replaced() {
+    let (handler, log) = Replacing::by([mirrored(HELLO, HELLO)]);
+    let blob = from_pieces(HELLO, failing(b"abc", 3, down())).with_error_handler(handler);
+    let (_, ended) = read_encoded(blob).await;
+    assert_eq!(kind_of(ended), Some(ErrorKind::Unavailable));
+    assert_eq!(counts(&log), (0, 1));
+}
+
+#[tokio::test]
+async fn a_handler_that_gives_up_on_a_compressed_form_says_what_the_reader_sees() {
+    let (handler, _) = Replacing::by([]);
+    let (_, ended) = read_encoded(from_pieces(HELLO, vec![Err(down())]).with_error_handler(handler)).await;
+    assert_eq!(ended.unwrap_err().to_string(), "gave up: store is down");
 }
 
 #[tokio::test]
