@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, Error, InstanceName, Result};
-use blobaccess_accounting::{Accounts, AccountsOptions, QueueOptions, Reporter, UploadQueue, WriteBehind};
+use blobaccess_accounting::{Accounts, AccountsOptions, Reporter};
 use blobaccess_local_store::{LocalStore, Options, SyncPolicy};
 use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore};
+use blobaccess_write_behind::{QueueOptions, UploadQueue, WriteBehind};
 
 #[tokio::main]
 async fn main() -> Result<()> {

@@ -35,3 +35,6 @@ mod s3_backend {}
 
 #[doc = include_str!("../../crates/testkit/README.md")]
 mod testkit {}
+
+#[doc = include_str!("../../crates/write-behind/README.md")]
+mod write_behind {}

@@ -17,8 +17,6 @@
 //! | | |
 //! |---|---|
 //! | [`Accounted`] | counts every put in front of a store |
-//! | [`UploadQueue`] | uploads behind those who put, and counts that |
-//! | [`WriteBehind`] | a store here in front of one that such a queue uploads to |
 //! | [`Accounts`] | what was counted, and the journal |
 //! | [`Reporting`] | takes it to a ledger |
 //! | [`Ledger`], [`Accumulator`] | keep it: [`MemoryLedger`], [`RedbLedger`]; PostgreSQL and ClickHouse are crates of their own |
@@ -74,7 +72,6 @@ mod ledger;
 mod metrics;
 mod observer;
 mod outcome;
-mod queue;
 mod quota;
 mod report;
 mod reporting;
@@ -86,7 +83,6 @@ mod tally;
 mod tests;
 mod ticket;
 mod tokens;
-mod write_behind;
 
 pub use self::account::Account;
 pub use self::accounted::Accounted;
@@ -104,10 +100,8 @@ pub use self::ledger::{
 pub use self::metrics::Metrics;
 pub use self::observer::{AccountingObserver, NoAccountingObserver};
 pub use self::outcome::{DropReason, ErrorReason, Outcome};
-pub use self::queue::{Acknowledge, Drained, QueueOptions, QueueSnapshot, UploadQueue};
 pub use self::quota::{Quota, QuotaUsage, Quotas};
 pub use self::report::{Report, of_unix_millis, unix_millis};
 pub use self::reporting::{Reporting, ReportingSnapshot};
 pub use self::tally::{Tally, TallySnapshot};
 pub use self::ticket::Ticket;
-pub use self::write_behind::WriteBehind;

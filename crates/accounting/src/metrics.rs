@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::drift::{Histogram, HistogramSnapshot};
-use crate::{Accounts, Amounts, Class, DriftInterval, QueueSnapshot, Reporting};
+use crate::{Accounts, Amounts, Class, DriftInterval, Reporting};
 
 /// A thousand bytes to a petabyte.
 const BYTES: &[i64] = &[
@@ -162,25 +162,6 @@ impl Metrics {
             ("blobaccess_accounting_drift_width_bytes", &self.width),
         ] {
             text.histogram(name, &histogram.snapshot());
-        }
-        text.0
-    }
-
-    /// What is queued in `queue`, as text to be appended; its metrics begin with `blobaccess_upload_queue_`.
-    #[must_use]
-    pub fn encode_queue(queue: &QueueSnapshot) -> String {
-        let mut text = Text(String::new());
-        for (name, kind, value) in [
-            ("items", "gauge", u64::try_from(queue.items).unwrap_or(u64::MAX)),
-            ("held_bytes", "gauge", queue.held_bytes),
-            ("uploaded_total", "counter", queue.uploaded),
-            ("failed_total", "counter", queue.failed),
-            ("dropped_total", "counter", queue.dropped),
-            ("joined_total", "counter", queue.joined),
-        ] {
-            let name = format!("blobaccess_upload_queue_{name}");
-            text.metric(&name, kind);
-            text.line(&name, "", value);
         }
         text.0
     }

@@ -89,7 +89,7 @@ impl Reporting {
     /// Takes what `accounts` say to `ledger`, every minute.
     #[must_use]
     pub fn new(accounts: Arc<Accounts>, ledger: Arc<dyn Ledger>) -> Self {
-        let opened_at = accounts.clock.monotonic();
+        let opened_at = accounts.clock().monotonic();
         Self {
             accounts,
             ledger,
@@ -141,11 +141,11 @@ impl Reporting {
     /// with a journal, in another.
     pub async fn run(&self) {
         loop {
-            let next = self.accounts.clock.monotonic() + self.interval;
+            let next = self.accounts.clock().monotonic() + self.interval;
             if let Err(error) = self.flush().await {
                 tracing::warn!(%error, reporter = %self.accounts.reporter(), "cannot report to the ledger");
             }
-            self.accounts.clock.sleep_until(next).await;
+            self.accounts.clock().sleep_until(next).await;
         }
     }
 
@@ -209,7 +209,7 @@ impl Reporting {
     async fn try_report(&self, turn: &mut Turn, closing: bool) -> Result<bool> {
         self.accounts.resolve().await;
         let mut dead = TakenDead::take(&self.accounts);
-        let settled = self.accounts.clock.monotonic() >= self.opened_at + self.accounts.settle_after();
+        let settled = self.accounts.clock().monotonic() >= self.opened_at + self.accounts.settle_after();
         for life in &mut dead.lives {
             self.accounts.resolve_dead(life, settled).await?;
             life.sync()?;
@@ -225,7 +225,7 @@ impl Reporting {
         let accounts = Arc::clone(&self.accounts);
         blocking(move || accounts.journal.as_ref().map_or(Ok(()), Journal::sync)).await?;
         let mut reports = vec![report.clone()];
-        let now = self.accounts.clock.now();
+        let now = self.accounts.clock().now();
         reports.extend(dead.lives.iter().map(|life| life.report(now)));
         reports.extend(self.evicted().await);
         self.ledger.apply(&reports).await?;
@@ -260,7 +260,7 @@ impl Reporting {
         for source in &self.evictions {
             match source.evictions.evicted(&Context::background()).await {
                 Ok(totals) => {
-                    let now = self.accounts.clock.now();
+                    let now = self.accounts.clock().now();
                     reports.push(evictions::report(source.reporter.clone(), source.storage_type, &totals, now));
                 }
                 Err(error) => tracing::warn!(%error, reporter = %source.reporter, "cannot tell what a store gave up"),

@@ -11,11 +11,12 @@ use std::time::Duration;
 use blobaccess::decorators::ExistenceCaching;
 use blobaccess::{Ac, BlobAccess, Cas, Clock, Context, Error, Inventory, Result, StorageType, SystemClock};
 use blobaccess_accounting::{
-    Accounts, AccountsOptions, DriftInterval, DriftScan, Ledger, Metrics, QueueOptions, Reading, RedbLedger, Reporter,
-    Reporting, Scanned, Total, UploadQueue, WriteBehind,
+    Accounts, AccountsOptions, DriftInterval, DriftScan, Ledger, Metrics, Reading, RedbLedger, Reporter, Reporting,
+    Scanned, Total,
 };
 use blobaccess_local_store::LocalStore;
 use blobaccess_s3_backend::{BucketOptions, BucketStore};
+use blobaccess_write_behind::{QueueOptions, UploadQueue, WriteBehind};
 use tokio::task::JoinHandle;
 
 use self::place::bucket;
@@ -149,7 +150,7 @@ impl CachedBucket {
 
     /// The same, for Prometheus.
     pub(crate) fn metrics(&self) -> String {
-        self.metrics.encode() + &Metrics::encode_queue(&self.cas_queue.snapshot())
+        self.metrics.encode() + &self.cas_queue.snapshot().encode_metrics()
     }
 
     /// Lists the bucket, and compares it with the ledger: by kind, what there is and between which two numbers the drift

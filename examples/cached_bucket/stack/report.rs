@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use blobaccess_accounting::{Class, QueueSnapshot, Tally, Total};
+use blobaccess_accounting::{Class, Tally, Total};
+use blobaccess_write_behind::QueueSnapshot;
 
 /// The accounts of a bucket and its queues, a line each.
 pub(crate) fn report(totals: &[Total], queues: [(&str, QueueSnapshot); 2]) -> String {

@@ -27,7 +27,7 @@ pub use self::options::AccountsOptions;
 /// The accounts of one store: what was uploaded to it, by account and kind.
 ///
 /// Everything that uploads to one store shares one of these: [`Accounted`](crate::Accounted) stores of each kind, and
-/// [`UploadQueue`](crate::UploadQueue)s. Stores that are filled apart, as the halves of a mirror are, have accounts of
+/// queues of uploads (the crate `blobaccess-write-behind`). Stores that are filled apart, as the halves of a mirror are, have accounts of
 /// their own, under reporters of their own. [`Reporting`](crate::Reporting) takes what they say to a ledger.
 ///
 /// # Memory
@@ -47,7 +47,7 @@ pub struct Accounts {
     max_unresolved: usize,
     quotas: Quotas,
     pub(crate) observer: Arc<dyn AccountingObserver>,
-    pub(crate) clock: Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
 }
 
 /// What it takes to count the outcome of an upload.
@@ -113,6 +113,12 @@ impl Accounts {
     #[must_use]
     pub const fn reporter(&self) -> &Reporter {
         &self.reporter
+    }
+
+    /// Returns the clock of these accounts, for layers that begin tickets and have to wait.
+    #[must_use]
+    pub const fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     /// Which life of the reporter this is.
@@ -274,15 +280,6 @@ impl Accounts {
     /// Gives back those that are still not.
     pub(crate) fn put_back(&self, dead: Vec<Dead>) {
         self.dead().extend(dead);
-    }
-
-    /// For tests: what was counted for all accounts together.
-    #[cfg(test)]
-    #[cfg(not(loom))]
-    pub(crate) fn tally(&self) -> crate::Tally {
-        let mut sum = crate::Tally::new();
-        self.tallies().accounts.iter().for_each(|(_, tally)| sum.add_all(tally));
-        sum
     }
 
     /// For tests: from here on nothing is written down, as after `kill -9`.

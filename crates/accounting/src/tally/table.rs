@@ -52,6 +52,16 @@ pub struct TallySnapshot {
     pub overflowed: u64,
 }
 
+impl TallySnapshot {
+    /// Returns the tally of all accounts together.
+    #[must_use]
+    pub fn sum(&self) -> Tally {
+        let mut sum = Tally::new();
+        self.accounts.iter().for_each(|(_, tally)| sum.add_all(tally));
+        sum
+    }
+}
+
 impl Table {
     pub(crate) fn new(max_accounts: usize) -> Self {
         // At least half of the slots stay empty, so that a search ends soon.

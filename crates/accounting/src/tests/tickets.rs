@@ -1,4 +1,4 @@
-//! Twenty thousand uploads that are aborted, panic, find no room or outlive their runtime have twenty thousand outcomes.
+//! Ten thousand uploads that are aborted, panic or outlive their runtime have ten thousand outcomes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,14 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use blobaccess::{
     Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestFunction, DigestSet, Error, InstanceName, KeyFormat,
-    MemoryStore, PutCertainty, PutOutcome, Result, Slicer, get_and_slice,
+    MemoryStore, PutOutcome, Result, Slicer, get_and_slice,
 };
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{
-    Account, Accounted, AccountingObserver, Accounts, AccountsOptions, Class, Outcome, QueueOptions, Reporter,
-    UploadQueue,
-};
+use crate::{Account, Accounted, AccountingObserver, Accounts, AccountsOptions, Class, Outcome, Reporter};
 
 /// Counts what it is told.
 #[derive(Debug, Default)]
@@ -115,7 +112,7 @@ impl Setup {
 
     /// As many as were begun have ended, each once.
     fn assert_all_ended(&self, uploads: u64) {
-        let tally = self.accounts.tally();
+        let tally = self.accounts.tallies().sum();
         assert_eq!(tally.of(Class::Started).objects, uploads);
         assert_eq!(tally.ended().objects, uploads, "{tally:?}");
         assert_eq!(tally.ended().logical_bytes, tally.of(Class::Started).logical_bytes);
@@ -123,7 +120,7 @@ impl Setup {
     }
 }
 
-/// The first ten thousand: put directly, a third of them aborted, and the rest by the end of the runtime.
+/// A third of the puts is aborted, and the rest by the end of the runtime.
 #[test]
 fn ten_thousand_puts_have_ten_thousand_outcomes() {
     let setup = Setup::new();
@@ -152,7 +149,7 @@ fn ten_thousand_puts_have_ten_thousand_outcomes() {
     });
     drop(runtime);
     setup.assert_all_ended(begun.load(Ordering::Relaxed));
-    let tally = setup.accounts.tally();
+    let tally = setup.accounts.tallies().sum();
     for class in [Class::Created, Class::AlreadyExists, Class::Rejected, Class::Ambiguous, Class::Panicked] {
         assert!(tally.of(class).objects > 0, "{class:?} in {tally:?}");
     }
@@ -163,64 +160,4 @@ impl Accounted<Moody> {
     fn snapshot_blobs(&self) -> usize {
         self.inner_for_tests().inner.snapshot().blobs
     }
-}
-
-/// The other ten thousand: through a queue that is much too small, whose runner dies again and again.
-#[test]
-fn ten_thousand_queued_uploads_have_ten_thousand_outcomes() {
-    let setup = Setup::new();
-    let options = QueueOptions::new().with_max_items(40).with_uploads_at_once(4);
-    let queue = Arc::new(UploadQueue::new(moody(), Arc::clone(&setup.accounts), options));
-    let runtime = runtime();
-    let mut refused = 0;
-    let mut joined = 0;
-    runtime.block_on(async {
-        for number in 0..100 {
-            let running = tokio::spawn({
-                let queue = Arc::clone(&queue);
-                async move { queue.run().await }
-            });
-            for part in 0..100 {
-                let before = queue.snapshot().joined;
-                let (digest, blob) = blob(number * 100 + part);
-                match queue.put(&Context::background(), &digest, blob).await {
-                    Ok(_) => joined += queue.snapshot().joined - before,
-                    Err(error) => {
-                        assert_eq!(error.put_certainty(), PutCertainty::NotStored);
-                        refused += 1;
-                    }
-                }
-                if part % 10 == 0 {
-                    tokio::task::yield_now().await;
-                }
-            }
-            running.abort();
-            drop(running.await);
-        }
-    });
-    drop(runtime);
-    let deadline = setup.accounts.clock.monotonic();
-    let runtime = self::runtime();
-    runtime.block_on(queue.drain(deadline));
-    assert!(refused > 0 && joined > 0);
-    assert_eq!(queue.snapshot().items, 0);
-    assert_eq!(queue.snapshot().held_bytes, 0);
-    setup.assert_all_ended(10_000 - joined);
-    assert!(setup.accounts.tally().of(Class::QueueFull).objects == refused);
-    assert!(setup.accounts.tally().of(Class::Shutdown).objects > 0);
-}
-
-#[test]
-fn a_queue_that_is_dropped_drops_its_uploads() {
-    let setup = Setup::new();
-    let queue = UploadQueue::new(moody(), Arc::clone(&setup.accounts), QueueOptions::new());
-    runtime().block_on(async {
-        for number in 0..9 {
-            let (digest, blob) = blob(number);
-            queue.put(&Context::background(), &digest, blob).await.unwrap();
-        }
-    });
-    drop(queue);
-    setup.assert_all_ended(3);
-    assert_eq!(setup.accounts.tally().of(Class::Shutdown).objects, 3);
 }

@@ -80,7 +80,8 @@ const MAX_APART_BYTES: u64 = 4 << 20;
 /// use std::sync::Arc;
 ///
 /// use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryStore};
-/// use blobaccess_accounting::{Accounts, AccountsOptions, QueueOptions, Reporter, UploadQueue, WriteBehind};
+/// use blobaccess_accounting::{Accounts, AccountsOptions, Reporter};
+/// use blobaccess_write_behind::{QueueOptions, UploadQueue, WriteBehind};
 ///
 /// let accounts = Accounts::open(AccountsOptions::new(Reporter::new("host-7")))?;
 /// let bucket = Arc::new(MemoryStore::<Cas>::new(1 << 20));
@@ -289,5 +290,4 @@ impl<F: BlobAccess, S: BlobAccess<Kind = F::Kind>> Display for WriteBehind<F, S>
 }
 
 #[cfg(test)]
-#[cfg(not(loom))]
 mod tests;

@@ -1,31 +1,13 @@
-//! What has to be uploaded before an action result is, and what was lost of it.
+//! The contents that were not uploaded, so that no action result is uploaded that needs them.
 
 use std::collections::HashMap;
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use blobaccess::decorators::named_by_action_result;
-use blobaccess::{Clock, Context, Digest, DigestSet, InstanceName};
+use blobaccess::{Clock, Digest, DigestSet, InstanceName};
 
-/// A queue of contents that one of action results follows.
-#[async_trait]
-pub(super) trait Predecessor: Debug + Send + Sync + 'static {
-    /// What is queued by now lies before this.
-    fn barrier(&self) -> u64;
-
-    /// Waits until everything before `barrier` has been uploaded or given up.
-    async fn passed(&self, barrier: u64);
-
-    /// Whether anything was lost that may be needed.
-    fn has_losses(&self) -> bool;
-
-    /// Whether `message`, the result of `action`, needs contents that were lost and are not in the store.
-    async fn lacks(&self, ctx: &Context, action: &Digest, message: &[u8]) -> bool;
-}
-
-/// Contents that were not uploaded: dropped, or failed.
+/// The contents that were not uploaded: their uploads were dropped, or failed.
 #[derive(Debug)]
 pub(super) struct Losses {
     clock: Arc<dyn Clock>,
@@ -54,7 +36,7 @@ impl Losses {
         lost.insert(Self::key(digest), now);
         if lost.len() > self.max {
             lost.retain(|_, since| now.saturating_duration_since(*since) <= self.lost_for);
-            // More within so short a time: any will do, as results are held back by one as by many.
+            // If there are more within so short a time, any may go: one loss holds a result back as well as many.
             while lost.len() > self.max {
                 let Some(any) = lost.keys().next().cloned() else { return };
                 lost.remove(&any);
@@ -73,15 +55,16 @@ impl Losses {
         !self.lost().is_empty()
     }
 
-    /// Of what was lost, what `message`, the result of `action`, may need. What is no action result needs nothing.
+    /// Returns the lost contents that `message`, the result of `action`, may need. A message that is no action result
+    /// needs nothing.
     pub(super) fn suspects(&self, action: &Digest, message: &[u8]) -> DigestSet {
         let Ok(named) = named_by_action_result(action, message) else { return DigestSet::new() };
         let now = self.clock.monotonic();
         let lost = self.lost();
         let direct = named.digests.iter().filter(|digest| lost.contains_key(&Self::key(digest))).cloned();
-        let lately = lost.iter().filter(|(_, since)| now.saturating_duration_since(**since) <= self.lost_for);
+        let recent = lost.iter().filter(|(_, since)| now.saturating_duration_since(**since) <= self.lost_for);
         let instance_name = action.instance_name();
-        let any = lately.map(|(digest, _)| digest.with_instance_name(instance_name.clone()));
+        let any = recent.map(|(digest, _)| digest.with_instance_name(instance_name.clone()));
         if named.has_directories { direct.chain(any).collect() } else { direct.collect() }
     }
 }

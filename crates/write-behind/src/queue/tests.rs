@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use blobaccess::{Ac, Clock, DigestFunction, ErrorKind, MemoryStore, PutCertainty};
+use blobaccess_accounting::{AccountsOptions, Class, Reporter};
 use blobaccess_testkit::ManualClock;
 use blobaccess_testkit::fakes::{InterruptibleStore, Outage};
 
 use super::*;
-use crate::{AccountsOptions, Class, Reporter};
 
 type Slow<K> = InterruptibleStore<Arc<MemoryStore<K>>>;
 
@@ -84,7 +84,7 @@ async fn what_is_queued_can_be_read_and_is_not_missing() {
     assert_eq!(queue.find_missing(&ctx, &asked).await.unwrap(), digest(b"other").into());
     settle(&queue).await;
     assert_eq!((setup.cas.snapshot().blobs, queue.snapshot().items), (1, 0));
-    assert_eq!(setup.accounts.tally().of(Class::Created).stored_bytes, 5);
+    assert_eq!(setup.accounts.tallies().sum().of(Class::Created).stored_bytes, 5);
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn equal_uploads_are_one() {
     }
     settle(&queue).await;
     assert_eq!((queue.snapshot().joined, queue.snapshot().uploaded), (4, 1));
-    assert_eq!(setup.accounts.tally().of(Class::Started).objects, 1);
+    assert_eq!(setup.accounts.tallies().sum().of(Class::Started).objects, 1);
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn a_full_queue_refuses_and_counts_what_it_drops() {
     let full = setup.contents(QueueOptions::new().with_max_items(0));
     let refused = full.enqueue_from(&Context::background(), &digest(b"x"), 9, Some(3), store);
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::FailedPrecondition);
-    let tally = setup.accounts.tally();
+    let tally = setup.accounts.tallies().sum();
     let full = tally.of(Class::QueueFull);
     assert_eq!((full.objects, full.stored_bytes, full.unsized_bytes), (1, 0, 5));
     let disabled = tally.of(Class::Disabled);
@@ -130,7 +130,7 @@ async fn a_blob_can_wait_in_a_store_and_be_gone_by_then() {
         queue.enqueue_from(&ctx, &digest(contents), 5, Some(4), Arc::clone(&local)).unwrap();
     }
     settle(&queue).await;
-    let tally = setup.accounts.tally();
+    let tally = setup.accounts.tallies().sum();
     assert_eq!(tally.of(Class::Created).objects, 1);
     assert_eq!(tally.of(Class::SourceUnavailable).stored_bytes, 4);
     assert_eq!(queue.snapshot().items, 0);
@@ -152,7 +152,7 @@ async fn a_drain_gives_up_what_is_left_at_its_deadline() {
         drain
     );
     assert_eq!(drained.dropped, 2);
-    assert_eq!(setup.accounts.tally().of(Class::Shutdown).objects, 2);
+    assert_eq!(setup.accounts.tallies().sum().of(Class::Shutdown).objects, 2);
     assert_eq!((queue.snapshot().items, queue.snapshot().held_bytes), (0, 0));
     assert_eq!(put(&queue, b"later").await.unwrap_err().kind(), ErrorKind::FailedPrecondition);
     // Closed and empty, it ends.
@@ -179,9 +179,26 @@ async fn a_newer_value_takes_the_place_of_one_that_waits() {
     }
     settle(&results).await;
     assert_eq!(setup.ac.get(&ctx, &action).await.unwrap().into_bytes(9).await.unwrap(), "three");
-    let tally = setup.accounts.tally();
+    let tally = setup.accounts.tallies().sum();
     assert_eq!((tally.of(Class::Started).objects, tally.of(Class::Created).objects), (3, 1));
     assert_eq!((tally.in_flight().objects, results.snapshot().items), (0, 0));
+}
+
+#[tokio::test]
+async fn values_of_one_entry_are_uploaded_one_after_another() {
+    let setup = Setup::new();
+    let results = Arc::new(setup.results(&setup.contents(QueueOptions::new())));
+    let (ctx, action) = (Context::background(), digest(b"action"));
+    // Two values wait, so that the entry is listed twice, and the newer one is sent.
+    for value in ["one", "two"] {
+        results.put(&ctx, &action, Blob::from_bytes(value)).await.unwrap();
+    }
+    let sent = results.entries().next().unwrap();
+    results.put(&ctx, &action, Blob::from_bytes("three")).await.unwrap();
+    assert!(results.entries().next().is_none(), "two values would race");
+    results.upload(sent).await;
+    settle(&*results).await;
+    assert_eq!(setup.ac.get(&ctx, &action).await.unwrap().into_bytes(9).await.unwrap(), "three");
 }
 
 #[tokio::test]
@@ -221,7 +238,7 @@ async fn a_result_is_dropped_with_what_it_names() {
             results.put(&ctx, &digest(action), Blob::from_bytes(message)).await.unwrap();
         }
         settle(&results).await;
-        assert_eq!(setup.accounts.tally().of(Class::SourceUnavailable).objects, expected, "field {field}");
+        assert_eq!(setup.accounts.tallies().sum().of(Class::SourceUnavailable).objects, expected, "field {field}");
         assert_eq!(setup.ac.snapshot().blobs, 2 - usize::try_from(expected).unwrap());
         // Once it is uploaded after all, results follow again.
         put(&contents, b"lost").await.unwrap();
@@ -248,18 +265,18 @@ async fn a_result_that_waits_outlives_whoever_ran_the_queue() {
         assert_eq!(results.snapshot().uploading, 1);
     }
     assert_eq!((results.snapshot().uploading, results.snapshot().items), (0, 1));
-    assert_eq!(setup.accounts.tally().of(Class::Shutdown).objects, 0);
+    assert_eq!(setup.accounts.tallies().sum().of(Class::Shutdown).objects, 0);
     {
         // A newer value that came in the meantime is the one that stays.
         let mut running = std::pin::pin!(results.run());
         assert!(futures::poll!(&mut running).is_pending());
         results.put(&ctx, &action, Blob::from_bytes(message)).await.unwrap();
     }
-    assert_eq!((results.snapshot().items, setup.accounts.tally().in_flight().objects), (1, 2));
+    assert_eq!((results.snapshot().items, setup.accounts.tallies().sum().in_flight().objects), (1, 2));
     settle(&contents).await;
     settle(&results).await;
     assert_eq!((setup.ac.snapshot().blobs, results.snapshot().items, results.snapshot().held_bytes), (1, 0, 0));
-    let tally = setup.accounts.tally();
+    let tally = setup.accounts.tallies().sum();
     assert_eq!((tally.of(Class::Created).objects, tally.of(Class::SourceUnavailable).objects), (2, 1));
     assert_eq!(tally.in_flight().objects, 0);
 }
@@ -276,5 +293,5 @@ async fn what_is_interrupted_after_a_drain_is_given_up() {
         assert!(futures::poll!(&mut running).is_pending());
         results.drain(setup.clock.monotonic()).await;
     }
-    assert_eq!((setup.accounts.tally().of(Class::Shutdown).objects, results.snapshot().items), (1, 0));
+    assert_eq!((setup.accounts.tallies().sum().of(Class::Shutdown).objects, results.snapshot().items), (1, 0));
 }

@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
 use blobaccess::{Ac, Cas, DigestFunction, MemoryStore};
+use blobaccess_accounting::{Accounts, AccountsOptions, Class, Reporter};
 use blobaccess_testkit::fakes::{CountingStore, InterruptibleStore, Outage};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
 
 use super::*;
-use crate::{Accounts, AccountsOptions, Class, QueueOptions, Reporter};
+use crate::QueueOptions;
 
 type Fast<K> = Arc<CountingStore<MemoryStore<K>>>;
 type Slow<K> = InterruptibleStore<Arc<CountingStore<MemoryStore<K>>>>;
@@ -69,7 +70,7 @@ async fn what_is_queued_is_present_and_takes_no_memory() {
     assert_eq!((queued.items, queued.held_bytes), (1, 0));
     setup.settle().await;
     assert_eq!(read(&*setup.slow, &digest(b"contents")).await.unwrap(), "contents");
-    assert_eq!(setup.accounts.tally().of(Class::Created).stored_bytes, 8);
+    assert_eq!(setup.accounts.tallies().sum().of(Class::Created).stored_bytes, 8);
 }
 
 #[tokio::test]
@@ -91,7 +92,7 @@ async fn what_was_evicted_before_its_upload_is_missing() {
     setup.store.upload(&ctx(), &digest(b"contents")).await.unwrap();
     assert!(is_missing(&setup.store, &digest(b"contents")).await.unwrap());
     setup.settle().await;
-    assert_eq!(setup.accounts.tally().of(Class::Created).objects, 0);
+    assert_eq!(setup.accounts.tallies().sum().of(Class::Created).objects, 0);
     assert!(is_missing(&setup.store, &digest(b"contents")).await.unwrap());
 }
 
@@ -193,5 +194,5 @@ async fn a_message_is_copied_unless_there_is_a_newer_one() {
     assert_eq!(got.into_bytes(10).await.unwrap(), "new");
     assert_eq!(read(&setup.fast, &key).await.unwrap(), "new");
     setup.settle().await;
-    assert_eq!(setup.accounts.tally().of(Class::Replaced).objects, 1);
+    assert_eq!(setup.accounts.tallies().sum().of(Class::Replaced).objects, 1);
 }

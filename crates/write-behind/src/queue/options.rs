@@ -1,17 +1,17 @@
-//! How much a queue of uploads takes, and what it tells those who put.
+//! The settings of a queue of uploads.
 
 use std::time::Duration;
 
-/// When a put is acknowledged.
+/// The time at which a put is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acknowledge {
-    /// When it is queued: quick, and its outcome is not known.
+    /// When the upload is queued: puts are quick, and their outcome is not known yet.
     Queued,
-    /// When it is uploaded: with its outcome. Whoever puts may stop waiting, and the upload goes on.
+    /// When the upload has ended: puts return its outcome. A caller may stop waiting; the upload goes on.
     Uploaded,
 }
 
-/// How much a queue of uploads takes, and what it tells those who put.
+/// The settings of a queue of uploads.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueOptions {
     pub(super) max_items: usize,
@@ -38,50 +38,53 @@ impl Default for QueueOptions {
 }
 
 impl QueueOptions {
-    /// 100,000 uploads of 1 GiB in memory, blobs of up to 64 MiB, 100 uploads at once, acknowledged when queued.
+    /// Returns the defaults: 100,000 uploads, 1 GiB in memory, blobs of up to 64 MiB, 100 uploads at once, and puts
+    /// acknowledged when they are queued.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many uploads may be queued; with 0, uploads are switched off. Too small, and uploads are dropped while the
-    /// store could keep up on average; too large, and what is uploaded is of no use any more. Some 500 bytes each.
+    /// Sets how many uploads may be queued; 0 switches uploads off. If it is too small, uploads are dropped that the store
+    /// could have taken a little later. If it is too large, uploads wait until they are of no use. Each takes some 500
+    /// bytes.
     #[must_use]
     pub const fn with_max_items(mut self, max_items: usize) -> Self {
         self.max_items = max_items;
         self
     }
 
-    /// How many bytes of contents may be queued in memory.
+    /// Sets how many bytes of contents may be queued in memory.
     #[must_use]
     pub const fn with_max_bytes(mut self, max_bytes: u64) -> Self {
         self.max_bytes = max_bytes;
         self
     }
 
-    /// The largest blob that is held in memory. Larger ones are refused; they can be queued from a store that has them.
+    /// Sets the size of the largest blob that is held in memory. Larger blobs are refused, unless they are queued from a
+    /// store that has them.
     #[must_use]
     pub const fn with_max_blob_size_bytes(mut self, max_blob_size_bytes: u64) -> Self {
         self.max_blob_size_bytes = max_blob_size_bytes;
         self
     }
 
-    /// How many uploads run at once, at least one.
+    /// Sets how many uploads run concurrently, at least one.
     #[must_use]
     pub const fn with_uploads_at_once(mut self, uploads_at_once: usize) -> Self {
         self.uploads_at_once = if uploads_at_once == 0 { 1 } else { uploads_at_once };
         self
     }
 
-    /// When a put is acknowledged.
+    /// Sets when a put is acknowledged.
     #[must_use]
     pub const fn with_acknowledge(mut self, acknowledge: Acknowledge) -> Self {
         self.acknowledge = acknowledge;
         self
     }
 
-    /// For how long contents that were lost count against action results with output directories: 10 minutes by
-    /// default. It should cover the uploads of one action, from its first contents to its result.
+    /// Sets for how long lost contents count against action results with output directories: 10 minutes by default. Take
+    /// at least the time that the uploads of one action need, from its first contents to its result.
     #[must_use]
     pub const fn with_lost_for(mut self, lost_for: Duration) -> Self {
         self.lost_for = lost_for;

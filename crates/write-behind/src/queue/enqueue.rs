@@ -1,0 +1,244 @@
+//! The way into the queue: an upload joins an equal one, or is admitted and gets its place.
+
+use std::future::Future;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use blobaccess::{BlobAccess, Context, Digest, DigestKey, Error, Kind, PutOutcome, Result};
+use blobaccess_accounting::{DropReason, Ticket};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::contents::Contents;
+use super::entries::Room;
+use super::job::Job;
+use super::queued::{Queued, Waiter};
+use super::{Acknowledge, QueueSnapshot, UploadQueue};
+
+/// An upload that has its place in the queue.
+pub(crate) struct Enqueued(Option<oneshot::Receiver<Result<PutOutcome>>>);
+
+/// Room in a queue, which is given back unless an upload takes it.
+pub(super) struct Reservation<'a, B: BlobAccess> {
+    queue: &'a UploadQueue<B>,
+    room: Option<Room>,
+}
+
+/// An upload that may have its place: there is room for it, and its ticket has begun.
+struct Admitted {
+    room: Room,
+    ticket: Ticket,
+}
+
+impl Enqueued {
+    /// Returns the outcome as far as the queue tells it: `Unclassified` at once, or the outcome of the upload.
+    pub(crate) async fn outcome(self) -> Result<PutOutcome> {
+        match self.0 {
+            None => Ok(PutOutcome::Unclassified { stored_bytes: None }),
+            Some(waiting) => {
+                waiting.await.unwrap_or_else(|_| Err(Error::cancelled("the queue of uploads was stopped")))
+            }
+        }
+    }
+}
+
+impl<B: BlobAccess> UploadQueue<B> {
+    /// Queues the upload of `digest`, and reads the blob from `store` when its turn comes. The contents take no room in
+    /// the queue. `stored_bytes` is the size that the blob will have in the slow store, if that is known; it is counted if
+    /// the upload is dropped.
+    ///
+    /// If `store` no longer has the blob by then, the upload is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](BlobAccess::put), immediately.
+    pub fn enqueue_from(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        logical_bytes: u64,
+        stored_bytes: Option<u64>,
+        store: Arc<dyn BlobAccess<Kind = B::Kind>>,
+    ) -> Result<()> {
+        let job = self.job(ctx, digest, logical_bytes).with_stored_bytes(stored_bytes);
+        let reservation = self.reserve(&job, 0)?;
+        self.enqueue(job, Contents::Stored(store), reservation, None)
+    }
+
+    /// As [`enqueue_from`](Self::enqueue_from), but [acknowledged](Acknowledge) as puts are: when the upload is queued, or
+    /// with its outcome.
+    ///
+    /// # Cancel safety
+    ///
+    /// The upload is queued before the returned future is first polled. Dropping the future does not stop the upload.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](BlobAccess::put).
+    pub fn upload_from(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        logical_bytes: u64,
+        stored_bytes: Option<u64>,
+        store: Arc<dyn BlobAccess<Kind = B::Kind>>,
+    ) -> impl Future<Output = Result<PutOutcome>> + Send + use<B> {
+        let (waiter, enqueued) = self.waiter();
+        let queued = self.join(&self.key(digest), waiter).or_else(|waiter| {
+            let job = self.job(ctx, digest, logical_bytes).with_stored_bytes(stored_bytes);
+            let reservation = self.reserve(&job, 0)?;
+            self.enqueue(job, Contents::Stored(store), reservation, waiter)
+        });
+        async move {
+            queued?;
+            enqueued.outcome().await
+        }
+    }
+
+    /// Queues a value of a mutable kind, which is held in memory: a store may have a newer value when its turn comes.
+    pub(crate) fn enqueue_value(&self, ctx: &Context, digest: &Digest, value: Bytes) -> Result<Enqueued> {
+        let size_bytes = u64::try_from(value.len()).unwrap_or(u64::MAX);
+        let job = self.job(ctx, digest, size_bytes);
+        let reservation = self.reserve(&job, size_bytes)?;
+        let (waiter, enqueued) = self.waiter();
+        self.enqueue(job, Contents::Held(value), reservation, waiter)?;
+        Ok(enqueued)
+    }
+
+    /// Returns whether an upload of `digest` is queued or under way.
+    #[must_use]
+    pub fn is_queued(&self, digest: &Digest) -> bool {
+        self.entries().contents(&self.key(digest)).is_some()
+    }
+
+    /// Returns the time at which a put is acknowledged.
+    pub(crate) const fn acknowledge(&self) -> Acknowledge {
+        self.options.acknowledge
+    }
+
+    /// Returns the size of the largest value that is held in memory, in bytes.
+    pub(crate) const fn max_held_bytes(&self) -> u64 {
+        self.options.max_blob_size_bytes
+    }
+
+    pub(super) fn key(&self, digest: &Digest) -> DigestKey {
+        digest.cache_key(self.inner.key_format())
+    }
+
+    pub(super) fn job(&self, ctx: &Context, digest: &Digest, logical_bytes: u64) -> Job {
+        Job::new(self.key(digest), ctx, digest, logical_bytes)
+    }
+
+    /// Makes the two ends of a wait for an outcome; no end is connected where puts do not wait for their upload.
+    pub(super) fn waiter(&self) -> (Option<Waiter>, Enqueued) {
+        match self.options.acknowledge {
+            Acknowledge::Queued => (None, Enqueued(None)),
+            Acknowledge::Uploaded => {
+                let (waiter, waiting) = oneshot::channel();
+                (Some(waiter), Enqueued(Some(waiting)))
+            }
+        }
+    }
+
+    /// Joins the upload of equal contents, if there is one; else returns the waiter. This takes no room.
+    pub(super) fn join(&self, key: &DigestKey, waiter: Option<Waiter>) -> Result<(), Option<Waiter>> {
+        self.entries().join(key, waiter)
+    }
+
+    /// Reserves room for an upload that holds `held_bytes` in memory. If there is none, the upload is dropped and counted
+    /// so.
+    pub(super) fn reserve(&self, job: &Job, held_bytes: u64) -> Result<Reservation<'_, B>> {
+        let digest = &job.digest;
+        let disabled = self.options.max_items == 0;
+        let closed = self.closed.load(Ordering::Acquire);
+        let room = if disabled || closed { None } else { self.entries().reserve(&self.options, held_bytes) };
+        if room.is_some() {
+            return Ok(Reservation { queue: self, room });
+        }
+        let (reason, error) = if disabled {
+            (DropReason::Disabled, Error::failed_precondition(format!("upload of {digest}: uploads are switched off")))
+        } else if closed {
+            let message = format!("upload of {digest}: the queue of uploads is closed");
+            (DropReason::Shutdown, Error::failed_precondition(message))
+        } else {
+            let QueueSnapshot { items, held_bytes, .. } = self.snapshot();
+            let message = format!(
+                "upload of {digest}: {items} uploads of {held_bytes} bytes are queued; the maximum is {} uploads of {} bytes",
+                self.options.max_items, self.options.max_bytes
+            );
+            (DropReason::QueueFull, Error::resource_exhausted(message).with_retryable(true))
+        };
+        let ticket = self.begin(job)?;
+        ticket.drop_as(reason, job.stored_bytes);
+        self.entries().count_dropped();
+        self.losses.add(digest);
+        Err(error.not_stored())
+    }
+
+    /// Gives an upload for which there is room its place, or joins the equal upload that is queued already.
+    pub(super) fn enqueue(
+        &self,
+        job: Job,
+        contents: Contents<B::Kind>,
+        reservation: Reservation<'_, B>,
+        waiter: Option<Waiter>,
+    ) -> Result<()> {
+        let admission = self.admission();
+        let mut waiter = waiter;
+        if !B::Kind::STORAGE_TYPE.is_mutable() {
+            match self.join(&job.key, waiter) {
+                Ok(()) => return Ok(()),
+                Err(back) => waiter = back,
+            }
+        }
+        let Admitted { room, ticket } = self.admit(&job, reservation)?;
+        let barrier = self.follows.as_ref().map_or(0, |follows| follows.barrier());
+        let queued = Queued::new(job, contents, room, ticket).with_barrier(barrier).with_waiter(waiter);
+        let older = self.entries().insert(queued);
+        drop(admission);
+        if let Some(older) = older {
+            self.supersede(older);
+        }
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Begins the ticket of an upload for which there is room. The account may refuse it, which is counted.
+    fn admit(&self, job: &Job, reservation: Reservation<'_, B>) -> Result<Admitted> {
+        let ticket = self.begin(job).inspect_err(|_| self.losses.add(&job.digest))?;
+        Ok(Admitted { room: reservation.take()?, ticket })
+    }
+
+    fn begin(&self, job: &Job) -> Result<Ticket> {
+        self.accounts.begin(&job.ctx, &job.digest, B::Kind::STORAGE_TYPE, job.logical_bytes)
+    }
+
+    /// Waits until no other upload is being admitted. So each ticket that begins gets its place: no equal upload comes in
+    /// between. The entries are not locked meanwhile, as an observer of the accounts may ask for a snapshot.
+    fn admission(&self) -> MutexGuard<'_, ()> {
+        // There is nothing that a panic could leave half changed.
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends an older value of an entry, which a newer one replaced while it was waiting.
+    pub(super) fn supersede(&self, mut older: Queued<B::Kind>) {
+        if let Some(ticket) = older.ticket.take() {
+            ticket.drop_as(DropReason::SourceUnavailable, older.job.stored_bytes);
+        }
+        self.entries().give_back(older.room);
+    }
+}
+
+impl<B: BlobAccess> Reservation<'_, B> {
+    fn take(mut self) -> Result<Room> {
+        self.room.take().ok_or_else(|| Error::internal("room in the queue was taken twice"))
+    }
+}
+
+impl<B: BlobAccess> Drop for Reservation<'_, B> {
+    fn drop(&mut self) {
+        if let Some(room) = self.room.take() {
+            self.queue.entries().give_back(room);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Ten thousand queued uploads that are aborted, panic, find no room or outlive their runtime have ten thousand outcomes.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use blobaccess::{
+    Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestFunction, DigestSet, Error, InstanceName, KeyFormat,
+    MemoryStore, PutCertainty, PutOutcome, Result, Slicer, get_and_slice,
+};
+use tokio::runtime::{Builder, Runtime};
+
+use blobaccess_accounting::{Account, AccountingObserver, Accounts, AccountsOptions, Class, Outcome, Reporter};
+use blobaccess_write_behind::{QueueOptions, UploadQueue};
+
+/// Counts what it is told.
+#[derive(Debug, Default)]
+struct Told {
+    outcomes: AtomicU64,
+}
+
+impl AccountingObserver for Told {
+    fn upload_ended(&self, _account: &Account, _outcome: Outcome, _logical_bytes: u64) {
+        self.outcomes.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A store that, by what is put, stores, refuses, panics, waits a while, or never answers.
+#[derive(Debug)]
+struct Moody {
+    inner: MemoryStore<Cas>,
+    puts: AtomicU64,
+}
+
+impl std::fmt::Display for Moody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("moody")
+    }
+}
+
+#[async_trait]
+impl BlobAccess for Moody {
+    type Kind = Cas;
+
+    async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
+        self.inner.get(ctx, digest).await
+    }
+
+    async fn get_from_composite(
+        &self,
+        ctx: &Context,
+        parent: &Digest,
+        child: &Digest,
+        slicer: Arc<dyn Slicer>,
+    ) -> Result<Blob> {
+        get_and_slice(self, ctx, parent, child, slicer).await
+    }
+
+    async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        match self.puts.fetch_add(1, Ordering::Relaxed) % 8 {
+            0 => return Err(Error::unavailable("lost")),
+            1 => return Err(Error::unavailable("refused").not_stored()),
+            2 => std::panic::resume_unwind(Box::new("a panic")),
+            3 | 4 => futures::future::pending().await,
+            5 => tokio::task::yield_now().await,
+            _ => {}
+        }
+        self.inner.put(ctx, digest, blob).await
+    }
+
+    async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
+        self.inner.find_missing(ctx, digests).await
+    }
+
+    async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
+        self.inner.capabilities(ctx, instance_name).await
+    }
+
+    fn key_format(&self) -> KeyFormat {
+        self.inner.key_format()
+    }
+
+    fn finds_in_bulk(&self) -> bool {
+        self.inner.finds_in_bulk()
+    }
+}
+
+fn moody() -> Moody {
+    Moody { inner: MemoryStore::new(64 << 20), puts: AtomicU64::new(0) }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn blob(number: u32) -> (Digest, Blob) {
+    // Every third blob is one that was put before.
+    let contents = (number - number % 3).to_le_bytes().to_vec();
+    (Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents), Blob::from_bytes(contents))
+}
+
+struct Setup {
+    accounts: Arc<Accounts>,
+    told: Arc<Told>,
+}
+
+impl Setup {
+    fn new() -> Self {
+        let told = Arc::new(Told::default());
+        let options = AccountsOptions::new(Reporter::new("host")).with_observer(Arc::<Told>::clone(&told));
+        Self { accounts: Accounts::open(options).unwrap(), told }
+    }
+
+    /// As many as were begun have ended, each once.
+    fn assert_all_ended(&self, uploads: u64) {
+        let tally = self.accounts.tallies().sum();
+        assert_eq!(tally.of(Class::Started).objects, uploads);
+        assert_eq!(tally.ended().objects, uploads, "{tally:?}");
+        assert_eq!(tally.ended().logical_bytes, tally.of(Class::Started).logical_bytes);
+        assert_eq!(self.told.outcomes.load(Ordering::Relaxed), uploads);
+    }
+}
+
+/// The queue is much too small, and its runner dies again and again.
+#[test]
+fn ten_thousand_queued_uploads_have_ten_thousand_outcomes() {
+    let setup = Setup::new();
+    let options = QueueOptions::new().with_max_items(40).with_uploads_at_once(4);
+    let queue = Arc::new(UploadQueue::new(moody(), Arc::clone(&setup.accounts), options));
+    let runtime = runtime();
+    let mut refused = 0;
+    let mut joined = 0;
+    runtime.block_on(async {
+        for number in 0..100 {
+            let running = tokio::spawn({
+                let queue = Arc::clone(&queue);
+                async move { queue.run().await }
+            });
+            for part in 0..100 {
+                let before = queue.snapshot().joined;
+                let (digest, blob) = blob(number * 100 + part);
+                match queue.put(&Context::background(), &digest, blob).await {
+                    Ok(_) => joined += queue.snapshot().joined - before,
+                    Err(error) => {
+                        assert_eq!(error.put_certainty(), PutCertainty::NotStored);
+                        refused += 1;
+                    }
+                }
+                if part % 10 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            running.abort();
+            drop(running.await);
+        }
+    });
+    drop(runtime);
+    let deadline = setup.accounts.clock().monotonic();
+    let runtime = self::runtime();
+    runtime.block_on(queue.drain(deadline));
+    assert!(refused > 0 && joined > 0);
+    assert_eq!(queue.snapshot().items, 0);
+    assert_eq!(queue.snapshot().held_bytes, 0);
+    setup.assert_all_ended(10_000 - joined);
+    assert!(setup.accounts.tallies().sum().of(Class::QueueFull).objects == refused);
+    assert!(setup.accounts.tallies().sum().of(Class::Shutdown).objects > 0);
+}
+
+#[test]
+fn a_queue_that_is_dropped_drops_its_uploads() {
+    let setup = Setup::new();
+    let queue = UploadQueue::new(moody(), Arc::clone(&setup.accounts), QueueOptions::new());
+    runtime().block_on(async {
+        for number in 0..9 {
+            let (digest, blob) = blob(number);
+            queue.put(&Context::background(), &digest, blob).await.unwrap();
+        }
+    });
+    drop(queue);
+    setup.assert_all_ended(3);
+    assert_eq!(setup.accounts.tallies().sum().of(Class::Shutdown).objects, 3);
+}
