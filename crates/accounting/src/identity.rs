@@ -46,7 +46,7 @@ impl Epoch {
     /// `Internal` if the system has none to give.
     pub fn random() -> Result<Self> {
         let mut bytes = [0; 16];
-        match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        match draw(&mut bytes) {
             Ok(16) => Ok(Self(bytes)),
             Ok(drawn) => Err(Error::internal(format!("drew {drawn} random bytes of 16"))),
             Err(error) => Err(Error::internal("cannot draw random bytes").with_source(error)),
@@ -87,6 +87,19 @@ impl Debug for Epoch {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "Epoch({self})")
     }
+}
+
+/// Draws random bytes from the system, and returns the number of bytes drawn.
+#[cfg(target_os = "linux")]
+fn draw(bytes: &mut [u8; 16]) -> std::io::Result<usize> {
+    Ok(rustix::rand::getrandom(bytes, rustix::rand::GetRandomFlags::empty())?)
+}
+
+/// Draws random bytes from the system, and returns the number of bytes drawn.
+#[cfg(not(target_os = "linux"))]
+fn draw(bytes: &mut [u8; 16]) -> std::io::Result<usize> {
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, bytes)?;
+    Ok(bytes.len())
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@
 //! [`LocalStore`] is the store, [`Options`] what it is made of, [`Sizes`] what follows from those. `docs/format.md` has
 //! every byte that a persistent store writes, `docs/safety.md` every loss and what prevents it.
 
+#[cfg(not(unix))]
+compile_error!("blobaccess-local-store needs a Unix system: it is tested on Linux, and compiles on macOS");
+
 mod account_names;
 mod account_totals;
 mod block;

@@ -1,14 +1,14 @@
 //! A file or a block device.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, IoSliceMut, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
 use blobaccess::{Error, Result};
-use rustix::fs::{FallocateFlags, OFlags};
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
 use super::Device;
 use crate::machine::advise;
@@ -85,12 +85,18 @@ impl FileDevice {
 
 /// Keeps reads from noting when the file was read last: that takes time on each, and a write now and then. It is a
 /// right of the file's owner; for others, reads go on noting it.
+#[cfg(target_os = "linux")]
 fn forget_reads(file: &File) {
-    let noted = rustix::fs::fcntl_getfl(file).and_then(|flags| rustix::fs::fcntl_setfl(file, flags | OFlags::NOATIME));
+    let noted = rustix::fs::fcntl_getfl(file)
+        .and_then(|flags| rustix::fs::fcntl_setfl(file, flags | rustix::fs::OFlags::NOATIME));
     if let Err(error) = noted {
         tracing::debug!(%error, "each read notes its time");
     }
 }
+
+/// Does nothing: other systems set this by mount, not by file.
+#[cfg(not(target_os = "linux"))]
+fn forget_reads(_file: &File) {}
 
 /// Makes durable that a file is where it is, by its directory and those above it, which may have been made for it. It
 /// does nothing where directories cannot be opened or synced.
@@ -102,9 +108,11 @@ fn sync_directories(path: &Path) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => continue,
             Err(error) => return Err(error),
         };
-        match rustix::fs::fsync(&directory) {
-            Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP) => {}
-            Err(error) => return Err(error.into()),
+        // By the standard library, which on macOS waits for the disk as well.
+        if let Err(error) = directory.sync_all()
+            && !Errno::from_io_error(&error).is_some_and(|error| error == Errno::INVAL || is_unsupported(error))
+        {
+            return Err(error);
         }
     }
     Ok(())
@@ -113,9 +121,13 @@ fn sync_directories(path: &Path) -> io::Result<()> {
 /// Takes the space of a file, so that it cannot run out later. Where a file system cannot do that, the file gets its
 /// size and no more.
 fn allocate(file: &File, size_bytes: u64) -> io::Result<()> {
+    // Elsewhere the call allocates behind the end of the file, and cuts a file that is larger.
+    if cfg!(not(target_os = "linux")) && file.metadata()?.len() >= size_bytes {
+        return Ok(());
+    }
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size_bytes) {
         Ok(()) => Ok(()),
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+        Err(error) if is_unsupported(error) || error == Errno::NOSYS => {
             if file.metadata()?.len() < size_bytes {
                 file.set_len(size_bytes)?;
             }
@@ -123,6 +135,11 @@ fn allocate(file: &File, size_bytes: u64) -> io::Result<()> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Returns whether a file system does not offer a call. Linux has one number for this, macOS two.
+fn is_unsupported(error: Errno) -> bool {
+    [Errno::OPNOTSUPP, Errno::NOTSUP].contains(&error)
 }
 
 impl Device for FileDevice {
@@ -134,7 +151,12 @@ impl Device for FileDevice {
         self.file.read_exact_at(buffer, offset)
     }
 
+    #[cfg(target_os = "linux")]
     fn read_at_once(&self, offset: u64, buffer: &mut [u8]) -> io::Result<bool> {
+        use std::io::IoSliceMut;
+
+        use rustix::io::ReadWriteFlags;
+
         let length = buffer.len();
         let read = rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT);
         match read {
@@ -145,10 +167,18 @@ impl Device for FileDevice {
         }
     }
 
+    /// Returns `false`: other systems cannot read without perhaps waiting for the disk.
+    #[cfg(not(target_os = "linux"))]
+    fn read_at_once(&self, _offset: u64, _buffer: &mut [u8]) -> io::Result<bool> {
+        Ok(false)
+    }
+
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
     }
 
+    /// Waits until the disk itself has what was written; on macOS the standard library asks for that with
+    /// `F_FULLFSYNC`.
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }

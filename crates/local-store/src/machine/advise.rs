@@ -3,9 +3,9 @@
 //! None changes any contents. What each buys stands in `docs/safety.md`.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
-
-use rustix::mm::Advice;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd as _;
+use std::os::fd::BorrowedFd;
 
 /// The size of a huge page, in bytes.
 const HUGE_BYTES: usize = 2 << 20;
@@ -23,6 +23,7 @@ pub(crate) fn boxed_slice<T: Default>(length: usize) -> Box<[T]> {
     items.into_boxed_slice()
 }
 
+#[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "`madvise` is the only way to ask, and takes a pointer; it changes no contents")]
 fn advise<T>(memory: &mut [T]) {
     let range = memory.as_mut_ptr_range();
@@ -31,11 +32,15 @@ fn advise<T>(memory: &mut [T]) {
     let begin = range.start.with_addr(begin).cast();
     // SAFETY: The range lies within `memory`, which is borrowed exclusively, and the advice concerns nothing but the
     // size of the pages that it is kept in.
-    let advised = unsafe { rustix::mm::madvise(begin, length, Advice::LinuxHugepage) };
+    let advised = unsafe { rustix::mm::madvise(begin, length, rustix::mm::Advice::LinuxHugepage) };
     if let Err(error) = advised {
         tracing::debug!(%error, "no huge pages");
     }
 }
+
+/// Does nothing: other systems choose the size of pages themselves.
+#[cfg(not(target_os = "linux"))]
+fn advise<T>(_memory: &mut [T]) {}
 
 /// Asks for the cache line in which `item` begins, which is needed at once. Nothing waits for it: a load that is not
 /// needed yet would hold up those behind it once the processor's window is full.
@@ -71,6 +76,7 @@ pub(crate) fn prefetch_one_of_many<T>(_item: *const T) {}
 
 /// Has the system begin to write a range of a file to its disk. It waits for nothing, and takes no error away from the
 /// next sync, as it does not wait for what was begun before.
+#[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "the only way to ask for it")]
 pub(crate) fn begin_write_back(file: BorrowedFd<'_>, offset: u64, length: u64) -> io::Result<()> {
     let beyond = |_| io::Error::from(io::ErrorKind::InvalidInput);
@@ -82,8 +88,15 @@ pub(crate) fn begin_write_back(file: BorrowedFd<'_>, offset: u64, length: u64) -
     }
 }
 
+/// Does nothing: other systems offer no such call, so writing begins with the next sync.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn begin_write_back(_file: BorrowedFd<'_>, _offset: u64, _length: u64) -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    #[cfg(target_os = "linux")]
     use std::os::fd::AsFd as _;
 
     use super::*;
@@ -98,6 +111,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn writing_begins_where_there_is_something_to_write_to() {
         let file = tempfile::tempfile().unwrap();
         begin_write_back(file.as_fd(), 0, 1 << 20).unwrap();
