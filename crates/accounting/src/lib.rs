@@ -55,6 +55,8 @@
 //! The invariants I1 to I7 of `docs/accounting.md`, which also lists what can go wrong and what prevents each. Nothing
 //! here starts a task or registers a metric.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(not(unix))]
 compile_error!("blobaccess-accounting needs a Unix system: it is tested on Linux, and compiles on macOS");
 

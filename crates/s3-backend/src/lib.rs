@@ -29,6 +29,8 @@
 //! TLS and signatures are those of `rustls` and `ring`. They need a C compiler to build and nothing to be installed at
 //! run time. Without features, a bucket is in memory or in a directory. [`Bucket::from_url`] makes any from one line.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod abort_uploads;
 mod aborts;
 mod backoff;
