@@ -64,7 +64,6 @@ mod account;
 mod accounted;
 mod accounts;
 mod amounts;
-mod blocking;
 mod class;
 #[cfg(feature = "conformance")]
 pub mod conformance;

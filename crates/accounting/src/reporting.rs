@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use blobaccess::{Context, Error, Evictions, Result, StorageType};
+use blobaccess::{Context, Error, Evictions, Result, StorageType, blocking};
 use tokio::sync::Mutex;
 
 use crate::accounts::Accounts;
-use crate::blocking::blocking;
 use crate::delta::{DeltaSink, Deltas};
 use crate::evictions;
 use crate::journal::{Dead, Journal};

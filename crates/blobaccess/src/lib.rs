@@ -80,6 +80,8 @@ mod account_name;
 mod blob;
 mod blob_access;
 mod blob_access_ext;
+#[cfg(feature = "blocking")]
+mod blocking;
 mod capabilities;
 mod clock;
 mod context;
@@ -93,6 +95,9 @@ mod kind;
 mod memory;
 mod observer;
 mod put_pair;
+mod read_request;
+pub mod replication;
+mod single_flight;
 mod slicing;
 mod upload;
 
@@ -100,8 +105,10 @@ pub use account_name::AccountName;
 pub use blob::{Blob, BlobStream, EncodedBlob, ErrorHandler, Finish, Provenance, RandomAccess};
 pub use blob_access::{BlobAccess, PutOutcome, RECOMMENDED_FIND_MISSING_DIGESTS};
 pub use blob_access_ext::BlobAccessExt;
+#[cfg(feature = "blocking")]
+pub use blocking::blocking;
 pub use capabilities::{Capabilities, Compressor};
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, DeadlineElapsed, SystemClock};
 pub use context::{Caller, Context, Metadata, UploadToken};
 pub use digest::{
     Digest, DigestFunction, DigestKey, DigestSet, Hash, Hasher, InstanceName, InstanceNamePatcher, InstanceNameTrie,
@@ -115,6 +122,8 @@ pub use kind::{Ac, Cas, Fsac, Icas, Iscc, Kind, StorageType};
 pub use memory::{MemorySnapshot, MemoryStore};
 pub use observer::{Call, Event, NoObserver, Observer, Operation};
 pub use put_pair::combine_puts;
+pub use read_request::ReadRequest;
+pub use single_flight::{Flight, Joined, SingleFlight};
 pub use slicing::{Slice, Sliced, Slicer, get_and_slice};
 pub use upload::{ResolveUpload, UploadResolution};
 

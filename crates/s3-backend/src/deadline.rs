@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use blobaccess::{Clock, Context, Error, Result};
-use futures::future::{Either, select};
-use futures::pin_mut;
 
 /// Ends with `work`, or with `DeadlineExceeded` once the caller's deadline has come.
 pub(crate) async fn within<T>(
@@ -31,9 +29,5 @@ pub(crate) async fn until<T>(
     if clock.monotonic() >= deadline {
         return None;
     }
-    pin_mut!(work);
-    match select(work, clock.sleep_until(deadline)).await {
-        Either::Left((done, _)) => Some(done),
-        Either::Right(((), _)) => None,
-    }
+    clock.timeout(Some(deadline), work).await.ok()
 }

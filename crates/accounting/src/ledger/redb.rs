@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use blobaccess::{AccountName, Error, Result};
+use blobaccess::{AccountName, Error, Result, blocking};
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::codec::{Bytes, put_account, put_tally, put_text};
 use super::{Accumulator, Adjustment, Ledger, Life, Movement, Statement, Total};
-use crate::blocking::blocking;
 use crate::report::{of_unix_millis, unix_millis};
 use crate::{Account, Epoch, Report, Reporter, Tally};
 

@@ -1,13 +1,11 @@
 //! Ends a call that takes too long.
 
-use std::fmt::{self, Debug, Display, Formatter};
+use std::fmt::{self, Display, Formatter};
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures::future::{BoxFuture, Either, select};
 
 use crate::{
     Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Operation,
@@ -35,6 +33,7 @@ use crate::{
 ///
 /// A call that is ended is dropped, which every store allows. Whether a put that was ended has stored its blob is not
 /// known, and its error says so; one whose time had run out before it began has stored nothing.
+#[derive(Debug)]
 pub struct DeadlineEnforcing<B> {
     inner: B,
     timeout: Duration,
@@ -64,64 +63,59 @@ impl<B> DeadlineEnforcing<B> {
         // A timeout beyond the end of time is none.
         let own = now.checked_add(self.timeout);
         let Some(deadline) = [own, ctx.deadline()].into_iter().flatten().min() else {
-            return Ok(Limited { ctx: ctx.clone(), expiry: None });
+            return Ok(Limited { ctx: ctx.clone(), clock: Arc::clone(&self.clock), limit: None });
         };
         let after = deadline.saturating_duration_since(now);
-        let late = Late { operation, subject: subject.cloned(), after };
+        let limit = Limit { deadline, operation, subject: subject.cloned(), after };
         if after.is_zero() {
-            return Err(late.error().not_stored());
+            return Err(limit.error().not_stored());
         }
         let ctx = ctx.clone().with_deadline(deadline);
-        Ok(Limited { ctx, expiry: Some((self.clock.sleep_until(deadline), late)) })
+        Ok(Limited { ctx, clock: Arc::clone(&self.clock), limit: Some(limit) })
     }
 }
 
 /// A call whose time is limited.
 struct Limited {
     ctx: Context,
-    expiry: Option<(BoxFuture<'static, ()>, Late)>,
+    clock: Arc<dyn Clock>,
+    /// `None` if the limit lies beyond the end of time.
+    limit: Option<Limit>,
 }
 
-/// What is said of a call that is ended.
-struct Late {
+/// The end of the time for a call, and what the error names.
+struct Limit {
+    deadline: Instant,
     operation: Operation,
     subject: Option<Digest>,
     after: Duration,
 }
 
-impl Late {
+impl Limit {
     #[cold]
     fn error(&self) -> Error {
-        let Self { operation, subject, after } = self;
+        let Self { operation, subject, after, .. } = self;
         Error::deadline_exceeded(match subject {
-            Some(digest) => format!("{operation} of blob {digest} has not ended after {after:?}"),
-            None => format!("{operation} has not ended after {after:?}"),
+            Some(digest) => format!("{operation} of blob {digest} timed out after {after:?}"),
+            None => format!("{operation} timed out after {after:?}"),
         })
     }
 }
 
-/// What `call` comes to before `expiry`.
-async fn before<T>(
-    expiry: &mut Option<(BoxFuture<'static, ()>, Late)>,
-    call: impl Future<Output = Result<T>> + Send,
-) -> Result<T> {
-    let Some((sleep, late)) = expiry else {
-        return call.await;
-    };
-    match select(pin!(call), sleep).await {
-        Either::Left((result, _)) => result,
-        Either::Right(((), _)) => Err(late.error()),
+impl Limited {
+    /// Waits for `call`, up to the limit.
+    async fn finish<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let Some(limit) = &self.limit else { return call.await };
+        self.clock.timeout(Some(limit.deadline), call).await.unwrap_or_else(|_| Err(limit.error()))
     }
-}
 
-/// Lets `blob` be read until `expiry`.
-fn readable_until(expiry: Option<(BoxFuture<'static, ()>, Late)>, blob: Blob) -> Blob {
-    match expiry {
-        None => blob,
-        Some((sleep, late)) => blob.interrupted_by(async move {
-            sleep.await;
-            late.error()
-        }),
+    /// Lets `blob` be read up to the limit.
+    fn limit_reading(self, blob: Blob) -> Blob {
+        let Self { clock, limit: Some(limit), .. } = self else { return blob };
+        blob.interrupted_by(async move {
+            clock.sleep_until(limit.deadline).await;
+            limit.error()
+        })
     }
 }
 
@@ -131,9 +125,9 @@ impl<B: BlobAccess> BlobAccess for DeadlineEnforcing<B> {
     type Kind = B::Kind;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
-        let Limited { ctx, mut expiry } = self.begin(ctx, Operation::Get, Some(digest))?;
-        let blob = before(&mut expiry, self.inner.get(&ctx, digest)).await?;
-        Ok(readable_until(expiry, blob))
+        let call = self.begin(ctx, Operation::Get, Some(digest))?;
+        let blob = call.finish(self.inner.get(&call.ctx, digest)).await?;
+        Ok(call.limit_reading(blob))
     }
 
     async fn get_from_composite(
@@ -143,27 +137,27 @@ impl<B: BlobAccess> BlobAccess for DeadlineEnforcing<B> {
         child: &Digest,
         slicer: Arc<dyn Slicer>,
     ) -> Result<Blob> {
-        let Limited { ctx, mut expiry } = self.begin(ctx, Operation::GetFromComposite, Some(child))?;
-        let blob = before(&mut expiry, self.inner.get_from_composite(&ctx, parent, child, slicer)).await?;
-        Ok(readable_until(expiry, blob))
+        let call = self.begin(ctx, Operation::GetFromComposite, Some(child))?;
+        let blob = call.finish(self.inner.get_from_composite(&call.ctx, parent, child, slicer)).await?;
+        Ok(call.limit_reading(blob))
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        let Limited { ctx, mut expiry } = self.begin(ctx, Operation::Put, Some(digest))?;
-        before(&mut expiry, self.inner.put(&ctx, digest, blob)).await
+        let call = self.begin(ctx, Operation::Put, Some(digest))?;
+        call.finish(self.inner.put(&call.ctx, digest, blob)).await
     }
 
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
         if digests.is_empty() {
             return Ok(DigestSet::new());
         }
-        let Limited { ctx, mut expiry } = self.begin(ctx, Operation::FindMissing, None)?;
-        before(&mut expiry, self.inner.find_missing(&ctx, digests)).await
+        let call = self.begin(ctx, Operation::FindMissing, None)?;
+        call.finish(self.inner.find_missing(&call.ctx, digests)).await
     }
 
     async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
-        let Limited { ctx, mut expiry } = self.begin(ctx, Operation::GetCapabilities, None)?;
-        before(&mut expiry, self.inner.capabilities(&ctx, instance_name)).await
+        let call = self.begin(ctx, Operation::GetCapabilities, None)?;
+        call.finish(self.inner.capabilities(&call.ctx, instance_name)).await
     }
 
     fn key_format(&self) -> KeyFormat {
@@ -178,14 +172,5 @@ impl<B: BlobAccess> BlobAccess for DeadlineEnforcing<B> {
 impl<B: Display> Display for DeadlineEnforcing<B> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "deadline_enforcing({})", self.inner)
-    }
-}
-
-impl<B: Debug> Debug for DeadlineEnforcing<B> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeadlineEnforcing")
-            .field("inner", &self.inner)
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
     }
 }

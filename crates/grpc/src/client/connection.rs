@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use blobaccess::{Context, Error, Metadata, Result};
-use futures::future::{self, Either};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::metadata::{AsciiMetadataKey, BinaryMetadataKey, MetadataMap, MetadataValue};
 use tonic::transport::Channel;
@@ -67,12 +66,8 @@ impl Connection {
         deadline: Option<Instant>,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let Some(deadline) = deadline else { return work.await };
-        let work = std::pin::pin!(work);
-        match future::select(work, self.options.clock.sleep_until(deadline)).await {
-            Either::Left((result, _)) => result,
-            Either::Right(((), _)) => Err(Error::deadline_exceeded("remote store did not answer in time")),
-        }
+        let ended = self.options.clock.timeout(deadline, work).await;
+        ended.unwrap_or_else(|_| Err(Error::deadline_exceeded("remote store did not answer in time")))
     }
 
     /// Makes a call that has one message each way.

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use blobaccess::{Context, Error, Inventory, InventoryCursor, InventoryPage, Kind, Result};
+use blobaccess::{Context, Error, Inventory, InventoryCursor, InventoryPage, Kind, Result, blocking};
 
 use super::LocalStore;
-use super::blocking::blocking;
 use crate::key::Key;
 
 /// Store id, key, and what besides the key tells contents apart.

@@ -1,6 +1,5 @@
 //! `BlobAccess` over the engine: collects, verifies, waits, and keeps what may block off the executor.
 
-mod blocking;
 mod blocking_calls;
 mod equal_uploads;
 mod evictions;
@@ -20,12 +19,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use blobaccess::{
     Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind, PutOutcome,
-    Result, Slicer, get_and_slice,
+    Result, Slicer, blocking, get_and_slice,
 };
 use futures::future::select;
 use tokio::sync::Semaphore;
 
-use self::blocking::blocking;
 use self::equal_uploads::EqualUploads;
 use self::object_reader::ObjectReader;
 use self::waiting::PERMIT_BYTES;

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use blobaccess::{Digest, Error, RandomAccess, Result};
+use blobaccess::{Digest, Error, RandomAccess, Result, blocking};
 use bytes::Bytes;
 
-use super::blocking::blocking;
 use crate::engine::{Engine, Mode, Read};
 use crate::key::Key;
 use crate::machine::casts;

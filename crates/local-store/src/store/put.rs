@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use blobaccess::{Blob, Context, Digest, Error, ErrorKind, Kind, PutOutcome, Result};
+use blobaccess::{Blob, Context, Digest, Error, ErrorKind, Kind, PutOutcome, Result, blocking};
 use futures::TryStreamExt;
 
 use super::LocalStore;
-use super::blocking::blocking;
 use super::equal_uploads::{Following, Part};
 use crate::engine::{Contents, Engine, LargeWriter, Mode, Owner, Presence, Put, Read};
 use crate::key::Key;

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use blobaccess::{Context, Digest, Kind, ResolveUpload, Result, UploadResolution, UploadToken};
+use blobaccess::{Context, Digest, Kind, ResolveUpload, Result, UploadResolution, UploadToken, blocking};
 
 use super::LocalStore;
-use super::blocking::blocking;
 
 /// What was put without a token, or was found as a part of another object, is `Unknown`.
 #[async_trait]

@@ -3,13 +3,11 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use blobaccess::{Context, Digest, Error, Kind, Result};
+use blobaccess::{Context, Digest, Error, Kind, Result, blocking};
 use bytes::Bytes;
-use futures::future::{Either, select};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::LocalStore;
-use super::blocking::blocking;
 use crate::engine::{Mode, Presence, Read};
 use crate::key::Key;
 use crate::key_location_map::Record;
@@ -21,12 +19,8 @@ pub(crate) const PERMIT_BYTES: u64 = 1024;
 impl<K: Kind> LocalStore<K> {
     /// Waits for `work`, up to the deadline of the call.
     pub(crate) async fn until_deadline<T>(&self, ctx: &Context, work: impl Future<Output = T> + Send) -> Result<T> {
-        let Some(deadline) = ctx.deadline() else { return Ok(work.await) };
-        let work = std::pin::pin!(work);
-        match select(work, self.engine.surroundings.clock.sleep_until(deadline)).await {
-            Either::Left((result, _)) => Ok(result),
-            Either::Right(((), _)) => Err(Error::deadline_exceeded("the store was busy until the deadline")),
-        }
+        let ended = self.engine.surroundings.clock.timeout(ctx.deadline(), work).await;
+        ended.map_err(|_| Error::deadline_exceeded("the store was busy until the deadline"))
     }
 
     /// Room for so much of a blob that is on its way.
