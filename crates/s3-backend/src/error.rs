@@ -1,5 +1,7 @@
 //! What a provider answers, in terms of what a caller can do about it.
 
+use std::error::Error as _;
+
 use blobaccess::{Error, ErrorKind};
 
 use crate::last_answer::Answer;
@@ -16,7 +18,7 @@ pub(crate) fn from_provider(error: object_store::Error, answer: Option<&Answer>)
     };
     let retryable = matches!(kind, ErrorKind::Unavailable | ErrorKind::DeadlineExceeded | ErrorKind::ResourceExhausted);
     let answer = answer.map_or_else(String::new, |answer| format!(" ({answer})"));
-    Error::new(kind, format!("bucket failed{answer}: {error}")).with_retryable(retryable).with_source(error)
+    Error::new(kind, format!("bucket failed{answer}: {}", excerpt(&error))).with_retryable(retryable).with_source(error)
 }
 
 /// A 404 on anything but an object means that the bucket, or an upload, is gone: never that a blob is.
@@ -48,5 +50,37 @@ fn kind_of(error: &object_store::Error) -> ErrorKind {
         // Whatever it is, it is not an answer about the object.
         object_store::Error::Generic { .. } => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
+    }
+}
+
+/// The most characters of a provider's error that ours quotes. An answer may be a page of HTML.
+const MAX_QUOTED_CHARACTERS: usize = 500;
+
+/// Returns the text of `error` with its cause, cut to a length that a log can take.
+pub(crate) fn excerpt(error: &object_store::Error) -> String {
+    let mut text = error.to_string();
+    // The client library leaves out what the HTTP client says of its own failures.
+    let causes = std::iter::successors(error.source(), |cause: &&(dyn std::error::Error + 'static)| (*cause).source());
+    if let Some(cause) = causes.last().map(ToString::to_string)
+        && !text.contains(&cause)
+    {
+        text = format!("{text}: {cause}");
+    }
+    match text.char_indices().nth(MAX_QUOTED_CHARACTERS) {
+        Some((end, _)) => format!("{} ..", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_the_beginning_of_an_answer_is_quoted() {
+        let error = object_store::Error::Generic { store: "S3", source: "ä".repeat(10_000).into() };
+        let quoted = excerpt(&error);
+        assert_eq!(quoted.chars().count(), MAX_QUOTED_CHARACTERS + 3);
+        assert!(quoted.starts_with("Generic S3 error: ä"), "{quoted}");
     }
 }

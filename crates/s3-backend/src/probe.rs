@@ -21,6 +21,7 @@ pub(crate) async fn probe(bucket: &Bucket, options: &BucketOptions, mutable: boo
     if !options.probe || !bucket.provider().is_remote() {
         return Ok(Findings::documented(bucket));
     }
+    bucket.check_credentials().await?;
     let findings = Probe { bucket, options }.run().await.map_err(|error| error.at(format!("probe of {bucket}")))?;
     judged(findings, bucket, options, mutable)
 }

@@ -1,16 +1,20 @@
 //! How a provider is reached.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::{Error, Result};
 use object_store::client::{HttpClient, HttpConnector};
-use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, RetryConfig};
 
 /// How a provider is reached: time-outs, retries of what may be sent twice, and the HTTP client itself.
 ///
 /// Unless another connector is given, TLS is that of `rustls` with `ring`, trusting what the system trusts. It is set
 /// up here, so that no process-wide provider of cryptography has to be installed.
+///
+/// Requests for credentials go over clients of their own: services of instance metadata answer over plain HTTP, whatever
+/// [`with_allow_http`](Self::with_allow_http) says of the bucket.
 #[derive(Clone, Debug)]
 pub struct Connection {
     connect_timeout: Duration,
@@ -90,37 +94,60 @@ impl Connection {
         RetryConfig { max_retries: 0, ..RetryConfig::default() }
     }
 
+    /// Returns the options of the bucket's own client. Clients of credentials get others from the client library.
     pub(crate) fn client_options(&self) -> ClientOptions {
-        ClientOptions::new().with_allow_http(self.allow_http).with_timeout_disabled()
+        ClientOptions::new()
+            .with_allow_http(self.allow_http)
+            .with_connect_timeout(self.connect_timeout)
+            .with_read_timeout(self.read_timeout)
+            .with_timeout_disabled()
     }
 
-    pub(crate) fn client(&self) -> Result<HttpClient> {
-        let failed = |error: &dyn std::fmt::Display| {
-            Error::failed_precondition(format!("the connection to the bucket cannot be set up: {error}"))
-        };
+    /// Returns whether the bucket's own client does what `options` ask for.
+    pub(crate) fn meets(&self, options: &ClientOptions) -> bool {
+        let own = self.client_options();
+        [ClientConfigKey::AllowHttp, ClientConfigKey::ConnectTimeout]
+            .iter()
+            .all(|key| own.get_config_value(key) == options.get_config_value(key))
+    }
+
+    /// Makes a client that speaks plain HTTP only if `options` allow it, and connects within their time.
+    pub(crate) fn client(&self, options: &ClientOptions) -> Result<HttpClient> {
         if let Some(connector) = &self.connector {
-            return connector.connect(&self.client_options()).map_err(|error| failed(&error));
+            return connector.connect(options).map_err(|error| cannot_set_up(&error));
         }
-        let mut roots = rustls::RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        for error in &found.errors {
-            tracing::warn!(%error, "a certificate of the system cannot be read");
-        }
-        roots.add_parsable_certificates(found.certs);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| failed(&error))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let option = |key| options.get_config_value(&key);
+        let allow_http = option(ClientConfigKey::AllowHttp).is_some_and(|allowed| allowed == "true");
+        let connect_timeout = option(ClientConfigKey::ConnectTimeout)
+            .and_then(|timeout| humantime::parse_duration(&timeout).ok())
+            .unwrap_or(self.connect_timeout);
         let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .https_only(!self.allow_http)
-            .connect_timeout(self.connect_timeout)
+            .tls_backend_preconfigured(tls()?)
+            .https_only(!allow_http)
+            .connect_timeout(connect_timeout)
             .read_timeout(self.read_timeout)
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| cannot_set_up(&error))?;
         Ok(HttpClient::new(client))
     }
+}
+
+/// Returns TLS by `rustls` and `ring`, with the certificates that the system trusts.
+fn tls() -> Result<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "a certificate of the system cannot be read");
+    }
+    roots.add_parsable_certificates(found.certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| cannot_set_up(&error))?;
+    Ok(tls.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn cannot_set_up(error: &dyn Display) -> Error {
+    Error::failed_precondition(format!("the connection to the bucket cannot be set up: {error}"))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use blobaccess::Result;
 use http::Method;
 use http::header::{HeaderValue, IF_NONE_MATCH};
 use object_store::ClientOptions;
@@ -12,16 +13,21 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
 };
 
+use super::Connection;
 #[cfg(feature = "azure")]
 use super::azure;
 use super::completion_scope::CompletionScope;
 use crate::last_answer::{Answer, LastAnswer};
 use crate::requests::{RequestKind, Requests};
 
-/// Hands out one client, whoever connects, so that all share its connections.
+/// The source of all HTTP clients of a bucket: one for the bucket itself, whose connections are shared, and one for each
+/// service of credentials that asks for other options.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
+    connection: Connection,
     client: HttpClient,
+    /// Whether requests go to a service of credentials rather than to the bucket.
+    for_credentials: bool,
     requests: Arc<Requests>,
     conditional_completion: bool,
     /// What completions are signed with again: of Azure alone.
@@ -30,14 +36,16 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(client: HttpClient, requests: Arc<Requests>) -> Self {
-        Self {
-            client,
+    pub(super) fn new(connection: &Connection, requests: Arc<Requests>) -> Result<Self> {
+        Ok(Self {
+            connection: connection.clone(),
+            client: connection.client(&connection.client_options())?,
+            for_credentials: false,
             requests,
             conditional_completion: false,
             #[cfg(feature = "azure")]
             azure: None,
-        }
+        })
     }
 
     /// The same, asking on the completion of a multipart upload that there be no object. For S3 the client library does
@@ -58,7 +66,11 @@ impl Connector {
         not(feature = "azure"),
         expect(clippy::unused_async, reason = "credentials of Azure may have to be asked for")
     )]
-    async fn amend(&self, request: &mut HttpRequest, completing: Option<&CompletionScope>) -> Result<(), HttpError> {
+    async fn amend(
+        &self,
+        request: &mut HttpRequest,
+        completing: Option<&CompletionScope>,
+    ) -> std::result::Result<(), HttpError> {
         if self.conditional_completion {
             request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
         }
@@ -76,14 +88,25 @@ impl Connector {
 }
 
 impl HttpConnector for Connector {
-    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.clone()))
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        if self.connection.meets(options) {
+            return Ok(HttpClient::new(self.clone()));
+        }
+        let client = self
+            .connection
+            .client(options)
+            .map_err(|error| object_store::Error::Generic { store: "credentials", source: Box::new(error) })?;
+        Ok(HttpClient::new(Self { client, for_credentials: true, ..self.clone() }))
     }
 }
 
 #[async_trait]
 impl HttpService for Connector {
-    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    async fn call(&self, mut request: HttpRequest) -> std::result::Result<HttpResponse, HttpError> {
+        if self.for_credentials {
+            self.requests.count(RequestKind::Other);
+            return self.client.execute(request).await;
+        }
         let kind = kind_of(&request);
         self.requests.count(kind);
         let mut last_answer = request.extensions().get::<LastAnswer>().cloned();
@@ -100,7 +123,7 @@ impl HttpService for Connector {
     }
 }
 
-fn answer(result: &Result<HttpResponse, HttpError>) -> Answer {
+fn answer(result: &std::result::Result<HttpResponse, HttpError>) -> Answer {
     match result {
         Ok(response) => {
             let code = response.headers().get("x-ms-error-code").and_then(|code| code.to_str().ok());

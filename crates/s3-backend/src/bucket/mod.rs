@@ -9,6 +9,8 @@ mod completion_scope;
 mod connection;
 #[cfg(feature = "cloud")]
 mod connector;
+#[cfg(feature = "cloud")]
+mod credentials;
 mod directory;
 mod from_url;
 mod parts;
@@ -38,6 +40,8 @@ use crate::requests::{RequestCounts, RequestKind, Requests};
 
 #[cfg(feature = "cloud")]
 pub use self::connection::Connection;
+#[cfg(feature = "cloud")]
+use self::credentials::Credentials;
 pub(crate) use self::parts::{Completion, MultipartUpload, Parts};
 use self::presence::Presence;
 
@@ -75,6 +79,9 @@ pub struct Bucket {
     conditional_parts: Option<Parts>,
     pages: Option<Arc<dyn PaginatedListStore>>,
     requests: Arc<Requests>,
+    /// The credentials that requests are signed with, if they are.
+    #[cfg(feature = "cloud")]
+    credentials: Option<Credentials>,
     presence: Arc<Presence>,
     locks: Arc<[Mutex<()>]>,
     /// Held for as long as a directory is in use.
@@ -177,6 +184,8 @@ impl Bucket {
             conditional_parts: None,
             pages: None,
             requests: Arc::default(),
+            #[cfg(feature = "cloud")]
+            credentials: None,
             presence: Arc::new(Presence::new(Arc::new(SystemClock))),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
             _exclusive: None,
@@ -219,6 +228,16 @@ impl Bucket {
 
     pub(crate) fn conditional_parts(&self) -> Option<&Parts> {
         self.conditional_parts.as_ref()
+    }
+
+    /// Fails with `Unauthenticated` if requests cannot be signed for want of credentials.
+    #[cfg_attr(not(feature = "cloud"), expect(clippy::unused_async, reason = "credentials may have to be asked for"))]
+    pub(crate) async fn check_credentials(&self) -> Result<()> {
+        #[cfg(feature = "cloud")]
+        if let Some(credentials) = &self.credentials {
+            credentials.check(&self.to_string()).await?;
+        }
+        Ok(())
     }
 
     /// What comes before every key: empty, or with a slash at its end.
