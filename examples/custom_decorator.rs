@@ -1,7 +1,7 @@
 //! A layer of your own: a switch in front of any store, which refuses uploads while it is on.
 //!
-//! `docs/writing-a-decorator.md` builds another layer step by step. `cargo test --example custom_decorator` holds this one to the
-//! contracts of every store.
+//! `docs/writing-a-decorator.md` builds another layer step by step. `cargo test --example custom_decorator` holds
+//! this one to the contracts of every store.
 
 #![expect(clippy::print_stdout, reason = "an example prints what it did")]
 
@@ -17,8 +17,8 @@ use blobaccess::{
 
 /// A [`BlobAccess`] that can be frozen: it then refuses uploads, and everything else goes on.
 ///
-/// Use it while a disk is being replaced, or while a copy of the store is made. Clients see from the capabilities that there
-/// are no updates, and leave uploads out.
+/// Use it while a disk is being replaced, or while a copy of the store is made. Clients see from the capabilities that
+/// there are no updates, and leave uploads out.
 #[derive(Debug)]
 struct Freezing<B> {
     inner: B,

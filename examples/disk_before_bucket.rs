@@ -36,7 +36,8 @@ async fn main() -> Result<()> {
     println!("put: {:?}", store.put(&ctx, &digest, Blob::from_bytes("hello")).await?);
     println!("in the bucket now: {}", bucket.find_missing(&ctx, &asked).await?.is_empty());
 
-    // A server spawns `run` for as long as it lives. Here, the queue is closed first, so that `run` ends when it is empty.
+    // A server spawns `run` for as long as it lives. Here, the queue is closed first, so that `run` ends when it is
+    // empty.
     queue.close();
     queue.run().await;
     println!("in the bucket after the queue ran: {}", bucket.find_missing(&ctx, &asked).await?.is_empty());

@@ -1,6 +1,7 @@
 //! TLS on both sides: a server that admits only clients with a certificate, and a client that has one.
 //!
-//! The certificates are made at start. A server of yours reads them from files, as `remote_cache --tls-certificate` does.
+//! The certificates are made at start. A server of yours reads them from files, as `remote_cache --tls-certificate`
+//! does.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints what it did")]
 

@@ -8,9 +8,10 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "cached_bucket", version)]
 pub(crate) struct Flags {
-    /// The bucket: `s3://NAME/PREFIX?endpoint=URL&region=REGION` with credentials from the environment (as
-    /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`), or the path of a directory. What is below the prefix has to be
-    /// in the ledger that `--directory` has. [default: a folder of `--directory`]
+    /// The bucket: `s3://NAME/PREFIX?endpoint=URL&region=REGION`, `gs://..`, `az://..` or `file:///FOLDER`, with
+    /// credentials from the environment (such as `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`), or the path of a
+    /// directory. An endpoint without TLS also takes `allow_http=true`. Everything below the prefix has to be in the
+    /// ledger in `--directory`. [default: a folder in `--directory`]
     #[arg(long, value_name = "URL")]
     pub(crate) bucket: Option<String>,
 

@@ -18,8 +18,9 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
 
 /// A [`BlobAccess`] over a folder.
 ///
-/// A blob is written to a file of its own, which is linked under the name of the blob once it is whole and verified. The file
-/// system lets exactly one of several writers link. So a blob is whole or absent, and one of equal puts is `Created`.
+/// A blob is written to a file of its own, which is linked under the name of the blob once it is whole and verified.
+/// The file system lets exactly one of several writers link. So a blob is whole or absent, and one of equal puts is
+/// `Created`.
 #[derive(Debug)]
 pub(crate) struct FolderStore {
     folder: PathBuf,
@@ -38,7 +39,8 @@ impl Drop for Upload {
 }
 
 impl FolderStore {
-    /// Opens the store in `folder`, and makes the folder if there is none. Removes uploads that an earlier process left.
+    /// Opens the store in `folder`, and makes the folder if there is none. Removes uploads that an earlier process
+    /// left.
     pub(crate) fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref().to_owned();
         let uploads = folder.join("uploads");

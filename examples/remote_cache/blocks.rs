@@ -1,22 +1,23 @@
-//! The blocks of a local store, drawn: groups, fill and age, and how the store keeps up.
+//! A drawing of the blocks of a local store: groups, fill levels and ages, with the counters of the store.
 
 use std::time::Duration;
 
 use blobaccess_local_store::{BlockGroup, BlockSnapshot, Snapshot};
 
-use crate::pages::{line, mib};
+use crate::pages::line;
+use crate::units::human;
 
-/// How full a block is, from empty to full.
+/// The fill levels of a block, from empty to full.
 const LEVELS: [char; 9] = ['·', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// In the order in which a block goes through them, the last first.
+/// The groups, in the order in which they are drawn: a block goes through them from the last to the first.
 const GROUPS: [(&str, BlockGroup); 3] =
     [("old", BlockGroup::Old), ("current", BlockGroup::Current), ("new", BlockGroup::New)];
 
-/// What a store in blocks holds.
-pub(crate) fn draw(what: &str, store: &Snapshot) -> String {
+/// Draws the blocks of a store, under the heading `name`.
+pub(crate) fn draw(name: &str, store: &Snapshot) -> String {
     let full = store.sizes.max_blob_size_bytes().max(1);
-    let mut page = line(what, &held(store));
+    let mut page = line(name, &held(store));
     for (name, group) in GROUPS {
         let blocks: Vec<_> = store.blocks.iter().filter(|block| block.group == group).collect();
         page += &line("", &draw_group(name, &blocks, full));
@@ -25,11 +26,13 @@ pub(crate) fn draw(what: &str, store: &Snapshot) -> String {
     let Snapshot { recycled_blocks, waits_for_space, dropped_records, corrupted, syncs, unsynced, .. } = store;
     page += &line("", &format!("{:<9}{}", "free", store.free_blocks));
     page += &line("  retention", &retention(store));
-    page +=
-        &line("  refreshes", &format!("{copied} ({}), {} gone too early", mib(*copied_bytes), mib(*breached_bytes)));
+    page += &line(
+        "  refreshes",
+        &format!("{copied} ({}), {} evicted earlier than stated", human(*copied_bytes), human(*breached_bytes)),
+    );
     page += &line(
         "  evicted",
-        &format!("{evicted} ({}), {dropped_records} of them for want of a slot", mib(*evicted_bytes)),
+        &format!("{evicted} ({}), {dropped_records} of them because the map was full", human(*evicted_bytes)),
     );
     page += &line("  recycled", &format!("{recycled_blocks} blocks, {waits_for_space} puts had to wait for one"));
     page += &line("  durable", &format!("{syncs} syncs, {unsynced} changes not synced yet, {corrupted} corrupt"));
@@ -38,12 +41,12 @@ pub(crate) fn draw(what: &str, store: &Snapshot) -> String {
 
 fn held(store: &Snapshot) -> String {
     let used: u64 = store.blocks.iter().map(|block| block.used_bytes).sum();
-    let (used, room) = (mib(used), mib(store.sizes.data_bytes()));
+    let (used, room) = (human(used), human(store.sizes.data_bytes()));
     let percent = store.records.saturating_mul(100) / store.slots.max(1);
     format!("{used} of {room}; {} blobs in {} slots ({percent} %)", store.records, store.slots)
 }
 
-/// One character a block, oldest first; `full` is what a block holds, in bytes.
+/// Draws one character for each block, oldest first. `full` is the size of a block in bytes.
 fn draw_group(name: &str, blocks: &[&BlockSnapshot], full: u64) -> String {
     let level = |block: &&BlockSnapshot| {
         let eighths = block.used_bytes.saturating_mul(8).div_ceil(full).min(8);
@@ -58,11 +61,11 @@ fn draw_group(name: &str, blocks: &[&BlockSnapshot], full: u64) -> String {
     format!("{name:<9}{} [{drawn}]{ages}", blocks.len())
 }
 
-/// How long what is not used stays: for as long as nothing was recycled, at least as long as there has been anything.
+/// Describes how long a blob stays that is not used. While no block was recycled, that is a lower bound.
 fn retention(store: &Snapshot) -> String {
     let least = if store.recycled_blocks == 0 { "at least " } else { "" };
-    let promised = mib(store.sizes.promised_bytes());
-    format!("{least}{}; what was used stays for {promised} of further uploads", age(store.retention))
+    let promised = human(store.sizes.promised_bytes());
+    format!("{least}{}; a blob in use stays for {promised} of further uploads", age(store.retention))
 }
 
 fn age(age: Duration) -> String {

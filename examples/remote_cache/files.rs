@@ -1,6 +1,6 @@
-//! Stores in files of a folder: where that is, how large they are, and what follows from that.
+//! Stores in files of a folder: where the folder is, how large the files are, and what follows from that.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,30 +11,31 @@ use blobaccess_local_store::{Environment, LocalStore, Options, Sizes};
 
 use crate::Result;
 use crate::flags::Flags;
+use crate::units::{exact, human};
 
-/// The file of contents, in bytes, where there is room for it.
+/// The size of the file of contents, in bytes, where the disk has room for it.
 const DEFAULT_CAS: u64 = 10 << 30;
-/// The file of action results, in bytes.
+/// The size of the file of action results, in bytes.
 pub(crate) const DEFAULT_AC: u64 = 64 << 20;
 
-/// Up to this size, in bytes, a file has few blocks, so that one holds large contents.
+/// Up to this size, in bytes, a file has few blocks, so that each can hold a large blob.
 const FEW_BLOCKS_UP_TO: u64 = 8 << 30;
 
 /// One of the files.
 #[derive(Debug)]
 struct StoreFile {
     path: PathBuf,
-    /// How long it is now, in bytes; 0 if it is not there.
+    /// The length of the file now, in bytes; 0 if there is none.
     length: u64,
-    /// How long it is to be, in bytes.
+    /// The length that the file is to have, in bytes.
     size_bytes: u64,
-    /// How much of that the file takes of the disk already, in bytes.
+    /// The part of that length that is allocated on the disk already, in bytes.
     taken_bytes: u64,
-    /// The flag that says its size.
+    /// The flag that sets the size.
     flag: &'static str,
 }
 
-/// Opens both stores, in a folder which is made if it is not there. Prints what follows from the sizes before.
+/// Opens both stores, and makes their folder if there is none. Prints what follows from the sizes first.
 pub(crate) async fn open(
     flags: &Flags,
     observer: &Arc<dyn Observer>,
@@ -45,14 +46,15 @@ pub(crate) async fn open(
     let cas = StoreFile::new(directory.join("cas"), "--cas-size", flags.cas_size, DEFAULT_CAS.min(free / 4));
     let ac = StoreFile::new(directory.join("ac"), "--ac-size", flags.ac_size, DEFAULT_AC);
     check_room(&directory, free, &[&cas, &ac])?;
-    println!("files in:        {}", directory.display());
+    println!("files in:        {} (to free the disk, stop this server and delete them)", directory.display());
     let cas = cas.open(flags, observer).await?;
     let ac = ac.open(flags, observer).await?;
     Ok((directory, cas, ac))
 }
 
 impl StoreFile {
-    /// The file at `path`: as large as was `asked` for, else as large as it is, else of this `default`.
+    /// Describes the file at `path`. Its size is the one `asked` for, else that of the existing file, else the
+    /// `default`.
     fn new(path: PathBuf, flag: &'static str, asked: Option<u64>, default: u64) -> Self {
         let known = fs::metadata(&path).ok().filter(fs::Metadata::is_file);
         let (length, taken) = known.map_or((0, 0), |known| (known.len(), known.blocks().saturating_mul(512)));
@@ -69,10 +71,7 @@ impl StoreFile {
     async fn open<K: Kind>(self, flags: &Flags, observer: &Arc<dyn Observer>) -> Result<LocalStore<K>> {
         let options = self.options(flags);
         let sizes = Sizes::derive(&options, K::STORAGE_TYPE).map_err(|error| self.failed(&error))?;
-        println!("{} ({}):", self.path.display(), self.flag);
-        for line in sizes.to_string().lines() {
-            println!("    {line}");
-        }
+        println!("{}", self.describe(&sizes));
         let environment = Environment::default().with_observer(Arc::clone(observer));
         let opened = LocalStore::open_in(options, environment).await;
         Ok(opened.map_err(|error| {
@@ -81,27 +80,51 @@ impl StoreFile {
         })?)
     }
 
-    /// Gives back what a file that was refused has grown by, so that it is still known by its size.
+    /// Describes what follows from the size of the file, for whoever starts the server.
+    fn describe(&self, sizes: &Sizes) -> String {
+        let (path, flag) = (self.path.display(), self.flag);
+        let largest = human(sizes.max_blob_size_bytes());
+        format!(
+            "{path}: {} ({flag})\n    largest blob {largest}; raise {flag} to store larger ones\n    memory up to {}\n    a \
+             blob in use stays for {} of further uploads",
+            exact(self.size_bytes),
+            human(sizes.memory_bytes()),
+            human(sizes.promised_bytes()),
+        )
+    }
+
+    /// Shrinks a file that was refused to its former length, so that its size is still known.
     fn shrink(&self) {
         let grown = fs::metadata(&self.path).is_ok_and(|now| now.is_file() && now.len() > self.length);
         if grown {
-            // Where that fails, the size is to be asked for by its flag.
+            // If that fails, the former size has to be given by the flag.
             drop(OpenOptions::new().write(true).open(&self.path).map(|file| file.set_len(self.length)));
         }
     }
 
-    /// What went wrong, and which flag may help.
+    /// Returns whether another process, or another store of this one, has the file open as a store.
+    fn is_locked(&self) -> bool {
+        let file = OpenOptions::new().read(true).open(&self.path);
+        file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// Describes a failure, and names the flag that may help.
     fn failed(&self, error: &Error) -> String {
         let (path, flag) = (self.path.display(), self.flag);
         let kind = error.kind();
+        if kind == ErrorKind::FailedPrecondition && self.is_locked() {
+            return format!(
+                "{path}: {error}, such as a second remote_cache: stop that one, or name another folder by --directory"
+            );
+        }
         if kind == ErrorKind::InvalidArgument {
             format!("{flag}: {path}: {error}")
         } else if kind == ErrorKind::ResourceExhausted {
             format!("{flag}: {path}: {error}; ask for less by {flag}")
         } else if kind == ErrorKind::FailedPrecondition {
             format!(
-                "{path}: {error}; name another folder by --directory, the former size by {flag}, or throw away what it \
-                 holds by --discard"
+                "{path}: {error}; name another folder by --directory, the former size by {flag}, or discard the \
+                 contents of the file by --discard"
             )
         } else {
             format!("{path}: {error}")
@@ -109,7 +132,7 @@ impl StoreFile {
     }
 }
 
-/// Refuses files that the disk has no room for, before any of them is begun.
+/// Refuses files that the disk has no room for, before any of them is written.
 fn check_room(directory: &Path, free: u64, files: &[&StoreFile]) -> Result<()> {
     let needed: u64 = files.iter().map(|file| file.size_bytes - file.taken_bytes).fold(0, u64::saturating_add);
     if needed <= free {
@@ -129,13 +152,13 @@ fn in_directory(directory: &Path, error: &io::Error) -> String {
     format!("--directory: {}: {error}", directory.display())
 }
 
-/// What the disk of `directory` has left for the likes of us, in bytes.
+/// Returns how many bytes of the disk of `directory` are free for this user.
 fn free_bytes(directory: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(directory)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// Where caches go on this system.
+/// Returns the folder for caches of this user.
 fn default_directory() -> PathBuf {
     directory_from(|name| std::env::var_os(name).map(PathBuf::from))
 }
@@ -192,6 +215,20 @@ mod tests {
         assert!(refused.contains("--cas-size") && refused.contains("--discard"), "{refused}");
         assert_eq!(*open_with(&[]).await.unwrap().sizes(), sizes);
         assert_ne!(*open_with(&["--cas-size", "32MiB", "--discard"]).await.unwrap().sizes(), sizes);
+    }
+
+    #[tokio::test]
+    async fn a_second_server_in_one_folder_is_told_to_choose_another_and_not_to_discard() {
+        let folder = tempfile::tempdir().unwrap();
+        let observer: Arc<dyn Observer> = Arc::new(blobaccess::NoObserver);
+        let directory = folder.path().to_str().unwrap();
+        let sizes = ["remote_cache", "--cas-size", "16MiB", "--ac-size", "16MiB", "--directory", directory];
+        let first = open(&Flags::parse_from(sizes), &observer).await.unwrap();
+        let refused = open(&Flags::parse_from(sizes), &observer).await.unwrap_err().to_string();
+        assert!(refused.contains("in use") && refused.contains("--directory"), "{refused}");
+        assert!(!refused.contains("--discard"), "{refused}");
+        drop(first);
+        open(&Flags::parse_from(sizes), &observer).await.unwrap();
     }
 
     #[test]

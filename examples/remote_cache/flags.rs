@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The flags of the command line.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,16 +27,17 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FOLDER", conflicts_with = "upstream")]
     pub(crate) directory: Option<PathBuf>,
 
-    /// When what is in the files is made durable: on-put (before an upload is answered), on-close, or so long after it
-    /// at the latest, which is what a crash may lose.
+    /// When uploads are made durable: on-put (before an upload is answered), on-close, or a duration after which they
+    /// are at the latest. A crash may lose the uploads of that duration.
     #[arg(long, value_name = "WHEN", default_value = "5s", value_parser = sync_policy, conflicts_with = "upstream")]
     pub(crate) sync: SyncPolicy,
 
-    /// Throw away what the files hold, if it cannot be gone on with: after their sizes were changed, for example.
+    /// Discard the contents of the files if they cannot be used, for example after their sizes were changed.
     #[arg(long, conflicts_with = "upstream")]
     pub(crate) discard: bool,
 
-    /// Map the files, where reading them may wait for the disk anyway. Then a disk that fails ends the process.
+    /// Read the files through a memory mapping, where a read may wait for the disk anyway. A disk that fails then ends
+    /// the process.
     #[arg(long, conflicts_with = "upstream")]
     pub(crate) map_files: bool,
 
@@ -44,35 +45,37 @@ pub(crate) struct Flags {
     #[arg(long, conflicts_with_all = ["directory", "sync", "discard", "map_files", "upstream"])]
     pub(crate) in_memory: bool,
 
-    /// Room for blobs. Should hold the outputs of a few builds; what was used least lately goes. A file takes all of it
-    /// at once. [default: that of the file that is there, else 10GiB or a quarter of what is free; in memory 2GiB]
+    /// Space for contents. It should hold the outputs of a few builds; blobs that were not used recently are evicted. A
+    /// file takes all of it at once. The largest blob follows from it. [default: the size of an existing file, else
+    /// 10GiB or a quarter of what is free; in memory 2GiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) cas_size: Option<u64>,
 
-    /// Room for action results, of about 1 KiB each. [default: that of the file that is there, else 64MiB]
+    /// Space for action results, of about 1 KiB each. [default: the size of an existing file, else 64MiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) ac_size: Option<u64>,
 
-    /// Keep nothing here, but pass everything on to this server: grpc://HOST:PORT or grpcs://HOST:PORT.
+    /// Store nothing here, and forward everything to this server: grpc://HOST:PORT or grpcs://HOST:PORT.
     #[arg(long, value_name = "URL")]
     pub(crate) upstream: Option<String>,
 
-    /// The certificate authority (PEM) to know the upstream server by, in place of those of the system.
+    /// The certificate authority (PEM) of the upstream server, in place of those of the system.
     #[arg(long, value_name = "FILE", requires = "upstream")]
     pub(crate) upstream_ca: Option<PathBuf>,
 
-    /// Keep the files in front of a bucket, to which everything is uploaded behind those who put, and counted: a URL,
-    /// `s3://NAME/PREFIX?endpoint=URL&region=REGION` with credentials from the environment (as `AWS_ACCESS_KEY_ID` and
-    /// `AWS_SECRET_ACCESS_KEY`), or the path of a directory.
+    /// Keep the files in front of a bucket. Uploads are sent to it in the background, and counted. The URL is
+    /// `s3://NAME/PREFIX?endpoint=URL&region=REGION`, `gs://..`, `az://..` or `file:///FOLDER`, with credentials from the
+    /// environment (such as `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`), or the path of a directory. An endpoint
+    /// without TLS also takes `allow_http=true`.
     #[arg(long, value_name = "URL", conflicts_with_all = ["in_memory", "upstream"])]
     pub(crate) bucket: Option<String>,
 
-    /// Where to keep the ledger of the bucket, and the journal of its uploads. Only what is uploaded by way of this
-    /// ledger is in it. [default: `accounts` in the folder of the files]
+    /// Where to keep the ledger of the bucket, and the journal of its uploads. The ledger counts uploads of this server
+    /// only. [default: `accounts` in the folder of the files]
     #[arg(long, value_name = "FOLDER", requires = "bucket")]
     pub(crate) accounts: Option<PathBuf>,
 
-    /// Compare the ledger with what is in the bucket so often, which takes a listing of all of it.
+    /// Compare the ledger with the bucket at this interval. Each comparison lists all of the bucket.
     #[arg(long, value_name = "DURATION", value_parser = duration, requires = "bucket")]
     pub(crate) scan_every: Option<Duration>,
 
@@ -100,19 +103,19 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = size)]
     pub(crate) max_message_size: u64,
 
-    /// How many calls may be open at once; one more is refused.
+    /// The maximum number of open calls. Further calls are refused.
     #[arg(long, value_name = "CALLS", default_value_t = 4096)]
     pub(crate) max_open_calls: usize,
 
-    /// How many bytes of uploads may be on their way at once; more wait.
+    /// The maximum number of bytes of uploads under way. Further uploads wait.
     #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = size)]
     pub(crate) max_in_flight: u64,
 
-    /// End an upload that has been silent for so long.
+    /// End an upload from which nothing has arrived for this long.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
     pub(crate) upload_idle_timeout: Duration,
 
-    /// End any call that takes longer, reading the blob included.
+    /// End any call that takes longer than this, including reading the blob.
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration)]
     pub(crate) call_timeout: Duration,
 
@@ -120,12 +123,12 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub(crate) shutdown_grace: Duration,
 
-    /// What to log: error, warn, info, debug or trace, or a filter such as info,blobaccess=debug.
+    /// The log level (error, warn, info, debug or trace), or a filter such as info,blobaccess=debug.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub(crate) log: String,
 }
 
-/// A number of bytes: digits and a unit.
+/// Parses a number of bytes: digits and a unit.
 fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text)?;
     let factor: u64 = match unit {
@@ -139,7 +142,7 @@ fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).filter(|&bytes| bytes > 0).ok_or_else(|| "size must be between 1 B and 16 EiB".into())
 }
 
-/// A span of time: digits and a unit.
+/// Parses a span of time: digits and a unit.
 fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text)?;
     match unit {
@@ -151,7 +154,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// When to sync: by name, or a span of time.
+/// Parses a sync policy: a name, or a span of time.
 fn sync_policy(text: &str) -> Result<SyncPolicy, String> {
     match text {
         "on-put" => Ok(SyncPolicy::OnPut),

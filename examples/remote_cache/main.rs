@@ -1,9 +1,10 @@
-//! A remote cache that a real Bazel uses: the services over a stack of stores, with metrics and a status page.
+//! A remote cache for Bazel: the services over a stack of stores, with metrics and a status page.
 //!
-//! `cargo run --release --example remote_cache -- --help` lists what can be set.
+//! `cargo run --release --example remote_cache -- --help` lists the flags.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it tells whoever starts it how to use it")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints how to use it")]
 
+mod activity;
 mod blocks;
 #[path = "../cached_bucket/stack/mod.rs"]
 mod cached_bucket;
@@ -12,6 +13,7 @@ mod flags;
 mod pages;
 mod stack;
 mod status;
+mod units;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -27,11 +29,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use activity::Activity;
 use flags::Flags;
 use pages::RemoteCachePages;
 use stack::Stack;
 
-/// The system's allocator gives memory back after each large request and asks for it again: docs/performance.md.
+/// The system's allocator returns memory after each large request and asks for it again: docs/performance.md.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -53,7 +56,8 @@ async fn run(flags: Flags) -> Result<()> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
     let metrics = Arc::new(PrometheusObserver::new());
-    let stack = Stack::build(&flags, &metrics).await?;
+    let activity = Arc::new(Activity::new(Arc::<PrometheusObserver>::clone(&metrics)));
+    let stack = Stack::build(&flags, &activity).await?;
     let services =
         Services::new(service_options(&flags)?).with_cas(Arc::clone(&stack.cas)).with_ac(Arc::clone(&stack.ac));
     let tls = server_tls(&flags)?;
@@ -64,7 +68,8 @@ async fn run(flags: Flags) -> Result<()> {
     introduce(&flags, &stack, address, status_address);
 
     let stack = Arc::new(stack);
-    let pages = RemoteCachePages::new(Arc::clone(&stack), services.clone(), metrics, SystemClock.monotonic())?;
+    let started = SystemClock.monotonic();
+    let pages = RemoteCachePages::new(Arc::clone(&stack), services.clone(), metrics, activity, started)?;
     let shutdown = stop_signal()?;
     tokio::select! {
         ended = services.serve(listener, tls, shutdown) => ended?,
@@ -98,7 +103,7 @@ fn server_tls(flags: &Flags) -> Result<Option<ServerTls>> {
     }))
 }
 
-/// The file that a flag names. What cannot be read is reported with the flag.
+/// Reads the file that a flag names. An error names the flag.
 fn read(flag: &str, path: &Path) -> Result<String> {
     Ok(std::fs::read_to_string(path).map_err(|error| format!("{flag}: {}: {error}", path.display()))?)
 }
@@ -107,7 +112,7 @@ async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener> {
     Ok(TcpListener::bind(address).await.map_err(|error| format!("{flag}: {address}: {error}"))?)
 }
 
-/// Says where it listens, and what Bazel is to be told.
+/// Prints the stacks, the addresses, and the flags for Bazel.
 fn introduce(flags: &Flags, stack: &Stack, address: SocketAddr, status_address: SocketAddr) {
     let scheme = if flags.tls_certificate.is_some() { "grpcs" } else { "grpc" };
     println!("contents:        {}", stack.cas);
@@ -122,7 +127,7 @@ fn introduce(flags: &Flags, stack: &Stack, address: SocketAddr, status_address: 
     println!("listening on {scheme}://{address}");
 }
 
-/// Ends when the process is told to stop: by SIGTERM, or from the keyboard.
+/// Returns a future that ends when the process is told to stop: by SIGTERM, or from the keyboard.
 fn stop_signal() -> Result<impl Future<Output = ()> + Send> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {

@@ -1,4 +1,4 @@
-//! What the status page and the metrics say.
+//! The contents of the status page, and the gauges of the server.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,10 +9,12 @@ use blobaccess_local_store::Snapshot;
 use blobaccess_metrics::PrometheusObserver;
 
 use crate::Result;
+use crate::activity::Activity;
 use crate::blocks::draw;
 use crate::cached_bucket::CachedBucket;
 use crate::stack::{Backend, Stack};
 use crate::status::Pages;
+use crate::units::{exact, human};
 
 /// The pages of a running `remote_cache`.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ pub(crate) struct RemoteCachePages {
     stack: Arc<Stack>,
     services: Services,
     metrics: Arc<PrometheusObserver>,
+    activity: Arc<Activity>,
     started: Instant,
 }
 
@@ -28,15 +31,16 @@ impl RemoteCachePages {
         stack: Arc<Stack>,
         services: Services,
         metrics: Arc<PrometheusObserver>,
+        activity: Arc<Activity>,
         started: Instant,
     ) -> Result<Self> {
         register_gauges(&metrics, &stack, &services)?;
-        Ok(Self { stack, services, metrics, started })
+        Ok(Self { stack, services, metrics, activity, started })
     }
 }
 
 impl RemoteCachePages {
-    /// A gauge for each account that there is by now, with what it has in the bucket.
+    /// Sets a gauge for each account, to the bytes that it has in the bucket.
     fn set_footprints(&self, stack: &CachedBucket) {
         const NAME: &str = "remote_cache_footprint_bytes";
         for total in stack.totals() {
@@ -55,6 +59,7 @@ impl Pages for RemoteCachePages {
         let services = self.services.snapshot();
         let up = SystemClock.monotonic().duration_since(self.started).as_secs();
         let mut page = format!("remote_cache {}, up {up} s\n\n", env!("CARGO_PKG_VERSION"));
+        page += &line("more", "metrics for Prometheus: /metrics; of the accounts of a bucket: /accounting");
         let state = match (services.draining, services.serving) {
             (true, _) => "draining",
             (false, true) => "serving",
@@ -64,10 +69,12 @@ impl Pages for RemoteCachePages {
         page += &line("open calls", &format!("{} of {}", services.open_calls, services.max_open_calls));
         page += &line("refused calls", &services.refused_calls.to_string());
         let in_flight = (services.in_flight_bytes, services.max_in_flight_bytes);
-        page += &line("uploads on their way", &format!("{} of {}", mib(in_flight.0), mib(in_flight.1)));
+        page += &line("uploads on their way", &format!("{} of {}", human(in_flight.0), human(in_flight.1)));
         page.push('\n');
-        page += &line("contents", &self.stack.cas.to_string());
-        page += &line("action results", &self.stack.ac.to_string());
+        page += &self.activity.describe();
+        page.push('\n');
+        page += &line("stack of contents", &self.stack.cas.to_string());
+        page += &line("stack of results", &self.stack.ac.to_string());
         page.push('\n');
         match &self.stack.backend {
             Backend::Memory { cas, ac } => {
@@ -106,7 +113,7 @@ impl Pages for RemoteCachePages {
     }
 }
 
-/// What is measured when it is asked for.
+/// Registers the gauges that are read when metrics are encoded.
 fn register_gauges(metrics: &PrometheusObserver, stack: &Arc<Stack>, services: &Services) -> Result<()> {
     let open = services.clone();
     metrics.register_gauge("remote_cache_open_calls", "Calls that are open", &[], move || {
@@ -136,10 +143,10 @@ fn register_gauges(metrics: &PrometheusObserver, stack: &Arc<Stack>, services: &
     }
 }
 
-/// How a gauge of a local store is called, what it is, and how it follows from a snapshot.
-type OfBlocks = (&'static str, &'static str, fn(&Snapshot) -> u64);
+/// The name of a gauge of a local store, its help text, and how it follows from a snapshot.
+type BlocksGauge = (&'static str, &'static str, fn(&Snapshot) -> u64);
 
-const OF_BLOCKS: [OfBlocks; 7] = [
+const BLOCKS_GAUGES: [BlocksGauge; 7] = [
     ("remote_cache_used_bytes", "Bytes of blocks that are in use", |store| {
         store.blocks.iter().map(|block| block.used_bytes).sum()
     }),
@@ -155,9 +162,9 @@ fn register_blocks<F>(metrics: &PrometheusObserver, storage_type: &str, snapshot
 where
     F: Fn() -> Snapshot + Clone + Send + Sync + 'static,
 {
-    for (name, help, of) in OF_BLOCKS {
+    for (name, help, read) in BLOCKS_GAUGES {
         let snapshot = snapshot.clone();
-        metrics.register_gauge(name, help, &[("storage_type", storage_type)], move || number(of(&snapshot())))?;
+        metrics.register_gauge(name, help, &[("storage_type", storage_type)], move || number(read(&snapshot())))?;
     }
     Ok(())
 }
@@ -176,25 +183,20 @@ where
     Ok(())
 }
 
-/// A gauge's value: exact up to 2^53.
+/// Converts a number to the value of a gauge, which is exact up to 2^53.
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
 fn number(value: u64) -> f64 {
     value as f64
 }
 
-/// One line of the page: what, and how it is.
-pub(crate) fn line(what: &str, how: &str) -> String {
-    format!("{what:<22}{how}\n")
+/// Writes one line of the page: a name, and a value.
+pub(crate) fn line(name: &str, value: &str) -> String {
+    format!("{}\n", format!("{name:<22}{value}").trim_end())
 }
 
 fn describe(memory: &MemorySnapshot) -> String {
     let MemorySnapshot { blobs, taken_bytes, capacity_bytes, evicted, .. } = memory;
     let percent = taken_bytes.saturating_mul(100) / (*capacity_bytes).max(1);
-    let (taken, capacity) = (mib(*taken_bytes), mib(*capacity_bytes));
+    let (taken, capacity) = (exact(*taken_bytes), human(*capacity_bytes));
     format!("{blobs} blobs, {taken} of {capacity} ({percent} %), {evicted} evicted so far")
-}
-
-/// Bytes, for people.
-pub(crate) fn mib(bytes: u64) -> String {
-    format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20)
 }

@@ -1,4 +1,4 @@
-//! The stores that the services are over, layer by layer.
+//! The stores beneath the services, layer by layer.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -12,22 +12,22 @@ use blobaccess::decorators::{
 use blobaccess::{Ac, BlobAccess, Cas, Clock, Kind, MemoryStore, Observer, SystemClock};
 use blobaccess_grpc::{Remote, RemoteOptions, RemoteTls};
 use blobaccess_local_store::LocalStore;
-use blobaccess_metrics::PrometheusObserver;
 
+use crate::activity::Activity;
 use crate::cached_bucket::CachedBucket;
 use crate::files;
 use crate::flags::Flags;
 use crate::{Result, read};
 
-/// Room for contents in memory, in bytes, unless something else is asked for.
+/// The size of the store of contents in memory, in bytes, unless a flag sets another.
 const CAS_IN_MEMORY: u64 = 2 << 30;
 
-/// How many digests are remembered as present upstream, at some 170 bytes each, and for how long: much less than an
-/// upstream cache keeps what it was asked about.
+/// How many digests are remembered as present upstream, at some 170 bytes each, and for how long. An upstream cache
+/// keeps a blob for much longer after a query.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 const REMEMBERED_FOR: Duration = Duration::from_mins(1);
 
-/// How often what was uploaded to a bucket is reported to its ledger.
+/// The interval at which uploads to a bucket are reported to its ledger.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// The stores, and what is at their bottom.
@@ -37,25 +37,25 @@ pub(crate) struct Stack {
     pub(crate) cas: Arc<dyn BlobAccess<Kind = Cas>>,
     /// Action results.
     pub(crate) ac: Arc<dyn BlobAccess<Kind = Ac>>,
-    /// Where everything is kept.
+    /// The store at the bottom.
     pub(crate) backend: Backend,
 }
 
-/// Where everything is kept.
+/// The store at the bottom of a stack.
 #[derive(Debug)]
 pub(crate) enum Backend {
-    /// Here.
+    /// Memory.
     Memory { cas: Arc<MemoryStore<Cas>>, ac: Arc<MemoryStore<Ac>> },
-    /// Here, in files of a folder.
+    /// Files in a folder.
     Local { directory: PathBuf, cas: Arc<LocalStore<Cas>>, ac: Arc<LocalStore<Ac>> },
-    /// In a bucket, behind files of a folder.
+    /// A bucket, behind files in a folder.
     Bucket { directory: PathBuf, stack: Arc<CachedBucket>, scan_every: Option<Duration> },
-    /// In another server.
+    /// Another server.
     Remote(Remote),
 }
 
 impl Backend {
-    /// Does what is to be done in the background, for as long as it is polled.
+    /// Does the background work of the stores, for as long as the future is polled.
     pub(crate) async fn run(&self) {
         match self {
             Self::Local { cas, ac, .. } => drop(futures::join!(cas.run(), ac.run())),
@@ -64,7 +64,7 @@ impl Backend {
         }
     }
 
-    /// Makes everything durable that is to be.
+    /// Makes durable what is to outlive the process.
     pub(crate) async fn sync(&self) -> Result<()> {
         match self {
             Self::Local { cas, ac, .. } => drop(futures::try_join!(cas.sync(), ac.sync())?),
@@ -75,7 +75,7 @@ impl Backend {
     }
 }
 
-/// Compares the ledger with what is in the bucket, again and again.
+/// Compares the ledger with a listing of the bucket, at an interval.
 async fn scan(stack: &CachedBucket, every: Duration) {
     loop {
         SystemClock.sleep_until(SystemClock.monotonic() + every).await;
@@ -89,10 +89,10 @@ async fn scan(stack: &CachedBucket, every: Duration) {
 }
 
 impl Stack {
-    /// The stack that `flags` ask for, which tells `metrics` of every call of its backend.
-    pub(crate) async fn build(flags: &Flags, metrics: &Arc<PrometheusObserver>) -> Result<Self> {
+    /// Builds the stack that `flags` describe. `activity` observes every call of the backend.
+    pub(crate) async fn build(flags: &Flags, activity: &Arc<Activity>) -> Result<Self> {
         let (authorizers, timeout) = (authorizers(flags), flags.call_timeout);
-        let observer: Arc<dyn Observer> = Arc::<PrometheusObserver>::clone(metrics);
+        let observer: Arc<dyn Observer> = Arc::<Activity>::clone(activity);
         let (cas, ac, backend) = match &flags.upstream {
             Some(url) => upstream(flags, url, &observer)?,
             None if flags.in_memory => in_memory(flags, &observer),
@@ -107,7 +107,7 @@ impl Stack {
 
 type Stores = (Arc<dyn BlobAccess<Kind = Cas>>, Arc<dyn BlobAccess<Kind = Ac>>, Backend);
 
-/// Stores in memory.
+/// Makes stores in memory.
 fn in_memory(flags: &Flags, observer: &Arc<dyn Observer>) -> Stores {
     let (cas_size, ac_size) = (flags.cas_size.unwrap_or(CAS_IN_MEMORY), flags.ac_size.unwrap_or(files::DEFAULT_AC));
     let memory = Arc::new(MemoryStore::<Cas>::new(cas_size).with_observer(Arc::clone(observer)));
@@ -118,7 +118,7 @@ fn in_memory(flags: &Flags, observer: &Arc<dyn Observer>) -> Stores {
     (cas, ac, backend)
 }
 
-/// Stores in files.
+/// Opens stores in files.
 async fn in_files(flags: &Flags, observer: &Arc<dyn Observer>) -> Result<Stores> {
     let (directory, cas, ac) = files::open(flags, observer).await?;
     let (cas, ac) = (Arc::new(cas), Arc::new(ac));
@@ -127,7 +127,7 @@ async fn in_files(flags: &Flags, observer: &Arc<dyn Observer>) -> Result<Stores>
     Ok((cas, ac, backend))
 }
 
-/// Stores in files in front of a bucket.
+/// Opens stores in files, in front of a bucket.
 async fn in_bucket(flags: &Flags, observer: &Arc<dyn Observer>) -> Result<Stores> {
     let url = flags.bucket.as_deref().unwrap_or_default();
     let (directory, cas, ac) = files::open(flags, observer).await?;
@@ -138,8 +138,8 @@ async fn in_bucket(flags: &Flags, observer: &Arc<dyn Observer>) -> Result<Stores
     Ok((cas, ac, Backend::Bucket { directory, stack, scan_every: flags.scan_every }))
 }
 
-/// Stores here, observed. Either may evict what the other refers to, so action results are checked before they are
-/// believed.
+/// Observes both stores, and checks that the outputs of an action result are stored before it is returned: either store
+/// may evict a blob that the other refers to.
 fn checked(
     cas: impl BlobAccess<Kind = Cas>,
     ac: impl BlobAccess<Kind = Ac>,
@@ -152,7 +152,7 @@ fn checked(
     (cas, Arc::new(ac))
 }
 
-/// Stores in another server, which checks its action results itself.
+/// Uses the stores of another server, which checks its action results itself.
 fn upstream(flags: &Flags, url: &str, observer: &Arc<dyn Observer>) -> Result<Stores> {
     let mut options = RemoteOptions::new(url);
     if let Some(authority) = &flags.upstream_ca {
@@ -166,7 +166,7 @@ fn upstream(flags: &Flags, url: &str, observer: &Arc<dyn Observer>) -> Result<St
     Ok((Arc::new(cas), Arc::new(ac), Backend::Remote(remote)))
 }
 
-/// `store`, with what every call is subject to: rights first, and an end to what takes too long.
+/// Puts the layers around `store` that every call goes through: rights first, then a time limit.
 fn guarded<B: BlobAccess>(store: B, authorizers: &Authorizers, timeout: Duration) -> Arc<dyn BlobAccess<Kind = B::Kind>>
 where
     B::Kind: Kind,

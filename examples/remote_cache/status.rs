@@ -17,15 +17,15 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// What the pages are made of.
+/// The sources of the pages.
 pub(crate) trait Pages: Send + Sync + 'static {
-    /// For people.
+    /// Returns the status page, for people.
     fn status(&self) -> String;
 
-    /// For Prometheus.
+    /// Returns the metrics, for Prometheus.
     fn metrics(&self) -> String;
 
-    /// For Prometheus, in its older format: the accounts of a bucket, if there is one.
+    /// Returns the metrics of the accounts of a bucket, if there is one, in the older format of Prometheus.
     fn accounting(&self) -> Option<String>;
 }
 
@@ -34,7 +34,7 @@ pub(crate) async fn serve(listener: TcpListener, pages: Arc<dyn Pages>) -> io::R
     let mut connections = JoinSet::new();
     loop {
         let Ok((connection, _)) = listener.accept().await else {
-            // Out of files, most likely: no reason to stop, nor to spin.
+            // Most likely, the process is out of file descriptors: wait, then go on.
             SystemClock.sleep_until(SystemClock.monotonic() + Duration::from_millis(100)).await;
             continue;
         };
@@ -44,7 +44,7 @@ pub(crate) async fn serve(listener: TcpListener, pages: Arc<dyn Pages>) -> io::R
                 let pages = Arc::clone(&pages);
                 async move { Ok::<_, Infallible>(answer(&request, &*pages)) }
             });
-            // Who goes away in the middle of a page is no news.
+            // A client that disconnects in the middle of a page is not an error.
             drop(http1::Builder::new().serve_connection(TokioIo::new(connection), service).await);
         });
         while connections.try_join_next().is_some() {}

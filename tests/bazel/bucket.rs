@@ -28,7 +28,7 @@ impl TestBucket {
         // A folder of a random name has one that no other run has.
         let folder = tempfile::tempdir().expect("a folder");
         let prefix = format!("bazel{}", folder.path().file_name().expect("it has a name").display()).replace('.', "-");
-        let url = format!("s3://{name}/{prefix}?endpoint={endpoint}&region=us-east-1");
+        let url = format!("s3://{name}/{prefix}?endpoint={endpoint}&allow_http=true&region=us-east-1");
         let key_id = variable("BLOBACCESS_S3_ACCESS_KEY_ID");
         Self { endpoint, name, prefix, key_id, secret: variable("BLOBACCESS_S3_SECRET_ACCESS_KEY"), url }
     }
