@@ -60,8 +60,8 @@ impl FolderStore {
         let number = self.uploads.fetch_add(1, Ordering::Relaxed);
         let upload = Upload(self.folder.join("uploads").join(number.to_string()));
         let mut file = File::create_new(&upload.0).await.map_err(broken)?;
-        // `expecting` makes the blob fail before its last bytes if the contents do not match the digest.
-        let mut contents = blob.expecting(digest).into_stream(..)?;
+        // `with_expected_digest` makes the blob fail before its last bytes if the contents do not match the digest.
+        let mut contents = blob.with_expected_digest(digest).into_stream(..)?;
         while let Some(piece) = contents.try_next().await? {
             file.write_all(&piece).await.map_err(broken)?;
         }

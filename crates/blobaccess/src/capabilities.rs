@@ -1,10 +1,10 @@
-//! What a store can do, for those who decide by it.
+//! The capabilities of a store, for layers and clients that decide by them.
 
 use std::fmt::{self, Display, Formatter};
 
 use crate::DigestFunction;
 
-/// A form that contents are compressed in.
+/// A form in which contents are compressed.
 ///
 /// The numbers are those of `build.bazel.remote.execution.v2.Compressor.Value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,10 +20,10 @@ pub enum Compressor {
 }
 
 impl Compressor {
-    /// Every compressor that has a name in the protocol. Only [`Zstd`](Self::Zstd) is offered by the services.
+    /// All compressors that have a name in the protocol. The services offer only [`Zstd`](Self::Zstd).
     pub const ALL: [Self; 3] = [Self::Zstd, Self::Deflate, Self::Brotli];
 
-    /// The name that resource names use: `zstd`.
+    /// Returns the name that resource names use: `zstd`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -33,20 +33,20 @@ impl Compressor {
         }
     }
 
-    /// The number in the protocol.
+    /// Returns the number in the protocol.
     #[must_use]
     #[expect(clippy::as_conversions, reason = "the discriminants are the numbers")]
     pub const fn number(self) -> i32 {
         self as i32
     }
 
-    /// The compressor with this number; `None` for 0 (`IDENTITY`) and for numbers that are not assigned.
+    /// Returns the compressor with this number; `None` for 0 (`IDENTITY`) and for unassigned numbers.
     #[must_use]
     pub fn from_number(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|compressor| compressor.number() == number)
     }
 
-    /// The compressor that resource names call `name`.
+    /// Returns the compressor that resource names call `name`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|compressor| compressor.name() == name)
@@ -59,22 +59,22 @@ impl Display for Compressor {
     }
 }
 
-/// What a store can do.
+/// The capabilities of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// The digest functions that it takes, in the order of [`DigestFunction::ALL`].
+    /// The digest functions that the store takes, in the order of [`DigestFunction::ALL`].
     pub digest_functions: Vec<DigestFunction>,
-    /// The compressors that blobs may travel in.
+    /// The compressors in which blobs may be transferred.
     pub compressors: Vec<Compressor>,
-    /// The largest blob that it takes, in bytes; `None` if there is no such limit.
+    /// The largest blob that the store takes, in bytes; `None` without such a limit.
     pub max_blob_size_bytes: Option<u64>,
     /// Whether the caller may put.
     pub updates_allowed: bool,
 }
 
 impl Capabilities {
-    /// Those of a store without any limit: every digest function, no compressor, updates allowed.
+    /// Returns the capabilities of a store without limits: every digest function, no compressor, updates allowed.
     #[must_use]
     pub fn unlimited() -> Self {
         Self {
@@ -85,7 +85,8 @@ impl Capabilities {
         }
     }
 
-    /// What two stores that must both serve a request can do: of sets the intersection, of limits the smaller.
+    /// Returns the capabilities of two stores that must both serve a request: the intersection of sets, the smaller of
+    /// limits.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         Self {
@@ -99,28 +100,28 @@ impl Capabilities {
         }
     }
 
-    /// The same, with this largest blob where it is smaller than the one before.
+    /// Sets the largest blob, unless the present limit is smaller.
     #[must_use]
     pub fn with_max_blob_size_bytes(mut self, max: u64) -> Self {
         self.max_blob_size_bytes = Some(self.max_blob_size_bytes.map_or(max, |before| before.min(max)));
         self
     }
 
-    /// The same, with these compressors.
+    /// Sets the compressors.
     #[must_use]
     pub fn with_compressors(mut self, compressors: impl Into<Vec<Compressor>>) -> Self {
         self.compressors = compressors.into();
         self
     }
 
-    /// The same, with these digest functions, in the order of [`DigestFunction::ALL`] and each once.
+    /// Sets the digest functions, which are kept once each and in the order of [`DigestFunction::ALL`].
     #[must_use]
     pub fn with_digest_functions(mut self, functions: impl AsRef<[DigestFunction]>) -> Self {
         self.digest_functions = common(&DigestFunction::ALL, functions.as_ref());
         self
     }
 
-    /// The same, but whether the caller may put.
+    /// Sets whether the caller may put.
     #[must_use]
     pub fn with_updates_allowed(mut self, allowed: bool) -> Self {
         self.updates_allowed = allowed;
@@ -128,7 +129,7 @@ impl Capabilities {
     }
 }
 
-/// Those of `ours` that are also `theirs`, in our order.
+/// Returns the elements of `ours` that are also in `theirs`, in the order of `ours`.
 fn common<T: Copy + PartialEq>(ours: &[T], theirs: &[T]) -> Vec<T> {
     ours.iter().filter(|item| theirs.contains(item)).copied().collect()
 }

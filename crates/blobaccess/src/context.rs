@@ -1,4 +1,4 @@
-//! On whose behalf, until when and under which token a call is made.
+//! The circumstances of a call: its caller, its deadline, its account and its token.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use crate::AccountName;
 
-/// What every call carries from layer to layer: deadline, caller, account, trace parent, metadata and upload token.
+/// The circumstances of a call, which pass from layer to layer: deadline, caller, account, trace parent, metadata and
+/// upload token.
 ///
-/// It is cheap to clone; [`Context::background`] allocates nothing, nor does setting the token of an upload. Layers that
-/// change one thing clone and change it:
+/// A context is cheap to clone. [`Context::background`] allocates nothing, nor does setting an upload token. A layer
+/// that changes one thing clones the context and changes that:
 ///
 /// ```
 /// use blobaccess::{Caller, Context};
@@ -22,7 +23,7 @@ use crate::AccountName;
 #[derive(Clone, Default)]
 pub struct Context {
     carried: Option<Arc<Carried>>,
-    /// Beside what is shared, as each put has one of its own.
+    /// The upload token. It is not in the shared part, as each put has a token of its own.
     upload_token: Option<UploadToken>,
 }
 
@@ -36,7 +37,7 @@ struct Carried {
 }
 
 impl Context {
-    /// A context that carries nothing: for embedders, for tests and for work that nobody waits for.
+    /// Returns a context that carries nothing: for embedders, for tests and for work that nobody waits for.
     #[must_use]
     pub const fn background() -> Self {
         Self { carried: None, upload_token: None }
@@ -47,44 +48,46 @@ impl Context {
         self
     }
 
-    /// When the caller stops waiting, on the monotonic time of the program's [`Clock`](crate::Clock).
+    /// Returns the time at which the caller stops waiting, on the monotonic time of the program's
+    /// [`Clock`](crate::Clock).
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.carried.as_ref()?.deadline
     }
 
-    /// Who makes the call, as far as anybody has said.
+    /// Returns the caller, if a layer or a service has set one.
     #[must_use]
     pub fn caller(&self) -> Option<&Caller> {
         self.carried.as_ref()?.caller.as_ref()
     }
 
-    /// Whose account what is put goes to, where that is not the digest's instance name ([`AccountName::of`]).
+    /// Returns the account that puts are charged to, if it is not that of the digest's instance name
+    /// ([`AccountName::for_call`]).
     #[must_use]
     pub fn account_name(&self) -> Option<&AccountName> {
         self.carried.as_ref()?.account_name.as_ref()
     }
 
-    /// The W3C `traceparent` of the call.
+    /// Returns the W3C `traceparent` of the call.
     #[must_use]
     pub fn trace_parent(&self) -> Option<&str> {
         self.carried.as_ref()?.trace_parent.as_deref()
     }
 
-    /// What remote stores are to be sent along with the call. Empty unless set.
+    /// Returns the metadata that remote stores send along with the call. It is empty unless set.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         static EMPTY: Metadata = Metadata { entries: BTreeMap::new() };
         self.carried.as_ref().map_or(&EMPTY, |carried| &carried.metadata)
     }
 
-    /// The token that a put is to leave with what it stores, where the store can.
+    /// Returns the token that a put leaves with the stored blob, where the store can.
     #[must_use]
     pub fn upload_token(&self) -> Option<&UploadToken> {
         self.upload_token.as_ref()
     }
 
-    /// The same context, ending at `deadline` where it would have ended later.
+    /// Sets the deadline to `deadline`, unless the present one is earlier.
     #[must_use]
     pub fn with_deadline(self, deadline: Instant) -> Self {
         self.change(|carried| {
@@ -92,37 +95,37 @@ impl Context {
         })
     }
 
-    /// The same context without a deadline: for work that outlives the call which asked for it.
+    /// Removes the deadline, for work that outlives the call that started it.
     #[must_use]
     pub fn without_deadline(self) -> Self {
         if self.deadline().is_none() { self } else { self.change(|carried| carried.deadline = None) }
     }
 
-    /// The same context, on behalf of `caller`.
+    /// Sets the caller.
     #[must_use]
     pub fn with_caller(self, caller: Caller) -> Self {
         self.change(|carried| carried.caller = Some(caller))
     }
 
-    /// The same context, whose puts go to the account of `account_name`.
+    /// Sets the account that puts are charged to.
     #[must_use]
     pub fn with_account_name(self, account_name: AccountName) -> Self {
         self.change(|carried| carried.account_name = Some(account_name))
     }
 
-    /// The same context, as part of the trace that `trace_parent` (a W3C `traceparent`) names.
+    /// Makes the call a part of the trace that `trace_parent` (a W3C `traceparent`) names.
     #[must_use]
     pub fn with_trace_parent(self, trace_parent: impl Into<Arc<str>>) -> Self {
         self.change(|carried| carried.trace_parent = Some(trace_parent.into()))
     }
 
-    /// The same context, with this metadata in place of any before.
+    /// Sets the metadata, in place of any before.
     #[must_use]
     pub fn with_metadata(self, metadata: Metadata) -> Self {
         self.change(|carried| carried.metadata = Arc::new(metadata))
     }
 
-    /// The same context, whose puts leave `token` with what they store.
+    /// Sets the token that puts leave with the stored blob.
     #[must_use]
     pub fn with_upload_token(self, token: UploadToken) -> Self {
         Self { upload_token: Some(token), ..self }
@@ -142,18 +145,18 @@ impl Debug for Context {
     }
 }
 
-/// Who makes a call: a name that authorizers, quotas and logs tell callers apart by.
+/// The caller: a name by which authorizers, quotas and logs tell callers apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Caller(Arc<str>);
 
 impl Caller {
-    /// The caller of this name.
+    /// Makes the caller of this name.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0
@@ -166,23 +169,23 @@ impl Display for Caller {
     }
 }
 
-/// Named values that are forwarded to remote stores, as the metadata of gRPC is.
+/// Named values that are forwarded to remote stores, as gRPC metadata.
 ///
-/// Names are in lower case; those that end in `-bin` have values of any bytes. Values are not shown by `Debug`, since
-/// credentials travel here.
+/// Names are in lower case. A name that ends in `-bin` has a value of any bytes. `Debug` does not print values, since
+/// they may be credentials.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
     entries: BTreeMap<Cow<'static, str>, Vec<u8>>,
 }
 
 impl Metadata {
-    /// None.
+    /// Makes metadata without any value.
     #[must_use]
     pub const fn new() -> Self {
         Self { entries: BTreeMap::new() }
     }
 
-    /// The same metadata with `value` under `name`, in place of any before.
+    /// Sets the value under `name`, in place of any before.
     #[must_use]
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Vec<u8>>) -> Self {
         let mut name = name.into();
@@ -193,23 +196,23 @@ impl Metadata {
         self
     }
 
-    /// The value under `name`.
+    /// Returns the value under `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.entries.get(name).map(Vec::as_slice)
     }
 
-    /// The names, in order.
+    /// Returns the names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(AsRef::as_ref)
     }
 
-    /// Names and values, in order of the names.
+    /// Returns names and values, in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.entries.iter().map(|(name, value)| (name.as_ref(), value.as_slice()))
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -222,21 +225,21 @@ impl Debug for Metadata {
     }
 }
 
-/// What tells one upload from all others: sixteen bytes, random or otherwise unique.
+/// The token of one upload: sixteen bytes, random or otherwise unique.
 ///
-/// A store that can keeps it beside what it stores, so that after a lost answer it can be found out whose upload the
-/// stored object is ([`ResolveUpload`](crate::ResolveUpload)).
+/// A store that can keeps the token beside the blob. After a lost answer, the token tells whose upload the stored blob
+/// is ([`ResolveUpload`](crate::ResolveUpload)).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UploadToken([u8; 16]);
 
 impl UploadToken {
-    /// The token with these bytes. Whoever makes tokens sees to it that none is used twice.
+    /// Makes the token of these bytes. The caller must use each token once.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -244,7 +247,7 @@ impl UploadToken {
 }
 
 impl Display for UploadToken {
-    /// 32 digits of lower-case hexadecimal.
+    /// Writes the token as 32 digits of lower-case hexadecimal.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }

@@ -1,4 +1,4 @@
-//! What a store gave up, for those who subtract it from what was counted.
+//! The totals of evicted blobs, to be subtracted from what accounts counted.
 
 use std::fmt::Debug;
 
@@ -6,53 +6,53 @@ use async_trait::async_trait;
 
 use crate::{AccountName, Context, Result};
 
-/// Tells what a store gave up by itself: by rotation, because it was replaced, or because it proved wrong.
+/// A store that can tell how much it evicted: by rotation, because it was replaced, or because it failed verification.
 ///
-/// The totals are those of the store's whole life. Whoever subtracts them keeps, for each source and account, the
-/// highest that it saw: then a report that comes twice, late or in another order changes nothing, and neither does a
-/// crash of either side.
+/// The totals cover the whole life of the store. A consumer that subtracts them keeps the highest total of each source
+/// and account. A report that comes twice, late or out of order then changes nothing, and neither does a crash of
+/// either side.
 #[async_trait]
 pub trait Evictions: Debug + Send + Sync + 'static {
-    /// What was given up so far, as far as a crash of the store cannot undo it.
+    /// Returns the totals so far, as far as a crash of the store cannot undo them.
     ///
     /// # Errors
     ///
-    /// If that cannot be told now. It may be asked again.
+    /// If the totals cannot be determined now. The call may be repeated.
     async fn evicted(&self, ctx: &Context) -> Result<EvictionTotals>;
 }
 
-/// What a store gave up in its whole life.
+/// The evictions of a store's whole life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EvictionTotals {
-    /// Tells this life of the store from all others: it changes when the store is made anew, and only then.
+    /// The identifier of this life of the store. It changes when the store is created anew, and only then.
     pub source: [u8; 16],
-    /// By account, in their order.
+    /// The totals, in the order of their accounts.
     pub totals: Vec<EvictionTotal>,
 }
 
 impl EvictionTotals {
-    /// The totals of the store that `source` names.
+    /// Makes the totals of the store that `source` identifies.
     #[must_use]
     pub fn new(source: [u8; 16], totals: Vec<EvictionTotal>) -> Self {
         Self { source, totals }
     }
 }
 
-/// What a store gave up of one account. Neither number ever falls.
+/// The evictions of one account. Neither number ever decreases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EvictionTotal {
-    /// Whose account it had been put to.
+    /// The account to which the blobs had been put.
     pub account_name: AccountName,
-    /// Objects.
+    /// The number of blobs.
     pub objects: u64,
-    /// Their size as it was told when they were stored, in bytes.
+    /// The sizes reported when the blobs were stored, in bytes.
     pub stored_bytes: u64,
 }
 
 impl EvictionTotal {
-    /// So much of `account_name`.
+    /// Makes the total of one account.
     #[must_use]
     pub fn new(account_name: AccountName, objects: u64, stored_bytes: u64) -> Self {
         Self { account_name, objects, stored_bytes }

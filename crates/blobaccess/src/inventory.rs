@@ -1,4 +1,4 @@
-//! What a store holds, page by page.
+//! The contents of a store, listed page by page.
 
 use std::fmt::Debug;
 
@@ -7,51 +7,51 @@ use bytes::Bytes;
 
 use crate::{Context, Digest, Result};
 
-/// Lists what a store holds, for those who compare it with what was counted.
+/// A store that can list its blobs, so that a scan can compare them with the accounts.
 #[async_trait]
 pub trait Inventory: Debug + Send + Sync + 'static {
-    /// A page of the listing: the first, or the one after `cursor`.
+    /// Returns a page of the listing: the first, or the one after `cursor`.
     ///
-    /// What is there from the first page to the last is listed exactly once. What comes or goes meanwhile may be
-    /// listed or not.
+    /// A blob that is stored from the first page to the last is listed exactly once. Blobs that come or go meanwhile
+    /// may be listed or not.
     ///
     /// # Errors
     ///
-    /// If the store cannot be listed now; the same page may be asked for again. `InvalidArgument` for a cursor that
-    /// is not of this store.
+    /// If the store cannot be listed now; the same page may be requested again. `InvalidArgument` for a cursor of
+    /// another store.
     async fn inventory(&self, ctx: &Context, cursor: Option<&InventoryCursor>) -> Result<InventoryPage>;
 }
 
-/// Where a listing goes on: opaque bytes that may be kept across restarts.
+/// The place where a listing continues: opaque bytes, which may be kept across restarts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InventoryCursor(Bytes);
 
 impl InventoryCursor {
-    /// The cursor with these bytes, as the store's own [`as_bytes`](Self::as_bytes) gave them out.
+    /// Makes the cursor of bytes that [`as_bytes`](Self::as_bytes) returned.
     #[must_use]
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         Self(bytes.into())
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// A part of a listing.
+/// One page of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InventoryPage {
-    /// What is stored, in an order of the store's own.
+    /// The stored blobs, in an order of the store's own.
     pub entries: Vec<InventoryEntry>,
-    /// Where the listing goes on; `None` on the last page.
+    /// The place where the listing continues; `None` on the last page.
     pub next: Option<InventoryCursor>,
 }
 
 impl InventoryPage {
-    /// A page with these entries, after which the listing goes on at `next`.
+    /// Makes a page of these entries, after which the listing continues at `next`.
     #[must_use]
     pub fn new(entries: Vec<InventoryEntry>, next: Option<InventoryCursor>) -> Self {
         Self { entries, next }
@@ -62,14 +62,14 @@ impl InventoryPage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InventoryEntry {
-    /// Under which it is stored. In a store that does not tell instance names apart, the instance name is empty.
+    /// The digest of the blob. In a store that does not distinguish instance names, its instance name is empty.
     pub digest: Digest,
-    /// What it takes in the store, in bytes.
+    /// The size of the blob as stored, in bytes.
     pub stored_bytes: u64,
 }
 
 impl InventoryEntry {
-    /// The entry of `digest`, which takes `stored_bytes` in the store.
+    /// Makes the entry of a blob.
     #[must_use]
     pub fn new(digest: Digest, stored_bytes: u64) -> Self {
         Self { digest, stored_bytes }

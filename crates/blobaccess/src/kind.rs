@@ -1,4 +1,4 @@
-//! What a store holds: contents, or one of the kinds of messages.
+//! The kinds of stores: one of contents, and four of messages.
 
 use crate::KeyFormat;
 
@@ -7,31 +7,31 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// What a store holds, as a type, so that a stack of the wrong kind does not compile.
+/// The kind of a store as a type, so that a stack of the wrong kind does not compile.
 ///
-/// It is sealed: the five kinds are those of Buildbarn's configuration.
+/// The trait is sealed: the five kinds are those of Buildbarn's configuration.
 pub trait Kind: sealed::Sealed + Clone + Copy + std::fmt::Debug + Send + Sync + 'static {
     /// The kind as a value.
     const STORAGE_TYPE: StorageType;
 }
 
-/// What a store holds, as a value: for labels, logs and configuration.
+/// The kind of a store as a value: for labels, logs and configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StorageType {
-    /// [`Cas`].
+    /// The kind [`Cas`].
     Cas,
-    /// [`Ac`].
+    /// The kind [`Ac`].
     Ac,
-    /// [`Icas`].
+    /// The kind [`Icas`].
     Icas,
-    /// [`Iscc`].
+    /// The kind [`Iscc`].
     Iscc,
-    /// [`Fsac`].
+    /// The kind [`Fsac`].
     Fsac,
 }
 
 impl StorageType {
-    /// The name that metrics and configuration use: `cas`, `ac`, `icas`, `iscc` or `fsac`.
+    /// Returns the name that metrics and configuration use: `cas`, `ac`, `icas`, `iscc` or `fsac`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -43,16 +43,16 @@ impl StorageType {
         }
     }
 
-    /// Whether a digest may be given another value later on.
+    /// Returns whether a digest may be given another value later.
     ///
-    /// Contents are what their digest says, and never change. Messages are stored under a digest that is not theirs.
+    /// Contents match their digest and never change. A message is stored under the digest of something else.
     #[must_use]
     pub const fn is_mutable(self) -> bool {
         !matches!(self, Self::Cas)
     }
 
-    /// How a plain store of this kind tells its entries apart: contents are the same in every instance name,
-    /// messages are not.
+    /// Returns the key format of a plain store of this kind. Contents are the same in every instance name; messages are
+    /// not.
     #[must_use]
     pub const fn key_format(self) -> KeyFormat {
         if self.is_mutable() { KeyFormat::WithInstanceName } else { KeyFormat::WithoutInstanceName }
@@ -81,10 +81,11 @@ kinds! {
     Cas;
     /// The action cache: an `ActionResult` under the digest of the action.
     Ac;
-    /// The indirect content-addressable storage: where the contents of a digest are to be had elsewhere.
+    /// The indirect content-addressable storage: references to places outside the store that have the contents of a
+    /// digest.
     Icas;
     /// The initial size class cache: statistics of earlier executions, under a reduced action digest.
     Iscc;
-    /// The file system access cache: which paths an action reads, under a reduced action digest.
+    /// The file system access cache: the paths that an action reads, under a reduced action digest.
     Fsac;
 }

@@ -15,22 +15,21 @@ use crate::{
     UploadResolution, UploadToken, get_and_slice,
 };
 
-/// What an entry takes besides its contents, in bytes: key, links, table slot and allocation, rounded up. So a store
-/// of small blobs is bounded too.
+/// The memory that an entry takes besides its contents, in bytes: key, links, table slot and allocation, rounded up. It
+/// bounds stores of small blobs too.
 const ENTRY_OVERHEAD_BYTES: u64 = 256;
 
-/// How many digests are looked up before others get a turn at the lock. One look-up takes some 50 ns.
+/// The number of digests looked up before other callers get the lock. One look-up takes some 50 ns.
 const DIGESTS_PER_LOCK: usize = 512;
 
-/// A store of any kind in memory, which gives up what was used least lately when it is full.
+/// A store of any kind in memory. When it is full, it evicts the least recently used blob.
 ///
-/// Reading and being asked about both count as use. Nothing outlives the value.
+/// Both reads and existence queries count as use. Nothing outlives the value.
 ///
 /// # Memory
 ///
-/// At most `capacity_bytes`, of which each blob takes its size and 256 bytes, and besides whatever is being put at
-/// the moment. Blobs are handed out without being copied: one that is evicted while it is read stays in memory until
-/// its reader is done.
+/// Up to `capacity_bytes`, of which each blob takes its size and 256 bytes, plus the blobs being put. Blobs are handed
+/// out without a copy. One that is evicted while it is read stays in memory until its reader is done.
 ///
 /// # Cancel safety
 ///
@@ -68,28 +67,28 @@ struct Entries {
 struct Entry {
     contents: Bytes,
     token: Option<UploadToken>,
-    /// For listings: the key may have lost its instance name.
+    /// The digest for listings: the key may have lost its instance name.
     digest: Digest,
 }
 
-/// What a [`MemoryStore`] holds at one moment.
+/// The contents of a [`MemoryStore`] at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemorySnapshot {
-    /// Blobs.
+    /// The number of blobs.
     pub blobs: usize,
-    /// What they take, in bytes, with what each takes besides its contents.
+    /// The memory that the blobs take, in bytes, including the overhead of each.
     pub taken_bytes: u64,
-    /// What they may take at most, in bytes.
+    /// The maximum of `taken_bytes`.
     pub capacity_bytes: u64,
-    /// Blobs given up so far to make room.
+    /// The number of blobs evicted so far to make room.
     pub evicted: u64,
-    /// The contents of those, in bytes.
+    /// The total size of the evicted blobs, in bytes.
     pub evicted_bytes: u64,
 }
 
 impl<K: Kind> MemoryStore<K> {
-    /// A store that takes at most `capacity_bytes` of memory.
+    /// Makes a store that takes up to `capacity_bytes` of memory.
     #[must_use]
     pub fn new(capacity_bytes: u64) -> Self {
         Self {
@@ -105,14 +104,14 @@ impl<K: Kind> MemoryStore<K> {
         }
     }
 
-    /// Tells `observer` what is evicted.
+    /// Reports evictions to `observer`.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
         self
     }
 
-    /// What it holds now.
+    /// Returns the present contents.
     #[must_use]
     pub fn snapshot(&self) -> MemorySnapshot {
         let entries = self.lock();
@@ -138,7 +137,8 @@ impl<K: Kind> MemoryStore<K> {
         self.capacity_bytes.saturating_sub(ENTRY_OVERHEAD_BYTES)
     }
 
-    /// Contents never change: where some are, they are these.
+    /// Returns the outcome of a put of contents that are stored already. Contents never change, so equal digests
+    /// suffice.
     fn find_contents(&self, digest: &Digest) -> Option<PutOutcome> {
         if K::STORAGE_TYPE.is_mutable() {
             return None;
@@ -166,7 +166,7 @@ impl<K: Kind> MemoryStore<K> {
             entries.insert(key, entry, self.capacity_bytes, &mut evicted);
             outcome
         };
-        // What is evicted is freed here, outside of the lock.
+        // Evicted entries are freed here, outside of the lock.
         for entry in evicted {
             let released_bytes = size_of(&entry.contents);
             self.observer.event(&Event::Evicted { storage_type: K::STORAGE_TYPE, released_bytes });
@@ -183,10 +183,10 @@ impl<K: Kind> MemoryStore<K> {
 }
 
 impl Entries {
-    /// The entry of `digest`, which has now been used.
+    /// Returns the entry of `digest` and marks it as used.
     fn use_if_there<K: Kind>(&mut self, digest: &Digest) -> Option<&Entry> {
         let format = K::STORAGE_TYPE.key_format();
-        // Copying a digest takes about as long as finding it.
+        // A copy of a digest takes about as long as a look-up.
         if digest.is_own_cache_key(format) {
             self.by_key.get(digest)
         } else {
@@ -219,10 +219,10 @@ fn footprint(contents: &Bytes) -> u64 {
     size_of(contents).saturating_add(ENTRY_OVERHEAD_BYTES)
 }
 
-/// The same bytes, in memory that holds nothing else: a small blob may have arrived as a part of a large message, all
-/// of which it would otherwise keep.
+/// Returns the same bytes in memory that holds nothing else. A small blob may have arrived as a part of a large
+/// message, which it would otherwise keep in memory.
 fn alone(contents: Bytes) -> Bytes {
-    // Only as a vector do bytes tell how much memory is behind them, in front of them included. Shared ones are copied.
+    // Only a vector tells how much memory is behind its bytes, and in front of them. Shared bytes are copied.
     let own = Vec::from(contents);
     if own.capacity() - own.len() <= own.len() / 8 { own.into() } else { Bytes::copy_from_slice(&own) }
 }
@@ -255,7 +255,7 @@ impl<K: Kind> BlobAccess for MemoryStore<K> {
         if let Some(outcome) = self.find_contents(digest) {
             return Ok(outcome);
         }
-        let blob = if K::STORAGE_TYPE.is_mutable() { blob } else { blob.expecting(digest) };
+        let blob = if K::STORAGE_TYPE.is_mutable() { blob } else { blob.with_expected_digest(digest) };
         if self.capacity_bytes < ENTRY_OVERHEAD_BYTES {
             let capacity = self.capacity_bytes;
             return Err(Error::invalid_argument(format!("store of {capacity} bytes has no room for any blob")));
@@ -307,7 +307,7 @@ impl<K: Kind> ResolveUpload for MemoryStore<K> {
 
 #[async_trait]
 impl<K: Kind> Inventory for MemoryStore<K> {
-    /// All of it in one page.
+    /// Returns all blobs in one page.
     async fn inventory(&self, _ctx: &Context, cursor: Option<&InventoryCursor>) -> Result<InventoryPage> {
         if cursor.is_some() {
             return Err(Error::invalid_argument("a store in memory lists everything in one page, and has no cursors"));

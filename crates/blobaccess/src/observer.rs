@@ -1,56 +1,58 @@
-//! Is told of calls and events, so that metrics, logs and alarms need no place in a store.
+//! The interface through which stores report calls and events, for metrics, logs and alarms.
 
 use std::fmt::{self, Debug, Display, Formatter};
 use std::time::Duration;
 
 use crate::{ErrorKind, PutOutcome, StorageType};
 
-/// Is told what stores do.
+/// A receiver of calls and events.
 ///
-/// Every method has an empty body, so that an observer implements what it wants to know. They are called on the way
-/// of a request: an observer counts and returns; it neither blocks nor calls the store.
+/// Every method has an empty default body, so that an observer implements only what it needs. The methods are called
+/// while a request is served: an observer counts and returns. It neither blocks nor calls the store.
 pub trait Observer: Debug + Send + Sync + 'static {
-    /// A call ended. Reading a blob counts as part of the `get` that returned it: its end is the call's end.
+    /// Records the end of a call. Reading a blob is part of the `get` that returned it, so the call ends when reading
+    /// does.
     fn call_ended(&self, call: &Call) {
         let _: &Call = call;
     }
 
-    /// Something happened that no call reports, or that a call reports only to its own caller.
+    /// Records an event that no call reports, or that a call reports only to its caller.
     fn event(&self, event: &Event) {
         let _: &Event = event;
     }
 }
 
-/// An observer that is told everything and keeps nothing.
+/// An observer that discards everything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoObserver;
 
 impl Observer for NoObserver {}
 
-/// A call of a store that has ended.
+/// A finished call of a store.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Call {
-    /// What the store holds.
+    /// The kind of the store.
     pub storage_type: StorageType,
-    /// The label of the store that was called, as whoever observes it named it: `local`, `grpc`.
+    /// The label of the called store, as set where it is observed: `local`, `grpc`.
     pub backend: &'static str,
-    /// Which method it was.
+    /// The called method.
     pub operation: Operation,
-    /// From the call to its end; of a `get` that returned a blob, to the end of reading.
+    /// The time from the call to its end. For a `get` that returned a blob, reading counts.
     pub duration: Duration,
-    /// The size of the blob, in bytes, where there is one: from its digest, so also where it was not read whole.
+    /// The size of the blob in bytes, if there is one. It comes from the digest, so it is set even if the blob was not
+    /// read whole.
     pub blob_size_bytes: Option<u64>,
-    /// The number of digests, of `find_missing`.
+    /// The number of digests, for `find_missing`.
     pub digests: Option<usize>,
-    /// What a put that did not fail came to.
+    /// The outcome of a put that succeeded.
     pub outcome: Option<PutOutcome>,
-    /// How it failed: `None` if it did not. A blob whose reader stopped early is no failure.
+    /// The kind of the error, or `None` on success. A reader that stops early is not an error.
     pub error: Option<ErrorKind>,
 }
 
 impl Call {
-    /// A call of `operation` that took `duration` and did not fail.
+    /// Makes the record of a call of `operation` that took `duration` and succeeded.
     #[must_use]
     pub fn new(storage_type: StorageType, backend: &'static str, operation: Operation, duration: Duration) -> Self {
         Self {
@@ -65,7 +67,7 @@ impl Call {
         }
     }
 
-    /// The name of how it ended, as gRPC's metrics spell it: `OK`, `NotFound`.
+    /// Returns the result as gRPC's metrics spell it: `OK`, `NotFound`.
     #[must_use]
     pub fn code_name(&self) -> &'static str {
         self.error.map_or("OK", ErrorKind::name)
@@ -75,23 +77,23 @@ impl Call {
 /// The methods of [`BlobAccess`](crate::BlobAccess) that are observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
-    /// [`get`](crate::BlobAccess::get).
+    /// A call of [`get`](crate::BlobAccess::get).
     Get,
-    /// [`get_from_composite`](crate::BlobAccess::get_from_composite).
+    /// A call of [`get_from_composite`](crate::BlobAccess::get_from_composite).
     GetFromComposite,
-    /// [`put`](crate::BlobAccess::put).
+    /// A call of [`put`](crate::BlobAccess::put).
     Put,
-    /// [`find_missing`](crate::BlobAccess::find_missing).
+    /// A call of [`find_missing`](crate::BlobAccess::find_missing).
     FindMissing,
-    /// [`capabilities`](crate::BlobAccess::capabilities).
+    /// A call of [`capabilities`](crate::BlobAccess::capabilities).
     GetCapabilities,
 }
 
 impl Operation {
-    /// Every operation.
+    /// All operations.
     pub const ALL: [Self; 5] = [Self::Get, Self::GetFromComposite, Self::Put, Self::FindMissing, Self::GetCapabilities];
 
-    /// The name that metrics use: `FindMissing`.
+    /// Returns the name that metrics use: `FindMissing`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -110,36 +112,36 @@ impl Display for Operation {
     }
 }
 
-/// Something that happened within a store.
+/// An event within a store.
 ///
-/// More are added as stores are; an observer passes over those that it does not know.
+/// Further events will be added; an observer ignores those that it does not know.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A store gave up a blob to make room.
+    /// A store evicted a blob to make room.
     Evicted {
-        /// What the store holds.
+        /// The kind of the store.
         storage_type: StorageType,
-        /// What is free now, in bytes.
+        /// The size of the evicted blob, in bytes.
         released_bytes: u64,
     },
-    /// What was stored is not what was put.
+    /// A stored blob failed verification.
     Corrupted {
-        /// What the store holds.
+        /// The kind of the store.
         storage_type: StorageType,
-        /// Which store, and which digest.
+        /// The store and the digest concerned.
         message: String,
     },
-    /// An action result was put, with or without the time at which its worker had completed.
+    /// An action result was put, with or without the time at which its worker completed.
     ActionResultPut {
-        /// Whether that time was there.
+        /// Whether the result had that time.
         worker_completed_timestamp: bool,
     },
-    /// A cache of found digests was asked.
+    /// An existence cache was queried.
     ExistenceCacheAsked {
-        /// Digests that it could answer for.
+        /// The digests that the cache answered for.
         hits: u64,
-        /// Digests that it could not.
+        /// The digests that the cache did not know.
         misses: u64,
     },
 }

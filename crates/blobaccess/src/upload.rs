@@ -1,4 +1,4 @@
-//! Whose upload a stored blob is, after the answer to a put was lost.
+//! The upload that a stored blob came from, after the answer to a put was lost.
 
 use std::fmt::Debug;
 
@@ -6,35 +6,35 @@ use async_trait::async_trait;
 
 use crate::{Context, Digest, Result, UploadToken};
 
-/// Tells whether an earlier put, known by its token, is the one that stored what is there now.
+/// A store that can tell whether an earlier put, identified by its token, stored the blob that is there now.
 ///
-/// Backends that keep the token of a put beside what it stored implement this; a journal of uploads asks after a
-/// crash or a lost answer.
+/// Backends that keep the token of a put beside the blob implement this. A journal of uploads asks it after a crash or
+/// a lost answer.
 #[async_trait]
 pub trait ResolveUpload: Debug + Send + Sync + 'static {
-    /// Whether what is stored under `digest` was put under `token`.
+    /// Returns whether the blob under `digest` was put under `token`.
     ///
     /// # Errors
     ///
-    /// If that cannot be found out now. It may be asked again.
+    /// If this cannot be determined now. The call may be repeated.
     async fn resolve_upload(&self, ctx: &Context, digest: &Digest, token: &UploadToken) -> Result<UploadResolution>;
 }
 
-/// Whose upload a stored blob is.
+/// The upload that a stored blob came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UploadResolution {
-    /// It was put under the token asked about.
+    /// The blob was put under the given token.
     Mine {
-        /// What it takes in the store, in bytes.
+        /// The size of the blob as stored, in bytes.
         stored_bytes: u64,
     },
-    /// It was put under another token.
+    /// The blob was put under another token.
     Anothers {
-        /// What it takes in the store, in bytes.
+        /// The size of the blob as stored, in bytes.
         stored_bytes: u64,
     },
-    /// Nothing is stored under the digest.
+    /// No blob is stored under the digest.
     Absent,
-    /// Something is stored, but not under which token.
+    /// A blob is stored, but its token is not known.
     Unknown,
 }

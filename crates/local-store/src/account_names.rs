@@ -78,7 +78,7 @@ impl AccountNames {
     }
 }
 
-/// The name that a call names, or else the digest's instance name, as [`AccountName::of`] says, without an allocation.
+/// The name that a call names, or else the digest's instance name, as [`AccountName::for_call`] says, without an allocation.
 pub(crate) fn name_of<'a>(ctx: &'a blobaccess::Context, digest: &'a blobaccess::Digest) -> &'a str {
     ctx.account_name().map_or_else(|| digest.instance_name().as_str(), AccountName::as_str)
 }

@@ -20,7 +20,7 @@ impl Shared {
     pub(crate) async fn put_contents(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let path = self.path(digest)?;
         if self.is_always_there(digest) {
-            within(ctx, self.clock(), blob.expecting(digest).verify()).await??;
+            within(ctx, self.clock(), blob.with_expected_digest(digest).verify()).await??;
             return Ok(PutOutcome::AlreadyExists { stored_bytes: 0 });
         }
         if digest.size_bytes() > MAX_OBJECT_BYTES {
@@ -34,7 +34,7 @@ impl Shared {
         if asks_first && let Some(found) = self.head_blob(ctx, digest, &path).await.map_err(Error::not_stored)? {
             return Ok(self.exists(ctx, &found));
         }
-        let blob = blob.expecting(digest);
+        let blob = blob.with_expected_digest(digest);
         if large {
             self.put_in_parts(ctx, digest, &path, blob).await
         } else {

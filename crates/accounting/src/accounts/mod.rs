@@ -130,7 +130,7 @@ impl Accounts {
     /// Begins an upload of a blob of `logical_bytes` to a store of this kind: the [`Ticket`] will have exactly one
     /// outcome, whatever happens.
     ///
-    /// It goes to the account of [`AccountName::of`] the context and the digest.
+    /// It goes to the account of [`AccountName::for_call`] the context and the digest.
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ impl Accounts {
         let mut upload = Upload { slot, number, logical_bytes, reserved: None };
         if !self.quotas.is_empty() {
             // The account may be that of all others, while the limit is that of this one.
-            let account_name = AccountName::of(ctx, digest);
+            let account_name = AccountName::for_call(ctx, digest);
             match self.quotas.admit(&self.table, &account_name, logical_bytes) {
                 Ok(reserved) => {
                     if let Some((used, soft)) = reserved.as_ref().and_then(|reserved| reserved.passed_soft) {

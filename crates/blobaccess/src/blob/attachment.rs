@@ -1,4 +1,4 @@
-//! What layers attach to a blob: whom to ask, what to do meanwhile, what to hold and whom to tell.
+//! The things that layers attach to a blob: error handlers, tasks, interruptions, guards and callbacks.
 
 use std::any::Any;
 use std::fmt::{self, Debug, Formatter};
@@ -16,27 +16,27 @@ use super::{Blob, RawStream};
 use crate::{Error, Result};
 
 pub(super) enum Attachment {
-    /// Is asked when reading fails.
+    /// A handler, asked when reading fails.
     Handler(Box<dyn ErrorHandler>),
-    /// Is done meanwhile, and must have ended well.
+    /// A task, run while the blob is read. It must succeed.
     Task(BoxFuture<'static, Result<()>>),
-    /// Ends reading when it ends.
+    /// A future that ends reading when it ends.
     Interruption(BoxFuture<'static, Error>),
-    /// Is held meanwhile.
+    /// A guard, held while the blob can be read.
     Guard(Arc<dyn Any + Send + Sync>),
-    /// Is told how it ended.
+    /// A callback for how reading ended.
     Finish(Callback),
 }
 
 impl Blob {
     /// Attaches a handler that is asked what to do when reading fails.
     ///
-    /// A stream goes on from the replacement where the failed one stopped, under one verification of the whole, so
-    /// that wrong contents are not handed out however they were pieced together. Where all is wanted at once
-    /// ([`into_bytes`](Self::into_bytes)), all of the replacement is read. A
-    /// [compressed form](Self::into_encoded) is replaced until its first bytes are handed out.
+    /// A stream continues from the replacement where the failed one stopped. The whole is verified together, so wrong
+    /// contents are not handed out however they were pieced together. For a reader that wants all contents together
+    /// ([`into_bytes`](Self::into_bytes)), all of the replacement is read. A [compressed form](Self::into_encoded) is
+    /// replaced until its first bytes are handed out.
     ///
-    /// Bytes at hand that were verified cannot fail. The handler is then dropped, and reading them costs as little as
+    /// Verified bytes at hand cannot fail. The handler is then dropped immediately, and reading them costs as little as
     /// without it.
     #[must_use]
     pub fn with_error_handler(self, handler: impl ErrorHandler) -> Self {
@@ -46,30 +46,30 @@ impl Blob {
         self.attach(Attachment::Handler(Box::new(handler)))
     }
 
-    /// Attaches work that is done while the blob is read, and ends with it: the last bytes are handed out once it has
-    /// ended, and its error in place of them. An error of the source comes first.
+    /// Attaches a task that runs while the blob is read. The last bytes are handed out once the task has ended. If it
+    /// fails, its error takes their place; an error of the source comes first.
     ///
-    /// It is polled by the reader, and dropped with the blob. What is to outlive the reader belongs into a queue.
+    /// The reader polls the task, and dropping the blob drops it. Work that must outlive the reader belongs in a queue.
     #[must_use]
     pub fn with_task(self, task: impl Future<Output = Result<()>> + Send + 'static) -> Self {
         self.attach(Attachment::Task(task.boxed()))
     }
 
-    /// Makes reading fail with the error that `interruption` ends with, if it ends while the blob is read.
+    /// Makes reading fail with the error that `interruption` resolves to, if it resolves while the blob is read.
     #[must_use]
-    pub fn interrupted_by(self, interruption: impl Future<Output = Error> + Send + 'static) -> Self {
+    pub fn with_interruption(self, interruption: impl Future<Output = Error> + Send + 'static) -> Self {
         self.attach(Attachment::Interruption(interruption.boxed()))
     }
 
     /// Keeps `guard` (a lease, a permit) for exactly as long as the blob can be read.
     #[must_use]
-    pub fn holding(self, guard: impl Any + Send + Sync) -> Self {
+    pub fn with_guard(self, guard: impl Any + Send + Sync) -> Self {
         self.attach(Attachment::Guard(Arc::new(guard)))
     }
 
-    /// Tells `callback` exactly once how reading ended.
+    /// Calls `callback` exactly once with how reading ended.
     ///
-    /// It is called from wherever the blob is read or dropped, so it must not block.
+    /// The callback runs wherever the blob is read or dropped, so it must not block.
     #[must_use]
     pub fn on_finish(self, callback: impl FnOnce(Finish) + Send + 'static) -> Self {
         self.attach(Attachment::Finish(Callback::new(callback)))
@@ -95,8 +95,8 @@ impl Attachment {
         matches!(self, Self::Handler(_))
     }
 
-    /// Passes `stream` on with this attached to it. A handler is dropped unasked: where there may be one, the stream
-    /// is resumed with it instead.
+    /// Wraps `stream` in this attachment. A handler is dropped without being asked: streams that may have one are
+    /// resumed with it instead.
     pub(super) fn wrap(self, stream: RawStream) -> RawStream {
         match self {
             Self::Handler(_) => stream,
@@ -113,7 +113,7 @@ impl Attachment {
     }
 }
 
-/// What can be shared of the attachments: what a second reader is to hold as well.
+/// Returns the attachments that a second reader can share: the guards.
 pub(super) fn guards(attachments: &[Attachment]) -> Vec<Attachment> {
     attachments
         .iter()
@@ -124,9 +124,9 @@ pub(super) fn guards(attachments: &[Attachment]) -> Vec<Attachment> {
         .collect()
 }
 
-/// Polls `task` beside `stream`, and ends only when both have.
+/// Polls `task` alongside `stream`, and ends only when both have ended.
 fn with_task(stream: RawStream, task: BoxFuture<'static, Result<()>>) -> RawStream {
-    // What the task came to is kept until the stream ends: an error of the source comes first.
+    // The result of the task is kept until the stream ends: an error of the source comes first.
     let task = task.fuse();
     stream::try_unfold((stream, task, Ok(())), |(mut stream, mut task, mut result)| async move {
         let piece = poll_fn(|poller| {
@@ -147,7 +147,7 @@ fn with_task(stream: RawStream, task: BoxFuture<'static, Result<()>>) -> RawStre
     .boxed()
 }
 
-/// Ends `stream` with the error that `interruption` ends with.
+/// Ends `stream` with the error that `interruption` resolves to.
 fn interrupted_by(stream: RawStream, interruption: BoxFuture<'static, Error>) -> RawStream {
     stream::try_unfold((stream, interruption), |(mut stream, mut interruption)| async move {
         let piece = poll_fn(|poller| match interruption.poll_unpin(poller) {

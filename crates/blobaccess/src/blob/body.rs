@@ -1,4 +1,4 @@
-//! What a blob reads its contents from.
+//! The source that a blob reads its contents from.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use crate::{Compressor, Error};
 pub(super) enum Body {
     /// Contents at hand.
     Bytes { bytes: Bytes, trusted: bool },
-    /// Contents that can be read from anywhere, and are vouched for wherever that is.
+    /// Contents that can be read from anywhere, from a source that vouches for every range.
     RandomAccess(Arc<dyn RandomAccess>),
     /// Contents from the first byte on.
     Stream { stream: RawStream, vouched: bool },
     /// Compressed contents from the first byte on.
     Encoded { compressor: Compressor, size_bytes: Option<u64>, stream: RawStream, decode: Decoder },
-    /// Nothing but an error.
+    /// An error instead of contents.
     Failed(Error),
 }
 
 impl Body {
-    /// Whether every byte is right by itself, wherever it is read and whatever comes after it.
+    /// Returns whether every byte is right by itself, regardless of where reading begins and of what comes later.
     pub(super) fn vouches_for_ranges(&self) -> bool {
         match self {
             Self::Bytes { trusted, .. } => *trusted,
@@ -33,12 +33,12 @@ impl Body {
         }
     }
 
-    /// Whether the contents are right if they are read to their end.
+    /// Returns whether the contents are right if they are read to their end.
     pub(super) fn vouches_as_a_whole(&self) -> bool {
         self.vouches_for_ranges() || matches!(self, Self::Stream { vouched: true, .. })
     }
 
-    /// Whether a range can be read without what comes before it.
+    /// Returns whether a range can be read without the bytes before it.
     pub(super) fn is_seekable(&self) -> bool {
         match self {
             Self::Bytes { .. } | Self::RandomAccess(_) | Self::Failed(_) => true,
@@ -46,8 +46,8 @@ impl Body {
         }
     }
 
-    /// The contents, unverified. What is not seekable yields all of them, and what is random access no more than
-    /// `size_bytes`.
+    /// Opens the contents without verification. A source that is not seekable yields all of them; random access yields
+    /// up to `size_bytes`.
     pub(super) fn open(self, range: Range<u64>, size_bytes: u64) -> RawStream {
         match self {
             Self::Bytes { bytes, .. } => {

@@ -10,10 +10,10 @@ use futures::{Stream, StreamExt};
 use super::RawStream;
 use crate::{Compressor, Error, Result};
 
-/// The compressed form of a blob, in pieces that are not empty, as its source has it: not verified.
+/// The compressed form of a blob, unverified, in pieces that are not empty.
 ///
-/// Where something is attached to the blob, a piece is handed out once the one after it is there, so that the error
-/// of a task comes in place of the last. After an error, every further read returns that error.
+/// If something is attached to the blob, a piece is handed out once the next one is there, so that the error of a task
+/// can take the place of the last. After an error, every further read returns that error.
 pub struct EncodedBlob {
     compressor: Compressor,
     size_bytes: Option<u64>,
@@ -32,13 +32,13 @@ impl EncodedBlob {
         Self { compressor, size_bytes, source: Source::Flowing { stream, held: None }, holds_back }
     }
 
-    /// What it is compressed with.
+    /// Returns the compressor.
     #[must_use]
     pub fn compressor(&self) -> Compressor {
         self.compressor
     }
 
-    /// The size of the compressed form in bytes, if the source knows it.
+    /// Returns the size of the compressed form in bytes, if the source knows it.
     #[must_use]
     pub fn size_bytes(&self) -> Option<u64> {
         self.size_bytes

@@ -1,4 +1,4 @@
-//! How the reading of a blob ended.
+//! The ways in which reading a blob ends.
 
 use std::fmt::{self, Debug, Formatter};
 
@@ -8,18 +8,18 @@ use futures::stream;
 use super::RawStream;
 use crate::ErrorKind;
 
-/// How the reading of a blob ended.
+/// The way in which reading a blob ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Finish {
-    /// Everything that was asked for was read, and found right as far as it was verified.
+    /// All requested bytes were read, and passed verification as far as they were verified.
     Complete,
-    /// Reading failed so.
+    /// Reading failed with an error of this kind.
     Failed(ErrorKind),
-    /// The blob was dropped before its end: never read, or its reader stopped.
+    /// The blob was dropped before its end: it was never read, or its reader stopped.
     Dropped,
 }
 
-/// Tells whoever asked, exactly once, however it comes about.
+/// A callback that is called exactly once, whichever way reading ends.
 pub(super) struct Callback(Option<Box<dyn FnOnce(Finish) + Send>>);
 
 impl Callback {
@@ -46,7 +46,7 @@ impl Debug for Callback {
     }
 }
 
-/// Passes `stream` on and tells `callback` how it ended.
+/// Passes `stream` on and calls `callback` with how it ended.
 pub(super) fn observe(stream: RawStream, callback: Callback) -> RawStream {
     stream::unfold((stream, callback), |(mut stream, mut callback)| async move {
         let piece = stream.next().await;

@@ -38,29 +38,29 @@ pub use self::stream::BlobStream;
 /// Pieces of contents, one after another.
 type RawStream = BoxStream<'static, Result<Bytes>>;
 
-/// Turns a compressed stream into that of the contents.
+/// A function that turns a compressed stream into one of the contents.
 type Decoder = Box<dyn FnOnce(RawStream) -> RawStream + Send>;
 
 /// The contents of one blob, on their way into a store or out of it.
 ///
-/// It can be read once, in one of several ways, each of which consumes it: [`into_bytes`](Self::into_bytes),
+/// A blob can be read once, in one of several ways, each of which consumes it: [`into_bytes`](Self::into_bytes),
 /// [`into_stream`](Self::into_stream), [`into_async_read`](Self::into_async_read),
-/// [`into_encoded`](Self::into_encoded), [`verify`](Self::verify). To drop it is to not read it. It knows its size
+/// [`into_encoded`](Self::into_encoded), [`verify`](Self::verify). Dropping it means not reading it. Its size is known
 /// before its first byte.
 ///
 /// # Verification
 ///
-/// Contents from a source that is not trusted are verified as they flow. The reader never receives the last bytes of
-/// contents whose size or hash is wrong, and every read after the first error returns that error. To read a range of
-/// such contents is to read and verify all of them. A [random-access](Self::from_random_access) source vouches for
-/// its ranges, and only those are read.
+/// Contents from an untrusted source are verified as they flow. The reader never receives the last bytes of contents
+/// whose size or hash is wrong, and every read after the first error returns that error. Reading a range of such
+/// contents reads and verifies all of them. A [random-access](Self::from_random_access) source vouches for its ranges,
+/// and only those are read.
 ///
-/// # What is attached
+/// # Attachments
 ///
-/// Layers attach to a blob what concerns its reading: an [error handler](Self::with_error_handler), a
-/// [task](Self::with_task), an [interruption](Self::interrupted_by), a [guard](Self::holding), a
-/// [question how it ended](Self::on_finish). What is attached later lies outside of what was attached earlier: a
-/// handler is asked about the failure of an interruption beneath it, and not about one above it.
+/// Layers attach to a blob whatever concerns its reading: an [error handler](Self::with_error_handler), a
+/// [task](Self::with_task), an [interruption](Self::with_interruption), a [guard](Self::with_guard), a
+/// [callback for how reading ended](Self::on_finish). A later attachment lies outside of an earlier one: a handler is
+/// asked about the failure of an interruption beneath it, and not about one above it.
 ///
 /// # Examples
 ///
@@ -78,12 +78,12 @@ type Decoder = Box<dyn FnOnce(RawStream) -> RawStream + Send>;
 pub struct Blob {
     size_bytes: u64,
     body: Body,
-    /// What the contents are the contents of. Not known of messages, nor of bytes that come without a digest.
+    /// The digest of the contents. `None` for messages, and for bytes that come without a digest.
     digest: Option<Digest>,
     provenance: Provenance,
-    /// Innermost first.
+    /// The attachments, innermost first.
     attachments: Vec<Attachment>,
-    /// Where a part of the contents is read from instead of the body.
+    /// The source of ranges, if they are not read from the body.
     ranges: Option<Arc<dyn RandomAccess>>,
 }
 
@@ -93,13 +93,13 @@ impl Blob {
         Self { size_bytes, body, digest: Some(digest.clone()), provenance, attachments: Vec::new(), ranges: None }
     }
 
-    /// The blob of no bytes.
+    /// Makes a blob of no bytes.
     #[must_use]
     pub fn empty() -> Self {
         Self::from_bytes(Bytes::new())
     }
 
-    /// Bytes of which no digest is known: a message, or contents whose digest a store is yet to hold them to.
+    /// Makes a blob of bytes whose digest is not known: a message, or contents that a store is yet to verify.
     #[must_use]
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
@@ -113,24 +113,24 @@ impl Blob {
         }
     }
 
-    /// Contents at hand that were verified against `digest` when they were stored.
+    /// Makes a blob of bytes at hand that were verified against `digest` when they were stored.
     #[must_use]
     pub fn from_verified_bytes(digest: &Digest, bytes: Bytes) -> Self {
         let size_bytes = size_of_bytes(&bytes);
         Self { size_bytes, ..Self::new(digest, Body::Bytes { bytes, trusted: true }, Provenance::store()) }
     }
 
-    /// Contents at hand that are yet to be verified against `digest`.
+    /// Makes a blob of bytes at hand that are yet to be verified against `digest`.
     ///
-    /// They are verified when they are read, not here: a store that has the blob already need not look at them.
+    /// They are verified when they are read, not here: a store that has the blob already does not look at them.
     #[must_use]
     pub fn from_untrusted_bytes(digest: &Digest, bytes: Bytes, provenance: Provenance) -> Self {
         Self::new(digest, Body::Bytes { bytes, trusted: false }, provenance)
     }
 
-    /// Contents that arrive in pieces, to be verified against `digest` as they flow.
+    /// Makes a blob of contents that arrive in pieces, to be verified against `digest` as they flow.
     ///
-    /// Nothing is polled before the blob is read. Empty pieces are passed over.
+    /// The stream is not polled before the blob is read. Empty pieces are skipped.
     #[must_use]
     pub fn from_untrusted_stream<S>(digest: &Digest, stream: S, provenance: Provenance) -> Self
     where
@@ -139,8 +139,8 @@ impl Blob {
         Self::new(digest, Body::Stream { stream: stream.boxed(), vouched: false }, provenance)
     }
 
-    /// Contents of `digest` that arrive in pieces, from a source that verifies them itself: it ends with an error
-    /// rather than with its last bytes if it finds them wrong.
+    /// Makes a blob of contents that arrive in pieces, from a source that verifies them against `digest` itself. If
+    /// they are wrong, the source ends with an error instead of the last bytes.
     #[must_use]
     pub fn from_verified_stream<S>(digest: &Digest, stream: S) -> Self
     where
@@ -149,17 +149,17 @@ impl Blob {
         Self::new(digest, Body::Stream { stream: stream.boxed(), vouched: true }, Provenance::store())
     }
 
-    /// Contents of `digest` that can be read from anywhere, from a source that vouches for what it returns.
+    /// Makes a blob of contents that can be read from anywhere, from a source that vouches for the bytes it returns.
     #[must_use]
     pub fn from_random_access(digest: &Digest, source: Arc<dyn RandomAccess>) -> Self {
         Self::new(digest, Body::RandomAccess(source), Provenance::store())
     }
 
-    /// Contents that the source has in a compressed form: `stream`, which `decode` turns into the contents.
+    /// Makes a blob of contents that the source has in a compressed form: `stream`, which `decode` decompresses.
     ///
-    /// A reader that takes the compressed form gets it as it is ([`into_encoded`](Self::into_encoded)); for any other
-    /// it is decoded, and verified against `digest` as it flows. `encoded_size_bytes` is the size of the compressed
-    /// form, where it is known.
+    /// A reader that accepts the compressed form gets it unchanged ([`into_encoded`](Self::into_encoded)). For any
+    /// other reader it is decoded, and verified against `digest` as it flows. `encoded_size_bytes` is the size of the
+    /// compressed form, if known.
     #[must_use]
     pub fn from_encoded<S, D>(
         digest: &Digest,
@@ -178,29 +178,29 @@ impl Blob {
         Self::new(digest, body, provenance)
     }
 
-    /// The same contents, of which a part is read from `source` rather than from all that comes before it.
+    /// Adds a second source, from which ranges are read instead of from the first byte on.
     ///
-    /// For a source whose whole is verified as it flows, or which has it in a compressed form, and which can all the
-    /// same vouch for a part that it is asked for. Whoever reads all of the blob reads it as before.
+    /// Use it for a source that is verified as a whole or compressed, and that can nevertheless vouch for single
+    /// ranges. A reader of the whole blob does not use it.
     #[must_use]
     pub fn with_ranges(mut self, source: Arc<dyn RandomAccess>) -> Self {
         self.ranges = Some(source);
         self
     }
 
-    /// The size of the contents, in bytes: as the digest has it, where they are yet to be verified.
+    /// Returns the size of the contents, in bytes. If they are not verified yet, this is the size in the digest.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
-    /// The same contents, held to `digest`: unless they are known to be its contents, they are verified against it as
-    /// they flow, and are the client's fault if they are wrong.
+    /// Requires the contents to be those of `digest`. Unless they are known to be, they are verified as they flow, and
+    /// wrong contents are an error of the client.
     ///
-    /// A store of contents calls this on what it is to put, so that nobody can store bytes under a digest that is not
-    /// theirs. Instance names do not matter.
+    /// A store of contents calls this before a put, so that nobody can store bytes under a digest that is not theirs.
+    /// Instance names do not matter.
     #[must_use]
-    pub fn expecting(self, digest: &Digest) -> Self {
+    pub fn with_expected_digest(self, digest: &Digest) -> Self {
         self.held_to(digest, Provenance::client())
     }
 
@@ -208,7 +208,7 @@ impl Blob {
         if self.digest.as_ref().is_some_and(|known| has_same_contents(known, digest)) {
             return self;
         }
-        // What is attached stays outermost, so as to learn what comes of the verification.
+        // The attachments stay outermost, so that they see the result of the verification.
         let attachments = std::mem::take(&mut self.attachments);
         let body = if let Body::Bytes { bytes, trusted: true } = self.body {
             Body::Bytes { bytes, trusted: false }
@@ -219,7 +219,8 @@ impl Blob {
         Self { attachments, ..Self::new(digest, body, provenance) }
     }
 
-    /// The compressed form that the source has, if any: what [`into_encoded`](Self::into_encoded) can hand out.
+    /// Returns the compressor of the form that the source has, if it is compressed and
+    /// [`into_encoded`](Self::into_encoded) can hand it out.
     #[must_use]
     pub fn encoding(&self) -> Option<Compressor> {
         match &self.body {
@@ -228,7 +229,7 @@ impl Blob {
         }
     }
 
-    /// The contents within `range`, in bytes from the beginning, in pieces.
+    /// Returns the contents within `range` in pieces. The range is in bytes from the beginning of the contents.
     ///
     /// A range that ends beyond the end of the contents ends there.
     ///
@@ -252,7 +253,7 @@ impl Blob {
         Ok(BlobStream::new(self.open(range, true), length))
     }
 
-    /// The contents as an asynchronous reader. Errors come as [`std::io::Error`]s, whose source is ours.
+    /// Returns the contents as an asynchronous reader. Its errors are [`std::io::Error`]s whose source is an [`Error`].
     pub fn into_async_read(self) -> impl AsyncRead + Send + Unpin + 'static {
         let stream: RawStream = match self.into_stream(..) {
             Ok(stream) => stream.boxed(),
@@ -261,28 +262,28 @@ impl Blob {
         stream.map_err(std::io::Error::other).into_async_read()
     }
 
-    /// Reads the contents and throws them away: what is left is whether they are what they should be.
+    /// Reads the contents and discards them, to find out whether they are right.
     ///
     /// # Errors
     ///
-    /// Whatever the source failed with; what is wrong with the contents.
+    /// The error of the source, or of the verification.
     pub async fn verify(self) -> Result<()> {
         let mut stream = self.into_stream(..)?;
         while stream.try_next().await?.is_some() {}
         Ok(())
     }
 
-    /// The compressed form that the source has, if it is one of `accepted`.
+    /// Returns the compressed form that the source has, if it is one of `accepted`.
     ///
-    /// It is not verified: that takes decoding, which is what the taker wants to be spared or to do itself.
+    /// The form is not verified: that takes decoding, which the caller wants to avoid or to do itself.
     ///
     /// An [error handler](Self::with_error_handler) is asked until the first bytes are handed out, and its replacement
-    /// counts if it has the same compressed form to offer. From then on, a failure ends reading: another store may have
-    /// compressed the same contents in another way, so the two forms cannot be joined.
+    /// counts if it has the same compressed form. Later failures end reading: another store may have compressed the
+    /// same contents in another way, so the two forms cannot be joined.
     ///
     /// # Errors
     ///
-    /// The blob itself, if there is no such form.
+    /// The blob itself, if it has no such form.
     #[expect(clippy::result_large_err, reason = "the blob is handed back, not reported")]
     pub fn into_encoded(self, accepted: &[Compressor]) -> Result<EncodedBlob, Self> {
         if !self.encoding().is_some_and(|compressor| accepted.contains(&compressor)) {
@@ -316,21 +317,22 @@ impl Blob {
         self
     }
 
-    /// Whether every byte is right by itself, wherever it is read and whatever comes after it.
+    /// Returns whether every byte is right by itself, regardless of where reading begins and of what comes later.
     fn vouches_for_ranges(&self) -> bool {
         !self.has_handler() && self.body.vouches_for_ranges()
     }
 
-    /// The contents within `range`, with everything that is attached; verified if so wanted and needed.
+    /// Opens the contents within `range` with all attachments, verified if `verified` is set and the source does not
+    /// vouch for them.
     ///
-    /// The stream ends properly only once all has been found right, which is why [`BlobStream`] holds the last piece
-    /// back until then.
+    /// The stream ends without an error only once all contents have passed verification. So [`BlobStream`] holds the
+    /// last piece back until then.
     fn open(self, range: Range<u64>, verified: bool) -> RawStream {
         let expected = self.has_handler().then(|| Expected::of(&self));
         let outermost = self.attachments.iter().rposition(Attachment::is_handler);
         let innermost = self.attachments.iter().position(Attachment::is_handler);
-        // With two handlers, what the inner one goes on from may have handed out something wrong before the outer one
-        // is asked: only the whole can be verified then.
+        // With two handlers, the replacement of the inner one may have handed out wrong bytes before the outer one is
+        // asked. Then only the whole can be verified.
         let vouched_for_ranges = self.body.vouches_for_ranges() && innermost == outermost;
         // A stream that vouches for its whole does not vouch for a beginning that another source completes.
         let vouched_as_a_whole = self.body.vouches_as_a_whole() && outermost.is_none();
@@ -340,10 +342,10 @@ impl Blob {
             Some(digest) if verified && !vouched_for_ranges => Some(Check::of_size(digest, self.provenance)),
             Some(_) | None => None,
         };
-        // Who resumes elsewhere and verifies above needs no byte before the range.
+        // A caller that resumes elsewhere and verifies above needs no byte before the range.
         let seekable = vouched_for_ranges || (!verified && self.body.is_seekable());
         let read = if seekable { range.clone() } else { 0..self.size_bytes };
-        // What is verified is not cut to size before.
+        // A stream that is verified must not be cut to size before.
         let mut stream = self.body.open(if seekable { range.clone() } else { 0..u64::MAX }, self.size_bytes);
         if outermost.is_none()
             && let Some(check) = check.take()
@@ -386,7 +388,7 @@ fn size_of_bytes(bytes: &Bytes) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
-/// What contents of the wrong size are reported as, in the kind that `fault` names.
+/// Makes the error of contents of the wrong size, of kind `fault`.
 fn wrong_size(fault: ErrorKind, name: &dyn fmt::Display, observed: u64, at_least: bool, expected: u64) -> Error {
     let at_least = if at_least { "at least " } else { "" };
     Error::new(fault, format!("{name} is {at_least}{observed} bytes, while {expected} bytes were expected"))

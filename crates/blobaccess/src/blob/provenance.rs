@@ -1,4 +1,4 @@
-//! Where contents come from, and so whose fault it is if they are wrong.
+//! The origin of unverified contents, which decides whose fault wrong contents are.
 
 use std::fmt::{self, Debug, Formatter};
 
@@ -6,29 +6,30 @@ use crate::blob::wrong_size;
 use crate::digest::Hasher;
 use crate::{Digest, Error, ErrorKind, Result};
 
-/// Where contents come from that are not trusted.
+/// The origin of contents that are not trusted.
 pub struct Provenance {
     fault: ErrorKind,
     verdict: Option<Box<dyn FnOnce(bool) + Send>>,
 }
 
 impl Provenance {
-    /// A client: wrong contents are an `InvalidArgument`.
+    /// Returns the origin of a client's contents: wrong ones are an `InvalidArgument`.
     #[must_use]
     pub fn client() -> Self {
         Self { fault: ErrorKind::InvalidArgument, verdict: None }
     }
 
-    /// A store: wrong contents are a `DataLoss`.
+    /// Returns the origin of a store's contents: wrong ones are a `DataLoss`.
     #[must_use]
     pub fn store() -> Self {
         Self { fault: ErrorKind::DataLoss, verdict: None }
     }
 
-    /// A store that wants to know: `verdict` is called with `true` once all of the contents were found right, with
-    /// `false` once their size or their hash was found wrong, and not at all if reading ended before that.
+    /// Returns the origin of a store that is notified of the verification. `verdict` is called with `true` once all
+    /// contents have passed, and with `false` once their size or hash turns out wrong. It is not called if reading ends
+    /// before that.
     ///
-    /// It is called from wherever the blob is read, so it must not block.
+    /// The callback runs wherever the blob is read, so it must not block.
     #[must_use]
     pub fn store_with_verdict(verdict: impl FnOnce(bool) + Send + 'static) -> Self {
         Self { fault: ErrorKind::DataLoss, verdict: Some(Box::new(verdict)) }
@@ -36,7 +37,7 @@ impl Provenance {
 }
 
 impl Provenance {
-    /// The kind of error that wrong contents are.
+    /// Returns the kind of error that wrong contents are.
     pub(super) fn fault(&self) -> ErrorKind {
         self.fault
     }
@@ -52,7 +53,7 @@ impl Debug for Provenance {
     }
 }
 
-/// What contents are verified by.
+/// The verification of contents.
 pub(super) struct Check {
     digest: Digest,
     provenance: Provenance,
@@ -88,7 +89,7 @@ impl Check {
         self.conclude(size, hasher)
     }
 
-    /// Says whether contents of `observed` bytes, of which `hasher` has had all, are right.
+    /// Concludes the verification of contents of `observed` bytes, all of which `hasher` has seen.
     pub(super) fn conclude(self, observed: u64, hasher: Option<Hasher>) -> Result<()> {
         if observed != self.size_bytes() {
             return Err(self.wrong_size(observed, false));

@@ -10,24 +10,24 @@ use futures::{StreamExt, stream};
 use super::{RawStream, size_of_bytes};
 use crate::{Error, Result};
 
-/// How much of a random-access source is read at a time, in bytes: 256 KiB. It bounds what one reader holds in memory;
-/// larger pieces gain nothing measurable once the call itself is paid for.
+/// The bytes of a random-access source that are read together: 256 KiB. This bounds the memory of one reader. Larger
+/// pieces gain nothing measurable.
 const PIECE_BYTES: u64 = 256 << 10;
 
 /// A source of contents that can be read from anywhere, any number of times.
 #[async_trait]
 pub trait RandomAccess: Send + Sync + 'static {
-    /// The contents from `offset` on: at least one byte of them and at most `length`, where there are any left.
+    /// Returns contents from `offset` on: up to `length` bytes, and at least one unless the contents end there.
     ///
-    /// Whatever is returned must be right: the blob does not verify it.
+    /// The bytes must be right: the blob does not verify them.
     ///
     /// # Errors
     ///
-    /// What keeps the source from reading; `DataLoss` if it finds that what it read is not what was put.
+    /// The error of the source; `DataLoss` if the source finds that its bytes are damaged.
     async fn read_at(&self, offset: u64, length: usize) -> Result<Bytes>;
 }
 
-/// The contents within `range`, in pieces.
+/// Returns the contents within `range`, in pieces.
 pub(super) fn stream(source: Arc<dyn RandomAccess>, range: Range<u64>) -> RawStream {
     stream::try_unfold((source, range), |(source, range)| async move {
         if range.is_empty() {

@@ -1,4 +1,4 @@
-//! Goes on from another source when one fails midway.
+//! Continues from another source when one fails midway.
 
 use std::ops::Range;
 
@@ -8,24 +8,25 @@ use futures::{StreamExt, stream};
 use super::{Blob, Provenance, RawStream, size_of_bytes};
 use crate::{Compressor, Digest, Error, ErrorKind, Result};
 
-/// Is asked what to do when reading a blob fails.
+/// A handler that is asked what to do when reading a blob fails.
 #[async_trait]
 pub trait ErrorHandler: Send + 'static {
-    /// A blob with the same contents to go on from, or the error to fail with.
+    /// Returns a blob with the same contents to continue from, or the error to fail with.
     ///
-    /// It is asked again if the replacement fails too, and dropped once it cannot be asked any more: when reading has
-    /// ended, however it ended, or at once if the contents cannot fail. To learn how reading ended, attach a
-    /// [callback](Blob::on_finish). A
-    /// replacement of another size ends reading with `Internal`; one that is for another digest is verified against
-    /// the first.
+    /// The handler is asked again if the replacement fails too. It is dropped once it cannot be asked any more: when
+    /// reading has ended, or immediately if the contents cannot fail. To learn how reading ended, attach a
+    /// [callback](Blob::on_finish).
+    ///
+    /// A replacement of another size ends reading with `Internal`. A replacement for another digest is verified against
+    /// the first digest.
     ///
     /// # Errors
     ///
-    /// The one given, or what the reader is to see in its place.
+    /// The given error, or the one that the reader is to see in its place.
     async fn on_error(&mut self, error: Error) -> Result<Blob>;
 }
 
-/// What a replacement must be.
+/// The requirements on a replacement.
 #[derive(Clone)]
 pub(super) struct Expected {
     size_bytes: u64,
@@ -46,7 +47,7 @@ impl Expected {
         Ok(replacement)
     }
 
-    /// The replacement, to be verified unless it is known to be what is expected.
+    /// Returns the replacement, to be verified unless it is known to have the expected contents.
     pub(super) fn hold(&self, replacement: Blob) -> Result<Blob> {
         let replacement = self.hold_to_size(replacement)?;
         Ok(match &self.digest {
@@ -58,17 +59,18 @@ impl Expected {
 
 struct Resuming {
     stream: RawStream,
-    /// `None` once a replacement has it.
+    /// The handler; `None` once a replacement has it.
     handler: Option<Box<dyn ErrorHandler>>,
-    /// What is still to come.
+    /// The range that is still to be read.
     range: Range<u64>,
     expected: Expected,
     verified_above: bool,
 }
 
-/// Passes `stream` on, which yields the contents within `range`, and where it fails, goes on from what `handler` says.
+/// Passes on `stream`, which yields the contents within `range`. Where it fails, continues from the replacement of
+/// `handler`.
 ///
-/// Where nobody verifies the whole above, what has been handed out is vouched for, and replacements verify themselves.
+/// If nobody verifies the whole above, the bytes handed out so far are vouched for, and replacements verify themselves.
 pub(super) fn resume(
     stream: RawStream,
     handler: Box<dyn ErrorHandler>,
@@ -98,15 +100,15 @@ impl Resuming {
             return Err(error);
         };
         let replacement = handler.on_error(error).await?;
-        // More than was announced may have come from a source that nobody vouches for: that is for the verification.
+        // A source that nobody vouches for may have yielded more than was announced: the verification finds that.
         let range = self.range.start.min(self.range.end)..self.range.end;
         if self.verified_above {
             self.stream = self.expected.hold_to_size(replacement)?.open(range, false);
             return Ok(());
         }
         let mut replacement = self.expected.hold(replacement)?;
-        // What is not vouched for is wrong or right as a whole. If it fails midway, whatever completes it must come
-        // under the same verification: so it is the replacement that the handler is asked about from now on.
+        // Contents that are not vouched for are wrong or right as a whole. If the replacement fails midway, its
+        // completion must come under the same verification. So the handler moves into the replacement.
         if !replacement.vouches_for_ranges() {
             replacement = replacement.handled_by(self.handler.take());
         }
@@ -137,15 +139,15 @@ impl ExpectedForm {
     }
 }
 
-/// Passes a compressed `stream` on. Where it fails before its first bytes, goes on from what `handler` says, if that has
-/// the same compressed form to offer, and else fails as before.
+/// Passes on a compressed `stream`. If it fails before its first bytes, continues from the replacement of `handler`, if
+/// that has the same compressed form. Otherwise it fails with the same error.
 pub(super) fn resume_encoded(stream: RawStream, handler: Box<dyn ErrorHandler>, expected: ExpectedForm) -> RawStream {
     stream::try_unfold((stream, Some(handler)), move |(mut stream, mut handler)| async move {
         loop {
             match stream.next().await {
                 None => return Ok(None),
                 Some(Ok(piece)) if piece.is_empty() => {}
-                // From here on, it cannot be replaced.
+                // From here on, the stream cannot be replaced.
                 Some(Ok(piece)) => return Ok(Some((piece, (stream, None)))),
                 Some(Err(error)) => {
                     let Some(handler) = &mut handler else { return Err(error) };

@@ -1,4 +1,4 @@
-//! The contents of a blob in pieces, the last of which comes once all was found right.
+//! The contents of a blob in pieces, the last of which comes once all have passed verification.
 
 use std::fmt::{self, Debug, Formatter};
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// The contents of a blob, or a range of them, in pieces that are not empty.
 ///
-/// The last piece is handed out once the source has ended and all that it yielded was found right. After an error,
+/// The last piece is handed out once the source has ended and all contents have passed verification. After an error,
 /// every further read returns that error.
 pub struct BlobStream {
     source: Source,
@@ -20,13 +20,13 @@ pub struct BlobStream {
 }
 
 enum Source {
-    /// Pieces are to come; the one that completes the range is held back until the source has ended.
+    /// Pieces are to come. The one that completes the range is held back until the source has ended.
     Flowing { stream: RawStream, last: Option<Bytes> },
-    /// All is at hand, and right.
+    /// All contents are at hand and verified.
     Bytes(Bytes),
-    /// It ended well.
+    /// The stream has ended without an error.
     Ended,
-    /// It ended so.
+    /// The stream has failed with this error.
     Failed(Error),
 }
 
@@ -41,13 +41,14 @@ impl BlobStream {
         Self { source, remaining_bytes }
     }
 
-    /// How many bytes are still to be handed out.
+    /// Returns the number of bytes still to be handed out.
     #[must_use]
     pub fn remaining_bytes(&self) -> u64 {
         self.remaining_bytes
     }
 
-    /// What is left, if all of it is at hand and known to be right: a reader that can send it at once may.
+    /// Returns the remaining contents, if all of them are at hand and verified, so that a reader can send them
+    /// immediately.
     #[must_use]
     pub fn at_hand(&self) -> Option<&Bytes> {
         match &self.source {

@@ -17,22 +17,22 @@ use super::{Blob, size_of_bytes};
 use crate::{Error, Result};
 
 impl Blob {
-    /// Two blobs with the contents of this one.
+    /// Splits this blob into two with the same contents.
     ///
-    /// What can be read again is simply shared. The halves of a stream are coupled: they are never more than
-    /// `max_apart_bytes` and one piece apart, so that **both must be read at the same time**, or the first stalls
-    /// until the other is read or dropped. To drop one frees the other.
+    /// Contents that can be read again are shared. The halves of a stream are coupled: they are never more than
+    /// `max_apart_bytes` and one piece apart. So **both must be read concurrently**, or the first stalls until the
+    /// other is read or dropped. Dropping one frees the other.
     ///
-    /// A compressed form is decoded and verified once for both halves, and then lost. To keep it, each half would have
-    /// to decode and verify on its own as soon as it is read plainly, as a store on a disk does.
+    /// A compressed form is decoded and verified once for both halves, and is then lost. To keep it, each half would
+    /// have to decode and verify separately as soon as it is read uncompressed, as a store on a disk does.
     #[must_use]
     pub fn tee(self, max_apart_bytes: u64) -> (Self, Self) {
         self.split(max_apart_bytes, false)
     }
 
-    /// Two blobs with the contents of this one, the second of which is expendable: where the halves are coupled, the
-    /// second fails with `ResourceExhausted` when it is more than `max_apart_bytes` behind, rather than stall the
-    /// first. The first then gives way once, so that a second half which is ready to read can catch up.
+    /// Splits this blob into two with the same contents, the second of which is expendable. If the halves are coupled
+    /// and the second falls more than `max_apart_bytes` behind, it fails with `ResourceExhausted` instead of stalling
+    /// the first. The first yields once before that, so that a second half that is ready to read can catch up.
     #[must_use]
     pub fn tee_expendable(self, max_apart_bytes: u64) -> (Self, Self) {
         self.split(max_apart_bytes, true)
@@ -70,7 +70,7 @@ impl Blob {
             size_bytes,
             body: Body::Stream { stream: half.boxed(), vouched: true },
             digest: digest.clone(),
-            // The verdict is the business of the source that both halves share.
+            // The verdict belongs to the source that both halves share.
             provenance: Provenance::of_fault(fault),
             // The source ends with the half that is ahead.
             attachments: attachment::guards(&guards),
@@ -97,44 +97,44 @@ enum Side {
 
 struct Shared {
     source: BlobStream,
-    /// Wakes both.
+    /// A waker that wakes both readers.
     waker: Waker,
-    /// How the source ended, once it has.
+    /// The result of the source, once it has ended.
     ended: Option<Result<()>>,
     first: Reader,
     second: Reader,
     max_apart_bytes: u64,
-    /// Whether the second reader fails rather than stalls the first.
+    /// Whether the second reader fails instead of stalling the first.
     second_is_expendable: bool,
 }
 
 #[derive(Default)]
 struct Reader {
     gone: bool,
-    /// Left behind, because it was too slow.
+    /// Whether the reader was left behind because it was too slow.
     left_behind: bool,
-    /// About to be left behind: the other has given way once.
+    /// Whether the other reader has already yielded once for this one to catch up.
     warned: bool,
-    /// What the other reader has had and this one has not.
+    /// The pieces that the other reader has had and this one has not.
     behind: VecDeque<Bytes>,
     behind_bytes: u64,
 }
 
-/// Who waits. It is not locked with the rest, as the source may wake while it is polled.
+/// The wakers of both readers. They are not under the common lock, since the source may wake them while it is polled.
 #[derive(Default)]
 struct Wakers {
     first: AtomicWaker,
     second: AtomicWaker,
 }
 
-/// What a poll came to, and who is to be polled because of it.
+/// The result of a poll, and the readers to wake because of it.
 struct Turn {
     next: Poll<Option<Result<Bytes>>>,
     wakes_other: bool,
     wakes_itself: bool,
 }
 
-/// The source remembers only who polled last, who may be dropped, or busy elsewhere: so it wakes both.
+/// The source remembers only the last reader that polled it, which may be dropped or busy. So it wakes both.
 impl Wake for Wakers {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
@@ -189,7 +189,7 @@ impl Turn {
     }
 }
 
-/// Splits `source`, which stays whole: whichever half is polled reads on for both.
+/// Splits `source` between two readers. Whichever half is polled reads on for both.
 fn tee(source: BlobStream, max_apart_bytes: u64, second_is_expendable: bool) -> (Half, Half) {
     let wakers = Arc::<Wakers>::default();
     let shared = Arc::new(Mutex::new(Shared {
@@ -230,7 +230,7 @@ impl Shared {
         if let Some(ended) = &self.ended {
             return Turn::ready(ended.clone().err().map(Err));
         }
-        // The end of the source takes no room.
+        // The end of the source takes no space.
         let is_full = other.behind_bytes > self.max_apart_bytes && self.source.remaining_bytes() > 0;
         if is_full && other.is_reading() {
             if matches!(side, Side::Second) || !self.second_is_expendable {

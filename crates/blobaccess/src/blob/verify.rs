@@ -1,4 +1,4 @@
-//! Holds a stream to its digest: size and hash, at the latest when it ends.
+//! Verifies a stream against its digest: size and hash, by the time it ends.
 
 use std::pin::Pin;
 use std::task::{Context as Poller, Poll, ready};
@@ -13,17 +13,17 @@ use crate::digest::Hasher;
 
 struct Verifying {
     stream: RawStream,
-    /// `None` once it has been answered.
+    /// The check; `None` once it has been concluded.
     check: Option<Check>,
-    /// `None` if only the size is verified.
+    /// The hasher; `None` if only the size is verified.
     hasher: Option<Hasher>,
     observed: u64,
 }
 
-/// Passes `stream` on, and ends with an error unless it was what `check` says.
+/// Passes on `stream`, and ends with an error unless it passes `check`.
 ///
-/// A piece too many is found before it is handed out. The last piece is handed out before the hash is known: whoever
-/// reads holds it back until the stream has ended.
+/// An excess piece is found before it is handed out. The last piece is handed out before the hash is known: the reader
+/// must hold it back until the stream has ended.
 pub(super) fn verify(stream: RawStream, check: Check) -> RawStream {
     let hasher = check.hasher();
     Verifying { stream, check: Some(check), hasher, observed: 0 }.boxed()

@@ -11,17 +11,17 @@ use super::resume::{ErrorHandler, Expected};
 use super::{Blob, BlobStream, RawStream};
 use crate::{Error, Result};
 
-/// How much memory an announced size is believed for, in bytes: 1 MiB. Beyond it, memory grows with what arrives. Most
-/// blobs are smaller, and so cost one allocation.
+/// The largest buffer allocated on the strength of an announced size, in bytes: 1 MiB. Beyond it, memory grows with the
+/// bytes that arrive. Most blobs are smaller and so cost one allocation.
 const BELIEVED_BYTES: usize = 1 << 20;
 
 impl Blob {
-    /// All of the contents.
+    /// Returns all contents, if they are up to `max` bytes.
     ///
     /// # Memory
     ///
-    /// What is at hand is not copied. For what arrives in pieces, at most 1 MiB and twice what has arrived is
-    /// allocated, whatever size was announced.
+    /// Bytes at hand are not copied. For contents that arrive in pieces, up to 1 MiB and twice the bytes that have
+    /// arrived are allocated, whatever size was announced.
     ///
     /// # Cancel safety
     ///
@@ -47,9 +47,9 @@ impl Blob {
         collect(BlobStream::new(self.open_whole(max), size)).await
     }
 
-    /// The contents, verified, for a reader who takes none of them before the last.
+    /// Opens the verified contents for a reader that takes none of them before the last.
     ///
-    /// So a failure of any kind, wrong contents included, can be made good by reading all of a replacement.
+    /// A failure of any kind, including wrong contents, can so be made good by reading all of a replacement.
     fn open_whole(mut self, max: u64) -> RawStream {
         let Some(position) = self.attachments.iter().rposition(Attachment::is_handler) else {
             let all = 0..self.size_bytes;
@@ -100,7 +100,7 @@ async fn collect(mut stream: BlobStream) -> Result<Bytes> {
     Ok(whole.into())
 }
 
-/// Makes room for `more` bytes of contents that are said to become `size` bytes.
+/// Reserves space for `more` bytes of contents that are announced as `size` bytes.
 fn make_room(whole: &mut Vec<u8>, more: usize, size: usize) {
     let needed = whole.len().saturating_add(more);
     if needed > whole.capacity() {

@@ -1,4 +1,4 @@
-//! Ranges of contents: what is asked for, within what there is.
+//! Ranges of contents: the requested bytes within the existing ones.
 
 use std::ops::{Bound, Range, RangeBounds};
 
@@ -9,7 +9,7 @@ use futures::future;
 use super::{RawStream, size_of_bytes};
 use crate::{Error, Result};
 
-/// The bytes that `range` means of contents of `size` bytes.
+/// Returns the bytes that `range` denotes in contents of `size` bytes.
 pub(super) fn resolve(range: &impl RangeBounds<u64>, size: u64) -> Result<Range<u64>> {
     let start = match range.start_bound() {
         Bound::Included(&start) => start,
@@ -27,15 +27,15 @@ pub(super) fn resolve(range: &impl RangeBounds<u64>, size: u64) -> Result<Range<
     Ok(start..end.min(size).max(start))
 }
 
-/// The part of `bytes` within `range`, or as much of it as there is.
+/// Returns the part of `bytes` within `range`, as far as it exists.
 pub(super) fn slice(bytes: &Bytes, range: &Range<u64>) -> Bytes {
     let clip = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
     bytes.slice(clip(range.start)..clip(range.end).max(clip(range.start)))
 }
 
-/// The part within `range` of a stream that starts with the first byte.
+/// Returns the part within `range` of a stream that starts with the first byte.
 ///
-/// The stream is read to its end all the same, so that whatever is found out only there is found out.
+/// The stream is nevertheless read to its end, so that errors found only there are reported.
 pub(super) fn window(stream: RawStream, range: Range<u64>, size: u64) -> RawStream {
     if range == (0..size) {
         return stream;

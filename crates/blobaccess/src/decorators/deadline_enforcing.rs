@@ -112,7 +112,7 @@ impl Limited {
     /// Lets `blob` be read up to the limit.
     fn limit_reading(self, blob: Blob) -> Blob {
         let Self { clock, limit: Some(limit), .. } = self else { return blob };
-        blob.interrupted_by(async move {
+        blob.with_interruption(async move {
             clock.sleep_until(limit.deadline).await;
             limit.error()
         })

@@ -78,7 +78,7 @@ impl<B: BlobAccess<Kind = Cas>> BlobAccess for EmptyBlobInjecting<B> {
             return self.inner.put(ctx, digest, blob).await;
         }
         check(digest)?;
-        let verified = blob.expecting(digest).verify().await;
+        let verified = blob.with_expected_digest(digest).verify().await;
         verified.map_err(Error::not_stored)?;
         Ok(PutOutcome::AlreadyExists { stored_bytes: 0 })
     }

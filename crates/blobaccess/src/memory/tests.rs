@@ -1,4 +1,4 @@
-//! What a store in memory keeps, gives up and accounts for.
+//! Tests of the entries that a store in memory keeps, evicts and counts.
 
 use futures::future::join_all;
 use futures::stream;

@@ -133,7 +133,7 @@ impl BlobAccess for RemoteCasStore {
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        let blob = blob.expecting(digest);
+        let blob = blob.with_expected_digest(digest);
         let offer = self.connection.offer(ctx, digest.instance_name()).await.map_err(Error::not_stored)?;
         if let Some(max) = offer.and_then(|offer| offer.max_blob_bytes)
             && digest.size_bytes() > max

@@ -58,7 +58,7 @@ impl<K: Kind> LocalStore<K> {
         let name = self.key_of_name(digest).map_err(Error::not_stored)?;
         self.engine.check_device().map_err(Error::not_stored)?;
         let permit = self.admit(ctx, size.min(2 * PIECE_BYTES)).await.map_err(Error::not_stored)?;
-        let blob = blob.expecting(digest);
+        let blob = blob.with_expected_digest(digest);
         let outcome = if self.engine.is_large(size) && size > PIECE_BYTES {
             self.put_stream(ctx, digest, (&key, name.as_ref()), owner, blob).await
         } else {

@@ -272,7 +272,7 @@ impl<B: BlobAccess> BlobAccess for UploadQueue<B> {
         }
         let job = self.job(ctx, digest, size);
         let reservation = self.reserve(&job, size)?;
-        let blob = if mutable { blob } else { blob.expecting(digest) };
+        let blob = if mutable { blob } else { blob.with_expected_digest(digest) };
         let bytes = blob.into_bytes(max).await?;
         let (waiter, enqueued) = self.waiter();
         self.enqueue(job, Contents::Held(bytes), reservation, waiter)?;

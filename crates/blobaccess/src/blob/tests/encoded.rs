@@ -6,7 +6,7 @@ use super::super::Body;
 use super::*;
 use crate::Compressor;
 
-/// A blob whose compressed form has every byte changed.
+/// Makes a blob whose compressed form has every byte changed.
 pub(super) fn mirrored(claimed: &[u8], contents: &[u8]) -> Blob {
     from_pieces(claimed, pieces(&flip(contents), 5))
 }
@@ -15,7 +15,7 @@ fn flip(contents: &[u8]) -> Vec<u8> {
     contents.iter().map(|byte| !byte).collect()
 }
 
-/// The same blob, without the size of its compressed form.
+/// Removes the size of the compressed form.
 fn of_any_size(mut blob: Blob) -> Blob {
     if let Body::Encoded { size_bytes, .. } = &mut blob.body {
         *size_bytes = None;
@@ -43,7 +43,7 @@ async fn the_compressed_form_is_handed_out_as_it_is() {
     assert_eq!((encoded.compressor(), encoded.size_bytes()), (Compressor::Zstd, Some(12)));
     let all: Vec<Bytes> = encoded.try_collect().await.unwrap();
     assert_eq!(all.concat(), flip(HELLO));
-    // It is not verified: that is for whoever decodes it.
+    // The compressed form is not verified: that is up to the reader that decodes it.
     let encoded = mirrored(b"something else", HELLO).into_encoded(&[Compressor::Zstd]).unwrap();
     assert_eq!(encoded.try_collect::<Vec<_>>().await.unwrap().concat(), flip(HELLO));
 }
@@ -87,7 +87,7 @@ async fn a_bomb_is_noticed_at_the_first_byte_too_many() {
     assert_eq!(*decoded.lock().unwrap(), 13);
 }
 
-/// Reads the compressed form of `blob`, and returns what was handed out of it and how it ended.
+/// Reads the compressed form of `blob`, and returns the bytes handed out and how reading ended.
 async fn read_encoded(blob: Blob) -> (Vec<u8>, Result<()>) {
     let mut encoded = blob.into_encoded(&[Compressor::Zstd]).unwrap();
     let mut all = Vec::new();
@@ -112,7 +112,7 @@ async fn the_compressed_form_is_offered_under_a_handler() {
 
 #[tokio::test]
 async fn a_compressed_form_that_fails_before_its_first_bytes_is_replaced() {
-    // Its size was announced, and is not that of the replacement.
+    // The size of the compressed form was announced, and is not that of the replacement.
     let (handler, log) = Replacing::by([mirrored(HELLO, HELLO)]);
     let (all, ended) = read_encoded(from_pieces(HELLO, vec![Err(down())]).with_error_handler(handler)).await;
     assert_eq!((all, kind_of(ended), counts(&log)), (Vec::new(), Some(ErrorKind::Unavailable), (1, 1)));
@@ -157,13 +157,14 @@ async fn a_handler_that_gives_up_on_a_compressed_form_says_what_the_reader_sees(
 #[tokio::test]
 async fn the_compressed_form_keeps_what_is_attached() {
     let guard = Arc::new(());
-    let (blob, told) = watched(mirrored(HELLO, HELLO).holding(Arc::clone(&guard)).with_task(async { Ok(()) }));
+    let (blob, told) = watched(mirrored(HELLO, HELLO).with_guard(Arc::clone(&guard)).with_task(async { Ok(()) }));
     let encoded = blob.into_encoded(&[Compressor::Zstd]).unwrap();
     assert_eq!(Arc::strong_count(&guard), 2);
     assert_eq!(encoded.try_collect::<Vec<_>>().await.unwrap().concat(), flip(HELLO));
     assert_eq!((told.all(), Arc::strong_count(&guard)), (vec![Finish::Complete], 1));
 
-    let (blob, told) = watched(mirrored(HELLO, HELLO).interrupted_by(async { Error::deadline_exceeded("too slow") }));
+    let (blob, told) =
+        watched(mirrored(HELLO, HELLO).with_interruption(async { Error::deadline_exceeded("too slow") }));
     let mut encoded = blob.into_encoded(&[Compressor::Zstd]).unwrap();
     assert_eq!(kind_of(encoded.try_next().await), Some(ErrorKind::DeadlineExceeded));
     assert_eq!(told.all(), [Finish::Failed(ErrorKind::DeadlineExceeded)]);
@@ -203,7 +204,7 @@ async fn errors_and_the_end_of_the_compressed_form_are_returned_again() {
     assert_eq!(kind_of(encoded.next().now_or_never().unwrap().unwrap()), Some(ErrorKind::Unavailable));
     for task in [false, true] {
         let blob = mirrored(HELLO, HELLO);
-        let (blob, _told) = if task { watched(blob) } else { watched(blob.holding(())) };
+        let (blob, _told) = if task { watched(blob) } else { watched(blob.with_guard(())) };
         let mut encoded = blob.into_encoded(&[Compressor::Zstd]).unwrap();
         while encoded.next().await.is_some() {}
         assert!(encoded.next().await.is_none());
@@ -212,9 +213,9 @@ async fn errors_and_the_end_of_the_compressed_form_are_returned_again() {
 
 #[tokio::test]
 async fn the_compressed_form_survives_being_held_to_its_own_digest_and_no_other() {
-    let blob = mirrored(HELLO, HELLO).expecting(&digest_of(HELLO));
+    let blob = mirrored(HELLO, HELLO).with_expected_digest(&digest_of(HELLO));
     assert_eq!(blob.encoding(), Some(Compressor::Zstd));
-    let blob = mirrored(HELLO, HELLO).expecting(&digest_of(b"hello, worlD"));
+    let blob = mirrored(HELLO, HELLO).with_expected_digest(&digest_of(b"hello, worlD"));
     assert_eq!(blob.encoding(), None);
 }
 

@@ -1,4 +1,4 @@
-//! Being told how reading ended.
+//! Callbacks for how reading ended.
 
 use futures::FutureExt;
 

@@ -1,4 +1,4 @@
-//! Going on from another source when one fails.
+//! Continuing from another source when one fails.
 
 use super::super::Body;
 use super::*;
@@ -97,7 +97,7 @@ async fn one_verification_lies_over_what_was_pieced_together() {
     assert_eq!(kind_of(ended), Some(ErrorKind::DataLoss));
     assert!(all.len() < 12);
     assert_eq!(verdict.all(), [false]);
-    // What is wrong has been handed out by then: nobody can make that good.
+    // The wrong bytes have been handed out by then: nobody can make that good.
     assert_eq!(log.lock().unwrap().asked, [ErrorKind::Unavailable]);
 }
 
@@ -136,7 +136,7 @@ async fn a_replacement_of_another_size_is_refused() {
     }
 }
 
-/// A source that vouches for what it hands out, which is the first five bytes.
+/// Makes a source that vouches for the bytes it hands out, which are the first five.
 fn vouching() -> Blob {
     Blob::from_random_access(&digest_of(HELLO), Arc::new(Archive::failing_at(HELLO, 5)))
 }
@@ -246,11 +246,11 @@ async fn a_handler_above_an_interruption_is_asked_and_one_beneath_is_not() {
     let late = || async { Error::deadline_exceeded("too slow") };
     for whole in [false, true] {
         let (handler, log) = Replacing::by([good(HELLO)]);
-        let blob = stuck().interrupted_by(late()).with_error_handler(handler);
+        let blob = stuck().with_interruption(late()).with_error_handler(handler);
         let ended = if whole { kind_of(blob.into_bytes(12).await) } else { kind_of(read(blob, ..).await.1) };
         assert_eq!((ended, log.lock().unwrap().asked.as_slice()), (None, [ErrorKind::DeadlineExceeded].as_slice()));
         let (handler, log) = Replacing::by([good(HELLO)]);
-        let blob = stuck().with_error_handler(handler).interrupted_by(late());
+        let blob = stuck().with_error_handler(handler).with_interruption(late());
         let ended = if whole { kind_of(blob.into_bytes(12).await) } else { kind_of(read(blob, ..).await.1) };
         assert_eq!(ended, Some(ErrorKind::DeadlineExceeded));
         assert_eq!(counts(&log), (0, 1));

@@ -1,4 +1,4 @@
-//! What a blob promises, by theme.
+//! Tests of the promises of a blob, by theme.
 #![expect(clippy::as_conversions, reason = "sizes are small in tests, and trait objects need one")]
 
 mod encoded;
@@ -27,19 +27,19 @@ fn digest_of(contents: &[u8]) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents)
 }
 
-/// `contents` in pieces of `size` bytes.
+/// Cuts `contents` into pieces of `size` bytes.
 fn pieces(contents: &[u8], size: usize) -> Vec<Result<Bytes>> {
     contents.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect()
 }
 
-/// The same, failing in the end.
+/// Cuts `contents` into pieces, with an error behind them.
 fn failing(contents: &[u8], size: usize, error: Error) -> Vec<Result<Bytes>> {
     let mut pieces = pieces(contents, size);
     pieces.push(Err(error));
     pieces
 }
 
-/// A stream of `pieces` that says `claimed` of itself, and must prove it.
+/// Makes a stream of `pieces` that claims to be `claimed` and must prove it.
 fn untrusted(claimed: &[u8], pieces: Vec<Result<Bytes>>) -> Blob {
     Blob::from_untrusted_stream(&digest_of(claimed), stream::iter(pieces), Provenance::store())
 }
@@ -52,12 +52,12 @@ fn down() -> Error {
     Error::unavailable("store is down")
 }
 
-/// A stream that never yields anything.
+/// Makes a stream that never yields anything.
 fn silent() -> impl Stream<Item = Result<Bytes>> + Send {
     stream::pending()
 }
 
-/// What was handed out, and how it ended.
+/// Returns the bytes handed out, and how the stream ended.
 async fn drain(mut stream: BlobStream) -> (Vec<u8>, Result<()>) {
     let mut all = Vec::new();
     while let Some(piece) = stream.next().await {
@@ -83,7 +83,7 @@ fn kind_of<T>(result: Result<T>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
 }
 
-/// Every form in which a source can have `contents`.
+/// Returns `contents` in every form that a source can have.
 fn every_form(contents: &'static [u8]) -> Vec<Blob> {
     let digest = digest_of(contents);
     let bytes = Bytes::from_static(contents);
@@ -98,7 +98,7 @@ fn every_form(contents: &'static [u8]) -> Vec<Blob> {
     ]
 }
 
-/// A random-access source that remembers what was read of it, and fails from some offset on.
+/// A random-access source that records its reads, and fails from a certain offset on.
 struct Archive {
     contents: Bytes,
     fails_at: Option<u64>,
@@ -130,14 +130,14 @@ impl RandomAccess for Archive {
     }
 }
 
-/// What a handler was asked, and how often it was dropped.
+/// The errors that a handler was asked about, and how often it was dropped.
 #[derive(Default)]
 struct Log {
     asked: Vec<ErrorKind>,
     dropped: usize,
 }
 
-/// A handler that answers with each of its replacements in turn, and then gives up.
+/// A handler that returns each of its replacements in turn, and then gives up.
 struct Replacing {
     replacements: VecDeque<Blob>,
     log: Arc<Mutex<Log>>,
@@ -164,7 +164,7 @@ impl Drop for Replacing {
     }
 }
 
-/// What a callback was told, in order.
+/// The arguments of a callback, in order.
 struct Told<T>(Arc<Mutex<Vec<T>>>);
 
 impl<T: Send + 'static + Clone> Told<T> {
@@ -179,20 +179,20 @@ impl<T: Send + 'static + Clone> Told<T> {
     }
 }
 
-/// A blob, and what its verdict was.
+/// Returns a blob, and the record of its verdict.
 fn judged(claimed: &[u8], pieces: Vec<Result<Bytes>>) -> (Blob, Told<bool>) {
     let (verdict, tell) = Told::new();
     let provenance = Provenance::store_with_verdict(tell);
     (Blob::from_untrusted_stream(&digest_of(claimed), stream::iter(pieces), provenance), verdict)
 }
 
-/// The blob, and how reading it ended.
+/// Returns the blob, and the record of how reading it ended.
 fn watched(blob: Blob) -> (Blob, Told<Finish>) {
     let (told, tell) = Told::new();
     (blob.on_finish(tell), told)
 }
 
-/// How often a handler was asked, and how often dropped.
+/// Returns how often a handler was asked and how often dropped.
 fn counts(log: &Mutex<Log>) -> (usize, usize) {
     let log = log.lock().unwrap();
     (log.asked.len(), log.dropped)

@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use super::*;
 use crate::Compressor;
 
-/// Where to cut contents into pieces, empty ones included.
+/// Cuts contents at the given places, which may yield empty pieces.
 fn cut(contents: &[u8], cuts: &[Index]) -> Vec<Result<Bytes>> {
     let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(contents.len() + 1)).collect();
     at.extend([0, contents.len()]);
@@ -15,7 +15,7 @@ fn cut(contents: &[u8], cuts: &[Index]) -> Vec<Result<Bytes>> {
     at.windows(2).map(|ends| Ok(Bytes::copy_from_slice(&contents[ends[0]..ends[1]]))).collect()
 }
 
-/// A blob in one of the forms, that fails at `fails_at`.
+/// Makes a blob in one of the forms, which fails at `fails_at`.
 fn form(number: usize, contents: &[u8], cuts: &[Index], fails_at: Option<usize>) -> Blob {
     let digest = digest_of(contents);
     let mut pieces = cut(&contents[..fails_at.unwrap_or(contents.len())], cuts);
@@ -177,7 +177,7 @@ proptest! {
         if let Some(sender) = sender.take() {
             pieces.for_each(|piece| drop(sender.unbounded_send(piece)));
         }
-        // Whatever came before, both come to an end when both are polled, and neither waits for the other twice.
+        // Whatever came before, both halves end when both are polled, and neither waits for the other twice.
         let mut idle = 0;
         while idle < 3 {
             let (a, b) = (poll(&mut halves, 0)?, poll(&mut halves, 1)?);

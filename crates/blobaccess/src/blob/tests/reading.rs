@@ -190,12 +190,12 @@ async fn the_last_bytes_wait_for_the_end_of_the_source() {
 
 #[tokio::test]
 async fn what_is_known_to_be_the_contents_is_not_verified_again() {
-    // The bytes are wrong on purpose: who verified them would notice.
+    // The bytes are wrong on purpose: a verification would fail.
     let digest = digest_of(HELLO);
     let blob = Blob::from_verified_bytes(&digest, "hello, worlD".into());
     let elsewhere = digest.with_instance_name(InstanceName::new("elsewhere").unwrap());
-    assert_eq!(blob.expecting(&elsewhere).into_bytes(12).await.unwrap(), "hello, worlD");
-    let blob = verified(HELLO, pieces(b"hello, worlD", 5)).expecting(&digest);
+    assert_eq!(blob.with_expected_digest(&elsewhere).into_bytes(12).await.unwrap(), "hello, worlD");
+    let blob = verified(HELLO, pieces(b"hello, worlD", 5)).with_expected_digest(&digest);
     assert_eq!(blob.into_bytes(12).await.unwrap(), "hello, worlD");
 }
 
@@ -204,14 +204,14 @@ async fn what_is_expected_to_be_something_else_is_verified() {
     for wrong in [b"hello, worlD".as_slice(), b"hello, wor", b"hello, world and more"] {
         for blob in every_form(HELLO) {
             let shown = format!("{blob:?}");
-            let (all, ended) = read(blob.expecting(&digest_of(wrong)), ..).await;
+            let (all, ended) = read(blob.with_expected_digest(&digest_of(wrong)), ..).await;
             assert_eq!(kind_of(ended), Some(ErrorKind::InvalidArgument), "{shown} as {} bytes", wrong.len());
             assert!(all.len() < wrong.len());
         }
     }
     let sha1 = Digest::of(InstanceName::empty(), DigestFunction::Sha1, HELLO);
     for blob in every_form(HELLO) {
-        assert_eq!(blob.expecting(&sha1).into_bytes(12).await.unwrap(), HELLO);
+        assert_eq!(blob.with_expected_digest(&sha1).into_bytes(12).await.unwrap(), HELLO);
     }
 }
 
@@ -219,7 +219,7 @@ async fn what_is_expected_to_be_something_else_is_verified() {
 async fn what_is_attached_sees_what_came_of_the_verification_it_was_later_held_to() {
     for blob in every_form(HELLO) {
         let (blob, told) = watched(blob);
-        assert!(blob.expecting(&digest_of(b"hello, worlD")).into_bytes(12).await.is_err());
+        assert!(blob.with_expected_digest(&digest_of(b"hello, worlD")).into_bytes(12).await.is_err());
         assert_eq!(told.all(), [Finish::Failed(ErrorKind::InvalidArgument)]);
     }
 }
@@ -228,7 +228,7 @@ async fn what_is_attached_sees_what_came_of_the_verification_it_was_later_held_t
 async fn bytes_without_a_digest_are_known_to_be_right_only_once_they_are_held_to_one() {
     let blob = Blob::from_bytes("hello, worlD");
     assert_eq!(blob.into_bytes(12).await.unwrap(), "hello, worlD");
-    let blob = Blob::from_bytes("hello, worlD").expecting(&digest_of(HELLO));
+    let blob = Blob::from_bytes("hello, worlD").with_expected_digest(&digest_of(HELLO));
     assert_eq!(kind_of(blob.into_bytes(12).await), Some(ErrorKind::InvalidArgument));
 }
 
@@ -274,7 +274,7 @@ async fn a_failed_blob_fails_in_every_way() {
 
 #[test]
 fn debug_tells_the_form_and_what_is_attached() {
-    let blob = untrusted(HELLO, Vec::new()).holding(()).with_task(async { Ok(()) });
+    let blob = untrusted(HELLO, Vec::new()).with_guard(()).with_task(async { Ok(()) });
     let shown = format!("{blob:?}");
     assert!(shown.contains("untrusted stream") && shown.contains("[Guard, Task]"), "{shown}");
 }

@@ -109,7 +109,7 @@ async fn several_tasks_must_all_end_well() {
 async fn an_interruption_ends_a_source_that_is_silent() {
     let (end, ended) = oneshot::channel();
     let blob = Blob::from_untrusted_stream(&digest_of(HELLO), silent(), Provenance::store());
-    let blob = blob.interrupted_by(ended.map(|error| error.unwrap_or_else(|_| down())));
+    let blob = blob.with_interruption(ended.map(|error| error.unwrap_or_else(|_| down())));
     let mut whole = Box::pin(blob.into_bytes(12));
     assert!((&mut whole).now_or_never().is_none());
     end.send(Error::deadline_exceeded("too slow")).unwrap();
@@ -119,21 +119,21 @@ async fn an_interruption_ends_a_source_that_is_silent() {
 #[tokio::test]
 async fn an_interruption_ends_a_task_that_does_not_end_by_itself() {
     let blob = Blob::from_bytes(HELLO).with_task(future::pending());
-    let blob = blob.interrupted_by(async { Error::deadline_exceeded("too slow") });
+    let blob = blob.with_interruption(async { Error::deadline_exceeded("too slow") });
     assert_eq!(kind_of(blob.into_bytes(12).await), Some(ErrorKind::DeadlineExceeded));
 }
 
 #[tokio::test]
 async fn an_interruption_that_has_not_come_changes_nothing() {
     for blob in every_form(HELLO) {
-        assert_eq!(blob.interrupted_by(future::pending()).into_bytes(12).await.unwrap(), HELLO);
+        assert_eq!(blob.with_interruption(future::pending()).into_bytes(12).await.unwrap(), HELLO);
     }
 }
 
 #[tokio::test]
 async fn an_interruption_is_returned_by_every_later_read() {
     let late = async { Error::deadline_exceeded("too slow") };
-    let mut stream = untrusted(HELLO, pieces(HELLO, 4)).interrupted_by(late).into_stream(..).unwrap();
+    let mut stream = untrusted(HELLO, pieces(HELLO, 4)).with_interruption(late).into_stream(..).unwrap();
     for _ in 0..3 {
         assert_eq!(kind_of(stream.try_next().await), Some(ErrorKind::DeadlineExceeded));
     }
@@ -143,7 +143,7 @@ async fn an_interruption_is_returned_by_every_later_read() {
 async fn a_guard_is_held_for_as_long_as_the_blob_can_be_read() {
     let guard = Arc::new(());
     for at in 0..7 {
-        let form = || every_form(HELLO).swap_remove(at).holding(Arc::clone(&guard));
+        let form = || every_form(HELLO).swap_remove(at).with_guard(Arc::clone(&guard));
         drop(form());
         assert_eq!(Arc::strong_count(&guard), 1);
         form().into_bytes(12).await.unwrap();
@@ -156,7 +156,7 @@ async fn a_guard_is_held_for_as_long_as_the_blob_can_be_read() {
         }
         assert_eq!(Arc::strong_count(&guard), 1);
     }
-    let mut broken = untrusted(HELLO, failing(b"h", 1, down())).holding(Arc::clone(&guard)).into_stream(..).unwrap();
+    let mut broken = untrusted(HELLO, failing(b"h", 1, down())).with_guard(Arc::clone(&guard)).into_stream(..).unwrap();
     while broken.next().await.unwrap().is_ok() {}
     assert_eq!(Arc::strong_count(&guard), 1);
 }

@@ -46,7 +46,7 @@ async fn every_form_can_be_teed() {
 async fn what_can_be_read_again_is_not_coupled() {
     for at in [0, 1, 2, 5] {
         let guard = Arc::new(());
-        let (first, second) = every_form(HELLO).swap_remove(at).holding(Arc::clone(&guard)).tee(0);
+        let (first, second) = every_form(HELLO).swap_remove(at).with_guard(Arc::clone(&guard)).tee(0);
         assert_eq!(first.into_bytes(12).await.unwrap(), HELLO);
         assert_eq!(Arc::strong_count(&guard), 2);
         assert_eq!(second.into_bytes(12).await.unwrap(), HELLO);
@@ -57,7 +57,7 @@ async fn what_can_be_read_again_is_not_coupled() {
 #[tokio::test]
 async fn a_guard_is_held_until_both_halves_of_a_stream_are_done() {
     let guard = Arc::new(());
-    let (first, second) = untrusted(HELLO, pieces(HELLO, 4)).holding(Arc::clone(&guard)).tee(100);
+    let (first, second) = untrusted(HELLO, pieces(HELLO, 4)).with_guard(Arc::clone(&guard)).tee(100);
     first.into_bytes(12).await.unwrap();
     assert_eq!(Arc::strong_count(&guard), 2);
     second.into_bytes(12).await.unwrap();
@@ -256,8 +256,11 @@ async fn one_half_may_be_stored_as_the_task_of_the_other() {
 #[tokio::test]
 async fn a_half_is_known_to_be_the_contents_of_its_digest() {
     let (first, second) = verified(HELLO, pieces(b"hello, worlD", 4)).tee(LARGE);
-    assert_eq!(first.expecting(&digest_of(HELLO)).into_bytes(12).await.unwrap(), "hello, worlD");
-    assert_eq!(kind_of(second.expecting(&digest_of(b"other")).into_bytes(12).await), Some(ErrorKind::InvalidArgument));
+    assert_eq!(first.with_expected_digest(&digest_of(HELLO)).into_bytes(12).await.unwrap(), "hello, worlD");
+    assert_eq!(
+        kind_of(second.with_expected_digest(&digest_of(b"other")).into_bytes(12).await),
+        Some(ErrorKind::InvalidArgument)
+    );
 }
 
 #[tokio::test]

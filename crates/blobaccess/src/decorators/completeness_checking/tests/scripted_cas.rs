@@ -95,7 +95,7 @@ impl BlobAccess for ScriptedCas {
             }
             piece
         });
-        Ok(Blob::from_untrusted_stream(digest, pieces, Provenance::store()).holding(leaving))
+        Ok(Blob::from_untrusted_stream(digest, pieces, Provenance::store()).with_guard(leaving))
     }
 
     async fn get_from_composite(
