@@ -1,4 +1,4 @@
-//! How often reading and storing allocate.
+//! Tests of how often reading and storing allocate.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use futures::{FutureExt, StreamExt, stream};
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Bytes that are shared already: the first clone of others allocates.
+/// Makes bytes that are shared already, because the first clone of others allocates.
 fn shared(contents: Vec<u8>) -> Bytes {
     let bytes = Bytes::from(contents);
     drop(bytes.clone());
     bytes
 }
 
-/// How many allocations `action` makes, the largest of them in bytes, and what it comes to.
+/// Runs `action`, and returns the number of its allocations, the largest of them in bytes, and its result.
 fn counting<T>(action: impl FnOnce() -> T) -> (u64, usize, T) {
     let (counted, outcome) = allocations::counting(action);
     (counted.calls, counted.largest_bytes, outcome)
@@ -36,7 +36,7 @@ fn digest_of(contents: &[u8]) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents)
 }
 
-/// How many allocations a read of all of `blob`, made by the first, takes as bytes and as a stream.
+/// Returns how many allocations reading all of the blob that `blob` makes takes, as bytes and as a stream.
 fn reads(blob: impl Fn() -> Blob) -> (u64, u64) {
     let (one, two) = (blob(), blob());
     let (bytes, _, read) = counting(|| run(one.into_bytes(u64::MAX)));

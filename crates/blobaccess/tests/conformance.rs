@@ -1,7 +1,7 @@
-//! Every store and decorator of this crate, held to the suite.
+//! The suite for every store and decorator of this crate.
 //!
-//! A decorator is one line: `name => Layered::new(|beneath| Decorator::new(beneath.store("inner")))`, with
-//! `: Ac` behind the name if it is one of messages, and `.promising(|promises| ..)` for what it does not keep up.
+//! A decorator is one line: `name => Layered::new(|stores| Decorator::new(stores.store("inner")))`, with `: Ac` after
+//! the name if it is one of messages, and `.promising(|promises| ..)` for promises that it changes.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use blobaccess::{
 };
 use blobaccess_testkit::{Beneath, Layered, Promises, Stores, Volatile, conformance, contracts, hold};
 
-/// Little, so that contracts about eviction are quick.
+/// Small, so that contracts about eviction are quick.
 const CAPACITY_BYTES: u64 = 1 << 20;
 
 const PROMISES: Promises = Promises::of_memory(CAPACITY_BYTES);
 
-/// The largest action result, in bytes, where a layer has such a limit: less than the stores beneath take.
+/// The maximum size of an action result, in bytes, for layers with such a limit: less than the stores beneath accept.
 const MAX_MESSAGE_SIZE_BYTES: u64 = 4 << 20;
 
-/// More than they take.
+/// A limit above what the stores beneath accept.
 const NO_LIMIT_BYTES: u64 = 64 << 20;
 
 conformance! {
@@ -45,7 +45,7 @@ conformance! {
     existence_caching => Layered::<Cas, _>::new(|beneath| existence_caching_over(beneath.store("inner"))),
     existence_caching_that_answers_puts =>
         Layered::<Cas, _>::new(|beneath| existence_caching_over(beneath.store("inner")).answering_puts()),
-    // So little that what was found is forgotten all the time.
+    // A capacity at which each find evicts the previous one.
     existence_caching_of_one_digest =>
         Layered::<Cas, _>::new(|beneath| {
             ExistenceCaching::new(beneath.store("inner"), NonZeroUsize::MIN, Duration::from_mins(1))
@@ -77,7 +77,7 @@ conformance! {
             .with_context(of_a_caller()),
 }
 
-/// Whoever calls: everybody may.
+/// Returns the context of a caller, which may do everything.
 fn of_a_caller() -> Context {
     Context::background().with_caller(Caller::new("a build"))
 }
@@ -86,7 +86,7 @@ fn existence_caching_over<B: BlobAccess<Kind = Cas>>(inner: B) -> ExistenceCachi
     ExistenceCaching::new(inner, NonZeroUsize::MIN.saturating_add(100_000), Duration::from_mins(1))
 }
 
-/// Over results that refer to nothing, which are complete in whatever content store.
+/// Makes a layer for results without references, which are complete over any content store.
 fn completeness_checking_over<A: BlobAccess<Kind = Ac>>(
     inner: A,
     max_message_size_bytes: u64,
@@ -96,7 +96,7 @@ fn completeness_checking_over<A: BlobAccess<Kind = Ac>>(
     CompletenessChecking::new(inner, cas, options)
 }
 
-/// With more time than a contract has.
+/// Makes a layer with a timeout above what a contract takes.
 fn deadline_enforcing_over<B: BlobAccess>(inner: B) -> DeadlineEnforcing<B> {
     DeadlineEnforcing::new(inner, Duration::from_hours(1))
 }
@@ -110,14 +110,14 @@ fn observing_over<B: BlobAccess>(inner: B) -> Observing<B> {
     Observing::new(inner, "inner", observer)
 }
 
-/// All layers for contents, in the order in which they are commonly stacked.
+/// Makes a stack of all layers for contents, in the order in which they are commonly stacked.
 fn stack_of_contents(beneath: &Stores<Cas>) -> impl BlobAccess<Kind = Cas> + use<> {
     let store = deadline_enforcing_over(observing_over(beneath.store("inner")));
     let store = observing_over(existence_caching_over(store));
     authorizing_over(EmptyBlobInjecting::new(store))
 }
 
-/// All layers for action results, in that order.
+/// Makes a stack of all layers for action results, in the order in which they are commonly stacked.
 fn stack_of_messages(beneath: &Stores<Ac>) -> impl BlobAccess<Kind = Ac> + use<> {
     let store: DeadlineEnforcing<Observing<Beneath<Ac>>> =
         deadline_enforcing_over(observing_over(beneath.store("inner")));

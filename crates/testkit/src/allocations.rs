@@ -1,4 +1,4 @@
-//! Counts what is allocated, which unlike time is the same in every run.
+//! An allocator that counts, because unlike time the number of allocations is the same in every run.
 
 #![expect(unsafe_code, reason = "an allocator is unsafe by its trait; this one only counts and passes on")]
 
@@ -6,12 +6,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 thread_local! {
-    // Of this thread: tests run beside each other, and a counter that all share would slow down what is measured.
+    // One for each thread: tests run concurrently, and a shared counter would slow down the measured code.
     static CALLS: Cell<u64> = const { Cell::new(0) };
     static LARGEST: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The system's allocator, which counts. A test or a benchmark makes it its global one:
+/// The system's allocator, with a counter. A test or a benchmark makes it its global allocator:
 ///
 /// ```
 /// use blobaccess_testkit::allocations::{Counting, counting};
@@ -25,12 +25,12 @@ thread_local! {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counting;
 
-/// What was allocated.
+/// The allocations of an action.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allocations {
-    /// How often.
+    /// The number of allocations.
     pub calls: u64,
-    /// The largest, in bytes.
+    /// The size of the largest allocation, in bytes.
     pub largest_bytes: usize,
 }
 
@@ -68,14 +68,14 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// How often this thread has allocated so far, if [`Counting`] is the global allocator.
+/// Returns the number of allocations of this thread so far, if [`Counting`] is the global allocator.
 #[must_use]
 pub fn allocations() -> u64 {
     CALLS.try_with(Cell::get).unwrap_or_default()
 }
 
-/// What `action` allocates and what it comes to, if [`Counting`] is the global allocator. What it has other threads do
-/// is not counted.
+/// Runs `action`, and returns its allocations and its result, if [`Counting`] is the global allocator. Allocations of
+/// other threads are not counted.
 pub fn counting<T>(action: impl FnOnce() -> T) -> (Allocations, T) {
     let (before, outer) = (allocations(), LARGEST.replace(0));
     let outcome = action();

@@ -1,4 +1,4 @@
-//! A clock that stands still until it is moved.
+//! A clock that stands still until a test moves it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 
-/// A [`Clock`] that stands still until it is moved. Clones are the same clock.
+/// A [`Clock`] that stands still until a test moves it. Clones are the same clock.
 ///
 /// # Examples
 ///
@@ -38,14 +38,14 @@ struct State {
 }
 
 impl ManualClock {
-    /// A clock at the beginning of 1970.
+    /// Makes a clock that stands at the beginning of 1970.
     #[must_use]
     pub fn new() -> Self {
         let state = State { now: SystemTime::UNIX_EPOCH, monotonic: SystemClock.monotonic(), sleeping: Vec::new() };
         Self { state: Arc::new(Mutex::new(state)), sleepers: watch::Sender::new(0) }
     }
 
-    /// Moves both times on, and wakes who slept until then.
+    /// Advances both times, and wakes the sleepers whose time has come.
     pub fn advance(&self, duration: Duration) {
         let mut state = self.lock();
         state.now += duration;
@@ -53,12 +53,12 @@ impl ManualClock {
         self.wake(&mut state);
     }
 
-    /// Sets the time of day, which unlike the monotonic time may go back.
+    /// Sets the time of day, which may go back, unlike the monotonic time.
     pub fn set_now(&self, now: SystemTime) {
         self.lock().now = now;
     }
 
-    /// How many sleep until a time that has not come. Who gave up sleeping does not count.
+    /// Returns the number of sleepers whose time has not come. A sleeper that was dropped does not count.
     #[must_use]
     pub fn sleepers(&self) -> usize {
         let mut state = self.lock();
@@ -66,7 +66,7 @@ impl ManualClock {
         state.sleeping.len()
     }
 
-    /// Ends once `count` or more have begun to sleep and were not woken: then time may be moved on.
+    /// Waits until at least `count` sleepers wait for a time that has not come. Time may be advanced then.
     pub async fn until_sleepers(&self, count: usize) {
         let mut sleepers = self.sleepers.subscribe();
         // This clock has the sender, so the channel is not closed.
@@ -82,7 +82,7 @@ impl ManualClock {
         let now = state.monotonic;
         for (_, sleeper) in state.sleeping.extract_if(.., |(deadline, sleeper)| *deadline <= now || sleeper.is_closed())
         {
-            // Who does not wait any more need not be woken.
+            // A sleeper that was dropped need not be woken.
             let _: Result<(), ()> = sleeper.send(());
         }
         self.sleepers.send_replace(state.sleeping.len());

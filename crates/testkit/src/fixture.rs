@@ -9,29 +9,29 @@ use crate::Promises;
 
 /// A store under test, which can be opened again and again over the same state.
 ///
-/// Each contract gets a fixture of its own, and expects that what it did not put is not there.
+/// Each contract gets a fixture of its own, and expects that the store holds only what the contract puts.
 ///
 /// [`Volatile`](crate::Volatile) is one for stores that a function makes, [`Layered`](crate::Layered) one for
 /// decorators.
 pub trait Fixture: Send + Sync {
-    /// The store that this opens.
+    /// The type of the store.
     type Store: BlobAccess;
 
-    /// In what the store differs from others.
+    /// Returns the ways in which the store differs from other conforming stores.
     fn promises(&self) -> Promises;
 
-    /// Opens the store; the second time, as after a restart. No two are open at once.
+    /// Opens the store. After the first time this is a restart. No two stores of a fixture are open at once.
     ///
     /// # Errors
     ///
-    /// Whatever the store's own constructor reports.
+    /// The error of the store's constructor.
     fn open(&self) -> impl Future<Output = Result<Self::Store>> + Send;
 
-    /// Closes the store in an orderly way, such that what is durable is kept. It is dropped unless there is more to do.
+    /// Closes the store in an orderly way, so that it keeps what is durable. Unless overridden, this drops it.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the store from being closed.
+    /// The error of the store's own close.
     fn close(&self, store: Self::Store) -> impl Future<Output = Result<()>> + Send {
         drop(store);
         async { Ok(()) }
@@ -43,32 +43,32 @@ pub trait Fixture: Send + Sync {
         false
     }
 
-    /// Ends what [`break_down`](Self::break_down) began.
+    /// Ends the failure that [`break_down`](Self::break_down) or [`break_down_with`](Self::break_down_with) began.
     fn mend(&self) {}
 
-    /// The context of every call: for stores that want to know the caller.
+    /// Returns the context of every call, for stores that must know the caller.
     fn context(&self) -> Context {
         Context::background()
     }
 
-    /// Two instance names that the store serves, neither within the other. Contracts use the first.
+    /// Returns two instance names that the store serves, neither within the other. Contracts use the first by default.
     ///
     /// # Panics
     ///
-    /// Not as it is given here: `left` and `right` are valid.
+    /// The default does not: `left` and `right` are valid.
     fn instance_names(&self) -> [InstanceName; 2] {
         ["left", "right"].map(|name| InstanceName::new(name).unwrap_or_default())
     }
 
-    /// What the `Display` of the store must mention, outermost first: its layers.
+    /// Returns what the store's `Display` must mention, outermost first: its layers.
     fn layers(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// A message with `filling` within it, and at most 16 bytes besides: what a contract puts into a store of messages.
+    /// Returns a message that contains `filling` and up to 16 further bytes, for contracts about stores of messages.
     ///
-    /// As it is given here, it is an `ActionResult` without outputs, which has `filling` as its `stdout_raw` and a
-    /// `worker_completed_timestamp`; nothing that layers need to add.
+    /// The default is an `ActionResult` without outputs, which has `filling` as its `stdout_raw` and a
+    /// `worker_completed_timestamp`, so that layers need not add anything.
     fn message(&self, filling: &Bytes) -> Bytes {
         // execution_metadata { worker_completed_timestamp { seconds: 1 } }
         const METADATA: [u8; 6] = [9 << 3 | 2, 4, 4 << 3 | 2, 2, 1 << 3, 1];

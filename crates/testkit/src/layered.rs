@@ -9,21 +9,21 @@ use blobaccess::{BlobAccess, Context, Error, Kind, MemoryStore, Result};
 use crate::fakes::{InterruptibleStore, Outage};
 use crate::{Fixture, Promises};
 
-/// What each store beneath a decorator holds at most, in bytes: more than any contract puts into one that promises no
-/// capacity, and the largest blob is still quickly made.
+/// The capacity of each store beneath a decorator, in bytes: more than any contract puts, yet a blob of that size is
+/// quickly made.
 const CAPACITY_BYTES: u64 = 16 << 20;
 
-/// A store beneath the decorator under test: in memory, and down when the contract wants it to be.
+/// The store beneath a decorator under test: in memory, and down while the contract wants it to be.
 pub type Beneath<K> = InterruptibleStore<Arc<MemoryStore<K>>>;
 
 /// A [`Fixture`] for decorators, over stores in memory that outlive them and can break down.
 ///
-/// So it promises to be durable: what a decorator acknowledges must be in the store beneath. It keeps 1 MiB of further
-/// puts and evicts nothing; the largest blob is what the stores beneath take.
+/// It promises to be durable, because the store beneath must have whatever the decorator acknowledged. It keeps 1 MiB
+/// of further puts and evicts nothing. Its maximum blob size is that of the stores beneath.
 ///
 /// # Examples
 ///
-/// One line for a decorator over one store, in place of `identity` its constructor:
+/// A decorator over one store takes one line. Put its constructor in place of `identity`:
 ///
 /// ```
 /// use std::convert::identity;
@@ -42,14 +42,14 @@ pub struct Layered<K: Kind, M> {
     layers: Vec<String>,
 }
 
-/// The stores beneath a decorator, by name.
+/// The stores beneath a decorator under test, by name.
 pub struct Stores<K: Kind> {
     by_name: Mutex<HashMap<&'static str, Arc<MemoryStore<K>>>>,
     outage: Outage,
 }
 
 impl<K: Kind> Stores<K> {
-    /// The store of this name: made when it is first asked for, and the same from then on.
+    /// Returns the store of this name, which is made when it is first asked for.
     pub fn store(&self, name: &'static str) -> Beneath<K> {
         // Nothing that panics is called while the lock is held.
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +59,7 @@ impl<K: Kind> Stores<K> {
 }
 
 impl<K: Kind, S: BlobAccess, M: Fn(&Stores<K>) -> S> Layered<K, M> {
-    /// A fixture for the decorator that `make` puts above stores that it takes by name.
+    /// Makes a fixture for the decorator that `make` puts above stores that it takes by name.
     pub fn new(make: M) -> Self {
         let stores = Stores { by_name: Mutex::default(), outage: Outage::default() };
         let promises = Promises::of_memory(CAPACITY_BYTES)
@@ -69,22 +69,22 @@ impl<K: Kind, S: BlobAccess, M: Fn(&Stores<K>) -> S> Layered<K, M> {
         Self { make, stores, promises, context: Context::background(), layers: vec!["memory".to_owned()] }
     }
 
-    /// The same, with what `change` makes of its promises.
+    /// Changes the promises by `change`.
     #[must_use]
     pub fn promising(mut self, change: impl FnOnce(Promises) -> Promises) -> Self {
         self.promises = change(self.promises);
         self
     }
 
-    /// The same, with this context for every call.
+    /// Sets the context of every call.
     #[must_use]
     pub fn with_context(mut self, context: Context) -> Self {
         self.context = context;
         self
     }
 
-    /// The same, with what the decorator's `Display` must mention, outermost first: for one that does not print what is
-    /// beneath it. Unless set, `memory`.
+    /// Sets what the decorator's `Display` must mention, outermost first. The default is `memory`; a decorator that
+    /// does not print its inner store needs another.
     #[must_use]
     pub fn with_layers<L: Into<String>>(mut self, layers: impl IntoIterator<Item = L>) -> Self {
         self.layers = layers.into_iter().map(Into::into).collect();

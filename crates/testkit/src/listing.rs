@@ -1,19 +1,19 @@
-//! All that a store lists, page after page.
+//! Collects the pages of a listing.
 
 use blobaccess::{Context, Inventory, InventoryEntry, Result};
 
-/// No listing of a test takes more pages.
+/// The maximum number of pages; no listing of a test takes more.
 const MAX_PAGES: usize = 10_000;
 
-/// All that a store lists, in its order.
+/// Returns all entries that `store` lists, in its order.
 ///
 /// # Errors
 ///
-/// Those of the listing.
+/// The first error of the listing.
 ///
 /// # Panics
 ///
-/// If there is another page after 10,000 of them.
+/// If the listing has more than 10,000 pages.
 pub async fn listed<I: Inventory + ?Sized>(store: &I, ctx: &Context) -> Result<Vec<InventoryEntry>> {
     let (mut listed, mut cursor) = (Vec::new(), None);
     for _ in 0..MAX_PAGES {

@@ -15,13 +15,13 @@ use std::time::Duration;
 pub struct Numbers(u64);
 
 impl Numbers {
-    /// Those of `seed`.
+    /// Makes the source of `seed`.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next one.
+    /// Returns the next number.
     pub const fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -29,19 +29,19 @@ impl Numbers {
         mixed ^ (mixed >> 31)
     }
 
-    /// One of 0 to `bound`, which is left out. With a bound of 0, that is 0.
+    /// Returns a number from 0 up to, but not including, `bound`; 0 if `bound` is 0.
     pub fn below(&mut self, bound: usize) -> usize {
         let product = u128::from(self.draw()) * u128::try_from(bound).unwrap_or(u128::MAX >> 64);
         usize::try_from(product >> 64).unwrap_or_default()
     }
 
-    /// One of 0 to 1, which is left out.
+    /// Returns a number from 0 up to, but not including, 1.
     #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "53 bits are exact in a float")]
     pub fn unit(&mut self) -> f64 {
         (self.draw() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// So many bytes.
+    /// Returns `length` bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(length + 8);
         while bytes.len() < length {
@@ -51,7 +51,7 @@ impl Numbers {
         bytes
     }
 
-    /// Puts `items` into an order that looks random.
+    /// Shuffles `items` into an order that looks random.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
@@ -59,8 +59,8 @@ impl Numbers {
     }
 }
 
-/// The seed that `variable` of the environment names, or else one that the system draws. It is printed, so that a
-/// failure can be repeated.
+/// Returns the seed in the environment variable `variable`, or otherwise one that the system draws. It is printed, so
+/// that a failure can be repeated.
 #[must_use]
 #[expect(clippy::print_stdout, reason = "test output is shown when the test fails, and then the seed is wanted")]
 pub fn seed(variable: &str) -> u64 {
@@ -70,8 +70,8 @@ pub fn seed(variable: &str) -> u64 {
     seed
 }
 
-/// How long randomised tests may take, those of a file all together: `BLOBACCESS_RANDOMISED_SECONDS` of the environment,
-/// or 30 seconds.
+/// Returns how long the randomised tests of one file may take together: `BLOBACCESS_RANDOMISED_SECONDS` of the
+/// environment, or 30 seconds.
 #[must_use]
 pub fn time_budget() -> Duration {
     let seconds = std::env::var("BLOBACCESS_RANDOMISED_SECONDS").ok().and_then(|seconds| seconds.parse().ok());

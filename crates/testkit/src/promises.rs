@@ -1,8 +1,8 @@
-//! In what a store may differ from others, and still conform.
+//! The ways in which conforming stores may differ.
 
-/// In what a store may differ from others, and still conform.
+/// The ways in which conforming stores may differ.
 ///
-/// No promise decides whether a contract is run. Each has two sides, and the contracts check the side that holds: a
+/// No promise decides whether a contract is run. Each has two sides, and the contracts check the side that holds. A
 /// store that does not promise to be durable must be empty after a restart, rather than garbled.
 ///
 /// # Examples
@@ -17,37 +17,37 @@
 #[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "each is a promise of its own, made or not")]
 pub struct Promises {
-    /// The largest blob that the store takes, in bytes. It takes one of that size, refuses one byte more unread, and
-    /// says so in its capabilities. `None`: it takes any size, and says so.
+    /// The maximum size of a blob, in bytes. The store accepts a blob of that size, refuses one byte more unread, and
+    /// reports the size in its capabilities. `None`: it accepts any size, and says so.
     ///
-    /// A blob of the largest size is made only up to 64 MiB; above, one of a few MiB stands in for it.
+    /// The suite makes a blob of the maximum size only up to 64 MiB. Above that, a blob of a few MiB stands in for it.
     pub max_blob_size_bytes: Option<u64>,
-    /// Whether a blob outlives the store that took it. If not, a store that is opened anew is empty.
+    /// Whether a blob outlives the store that accepted it. If not, a store that is opened again is empty.
     pub durable: bool,
-    /// Whether every put tells exactly what it came to. If not, `Unclassified` may stand for any outcome; a wrong one
+    /// Whether every put returns its exact outcome. If not, `Unclassified` may stand for any outcome; a wrong outcome
     /// may not.
     pub exact_outcomes: bool,
     /// Whether the store finds in bulk. If not, `find_missing` is `Unimplemented`, and the capabilities say so.
     pub finds_in_bulk: bool,
-    /// What was put, read or asked about outlives this many further bytes of puts. `None`: it may go at any time, but
-    /// then it is gone for `get` and `find_missing` alike.
+    /// The number of further bytes of puts that a blob outlives after it was put, read or asked about. `None`: it may
+    /// be evicted at any time, but then for `get` and `find_missing` alike.
     pub keeps_bytes: Option<u64>,
-    /// The most contents that the store keeps, in bytes: of twice as much it has given up the rest. `None`: it keeps
-    /// all of what the suite puts, which is 4 MiB.
+    /// The maximum total size of contents that the store keeps, in bytes. After puts of twice as much it has evicted
+    /// the excess. `None`: it keeps all that the suite puts, which is 4 MiB.
     pub capacity_bytes: Option<u64>,
-    /// Whether a put of a blob that is stored must bring that blob all the same: wrong bytes are refused then. If not,
-    /// the put may also be answered before its bytes are read.
+    /// Whether a put of a stored blob must bring its contents anyway, so that wrong bytes are refused. If not, the put
+    /// may also return before its bytes are read.
     pub demands_possession: bool,
-    /// Whether the blob of no bytes exists without having been put. If not, it is like any other.
+    /// Whether the empty blob exists without having been put. If not, it is like any other.
     pub empty_blob_exists: bool,
-    /// Whether the store knows what it shows of one instance name to another. If not, its key format is the one that is
-    /// safe for caches above it, with instance names.
+    /// Whether the store knows if contents of one instance name are visible in another. If not, its key format is the
+    /// one that is safe for caches above it: with instance names.
     pub knows_key_format: bool,
 }
 
 impl Promises {
-    /// Those of a plain store in memory without any limit: nothing outlives it, it finds in bulk, tells every outcome
-    /// exactly and evicts nothing.
+    /// The promises of a plain store in memory without limits. Nothing outlives it, it finds in bulk, returns exact
+    /// outcomes and evicts nothing.
     pub const IN_MEMORY: Self = Self {
         max_blob_size_bytes: None,
         durable: false,
@@ -60,7 +60,7 @@ impl Promises {
         knows_key_format: true,
     };
 
-    /// Those of [`MemoryStore`](blobaccess::MemoryStore) with this capacity.
+    /// Returns the promises of a [`MemoryStore`](blobaccess::MemoryStore) with this capacity.
     #[must_use]
     pub const fn of_memory(capacity_bytes: u64) -> Self {
         Self {
@@ -72,63 +72,63 @@ impl Promises {
         }
     }
 
-    /// The same, but with this largest blob; `None` if there is no such limit.
+    /// Sets the maximum size of a blob; `None` if there is none.
     #[must_use]
     pub const fn with_max_blob_size_bytes(mut self, max: Option<u64>) -> Self {
         self.max_blob_size_bytes = max;
         self
     }
 
-    /// The same, but whether a blob outlives the store.
+    /// Sets whether a blob outlives the store.
     #[must_use]
     pub const fn with_durable(mut self, durable: bool) -> Self {
         self.durable = durable;
         self
     }
 
-    /// The same, but whether every put tells exactly what it came to.
+    /// Sets whether every put returns its exact outcome.
     #[must_use]
     pub const fn with_exact_outcomes(mut self, exact: bool) -> Self {
         self.exact_outcomes = exact;
         self
     }
 
-    /// The same, but whether the store finds in bulk.
+    /// Sets whether the store finds in bulk.
     #[must_use]
     pub const fn with_finds_in_bulk(mut self, finds: bool) -> Self {
         self.finds_in_bulk = finds;
         self
     }
 
-    /// The same, but with what a used blob outlives; `None` if that is not promised.
+    /// Sets the number of bytes of puts that a used blob outlives; `None` if that is not promised.
     #[must_use]
     pub const fn with_keeps_bytes(mut self, keeps: Option<u64>) -> Self {
         self.keeps_bytes = keeps;
         self
     }
 
-    /// The same, but with the most contents that the store keeps; `None` if it evicts nothing.
+    /// Sets the maximum total size of contents; `None` if the store evicts nothing.
     #[must_use]
     pub const fn with_capacity_bytes(mut self, capacity: Option<u64>) -> Self {
         self.capacity_bytes = capacity;
         self
     }
 
-    /// The same, but whether the blob must be brought to a put that adds nothing.
+    /// Sets whether a put must bring the contents of a stored blob.
     #[must_use]
     pub const fn with_demands_possession(mut self, demands: bool) -> Self {
         self.demands_possession = demands;
         self
     }
 
-    /// The same, but whether the blob of no bytes always exists.
+    /// Sets whether the empty blob always exists.
     #[must_use]
     pub const fn with_empty_blob_exists(mut self, exists: bool) -> Self {
         self.empty_blob_exists = exists;
         self
     }
 
-    /// The same, but whether the store knows what it shows of one instance name to another.
+    /// Sets whether the store knows if contents of one instance name are visible in another.
     #[must_use]
     pub const fn with_knows_key_format(mut self, knows: bool) -> Self {
         self.knows_key_format = knows;

@@ -5,10 +5,10 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{Fixture, Numbers, seed};
 
-/// The variable of the environment that sets the seed.
+/// The environment variable that sets the seed.
 const SEED_VARIABLE: &str = "BLOBACCESS_TESTKIT_SEED";
 
-/// What a message takes at most besides what it is filled with, in bytes.
+/// The maximum size of a message less its filling, in bytes.
 const MESSAGE_OVERHEAD_BYTES: u64 = 16;
 
 /// Returns the SHA-256 digest of `contents` in the empty instance name.
@@ -17,40 +17,40 @@ pub fn digest_of(contents: impl AsRef<[u8]>) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents.as_ref())
 }
 
-/// Draws blobs that no store has seen.
+/// A source of blobs that no store has seen.
 #[derive(Debug)]
 pub(crate) struct Samples(Numbers);
 
 /// A value, and the digest that it is put under.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
-    /// Of contents, that of the value.
+    /// The digest that the value is put under: of contents, their own.
     pub(crate) digest: Digest,
     pub(crate) value: Bytes,
 }
 
-/// Whether the store of `F` holds messages.
+/// Returns whether the store of `F` holds messages.
 pub(crate) fn is_mutable<F: Fixture>() -> bool {
     <F::Store as BlobAccess>::Kind::STORAGE_TYPE.is_mutable()
 }
 
 impl Samples {
-    /// Draws from the seed that the environment names, or else from a fresh one.
+    /// Makes a source of the seed that the environment names, or otherwise of a fresh one.
     pub(crate) fn new() -> Self {
         Self(Numbers::new(seed(SEED_VARIABLE)))
     }
 
-    /// The next of a sequence of numbers.
+    /// Draws the next number.
     pub(crate) fn number(&mut self) -> u64 {
         self.0.draw()
     }
 
-    /// As many bytes as asked for.
+    /// Draws `size_bytes` bytes.
     pub(crate) fn bytes(&mut self, size_bytes: u64) -> Bytes {
         self.0.bytes(usize::try_from(size_bytes).unwrap_or(usize::MAX)).into()
     }
 
-    /// What a store of the kind of `fixture` can be given: contents of `size_bytes`, or a message of nearly that size.
+    /// Draws a value for a store of the kind of `fixture`: contents of `size_bytes`, or a message of nearly that size.
     pub(crate) fn sample<F: Fixture>(&mut self, fixture: &F, size_bytes: u64) -> Sample {
         let name = Self::instance_name(fixture);
         if is_mutable::<F>() {
@@ -65,13 +65,13 @@ impl Samples {
         }
     }
 
-    /// Some 200 bytes, where the size does not matter.
+    /// Draws a value of 100 to 200 bytes, for contracts in which the size does not matter.
     pub(crate) fn small<F: Fixture>(&mut self, fixture: &F) -> Sample {
         let size = 100 + self.number() % 100;
         self.sample(fixture, size)
     }
 
-    /// A digest of nothing that was ever put.
+    /// Draws a digest that was never put.
     pub(crate) fn absent<F: Fixture>(&mut self, fixture: &F) -> Digest {
         self.small(fixture).digest
     }
@@ -83,17 +83,17 @@ impl Samples {
 }
 
 impl Sample {
-    /// The size of the value, in bytes.
+    /// Returns the size of the value, in bytes.
     pub(crate) fn size_bytes(&self) -> u64 {
         u64::try_from(self.value.len()).unwrap_or(u64::MAX)
     }
 
-    /// The same value under the same digest in another instance name.
+    /// Returns the same value under the same digest in another instance name.
     pub(crate) fn within(&self, name: InstanceName) -> Self {
         Self { digest: self.digest.with_instance_name(name), value: self.value.clone() }
     }
 
-    /// Another value of the same size: of contents, one that the digest is not that of.
+    /// Returns another value of the same size, which does not match the digest of contents.
     pub(crate) fn wrong_value(&self) -> Bytes {
         let mut wrong = BytesMut::from(&*self.value);
         if let Some(last) = wrong.last_mut() {

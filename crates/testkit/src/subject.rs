@@ -1,4 +1,4 @@
-//! The store that a contract has opened, with the questions that contracts ask it.
+//! The store that a contract has opened, with the calls and checks of contracts.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -17,10 +17,10 @@ use crate::fakes::{failing_stream, slow_stream};
 use crate::samples::Sample;
 use crate::{Fixture, Promises};
 
-/// More than any blob of the suite.
+/// A limit above the size of any blob of the suite.
 pub(crate) const ANY_SIZE: u64 = 1 << 40;
 
-/// How several puts are run at once.
+/// The way in which several puts are run at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum AtOnce {
     TurnByTurn,
@@ -45,7 +45,7 @@ impl<'f, F: Fixture> Subject<'f, F> {
         Ok(Self { fixture, store, ctx: fixture.context(), promises: fixture.promises() })
     }
 
-    /// Closes the store, which nobody uses any more.
+    /// Closes the store, which must not be in use any more.
     pub(crate) async fn close(self) -> Result<()> {
         let store = Arc::into_inner(self.store);
         let store = store.ok_or_else(|| Error::internal("the contract still uses the store that it closes"))?;
@@ -66,8 +66,8 @@ impl<'f, F: Fixture> Subject<'f, F> {
         self.store.put(&self.ctx, digest, blob).await
     }
 
-    /// Runs all of `puts` at once: turn by turn, so that each has begun before any goes on, or in parallel, as far as
-    /// the runtime allows.
+    /// Runs all of `puts` at once. Turn by turn, each has begun before any goes on; in parallel, they run as far as the
+    /// runtime allows.
     pub(crate) async fn put_at_once(&self, puts: Vec<(Digest, Blob)>, at_once: AtOnce) -> Vec<Result<PutOutcome>> {
         if matches!(at_once, AtOnce::TurnByTurn) {
             let puts = puts.into_iter().map(|(digest, blob)| async move { self.put_blob(&digest, blob).await });
@@ -95,7 +95,7 @@ impl<'f, F: Fixture> Subject<'f, F> {
         self.get(digest).await?.into_bytes(ANY_SIZE).await
     }
 
-    /// Which of `digests` are missing; `None` where the store rightly does not offer to say.
+    /// Returns the missing ones of `digests`, or `None` if the store rightly does not offer `find_missing`.
     pub(crate) async fn missing(&self, digests: &DigestSet) -> Result<Option<DigestSet>> {
         let answer = self.store.find_missing(&self.ctx, digests).await;
         if self.promises.finds_in_bulk || digests.is_empty() {
@@ -106,7 +106,7 @@ impl<'f, F: Fixture> Subject<'f, F> {
         Ok(None)
     }
 
-    /// Asserts that exactly those of `digests` are missing that are also in `expected`.
+    /// Asserts that the digests in both `digests` and `expected` are missing, and no others.
     pub(crate) async fn assert_missing(&self, digests: &DigestSet, expected: &DigestSet) -> Result<()> {
         if let Some(missing) = self.missing(digests).await? {
             let (wrongly, _, overlooked) = missing.split(expected);
@@ -121,7 +121,7 @@ impl<'f, F: Fixture> Subject<'f, F> {
         Ok(())
     }
 
-    /// Asserts that the store has `sample`, as far as anybody can tell.
+    /// Asserts that the store has `sample`, by `get` and by `find_missing`.
     pub(crate) async fn assert_present(&self, sample: &Sample) -> Result<()> {
         self.assert_missing(&sample.digest.clone().into(), &DigestSet::new()).await?;
         self.assert_reads(sample).await
@@ -136,7 +136,7 @@ impl<'f, F: Fixture> Subject<'f, F> {
         Ok(())
     }
 
-    /// Asserts that the store does not have `digest`, and says so in either way.
+    /// Asserts that the store does not have `digest`, by `get` and by `find_missing`.
     pub(crate) async fn assert_absent(&self, digest: &Digest) -> Result<()> {
         let asked = DigestSet::from(digest.clone());
         self.assert_missing(&asked, &asked).await?;
@@ -145,10 +145,11 @@ impl<'f, F: Fixture> Subject<'f, F> {
         Ok(())
     }
 
-    /// Asserts that the store has all of `sample` or nothing, and says the same in either way; returns which.
+    /// Asserts that the store has all of `sample` or nothing, and that `get` and `find_missing` agree. Returns whether
+    /// it has it.
     ///
-    /// A put that was dropped may still come to its end somewhere behind the store. So a `get` is held to what
-    /// `find_missing` says before it or after it.
+    /// A put that was dropped may still complete somewhere behind the store. Therefore `get` is compared with
+    /// `find_missing` before it and after it.
     pub(crate) async fn assert_present_or_absent(&self, sample: &Sample) -> Result<bool> {
         let missing = self.missing(&sample.digest.clone().into()).await?;
         let present = match self.read(&sample.digest).await {
@@ -167,23 +168,23 @@ impl<'f, F: Fixture> Subject<'f, F> {
         Ok(present)
     }
 
-    /// Asserts that `outcome` is what a put comes to that added the blob.
+    /// Asserts that `outcome` is that of a put that added the blob.
     pub(crate) fn assert_created(&self, outcome: PutOutcome) {
         self.assert_outcome(outcome, matches!(outcome, PutOutcome::Created { .. }), "Created");
     }
 
-    /// Asserts that `outcome` is what a put comes to that added nothing.
+    /// Asserts that `outcome` is that of a put that added nothing.
     pub(crate) fn assert_already_exists(&self, outcome: PutOutcome) {
         self.assert_outcome(outcome, matches!(outcome, PutOutcome::AlreadyExists { .. }), "AlreadyExists");
     }
 
-    /// Asserts that `outcome` is the right one, or that it is none where the store does not promise to tell.
+    /// Asserts that `outcome` is right, or unclassified if the store does not promise exact outcomes.
     pub(crate) fn assert_outcome(&self, outcome: PutOutcome, is_right: bool, right: &str) {
         let untold = !self.promises.exact_outcomes && matches!(outcome, PutOutcome::Unclassified { .. });
         assert!(is_right || untold, "the put came to {outcome:?}, while {right} was expected");
     }
 
-    /// The blob of `sample`, which comes piece by piece and takes many turns of the runtime to do so.
+    /// Makes the blob of `sample` from a source that is slow: it takes many turns of the runtime.
     pub(crate) fn slow_blob(sample: &Sample) -> Blob {
         if <F::Store as BlobAccess>::Kind::STORAGE_TYPE.is_mutable() {
             let turns = async {
@@ -198,7 +199,7 @@ impl<'f, F: Fixture> Subject<'f, F> {
         Blob::from_untrusted_stream(&sample.digest, stream, Provenance::client())
     }
 
-    /// The blob of `sample`, whose source fails midway.
+    /// Makes the blob of `sample` from a source that fails midway.
     pub(crate) fn failing_blob(sample: &Sample, error: Error) -> Blob {
         if <F::Store as BlobAccess>::Kind::STORAGE_TYPE.is_mutable() {
             return Blob::from_bytes(sample.value.clone()).with_task(async { Err(error) }.boxed());
@@ -208,13 +209,13 @@ impl<'f, F: Fixture> Subject<'f, F> {
         Blob::from_untrusted_stream(&sample.digest, stream, Provenance::client())
     }
 
-    /// The largest size not above `wanted` that the store promises to take, in bytes.
+    /// Returns `wanted`, or the maximum size of a blob if that is smaller, in bytes.
     pub(crate) fn at_most(&self, wanted: u64) -> u64 {
         self.promises.max_blob_size_bytes.map_or(wanted, |max| max.min(wanted))
     }
 }
 
-/// The error that `result` is.
+/// Returns the error of `result`, which must be one.
 #[track_caller]
 #[expect(clippy::panic, reason = "this is how a contract reports that it is broken")]
 pub(crate) fn refused<T: Debug>(result: Result<T>, what: &str) -> Error {
@@ -224,7 +225,7 @@ pub(crate) fn refused<T: Debug>(result: Result<T>, what: &str) -> Error {
     }
 }
 
-/// Polls `future` no more than `polls` times, and then drops it (or the reference to it).
+/// Polls `future` up to `polls` times, and then drops it (or the reference to it).
 pub(crate) async fn polled<T>(future: impl Future<Output = T> + Send, polls: usize) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;

@@ -1,4 +1,4 @@
-//! The suite as one list, from which its tests and its names are made.
+//! The list of all contracts, from which the tests and the names are made.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -6,7 +6,7 @@ use blobaccess::{BlobAccess, Cas};
 
 use crate::Fixture;
 
-/// The contracts of a family, given to a macro of this crate behind what it is to be given as well.
+/// Gives the contracts of a family to a macro of this crate, after its other arguments.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __contracts {
@@ -92,21 +92,21 @@ macro_rules! __contracts {
     };
 }
 
-/// The names, as a list.
+/// Makes a list of the names.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __names {
     ([] $($theme:ident::$contract:ident)*) => { &[$(concat!(stringify!($theme), "::", stringify!($contract))),*] };
 }
 
-/// One test for each contract.
+/// Makes one test for each contract.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __tests {
     ($given:tt $($theme:ident::$contract:ident)*) => { $( $crate::__test! { $given $theme::$contract } )* };
 }
 
-/// One test.
+/// Makes one test.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __test {
@@ -119,7 +119,7 @@ macro_rules! __test {
     };
 }
 
-/// How each contract ended, as a list.
+/// Makes a list of the results of the contracts.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __results {
@@ -133,13 +133,13 @@ macro_rules! __results {
 
 /// Makes one test of each contract for each fixture, in a module that is named as the fixture is.
 ///
-/// Each line is a name, the kind of the store ([`Cas`] if it is left out) and what makes the fixture;
-/// each test makes its own. `+ ResolveUpload` and `+ Inventory` behind the kind add the contracts of those traits. The
-/// attributes of a line are those of its tests: `#[ignore = "needs a bucket"]`. The kinds have the names of
+/// Each line is a name, the kind of the store ([`Cas`] by default) and an expression that makes the fixture. Each test
+/// makes its own fixture. `+ ResolveUpload` and `+ Inventory` after the kind add the contracts of those traits. The
+/// attributes of a line, such as `#[ignore = "needs a bucket"]`, are those of its tests. The kinds have the names of
 /// [`blobaccess`], which need not be imported.
 ///
-/// A contract that fails reads `memory::a_dropped_put_leaves_nothing_partial`, and its output has the seed that its
-/// blobs were drawn from; `BLOBACCESS_TESTKIT_SEED` sets that.
+/// A failed contract reads `memory::a_dropped_put_leaves_nothing_partial`. Its output has the seed of its blobs, which
+/// `BLOBACCESS_TESTKIT_SEED` sets.
 ///
 /// # Examples
 ///
@@ -179,7 +179,7 @@ macro_rules! conformance {
     };
 }
 
-/// The contracts of further traits.
+/// Makes the tests of further traits.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __also {
@@ -190,9 +190,8 @@ macro_rules! __also {
     };
 }
 
-/// The names of all contracts, by the family that they are of: what every store is held to, what those of contents,
-/// those of messages, those that implement [`ResolveUpload`](blobaccess::ResolveUpload) and those that implement
-/// [`Inventory`](blobaccess::Inventory) are.
+/// The names of all contracts, by family: those of every store, of contents, of messages, of
+/// [`ResolveUpload`](blobaccess::ResolveUpload) and of [`Inventory`](blobaccess::Inventory).
 pub const CONTRACTS: [(&str, &[&str]); 5] = [
     ("every kind", __contracts! { every_kind, __names [] }),
     ("contents", __contracts! { Cas, __names [] }),
@@ -201,7 +200,7 @@ pub const CONTRACTS: [(&str, &[&str]); 5] = [
     ("inventories", __contracts! { Inventory, __names [] }),
 ];
 
-/// A contract that a store broke.
+/// A contract that a store broke, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     contract: &'static str,
@@ -209,7 +208,7 @@ pub struct Violation {
 }
 
 impl Violation {
-    /// The contract, as [`CONTRACTS`] names it.
+    /// Returns the name of the contract, as in [`CONTRACTS`].
     #[must_use]
     pub const fn contract(&self) -> &'static str {
         self.contract
@@ -222,10 +221,10 @@ impl Display for Violation {
     }
 }
 
-/// Holds a store of contents to the suite, outside of a test: every contract gets a fixture from `fixture`. Returns
-/// those that were broken.
+/// Runs the suite on a store of contents, outside of a test, and returns the violations. Every contract gets a fixture
+/// from `fixture`.
 ///
-/// The panics of broken contracts are printed as panics are.
+/// Broken contracts also print their panics.
 pub fn violations_of_contents<F>(fixture: impl Fn() -> F) -> Vec<Violation>
 where
     F: Fixture<Store: BlobAccess<Kind = Cas>>,
@@ -234,7 +233,7 @@ where
     violations(of_every_kind.into_iter().chain(__contracts! { Cas, __results [fixture] }))
 }
 
-/// Holds a store of messages to the suite, as [`violations_of_contents`] does one of contents.
+/// Runs the suite on a store of messages, as [`violations_of_contents`] does on one of contents.
 pub fn violations_of_messages<F: Fixture>(fixture: impl Fn() -> F) -> Vec<Violation> {
     let of_every_kind = __contracts! { every_kind, __results [fixture] };
     violations(of_every_kind.into_iter().chain(__contracts! { Ac, __results [fixture] }))

@@ -1,4 +1,4 @@
-//! A fixture for stores that a function makes, and of which nothing is left when they are dropped.
+//! A fixture for stores that a function makes, and that leave nothing behind when they are dropped.
 
 use std::fmt::{self, Debug, Formatter};
 
@@ -6,7 +6,7 @@ use blobaccess::{BlobAccess, Result};
 
 use crate::{Fixture, Promises};
 
-/// A [`Fixture`] for stores that a function makes, and of which nothing is left when they are dropped.
+/// A [`Fixture`] for stores that a function makes, and that leave nothing behind when they are dropped.
 ///
 /// # Examples
 ///
@@ -23,12 +23,12 @@ pub struct Volatile<M> {
 }
 
 impl<M> Volatile<M> {
-    /// A fixture for what `make` returns, which promises what [`Promises::IN_MEMORY`] has.
+    /// Makes a fixture for the stores that `make` returns, with the promises [`Promises::IN_MEMORY`].
     pub const fn new(make: M) -> Self {
         Self { make, promises: Promises::IN_MEMORY }
     }
 
-    /// The same, promising this instead.
+    /// Sets the promises.
     #[must_use]
     pub fn promising(mut self, promises: Promises) -> Self {
         self.promises = promises;

@@ -20,7 +20,7 @@ static CTX: Context = Context::background();
 
 /// A field that no version of the message knows: number 999, two bytes.
 const UNKNOWN: &[u8] = &[0xba, 0x3e, 2, b'h', b'i'];
-/// What is appended: field 9, in it field 4, in it 1000 s and 2000 ns.
+/// The appended bytes: field 9, in it field 4, in it 1000 s and 2000 ns.
 const APPENDED: &[u8] = &[0x4a, 8, 0x22, 6, 0x08, 0xe8, 0x07, 0x10, 0xd0, 0x0f];
 
 fn stack(max: u64) -> (Inner<Ac>, Arc<RecordingObserver>, ActionResultTimestampInjecting<Inner<Ac>>) {

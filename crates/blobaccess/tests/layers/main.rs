@@ -1,4 +1,4 @@
-//! What each layer adds to the store beneath it. What every store does is in `conformance.rs`.
+//! Tests of what each layer adds to the store beneath it. The contracts of every store are in `conformance.rs`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod action_result_timestamp_injecting;

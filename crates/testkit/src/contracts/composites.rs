@@ -10,7 +10,7 @@ use crate::Fixture;
 use crate::samples::{Sample, Samples};
 use crate::subject::{ANY_SIZE, Subject, refused};
 
-/// Knows by heart where the parts of one composite are.
+/// A slicer that knows where the parts of one composite are.
 #[derive(Debug)]
 struct KnownParts(Vec<Slice>);
 
@@ -30,7 +30,7 @@ fn length(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// A composite, its parts, and who finds them.
+/// Makes a composite, its parts, and a slicer that finds them.
 fn composite<F: Fixture>(fixture: &F, samples: &mut Samples) -> (Sample, Vec<Sample>, Arc<dyn Slicer>) {
     let parts: Vec<_> = (0..5).map(|_| samples.small(fixture)).collect();
     let mut whole = BytesMut::new();
@@ -47,7 +47,7 @@ fn composite<F: Fixture>(fixture: &F, samples: &mut Samples) -> (Sample, Vec<Sam
     (parent, parts, Arc::new(KnownParts(slices)))
 }
 
-/// Every part of a composite is found, whichever was asked for before, and again when it is asked for again.
+/// Checks that every part of a composite is found, in any order and repeatedly.
 pub async fn a_part_is_found_again_and_again<F>(fixture: &F) -> Result<()>
 where
     F: Fixture<Store: BlobAccess<Kind = Cas>>,
@@ -66,7 +66,7 @@ where
     subject.assert_present(&parent).await
 }
 
-/// `NotFound` is the answer where the composite has no such part, and where it is absent itself.
+/// Checks that the error is `NotFound` if the composite has no such part, and if the composite itself is absent.
 pub async fn what_no_composite_has_is_not_found<F>(fixture: &F) -> Result<()>
 where
     F: Fixture<Store: BlobAccess<Kind = Cas>>,
@@ -91,7 +91,7 @@ where
     Ok(())
 }
 
-/// The error says whether the composite is absent or merely has no such part.
+/// Checks that the error says whether the composite is absent or merely has no such part.
 pub async fn a_missing_part_is_told_from_a_missing_composite<F>(fixture: &F) -> Result<()>
 where
     F: Fixture<Store: BlobAccess<Kind = Cas>>,

@@ -1,4 +1,4 @@
-//! Contents are what their digest says, whoever brings them.
+//! Contracts about contents: they match their digest, whoever puts them.
 
 use blobaccess::{Blob, BlobAccess, Cas, Digest, DigestFunction, ErrorKind, Provenance, PutOutcome, Result};
 use bytes::{Bytes, BytesMut};
@@ -9,7 +9,7 @@ use crate::fakes::slow_stream;
 use crate::samples::{Sample, Samples};
 use crate::subject::{AtOnce, Subject, polled, refused};
 
-/// Every way in which a client can bring `bytes` as those of `digest`.
+/// Returns `bytes` as blobs of `digest`, in each way in which a client can put them.
 fn brought(digest: &Digest, bytes: &Bytes) -> Vec<Blob> {
     let stream = |piece_bytes| slow_stream(bytes.clone(), piece_bytes);
     vec![
@@ -35,7 +35,8 @@ async fn are_refused<F: Fixture>(
     subject.assert_present(sample).await
 }
 
-/// Contents that are too short or too long for their digest are refused, and leave nothing.
+/// Checks that contents that are too short or too long for their digest are refused, and that nothing of them is
+/// stored.
 pub async fn contents_of_the_wrong_size_are_refused<F>(fixture: &F) -> Result<()>
 where
     F: Fixture<Store: BlobAccess<Kind = Cas>>,
@@ -49,7 +50,7 @@ where
     are_refused(&subject, &sample, wrong.iter().flat_map(|wrong| brought(&sample.digest, wrong))).await
 }
 
-/// Contents of the right size with another hash than their digest has are refused, and leave nothing.
+/// Checks that contents of the right size with the wrong hash are refused, and that nothing of them is stored.
 pub async fn contents_with_the_wrong_hash_are_refused<F>(fixture: &F) -> Result<()>
 where
     F: Fixture<Store: BlobAccess<Kind = Cas>>,
@@ -59,7 +60,7 @@ where
     are_refused(&subject, &sample, brought(&sample.digest, &sample.wrong_value())).await
 }
 
-/// Contents that were verified as those of one digest are not taken as those of another.
+/// Checks that contents that were verified for one digest are not accepted for another.
 pub async fn contents_of_another_digest_are_refused<F>(fixture: &F) -> Result<()>
 where
     F: Fixture<Store: BlobAccess<Kind = Cas>>,
@@ -73,7 +74,7 @@ where
     are_refused(&subject, &sample, blobs).await
 }
 
-/// Wrong contents that arrive together with the right ones are not stored, and do not fail the right ones.
+/// Checks that wrong contents that arrive together with the right ones are not stored, and do not fail the right ones.
 pub async fn wrong_contents_beside_the_right_ones_do_no_harm<F>(fixture: &F) -> Result<()>
 where
     F: Fixture<Store: BlobAccess<Kind = Cas>>,
@@ -132,7 +133,8 @@ fn right_and_wrong<F: Fixture>(fixture: &F, subject: &Subject<'_, F>, samples: &
     (right, wrong)
 }
 
-/// Wrong contents for what is stored change nothing; a store that demands possession refuses them.
+/// Checks that wrong contents for a stored digest change nothing, and that a store that demands possession refuses
+/// them.
 pub async fn wrong_contents_for_what_is_stored_change_nothing<F>(fixture: &F) -> Result<()>
 where
     F: Fixture<Store: BlobAccess<Kind = Cas>>,
@@ -153,7 +155,8 @@ where
     Ok(())
 }
 
-/// The blob of no bytes is there from the beginning if so promised, and else once it was put, like any other.
+/// Checks that the empty blob exists from the beginning if so promised. Otherwise it exists once it was put, like any
+/// other blob.
 pub async fn the_empty_blob_exists_if_so_promised<F>(fixture: &F) -> Result<()>
 where
     F: Fixture<Store: BlobAccess<Kind = Cas>>,

@@ -1,4 +1,4 @@
-//! What a store says of itself is so.
+//! Contracts about descriptions: what a store says of itself is true.
 
 use blobaccess::{Blob, BlobAccess, Digest, DigestFunction, KeyFormat, Result};
 
@@ -6,7 +6,7 @@ use crate::Fixture;
 use crate::samples::{Sample, Samples, is_mutable};
 use crate::subject::{Subject, refused};
 
-/// A store prints as one line, which names its layers, outermost first.
+/// Checks that a store prints as one line that names its layers, outermost first.
 pub async fn a_store_prints_as_one_line_that_names_its_layers<F: Fixture>(fixture: &F) -> Result<()> {
     let subject = Subject::open(fixture).await?;
     let line = subject.store.to_string();
@@ -21,8 +21,8 @@ pub async fn a_store_prints_as_one_line_that_names_its_layers<F: Fixture>(fixtur
     Ok(())
 }
 
-/// Capabilities are what is promised, and the same whenever they are asked for; updates are allowed, or no contract
-/// could be checked.
+/// Checks that the capabilities are those promised, and the same at each query. Updates must be allowed, because no
+/// contract could be checked otherwise.
 pub async fn capabilities_are_those_promised<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     assert_eq!(subject.store.finds_in_bulk(), subject.promises.finds_in_bulk, "whether it finds in bulk");
@@ -41,7 +41,7 @@ pub async fn capabilities_are_those_promised<F: Fixture>(fixture: &F) -> Result<
     Ok(())
 }
 
-/// Every digest function that the capabilities list can be used; contents are held to it.
+/// Checks that every digest function in the capabilities can be used, and that contents are verified with it.
 pub async fn every_digest_function_listed_can_be_used<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let [name, _] = fixture.instance_names();
@@ -64,8 +64,8 @@ pub async fn every_digest_function_listed_can_be_used<F: Fixture>(fixture: &F) -
     Ok(())
 }
 
-/// Whether a blob of one instance name is there in another is as the key format says. Of a store that does not know,
-/// the format is with instance names, and either is right.
+/// Checks that a blob of one instance name exists in another exactly if the key format says so. A store that does not
+/// know must say that digests are told apart by instance name, and may do either.
 pub async fn instance_names_are_told_apart_as_the_key_format_says<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let [_, other] = fixture.instance_names();

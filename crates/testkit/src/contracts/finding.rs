@@ -1,4 +1,4 @@
-//! `find_missing` is exact, whatever it is asked, and however often.
+//! Contracts about `find_missing`: it is exact for any set of digests, however often it is called.
 
 use blobaccess::{BlobAccess, DigestSet, Error, KeyFormat, Result};
 
@@ -6,7 +6,7 @@ use crate::Fixture;
 use crate::samples::Samples;
 use crate::subject::{Subject, refused};
 
-/// Of no digests, none is missing; that is known without any store.
+/// Checks that `find_missing` of no digests returns none. That call needs no store and cannot fail.
 pub async fn of_no_digests_none_is_missing<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     subject.assert_missing(&DigestSet::new(), &DigestSet::new()).await?;
@@ -14,7 +14,8 @@ pub async fn of_no_digests_none_is_missing<F: Fixture>(fixture: &F) -> Result<()
     subject.assert_missing(&DigestSet::new(), &DigestSet::new()).await
 }
 
-/// What is reported missing is what cannot be read, no more and no less: of one digest, and of some of each sort.
+/// Checks that exactly the digests that cannot be read are reported missing: for one digest, and for sets with some of
+/// each.
 pub async fn exactly_what_is_absent_is_missing<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let stored: Vec<_> = (0..20).map(|_| samples.small(fixture)).collect();
@@ -38,7 +39,7 @@ pub async fn exactly_what_is_absent_is_missing<F: Fixture>(fixture: &F) -> Resul
     Ok(())
 }
 
-/// Of ten thousand digests, as many as a build asks about at once, each is answered for.
+/// Checks that each of ten thousand digests, as many as a build asks about at once, is answered correctly.
 pub async fn ten_thousand_digests_are_each_answered_for<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let asked: Vec<_> = (0..10_000).map(|_| samples.sample(fixture, 40)).collect();
@@ -57,7 +58,7 @@ pub async fn ten_thousand_digests_are_each_answered_for<F: Fixture>(fixture: &F)
     subject.assert_missing(&present.into(), &DigestSet::new()).await
 }
 
-/// To ask again changes no answer, and to put what was reported missing does at once.
+/// Checks that repeating a query does not change its answer, and that putting a missing blob changes it at once.
 pub async fn an_answer_holds_until_something_is_put<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let (sample, other) = (samples.small(fixture), samples.small(fixture));
@@ -75,7 +76,7 @@ pub async fn an_answer_holds_until_something_is_put<F: Fixture>(fixture: &F) -> 
     subject.assert_missing(&asked, &DigestSet::new()).await
 }
 
-/// What was read is not missing, and what was looked for in vain still is.
+/// Checks that a blob that was read is not missing, and that a blob that was not found still is.
 pub async fn to_get_changes_no_answer<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let (sample, absent) = (samples.small(fixture), samples.absent(fixture));
@@ -90,7 +91,7 @@ pub async fn to_get_changes_no_answer<F: Fixture>(fixture: &F) -> Result<()> {
     Ok(())
 }
 
-/// What a failed put did not store is missing, also if it had been asked about before.
+/// Checks that a blob is missing after its put failed, also if it was asked about before.
 pub async fn after_a_failed_put_the_blob_is_missing<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let sample = samples.small(fixture);
@@ -103,7 +104,7 @@ pub async fn after_a_failed_put_the_blob_is_missing<F: Fixture>(fixture: &F) -> 
     subject.assert_missing(&asked, &DigestSet::new()).await
 }
 
-/// A set may have digests of several instance names, and each is reported in its own.
+/// Checks that a set may have digests of several instance names, and that each is reported in its own.
 pub async fn several_instance_names_are_answered_for_at_once<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let [_, other] = fixture.instance_names();
@@ -112,7 +113,7 @@ pub async fn several_instance_names_are_answered_for_at_once<F: Fixture>(fixture
     let (stored_there, absent_there) = (stored.within(other.clone()).digest, absent.within(other).digest);
     let asked = DigestSet::from([stored.digest, stored_there.clone(), absent.digest.clone(), absent_there.clone()]);
     let expected = match subject.store.key_format() {
-        // What is asked about all at once is as it is asked about by itself.
+        // The answer for the whole set is the same as for each of its digests.
         _ if !subject.promises.knows_key_format => {
             let there = subject.missing(&stored_there.into()).await?.unwrap_or_default();
             DigestSet::union([&there, &DigestSet::from([absent.digest, absent_there])])

@@ -1,4 +1,4 @@
-//! A listing has all that is stored, once.
+//! Contracts about listings: a listing has every stored blob, once.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ async fn list<F: Fixture<Store: Inventory>>(subject: &Subject<'_, F>) -> Result<
     Ok(by_digest)
 }
 
-/// Every blob is listed exactly once, with the bytes that its put counted, and nothing else is.
+/// Checks that every blob is listed exactly once, with the bytes that its put counted, and that nothing else is listed.
 pub async fn every_blob_is_listed_exactly_once<F: Fixture<Store: Inventory>>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     assert_eq!(list(&subject).await?, BTreeMap::new(), "a store that holds nothing");
@@ -44,7 +44,7 @@ pub async fn every_blob_is_listed_exactly_once<F: Fixture<Store: Inventory>>(fix
     Ok(())
 }
 
-/// A cursor that the store did not give out is refused.
+/// Checks that a cursor that the store did not return is refused.
 pub async fn a_cursor_of_another_store_is_refused<F: Fixture<Store: Inventory>>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     subject.put(&samples.small(fixture)).await?;

@@ -1,4 +1,4 @@
-//! What is used stays as long as promised, and what goes is gone for all.
+//! Contracts about eviction: a blob in use stays as long as promised, and an evicted blob is gone for every call.
 
 use blobaccess::Result;
 
@@ -6,27 +6,27 @@ use crate::Fixture;
 use crate::samples::{Sample, Samples};
 use crate::subject::Subject;
 
-/// What the suite puts into a store that promises no capacity, in bytes.
+/// The number of bytes that the suite puts into a store that promises no capacity.
 const UNBOUNDED_BYTES: u64 = 4 << 20;
 
-/// How a blob is used, so that it is kept.
+/// The call that uses a blob, so that the blob is kept.
 enum Use {
     Put,
     Get,
     Find,
 }
 
-/// What was put stays for as many further bytes as promised.
+/// Checks that a blob that was put stays for as many further bytes as promised.
 pub async fn what_was_put_stays_as_long_as_promised<F: Fixture>(fixture: &F) -> Result<()> {
     stays(fixture, &Use::Put).await
 }
 
-/// What is read again and again stays, whatever else is put.
+/// Checks that a blob that is read repeatedly stays, whatever else is put.
 pub async fn what_is_read_stays_as_long_as_promised<F: Fixture>(fixture: &F) -> Result<()> {
     stays(fixture, &Use::Get).await
 }
 
-/// What is asked about again and again stays, whatever else is put.
+/// Checks that a blob that is asked about repeatedly stays, whatever else is put.
 pub async fn what_is_found_stays_as_long_as_promised<F: Fixture>(fixture: &F) -> Result<()> {
     stays(fixture, &Use::Find).await
 }
@@ -42,7 +42,7 @@ async fn stays<F: Fixture>(fixture: &F, used: &Use) -> Result<()> {
     };
     match used {
         Use::Put => drop(fill(&subject, fixture, &mut samples, keeps_bytes).await?),
-        // Four times half of what it outlives unused: so it is its use that keeps it.
+        // Four times half of the bytes that the blob outlives unused: it is kept because it is used.
         Use::Get => {
             for _ in 0..4 {
                 fill(&subject, fixture, &mut samples, keeps_bytes / 2).await?;
@@ -63,8 +63,8 @@ async fn stays<F: Fixture>(fixture: &F, used: &Use) -> Result<()> {
     subject.assert_present(&sample).await
 }
 
-/// Of twice its capacity, a store has given up the rest; what it has given up is gone for `get` and `find_missing`
-/// alike, and what it has not is whole. A store that promises no capacity has given up nothing.
+/// Checks that a store that was given twice its capacity has evicted the excess. An evicted blob is gone for `get` and
+/// `find_missing` alike, and the others are whole. A store that promises no capacity must have evicted nothing.
 pub async fn what_is_evicted_is_gone_for_get_and_find_missing_alike<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let bytes = subject.promises.capacity_bytes.map_or(UNBOUNDED_BYTES, |capacity| capacity.saturating_mul(2));
@@ -83,7 +83,7 @@ pub async fn what_is_evicted_is_gone_for_get_and_find_missing_alike<F: Fixture>(
     Ok(())
 }
 
-/// Puts `bytes` of new contents, no more, in blobs of at most 64 KiB.
+/// Puts up to `bytes` bytes of new contents, in blobs of up to 64 KiB.
 async fn fill<F: Fixture>(
     subject: &Subject<'_, F>,
     fixture: &F,

@@ -1,4 +1,4 @@
-//! Messages are stored under a digest that is not theirs, and may be replaced.
+//! Contracts about messages, which are stored under a digest that is not theirs and may be replaced.
 
 use blobaccess::{Error, PutOutcome, Result};
 
@@ -6,12 +6,13 @@ use crate::Fixture;
 use crate::samples::{Sample, Samples};
 use crate::subject::{AtOnce, Subject, refused};
 
-/// Another message for the same digest.
+/// Draws another message for the same digest.
 fn other_value<F: Fixture>(fixture: &F, samples: &mut Samples, sample: &Sample, size: u64) -> Sample {
     Sample { digest: sample.digest.clone(), value: samples.sample(fixture, size).value }
 }
 
-/// A value that differs replaces the one before, is told so, and counts the bytes of both.
+/// Checks that a different value replaces the previous one, that the outcome says so, and that it counts the bytes of
+/// both.
 pub async fn a_new_value_replaces_the_one_before<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let mut sample = samples.small(fixture);
@@ -32,7 +33,7 @@ pub async fn a_new_value_replaces_the_one_before<F: Fixture>(fixture: &F) -> Res
     Ok(())
 }
 
-/// A failed put of a new value leaves the one before.
+/// Checks that a failed put of a new value keeps the previous one.
 pub async fn a_failed_put_leaves_the_value_before<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let sample = samples.small(fixture);
@@ -43,7 +44,8 @@ pub async fn a_failed_put_leaves_the_value_before<F: Fixture>(fixture: &F) -> Re
     subject.assert_present(&sample).await
 }
 
-/// Of many values at once for one digest, one is kept, whole; one put added it and the others replaced each other.
+/// Checks that of many values that are put for one digest at once, one is kept whole. One put creates the entry, and
+/// the others replace each other.
 pub async fn of_many_values_at_once_one_is_kept<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     for at_once in AtOnce::ALL {
@@ -68,7 +70,7 @@ pub async fn of_many_values_at_once_one_is_kept<F: Fixture>(fixture: &F) -> Resu
     Ok(())
 }
 
-/// What is replaced does not come back when the store is opened again.
+/// Checks that a replaced value does not come back when the store is opened again.
 pub async fn a_restart_does_not_bring_back_what_was_replaced<F: Fixture>(fixture: &F) -> Result<()> {
     let (mut subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let mut sample = samples.small(fixture);

@@ -1,7 +1,7 @@
-//! What every store is held to, one function a contract.
+//! The contracts of a store, one function each.
 //!
-//! Each takes a fixture whose state is fresh, panics where the store broke its word, and returns the errors that it did
-//! not expect.
+//! Each takes a fixture whose state is fresh. It panics if the store breaks the contract, and returns the errors of
+//! calls that must not fail.
 #![expect(clippy::missing_panics_doc, reason = "to panic is how a contract reports that it is broken")]
 #![expect(clippy::missing_errors_doc, reason = "a contract returns whatever it did not expect")]
 

@@ -1,4 +1,4 @@
-//! What was put is read, whole or in part, and nothing else.
+//! Contracts about reading: a blob is read as it was put, whole or in part.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::Fixture;
 use crate::samples::{Sample, Samples};
 use crate::subject::{ANY_SIZE, Subject, refused};
 
-/// What was put is read, byte for byte: small values and larger ones, side by side.
+/// Checks that small and large blobs are read as they were put, byte for byte.
 pub async fn what_was_put_is_read<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let stored = [1, 2, 63, 64, 65, 1000, 4096, 70_000].map(|size| samples.sample(fixture, subject.at_most(size)));
@@ -24,7 +24,7 @@ pub async fn what_was_put_is_read<F: Fixture>(fixture: &F) -> Result<()> {
     Ok(())
 }
 
-/// Of what is absent, `get` itself says `NotFound`, and names the digest.
+/// Checks that the error for an absent blob comes from `get` itself, is `NotFound`, and names the digest.
 pub async fn what_is_absent_is_not_found_by_name<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     subject.put(&samples.small(fixture)).await?;
@@ -38,7 +38,8 @@ pub async fn what_is_absent_is_not_found_by_name<F: Fixture>(fixture: &F) -> Res
     Ok(())
 }
 
-/// A range is read as it was asked for; one that ends beyond the end ends there, and one from the end on is empty.
+/// Checks that a range is read as requested. A range that ends beyond the end of the blob ends there, and one that
+/// begins at the end is empty.
 pub async fn a_range_is_read_as_asked<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let sample = samples.sample(fixture, subject.at_most(10_000));
@@ -73,7 +74,7 @@ fn part(sample: &Sample, range: &Range<u64>) -> Vec<u8> {
     sample.value.iter().skip(start).take(end.saturating_sub(start)).copied().collect()
 }
 
-/// A range that begins beyond the end is `OutOfRange`, not an empty one.
+/// Checks that a range that begins beyond the end is `OutOfRange` rather than empty.
 pub async fn a_range_beyond_the_end_is_out_of_range<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let sample = samples.small(fixture);
@@ -87,7 +88,7 @@ pub async fn a_range_beyond_the_end_is_out_of_range<F: Fixture>(fixture: &F) -> 
     Ok(())
 }
 
-/// Readers that stop early, or never begin, leave nothing behind that others have to wait for.
+/// Checks that readers that stop early, or never begin, do not block other calls.
 pub async fn a_reader_that_stops_early_leaves_the_store_usable<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let sample = samples.sample(fixture, subject.at_most(1 << 20));
@@ -110,7 +111,7 @@ pub async fn a_reader_that_stops_early_leaves_the_store_usable<F: Fixture>(fixtu
     subject.assert_present(&another).await
 }
 
-/// A blob owns what its reading needs: it outlives the store that returned it.
+/// Checks that a blob owns what its reading needs, so that it outlives the store that returned it.
 pub async fn a_blob_can_be_read_when_its_store_is_gone<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let sample = samples.sample(fixture, subject.at_most(300_000));
@@ -121,7 +122,7 @@ pub async fn a_blob_can_be_read_when_its_store_is_gone<F: Fixture>(fixture: &F) 
     Ok(())
 }
 
-/// Any number of readers of one blob, all at once, each get all of it.
+/// Checks that concurrent readers of one blob each read all of it.
 pub async fn many_readers_at_once_each_read_all<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let sample = samples.sample(fixture, subject.at_most(300_000));

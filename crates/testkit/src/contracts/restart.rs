@@ -1,4 +1,4 @@
-//! What is left when the store is opened again.
+//! Contracts about restarts: which blobs exist when the store is opened again.
 
 use blobaccess::{DigestSet, Result};
 
@@ -6,7 +6,7 @@ use crate::Fixture;
 use crate::samples::Samples;
 use crate::subject::Subject;
 
-/// A durable store has its blobs after a restart; any other is empty, and says so.
+/// Checks that a durable store has its blobs after a restart, and that any other store is empty and says so.
 pub async fn a_blob_outlives_the_store_if_so_promised<F: Fixture>(fixture: &F) -> Result<()> {
     let (mut subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let stored: Vec<_> = (0..20).map(|_| samples.small(fixture)).collect();
@@ -26,7 +26,7 @@ pub async fn a_blob_outlives_the_store_if_so_promised<F: Fixture>(fixture: &F) -
     Ok(())
 }
 
-/// A store that was opened again tells what it has from what it has not, and takes more.
+/// Checks that a store that was opened again distinguishes stored from absent blobs, and accepts further puts.
 pub async fn a_store_that_was_opened_again_is_as_good_as_before<F: Fixture>(fixture: &F) -> Result<()> {
     let (mut subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let absent = samples.absent(fixture);

@@ -1,4 +1,4 @@
-//! Whose upload a stored blob is can be found out afterwards.
+//! Contracts about uploads: the upload that stored a blob can be identified afterwards.
 
 use blobaccess::{Blob, BlobAccess, ResolveUpload, Result, UploadResolution, UploadToken};
 
@@ -20,7 +20,7 @@ async fn put<F: Fixture>(subject: &Subject<'_, F>, sample: &Sample, token: Uploa
     Ok(())
 }
 
-/// The upload that stored a blob is told from all others, and from none at all.
+/// Checks that the upload that stored a blob is distinguished from all others, and from none at all.
 pub async fn an_upload_is_told_from_all_others<F: Fixture<Store: ResolveUpload>>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let (mine, anothers) = (token(&mut samples), token(&mut samples));
@@ -35,7 +35,7 @@ pub async fn an_upload_is_told_from_all_others<F: Fixture<Store: ResolveUpload>>
     Ok(())
 }
 
-/// A put that adds nothing does not claim what an earlier one has stored.
+/// Checks that a put that stores nothing does not claim a blob that an earlier put stored.
 pub async fn a_put_that_adds_nothing_claims_nothing<F: Fixture<Store: ResolveUpload>>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let (first, second) = (token(&mut samples), token(&mut samples));
@@ -48,7 +48,7 @@ pub async fn a_put_that_adds_nothing_claims_nothing<F: Fixture<Store: ResolveUpl
     Ok(())
 }
 
-/// What was put without a token is nobody's: it may be known to be another's, and is never mine.
+/// Checks that a blob that was put without a token never resolves to the caller: it is another's, or unknown.
 pub async fn what_was_put_without_a_token_is_never_mine<F: Fixture<Store: ResolveUpload>>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let sample = samples.small(fixture);

@@ -1,4 +1,4 @@
-//! A put stores all or nothing, and says what it came to.
+//! Contracts about writing: a put stores all of its blob or nothing, and returns its outcome.
 
 use blobaccess::{Blob, Digest, DigestFunction, Error, ErrorKind, PutOutcome, Result};
 
@@ -7,16 +7,17 @@ use crate::fakes::watched_stream;
 use crate::samples::Samples;
 use crate::subject::{AtOnce, Subject, polled, refused};
 
-/// How many puts are made at once: more than there are processors, so that some are held up midway.
+/// The number of concurrent puts: more than there are processors, so that some are suspended midway.
 const PUTS: usize = 64;
 
-/// A put is polled up to so many times before it is dropped: more than any store of ours takes.
+/// The number of polls after which a put is dropped: more than any store of ours needs.
 const POLLS: usize = 64;
 
 /// The largest blob that the suite makes, in bytes.
 const LARGEST_MADE_BYTES: u64 = 64 << 20;
 
-/// To put what is there adds nothing, is told so, and counts the bytes that the first put counted.
+/// Checks that a put of a stored value adds nothing, that its outcome says so, and that it counts the same bytes as the
+/// first put.
 pub async fn an_equal_value_already_exists<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let sample = samples.small(fixture);
@@ -32,7 +33,8 @@ pub async fn an_equal_value_already_exists<F: Fixture>(fixture: &F) -> Result<()
     subject.assert_present(&sample).await
 }
 
-/// Of any number of puts of one value at once, exactly one adds it; where that cannot be told, no two claim it.
+/// Checks that of any number of concurrent puts of one value exactly one creates it. Without exact outcomes, at most
+/// one may claim to.
 pub async fn of_many_puts_at_once_exactly_one_creates<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     for (size, at_once) in [100, 20_000].into_iter().flat_map(|size| AtOnce::ALL.map(|at_once| (size, at_once))) {
@@ -57,7 +59,7 @@ pub async fn of_many_puts_at_once_exactly_one_creates<F: Fixture>(fixture: &F) -
     Ok(())
 }
 
-/// A put whose source fails midway returns that failure, and stores nothing.
+/// Checks that a put whose source fails midway returns that failure and stores nothing.
 pub async fn a_put_whose_source_fails_leaves_nothing<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     for kind in [ErrorKind::Unavailable, ErrorKind::ResourceExhausted, ErrorKind::DataLoss, ErrorKind::Aborted] {
@@ -73,7 +75,7 @@ pub async fn a_put_whose_source_fails_leaves_nothing<F: Fixture>(fixture: &F) ->
     Ok(())
 }
 
-/// A put that is dropped, at whatever point, leaves all of the blob or nothing, and is in nobody's way.
+/// Checks that a put that is dropped at any point stores all of its blob or nothing, and does not block later calls.
 pub async fn a_dropped_put_leaves_nothing_partial<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     for polls in 1..=POLLS {
@@ -90,8 +92,8 @@ pub async fn a_dropped_put_leaves_nothing_partial<F: Fixture>(fixture: &F) -> Re
     Ok(())
 }
 
-/// A blob that is larger than the store takes is refused before its first byte is read, and leaves nothing. A store
-/// that promises no limit takes one of a few MiB.
+/// Checks that a blob above the maximum size is refused before its first byte is read, and that nothing of it is
+/// stored. A store without such a limit must accept a blob of a few MiB.
 pub async fn a_blob_larger_than_promised_is_refused_unread<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let Some(max) = subject.promises.max_blob_size_bytes else {
@@ -113,7 +115,7 @@ pub async fn a_blob_larger_than_promised_is_refused_unread<F: Fixture>(fixture: 
     Ok(())
 }
 
-/// A blob of the largest size that is promised is stored.
+/// Checks that a blob of the maximum size is stored.
 pub async fn the_largest_blob_promised_is_stored<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let max = subject.promises.max_blob_size_bytes.filter(|max| *max <= LARGEST_MADE_BYTES).unwrap_or(5 << 20);
@@ -123,7 +125,7 @@ pub async fn the_largest_blob_promised_is_stored<F: Fixture>(fixture: &F) -> Res
     subject.assert_present(&sample).await
 }
 
-/// A blob of some MiB, in pieces of odd sizes, is stored whole.
+/// Checks that a blob of a few MiB, in pieces of odd sizes, is stored whole.
 pub async fn a_large_blob_in_odd_pieces_is_stored_whole<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let sample = samples.sample(fixture, subject.at_most((3 << 20) + 4321));

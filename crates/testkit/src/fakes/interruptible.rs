@@ -1,4 +1,4 @@
-//! A store that is down when a test wants it to be.
+//! A store that is down while a test wants it to be.
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,17 +9,17 @@ use blobaccess::{
     Slicer,
 };
 
-/// Whether some stores are down, and with which error. Clones are the same outage.
+/// An outage that a test begins and ends, and the error of calls meanwhile. Clones are the same outage.
 #[derive(Clone, Debug, Default)]
 pub struct Outage(Arc<Mutex<Option<Error>>>);
 
 impl Outage {
-    /// From now on, every call fails with `error`.
+    /// Begins the outage: every call fails with `error` until it ends.
     pub fn begin(&self, error: Error) {
         self.set(Some(error));
     }
 
-    /// From now on, calls are served.
+    /// Ends the outage: calls are passed on again.
     pub fn end(&self) {
         self.set(None);
     }
@@ -36,8 +36,8 @@ impl Outage {
 
 /// A store that passes calls on to `inner`, except during an [`Outage`].
 ///
-/// It prints as `inner` does. `find_missing` of no digests does not fail, and blobs that were handed out before can be
-/// read on.
+/// It prints as `inner` does. `find_missing` of no digests does not fail, and a blob that was returned before can still
+/// be read.
 #[derive(Debug)]
 pub struct InterruptibleStore<B> {
     inner: B,
@@ -45,7 +45,7 @@ pub struct InterruptibleStore<B> {
 }
 
 impl<B> InterruptibleStore<B> {
-    /// Passes calls on to `inner` except during `outage`.
+    /// Makes a store that passes calls on to `inner` except during `outage`.
     pub const fn new(inner: B, outage: Outage) -> Self {
         Self { inner, outage }
     }

@@ -1,4 +1,4 @@
-//! Holds calls until a test lets them go.
+//! A store that holds calls until a test releases them.
 
 use std::fmt::{self, Display, Formatter};
 use std::future::Future;
@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 
 /// A store that holds every call until it is released, and then passes it on to `inner`.
 ///
-/// For what happens while a call is under way: who joins it, who waits, what its end does to them.
+/// It is for tests of concurrent calls: which calls join one another, which wait, and how the end of one affects them.
 ///
 /// # Cancel safety
 ///
@@ -25,31 +25,31 @@ pub struct PausedStore<B> {
 }
 
 impl<B> PausedStore<B> {
-    /// Holds the calls of `inner`.
+    /// Makes a store that holds each call of `inner`.
     pub fn new(inner: B) -> Self {
         Self { inner, releases: Semaphore::new(0), waiting: watch::Sender::new(0) }
     }
 
-    /// How many calls are held.
+    /// Returns the number of calls that are held.
     pub fn waiting(&self) -> usize {
         *self.waiting.borrow()
     }
 
-    /// Ends once `count` calls or more are held.
+    /// Waits until at least `count` calls are held.
     pub fn until_waiting(&self, count: usize) -> impl Future<Output = ()> + Send + use<B> {
         let mut waiting = self.waiting.subscribe();
         async move {
-            // When this store is gone, nobody is waited for.
+            // When this store is dropped, the wait ends.
             drop(waiting.wait_for(|waiting| *waiting >= count).await);
         }
     }
 
-    /// Lets one call go: the one that was held first, or else the next to come.
+    /// Releases one call: the one that was held first, or otherwise the next one.
     pub fn release_one(&self) {
         self.releases.add_permits(1);
     }
 
-    /// Lets go all that are held, and all that come.
+    /// Releases all calls that are held, and all later ones.
     pub fn release_all(&self) {
         self.releases.close();
     }
@@ -59,14 +59,14 @@ impl<B> PausedStore<B> {
         B: Sync,
     {
         let _held = Held::new(&self.waiting);
-        // Once closed, nobody waits any more.
+        // Once the semaphore is closed, no call is held any more.
         if let Ok(permit) = self.releases.acquire().await {
             permit.forget();
         }
     }
 }
 
-/// Counts a call as waiting.
+/// A guard that counts a call as held.
 struct Held<'a>(&'a watch::Sender<usize>);
 
 impl<'a> Held<'a> {

@@ -1,4 +1,4 @@
-//! Answers as it was told to, and remembers what it was asked.
+//! A store that gives scripted answers and records its calls.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Debug, Display, Formatter};
@@ -12,10 +12,10 @@ use blobaccess::{
 };
 use bytes::Bytes;
 
-/// A store that gives the answers which were queued for each method, in that order, and remembers its calls.
+/// A store that gives the answers that were queued for each method, in that order, and records its calls.
 ///
-/// A call for which no answer is left fails with `Internal`. Behind an [`Arc`], one clone goes beneath the layer under
-/// test and another is asked for its [`calls`](Self::calls).
+/// A call without an answer left fails with `Internal`. Behind an [`Arc`], one clone goes beneath the layer under test
+/// and another is asked for its [`calls`](Self::calls).
 ///
 /// # Examples
 ///
@@ -52,104 +52,105 @@ struct PutAnswer {
     answer: Result<PutOutcome>,
 }
 
-/// A call that a [`ScriptedStore`] got.
+/// A call of a [`ScriptedStore`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordedCall {
-    /// `get`.
+    /// A call of `get`.
     Get {
-        /// Of this.
+        /// The digest of the blob.
         digest: Digest,
     },
-    /// `get_from_composite`.
+    /// A call of `get_from_composite`.
     GetFromComposite {
-        /// Of this.
+        /// The digest of the composite.
         parent: Digest,
-        /// This part.
+        /// The digest of the part.
         child: Digest,
     },
-    /// `put`.
+    /// A call of `put`.
     Put {
-        /// Of this.
+        /// The digest of the blob.
         digest: Digest,
-        /// What was read of it: `None` if it was left unread, or if reading it failed.
+        /// The contents that were read: `None` if the blob was not read, or if reading it failed.
         contents: Option<Bytes>,
     },
-    /// `find_missing`.
+    /// A call of `find_missing`.
     FindMissing {
-        /// Of these.
+        /// The digests that were asked about.
         digests: DigestSet,
     },
-    /// `capabilities`.
+    /// A call of `capabilities`.
     Capabilities {
-        /// In this instance name.
+        /// The instance name that was asked about.
         instance_name: InstanceName,
     },
 }
 
 impl<K: Kind> ScriptedStore<K> {
-    /// A store without any answers, whose key format is that of its kind.
+    /// Makes a store without answers, whose key format is that of its kind.
     #[must_use]
     pub fn new() -> Self {
         Self { script: Mutex::default(), key_format: K::STORAGE_TYPE.key_format(), kind: PhantomData }
     }
 
-    /// The same, with another key format.
+    /// Sets the key format.
     #[must_use]
     pub fn with_key_format(mut self, key_format: KeyFormat) -> Self {
         self.key_format = key_format;
         self
     }
 
-    /// The same, with another answer to `get`.
+    /// Adds an answer to `get`.
     #[must_use]
     pub fn on_get(self, answer: Result<Blob>) -> Self {
         self.lock().gets.push_back(answer);
         self
     }
 
-    /// The same, with another answer to `get_from_composite`.
+    /// Adds an answer to `get_from_composite`.
     #[must_use]
     pub fn on_get_from_composite(self, answer: Result<Blob>) -> Self {
         self.lock().gets_from_composite.push_back(answer);
         self
     }
 
-    /// The same, with another answer to `put`, given once the blob was read. If reading fails, the call fails so.
+    /// Adds an answer to `put`, which is given once the blob was read. If reading fails, the call fails with that
+    /// error.
     #[must_use]
     pub fn on_put(self, answer: Result<PutOutcome>) -> Self {
         self.lock().puts.push_back(PutAnswer { reads: true, answer });
         self
     }
 
-    /// The same, with another answer to `put`, given without reading the blob.
+    /// Adds an answer to `put`, which is given without reading the blob.
     #[must_use]
     pub fn on_put_unread(self, answer: Result<PutOutcome>) -> Self {
         self.lock().puts.push_back(PutAnswer { reads: false, answer });
         self
     }
 
-    /// The same, with another answer to `find_missing`.
+    /// Adds an answer to `find_missing`.
     #[must_use]
     pub fn on_find_missing(self, answer: Result<DigestSet>) -> Self {
         self.lock().finds.push_back(answer);
         self
     }
 
-    /// The same, with another answer to `capabilities`.
+    /// Adds an answer to `capabilities`.
     #[must_use]
     pub fn on_capabilities(self, answer: Result<Capabilities>) -> Self {
         self.lock().capabilities.push_back(answer);
         self
     }
 
-    /// The calls so far, in the order in which they came; puts in that in which their blobs had been read.
+    /// Returns the calls so far, in the order in which they came; a put counts from when its blob had been read.
     #[must_use]
     pub fn calls(&self) -> Vec<RecordedCall> {
         self.lock().calls.clone()
     }
 
-    /// Whether every answer was given.
+    /// Returns whether every answer was given.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
         let script = self.lock();

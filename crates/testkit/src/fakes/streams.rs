@@ -1,4 +1,4 @@
-//! Sources of blobs that are slow, that fail, or that are never to be read.
+//! Sources of blobs that are slow, that fail, or that must not be read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 
-/// `contents` in pieces of `piece_bytes`, before each of which the reader has to wait for a turn of the runtime.
+/// Returns `contents` in pieces of `piece_bytes`, with one turn of the runtime before each piece.
 #[must_use]
 pub fn slow_stream(contents: Bytes, piece_bytes: usize) -> BoxStream<'static, Result<Bytes>> {
     stream::unfold(contents, move |mut rest| async move {
@@ -22,7 +22,7 @@ pub fn slow_stream(contents: Bytes, piece_bytes: usize) -> BoxStream<'static, Re
     .boxed()
 }
 
-/// The first `after_bytes` of `contents` in pieces of at most `piece_bytes`, and then `error`.
+/// Returns the first `after_bytes` of `contents` in pieces of up to `piece_bytes`, followed by `error`.
 #[must_use]
 pub fn failing_stream(
     mut contents: Bytes,
@@ -34,7 +34,7 @@ pub fn failing_stream(
     slow_stream(contents, piece_bytes).chain(async { Err(error) }.into_stream()).boxed()
 }
 
-/// A stream of nothing that counts how often it is polled, and its counter.
+/// Returns an empty stream that counts how often it is polled, and its counter.
 #[must_use]
 pub fn watched_stream() -> (BoxStream<'static, Result<Bytes>>, Polls) {
     let polls = Polls::default();
@@ -46,12 +46,12 @@ pub fn watched_stream() -> (BoxStream<'static, Result<Bytes>>, Polls) {
     (stream.boxed(), polls)
 }
 
-/// How often a [`watched_stream`] was polled.
+/// The number of times that a [`watched_stream`] was polled.
 #[derive(Clone, Debug, Default)]
 pub struct Polls(Arc<AtomicU64>);
 
 impl Polls {
-    /// How often so far.
+    /// Returns the number so far.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

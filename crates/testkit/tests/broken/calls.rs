@@ -1,6 +1,6 @@
-//! How a broken store answers.
+//! The calls of a broken store.
 //!
-//! What is wrong with its puts is in `puts.rs`.
+//! The faults of its puts are in `puts.rs`.
 
 use std::sync::Arc;
 
@@ -27,12 +27,12 @@ fn not_found(digest: &Digest) -> Error {
     Error::not_found(format!("blob {digest} is not stored"))
 }
 
-/// A digest of the same hash, with this size.
+/// Returns a digest of the same hash with this size.
 fn sized(digest: &Digest, size_bytes: u64) -> Digest {
     Digest::from_hash(digest.instance_name().clone(), digest.function(), digest.hash_bytes(), size_bytes).unwrap()
 }
 
-/// Reads every range from the beginning.
+/// A source that reads every range from the beginning.
 struct FromTheBeginning(Bytes);
 
 #[async_trait]
@@ -43,7 +43,7 @@ impl RandomAccess for FromTheBeginning {
 }
 
 impl<K: Kind> Broken<K> {
-    /// What is read in place of what is stored.
+    /// Returns what is read instead of the stored blob, if that is another.
     fn instead(&self, digest: &Digest) -> Option<Result<Blob>> {
         let mut state = self.state();
         if let Some(error) = &state.latched {
@@ -69,7 +69,7 @@ impl<K: Kind> Broken<K> {
         state.instead.get(digest).map(|bytes| Ok(Blob::from_bytes(bytes.clone())))
     }
 
-    /// The blob that was read, with what is wrong with it.
+    /// Returns the blob that was read, with its fault.
     async fn damaged(&self, digest: &Digest, blob: Blob) -> Result<Blob> {
         let size = blob.size_bytes();
         Ok(match self.fault {
@@ -103,7 +103,7 @@ impl<K: Kind> Broken<K> {
         })
     }
 
-    /// Notes that `digest` was used, and gives up what was used longest ago.
+    /// Notes that `digest` was used, and evicts the digests that were used longest ago.
     fn note_use(&self, digest: &Digest, size_bytes: Option<u64>) {
         let mut state = self.state();
         let noted = state.order.iter().position(|(noted, _)| noted == digest);

@@ -1,9 +1,9 @@
-//! The rules that a broken store breaks.
+//! The faults of broken stores.
 
-/// What is wrong with a store.
+/// A fault of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Nothing: what every contract is to pass.
+    /// No fault: every contract must pass.
     None,
     ReturnsOtherBytes,
     KeepsTheDigestToItself,

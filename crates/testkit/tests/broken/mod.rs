@@ -17,41 +17,41 @@ use futures::future::{BoxFuture, Shared};
 
 pub(crate) use self::fault::Fault;
 
-/// Little, so that contracts about eviction are quick.
+/// Small, so that contracts about eviction are quick.
 pub(crate) const CAPACITY_BYTES: u64 = 1 << 20;
 
-/// More than any blob.
+/// A limit above the size of any blob.
 const ANY_SIZE: u64 = 1 << 40;
 
 fn size_of(bytes: &Bytes) -> u64 {
     u64::try_from(bytes.len()).unwrap()
 }
 
-/// A store in memory, but for one fault.
+/// A store in memory with one fault.
 pub(crate) struct Broken<K: Kind> {
     fault: Fault,
     inner: Arc<InterruptibleStore<Arc<MemoryStore<K>>>>,
     memory: Arc<MemoryStore<K>>,
     state: Arc<Mutex<State>>,
-    /// How often the fixture was opened, this time included.
+    /// The number of times that the fixture was opened, this time included.
     generation: u64,
-    /// What was put since it was opened.
+    /// The digests that were put since this store was opened.
     put_here: Mutex<HashSet<Digest>>,
     alive: Arc<()>,
 }
 
-/// What faults remember.
+/// The state of faults.
 #[derive(Default)]
 struct State {
-    /// Values that are read in place of what is stored.
+    /// The values that are read instead of the stored ones.
     instead: HashMap<Digest, Bytes>,
     /// The first value of each digest.
     first: HashMap<Digest, Bytes>,
-    /// Answered for as if they were absent.
+    /// The digests that are treated as absent.
     absent: HashSet<Digest>,
-    /// Answered for by `find_missing` as if they were present.
+    /// The digests that `find_missing` treats as present.
     found: HashSet<Digest>,
-    /// In order of use, with their sizes.
+    /// The digests in order of use, with their sizes.
     order: VecDeque<(Digest, u64)>,
     tokens: HashMap<Digest, UploadToken>,
     flights: HashMap<Digest, Shared<BoxFuture<'static, Result<PutOutcome>>>>,
@@ -86,7 +86,7 @@ impl<K: Kind> Debug for Broken<K> {
     }
 }
 
-/// Opens a broken store over one that is sound, durable and can break down.
+/// A fixture that opens a broken store over one that is sound, durable and can break down.
 pub(crate) struct BrokenFixture<K: Kind> {
     fault: Fault,
     promises: Promises,

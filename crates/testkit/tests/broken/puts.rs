@@ -1,4 +1,4 @@
-//! How a broken store puts.
+//! The puts of a broken store.
 
 use std::sync::Arc;
 
