@@ -137,6 +137,6 @@ mod tests {
 
     // A layer passes the suite that every store passes.
     blobaccess_testkit::conformance! {
-        freezing => Layered::<Cas, _>::new(|beneath| Freezing::new(beneath.store("inner"))),
+        freezing => Layered::<Cas, _>::new(|stores| Freezing::new(stores.store("inner"))),
     }
 }

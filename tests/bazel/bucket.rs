@@ -7,7 +7,7 @@ use blobaccess::{Ac, Cas, Context, Kind};
 use blobaccess_accounting::{Ledger, RedbLedger};
 use blobaccess_s3_backend::object_store::aws::AmazonS3Builder;
 use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore, Connection};
-use blobaccess_testkit::listed;
+use blobaccess_testkit::list_all;
 
 /// A prefix of the bucket `BLOBACCESS_S3_BUCKET` at `BLOBACCESS_S3_ENDPOINT` that nothing is below yet.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl TestBucket {
 
 async fn stored_bytes_of<K: Kind>(bucket: &Bucket) -> i128 {
     let store = BucketStore::<K>::open(bucket.clone(), BucketOptions::default()).await.expect("the bucket can be used");
-    let entries = listed(&store, &Context::background()).await.expect("the bucket can be listed");
+    let entries = list_all(&store, &Context::background()).await.expect("the bucket can be listed");
     entries.iter().map(|entry| i128::from(entry.stored_bytes)).sum()
 }
 

@@ -8,7 +8,7 @@ use blobaccess_accounting::{
     Accounted, Accounts, AccountsOptions, Class, Ledger, MemoryLedger, Reporter, Reporting, Total,
 };
 use blobaccess_local_store::{Environment, LocalStore, MemoryDevice, Options, SyncPolicy};
-use blobaccess_testkit::listed;
+use blobaccess_testkit::list_all;
 
 const CAPACITY: u64 = 8 << 20;
 
@@ -46,7 +46,7 @@ async fn upload(store: &dyn BlobAccess<Kind = Cas>, numbers: std::ops::Range<u64
 
 /// What is stored, in objects and bytes.
 async fn held(store: &LocalStore<Cas>) -> (i128, i128) {
-    let entries = listed(store, &Context::background()).await.unwrap();
+    let entries = list_all(store, &Context::background()).await.unwrap();
     entries.iter().fold((0, 0), |(objects, bytes), entry| (objects + 1, bytes + i128::from(entry.stored_bytes)))
 }
 

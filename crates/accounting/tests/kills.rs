@@ -17,7 +17,7 @@ use blobaccess_accounting::{
 };
 use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
 use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore, Connection};
-use blobaccess_testkit::{Numbers, listed, seed};
+use blobaccess_testkit::{Numbers, list_all, seed};
 use futures::{StreamExt, stream};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -161,7 +161,7 @@ impl Killing {
                 assert!(reporting.close().await.unwrap());
                 let mut tally = Tally::new();
                 ledger.totals(None).await.unwrap().iter().for_each(|total| tally.add_all(&total.tally));
-                let entries = listed(&*store, &Context::background()).await.unwrap();
+                let entries = list_all(&*store, &Context::background()).await.unwrap();
                 let bytes: i128 = entries.iter().map(|entry| i128::from(entry.stored_bytes)).sum();
                 let listed = (u64::try_from(entries.len()).unwrap(), bytes);
                 ((tally.of(Class::Created).objects, tally.net_bytes()), listed, tally)

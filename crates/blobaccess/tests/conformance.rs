@@ -14,12 +14,12 @@ use blobaccess::decorators::{
 use blobaccess::{
     Ac, BlobAccess, Caller, Cas, Context, Error, FailingStore, Fsac, Icas, Iscc, MemoryStore, NoObserver, Observer,
 };
-use blobaccess_testkit::{Beneath, Layered, Promises, Stores, Volatile, conformance, contracts, hold};
+use blobaccess_testkit::{InnerStore, Layered, Promises, Stores, Volatile, check, conformance, contracts};
 
 /// Small, so that contracts about eviction are quick.
 const CAPACITY_BYTES: u64 = 1 << 20;
 
-const PROMISES: Promises = Promises::of_memory(CAPACITY_BYTES);
+const PROMISES: Promises = Promises::for_memory_store(CAPACITY_BYTES);
 
 /// The maximum size of an action result, in bytes, for layers with such a limit: less than the stores beneath accept.
 const MAX_MESSAGE_SIZE_BYTES: u64 = 4 << 20;
@@ -35,37 +35,37 @@ conformance! {
     memory_of_references: Icas => Volatile::new(|| MemoryStore::<Icas>::new(CAPACITY_BYTES)).promising(PROMISES),
     memory_of_size_classes: Iscc => Volatile::new(|| MemoryStore::<Iscc>::new(CAPACITY_BYTES)).promising(PROMISES),
     memory_of_path_profiles: Fsac => Volatile::new(|| MemoryStore::<Fsac>::new(CAPACITY_BYTES)).promising(PROMISES),
-    of_any_type => Layered::<Cas, _>::new(|beneath| -> Arc<dyn BlobAccess<Kind = Cas>> { Arc::new(beneath.store("any")) }),
+    of_any_type => Layered::<Cas, _>::new(|stores| -> Arc<dyn BlobAccess<Kind = Cas>> { Arc::new(stores.store("any")) }),
     of_any_type_boxed: Ac =>
-        Layered::<Ac, _>::new(|beneath| -> Box<dyn BlobAccess<Kind = Ac>> { Box::new(beneath.store("any")) }),
+        Layered::<Ac, _>::new(|stores| -> Box<dyn BlobAccess<Kind = Ac>> { Box::new(stores.store("any")) }),
 
     empty_blob_injecting =>
-        Layered::<Cas, _>::new(|beneath| EmptyBlobInjecting::new(beneath.store("inner")))
+        Layered::<Cas, _>::new(|stores| EmptyBlobInjecting::new(stores.store("inner")))
             .promising(|promises| promises.with_empty_blob_exists(true)),
-    existence_caching => Layered::<Cas, _>::new(|beneath| existence_caching_over(beneath.store("inner"))),
+    existence_caching => Layered::<Cas, _>::new(|stores| existence_caching_over(stores.store("inner"))),
     existence_caching_that_answers_puts =>
-        Layered::<Cas, _>::new(|beneath| existence_caching_over(beneath.store("inner")).answering_puts()),
+        Layered::<Cas, _>::new(|stores| existence_caching_over(stores.store("inner")).answering_puts()),
     // A capacity at which each find evicts the previous one.
     existence_caching_of_one_digest =>
-        Layered::<Cas, _>::new(|beneath| {
-            ExistenceCaching::new(beneath.store("inner"), NonZeroUsize::MIN, Duration::from_mins(1))
+        Layered::<Cas, _>::new(|stores| {
+            ExistenceCaching::new(stores.store("inner"), NonZeroUsize::MIN, Duration::from_mins(1))
         }),
     completeness_checking: Ac =>
-        Layered::<Ac, _>::new(|beneath| completeness_checking_over(beneath.store("inner"), NO_LIMIT_BYTES)),
+        Layered::<Ac, _>::new(|stores| completeness_checking_over(stores.store("inner"), NO_LIMIT_BYTES)),
     action_result_timestamp_injecting: Ac =>
-        Layered::<Ac, _>::new(|beneath| {
-            ActionResultTimestampInjecting::new(beneath.store("inner"), MAX_MESSAGE_SIZE_BYTES)
+        Layered::<Ac, _>::new(|stores| {
+            ActionResultTimestampInjecting::new(stores.store("inner"), MAX_MESSAGE_SIZE_BYTES)
         })
         .promising(|promises| promises.with_max_blob_size_bytes(Some(MAX_MESSAGE_SIZE_BYTES))),
-    deadline_enforcing => Layered::<Cas, _>::new(|beneath| deadline_enforcing_over(beneath.store("inner"))),
+    deadline_enforcing => Layered::<Cas, _>::new(|stores| deadline_enforcing_over(stores.store("inner"))),
     deadline_enforcing_of_messages: Ac =>
-        Layered::<Ac, _>::new(|beneath| deadline_enforcing_over(beneath.store("inner"))),
+        Layered::<Ac, _>::new(|stores| deadline_enforcing_over(stores.store("inner"))),
     authorizing =>
-        Layered::<Cas, _>::new(|beneath| authorizing_over(beneath.store("inner"))).with_context(of_a_caller()),
+        Layered::<Cas, _>::new(|stores| authorizing_over(stores.store("inner"))).with_context(of_a_caller()),
     authorizing_of_messages: Ac =>
-        Layered::<Ac, _>::new(|beneath| authorizing_over(beneath.store("inner"))).with_context(of_a_caller()),
-    observing => Layered::<Cas, _>::new(|beneath| observing_over(beneath.store("inner"))),
-    observing_of_messages: Ac => Layered::<Ac, _>::new(|beneath| observing_over(beneath.store("inner"))),
+        Layered::<Ac, _>::new(|stores| authorizing_over(stores.store("inner"))).with_context(of_a_caller()),
+    observing => Layered::<Cas, _>::new(|stores| observing_over(stores.store("inner"))),
+    observing_of_messages: Ac => Layered::<Ac, _>::new(|stores| observing_over(stores.store("inner"))),
 
     stack =>
         Layered::<Cas, _>::new(stack_of_contents)
@@ -111,26 +111,26 @@ fn observing_over<B: BlobAccess>(inner: B) -> Observing<B> {
 }
 
 /// Makes a stack of all layers for contents, in the order in which they are commonly stacked.
-fn stack_of_contents(beneath: &Stores<Cas>) -> impl BlobAccess<Kind = Cas> + use<> {
-    let store = deadline_enforcing_over(observing_over(beneath.store("inner")));
+fn stack_of_contents(stores: &Stores<Cas>) -> impl BlobAccess<Kind = Cas> + use<> {
+    let store = deadline_enforcing_over(observing_over(stores.store("inner")));
     let store = observing_over(existence_caching_over(store));
     authorizing_over(EmptyBlobInjecting::new(store))
 }
 
 /// Makes a stack of all layers for action results, in the order in which they are commonly stacked.
-fn stack_of_messages(beneath: &Stores<Ac>) -> impl BlobAccess<Kind = Ac> + use<> {
-    let store: DeadlineEnforcing<Observing<Beneath<Ac>>> =
-        deadline_enforcing_over(observing_over(beneath.store("inner")));
+fn stack_of_messages(stores: &Stores<Ac>) -> impl BlobAccess<Kind = Ac> + use<> {
+    let store: DeadlineEnforcing<Observing<InnerStore<Ac>>> =
+        deadline_enforcing_over(observing_over(stores.store("inner")));
     let store = completeness_checking_over(store, MAX_MESSAGE_SIZE_BYTES);
     authorizing_over(ActionResultTimestampInjecting::new(store, MAX_MESSAGE_SIZE_BYTES))
 }
 
-/// It fails every call, so that most contracts cannot even begin. What it says of itself it can be held to, and it may
-/// not pass for a store that serves.
+// Every call fails, so that most contracts cannot even begin. Its description is checked, and it must not pass as a
+// store that serves.
 #[test]
-fn a_store_that_always_fails_describes_itself_and_passes_for_no_other() {
+fn a_store_that_always_fails_describes_itself_and_does_not_pass_as_another() {
     let fixture = Volatile::new(|| FailingStore::<Cas>::new(Error::unavailable("under repair")));
-    assert_eq!(hold(contracts::describing::a_store_prints_as_one_line_that_names_its_layers(&fixture)), Ok(()));
-    let outage = hold(contracts::outages::an_outage_is_never_not_found(&fixture));
+    assert_eq!(check(contracts::describing::a_store_prints_as_one_line_that_names_its_layers(&fixture)), Ok(()));
+    let outage = check(contracts::outages::an_outage_is_never_not_found(&fixture));
     assert!(outage.is_err_and(|how| how.contains("under repair")));
 }

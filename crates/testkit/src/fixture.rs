@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use blobaccess::{BlobAccess, Context, InstanceName, Result};
+use blobaccess::{BlobAccess, Context, Error, InstanceName, Result};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::Promises;
@@ -37,9 +37,18 @@ pub trait Fixture: Send + Sync {
         async { Ok(()) }
     }
 
-    /// Makes all that is behind the store fail, until [`mend`](Self::mend): every disk, every server. Returns whether
-    /// there is anything that can fail; if not, the contracts hold the store to serving on.
+    /// Makes everything behind the store fail until [`mend`](Self::mend): every disk, every server. Returns whether
+    /// there is anything that can fail; if not, the contracts require that the store serves on.
+    ///
+    /// The default is [`break_down_with`](Self::break_down_with) an error of kind `Unavailable`.
     fn break_down(&self) -> bool {
+        self.break_down_with(Error::unavailable("everything behind the store is down"))
+    }
+
+    /// Makes everything behind the store fail with `error` until [`mend`](Self::mend). Returns whether the fixture can
+    /// choose the error; if not, nothing fails.
+    fn break_down_with(&self, error: Error) -> bool {
+        drop(error);
         false
     }
 

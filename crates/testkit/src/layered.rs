@@ -14,7 +14,7 @@ use crate::{Fixture, Promises};
 const CAPACITY_BYTES: u64 = 16 << 20;
 
 /// The store beneath a decorator under test: in memory, and down while the contract wants it to be.
-pub type Beneath<K> = InterruptibleStore<Arc<MemoryStore<K>>>;
+pub type InnerStore<K> = InterruptibleStore<Arc<MemoryStore<K>>>;
 
 /// A [`Fixture`] for decorators, over stores in memory that outlive them and can break down.
 ///
@@ -29,10 +29,10 @@ pub type Beneath<K> = InterruptibleStore<Arc<MemoryStore<K>>>;
 /// use std::convert::identity;
 ///
 /// use blobaccess::Cas;
-/// use blobaccess_testkit::{Layered, contracts, hold};
+/// use blobaccess_testkit::{Layered, check, contracts};
 ///
-/// let fixture = Layered::<Cas, _>::new(|beneath| identity(beneath.store("inner")));
-/// assert_eq!(hold(contracts::outages::an_outage_is_never_not_found(&fixture)), Ok(()));
+/// let fixture = Layered::<Cas, _>::new(|stores| identity(stores.store("inner")));
+/// assert_eq!(check(contracts::outages::an_outage_is_never_not_found(&fixture)), Ok(()));
 /// ```
 pub struct Layered<K: Kind, M> {
     make: M,
@@ -50,7 +50,7 @@ pub struct Stores<K: Kind> {
 
 impl<K: Kind> Stores<K> {
     /// Returns the store of this name, which is made when it is first asked for.
-    pub fn store(&self, name: &'static str) -> Beneath<K> {
+    pub fn store(&self, name: &'static str) -> InnerStore<K> {
         // Nothing that panics is called while the lock is held.
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         let store = by_name.entry(name).or_insert_with(|| Arc::new(MemoryStore::new(CAPACITY_BYTES)));
@@ -62,7 +62,7 @@ impl<K: Kind, S: BlobAccess, M: Fn(&Stores<K>) -> S> Layered<K, M> {
     /// Makes a fixture for the decorator that `make` puts above stores that it takes by name.
     pub fn new(make: M) -> Self {
         let stores = Stores { by_name: Mutex::default(), outage: Outage::default() };
-        let promises = Promises::of_memory(CAPACITY_BYTES)
+        let promises = Promises::for_memory_store(CAPACITY_BYTES)
             .with_durable(true)
             .with_keeps_bytes(Some(1 << 20))
             .with_capacity_bytes(None);
@@ -103,8 +103,8 @@ impl<K: Kind, S: BlobAccess, M: Fn(&Stores<K>) -> S + Send + Sync> Fixture for L
         Ok((self.make)(&self.stores))
     }
 
-    fn break_down(&self) -> bool {
-        self.stores.outage.begin(Error::unavailable("everything beneath is down"));
+    fn break_down_with(&self, error: Error) -> bool {
+        self.stores.outage.begin(error);
         true
     }
 

@@ -14,7 +14,7 @@ const MAX_PAGES: usize = 10_000;
 /// # Panics
 ///
 /// If the listing has more than 10,000 pages.
-pub async fn listed<I: Inventory + ?Sized>(store: &I, ctx: &Context) -> Result<Vec<InventoryEntry>> {
+pub async fn list_all<I: Inventory + ?Sized>(store: &I, ctx: &Context) -> Result<Vec<InventoryEntry>> {
     let (mut listed, mut cursor) = (Vec::new(), None);
     for _ in 0..MAX_PAGES {
         let page = store.inventory(ctx, cursor.as_ref()).await?;

@@ -62,7 +62,7 @@ impl Promises {
 
     /// Returns the promises of a [`MemoryStore`](blobaccess::MemoryStore) with this capacity.
     #[must_use]
-    pub const fn of_memory(capacity_bytes: u64) -> Self {
+    pub const fn for_memory_store(capacity_bytes: u64) -> Self {
         Self {
             // An entry takes 256 bytes besides its contents.
             max_blob_size_bytes: Some(capacity_bytes.saturating_sub(256)),

@@ -1,4 +1,4 @@
-//! Runs a contract: on a runtime of its own, within a bounded time.
+//! Running a contract: on a runtime of its own, within a bounded time.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,31 +8,37 @@ use blobaccess::{Clock, Error, Result, SystemClock};
 use futures::FutureExt;
 use futures::future::{Either, select};
 
-/// How long a contract may take before it counts as broken: what hangs is to be reported, not waited for. On an idle
-/// machine the longest take some seconds.
+/// The time after which a contract counts as broken, so that a hang is reported. On an idle machine the longest take
+/// a few seconds.
 const LIMIT: Duration = Duration::from_mins(10);
 
-/// Runs a contract, and panics if it is broken.
+/// Runs a contract, and panics if the store breaks it.
 ///
-/// It gets a runtime of several threads, so that what it does at once happens at once.
+/// The contract gets a runtime of several threads, so that its concurrent calls run in parallel.
 ///
 /// # Panics
 ///
 /// If the contract panics, returns an error or does not end within ten minutes.
+#[track_caller]
 pub fn run(contract: impl Future<Output = Result<()>>) {
-    let result = on_a_runtime(contract);
-    assert!(result.is_ok(), "the contract met an error that it does not expect: {result:?}");
+    let violation = on_a_runtime(contract).err().map(|error| unexpected(&error));
+    assert!(violation.is_none(), "{}", violation.unwrap_or_default());
 }
 
-/// Runs a contract, and returns how it was broken, if it was.
+/// Describes an error of a call that the contract expects to succeed, whose trail names the call.
+fn unexpected(error: &Error) -> String {
+    format!("a call that must succeed failed: {error:?}")
+}
+
+/// Runs a contract, and returns whether the store passed it.
 ///
 /// # Errors
 ///
-/// What the contract panicked with or the error that it returned, as text.
-pub fn hold(contract: impl Future<Output = Result<()>>) -> std::result::Result<(), String> {
-    // Nothing that the contract used is looked at afterwards.
+/// A description of the violation: the message of the contract's panic, or the call that failed and its error.
+pub fn check(contract: impl Future<Output = Result<()>>) -> std::result::Result<(), String> {
+    // Nothing that the contract used is read afterwards.
     match catch_unwind(AssertUnwindSafe(|| on_a_runtime(contract))) {
-        Ok(result) => result.map_err(|error| format!("{error:?}")),
+        Ok(result) => result.map_err(|error| unexpected(&error)),
         Err(panic) => Err(match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
             (Some(message), _) => message.clone(),
             (None, Some(message)) => (*message).to_owned(),
@@ -49,10 +55,12 @@ fn on_a_runtime(contract: impl Future<Output = Result<()>>) -> Result<()> {
         let limit = SystemClock.sleep_until(SystemClock.monotonic() + LIMIT);
         match select(contract.boxed_local(), limit).await {
             Either::Left((result, _)) => result,
-            Either::Right(_) => Err(Error::deadline_exceeded(format!("not done within {} s", LIMIT.as_secs()))),
+            Either::Right(_) => {
+                Err(Error::deadline_exceeded(format!("the contract timed out after {} s", LIMIT.as_secs())))
+            }
         }
     });
-    // What still hangs is left behind.
+    // Tasks that still hang are left behind.
     runtime.shutdown_background();
     result
 }

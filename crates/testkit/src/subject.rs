@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use blobaccess::{
-    Blob, BlobAccess, Context, Digest, DigestSet, Error, ErrorKind, Kind, Provenance, PutOutcome, Result,
+    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, ErrorKind, InstanceName, Kind, Provenance,
+    PutOutcome, Result, Slicer,
 };
 use bytes::Bytes;
 use futures::FutureExt;
@@ -41,7 +42,8 @@ pub(crate) struct Subject<'f, F: Fixture> {
 
 impl<'f, F: Fixture> Subject<'f, F> {
     pub(crate) async fn open(fixture: &'f F) -> Result<Self> {
-        let store = Arc::new(fixture.open().await?);
+        let store = fixture.open().await.map_err(|error| error.at("opening the store"))?;
+        let store = Arc::new(store);
         Ok(Self { fixture, store, ctx: fixture.context(), promises: fixture.promises() })
     }
 
@@ -49,7 +51,7 @@ impl<'f, F: Fixture> Subject<'f, F> {
     pub(crate) async fn close(self) -> Result<()> {
         let store = Arc::into_inner(self.store);
         let store = store.ok_or_else(|| Error::internal("the contract still uses the store that it closes"))?;
-        self.fixture.close(store).await
+        self.fixture.close(store).await.map_err(|error| error.at("closing the store"))
     }
 
     pub(crate) async fn reopen(self) -> Result<Self> {
@@ -63,7 +65,7 @@ impl<'f, F: Fixture> Subject<'f, F> {
     }
 
     pub(crate) async fn put_blob(&self, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        self.store.put(&self.ctx, digest, blob).await
+        self.store.put(&self.ctx, digest, blob).await.map_err(|error| error.at(format!("put of {digest}")))
     }
 
     /// Runs all of `puts` at once. Turn by turn, each has begun before any goes on; in parallel, they run as far as the
@@ -78,7 +80,7 @@ impl<'f, F: Fixture> Subject<'f, F> {
             let (store, ctx, barrier) = (Arc::clone(&self.store), self.ctx.clone(), Arc::clone(&barrier));
             tokio::spawn(async move {
                 barrier.wait().await;
-                store.put(&ctx, &digest, blob).await
+                store.put(&ctx, &digest, blob).await.map_err(|error| error.at(format!("put of {digest}")))
             })
         });
         let ended = join_all(tasks).await.into_iter();
@@ -88,16 +90,37 @@ impl<'f, F: Fixture> Subject<'f, F> {
     }
 
     pub(crate) async fn get(&self, digest: &Digest) -> Result<Blob> {
-        self.store.get(&self.ctx, digest).await
+        self.store.get(&self.ctx, digest).await.map_err(|error| error.at(format!("get of {digest}")))
     }
 
     pub(crate) async fn read(&self, digest: &Digest) -> Result<Bytes> {
-        self.get(digest).await?.into_bytes(ANY_SIZE).await
+        let blob = self.get(digest).await?;
+        blob.into_bytes(ANY_SIZE).await.map_err(|error| error.at(format!("reading of {digest}")))
+    }
+
+    pub(crate) async fn get_part(&self, parent: &Digest, child: &Digest, slicer: &Arc<dyn Slicer>) -> Result<Blob> {
+        let got = self.store.get_from_composite(&self.ctx, parent, child, Arc::clone(slicer)).await;
+        got.map_err(|error| error.at(format!("get_from_composite of {child} in {parent}")))
+    }
+
+    pub(crate) async fn find_missing(&self, digests: &DigestSet) -> Result<DigestSet> {
+        self.store.find_missing(&self.ctx, digests).await.map_err(|error| {
+            error.at(match (digests.first(), digests.len()) {
+                (None, _) => "find_missing of no digests, which needs no store and cannot fail".to_owned(),
+                (Some(only), 1) => format!("find_missing of {only}"),
+                (Some(first), len) => format!("find_missing of {len} digests from {first} on"),
+            })
+        })
+    }
+
+    pub(crate) async fn capabilities(&self, name: &InstanceName) -> Result<Capabilities> {
+        let capabilities = self.store.capabilities(&self.ctx, name).await;
+        capabilities.map_err(|error| error.at(format!("capabilities of instance name {:?}", name.as_str())))
     }
 
     /// Returns the missing ones of `digests`, or `None` if the store rightly does not offer `find_missing`.
     pub(crate) async fn missing(&self, digests: &DigestSet) -> Result<Option<DigestSet>> {
-        let answer = self.store.find_missing(&self.ctx, digests).await;
+        let answer = self.find_missing(digests).await;
         if self.promises.finds_in_bulk || digests.is_empty() {
             return answer.map(Some);
         }
@@ -110,10 +133,15 @@ impl<'f, F: Fixture> Subject<'f, F> {
     pub(crate) async fn assert_missing(&self, digests: &DigestSet, expected: &DigestSet) -> Result<()> {
         if let Some(missing) = self.missing(digests).await? {
             let (wrongly, _, overlooked) = missing.split(expected);
-            assert!(wrongly.is_empty(), "reported missing, but not so: {:?} of {}", wrongly.first(), wrongly.len());
+            assert!(
+                wrongly.is_empty(),
+                "reported missing, but stored: {:?} and {} in all",
+                wrongly.first(),
+                wrongly.len()
+            );
             assert!(
                 overlooked.is_empty(),
-                "missing, but not reported: {:?} of {}",
+                "not stored, but not reported missing: {:?} and {} in all",
                 overlooked.first(),
                 overlooked.len()
             );
@@ -181,7 +209,7 @@ impl<'f, F: Fixture> Subject<'f, F> {
     /// Asserts that `outcome` is right, or unclassified if the store does not promise exact outcomes.
     pub(crate) fn assert_outcome(&self, outcome: PutOutcome, is_right: bool, right: &str) {
         let untold = !self.promises.exact_outcomes && matches!(outcome, PutOutcome::Unclassified { .. });
-        assert!(is_right || untold, "the put came to {outcome:?}, while {right} was expected");
+        assert!(is_right || untold, "the put returned {outcome:?}, not {right}");
     }
 
     /// Makes the blob of `sample` from a source that is slow: it takes many turns of the runtime.
@@ -221,7 +249,7 @@ impl<'f, F: Fixture> Subject<'f, F> {
 pub(crate) fn refused<T: Debug>(result: Result<T>, what: &str) -> Error {
     match result {
         Err(error) => error,
-        Ok(value) => panic!("{what} was to fail, but came to {value:?}"),
+        Ok(value) => panic!("{what} must fail, but returned {value:?}"),
     }
 }
 

@@ -44,6 +44,7 @@ macro_rules! __contracts {
             describing::every_digest_function_listed_can_be_used
             describing::instance_names_are_told_apart_as_the_key_format_says
             outages::an_outage_is_never_not_found
+            outages::an_error_keeps_its_kind_and_message
             outages::after_an_outage_a_store_serves_as_before
         }
     };
@@ -126,7 +127,7 @@ macro_rules! __results {
     ([$fixture:ident] $($theme:ident::$contract:ident)*) => {
         [$((
             concat!(stringify!($theme), "::", stringify!($contract)),
-            $crate::hold($crate::contracts::$theme::$contract(&$fixture())),
+            $crate::check($crate::contracts::$theme::$contract(&$fixture())),
         )),*]
     };
 }
@@ -149,9 +150,9 @@ macro_rules! __results {
 ///
 /// conformance! {
 ///     memory: Cas + ResolveUpload + Inventory =>
-///         Volatile::new(|| MemoryStore::<Cas>::new(1 << 20)).promising(Promises::of_memory(1 << 20)),
+///         Volatile::new(|| MemoryStore::<Cas>::new(1 << 20)).promising(Promises::for_memory_store(1 << 20)),
 ///     memory_of_messages: Ac =>
-///         Volatile::new(|| MemoryStore::<Ac>::new(1 << 20)).promising(Promises::of_memory(1 << 20)),
+///         Volatile::new(|| MemoryStore::<Ac>::new(1 << 20)).promising(Promises::for_memory_store(1 << 20)),
 /// }
 /// # fn main() { let _ = (memory(), memory_of_messages()); }
 /// ```

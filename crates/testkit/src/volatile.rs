@@ -12,10 +12,10 @@ use crate::{Fixture, Promises};
 ///
 /// ```
 /// use blobaccess::{Cas, MemoryStore};
-/// use blobaccess_testkit::{Promises, Volatile, contracts, hold};
+/// use blobaccess_testkit::{Promises, Volatile, check, contracts};
 ///
-/// let fixture = Volatile::new(|| MemoryStore::<Cas>::new(1 << 20)).promising(Promises::of_memory(1 << 20));
-/// assert_eq!(hold(contracts::reading::what_was_put_is_read(&fixture)), Ok(()));
+/// let fixture = Volatile::new(|| MemoryStore::<Cas>::new(1 << 20)).promising(Promises::for_memory_store(1 << 20));
+/// assert_eq!(check(contracts::reading::what_was_put_is_read(&fixture)), Ok(()));
 /// ```
 pub struct Volatile<M> {
     make: M,

@@ -6,7 +6,7 @@ mod broken;
 use std::collections::BTreeSet;
 
 use blobaccess::{Ac, Cas};
-use blobaccess_testkit::{CONTRACTS, Promises, contracts, hold};
+use blobaccess_testkit::{CONTRACTS, Promises, check, contracts};
 
 use self::broken::{BrokenFixture, CAPACITY_BYTES, Fault};
 
@@ -21,9 +21,9 @@ macro_rules! teeth {
                     #[test]
                     fn $contract() {
                         let sound = BrokenFixture::<$kind>::new(Fault::None);
-                        assert_eq!(hold(contracts::$theme::$contract(&sound)), Ok(()), "the store that is sound");
+                        assert_eq!(check(contracts::$theme::$contract(&sound)), Ok(()), "the store that is sound");
                         let broken = BrokenFixture::<$kind>::new(Fault::$fault);
-                        let caught = hold(contracts::$theme::$contract(&broken));
+                        let caught = check(contracts::$theme::$contract(&broken));
                         println!("caught: {caught:?}");
                         assert!(caught.is_err(), "a store that {:?} was not caught", Fault::$fault);
                     }
@@ -87,6 +87,7 @@ teeth! {
     }
     outages {
         Cas an_outage_is_never_not_found: TakesAnOutageForAbsence;
+        Cas an_error_keeps_its_kind_and_message: HidesTheKindOfErrors;
         Ac after_an_outage_a_store_serves_as_before: NeverRecovers;
     }
     contents {
@@ -130,7 +131,7 @@ macro_rules! caught {
                 fn $test() {
                     let change: fn(Promises) -> Promises = $change;
                     let broken = BrokenFixture::<$kind>::new(Fault::$fault).promising(change);
-                    let caught = hold(contracts::$theme::$contract(&broken));
+                    let caught = check(contracts::$theme::$contract(&broken));
                     println!("caught: {caught:?}");
                     assert!(caught.is_err());
                 }
@@ -173,6 +174,23 @@ caught! {
     a_store_that_calls_a_missing_composite_a_missing_part:
         Cas composites::a_missing_part_is_told_from_a_missing_composite, TakesEveryAbsenceForAPart,
         |promises| promises;
+    a_store_that_hides_the_message_of_an_error:
+        Ac outages::an_error_keeps_its_kind_and_message, HidesTheMessageOfErrors, |promises| promises;
     a_store_that_hides_its_layers:
         Cas describing::a_store_prints_as_one_line_that_names_its_layers, HidesItsLayers, |promises| promises;
+}
+
+/// A newcomer must not have to read the suite to learn which of its calls failed, and why it must not.
+#[test]
+fn a_violation_names_the_call_the_digests_and_the_rule() {
+    let broken = BrokenFixture::<Cas>::new(Fault::FailsForNoDigestsWhenDown);
+    let violation = check(contracts::outages::an_outage_is_never_not_found(&broken)).unwrap_err();
+    assert_eq!(
+        violation,
+        "a call that must succeed failed: Unavailable(during an outage: find_missing of no digests, which needs no \
+         store and cannot fail: down for a test)"
+    );
+    let broken = BrokenFixture::<Cas>::new(Fault::RefusesTheLargest);
+    let violation = check(contracts::writing::the_largest_blob_promised_is_stored(&broken)).unwrap_err();
+    assert!(violation.contains("InvalidArgument(put of "), "{violation}");
 }

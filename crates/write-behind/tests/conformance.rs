@@ -44,7 +44,7 @@ fn accounts() -> Arc<Accounts> {
 
 fn promises_when_queued() -> Promises {
     // What is read from the fast store is not used in the slow one, which evicts.
-    let promises = Promises::of_memory(CAPACITY_BYTES).with_keeps_bytes(Some(1 << 20));
+    let promises = Promises::for_memory_store(CAPACITY_BYTES).with_keeps_bytes(Some(1 << 20));
     promises.with_capacity_bytes(None).with_exact_outcomes(false)
 }
 

@@ -10,7 +10,7 @@ use blobaccess::{
     PutOutcome, Result, Slicer,
 };
 use blobaccess_grpc::{Remote, RemoteAcStore, RemoteCasStore, RemoteOptions, RetryPolicy, ServiceOptions, Services};
-use blobaccess_testkit::{Beneath, Fixture, Layered, Promises, Stores, conformance};
+use blobaccess_testkit::{Fixture, InnerStore, Layered, Promises, Stores, conformance};
 use bytes::Bytes;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -48,12 +48,12 @@ fn ac(beneath: &Stores<Ac>) -> RemoteAcStore {
 /// does not, and this one does not.
 #[derive(Debug)]
 struct TellingApart {
-    left: Beneath<Cas>,
-    others: Beneath<Cas>,
+    left: InnerStore<Cas>,
+    others: InnerStore<Cas>,
 }
 
 impl TellingApart {
-    fn of(&self, name: &InstanceName) -> &Beneath<Cas> {
+    fn of(&self, name: &InstanceName) -> &InnerStore<Cas> {
         if name.as_str() == "left" { &self.left } else { &self.others }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use blobaccess::{AccountName, Context, Digest, Evictions, Kind, PutOutcome};
 use blobaccess_local_store::LocalStore;
-use blobaccess_testkit::listed;
+use blobaccess_testkit::list_all;
 use futures::executor::block_on;
 
 /// Objects and bytes, by account.
@@ -38,7 +38,7 @@ pub(crate) fn released<K: Kind>(store: &LocalStore<K>) -> Amounts {
 /// What the store holds.
 pub(crate) fn contents_of<K: Kind>(store: &LocalStore<K>) -> BTreeMap<Digest, u64> {
     let mut contents = BTreeMap::new();
-    for entry in block_on(listed(store, &Context::background())).unwrap() {
+    for entry in block_on(list_all(store, &Context::background())).unwrap() {
         assert_eq!(contents.insert(entry.digest, entry.stored_bytes), None);
     }
     contents

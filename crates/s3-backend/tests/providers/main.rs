@@ -13,7 +13,7 @@ use blobaccess::{
     PutOutcome, Result, UploadToken,
 };
 use blobaccess_s3_backend::{BucketOptions, BucketStore, OnMissingConditions};
-use blobaccess_testkit::{Fixture, Promises, conformance, listed};
+use blobaccess_testkit::{Fixture, Promises, conformance, list_all};
 use bytes::Bytes;
 use futures::future::join_all;
 
@@ -257,7 +257,7 @@ async fn listings_are_followed_through_short_and_empty_pages() {
             state.page_keys = 3;
             state.empty_page_first = fake.dialect == Dialect::Azure;
         }
-        let entries = listed(&store, &ctx).await.unwrap();
+        let entries = list_all(&store, &ctx).await.unwrap();
         let listed: Vec<Digest> = entries.into_iter().map(|entry| entry.digest).collect();
         assert_eq!(listed.iter().cloned().collect::<DigestSet>(), digests.iter().cloned().collect::<DigestSet>());
         let asked: DigestSet = digests.iter().cloned().chain([absent.clone()]).collect();

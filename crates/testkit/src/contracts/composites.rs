@@ -57,8 +57,7 @@ where
     subject.put(&parent).await?;
     for _ in 0..2 {
         for part in parts.iter().rev() {
-            let (ctx, slicer) = (&subject.ctx, Arc::clone(&slicer));
-            let blob = subject.store.get_from_composite(ctx, &parent.digest, &part.digest, slicer).await?;
+            let blob = subject.get_part(&parent.digest, &part.digest, &slicer).await?;
             assert_eq!(blob.size_bytes(), part.size_bytes(), "the part announces another size");
             assert!(blob.into_bytes(ANY_SIZE).await? == part.value, "other bytes were read than the part has");
         }
@@ -79,13 +78,11 @@ where
     cases.extend(absent_parts.into_iter().map(|part| (absent_parent.digest.clone(), part.digest)));
     for _ in 0..2 {
         for (parent, child) in &cases {
-            let got = subject.store.get_from_composite(&subject.ctx, parent, child, Arc::clone(&slicer)).await;
-            let error = refused(got, "the get of a part that is absent");
+            let error = refused(subject.get_part(parent, child, &slicer).await, "the get of a part that is absent");
             assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
         }
         for part in &parts {
-            let slicer = Arc::clone(&slicer);
-            subject.store.get_from_composite(&subject.ctx, &parent.digest, &part.digest, slicer).await?;
+            subject.get_part(&parent.digest, &part.digest, &slicer).await?;
         }
     }
     Ok(())
@@ -104,16 +101,16 @@ where
             subject.put(&parent).await?;
         }
         for _ in 0..2 {
-            let got =
-                subject.store.get_from_composite(&subject.ctx, &parent.digest, &absent, Arc::clone(&slicer)).await;
-            let error = refused(got, "the get of a part that no composite has");
+            let error = refused(
+                subject.get_part(&parent.digest, &absent, &slicer).await,
+                "the get of a part that no composite has",
+            );
             assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
             assert_eq!(error.is_part_missing(), is_stored, "whether only the part is missing: {error:?}");
         }
     }
     for part in &parts {
-        let slicer = Arc::clone(&slicer);
-        subject.store.get_from_composite(&subject.ctx, &parent.digest, &part.digest, slicer).await?;
+        subject.get_part(&parent.digest, &part.digest, &slicer).await?;
     }
     Ok(())
 }

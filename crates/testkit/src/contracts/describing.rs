@@ -25,15 +25,15 @@ pub async fn a_store_prints_as_one_line_that_names_its_layers<F: Fixture>(fixtur
 /// contract could be checked otherwise.
 pub async fn capabilities_are_those_promised<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
-    assert_eq!(subject.store.finds_in_bulk(), subject.promises.finds_in_bulk, "whether it finds in bulk");
+    assert_eq!(subject.store.finds_in_bulk(), subject.promises.finds_in_bulk, "whether the store finds in bulk");
     for name in fixture.instance_names() {
-        let capabilities = subject.store.capabilities(&subject.ctx, &name).await?;
-        assert_eq!(capabilities.max_blob_size_bytes, subject.promises.max_blob_size_bytes, "the largest blob");
+        let capabilities = subject.capabilities(&name).await?;
+        assert_eq!(capabilities.max_blob_size_bytes, subject.promises.max_blob_size_bytes, "the maximum blob size");
         assert!(capabilities.updates_allowed, "updates are not allowed in `{name}`");
         let listed = &capabilities.digest_functions;
         assert!(!listed.is_empty(), "no digest function is listed");
         assert!(listed.is_sorted_by(|a, b| a < b), "functions are not listed once each, in order: {listed:?}");
-        assert_eq!(subject.store.capabilities(&subject.ctx, &name).await?, capabilities);
+        assert_eq!(subject.capabilities(&name).await?, capabilities);
         let sample = samples.small(fixture).within(name);
         subject.put(&sample).await?;
         subject.assert_present(&sample).await?;
@@ -45,7 +45,7 @@ pub async fn capabilities_are_those_promised<F: Fixture>(fixture: &F) -> Result<
 pub async fn every_digest_function_listed_can_be_used<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let [name, _] = fixture.instance_names();
-    let listed = subject.store.capabilities(&subject.ctx, &name).await?.digest_functions;
+    let listed = subject.capabilities(&name).await?.digest_functions;
     let value = samples.small(fixture).value;
     let digest = |function: DigestFunction, contents: &[u8]| Digest::of(name.clone(), function, contents);
     for function in &listed {

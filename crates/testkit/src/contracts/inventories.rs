@@ -8,11 +8,12 @@ use blobaccess::{
 
 use crate::samples::Samples;
 use crate::subject::{Subject, refused};
-use crate::{Fixture, listed};
+use crate::{Fixture, list_all};
 
 async fn list<F: Fixture<Store: Inventory>>(subject: &Subject<'_, F>) -> Result<BTreeMap<Digest, u64>> {
     let mut by_digest = BTreeMap::new();
-    for entry in listed(&*subject.store, &subject.ctx).await? {
+    let entries = list_all(&*subject.store, &subject.ctx).await.map_err(|error| error.at("listing"))?;
+    for entry in entries {
         let twice = by_digest.insert(entry.digest.clone(), entry.stored_bytes);
         assert!(twice.is_none(), "{} is listed twice", entry.digest);
     }
@@ -22,7 +23,7 @@ async fn list<F: Fixture<Store: Inventory>>(subject: &Subject<'_, F>) -> Result<
 /// Checks that every blob is listed exactly once, with the bytes that its put counted, and that nothing else is listed.
 pub async fn every_blob_is_listed_exactly_once<F: Fixture<Store: Inventory>>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
-    assert_eq!(list(&subject).await?, BTreeMap::new(), "a store that holds nothing");
+    assert_eq!(list(&subject).await?, BTreeMap::new(), "an empty store");
     let mut expected = BTreeMap::new();
     for _ in 0..300 {
         let sample = samples.small(fixture);

@@ -1,12 +1,18 @@
-//! What a store answers when all that is behind it is down.
+//! Contracts about outages: the answers of a store when everything behind it fails.
 
-use blobaccess::{BlobAccess, DigestSet, Result};
+use std::sync::Arc;
+
+use blobaccess::{BlobAccess, DigestSet, Error, ErrorKind, Result, Slicer};
 
 use crate::Fixture;
+use crate::fakes::LeadingBytes;
 use crate::samples::Samples;
 use crate::subject::{Subject, refused};
 
-/// During an outage nothing is reported to be absent, or stored. A store with nothing behind it serves on.
+/// Checks that during an outage no blob is reported to be absent, and none to be stored that may not be.
+///
+/// A store may answer what it remembers. `find_missing` of no digests needs no store and cannot fail, so it succeeds
+/// during an outage too. A store with nothing behind it must serve on.
 pub async fn an_outage_is_never_not_found<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let (stored, new, absent) = (samples.small(fixture), samples.small(fixture), samples.absent(fixture));
@@ -15,22 +21,21 @@ pub async fn an_outage_is_never_not_found<F: Fixture>(fixture: &F) -> Result<()>
         subject.assert_absent(&absent).await?;
         return subject.assert_present(&stored).await;
     }
-    // What it remembers it may answer; the rest it does not know.
     match subject.read(&stored.digest).await {
         Ok(read) => assert!(read == stored.value, "another value was read than was put"),
         Err(error) => assert!(!error.is_not_found(), "a get during an outage: {error:?}"),
     }
-    let error = refused(subject.get(&absent).await, "a get of what it cannot know of, during an outage");
+    let error = refused(subject.get(&absent).await, "during an outage, a get of a blob that the store cannot know");
     assert!(!error.is_not_found(), "a get during an outage: {error:?}");
-    match subject.store.find_missing(&subject.ctx, &stored.digest.clone().into()).await {
-        Ok(missing) => assert!(missing.is_empty(), "find_missing during an outage reports what is stored"),
+    match subject.find_missing(&stored.digest.clone().into()).await {
+        Ok(missing) => assert!(missing.is_empty(), "find_missing during an outage reports a stored blob"),
         Err(error) => assert!(!error.is_not_found(), "find_missing during an outage: {error:?}"),
     }
-    let found = subject.store.find_missing(&subject.ctx, &absent.into()).await;
-    let error = refused(found, "find_missing of what it cannot know of, during an outage");
+    let found = subject.find_missing(&absent.into()).await;
+    let error = refused(found, "during an outage, find_missing of a blob that the store cannot know");
     assert!(!error.is_not_found(), "find_missing during an outage: {error:?}");
-    let none = subject.store.find_missing(&subject.ctx, &DigestSet::new()).await?;
-    assert!(none.is_empty(), "of no digests, some are missing");
+    let none = subject.find_missing(&DigestSet::new()).await.map_err(|error| error.at("during an outage"))?;
+    assert!(none.is_empty(), "find_missing of no digests reports some");
     let put = subject.put(&new).await;
     if let Err(error) = &put {
         assert!(!error.is_not_found(), "a put during an outage: {error:?}");
@@ -42,7 +47,42 @@ pub async fn an_outage_is_never_not_found<F: Fixture>(fixture: &F) -> Result<()>
     Ok(())
 }
 
-/// After an outage a store serves as before: it remembers nothing that it only believed.
+/// Checks that an error from behind the store comes out of every call with its kind and its message.
+///
+/// A caller decides by the kind whether to try again, and an operator looks for the message. A store may add where
+/// the error comes from ([`Error::at`]), and may answer what it remembers. A fixture that cannot choose the error must
+/// serve on.
+pub async fn an_error_keeps_its_kind_and_message<F: Fixture>(fixture: &F) -> Result<()> {
+    let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
+    let (stored, [name, _]) = (samples.small(fixture), fixture.instance_names());
+    subject.put(&stored).await?;
+    let slicer: Arc<dyn Slicer> = Arc::new(LeadingBytes);
+    for kind in [ErrorKind::Unavailable, ErrorKind::ResourceExhausted, ErrorKind::DataLoss, ErrorKind::Internal] {
+        let (new, absent, part) = (samples.small(fixture), samples.absent(fixture), samples.absent(fixture));
+        let message = format!("failure {:x} of a test", samples.number());
+        if !fixture.break_down_with(Error::new(kind, message.clone())) {
+            subject.assert_absent(&absent).await?;
+            return subject.assert_present(&stored).await;
+        }
+        let results = [
+            ("get", subject.store.get(&subject.ctx, &absent).await.map(drop)),
+            ("get_from_composite", subject.get_part(&absent, &part, &slicer).await.map(drop)),
+            ("find_missing", subject.find_missing(&absent.clone().into()).await.map(drop)),
+            ("put", subject.put(&new).await.map(drop)),
+            ("capabilities", subject.capabilities(&name).await.map(drop)),
+        ];
+        fixture.mend();
+        for (call, result) in results {
+            if let Err(error) = result {
+                assert_eq!(error.kind(), kind, "{call} changed the kind of an error: {error:?}");
+                assert!(error.message().contains(&message), "{call} changed the message {message:?}: {error:?}");
+            }
+        }
+    }
+    subject.assert_present(&stored).await
+}
+
+/// Checks that after an outage a store serves as before, and remembers nothing that it only assumed.
 pub async fn after_an_outage_a_store_serves_as_before<F: Fixture>(fixture: &F) -> Result<()> {
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let (stored, refused, absent) = (samples.small(fixture), samples.small(fixture), samples.absent(fixture));
@@ -50,9 +90,9 @@ pub async fn after_an_outage_a_store_serves_as_before<F: Fixture>(fixture: &F) -
     fixture.break_down();
     let put = subject.put(&refused).await;
     for digest in [&stored.digest, &refused.digest, &absent] {
-        // How these end is the other contract's business.
+        // The other contracts check how these end.
         drop(subject.read(digest).await);
-        drop(subject.store.find_missing(&subject.ctx, &digest.clone().into()).await);
+        drop(subject.find_missing(&digest.clone().into()).await);
     }
     fixture.mend();
     subject.assert_present(&stored).await?;

@@ -16,8 +16,17 @@ fn token(samples: &mut Samples) -> UploadToken {
 
 async fn put<F: Fixture>(subject: &Subject<'_, F>, sample: &Sample, token: UploadToken) -> Result<()> {
     let ctx = subject.ctx.clone().with_upload_token(token);
-    subject.store.put(&ctx, &sample.digest, Blob::from_bytes(sample.value.clone())).await?;
+    let put = subject.store.put(&ctx, &sample.digest, Blob::from_bytes(sample.value.clone())).await;
+    put.map_err(|error| error.at(format!("put of {} with a token", sample.digest)))?;
     Ok(())
+}
+
+async fn resolve<F>(subject: &Subject<'_, F>, sample: &Sample, token: &UploadToken) -> Result<UploadResolution>
+where
+    F: Fixture<Store: ResolveUpload>,
+{
+    let resolution = subject.store.resolve_upload(&subject.ctx, &sample.digest, token).await;
+    resolution.map_err(|error| error.at(format!("resolve_upload of {}", sample.digest)))
 }
 
 /// Checks that the upload that stored a blob is distinguished from all others, and from none at all.
@@ -25,7 +34,7 @@ pub async fn an_upload_is_told_from_all_others<F: Fixture<Store: ResolveUpload>>
     let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
     let (mine, anothers) = (token(&mut samples), token(&mut samples));
     let sample = samples.small(fixture);
-    let resolve = |token| subject.store.resolve_upload(&subject.ctx, &sample.digest, token);
+    let resolve = |token| resolve(&subject, &sample, token);
     assert_eq!(resolve(&mine).await?, UploadResolution::Absent);
     put(&subject, &sample, mine).await?;
     for _ in 0..2 {
@@ -42,7 +51,7 @@ pub async fn a_put_that_adds_nothing_claims_nothing<F: Fixture<Store: ResolveUpl
     let sample = samples.small(fixture);
     put(&subject, &sample, first).await?;
     put(&subject, &sample, second).await?;
-    let resolve = |token| subject.store.resolve_upload(&subject.ctx, &sample.digest, token);
+    let resolve = |token| resolve(&subject, &sample, token);
     assert!(matches!(resolve(&first).await?, UploadResolution::Mine { .. }), "the upload that stored it");
     assert!(matches!(resolve(&second).await?, UploadResolution::Anothers { .. }), "the upload that added nothing");
     Ok(())
@@ -54,7 +63,7 @@ pub async fn what_was_put_without_a_token_is_never_mine<F: Fixture<Store: Resolv
     let sample = samples.small(fixture);
     subject.put(&sample).await?;
     for token in [token(&mut samples), UploadToken::from_bytes([0; 16])] {
-        let resolution = subject.store.resolve_upload(&subject.ctx, &sample.digest, &token).await?;
+        let resolution = resolve(&subject, &sample, &token).await?;
         let is_right = matches!(resolution, UploadResolution::Unknown | UploadResolution::Anothers { .. });
         assert!(is_right, "a blob without a token resolves to {resolution:?}");
     }

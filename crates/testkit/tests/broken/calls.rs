@@ -137,6 +137,12 @@ impl<K: Kind> BlobAccess for Broken<K> {
             Err(error) if error.is_not_found() && self.is(Fault::KeepsTheDigestToItself) => {
                 Err(Error::not_found("no such blob"))
             }
+            Err(error) if self.is(Fault::HidesTheKindOfErrors) && !error.is_not_found() => {
+                Err(error.with_kind(ErrorKind::Unavailable))
+            }
+            Err(error) if self.is(Fault::HidesTheMessageOfErrors) && !error.is_not_found() => {
+                Err(Error::new(error.kind(), "the store failed"))
+            }
             Err(error) if error.kind() == ErrorKind::Unavailable && self.is(Fault::TakesAnOutageForAbsence) => {
                 Err(not_found(digest))
             }
@@ -204,6 +210,9 @@ impl<K: Kind> BlobAccess for Broken<K> {
         let Some(first) = digests.first().cloned() else {
             if self.is(Fault::FailsForNoDigests) {
                 return Err(Error::invalid_argument("nothing was asked"));
+            }
+            if self.is(Fault::FailsForNoDigestsWhenDown) {
+                self.inner.capabilities(ctx, &InstanceName::empty()).await?;
             }
             return self.inner.find_missing(ctx, digests).await;
         };

@@ -98,7 +98,7 @@ pub(crate) struct BrokenFixture<K: Kind> {
 
 impl<K: Kind> BrokenFixture<K> {
     pub(crate) fn new(fault: Fault) -> Self {
-        let mut promises = Promises::of_memory(CAPACITY_BYTES).with_durable(true);
+        let mut promises = Promises::for_memory_store(CAPACITY_BYTES).with_durable(true);
         if fault == Fault::KeepsLessThanPromised {
             promises = promises.with_keeps_bytes(Some(2 * CAPACITY_BYTES));
         }
@@ -144,7 +144,11 @@ impl<K: Kind> Fixture for BrokenFixture<K> {
     }
 
     fn break_down(&self) -> bool {
-        self.outage.begin(Error::unavailable("down for a test"));
+        self.break_down_with(Error::unavailable("down for a test"))
+    }
+
+    fn break_down_with(&self, error: Error) -> bool {
+        self.outage.begin(error);
         true
     }
 
