@@ -41,6 +41,7 @@ conformance! {
 
     empty_blob_injecting =>
         Layered::<Cas, _>::new(|stores| EmptyBlobInjecting::new(stores.store("inner")))
+            .with_layers(["empty_blob_injecting", "memory"])
             .promising(|promises| promises.with_empty_blob_exists(true)),
     existence_caching => Layered::<Cas, _>::new(|stores| existence_caching_over(stores.store("inner"))),
     existence_caching_that_answers_puts =>
@@ -51,34 +52,47 @@ conformance! {
             ExistenceCaching::new(stores.store("inner"), NonZeroUsize::MIN, Duration::from_mins(1))
         }),
     completeness_checking: Ac =>
-        Layered::<Ac, _>::new(|stores| completeness_checking_over(stores.store("inner"), NO_LIMIT_BYTES)),
+        Layered::<Ac, _>::new(|stores| completeness_checking_over(stores.store("inner"), NO_LIMIT_BYTES))
+            .with_layers(["completeness_checking", "memory"]),
     action_result_timestamp_injecting: Ac =>
         Layered::<Ac, _>::new(|stores| {
             ActionResultTimestampInjecting::new(stores.store("inner"), MAX_MESSAGE_SIZE_BYTES)
         })
+        .with_layers(["action_result_timestamp_injecting", "memory"])
         .promising(|promises| promises.with_max_blob_size_bytes(Some(MAX_MESSAGE_SIZE_BYTES))),
-    deadline_enforcing => Layered::<Cas, _>::new(|stores| deadline_enforcing_over(stores.store("inner"))),
+    deadline_enforcing =>
+        Layered::<Cas, _>::new(|stores| deadline_enforcing_over(stores.store("inner")))
+            .with_layers(["deadline_enforcing", "memory"]),
     deadline_enforcing_of_messages: Ac =>
-        Layered::<Ac, _>::new(|stores| deadline_enforcing_over(stores.store("inner"))),
+        Layered::<Ac, _>::new(|stores| deadline_enforcing_over(stores.store("inner")))
+            .with_layers(["deadline_enforcing", "memory"]),
     authorizing =>
-        Layered::<Cas, _>::new(|stores| authorizing_over(stores.store("inner"))).with_context(of_a_caller()),
+        Layered::<Cas, _>::new(|stores| authorizing_over(stores.store("inner")))
+            .with_layers(["authorizing", "memory"])
+            .with_context(context_of_a_caller()),
     authorizing_of_messages: Ac =>
-        Layered::<Ac, _>::new(|stores| authorizing_over(stores.store("inner"))).with_context(of_a_caller()),
-    observing => Layered::<Cas, _>::new(|stores| observing_over(stores.store("inner"))),
-    observing_of_messages: Ac => Layered::<Ac, _>::new(|stores| observing_over(stores.store("inner"))),
+        Layered::<Ac, _>::new(|stores| authorizing_over(stores.store("inner")))
+            .with_layers(["authorizing", "memory"])
+            .with_context(context_of_a_caller()),
+    observing =>
+        Layered::<Cas, _>::new(|stores| observing_over(stores.store("inner")))
+            .with_layers(["observing", "memory"]),
+    observing_of_messages: Ac =>
+        Layered::<Ac, _>::new(|stores| observing_over(stores.store("inner")))
+            .with_layers(["observing", "memory"]),
 
     stack =>
         Layered::<Cas, _>::new(stack_of_contents)
             .promising(|promises| promises.with_empty_blob_exists(true))
-            .with_context(of_a_caller()),
+            .with_context(context_of_a_caller()),
     stack_of_action_results: Ac =>
         Layered::<Ac, _>::new(stack_of_messages)
             .promising(|promises| promises.with_max_blob_size_bytes(Some(MAX_MESSAGE_SIZE_BYTES)))
-            .with_context(of_a_caller()),
+            .with_context(context_of_a_caller()),
 }
 
 /// Returns the context of a caller, which may do everything.
-fn of_a_caller() -> Context {
+fn context_of_a_caller() -> Context {
     Context::background().with_caller(Caller::new("a build"))
 }
 
