@@ -1,17 +1,17 @@
-//! Digests as a few bytes, for where many of them are stored.
+//! Digests in a few bytes, for places where many of them are stored.
 //!
 //! The number of the function in one byte, then the bytes of the hash, then the size as a zig-zag varint: twice the
-//! size, seven bits a byte, lowest first, the eighth bit telling that another byte follows. The instance name is left
-//! out.
+//! size, seven bits in each byte, lowest first, with the eighth bit set if another byte follows. The instance name is
+//! left out.
 
 use super::{Digest, DigestFunction, InstanceName};
 use crate::{Error, Result};
 
-/// Set in all bytes of a varint but the last.
+/// The bit set in all bytes of a varint but the last.
 const CONTINUED: u8 = 0x80;
 
 impl Digest {
-    /// Appends the compact form: 18 to 75 bytes. It does not have the instance name.
+    /// Appends the compact form: 18 to 75 bytes, without the instance name.
     pub fn to_compact(&self, out: &mut Vec<u8>) {
         // All numbers are below 256.
         out.push(u8::try_from(self.function.number()).unwrap_or_default());
@@ -28,7 +28,7 @@ impl Digest {
         }
     }
 
-    /// The digest at the front of `input`, which is moved on behind it; on an error it stays where it is.
+    /// Reads the digest at the front of `input`, and advances `input` past it. On an error, `input` stays as it was.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ mod tests {
         error.to_string()
     }
 
-    /// A compact form with a hash of zeros and these bytes for the size.
+    /// Makes a compact form with a hash of zeros and these bytes for the size.
     fn with_size(size: &[u8]) -> Vec<u8> {
         [&[3][..], &[0; 16], size].concat()
     }

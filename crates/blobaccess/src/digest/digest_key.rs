@@ -1,12 +1,12 @@
-//! A digest, as a cache in memory keys by it.
+//! A digest as the key of a cache in memory.
 
 use std::borrow::Borrow;
 
 use super::{Digest, InstanceName, KeyFormat};
 
-/// A digest without what the key format leaves out, so that equal keys mean one blob.
+/// A digest without the parts that the key format leaves out, so that equal keys mean one blob.
 ///
-/// [`Digest::cache_key`] makes one. Keys of different formats must not meet in one map: in the empty instance name
+/// [`Digest::cache_key`] makes one. Keys of different formats must not be used in one map: in the empty instance name
 /// they are equal.
 ///
 /// # Memory
@@ -24,7 +24,7 @@ impl DigestKey {
     }
 }
 
-/// For look-ups without making a key first, where the digest is as the key format has it: see
+/// Allows look-ups without making a key first, if the digest already is as the key format has it: see
 /// [`Digest::is_own_cache_key`].
 impl Borrow<Digest> for DigestKey {
     fn borrow(&self) -> &Digest {

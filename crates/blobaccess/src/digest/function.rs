@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use super::Hasher;
 use crate::{Error, Result};
 
-/// A function that contents are hashed with.
+/// A hash function for contents.
 ///
 /// These are the supported ones of `build.bazel.remote.execution.v2.DigestFunction.Value`, ordered as in
 /// [`ALL`](Self::ALL).
@@ -31,7 +31,7 @@ pub enum DigestFunction {
 }
 
 impl DigestFunction {
-    /// Every function, in the order in which services list them.
+    /// All functions, in the order in which services list them.
     pub const ALL: [Self; 8] = [
         Self::Blake3,
         Self::GitSha1,
@@ -43,7 +43,7 @@ impl DigestFunction {
         Self::Sha512,
     ];
 
-    /// The number in the protocol: 1 to 10.
+    /// Returns the number in the protocol: 1 to 10.
     #[must_use]
     pub const fn number(self) -> i32 {
         match self {
@@ -58,14 +58,14 @@ impl DigestFunction {
         }
     }
 
-    /// The function with this number; `None` for 0 (`UNKNOWN`), for functions that are not supported and for numbers
-    /// that are not assigned.
+    /// Returns the function with this number; `None` for 0 (`UNKNOWN`), for unsupported functions and for unassigned
+    /// numbers.
     #[must_use]
     pub fn from_number(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|function| function.number() == number)
     }
 
-    /// The name in the protocol, in lower case: `sha256tree`.
+    /// Returns the name in the protocol, in lower case: `sha256tree`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -80,13 +80,13 @@ impl DigestFunction {
         }
     }
 
-    /// The function with this [`name`](Self::name), in lower case.
+    /// Returns the function with this [`name`](Self::name), in lower case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|function| function.name() == name)
     }
 
-    /// How long its hashes are, in bytes: 16 to 64.
+    /// Returns the length of the function's hashes, in bytes: 16 to 64.
     #[must_use]
     pub const fn hash_size_bytes(self) -> usize {
         match self {
@@ -98,7 +98,7 @@ impl DigestFunction {
         }
     }
 
-    /// The function that is meant where a request names none, by the length of a hash in hexadecimal characters.
+    /// Returns the function of a request that names none, by the length of a hash in hexadecimal characters.
     ///
     /// Only functions older than the field that names them are inferred: a hash of 64 characters is SHA-256.
     #[must_use]
@@ -113,10 +113,10 @@ impl DigestFunction {
         }
     }
 
-    /// The function that a request means by this number, and for number 0 (`UNKNOWN`) by the length of its first
-    /// hash in hexadecimal characters.
+    /// Returns the function that a request names by this number, or for number 0 (`UNKNOWN`) the one inferred from the
+    /// length of its first hash in hexadecimal characters.
     ///
-    /// Where a service demands that the function is named, pass a length of 0.
+    /// A service that requires a named function passes a length of 0.
     ///
     /// # Errors
     ///
@@ -126,21 +126,22 @@ impl DigestFunction {
         function.ok_or_else(|| Error::invalid_argument(format!("unknown digest function: number {number}")))
     }
 
-    /// Whether the names of the byte stream spell this function out; of all others, the length of the hash tells it.
+    /// Returns whether resource names of the byte stream spell this function out. All others are inferred from the
+    /// length of the hash.
     #[must_use]
     pub const fn appears_in_resource_names(self) -> bool {
         self.number() > 7
     }
 
-    /// A hasher for contents of `size_bytes`.
+    /// Returns a hasher for contents of `size_bytes`.
     ///
-    /// Of these functions only [`GitSha1`](Self::GitSha1) depends on the size: where it is wrong, so is the hash.
+    /// Only [`GitSha1`](Self::GitSha1) depends on the size: if the size is wrong, so is the hash.
     #[must_use]
     pub fn hasher(self, size_bytes: u64) -> Hasher {
         Hasher::new(self, size_bytes)
     }
 
-    /// The position in [`ALL`](Self::ALL).
+    /// Returns the position in [`ALL`](Self::ALL).
     #[expect(clippy::as_conversions, reason = "the discriminants count from 0 in that order")]
     pub(super) const fn index(self) -> u8 {
         self as u8

@@ -1,9 +1,9 @@
-//! What a digest function makes of contents: up to 64 bytes, kept in place.
+//! The result of a digest function: up to 64 bytes, kept in place.
 
 use std::fmt::{self, Display, Formatter};
 use std::hash::Hasher as StdHasher;
 
-/// As many bytes as SHA-512 has.
+/// The number of bytes of a SHA-512.
 const MAX_SIZE_BYTES: usize = 64;
 
 /// The hash of contents: 0 to 64 bytes.
@@ -11,7 +11,7 @@ const MAX_SIZE_BYTES: usize = 64;
 /// It prints in lower-case hexadecimal, and `{:.8}` as the first eight characters of that. It is ordered as its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hash {
-    /// Zeros after the hash, so that comparing all of it compares the hash.
+    /// The bytes, followed by zeros, so that comparing all of it compares the hash.
     bytes: [u8; MAX_SIZE_BYTES],
     size_bytes: u8,
 }
@@ -20,14 +20,14 @@ impl Hash {
     /// The hash of no bytes.
     pub(super) const NONE: Self = Self { bytes: [0; MAX_SIZE_BYTES], size_bytes: 0 };
 
-    /// The hash that consists of these bytes; `None` if they are more than 64.
+    /// Makes the hash that consists of these bytes; `None` if there are more than 64.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut hash = Self::NONE;
         hash.read_bytes(bytes).then_some(hash)
     }
 
-    /// The same, of as many as a function yields.
+    /// Makes the hash of these bytes, as many as a function yields.
     pub(super) fn from_array<const N: usize>(array: [u8; N]) -> Self {
         const { assert!(N <= MAX_SIZE_BYTES) };
         let mut hash = Self::NONE;
@@ -35,15 +35,15 @@ impl Hash {
         hash
     }
 
-    /// The hash that is written so: up to 128 characters, an even number of them, each of `0-9a-f`; otherwise `None`.
+    /// Parses a hash: up to 128 characters, an even number of them, each of `0-9a-f`; otherwise `None`.
     #[must_use]
     pub fn from_hex(hex: &str) -> Option<Self> {
         let mut hash = Self::NONE;
         hash.read_hex(hex).then_some(hash)
     }
 
-    // These two fill a hash where it lies, in a digest: moving it about would cost more than they do. It must have
-    // been `NONE`, and is of no use if they return `false`.
+    // These two functions fill a hash where it lies, within a digest: moving the hash would cost more. The hash must
+    // have been `NONE`, and is invalid if they return `false`.
 
     pub(super) fn read_bytes(&mut self, bytes: &[u8]) -> bool {
         let (Some(place), Ok(size_bytes)) = (self.bytes.get_mut(..bytes.len()), u8::try_from(bytes.len())) else {
@@ -61,8 +61,8 @@ impl Hash {
         };
         self.size_bytes = size_bytes;
         let mut seen = 0;
-        // Of a length that is known, a loop becomes straight vector instructions. All functions but two have a
-        // multiple of eight bytes.
+        // With a known length, the loop becomes straight vector instructions. All functions but two have a multiple of
+        // eight bytes.
         let (blocks, rest) = pairs.as_chunks::<8>();
         let (places, rest_of_place) = place.as_chunks_mut::<8>();
         for (place, block) in places.iter_mut().zip(blocks) {
@@ -76,7 +76,7 @@ impl Hash {
         odd.is_empty() && seen < 16
     }
 
-    /// The bytes themselves.
+    /// Returns the bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.size_bytes)).unwrap_or(&self.bytes)
@@ -85,7 +85,7 @@ impl Hash {
     /// Appends the hash in lower-case hexadecimal: two characters for each byte.
     pub fn to_hex(&self, out: &mut Vec<u8>) {
         let mut pairs = [[0; 2]; MAX_SIZE_BYTES];
-        // All of them, as a loop of known length is quicker than one of half as many.
+        // All bytes are converted, since a loop of known length is faster than one of half as many steps.
         for (pair, byte) in pairs.iter_mut().zip(self.bytes) {
             *pair = [digit(byte >> 4), digit(byte & 15)];
         }
@@ -93,20 +93,20 @@ impl Hash {
         out.extend_from_slice(hex.get(..2 * self.as_bytes().len()).unwrap_or(hex));
     }
 
-    /// The first eight bytes, most significant first.
+    /// Returns the first eight bytes as a number, most significant first.
     pub(super) fn prefix(&self) -> u64 {
         self.bytes.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 }
 
-/// The byte that a pair of digits stands for. The bits of both their values are added to `seen`.
+/// Returns the byte of a pair of digits. The bits of both their values are added to `seen`.
 const fn decode([high, low]: [u8; 2], seen: &mut u8) -> u8 {
     let (high, low) = (value(high), value(low));
     *seen |= high | low;
     high << 4 | low
 }
 
-/// The value of a hexadecimal digit, 255 for any other character.
+/// Returns the value of a hexadecimal digit, and 255 for any other character.
 const fn value(character: u8) -> u8 {
     let digit = character.wrapping_sub(b'0');
     let letter = character.wrapping_sub(b'a');
@@ -119,7 +119,7 @@ const fn value(character: u8) -> u8 {
     }
 }
 
-/// The hexadecimal digit of a value below 16.
+/// Returns the hexadecimal digit of a value below 16.
 const fn digit(value: u8) -> u8 {
     if value < 10 { b'0' + value } else { b'a' - 10 + value }
 }

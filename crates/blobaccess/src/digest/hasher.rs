@@ -15,17 +15,17 @@ use super::{DigestFunction, Hash};
 ///
 /// # Memory
 ///
-/// About 2 KiB at most, whatever the size of the contents. Pieces are not copied, and nothing is allocated for them but
-/// the tree of [`DigestFunction::Sha256Tree`] as it grows: a few times in all.
+/// Up to about 2 KiB, whatever the size of the contents. Pieces are not copied. Only the tree of
+/// [`DigestFunction::Sha256Tree`] allocates memory as it grows, a few times in all.
 #[derive(Clone)]
 pub struct Hasher(State);
 
-/// The two largest are boxed, so that all others are cheap to move.
+/// The state of each function. The two largest are boxed, so that all others are cheap to move.
 #[derive(Clone)]
 enum State {
     Blake3(Box<blake3::Hasher>),
     Md5(Md5),
-    /// Also for Git's, once it has hashed the header.
+    /// The state of SHA-1, and of Git's once it has hashed the header.
     Sha1(Sha1),
     Sha256(Sha256),
     Sha256Tree(Box<Sha256Tree>),
@@ -62,7 +62,7 @@ impl Hasher {
         }
     }
 
-    /// The hash of all pieces.
+    /// Returns the hash of all pieces.
     #[must_use]
     pub fn finish(self) -> Hash {
         match self.0 {

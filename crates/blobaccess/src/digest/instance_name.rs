@@ -10,16 +10,16 @@ use std::sync::Arc;
 use super::quoted::Quoted;
 use crate::{Error, Result};
 
-/// The components that resource names are told apart by.
+/// The components that delimit instance names in resource names.
 const RESERVED: [&str; 7] =
     ["blobs", "uploads", "actions", "actionResults", "operations", "capabilities", "compressed-blobs"];
 
-/// The part of the address space that a request is made in: components with a slash between two of them, or none at all.
+/// The part of the address space that a request is made in: components separated by slashes, or none at all.
 ///
 /// No component is empty, or one of the words `blobs`, `uploads`, `actions`, `actionResults`, `operations`,
-/// `capabilities` and `compressed-blobs`. Beyond that, any characters will do. Names are ordered as strings.
+/// `capabilities` and `compressed-blobs`. Other characters are not restricted. Names are ordered as strings.
 ///
-/// A clone shares the string, and the empty name has none: it neither allocates nor counts references.
+/// A clone shares the string. The empty name has none: it neither allocates nor counts references.
 #[derive(Clone, Default)]
 pub struct InstanceName(
     /// `None` if it is empty, never `Some("")`.
@@ -27,7 +27,7 @@ pub struct InstanceName(
 );
 
 impl InstanceName {
-    /// The name that is written so.
+    /// Parses a name.
     ///
     /// # Errors
     ///
@@ -48,38 +48,38 @@ impl InstanceName {
         Ok(Self::from_valid(name))
     }
 
-    /// The name without components.
+    /// Returns the name without components.
     #[must_use]
     pub const fn empty() -> Self {
         Self(None)
     }
 
-    /// The name that is written so, which the caller knows to be valid.
+    /// Makes the name of a string that the caller knows to be valid.
     fn from_valid(name: &str) -> Self {
         Self((!name.is_empty()).then(|| Arc::from(name)))
     }
 
-    /// The name as a string, without slashes at its ends.
+    /// Returns the name as a string, without slashes at its ends.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
     }
 
-    /// Whether this is the name without components.
+    /// Returns whether this is the name without components.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// The components, outermost first.
+    /// Returns the components, outermost first.
     #[must_use]
     pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.iter().flat_map(|name| name.split('/'))
     }
 
-    /// The names that have the first 0, 1, 2 and so on of the components, up to this one itself.
+    /// Returns the names of the first 0, 1, 2 and so on components, up to this name itself.
     ///
-    /// Reversed, it goes from this name up to the empty one.
+    /// Reversed, the names go from this one to the empty one.
     #[must_use]
     pub fn parents(&self) -> impl DoubleEndedIterator<Item = Self> {
         let name = self.as_str();
@@ -88,19 +88,19 @@ impl InstanceName {
         iter::once(Self::empty()).chain(between).chain(itself)
     }
 
-    /// Whether the first components of this name are those of `prefix`.
+    /// Returns whether the first components of this name are those of `prefix`.
     #[must_use]
     pub fn starts_with(&self, prefix: &Self) -> bool {
         self.after(prefix).is_some()
     }
 
-    /// The components after those of `prefix`, as a string without slashes at its ends.
+    /// Returns the components after those of `prefix`, as a string without slashes at its ends.
     pub(super) fn after(&self, prefix: &Self) -> Option<&str> {
         let rest = self.as_str().strip_prefix(prefix.as_str())?;
         if rest.is_empty() || prefix.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
     }
 
-    /// This name, and behind it components of another name.
+    /// Returns this name with the components of another name behind it.
     pub(super) fn join(&self, components: &str) -> Self {
         match (self.as_str(), components) {
             (_, "") => self.clone(),
@@ -109,7 +109,7 @@ impl InstanceName {
         }
     }
 
-    /// Whether both are one string in memory: then they are equal, without a look at it.
+    /// Returns whether both are one string in memory: then they are equal, without a comparison.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (None, None) => true,

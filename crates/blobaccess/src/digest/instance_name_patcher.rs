@@ -1,10 +1,10 @@
-//! Replaces the first components of instance names, and puts them back.
+//! Replaces the first components of instance names, and restores them.
 
 use super::{Digest, DigestSet, InstanceName};
 
-/// Replaces one prefix of instance names by another.
+/// A replacement of one prefix of instance names by another.
 ///
-/// Prefixes are of whole components. What does not begin with the prefix that is to be replaced is not patched: `None`.
+/// Prefixes consist of whole components. A name that does not begin with the old prefix is not patched: `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceNamePatcher {
     old_prefix: InstanceName,
@@ -12,43 +12,43 @@ pub struct InstanceNamePatcher {
 }
 
 impl InstanceNamePatcher {
-    /// Replaces `old_prefix` by `new_prefix`.
+    /// Makes a patcher that replaces `old_prefix` by `new_prefix`.
     #[must_use]
     pub const fn new(old_prefix: InstanceName, new_prefix: InstanceName) -> Self {
         Self { old_prefix, new_prefix }
     }
 
-    /// The name with the new prefix for the old one.
+    /// Returns the name with the new prefix in place of the old one.
     #[must_use]
     pub fn patch(&self, name: &InstanceName) -> Option<InstanceName> {
         replace(name, &self.old_prefix, &self.new_prefix)
     }
 
-    /// The name that [`patch`](Self::patch) makes this one of.
+    /// Returns the name that [`patch`](Self::patch) turns into this one.
     #[must_use]
     pub fn unpatch(&self, name: &InstanceName) -> Option<InstanceName> {
         replace(name, &self.new_prefix, &self.old_prefix)
     }
 
-    /// The digest, with its instance name patched.
+    /// Returns the digest with its instance name patched.
     #[must_use]
     pub fn patch_digest(&self, digest: &Digest) -> Option<Digest> {
         Some(digest.with_instance_name(self.patch(digest.instance_name())?))
     }
 
-    /// The digest, with its instance name put back.
+    /// Returns the digest with its instance name restored.
     #[must_use]
     pub fn unpatch_digest(&self, digest: &Digest) -> Option<Digest> {
         Some(digest.with_instance_name(self.unpatch(digest.instance_name())?))
     }
 
-    /// All of the digests, with their instance names patched; `None` if any of them cannot be.
+    /// Returns all digests with their instance names patched; `None` if any of them cannot be.
     #[must_use]
     pub fn patch_set(&self, digests: &DigestSet) -> Option<DigestSet> {
         self.replace_in_set(digests, Self::patch)
     }
 
-    /// All of the digests, with their instance names put back; `None` if any of them cannot be.
+    /// Returns all digests with their instance names restored; `None` if any of them cannot be.
     #[must_use]
     pub fn unpatch_set(&self, digests: &DigestSet) -> Option<DigestSet> {
         self.replace_in_set(digests, Self::unpatch)
@@ -71,7 +71,8 @@ impl InstanceNamePatcher {
             replaced.push(digest.with_instance_name(new_name.clone()));
             last = Some((name, new_name));
         }
-        // Names that begin alike are ordered as what follows, whatever they begin with: they are still sorted.
+        // Names with a common prefix are ordered by the rest of the name, whatever the prefix is. So the digests are
+        // still sorted.
         Some(DigestSet::from(replaced))
     }
 }

@@ -1,13 +1,13 @@
-//! Values by instance name, which are also found by names below theirs.
+//! Values by instance name, found also by names below their own.
 
 use std::collections::BTreeMap;
 
 use super::InstanceName;
 
-/// A map from instance names to values that can tell the longest stored prefix of a name.
+/// A map from instance names to values that finds the longest stored prefix of a name.
 ///
-/// Any name may be looked up, but only names that were configured should be stored, not those that clients send:
-/// removing and dropping use stack for each component of the longest name stored.
+/// Any name may be looked up, but only configured names should be stored, not those that clients send: removing and
+/// dropping use stack space for each component of the longest stored name.
 #[derive(Clone, Debug)]
 pub struct InstanceNameTrie<T> {
     root: Node<T>,
@@ -49,19 +49,19 @@ impl<T> Default for InstanceNameTrie<T> {
 }
 
 impl<T> InstanceNameTrie<T> {
-    /// A map without values.
+    /// Makes a map without values.
     #[must_use]
     pub fn new() -> Self {
         Self { root: Node::default() }
     }
 
-    /// Whether there are no values.
+    /// Returns whether there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.root.is_empty()
     }
 
-    /// Stores `value` for `name`, and returns the value that was stored for it before.
+    /// Stores `value` for `name`, and returns the previous value.
     pub fn insert(&mut self, name: &InstanceName, value: T) -> Option<T> {
         let mut node = &mut self.root;
         for component in name.components() {
@@ -70,16 +70,17 @@ impl<T> InstanceNameTrie<T> {
         node.value.replace(value)
     }
 
-    /// The value for exactly this name.
+    /// Returns the value for exactly this name.
     #[must_use]
     pub fn get(&self, name: &InstanceName) -> Option<&T> {
         let mut components = name.components();
         components.try_fold(&self.root, |node, component| node.children.get(component))?.value.as_ref()
     }
 
-    /// Of the names that `name` is or begins with, the value of the longest, and how many components that has.
+    /// Returns the value of the longest stored name that `name` equals or begins with, and the number of its
+    /// components.
     ///
-    /// Its cost does not depend on what is in `name` after the components that are stored.
+    /// The cost does not depend on the rest of `name`.
     #[must_use]
     pub fn longest_prefix(&self, name: &InstanceName) -> Option<(usize, &T)> {
         let mut node = &self.root;

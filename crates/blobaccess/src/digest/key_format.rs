@@ -1,6 +1,6 @@
-//! Whether the instance name is a part of what tells two blobs apart.
+//! The part of instance names in the identity of a blob.
 
-/// How a store tells its blobs apart, and so what a cache in front of it must key by.
+/// The way in which a store distinguishes its blobs, and by which caches in front of it must key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyFormat {
     /// The same hash and size in two instance names are two blobs.
@@ -10,7 +10,7 @@ pub enum KeyFormat {
 }
 
 impl KeyFormat {
-    /// The format of a layer over two stores: without instance names only if neither heeds them.
+    /// Returns the format of a layer over two stores: without instance names only if both leave them out.
     #[must_use]
     pub const fn combine(self, other: Self) -> Self {
         match (self, other) {

@@ -31,35 +31,35 @@ use crate::{Error, Result};
 
 /// The name of a blob: an instance name, a digest function, the hash of the contents and their size.
 ///
-/// It prints as its key in full, `1-185f8db3…-5-instance/name`: the number of the function, the hash in hexadecimal,
+/// A digest prints as its full key, `1-185f8db3…-5-instance/name`: the number of the function, the hash in hexadecimal,
 /// the size in bytes and the instance name.
 ///
 /// Digests are ordered by function (as in [`DigestFunction::ALL`]), then by hash, by size, and by instance name. So
-/// what differs by nothing but the instance name stands together.
+/// digests that differ only in the instance name are adjacent.
 ///
 /// # Memory
 ///
 /// 96 bytes. Only the instance name is kept elsewhere, and clones share it; the empty one takes no memory.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest {
-    // Compared in this order.
+    // The fields are compared in this order.
     function: DigestFunction,
-    /// As long as those of the function are.
+    /// The hash, as long as those of the function.
     hash: Hash,
-    /// At most `i64::MAX`.
+    /// The size, up to `i64::MAX`.
     size_bytes: u64,
     instance_name: InstanceName,
 }
 
 impl Digest {
-    /// The digest that a request spells in this way: the hash in lower-case hexadecimal, the size in bytes.
+    /// Parses the digest of a request: the hash in lower-case hexadecimal, the size in bytes.
     ///
     /// Nothing is allocated.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if the hash is not as long as those of the function, has a character other than `0-9a-f`, or
-    /// if the size is negative; the first of these that applies.
+    /// `InvalidArgument` if the hash is not as long as those of the function, if it has a character other than
+    /// `0-9a-f`, or if the size is negative; the first of these that applies.
     pub fn parse(instance_name: InstanceName, function: DigestFunction, hash: &str, size_bytes: i64) -> Result<Self> {
         if hash.len() != 2 * function.hash_size_bytes() {
             return Err(wrong_length(function, hash));
@@ -72,7 +72,7 @@ impl Digest {
         Ok(digest)
     }
 
-    /// The digest with these bytes as its hash.
+    /// Makes the digest with these bytes as its hash.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Digest {
         Ok(digest)
     }
 
-    /// The digest of `contents`.
+    /// Computes the digest of `contents`.
     #[must_use]
     pub fn of(instance_name: InstanceName, function: DigestFunction, contents: &[u8]) -> Self {
         let size_bytes = size_bytes_of(contents);
@@ -103,57 +103,57 @@ impl Digest {
         Self { function, hash: hasher.finish(), size_bytes, instance_name }
     }
 
-    /// The instance name that the blob lives in.
+    /// Returns the instance name that the blob belongs to.
     #[must_use]
     pub const fn instance_name(&self) -> &InstanceName {
         &self.instance_name
     }
 
-    /// The function that the contents are hashed with.
+    /// Returns the digest function.
     #[must_use]
     pub const fn function(&self) -> DigestFunction {
         self.function
     }
 
-    /// The hash of the contents. It prints in hexadecimal.
+    /// Returns the hash of the contents. It prints in hexadecimal.
     #[must_use]
     pub const fn hash(&self) -> &Hash {
         &self.hash
     }
 
-    /// The hash of the contents as bytes, as many as [`DigestFunction::hash_size_bytes`] says.
+    /// Returns the bytes of the hash, as many as [`DigestFunction::hash_size_bytes`] says.
     #[must_use]
     pub fn hash_bytes(&self) -> &[u8] {
         self.hash.as_bytes()
     }
 
-    /// The size of the contents, in bytes: 0 to [`i64::MAX`].
+    /// Returns the size of the contents, in bytes: 0 to [`i64::MAX`].
     #[must_use]
     pub const fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
-    /// Whether the contents are 0 bytes.
+    /// Returns whether the contents are 0 bytes.
     #[must_use]
     pub const fn is_empty_blob(&self) -> bool {
         self.size_bytes == 0
     }
 
-    /// The same digest in another instance name.
+    /// Returns the same digest in another instance name.
     #[must_use]
     pub fn with_instance_name(&self, instance_name: InstanceName) -> Self {
         Self { function: self.function, hash: self.hash, size_bytes: self.size_bytes, instance_name }
     }
 
-    /// The same digest in each of [`InstanceName::parents`], from the empty name to its own.
+    /// Returns the same digest in each of [`InstanceName::parents`], from the empty name to its own.
     ///
-    /// Reversed, it goes from its own name up to the empty one.
+    /// Reversed, the digests go from its own name to the empty one.
     #[must_use]
     pub fn parents(&self) -> impl DoubleEndedIterator<Item = Self> {
         self.instance_name.parents().map(|name| self.with_instance_name(name))
     }
 
-    /// The string that a store keeps the blob by: `1-185f8db3…-5-instance/name`, or without the instance name
+    /// Returns the string that a store keeps the blob by: `1-185f8db3…-5-instance/name`, or without the instance name
     /// `1-185f8db3…-5`.
     #[must_use]
     pub fn key(&self, format: KeyFormat) -> String {
@@ -165,20 +165,20 @@ impl Digest {
         }
     }
 
-    /// What a cache in memory keeps the blob by. Nothing is allocated.
+    /// Returns the key that a cache in memory keeps the blob by. Nothing is allocated.
     #[must_use]
     pub fn cache_key(&self, format: KeyFormat) -> DigestKey {
         DigestKey::new(self, format)
     }
 
-    /// Whether [`cache_key`](Self::cache_key) leaves out nothing, so that what is kept by that key can be looked up by
-    /// the digest as it is.
+    /// Returns whether [`cache_key`](Self::cache_key) leaves out nothing, so that the digest itself can be used for
+    /// look-ups by that key.
     #[must_use]
     pub const fn is_own_cache_key(&self, format: KeyFormat) -> bool {
         matches!(format, KeyFormat::WithInstanceName) || self.instance_name.is_empty()
     }
 
-    /// Whether these are the contents: of this size, and with this hash.
+    /// Returns whether `contents` have this size and this hash.
     #[must_use]
     pub fn verify(&self, contents: &[u8]) -> bool {
         self.size_bytes == size_bytes_of(contents) && {
@@ -188,7 +188,7 @@ impl Digest {
         }
     }
 
-    /// A number that orders digests as far as it differs: the function, and the first 61 bits of the hash.
+    /// Returns a number that orders digests as far as it differs: the function, and the first 61 bits of the hash.
     fn sort_prefix(&self) -> u64 {
         u64::from(self.function.index()) << 61 | self.hash.prefix() >> 3
     }
@@ -223,7 +223,7 @@ fn invalid_size(size_bytes: impl Display) -> Error {
     Error::invalid_argument(format!("invalid digest size: {size_bytes} bytes"))
 }
 
-/// The instance name last, and only if there is one: the hash is what tells most digests apart.
+/// Hashes the instance name last, and only if there is one: the hash distinguishes most digests.
 impl std::hash::Hash for Digest {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.hash.hash(state);

@@ -1,11 +1,11 @@
-//! A piece of a request, as an error message quotes it.
+//! A quoted part of a request in an error message.
 
 use std::fmt::{self, Display, Formatter};
 
-/// How many characters of a piece are shown: an error must fit where a request of megabytes did.
+/// The number of characters shown: an error must stay small even if the request was megabytes.
 const MAX_CHARACTERS: usize = 200;
 
-/// Prints a string in quotes, with control characters escaped, and shortened if it is long.
+/// A string that prints in quotes, with control characters escaped, and shortened if it is long.
 pub(super) struct Quoted<'a>(pub(super) &'a str);
 
 impl Display for Quoted<'_> {

@@ -1,4 +1,4 @@
-//! The names that the byte stream reads and writes blobs by.
+//! The resource names of the byte stream.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -6,16 +6,15 @@ use super::quoted::Quoted;
 use super::{Digest, DigestFunction, InstanceName};
 use crate::{Compressor, Error, Result};
 
-/// The name that a blob is read by:
-/// `[instance/]{blobs|compressed-blobs/<compressor>}/[<function>/]<hash>/<size>`.
+/// The name that a blob is read by: `[instance/]{blobs|compressed-blobs/<compressor>}/[<function>/]<hash>/<size>`.
 ///
-/// The function is there if it [appears in resource names](DigestFunction::appears_in_resource_names), otherwise it is
-/// told by the length of the hash. It prints without redundant slashes.
+/// The function is there if it [appears in resource names](DigestFunction::appears_in_resource_names); otherwise the
+/// length of the hash implies it. The name prints without redundant slashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadResource {
     /// The blob.
     pub digest: Digest,
-    /// The form that it is to be sent in; `None` to send it as it is.
+    /// The compressor of the requested form; `None` for the contents themselves.
     pub compressor: Option<Compressor>,
 }
 
@@ -52,17 +51,17 @@ impl Display for ReadResource {
 /// The name that a blob is written by:
 /// `[instance/]uploads/<uuid>/{blobs|compressed-blobs/<compressor>}/[<function>/]<hash>/<size>[/anything]`.
 ///
-/// The function is there if it [appears in resource names](DigestFunction::appears_in_resource_names), otherwise it is
-/// told by the length of the hash. What a client adds behind the size, such as the name of a file, means nothing and
-/// is not kept. It prints without redundant slashes.
+/// The function is there if it [appears in resource names](DigestFunction::appears_in_resource_names); otherwise the
+/// length of the hash implies it. Text that a client adds after the size, such as the name of a file, has no meaning
+/// and is not kept. The name prints without redundant slashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteResource {
-    /// What tells this upload apart from others of the same blob: one component, without slashes. That it is a UUID is
-    /// not checked.
+    /// The identifier that distinguishes this upload from others of the same blob: one component, without slashes. It
+    /// need not be a UUID.
     pub uuid: String,
     /// The blob.
     pub digest: Digest,
-    /// The form that it is sent in; `None` if it is sent as it is.
+    /// The compressor of the sent form; `None` for the contents themselves.
     pub compressor: Option<Compressor>,
 }
 
@@ -97,10 +96,10 @@ impl Display for WriteResource {
     }
 }
 
-/// What both kinds of names end with, in pieces.
+/// The part that both kinds of names end with, in pieces.
 struct Path<'a> {
     compressor: Option<&'a str>,
-    /// Only if it is spelled out.
+    /// The function, if it is spelled out.
     function: Option<DigestFunction>,
     hash: &'a str,
     size: &'a str,
@@ -108,7 +107,7 @@ struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    /// From `blobs` or `compressed-blobs` on.
+    /// Makes the part from `blobs` or `compressed-blobs` on.
     fn new(components: &'a [&'a str]) -> Option<Self> {
         let (compressor, blob) = match components {
             ["blobs", blob @ ..] => (None, blob),

@@ -28,24 +28,24 @@ pub struct DigestSet(
 );
 
 impl DigestSet {
-    /// The set without digests.
+    /// Makes the set without digests.
     #[must_use]
     pub const fn new() -> Self {
         Self(None)
     }
 
-    /// The set of digests that are sorted and without duplicates.
+    /// Makes the set of digests that are sorted and without duplicates.
     fn from_sorted(digests: Vec<Digest>) -> Self {
         debug_assert!(digests.is_sorted_by(|a, b| a < b));
         Self((!digests.is_empty()).then(|| Arc::new(digests)))
     }
 
-    /// The set of `digests`, which are a sorted part of those of `whole`.
+    /// Makes the set of `digests`, which are a sorted part of those of `whole`.
     fn from_part(digests: Vec<Digest>, whole: &Self) -> Self {
         if digests.len() == whole.len() { whole.clone() } else { Self::from_sorted(digests) }
     }
 
-    /// The set of `part`, which are some of the digests of this set, in their order.
+    /// Makes the set of `part`, which holds digests of this set in their order.
     pub(crate) fn of_part(&self, part: &[&Digest]) -> Self {
         if part.len() == self.len() {
             return self.clone();
@@ -53,42 +53,42 @@ impl DigestSet {
         Self::from_sorted(part.iter().copied().cloned().collect())
     }
 
-    /// The digests, sorted.
+    /// Returns the digests, sorted.
     #[must_use]
     pub fn as_slice(&self) -> &[Digest] {
         self.0.as_ref().map_or(&[], |digests| digests)
     }
 
-    /// The digests, in order.
+    /// Returns the digests, in order.
     pub fn iter(&self) -> slice::Iter<'_, Digest> {
         self.as_slice().iter()
     }
 
-    /// How many digests there are.
+    /// Returns the number of digests.
     #[must_use]
     pub fn len(&self) -> usize {
         self.as_slice().len()
     }
 
-    /// Whether there are no digests.
+    /// Returns whether there are no digests.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// The smallest of the digests.
+    /// Returns the smallest digest.
     #[must_use]
     pub fn first(&self) -> Option<&Digest> {
         self.as_slice().first()
     }
 
-    /// Whether `digest` is one of them.
+    /// Returns whether `digest` is in the set.
     #[must_use]
     pub fn contains(&self, digest: &Digest) -> bool {
         self.as_slice().binary_search(digest).is_ok()
     }
 
-    /// All digests that are in any of `sets`, in one pass over them.
+    /// Returns all digests that are in any of `sets`, in one pass over them.
     #[must_use]
     pub fn union(sets: impl IntoIterator<Item = impl Borrow<Self>>) -> Self {
         let sets: Vec<_> = sets.into_iter().map(|set| set.borrow().clone()).filter(|set| !set.is_empty()).collect();
@@ -105,7 +105,7 @@ impl DigestSet {
         }
     }
 
-    /// The digests that are in this set only, in both, and in `other` only, in one pass over them.
+    /// Returns the digests that are in this set only, in both, and in `other` only, in one pass over them.
     #[must_use]
     pub fn split(&self, other: &Self) -> (Self, Self, Self) {
         if self.is_same(other) {
@@ -123,7 +123,7 @@ impl DigestSet {
         (Self::from_part(only_self, self), both, Self::from_part(only_other, other))
     }
 
-    /// The digests that are in this set but not in `other`.
+    /// Returns the digests that are in this set but not in `other`.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
         if self.is_same(other) {
@@ -136,7 +136,7 @@ impl DigestSet {
         Self::from_part(digests, self)
     }
 
-    /// The digests that are in both sets.
+    /// Returns the digests that are in both sets.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         if self.is_same(other) {
@@ -146,7 +146,7 @@ impl DigestSet {
         Self::from_part(digests, self)
     }
 
-    /// The digests that `keep` holds of.
+    /// Returns the digests for which `keep` returns `true`.
     #[must_use]
     pub fn filter(&self, mut keep: impl FnMut(&Digest) -> bool) -> Self {
         let Some(first_dropped) = self.iter().position(|digest| !keep(digest)) else { return self.clone() };
@@ -155,19 +155,19 @@ impl DigestSet {
         Self::from_sorted(kept.iter().chain(rest).cloned().collect())
     }
 
-    /// All digests but those of size 0, whose contents everybody knows.
+    /// Returns all digests but those of size 0, whose contents are known anyway.
     #[must_use]
     pub fn without_empty_blobs(&self) -> Self {
         self.filter(|digest| !digest.is_empty_blob())
     }
 
-    /// The digests by their instance name, in the order in which the names are first met.
+    /// Splits the digests by instance name, in the order in which the names first occur.
     #[must_use]
     pub fn partition_by_instance_name(&self) -> Vec<Self> {
         self.partition_by(Digest::instance_name).into_iter().map(|(_, part)| part).collect()
     }
 
-    /// The digests by what `key` makes of them, in the order in which the keys are first met. No part is empty.
+    /// Splits the digests by the result of `key`, in the order in which the keys first occur. No part is empty.
     #[must_use]
     pub fn partition_by<'a, K: Eq + Hash>(&'a self, mut key: impl FnMut(&'a Digest) -> K) -> Vec<(K, Self)> {
         let mut indexes: HashMap<K, usize> = HashMap::new();
@@ -187,7 +187,7 @@ impl DigestSet {
         keys.into_iter().map(|(key, _)| key).zip(parts).collect()
     }
 
-    /// Whether both are one vector in memory, or empty.
+    /// Returns whether both are one vector in memory, or empty.
     fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (None, None) => true,
@@ -198,7 +198,7 @@ impl DigestSet {
 }
 
 impl From<Vec<Digest>> for DigestSet {
-    /// Sorts them if they are not sorted, and drops duplicates.
+    /// Sorts the digests if they are not sorted, and drops duplicates.
     fn from(mut digests: Vec<Digest>) -> Self {
         sort::sort_and_deduplicate(&mut digests);
         Self::from_sorted(digests)

@@ -3,10 +3,10 @@
 use sha2::block_api::compress256;
 use sha2::{Digest as _, Sha256};
 
-/// Below this size, the function is SHA-256.
+/// The size of a chunk. Contents of up to this size are hashed by SHA-256 itself.
 const CHUNK_SIZE_BYTES: usize = 1024;
 
-/// What two hashes are enciphered from: the upper halves of the initial state of SHA-384.
+/// The value that two hashes encipher: the upper halves of the initial state of SHA-384.
 const INITIAL_STATE: [u32; 8] =
     [0xcbbb_9d5d, 0x629a_292a, 0x9159_015a, 0x152f_ecd8, 0x6733_2667, 0x8eb4_4a87, 0xdb0c_2e0d, 0x47b5_481d];
 
@@ -17,12 +17,12 @@ const INITIAL_STATE: [u32; 8] =
 /// their sizes are the one bits of the number of chunks. (BLAKE3 keeps its state in the same way.)
 #[derive(Clone, Default)]
 pub(super) struct Sha256Tree {
-    /// Of the chunk that is not complete.
+    /// The hasher of the incomplete chunk.
     chunk: Sha256,
-    /// 0 to `CHUNK_SIZE_BYTES - 1`.
+    /// The size of the incomplete chunk: 0 to `CHUNK_SIZE_BYTES - 1`.
     chunk_size_bytes: usize,
     complete_chunks: u64,
-    /// Hashes of complete subtrees, largest first: at most one for each bit of the size.
+    /// The hashes of complete subtrees, largest first: at most one for each bit of the size.
     subtrees: Vec<[u8; 32]>,
 }
 
@@ -56,8 +56,8 @@ impl Sha256Tree {
     }
 }
 
-/// The bare block cipher of SHA-256 over both hashes. Compression adds the initial state to its result, so that this
-/// subtracts it again.
+/// Computes the bare block cipher of SHA-256 over both hashes. Compression adds the initial state to its result, so
+/// this function subtracts it again.
 fn parent(left: [u8; 32], right: [u8; 32]) -> [u8; 32] {
     let mut block = [0; 64];
     let (first_half, second_half) = block.split_at_mut(32);
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use crate::digest::Hash;
 
-    /// What the published vectors are hashes of.
+    /// Makes the contents that the published vectors are hashes of.
     fn pattern(size_bytes: usize) -> Vec<u8> {
         (0..251).cycle().take(size_bytes).collect()
     }
@@ -90,7 +90,7 @@ mod tests {
         state.finish()
     }
 
-    /// The definition.
+    /// Computes the hash by its definition.
     fn recursively(contents: &[u8]) -> [u8; 32] {
         if contents.len() <= CHUNK_SIZE_BYTES {
             return Sha256::digest(contents).into();
@@ -99,7 +99,8 @@ mod tests {
         parent(recursively(left), recursively(right))
     }
 
-    /// Eight of those in `sha256tree_test_vectors.txt`, beside the definition of the protocol.
+    /// Compares eight of the vectors in `sha256tree_test_vectors.txt`, which stands beside the definition of the
+    /// protocol.
     #[test]
     fn hashes_are_those_of_the_published_vectors() {
         let vectors = [

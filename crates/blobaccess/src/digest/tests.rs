@@ -16,7 +16,7 @@ fn sha256(instance_name: &str, size_bytes: i64) -> Digest {
     Digest::parse(name(instance_name), DigestFunction::Sha256, HELLO, size_bytes).unwrap()
 }
 
-/// Any valid digest.
+/// Draws any valid digest.
 pub(super) fn any_digest() -> impl Strategy<Value = Digest> {
     let functions = prop::sample::select(&DigestFunction::ALL);
     let hashes = prop::array::uniform32(any::<u8>());
@@ -49,7 +49,7 @@ fn a_digest_tells_what_it_was_made_of() {
     }
 }
 
-/// 00010203 and so on, as long as the function's hashes are.
+/// Returns 00010203 and so on, as long as the function's hashes.
 fn hex_of(function: DigestFunction) -> String {
     let bytes: Vec<_> = (0..64).take(function.hash_size_bytes()).collect();
     Hash::from_bytes(&bytes).unwrap().to_string()
@@ -185,7 +185,7 @@ proptest! {
 
     #[test]
     fn keys_are_equal_exactly_if_digests_are(a in any_digest(), b in any_digest()) {
-        // Two arbitrary digests hardly ever differ in the instance name alone.
+        // Two arbitrary digests hardly ever differ in the instance name only.
         for b in [&b, &a.with_instance_name(b.instance_name().clone())] {
             for format in [KeyFormat::WithInstanceName, KeyFormat::WithoutInstanceName] {
                 let (key_a, key_b) = (a.cache_key(format), b.cache_key(format));

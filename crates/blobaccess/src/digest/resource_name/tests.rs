@@ -16,7 +16,7 @@ fn md5(instance_name: &str) -> Digest {
     digest(instance_name, DigestFunction::Md5, MD5)
 }
 
-/// Names of digests without an instance name: from `blobs` on, and between it and the hash.
+/// Returns names of digests without an instance name: from `blobs` on, and between it and the hash.
 fn by_function() -> [(Digest, String); 4] {
     [
         (digest("", DigestFunction::Blake3, SHA256), format!("blake3/{SHA256}/123")),
@@ -176,7 +176,7 @@ fn an_unknown_compressor_is_not_implemented() {
 
 #[test]
 fn a_function_is_spelled_out_exactly_where_it_must_be() {
-    // SHA-256 could be meant, but is not to be named.
+    // SHA-256 could be meant, but must not be named.
     assert_eq!(not_read(&format!("blobs/sha256/{SHA256}/123")), "unsupported digest function \"sha256\"");
     assert_eq!(not_read("blobs/abc/123"), "unsupported digest function \"abc\"");
     let expected = "hash has length 32, while 40 characters were expected";
@@ -188,7 +188,7 @@ fn any_compressor() -> impl Strategy<Value = Option<Compressor>> {
     prop::option::of(prop::sample::select(&Compressor::ALL))
 }
 
-/// Names of pieces that names are made of, in any order.
+/// Draws names from the pieces that names consist of, in any order.
 fn almost_a_name() -> impl Strategy<Value = String> {
     let words =
         ["blobs", "compressed-blobs", "uploads", "zstd", "blake3", "gitsha1", "", "x", MD5, SHA1, SHA256, "-7", "7"];

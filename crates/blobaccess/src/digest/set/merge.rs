@@ -1,4 +1,4 @@
-//! Walks through sorted digests of several sets at once.
+//! Iterates over the sorted digests of several sets together.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -31,7 +31,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// The digests of two sets, in order.
+/// Returns the digests of two sets, in order.
 pub(super) fn merge<'a>(mut left: &'a [Digest], mut right: &'a [Digest]) -> impl Iterator<Item = Found<'a>> {
     iter::from_fn(move || {
         let order = match (left.first(), right.first()) {
@@ -51,7 +51,7 @@ pub(super) fn merge<'a>(mut left: &'a [Digest], mut right: &'a [Digest]) -> impl
     })
 }
 
-/// What is left of a set, ordered by its first digest alone.
+/// The rest of a set, ordered by its first digest only.
 struct Rest<'a>(&'a [Digest]);
 
 impl PartialEq for Rest<'_> {
@@ -74,7 +74,7 @@ impl Ord for Rest<'_> {
     }
 }
 
-/// The digests of any number of sets, in order and each once.
+/// Returns the digests of any number of sets, in order and each once.
 pub(super) fn union<'a>(sets: impl Iterator<Item = &'a [Digest]>) -> Vec<Digest> {
     let mut rests: BinaryHeap<_> = sets.map(|set| Reverse(Rest(set))).collect();
     let mut union = Vec::new();

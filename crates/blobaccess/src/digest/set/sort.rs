@@ -2,16 +2,16 @@
 
 use super::Digest;
 
-/// Sorts, and drops duplicates.
+/// Sorts digests, and drops duplicates.
 ///
-/// A digest has 96 bytes, so a sort would be busy moving them. Instead, numbers are sorted that begin as the digests do
-/// and end with where these are, and then the digests are moved to where their numbers went. Hashes hardly ever begin
-/// alike, unless they are alike.
+/// A digest has 96 bytes, so a plain sort would spend its time on moving them. Instead, this sorts numbers whose high
+/// bits are the beginning of a digest and whose low bits are its position. Then each digest moves to its final place.
+/// Different hashes hardly ever have the same beginning.
 pub(super) fn sort_and_deduplicate(digests: &mut Vec<Digest>) {
     if digests.is_sorted_by(|a, b| a < b) {
         return;
     }
-    // The bits that it takes to count them: 14 for 10,000.
+    // The bits needed to count the digests: 14 for 10,000.
     let index_bits = wide(digests.len().next_power_of_two() - 1);
     let beginning = |digest: &Digest| digest.sort_prefix() & !index_bits;
     let numbers = digests.iter().zip(0..).map(|(digest, index)| beginning(digest) | index);
@@ -35,7 +35,7 @@ fn arrange(digests: &mut [Digest], mut origins: Vec<usize>) {
     for place in 0..origins.len() {
         let origin_of = |place: usize| origins.get(place).copied().unwrap_or(place);
         let mut origin = origin_of(place);
-        // What was at an earlier place has been swapped for what belongs there, to where that came from.
+        // The digest of an earlier place was swapped with the one that belongs there, to the place that it came from.
         while origin < place {
             origin = origin_of(origin);
         }
@@ -46,7 +46,7 @@ fn arrange(digests: &mut [Digest], mut origins: Vec<usize>) {
     }
 }
 
-// Numbers of digests in memory, which fit both.
+// These numbers count digests in memory, so they fit both types.
 
 fn wide(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)

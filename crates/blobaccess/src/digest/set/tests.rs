@@ -6,12 +6,12 @@ use super::*;
 use crate::digest::tests::any_digest;
 use crate::{DigestFunction, InstanceName};
 
-/// Digests of few different values, so that sets overlap, and some of one hash.
+/// Draws digests of few different values, so that sets overlap, and several of one hash.
 fn few_digests() -> impl Strategy<Value = Vec<Digest>> {
     let digest = (0_u8..12, 0_u64..3, "[ab]?", any::<bool>()).prop_map(|(byte, size_bytes, name, sha1)| {
         let function = if sha1 { DigestFunction::Sha1 } else { DigestFunction::Sha256 };
         let mut hash = vec![0x77; function.hash_size_bytes()];
-        // Whether hashes differ in the front or in the back is different to the sort.
+        // The sort treats hashes that differ in the front and in the back differently.
         hash[if byte < 6 { 0 } else { 19 }] = byte;
         Digest::from_hash(InstanceName::new(&name).unwrap(), function, &hash, size_bytes).unwrap()
     });
