@@ -5,11 +5,9 @@ use std::sync::Arc;
 use blobaccess::{ErrorKind, Result};
 
 use super::put::{Contents, Owner, Replaces};
-use super::share::Purpose;
-use super::space::RecordFields;
-use super::{Engine, Mode, Put, Read, Space, count, enter};
+use super::space::{Purpose, RecordFields};
+use super::{Engine, Mode, Put, Read, Space, count};
 use crate::key_location_map::Record;
-use crate::machine::casts;
 use crate::object::checksums::PIECE_BYTES;
 
 /// What copying came to.
@@ -38,8 +36,7 @@ impl Engine {
         parts: &[Record],
         purpose: Purpose,
     ) -> Result<Copied> {
-        // Who copies what is being copied waits: a second copy would take space that was left for another.
-        let _copying = self.copying.get(casts::in_memory(record.sequence) % self.copying.len()).map(enter);
+        let _copying = self.upkeep.copy(record);
         let size = record.location.size_bytes;
         let is_streamed = size > PIECE_BYTES && !record.is_part && !self.storage_type.is_mutable();
         let result = if is_streamed && self.is_large(size) {
@@ -80,7 +77,7 @@ impl Engine {
         if !self.is_current_in(&space, record) {
             return Err(self.fate(record));
         }
-        let is_drawn = space.share.draw(purpose, self.sizes.cost(record.location.size_bytes));
+        let is_drawn = space.draw_share(record, purpose);
         if is_drawn { Ok(()) } else { Err(Copied::NoShare) }
     }
 
@@ -132,11 +129,10 @@ impl Engine {
     /// Points the record of an object to its copy, and those of its parts into it, as far as they are the same still
     /// and the log has room for them.
     pub(super) fn repoint(&self, space: &mut Space, from: &Record, to: &Record, parts: &[Record]) -> bool {
-        self.append(space, to);
+        space.append(to);
         let is_replaced = self.map.replace(&mut space.map, from, to);
-        let most = self.sizes.entries_per_block();
         for part in parts {
-            let has_log_space = self.has_log_space(space, to.location.block, most);
+            let has_log_space = space.has_log_space(to.location.block);
             let Some(within) = part.location.offset.checked_sub(from.location.offset) else { continue };
             if !has_log_space || !self.is_current_in(space, part) {
                 continue;
@@ -150,7 +146,7 @@ impl Engine {
                 account_name: part.account_name,
             };
             let moved = space.draft(to.location.block, to.location.offset + within, named, part.sequence);
-            self.append(space, &moved);
+            space.append(&moved);
             self.map.replace(&mut space.map, part, &moved);
         }
         is_replaced

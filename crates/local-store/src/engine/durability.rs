@@ -1,165 +1,164 @@
 //! Makes durable what was put, found and refreshed: data, logs and touches, a sync, the superblock, a sync.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use blobaccess::Result;
 
-use super::{Engine, Space, count, enter};
-use crate::device::SECTOR_BYTES;
-use crate::machine::casts;
-use crate::machine::concurrency::locks::MutexGuard;
-use crate::persistence::Identity;
-use crate::persistence::{LiveBlock, Superblock};
+use super::disk::Disk;
+use super::flusher::Flusher;
+use super::publications::Publications;
+use super::space::Space;
+use crate::machine::concurrency::locks::{AtomicU64, Mutex, MutexGuard, enter};
+use crate::persistence::{Identity, NamedAccount};
 
-/// What the next superblock goes on from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SyncState {
-    pub(super) identity: Option<Identity>,
-    /// Of the last superblock.
-    pub(super) sequence: u64,
-    /// Whether the last superblock says that the store was closed in an orderly way.
-    pub(super) is_closed: bool,
+/// The superblocks of a store: each vouches for what was put before it.
+///
+/// A sync takes the lock of syncs, that of the [`Flusher`], and then for a moment that of the space.
+#[derive(Debug)]
+pub(super) struct Durability {
+    flusher: Arc<Flusher>,
+    disk: Option<Arc<Disk>>,
+    publications: Arc<Publications>,
+    is_persistent: bool,
+    last: Mutex<LastSync>,
+    /// The accounts as the last superblock has them.
+    reported: Mutex<Vec<NamedAccount>>,
+    syncs: AtomicU64,
 }
 
-impl Engine {
+/// The state that the next superblock goes on from.
+#[derive(Clone, Copy, Debug)]
+struct LastSync {
+    identity: Identity,
+    /// The sequence of the last superblock.
+    sequence: u64,
+    /// Whether the last superblock says that the store was closed in an orderly way.
+    is_closed: bool,
+}
+
+/// The right to sync. While this is held, no superblock is written by others.
+#[derive(Debug)]
+pub(super) struct Syncing<'a> {
+    durability: &'a Durability,
+    last: MutexGuard<'a, LastSync>,
+}
+
+impl Durability {
+    /// A store whose last superblock has this sequence; 0 if it has none yet.
+    pub(super) fn new(
+        flusher: Arc<Flusher>,
+        disk: Option<Arc<Disk>>,
+        publications: Arc<Publications>,
+        identity: Identity,
+        sequence: u64,
+        is_persistent: bool,
+    ) -> Self {
+        Self {
+            flusher,
+            disk,
+            publications,
+            is_persistent,
+            last: Mutex::new(LastSync { identity, sequence, is_closed: false }),
+            reported: Mutex::default(),
+            syncs: AtomicU64::new(0),
+        }
+    }
+
+    /// Waits for the right to sync.
+    pub(super) fn begin(&self) -> Syncing<'_> {
+        Syncing { durability: self, last: enter(&self.last) }
+    }
+
     /// Makes durable everything that was put, found or refreshed before the call. It may block.
     ///
     /// Calls that come while one is under way share the next one.
-    pub(crate) fn sync(&self) -> Result<()> {
-        if !self.is_persistent() {
-            return self.check_device();
-        }
-        let mut state = enter(&self.syncing);
-        self.sync_under(&mut state, false, false)
+    pub(super) fn sync(&self, space: &Mutex<Space>) -> Result<()> {
+        if self.is_persistent { self.begin().sync_changes(space) } else { self.flusher.check_device() }
     }
 
-    /// The same, if it does not yet cover so many publications.
-    pub(crate) fn sync_until(&self, publications: u64) -> Result<()> {
-        if !self.is_persistent() || self.synced.load(Ordering::Acquire) >= publications {
-            return self.check_device();
+    /// Makes this number of publications durable, unless a sync has covered them. It may block.
+    pub(super) fn sync_until(&self, space: &Mutex<Space>, publications: u64) -> Result<()> {
+        if !self.is_persistent || self.publications.are_synced(publications) {
+            return self.flusher.check_device();
         }
-        let mut state = enter(&self.syncing);
-        if self.synced.load(Ordering::Acquire) >= publications {
-            return self.check_device();
+        let mut syncing = self.begin();
+        if self.publications.are_synced(publications) {
+            return self.flusher.check_device();
         }
-        self.sync_under(&mut state, false, false)
+        syncing.sync_changes(space)
     }
 
-    /// The last sync of a store.
-    pub(crate) fn close(&self) -> Result<()> {
-        if !self.is_persistent() {
-            return self.check_device();
-        }
-        let mut state = enter(&self.syncing);
-        self.sync_under(&mut state, false, true)
+    /// Syncs for the last time. It may block.
+    pub(super) fn close(&self, space: &Mutex<Space>) -> Result<()> {
+        if self.is_persistent { self.begin().run(space, false, true) } else { self.flusher.check_device() }
     }
 
-    /// Whether anything is not durable.
-    pub(crate) fn is_dirty(&self) -> bool {
-        self.is_persistent() && {
-            let space = self.space();
-            space.has_changed || self.has_dirty_touches(&space)
-        }
+    /// Returns whether anything is not durable.
+    pub(super) fn is_dirty(&self, space: &Mutex<Space>) -> bool {
+        self.is_persistent && enter(space).has_changes()
     }
 
-    /// Publications that no sync has covered yet.
-    pub(crate) fn unsynced(&self) -> u64 {
-        if !self.is_persistent() {
-            return 0;
-        }
-        // In this order: what was published by now is covered if as much is by then.
-        let publications = self.publications();
-        publications.saturating_sub(self.synced.load(Ordering::Acquire))
+    /// Returns the number of publications that no sync has covered yet; 0 of a store that is not persistent.
+    pub(super) fn unsynced(&self) -> u64 {
+        if self.is_persistent { self.publications.unsynced() } else { 0 }
     }
 
-    fn has_dirty_touches(&self, space: &Space) -> bool {
-        space.rotation.blocks().any(|block| self.block(block).is_some_and(|of| of.touches.is_dirty()))
+    /// Returns the accounts as the last superblock has them; `None` of a store that is not persistent.
+    pub(super) fn reported(&self) -> Option<Vec<NamedAccount>> {
+        self.is_persistent.then(|| enter(&self.reported).clone())
+    }
+
+    /// Returns the number of superblocks made durable.
+    pub(super) fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+}
+
+impl Syncing<'_> {
+    /// Syncs if there is anything new.
+    fn sync_changes(&mut self, space: &Mutex<Space>) -> Result<()> {
+        self.run(space, false, false)
+    }
+
+    /// Writes another superblock, whether or not there is anything new.
+    pub(super) fn sync_always(&mut self, space: &Mutex<Space>) -> Result<()> {
+        self.run(space, true, false)
     }
 
     /// Syncs, if there is anything new or `always`.
-    pub(super) fn sync_under(&self, state: &mut MutexGuard<'_, SyncState>, always: bool, closing: bool) -> Result<()> {
-        let (Some(disk), Some(identity)) = (&self.disk, state.identity) else { return Ok(()) };
-        disk.device.check()?;
-        let flushing = enter(&self.flushing);
-        self.drain(disk, &flushing)?;
-        let (mut superblock, dirty, publications) = {
-            let mut space = self.space();
-            let is_new = space.has_changed || self.has_dirty_touches(&space) || closing != state.is_closed;
+    fn run(&mut self, space: &Mutex<Space>, always: bool, is_closing: bool) -> Result<()> {
+        let Durability { flusher, disk: Some(disk), publications, reported, syncs, .. } = self.durability else {
+            return Ok(());
+        };
+        let last = &mut *self.last;
+        flusher.check_device()?;
+        let Some(flushing) = flusher.begin() else { return Ok(()) };
+        flushing.drain()?;
+        let (mut superblock, dirty, published) = {
+            let mut space = enter(space);
+            let is_new = space.has_changes() || is_closing != last.is_closed;
             if !is_new && !always {
                 return Ok(());
             }
-            space.has_changed = false;
-            let dirty = self.end_sectors(&mut space);
-            (self.describe(&space, identity, state.sequence + 1, closing), dirty, space.publications)
+            let dirty = space.end_sectors();
+            (space.describe(last.identity, last.sequence + 1, is_closing), dirty, space.publications())
         };
         for (block, generation) in dirty {
-            for chunk in 0..self.block(block).map_or(0, crate::block::Block::chunks) {
-                self.write_chunk(disk, block, generation, chunk)?;
-            }
+            flushing.write_chunks(block, generation)?;
         }
-        self.drain(disk, &flushing)?;
+        flushing.drain()?;
         for live in &mut superblock.live {
-            let Some(of) = self.block(live.block) else { continue };
-            for (number, sector) in of.touches.take_dirty(live.generation) {
-                let offset = disk.layout.touches(live.block) + u64::from(number) * SECTOR_BYTES;
-                disk.logs().write_at(offset, &sector)?;
-            }
-            live.touch_sectors = of.touches.used();
+            flushing.write_touches(live)?;
         }
         // Others may write on: what they write is not vouched for.
         drop(flushing);
         disk.commit(&superblock)?;
-        state.sequence = superblock.sequence;
-        state.is_closed = closing;
-        *enter(&self.reported) = superblock.accounts;
-        self.synced.fetch_max(publications, Ordering::AcqRel);
-        count(&self.counters.syncs, 1);
+        last.sequence = superblock.sequence;
+        last.is_closed = is_closing;
+        *enter(reported) = superblock.accounts;
+        publications.note_synced(published);
+        syncs.fetch_add(1, Ordering::Relaxed);
         Ok(())
-    }
-
-    /// Ends what is begun of sectors, in data and logs, so that appending goes on in fresh ones. Returns the blocks
-    /// that have data which may not be written yet.
-    fn end_sectors(&self, space: &mut Space) -> Vec<(u16, u32)> {
-        self.end_lane_sectors(space);
-        let blocks: Vec<u16> = space.rotation.blocks().collect();
-        let mut dirty = Vec::new();
-        for block in blocks {
-            let Some(usage) = space.use_mut(block) else { continue };
-            self.take_log(block, usage, true);
-            if usage.is_dirty {
-                dirty.push((block, usage.generation));
-                usage.is_dirty = false;
-            }
-        }
-        dirty
-    }
-
-    fn describe(&self, space: &Space, identity: Identity, sequence: u64, is_closed: bool) -> Superblock {
-        let live = space.rotation.blocks().filter_map(|block| {
-            let usage = space.use_of(block)?;
-            Some(LiveBlock {
-                block,
-                generation: usage.generation,
-                seed: usage.seed,
-                data_bytes: usage.cursor,
-                log_sectors: usage.log_sectors,
-                is_sealed: self.sizes.entries_per_block().is_some_and(|most| u64::from(usage.entries) >= most),
-                begun_at: usage.begun_at,
-                touch_sectors: 0,
-            })
-        });
-        let (old, current, _) = space.rotation.groups();
-        Superblock {
-            identity,
-            sequence,
-            next_record: space.next_record,
-            next_generation: space.next_generation,
-            old: casts::narrow(old),
-            current: casts::narrow(current),
-            is_closed,
-            live: live.collect(),
-            quarantined: space.quarantined.clone(),
-            accounts: self.accounts_now(space),
-        }
     }
 }

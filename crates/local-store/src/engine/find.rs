@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use blobaccess::{Digest, Result};
 
-use super::share::Purpose;
-use super::{Copied, Engine, enter};
+use super::space::Purpose;
+use super::{Copied, Engine};
 use crate::block::Block;
 use crate::key::{Key, by_position, key_of_contents};
 use crate::key_location_map::{Brief, FOUND, READ, Record, Sighting, Touch};
@@ -80,8 +80,8 @@ impl Engine {
     #[expect(clippy::inline_always, reason = "a tenth of the time of a look-up in a batch went to the call")]
     #[inline(always)]
     fn note_found(&self, at: &Sighting, record: Brief) -> Option<Noted> {
-        let block = self.block(at.block())?;
-        if self.is_safe(record.generation) {
+        let block = self.blocks.get(at.block())?;
+        if self.ages.is_safe(record.generation) {
             // It stays as long as is promised, touched or not; this is use, and no more.
             self.note_use(at, record.generation);
         } else {
@@ -117,10 +117,10 @@ impl Engine {
             return;
         }
         if self.refresh == Refresh::OnTouch {
-            if self.is_old(generation) {
+            if self.ages.is_old(generation) {
                 self.queue_refresh(at);
             }
-        } else if !self.is_newest(generation) {
+        } else if !self.ages.is_newest(generation) {
             // If the record moved meanwhile, this use goes unnoted: nothing was promised.
             let _: Touch = self.map.touch(at, READ);
         }
@@ -137,20 +137,6 @@ impl Engine {
         self.map.lookup(key).map(|found| found.record)
     }
 
-    /// Whether this is the generation of one of the blocks begun last.
-    #[inline]
-    fn is_newest(&self, generation: u32) -> bool {
-        let newest = self.newest_generation.load(std::sync::atomic::Ordering::Relaxed);
-        generation.saturating_add(self.sizes.new_blocks) > newest
-    }
-
-    /// Whether a block of this generation is recycled so late that what was promised of it today is over by then.
-    #[inline]
-    pub(super) fn is_safe(&self, generation: u32) -> bool {
-        let newest = self.newest_generation.load(std::sync::atomic::Ordering::Relaxed);
-        generation.saturating_add(self.safe_blocks) >= newest
-    }
-
     /// Sees to it that an object stays whose block is about to be recycled: copies it now. It may block.
     ///
     /// # Errors
@@ -163,9 +149,9 @@ impl Engine {
             match self.find(key) {
                 Presence::Leaving => {
                     // What was promised before comes first.
-                    drop(enter(&self.setting_aside));
+                    self.upkeep.wait_until_set_aside();
                     let Some(record) = self.peek(key) else { continue };
-                    if !self.block(record.location.block).is_some_and(Block::is_copying) {
+                    if !self.blocks.get(record.location.block).is_some_and(Block::is_copying) {
                         // It was copied meanwhile: not from there again.
                         continue;
                     }

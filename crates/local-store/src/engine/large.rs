@@ -5,8 +5,7 @@ use std::sync::Arc;
 use blobaccess::{Error, Result};
 
 use super::put::{Owner, Published, Replaces};
-use super::reservation::Reservation;
-use super::share::Requester;
+use super::space::{Requester, Reservation};
 use super::{Engine, Put};
 use crate::key::Key;
 use crate::key_location_map::Record;
@@ -43,7 +42,7 @@ impl Engine {
         owner: Owner,
         requester: Requester,
     ) -> Option<LargeWriter> {
-        let reservation = self.reserve_own(&mut self.space(), self.length(size_bytes, &owner), requester)?;
+        let reservation = self.space().reserve_own(self.length(size_bytes, &owner), requester)?;
         Some(LargeWriter {
             engine: Arc::clone(self),
             reservation: Some(reservation),
@@ -64,7 +63,7 @@ impl LargeWriter {
         }
         self.engine.check_device()?;
         if let Some(reservation) = &mut self.reservation {
-            self.engine.write(reservation, self.written, piece);
+            reservation.write(&self.engine.blocks, self.written, piece);
         }
         self.written += length;
         if let Some(sums) = &mut self.sums {

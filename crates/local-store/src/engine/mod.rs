@@ -1,63 +1,89 @@
 //! The store without its trait: map, blocks, space and device, by synchronous calls that may block.
 //!
-//! Order of locks: `recycling`, `setting_aside`, one of `copying`, `syncing`, `flushing`, `space`, then that of
-//! accounts, of a chunk, of a queue or of what was reported. Under that of a chunk there are those of its handles, of
-//! its block's spans and of the pool. There is no I/O under `space`.
+//! The [`Engine`] puts calls together. What it consists of are parts with private fields, each of which owns its locks:
+//!
+//! | part | owns | may call |
+//! |---|---|---|
+//! | [`Upkeep`](upkeep::Upkeep) | the locks of those who recycle and copy | |
+//! | [`Durability`](durability::Durability) | superblocks, the lock of syncs | `Flusher`, `Space` |
+//! | [`Flusher`](flusher::Flusher) | the right to write to the device | `Blocks`, the device |
+//! | [`Space`] | everything that happens in one order | `Blocks`, `Ages`, `Publications`, account names |
+//! | [`BlockReader`](block_reader::BlockReader) | buffers | `Blocks`, the device |
+//! | [`RefreshQueue`](refresh_queue::RefreshQueue) | what is copied soon | the map |
+//! | [`Blocks`](blocks::Blocks) | chunks, their memory, the queue of writes | |
+//! | [`Ages`](ages::Ages), [`Publications`](publications::Publications), [`NamesSeen`] | counters | |
+//!
+//! # Order of locks
+//!
+//! Recycling, setting aside and copying (`Upkeep`); syncing (`Durability`); flushing (`Flusher`); the space; then one of
+//! those that nothing but a counter is under: account names, accounts as reported, a chunk, the queue of writes, the queue
+//! of refreshes. Under that of a chunk there are those of its handles, of its block's spans and of the pool.
+//!
+//! A part is handed only parts whose locks come after its own, so it cannot take one that comes before. The space is handed
+//! no device, so there is no I/O under its lock.
 
-mod block_log;
+mod ages;
+mod block_reader;
+mod blocks;
 mod copy;
 mod disk;
 mod durability;
 mod excerpt;
 mod find;
-mod lane;
+mod flusher;
 mod large;
 mod listing;
+mod names_seen;
 mod open;
 mod parts;
+mod publications;
 mod put;
 mod read;
 mod recovery;
 mod recycle;
 mod refresh;
-mod reservation;
-mod share;
+mod refresh_queue;
 mod space;
 mod survey;
+mod upkeep;
 mod verified_pieces;
 mod visibility;
 mod write_queue;
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use blobaccess::{Clock, Event, Observer, Result, StorageType};
 use tokio::sync::Notify;
 
-use self::disk::Disk;
-use self::durability::SyncState;
+use self::ages::Ages;
+use self::block_reader::BlockReader;
+use self::blocks::Blocks;
+use self::durability::Durability;
+use self::flusher::Flusher;
+use self::publications::Publications;
+use self::refresh_queue::RefreshQueue;
+use self::upkeep::Upkeep;
 use self::verified_pieces::Verified;
-use self::write_queue::Write;
+use self::write_queue::WriteQueue;
 use crate::account_names::AccountNames;
-use crate::account_totals::Account;
-use crate::block::{Block, ChunkPool};
-use crate::device::ReadBuffers;
 use crate::instance_names::InstanceNames;
 use crate::key::Keys;
 use crate::key_location_map::{KeyLocationMap, Record};
-use crate::machine::concurrency::locks::{AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard};
+use crate::machine::concurrency::locks::{AtomicU64, Mutex, MutexGuard, enter};
 use crate::options::{Refresh, SyncPolicy};
 use crate::persistence::{NamedAccount, Quarantined};
 use crate::sizes::Sizes;
 
+pub(crate) use self::block_reader::{Mode, Read};
 pub(crate) use self::copy::Copied;
 pub(crate) use self::excerpt::Excerpt;
 pub(crate) use self::find::Presence;
 pub(crate) use self::large::LargeWriter;
+pub(crate) use self::names_seen::NamesSeen;
 pub(crate) use self::put::{Contents, Owner, Put};
-pub(crate) use self::read::{Mode, Read};
 pub(crate) use self::space::Space;
+pub(crate) use self::upkeep::Runner;
 
 /// Whom the store tells, and when it makes durable what was put.
 #[derive(Debug)]
@@ -83,7 +109,6 @@ pub(crate) struct Counters {
     pub(crate) corrupted: AtomicU64,
     pub(crate) recycled_blocks: AtomicU64,
     pub(crate) waits_for_space: AtomicU64,
-    pub(crate) syncs: AtomicU64,
 }
 
 pub(crate) fn count(counter: &AtomicU64, more: u64) {
@@ -98,112 +123,89 @@ pub(crate) struct Engine {
     pub(crate) keys: Keys,
     /// `None` where names do not count, or are a part of the key.
     pub(crate) names: Option<InstanceNames>,
+    pub(crate) names_seen: NamesSeen,
     pub(crate) surroundings: Surroundings,
     pub(crate) counters: Counters,
-    map: KeyLocationMap,
-    blocks: Box<[Block]>,
-    pool: ChunkPool,
-    space: Mutex<Space>,
-    /// The numbers of accounts.
-    account_names: Mutex<AccountNames>,
-    disk: Option<Disk>,
-    buffers: ReadBuffers,
-    /// Pieces that were verified lately, if that is to be remembered.
-    verified: Option<Verified>,
-    /// What is to be written to the device.
-    queue: Mutex<VecDeque<Write>>,
-    flushing: Mutex<()>,
-    flush_is_scheduled: AtomicBool,
     /// Tells this life of the store from all others.
     pub(crate) store_id: [u8; 16],
-    /// The accounts as the last superblock has them.
-    reported: Mutex<Vec<NamedAccount>>,
-    syncing: Mutex<SyncState>,
-    /// Records published so far.
-    publications: AtomicU64,
-    /// How many of them the last sync covered.
-    synced: AtomicU64,
-    recycling: Mutex<()>,
-    /// Held until it is known what of a block that is being recycled was promised.
-    setting_aside: Mutex<()>,
-    /// By the sequence of an object: held while it is copied, so that nobody copies it twice.
-    copying: [Mutex<()>; COPIED_AT_ONCE],
-    /// Of the block that was begun last.
-    newest_generation: AtomicU32,
-    /// Of the youngest block that is old; 0 if there is none.
-    old_generation: AtomicU32,
-    /// As [`Sizes::safe_blocks`] says.
-    safe_blocks: u32,
-    /// When what is in use is copied.
-    refresh: Refresh,
-    /// Counts up when names do not see any more what they saw, and before anybody can put that again.
-    forgotten_names: AtomicU64,
-    /// What is to be copied soon, since it was used in an old block: each of these is flagged as read, once.
-    refreshes: Mutex<VecDeque<Record>>,
-    /// How many recycle and copy in the background.
-    runners: AtomicU32,
-    /// Is told when there is something to sync, to recycle or to copy.
+    /// Is notified when there is something to sync, to recycle or to copy.
     pub(crate) work: Notify,
-}
-
-/// So many objects are copied at once, at most.
-const COPIED_AT_ONCE: usize = 16;
-
-/// Enters a lock whose holder may have panicked.
-///
-/// That is safe wherever it is used: what the locks of an engine guard is changed in steps that do not panic, as the
-/// crate denies unwrapping, indexing and overflow by design; a panic of an observer comes after the change.
-fn enter<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
+    map: KeyLocationMap,
+    space: Mutex<Space>,
+    blocks: Arc<Blocks>,
+    reader: BlockReader,
+    flusher: Arc<Flusher>,
+    durability: Durability,
+    upkeep: Arc<Upkeep>,
+    refreshes: RefreshQueue,
+    ages: Arc<Ages>,
+    publications: Arc<Publications>,
+    /// The numbers of accounts.
+    account_names: Arc<Mutex<AccountNames>>,
+    /// Pieces that were verified recently, if that is to be remembered.
+    verified: Option<Verified>,
+    /// When objects in use are copied.
+    refresh: Refresh,
 }
 
 impl Engine {
-    pub(crate) fn space(&self) -> MutexGuard<'_, Space> {
+    fn space(&self) -> MutexGuard<'_, Space> {
         enter(&self.space)
-    }
-
-    #[inline]
-    fn block(&self, block: u16) -> Option<&Block> {
-        self.blocks.get(usize::from(block))
     }
 
     pub(crate) fn is_persistent(&self) -> bool {
         self.surroundings.policy.is_some()
     }
 
-    /// Records published so far. A sync that covers so many covers whatever was found before this is asked.
+    /// Returns the number of records published so far. A sync that covers this number covers everything found before the
+    /// call.
     pub(crate) fn publications(&self) -> u64 {
-        self.publications.load(Ordering::Acquire)
+        self.publications.published()
     }
 
-    /// What is on each account: of a persistent store, as far as a crash cannot undo it.
+    /// Returns the accounts: of a persistent store, as far as a crash cannot undo them.
     pub(crate) fn accounts(&self) -> Vec<NamedAccount> {
-        if self.is_persistent() {
-            return enter(&self.reported).clone();
-        }
-        self.accounts_now(&self.space())
+        self.durability.reported().unwrap_or_else(|| self.space().named_accounts())
     }
 
-    fn accounts_now(&self, space: &Space) -> Vec<NamedAccount> {
-        let account_names = enter(&self.account_names);
-        let accounts = space.accounts.all().iter().copied().chain(std::iter::repeat(Account::default()));
-        let named = account_names.names().iter().zip(accounts);
-        named.map(|(name, account)| NamedAccount { name: Arc::clone(name), account }).collect()
-    }
-
-    /// Refuses what a failed device cannot take.
+    /// Returns the error of a device that has failed.
     pub(crate) fn check_device(&self) -> Result<()> {
-        self.disk.as_ref().map_or(Ok(()), |disk| disk.device.check())
+        self.flusher.check_device()
     }
 
-    /// The map's slots.
-    pub(crate) fn slots(&self) -> u64 {
-        self.map.capacity()
+    /// Returns whether puts should wait until more is written to the device.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.blocks.is_congested()
     }
 
-    /// Memory that chunks take, in bytes.
-    pub(crate) fn chunk_memory_bytes(&self) -> usize {
-        self.pool.taken_bytes()
+    /// Returns whether the caller is the one that must call [`flush`](Self::flush), or have it called.
+    pub(crate) fn claim_flush(&self) -> bool {
+        self.blocks.queue().is_some_and(WriteQueue::claim)
+    }
+
+    /// Writes what is queued to the device. It may block.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.flusher.flush()
+    }
+
+    /// Makes durable everything that was put, found or refreshed before the call. It may block.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.durability.sync(&self.space)
+    }
+
+    /// Makes this number of publications durable. It may block.
+    pub(crate) fn sync_until(&self, publications: u64) -> Result<()> {
+        self.durability.sync_until(&self.space, publications)
+    }
+
+    /// Syncs for the last time. It may block.
+    pub(crate) fn close(&self) -> Result<()> {
+        self.durability.close(&self.space)
+    }
+
+    /// Returns whether anything is not durable.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.durability.is_dirty(&self.space)
     }
 
     fn evicted(&self, record: &Record) {

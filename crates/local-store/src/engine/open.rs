@@ -1,47 +1,37 @@
 //! Opens a store: empty, or as the last sync left it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use blobaccess::{Error, Result, StorageType};
+use blobaccess::{Result, StorageType};
 use tokio::sync::Notify;
 
-use super::durability::SyncState;
+use super::ages::Ages;
+use super::block_reader::BlockReader;
+use super::blocks::Blocks;
+use super::disk::Disk;
+use super::durability::Durability;
+use super::flusher::Flusher;
+use super::names_seen::NamesSeen;
+use super::publications::Publications;
 use super::recovery::{self, fresh_identity};
-use super::share::Share;
-use super::space::BlockUse;
+use super::refresh_queue::RefreshQueue;
+use super::space::{Neighbours, Space};
+use super::upkeep::Upkeep;
 use super::verified_pieces::Verified;
-use super::{Counters, Disk, Engine, Space, Surroundings};
+use super::{Counters, Engine, Surroundings};
 use crate::account_names::AccountNames;
-use crate::account_totals::{Account, Accounts, Amount};
-use crate::block::{Block, ChunkPool, Growth, Rotation};
-use crate::device::SECTOR_BYTES;
-use crate::device::{Devices, ReadBuffers};
+use crate::device::{Devices, SECTOR_BYTES};
 use crate::instance_names::InstanceNames;
 use crate::key::{Key, Keys};
 use crate::key_location_map::{FOUND, KeyLocationMap, Record};
 use crate::location::{Location, MAX_BLOCK_BYTES};
-use crate::machine::casts;
-use crate::machine::concurrency::locks::{AtomicBool, AtomicU32, AtomicU64, Mutex};
-use crate::machine::random;
-use crate::machine::threads::groups;
+use crate::machine::concurrency::locks::Mutex;
+use crate::machine::{casts, random};
 use crate::object::provenance;
 use crate::options::Options;
-use crate::persistence::{ENTRIES_PER_SECTOR, LiveBlock, Quarantined, Superblock, Touches, entry, superblock};
+use crate::persistence::{LiveBlock, Quarantined, Superblock, entry, superblock};
 use crate::sizes::Sizes;
-
-/// How far sequences jump when a store is opened, so that none is drawn twice, whatever was drawn after the last sync.
-const RECORD_JUMP: u64 = 1 << 32;
-/// The same for generations.
-const GENERATION_JUMP: u32 = 1 << 10;
-
-/// Memory of chunks that is kept for later, in bytes.
-const POOL_BYTES: u64 = 64 << 20;
-
-fn growth(sizes: &Sizes) -> Growth {
-    Growth { current: casts::index(sizes.current_blocks), new: casts::index(sizes.new_blocks) }
-}
 
 /// So many records are taken over at once.
 const RESTORED_AT_ONCE: usize = 32;
@@ -60,106 +50,85 @@ impl Engine {
             Some(most) => devices.limited(most),
         });
         let disk = devices.map(|devices| Disk::new(devices, &sizes, options.has_mapped_reads)).transpose()?;
+        let disk = disk.map(Arc::new);
         let restored = match &disk {
             Some(disk) => recovery::find(disk, &sizes, storage_type, options)?,
             None => None,
         };
         let identity = restored.as_ref().map_or_else(|| fresh_identity(storage_type, &sizes), |state| state.identity);
-        let keys = Keys::new(storage_type, identity.secret);
-        let who_sees = sizes.is_hierarchical.then(|| InstanceNames::new(identity.secret));
-        let (map, writer) = KeyLocationMap::new(sizes.slots, [random::number(), random::number()], keys.check_mask());
-        let touches = || Touches::new(sizes.touch_sectors);
-        let reader_groups = if disk.is_none() { groups() } else { 0 };
-        let block = |_| Block::new(sizes.chunk_bytes, sizes.chunks_per_block(), touches(), reader_groups);
-        // What is in memory only is as large as it is said to be; of a device, so much is staged.
-        let chunk_bytes = casts::in_memory(sizes.chunk_bytes);
-        let pool = match &disk {
-            Some(_) => ChunkPool::new(chunk_bytes, 1, POOL_BYTES.max(surroundings.staged_bytes)),
-            None => ChunkPool::new(chunk_bytes, sizes.chunks_per_span(), u64::MAX).lending(sizes.lent_bytes()),
-        };
         let sequence = restored.as_ref().map_or(0, |state| state.sequence);
-        let share = Share::new(sizes.copied_percent, sizes.saved_copy_bytes(), sizes.copied_bytes_per_block());
+        let keys = Keys::new(storage_type, identity.secret);
+        let (map, writer) = KeyLocationMap::new(sizes.slots, [random::number(), random::number()], keys.check_mask());
+        let is_persistent = surroundings.policy.is_some();
+        let blocks = Arc::new(Blocks::new(&sizes, disk.is_some(), surroundings.staged_bytes));
+        let ages = Arc::new(Ages::new(&sizes));
+        let publications = Arc::new(Publications::new());
+        let account_names = Arc::new(Mutex::new(account_names(restored.as_ref(), &sizes)));
+        let flusher = Arc::new(Flusher::new(Arc::clone(&blocks), disk.clone(), is_persistent));
+        let neighbours = Neighbours {
+            blocks: Arc::clone(&blocks),
+            ages: Arc::clone(&ages),
+            publications: Arc::clone(&publications),
+            account_names: Arc::clone(&account_names),
+            clock: Arc::clone(&surroundings.clock),
+            is_persistent,
+        };
         let engine = Self {
             storage_type,
             sizes,
             keys,
-            names: who_sees,
+            names: sizes.is_hierarchical.then(|| InstanceNames::new(identity.secret)),
+            names_seen: NamesSeen::new(),
             surroundings,
             counters: Counters::default(),
-            map,
-            blocks: (0..sizes.blocks).map(block).collect(),
-            pool,
-            account_names: Mutex::new(names(restored.as_ref(), &sizes)),
-            space: Mutex::new(Space::new(writer, growth(&sizes), share, sizes.blocks, sizes.lanes)),
-            disk,
-            buffers: ReadBuffers::new(groups()),
-            verified: options.verification.map(Verified::new),
-            queue: Mutex::default(),
-            flushing: Mutex::new(()),
-            flush_is_scheduled: AtomicBool::new(false),
             store_id: identity.store_id,
-            reported: Mutex::default(),
-            syncing: Mutex::new(SyncState { identity: Some(identity), sequence, is_closed: false }),
-            publications: AtomicU64::new(0),
-            synced: AtomicU64::new(0),
-            recycling: Mutex::new(()),
-            setting_aside: Mutex::new(()),
-            copying: std::array::from_fn(|_| Mutex::new(())),
-            newest_generation: AtomicU32::new(0),
-            old_generation: AtomicU32::new(0),
-            safe_blocks: sizes.safe_blocks(),
-            refresh: options.refresh,
-            forgotten_names: AtomicU64::new(0),
-            refreshes: Mutex::default(),
-            runners: AtomicU32::new(0),
             work: Notify::new(),
+            map,
+            space: Mutex::new(Space::new(writer, sizes, neighbours)),
+            reader: BlockReader::new(Arc::clone(&blocks), disk.clone()),
+            durability: Durability::new(
+                Arc::clone(&flusher),
+                disk.clone(),
+                Arc::clone(&publications),
+                identity,
+                sequence,
+                is_persistent,
+            ),
+            flusher,
+            blocks,
+            upkeep: Arc::new(Upkeep::new()),
+            refreshes: RefreshQueue::new(),
+            ages,
+            publications,
+            account_names,
+            verified: options.verification.map(Verified::new),
+            refresh: options.refresh,
         };
-        if let Some(state) = &restored {
-            engine.restore(state)?;
+        if let (Some(state), Some(disk)) = (&restored, &disk) {
+            engine.restore(disk, state)?;
         }
-        if engine.is_persistent() {
-            let mut state = super::enter(&engine.syncing);
+        if is_persistent {
+            let mut syncing = engine.durability.begin();
             // The slot that is not restored from may vouch for blocks that are free: no more after this.
-            engine.sync_under(&mut state, true, false)?;
+            syncing.sync_always(&engine.space)?;
             if restored.is_none() {
                 // A state that has one superblock only is one that was never made: see `recovery::find`.
-                engine.sync_under(&mut state, true, false)?;
+                syncing.sync_always(&engine.space)?;
             }
         }
         Ok(Arc::new(engine))
     }
 
-    fn restore(&self, state: &Superblock) -> Result<()> {
-        let Some(disk) = &self.disk else { return Ok(()) };
+    fn restore(&self, disk: &Disk, state: &Superblock) -> Result<()> {
         let mut space = self.space();
-        let blocks: VecDeque<u16> = state.live.iter().map(|live| live.block).collect();
-        let taken: HashSet<u16> = blocks.iter().copied().collect();
-        let is_sound = taken.len() == blocks.len()
-            && blocks.iter().all(|block| u32::from(*block) < self.sizes.blocks)
-            && state.live.iter().all(|live| live.data_bytes <= self.sizes.data_bytes)
-            && casts::index(state.old + state.current) <= blocks.len();
-        if !is_sound {
-            return Err(Error::data_loss("the superblock proves right, but contradicts itself"));
-        }
-        space.free.retain(|block| !taken.contains(block));
-        let growth = growth(&self.sizes);
-        let groups = (casts::index(state.old), casts::index(state.current));
-        space.rotation = Rotation::restore(growth, blocks, groups.0, groups.1);
-        space.next_record = state.next_record + RECORD_JUMP;
-        space.next_generation = state.next_generation.saturating_add(GENERATION_JUMP);
-        space.quarantined.clone_from(&state.quarantined);
-        let newest = state.live.iter().map(|live| live.generation).max().unwrap_or_default();
-        self.newest_generation.store(newest, Ordering::Relaxed);
+        space.restore(state)?;
         let quarantined: HashSet<Quarantined> = state.quarantined.iter().copied().collect();
-        let released = state.accounts.iter().map(|of| Account { stored: Amount::default(), ..of.account });
-        space.accounts = Accounts::new(released);
         let mut recovery =
             Recovery { quarantined, wrong: HashMap::new(), dropped: HashSet::new(), superseded: HashSet::new() };
         for live in state.live.iter().rev() {
             self.restore_block(disk, &mut space, live, &mut recovery)?;
         }
-        self.note_old(&space);
-        space.accounts.reconcile(state.accounts.iter().map(|of| of.account.stored));
+        space.finish_restoring(state);
         Ok(())
     }
 
@@ -168,23 +137,12 @@ impl Engine {
         let LiveBlock { block, generation, seed, .. } = *live;
         let log_sectors = live.log_sectors.min(self.sizes.log_sectors);
         let touch_sectors = live.touch_sectors.min(self.sizes.touch_sectors);
-        let Some(of) = self.block(block) else { return Ok(()) };
-        of.restore(generation, live.data_bytes);
+        let Some(restored) = self.blocks.get(block) else { return Ok(()) };
+        restored.restore(generation, live.data_bytes);
         let mut touches = vec![0; casts::in_memory(u64::from(touch_sectors) * SECTOR_BYTES)];
         disk.logs().read_at(disk.layout.touches(block), &mut touches)?;
-        of.touches.restore(&touches, generation);
-        if let Some(usage) = space.use_mut(block) {
-            *usage = BlockUse {
-                generation,
-                seed,
-                // What is left of the last chunk is not used: chunks are written in memory, from their beginning.
-                cursor: live.data_bytes.next_multiple_of(self.sizes.chunk_bytes),
-                entries: u32::try_from(u64::from(log_sectors) * ENTRIES_PER_SECTOR).unwrap_or(u32::MAX),
-                log_sectors,
-                begun_at: live.begun_at,
-                ..BlockUse::default()
-            };
-        }
+        restored.touches.restore(&touches, generation);
+        space.restore_use(live, log_sectors);
         let mut log = vec![0; casts::in_memory(u64::from(log_sectors) * SECTOR_BYTES)];
         disk.logs().read_at(disk.layout.log(block), &mut log)?;
         let mut records = entry::read_all(&log, block, generation, seed);
@@ -199,10 +157,10 @@ impl Engine {
                 self.map.expect(&record.key(self.map.check_mask()));
             }
             for record in batch.drain(..) {
-                if let Some(usage) = space.use_mut(block) {
-                    usage.has_parts |= record.is_part && !record.is_name();
+                if record.is_part && !record.is_name() {
+                    space.note_parts(block);
                 }
-                let flags = if of.touches.is_set(record.entry) { FOUND } else { 0 };
+                let flags = if restored.touches.is_set(record.entry) { FOUND } else { 0 };
                 self.restore_record(space, &record, flags, live.data_bytes, recovery);
             }
         }
@@ -281,8 +239,8 @@ struct Recovery {
     superseded: HashSet<u64>,
 }
 
-fn names(restored: Option<&Superblock>, sizes: &Sizes) -> AccountNames {
+fn account_names(restored: Option<&Superblock>, sizes: &Sizes) -> AccountNames {
     let accounts = restored.map(|state| &*state.accounts).unwrap_or_default();
-    let names = accounts.iter().map(|of| Arc::clone(&of.name));
+    let names = accounts.iter().map(|named| Arc::clone(&named.name));
     AccountNames::new(names, sizes.account_names, superblock::account_names_bytes(sizes.account_names))
 }

@@ -44,11 +44,10 @@ impl Engine {
             return;
         }
         let mut space = self.space();
-        let Some(of) = self.block(block) else { return };
-        let most = self.sizes.entries_per_block();
-        let has_log_space = self.has_log_space(&space, block, most);
+        let Some(written) = self.blocks.get(block) else { return };
+        let has_log_space = space.has_log_space(block);
         // Once what was touched is being copied, nothing is added to a block.
-        let is_staying = of.is(parent.location.generation) && !of.is_copying();
+        let is_staying = written.is(parent.location.generation) && !written.is_copying();
         if !has_log_space || !is_staying || self.map.lookup_as_writer(&key, &space.map).is_some() {
             return;
         }

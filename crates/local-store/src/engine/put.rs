@@ -4,15 +4,14 @@ use bytes::Bytes;
 
 use blobaccess::{Context, Digest, PutOutcome, Result};
 
-use super::reservation::Reservation;
-use super::share::Requester;
-use super::space::{RecordFields, Space};
+use super::space::{RecordFields, Requester, Reservation, Space};
 use super::visibility::{Existing, Sharing};
 use super::{Engine, Presence};
 use crate::account_names;
 use crate::key::Key;
 use crate::key_location_map::{FOUND, Inserted, Record};
 use crate::machine::casts;
+use crate::machine::concurrency::locks::enter;
 use crate::object::checksums::{PIECE_BYTES, Sums};
 use crate::object::provenance;
 
@@ -95,7 +94,7 @@ impl Engine {
     ///
     /// `InvalidArgument` if the instance name is too long to be kept.
     pub(crate) fn owner(&self, ctx: &Context, digest: &Digest) -> Result<Owner> {
-        let account_name = super::enter(&self.account_names).number(account_names::name_of(ctx, digest));
+        let account_name = enter(&self.account_names).number(account_names::name_of(ctx, digest));
         let tail = provenance::of(self.storage_type, digest, ctx.upload_token())?;
         Ok(Owner { function: crate::key::function(digest), account_name, tail })
     }
@@ -151,11 +150,7 @@ impl Engine {
         loop {
             let reservation = {
                 let mut space = self.space();
-                if is_alone {
-                    self.reserve_own(&mut space, length, requester)
-                } else {
-                    self.reserve(&mut space, length, requester)
-                }
+                if is_alone { space.reserve_own(length, requester) } else { space.reserve(length, requester) }
             };
             let Some(mut reservation) = reservation else { return Put::NeedsSpace };
             let sums = self.fill(&mut reservation, &contents.bytes);
@@ -186,13 +181,22 @@ impl Engine {
             if let Some(sums) = &mut sums {
                 sums.add_piece(piece);
             }
-            self.write(reservation, at, piece);
+            reservation.write(&self.blocks, at, piece);
             at += casts::on_device(piece.len());
         }
         if let Some(sums) = &mut sums {
             sums.end();
         }
         sums
+    }
+
+    /// Gives up a reservation whose first `written` bytes are written. Its space comes back if nothing was written and
+    /// nothing follows, else it becomes padding.
+    pub(super) fn abandon(&self, reservation: Reservation, written: u64) {
+        if written == 0 && reservation.has_own_sectors() && self.space().take_back(&reservation) {
+            return;
+        }
+        reservation.make_padding(&self.blocks, written);
     }
 
     /// Makes found what was written into a reservation, if it still may be.
@@ -235,14 +239,13 @@ impl Engine {
             }
         };
         // A newer message must not lie in an older block than the one before: it would go first.
-        let is_in_order = !matches!(replaces, Replaces::Message(_))
-            || space.rotation.new_blocks().any(|new| new == reservation.block);
-        if !is_in_order || !self.is_good(&space, reservation) {
+        let is_in_order = !matches!(replaces, Replaces::Message(_)) || space.is_new(reservation.block());
+        if !is_in_order || !space.is_good(reservation) {
             return Published::Void;
         }
         let sequence = sequence.unwrap_or_else(|| space.draw_sequence());
         let named = owner.named(key.words, size_bytes);
-        let record = space.draft(reservation.block, reservation.offset, named, sequence);
+        let record = space.draft(reservation.block(), reservation.offset(), named, sequence);
         self.end(reservation, &record, sums, owner);
         let inserted = match replaces {
             Replaces::Copied(from, parts) => {
@@ -260,7 +263,7 @@ impl Engine {
             }
             Replaces::Nothing | Replaces::Message(_) | Replaces::Copied(..) => None,
         };
-        let publications = space.publications;
+        let publications = space.publications();
         drop(space);
         let put = self.conclude(&record, &inserted, publications, replaces);
         Published::Done(match sharing {
@@ -273,10 +276,10 @@ impl Engine {
 
     /// Makes a record found that is promised from now on, though it may lie in a block that was begun long ago.
     pub(super) fn insert_as_promised(&self, space: &mut Space, record: &Record) -> Inserted {
-        if self.is_safe(record.location.generation) {
+        if self.ages.is_safe(record.location.generation) {
             return self.insert(space, record, 0);
         }
-        if let Some(of) = self.block(record.location.block) {
+        if let Some(of) = self.blocks.get(record.location.block) {
             of.touches.set(record.entry);
         }
         self.insert(space, record, FOUND)
@@ -284,7 +287,7 @@ impl Engine {
 
     /// Makes a record found, and its entry a part of its block's log.
     pub(super) fn insert(&self, space: &mut Space, record: &Record, flags: u32) -> Inserted {
-        self.append(space, record);
+        space.append(record);
         let inserted = self.map.insert(&mut space.map, record, flags);
         space.accounts.store(record);
         if let Some(replaced) = &inserted.replaced {
@@ -303,16 +306,16 @@ impl Engine {
         let mut at = record.location.size_bytes;
         if let Some(sums) = sums {
             let trailer = sums.trailer(record);
-            self.write(reservation, at, trailer.as_ref());
+            reservation.write(&self.blocks, at, trailer.as_ref());
             at += casts::on_device(trailer.as_ref().len());
         }
         if record.has_tail {
             let sum = provenance::sum(record, &owner.tail);
-            self.write(reservation, at, &sum);
-            self.write(reservation, at + casts::on_device(sum.len()), &owner.tail);
+            reservation.write(&self.blocks, at, &sum);
+            reservation.write(&self.blocks, at + casts::on_device(sum.len()), &owner.tail);
             at += provenance::size_bytes(&owner.tail);
         }
-        self.pad_rest(reservation, at);
+        reservation.finish(&self.blocks, at);
     }
 
     fn conclude(&self, record: &Record, inserted: &Inserted, publications: u64, replaces: Replaces<'_>) -> Put {

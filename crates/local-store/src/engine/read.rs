@@ -2,38 +2,18 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
-
 use blobaccess::{DigestFunction, Error, Result};
+use bytes::Bytes;
 
-use super::Engine;
 use super::excerpt::Excerpt;
 use super::verified_pieces::Piece;
-use crate::block::{One, ReadPart};
-use crate::device::ReadBuffer;
+use super::{Engine, Mode, Read};
 use crate::key_location_map::Record;
 use crate::location::Location;
 use crate::machine::casts;
 use crate::object::checksums::{Checked, PIECE_BYTES};
 use crate::object::provenance;
 use crate::object::provenance::Tail;
-
-/// Whether reading may wait for a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Waiting,
-    AtOnce,
-}
-
-/// What reading came to.
-#[derive(Debug)]
-pub(crate) enum Read<T = Bytes> {
-    Bytes(T),
-    /// The block is in another use: what the record named is gone, or elsewhere.
-    Gone,
-    /// It would take waiting for a disk.
-    NotAtOnce,
-}
 
 impl Engine {
     /// Reads a range of the contents that `record` names, to be shared.
@@ -43,7 +23,7 @@ impl Engine {
     /// As [`lend`](Self::lend).
     pub(crate) fn read(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {
         Ok(match self.lend(record, range, mode)? {
-            Read::Bytes(excerpt) => Read::Bytes(self.hand_out(excerpt)),
+            Read::Bytes(excerpt) => Read::Bytes(self.reader.hand_out(excerpt)),
             Read::Gone => Read::Gone,
             Read::NotAtOnce => Read::NotAtOnce,
         })
@@ -51,28 +31,13 @@ impl Engine {
 
     /// All of the contents that `record` names, if they are kept in memory, in one piece, and may be lent.
     pub(crate) fn lend_whole(&self, record: &Record) -> Option<Bytes> {
-        if self.disk.is_some() || self.pool.has_lent_enough() {
-            return None;
-        }
-        let Location { block, generation, offset, size_bytes } = record.location;
-        let (block, within) = (self.block(block)?, offset..offset + size_bytes);
-        let bytes = match block.read_one(generation, &within) {
-            One::Bytes(bytes) => bytes,
-            One::Written(written) => Bytes::from_owner(written),
-            One::Several => block.read_stretch(generation, &within)?,
-            One::OnDevice | One::Gone => return None,
-        };
-        block.is(generation).then_some(bytes)
+        self.reader.lend_whole(&record.location)
     }
 
-    /// What was read, as it lies in memory; or a copy, where readers keep much of what blocks gave up: a slow one is not
-    /// to keep a piece of memory for each small object that it reads.
+    /// What was read, as it lies in memory or as a copy.
     #[inline]
     pub(crate) fn hand_out(&self, excerpt: Excerpt) -> Bytes {
-        if !excerpt.is_from_device() && self.pool.has_lent_enough() {
-            return Bytes::copy_from_slice(&excerpt);
-        }
-        excerpt.into_bytes()
+        self.reader.hand_out(excerpt)
     }
 
     /// Reads a range of the contents that `record` names.
@@ -87,8 +52,8 @@ impl Engine {
         if record.is_part {
             return self.lend_part(record, &range, mode);
         }
-        if self.disk.is_none() || self.is_verified(record, &range) {
-            return self.lend_raw(record, range, mode);
+        if !self.reader.is_on_device() || self.is_verified(record, &range) {
+            return self.reader.lend(&record.location, range, mode);
         }
         let size = record.location.size_bytes;
         let is_one_piece = size <= PIECE_BYTES;
@@ -96,7 +61,7 @@ impl Engine {
         let from = range.start / PIECE_BYTES * PIECE_BYTES;
         let to = range.end.next_multiple_of(PIECE_BYTES).min(size);
         let end = if is_one_piece { self.sizes.stored_bytes(size) } else { to };
-        let mut excerpt = match self.lend_raw(record, from..end, mode)? {
+        let mut excerpt = match self.reader.lend(&record.location, from..end, mode)? {
             Read::Bytes(excerpt) => excerpt,
             other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
         };
@@ -105,7 +70,7 @@ impl Engine {
             let is_right = if is_one_piece {
                 is_right(record, from, pieces, trailer)
             } else {
-                match self.lend_raw(record, size..self.sizes.stored_bytes(size), mode)? {
+                match self.reader.lend(&record.location, size..self.sizes.stored_bytes(size), mode)? {
                     Read::Bytes(trailer) => is_right(record, from, pieces, &trailer),
                     other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
                 }
@@ -135,7 +100,7 @@ impl Engine {
     }
 
     fn lend_part(&self, record: &Record, range: &Range<u64>, mode: Mode) -> Result<Read<Excerpt>> {
-        let mut excerpt = match self.lend_raw(record, 0..record.location.size_bytes, mode)? {
+        let mut excerpt = match self.reader.lend(&record.location, 0..record.location.size_bytes, mode)? {
             Read::Bytes(excerpt) => excerpt,
             other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
         };
@@ -144,74 +109,6 @@ impl Engine {
         }
         excerpt.narrow(&(casts::in_memory(range.start)..casts::in_memory(range.end)));
         Ok(Read::Bytes(excerpt))
-    }
-
-    /// Reads what lies there, right or wrong. `range` begins with the contents and may reach into the trailer.
-    pub(super) fn lend_raw(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read<Excerpt>> {
-        let location = record.location;
-        let Some(block) = self.block(location.block) else { return Ok(Read::Gone) };
-        let within = location.offset + range.start..location.offset + range.end;
-        let excerpt = match block.read_one(location.generation, &within) {
-            One::Bytes(bytes) => return Ok(Read::Bytes(bytes.into())),
-            One::Written(written) => return Ok(Read::Bytes(written.into())),
-            One::Gone => return Ok(Read::Gone),
-            One::OnDevice => match self.read_device(location.block, within, mode)? {
-                Some(buffer) => buffer.into(),
-                None => return Ok(Read::NotAtOnce),
-            },
-            One::Several => {
-                let Some(parts) = block.read(location.generation, within) else { return Ok(Read::Gone) };
-                match self.join(location.block, parts, mode)? {
-                    Some(excerpt) => excerpt,
-                    None => return Ok(Read::NotAtOnce),
-                }
-            }
-        };
-        // Only now: the block may have been given another use while it was read.
-        if block.is(location.generation) { Ok(Read::Bytes(excerpt)) } else { Ok(Read::Gone) }
-    }
-
-    /// Puts the parts of a range together; `None` if it would take waiting, and that is not wanted.
-    fn join(&self, block: u16, mut parts: Vec<ReadPart>, mode: Mode) -> Result<Option<Excerpt>> {
-        match &mut *parts {
-            [] => return Ok(Some(Bytes::new().into())),
-            [ReadPart::Bytes(only)] => return Ok(Some(std::mem::take(only).into())),
-            [ReadPart::OnDevice(only)] => return Ok(self.read_device(block, only.clone(), mode)?.map(Excerpt::from)),
-            _ => {}
-        }
-        let length = |part: &ReadPart| match part {
-            ReadPart::Bytes(bytes) => bytes.len(),
-            ReadPart::OnDevice(range) => casts::in_memory(range.end - range.start),
-        };
-        let mut whole = BytesMut::with_capacity(parts.iter().map(length).sum());
-        let mut is_from_device = false;
-        for part in parts {
-            match part {
-                ReadPart::Bytes(bytes) => whole.extend_from_slice(&bytes),
-                ReadPart::OnDevice(range) => {
-                    let Some(buffer) = self.read_device(block, range, mode)? else { return Ok(None) };
-                    whole.extend_from_slice(buffer.as_ref());
-                    is_from_device = true;
-                }
-            }
-        }
-        Ok(Some(Excerpt::joined(whole.freeze(), is_from_device)))
-    }
-
-    /// Reads a range of a block from the device; `None` if it would take waiting, and that is not wanted.
-    fn read_device(&self, block: u16, range: Range<u64>, mode: Mode) -> Result<Option<ReadBuffer>> {
-        let Some(disk) = &self.disk else { return Ok(None) };
-        let at = disk.layout.data(block) + range.start;
-        let mut buffer = self.buffers.take(casts::in_memory(range.end - range.start));
-        match mode {
-            Mode::Waiting => disk.read_data(at, buffer.as_mut())?,
-            Mode::AtOnce => {
-                if !disk.device.read_at_once(at, buffer.as_mut()) {
-                    return Ok(None);
-                }
-            }
-        }
-        Ok(Some(buffer))
     }
 
     /// What the tail of an object has behind its checksum; nothing if it has none, and `None` if the object is gone. It
@@ -225,7 +122,7 @@ impl Engine {
             return Ok(Some(Vec::new()));
         }
         let begin = self.sizes.stored_bytes(record.location.size_bytes);
-        let head = match self.lend_raw(record, begin..begin + provenance::HEAD_BYTES, Mode::Waiting)? {
+        let head = match self.reader.lend(&record.location, begin..begin + provenance::HEAD_BYTES, Mode::Waiting)? {
             Read::Bytes(head) => head,
             Read::Gone | Read::NotAtOnce => return Ok(None),
         };
@@ -234,7 +131,7 @@ impl Engine {
         let Some(length) = provenance::length(&head).filter(|length| *length <= longest) else {
             return Err(self.wrong(record));
         };
-        let whole = match self.lend_raw(record, begin..begin + length, Mode::Waiting)? {
+        let whole = match self.reader.lend(&record.location, begin..begin + length, Mode::Waiting)? {
             Read::Bytes(whole) => whole,
             Read::Gone | Read::NotAtOnce => return Ok(None),
         };

@@ -2,7 +2,7 @@
 
 use blobaccess::{Error, Result, StorageType};
 
-use super::Disk;
+use super::disk::Disk;
 use crate::device::SECTOR_BYTES;
 use crate::machine::casts;
 use crate::machine::random;

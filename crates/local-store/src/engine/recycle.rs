@@ -1,15 +1,12 @@
 //! Recycles blocks: copies what was touched, forgets the rest, waits until no superblock vouches for them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use blobaccess::Result;
 
-use super::share::Purpose;
-use super::space::BlockUse;
-use super::{Copied, Engine, count, enter};
+use super::space::Purpose;
+use super::{Copied, Engine, count};
 use crate::key_location_map::{FOUND, Record, TOUCHED};
-use crate::machine::casts;
 
 /// An object that is to be copied, with the records of its parts that lie in it.
 pub(super) struct Wanted {
@@ -29,30 +26,22 @@ pub(super) enum Left {
 }
 
 impl Engine {
-    /// The block that is to be recycled next, if one is: one that is retiring, or the oldest, where there are more
-    /// blocks than old, current and new together.
-    fn next_to_recycle(&self) -> Option<u16> {
-        let space = self.space();
-        let is_needed = space.rotation.blocks().len() > casts::index(self.sizes.live_blocks());
-        space.retiring.first().copied().or_else(|| space.rotation.oldest().filter(|_| is_needed))
-    }
-
     /// Whether there is a block to recycle.
     pub(crate) fn needs_recycling(&self) -> bool {
-        self.next_to_recycle().is_some()
+        self.space().next_to_recycle().is_some()
     }
 
     /// Recycles all blocks that are retiring, or more than old, current and new together, and copies what is queued if
     /// nobody else does. It may block.
     pub(crate) fn recycle(self: &Arc<Self>) -> Result<()> {
-        if self.runners.load(Ordering::Relaxed) > 0 { self.recycle_blocks() } else { self.maintain() }
+        if self.upkeep.has_runner() { self.recycle_blocks() } else { self.maintain() }
     }
 
     pub(super) fn recycle_blocks(self: &Arc<Self>) -> Result<()> {
-        let _recycling = enter(&self.recycling);
+        let _recycling = self.upkeep.recycle();
         loop {
             self.check_device()?;
-            let Some(block) = self.next_to_recycle() else { return Ok(()) };
+            let Some(block) = self.space().next_to_recycle() else { return Ok(()) };
             let keys = self.keys_in(block);
             self.copy_touched(block)?;
             if self.names.is_some() {
@@ -68,23 +57,15 @@ impl Engine {
 
     /// Copies what was touched of a block, as far as the share goes: first what somebody was told is there.
     pub(super) fn copy_touched(self: &Arc<Self>, block: u16) -> Result<()> {
-        let setting_aside = enter(&self.setting_aside);
-        {
-            // From here on, records of this block stay where they are in the map, and none is added.
-            let mut space = self.space();
-            space.map.pin(Some(block));
-            if let Some(of) = self.block(block) {
-                of.begin_copying();
-            }
-        }
-        let is_retiring = self.space().retiring.contains(&block);
+        let setting_aside = self.upkeep.set_aside();
+        self.space().begin_copying(block);
+        let is_retiring = self.space().is_retiring(block);
         let mut wanted = self.wanted(block, if is_retiring { FOUND } else { 0 });
         wanted.sort_unstable_by_key(|wanted| (!wanted.is_promised, wanted.record.location.offset));
         {
             let mut space = self.space();
             for wanted in wanted.iter().filter(|wanted| wanted.is_promised && !is_retiring) {
-                let location = wanted.record.location;
-                space.share.set_aside(location.offset, self.sizes.cost(location.size_bytes));
+                space.set_aside(&wanted.record);
             }
         }
         drop(setting_aside);
@@ -100,7 +81,7 @@ impl Engine {
                 }
             }
         }
-        self.space().share.settle();
+        self.space().settle_share();
         Ok(())
     }
 
@@ -128,7 +109,7 @@ impl Engine {
     /// if they had `all` of these flags.
     pub(super) fn wanted(&self, block: u16, all: u32) -> Vec<Wanted> {
         let (mut wanted, mut parts) = (Vec::new(), Vec::new());
-        let has_parts = self.space().use_of(block).is_some_and(|usage| usage.has_parts);
+        let has_parts = self.space().has_parts(block);
         // Of a part, the object is wanted, whether or not that was touched itself.
         let only = if has_parts || all != 0 { 0 } else { TOUCHED };
         self.sweep(block, only, |record, flags| {
@@ -211,38 +192,18 @@ impl Engine {
     /// Gives a block back that no record names, once nothing vouches for it.
     fn free(&self, block: u16) -> Result<()> {
         // No sync describes the block while it is taken away.
-        let mut state = enter(&self.syncing);
-        {
-            let mut space = self.space();
-            space.rotation.remove(block);
-            space.retiring.retain(|retiring| *retiring != block);
-            self.close_lanes_in(&mut space, block);
-            self.note_old(&space);
-            space.map.pin(None);
-            space.has_changed = true;
-            space.accounts.release_block(block);
-            if let Some(usage) = space.use_mut(block) {
-                let generation = std::mem::take(usage).generation;
-                space.quarantined.retain(|record| record.generation != generation);
-            }
-            if let Some(of) = self.block(block) {
-                of.end(&self.pool);
-            }
-        }
+        let mut syncing = self.durability.begin();
+        self.space().end_use(block);
         if self.is_persistent() {
             // Whichever of the two slots is torn or rots, the other one does not vouch for the block either.
-            self.sync_under(&mut state, true, false)?;
-            self.sync_under(&mut state, true, false)?;
+            syncing.sync_always(&self.space)?;
+            syncing.sync_always(&self.space)?;
         } else {
             // A write to the block may be under way that began before its use ended.
-            drop(enter(&self.flushing));
+            self.flusher.wait();
         }
-        drop(state);
-        let mut space = self.space();
-        if let Some(usage) = space.use_mut(block) {
-            *usage = BlockUse::default();
-        }
-        space.free.push_back(block);
+        drop(syncing);
+        self.space().add_free(block);
         Ok(())
     }
 }

@@ -2,41 +2,22 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use blobaccess::Result;
 
 use super::recycle::Wanted;
-use super::share::Purpose;
-use super::{Copied, Engine, count, enter};
+use super::refresh_queue::Queued;
+use super::space::Purpose;
+use super::{Copied, Engine, Runner, count};
 use crate::key_location_map::{READ, Record, Sighting, Touch};
-
-/// So many wait at most, in up to 0.8 MB.
-const MOST_QUEUED: usize = 8192;
 
 /// So many are copied before who recycles gets a turn.
 const AT_ONCE: usize = 256;
 
-/// Somebody who recycles and copies in the background, until this is dropped.
-#[derive(Debug)]
-pub(crate) struct Runner(Arc<Engine>);
-
-impl Drop for Runner {
-    fn drop(&mut self) {
-        self.0.runners.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Engine {
-    /// Whether this is the generation of an old block.
-    #[inline]
-    pub(super) fn is_old(&self, generation: u32) -> bool {
-        generation <= self.old_generation.load(Ordering::Relaxed)
-    }
-
     /// How many objects are to be copied soon.
     pub(crate) fn queued_refreshes(&self) -> usize {
-        enter(&self.refreshes).len()
+        self.refreshes.len()
     }
 
     /// Queues an object that is used in an old block, if it is not queued and there is room.
@@ -44,20 +25,12 @@ impl Engine {
     pub(super) fn queue_refresh(&self, at: &Sighting) {
         // If it has moved, it is queued when it is used next.
         let Some(record) = self.map.record_at(at) else { return };
-        {
-            let mut queue = enter(&self.refreshes);
-            if queue.len() >= MOST_QUEUED {
-                // Not flagged: it may be queued when it is used next.
-                count(&self.counters.unrefreshed, 1);
-                return;
-            }
-            // Who sets the flag queues it. If it has moved, it may be queued twice, and is copied once all the same.
-            if self.map.touch(at, READ) == Touch::Again {
-                return;
-            }
-            queue.push_back(record);
+        // The caller that sets the flag queues the object. If that has moved, it may be queued twice, and is copied once.
+        match self.refreshes.push(record, || self.map.touch(at, READ) != Touch::Again) {
+            Queued::Done => self.work.notify_one(),
+            Queued::Before => {}
+            Queued::Full => count(&self.counters.unrefreshed, 1),
         }
-        self.work.notify_one();
     }
 
     /// Recycles, and copies what is queued. It may block.
@@ -68,9 +41,8 @@ impl Engine {
     }
 
     /// As long as what is returned is held, somebody else copies what is queued than those who need space.
-    pub(crate) fn begin_to_run(self: &Arc<Self>) -> Runner {
-        self.runners.fetch_add(1, Ordering::Relaxed);
-        Runner(Arc::clone(self))
+    pub(crate) fn begin_to_run(&self) -> Runner {
+        self.upkeep.begin_to_run()
     }
 
     /// Copies what is queued now, unless a block is to be recycled first. It may block.
@@ -80,12 +52,8 @@ impl Engine {
         let mut left = self.queued_refreshes();
         while left > 0 && self.check_device().is_ok() && !self.needs_recycling() {
             // Nobody recycles the blocks that are copied from, or looks at what is set aside.
-            let _recycling = enter(&self.recycling);
-            let some: Vec<Record> = {
-                let mut queue = enter(&self.refreshes);
-                let count = queue.len().min(AT_ONCE).min(left);
-                queue.drain(..count).collect()
-            };
+            let _recycling = self.upkeep.recycle();
+            let some = self.refreshes.take(AT_ONCE.min(left));
             if some.is_empty() {
                 return;
             }
@@ -110,7 +78,7 @@ impl Engine {
     }
 
     fn refresh_with_parts(self: &Arc<Self>, block: u16, records: &[Record]) {
-        let has_parts = self.space().use_of(block).is_some_and(|usage| usage.has_parts);
+        let has_parts = self.space().has_parts(block);
         if !has_parts {
             for record in records {
                 self.refresh_one(record, &[]);

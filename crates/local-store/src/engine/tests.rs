@@ -9,14 +9,14 @@ use bytes::Bytes;
 
 use super::put::{Contents, Published, Replaces};
 use super::recycle::Left;
-use super::reservation::Reservation;
-use super::share::Requester;
+use super::space::{Requester, Reservation};
 use super::{Engine, LargeWriter, Mode, Presence, Put, Read, Surroundings};
 use crate::device::SECTOR_BYTES;
 use crate::key_location_map::Record;
 use crate::machine::casts;
 use crate::object::checksums::Sums;
 use crate::options::{Options, SyncPolicy};
+use crate::persistence::Layout;
 use crate::{Device, MemoryDevice};
 
 /// A device that knows in which sectors it was written since that was last asked.
@@ -107,7 +107,7 @@ struct Open {
 fn begin(engine: &Engine, number: u64, size: usize) -> Option<Open> {
     let (digest, contents, _) = blob(number, size);
     let length = engine.length(casts::on_device(contents.bytes.len()), &contents.owner);
-    let mut reservation = engine.reserve(&mut engine.space(), length, Requester::Put)?;
+    let mut reservation = engine.space().reserve(length, Requester::Put)?;
     let sums = engine.fill(&mut reservation, &contents.bytes);
     Some(Open { digest, contents, reservation, sums })
 }
@@ -213,7 +213,7 @@ fn nothing_vouched_for_is_written_again(seed: u64) {
     let device = watched();
     let engine = open(&device, 2);
     let data = |record: &Record| {
-        let begin = engine.disk.as_ref().unwrap().layout.data(record.location.block) + record.location.offset;
+        let begin = Layout::new(&engine.sizes).data(record.location.block) + record.location.offset;
         let end = begin + engine.sizes.stored_bytes(record.location.size_bytes);
         begin / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES)
     };
@@ -265,7 +265,7 @@ fn nothing_vouched_for_is_written_again(seed: u64) {
                 vouched.extend(published.drain(..before));
             }
         }
-        if engine.space().free.len() <= 2 {
+        if engine.space().free_blocks() <= 2 {
             break;
         }
     }
@@ -321,13 +321,13 @@ fn an_upload_whose_block_is_recycled_stores_nothing_and_disturbs_nobody() {
 /// Puts others until `block` is the oldest, and not written any more; recycles nothing.
 fn let_go(engine: &Engine, block: u16) {
     let mut number = 1_000;
-    while engine.space().rotation.new_blocks().any(|new| new == block) {
+    while engine.space().is_new(block) {
         number += 1;
         let (digest, contents, _) = blob(number, 50_000);
         let put = engine.put_contents(&engine.keys.key(&digest), &contents, None).unwrap();
         assert!(matches!(put, Put::Done { .. }));
     }
-    assert_eq!(engine.space().rotation.oldest(), Some(block));
+    assert_eq!(engine.space().position(block), Some(0));
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn nothing_is_published_into_a_block_whose_promises_were_looked_at() {
     large.write(&bytes).unwrap();
     let late = begin(&engine, 8, 700).unwrap();
     let late_digest = late.digest.clone();
-    let block = late.reservation.block;
+    let block = late.reservation.block();
     let parent = publish(&engine, begin(&engine, 9, 5_000).unwrap()).unwrap();
     assert_eq!(parent.location.block, block);
     let_go(&engine, block);
@@ -375,26 +375,23 @@ fn no_put_and_no_refresh_goes_on_while_copies_have_the_last_free_block() {
     while put(number, 50_000) != Put::NeedsSpace {
         number += 1;
     }
-    assert_eq!(engine.space().free.len(), 1);
+    assert_eq!(engine.space().free_blocks(), 1);
     assert!(engine.needs_recycling());
     // A block is full but for less than this, so a copy begins the one that was left to copies.
     let (_, contents, _) = blob(1, 50_000);
     let length = engine.length(50_000, &contents.owner);
-    let copy = engine.reserve(&mut engine.space(), length, Requester::Copy).unwrap();
-    assert!(engine.space().free.is_empty());
-    assert_eq!(engine.space().rotation.new_blocks().next(), Some(copy.block));
+    let copy = engine.space().reserve(length, Requester::Copy).unwrap();
+    assert!(engine.space().free_blocks() == 0);
+    assert!(engine.space().is_new(copy.block()));
     // It has room, and it is theirs.
     for length in [8, 700, 50_000, 300_000] {
         for requester in [Requester::Put, Requester::Refresh] {
-            assert!(
-                engine.reserve(&mut engine.space(), length, requester).is_none(),
-                "{length} bytes for {requester:?}"
-            );
+            assert!(engine.space().reserve(length, requester).is_none(), "{length} bytes for {requester:?}");
         }
     }
     assert_eq!(put(1, 700), Put::NeedsSpace);
     assert!(engine.begin_large(300_000, &contents.owner).unwrap().is_none());
-    assert!(engine.reserve(&mut engine.space(), 700, Requester::Copy).is_some());
+    assert!(engine.space().reserve(700, Requester::Copy).is_some());
     engine.abandon(copy, 0);
     engine.recycle().unwrap();
     assert!(matches!(put(1, 700), Put::Done { outcome: PutOutcome::Created { .. }, .. }));
@@ -415,7 +412,7 @@ fn who_finds_what_no_copy_has_space_for_waits_until_its_block_is_recycled() {
     assert_eq!(engine.find(&key), Presence::Leaving);
     // Others were copied into all that was left.
     let length = engine.length(8, &contents.owner);
-    while engine.reserve(&mut engine.space(), length, Requester::Copy).is_some() {}
+    while engine.space().reserve(length, Requester::Copy).is_some() {}
     assert_eq!(engine.rescue(&key).unwrap(), Presence::Absent);
     assert_eq!(engine.counters.breached_bytes.load(std::sync::atomic::Ordering::Relaxed), 50_000);
     assert!(publish(&engine, begin(&engine, 1, 50_000).unwrap()).is_some());
@@ -440,9 +437,9 @@ fn a_name_follows_contents_that_are_put_again_while_their_block_goes() {
     assert!(matches!(put, Put::Done { outcome: PutOutcome::Created { stored_bytes: 700 }, .. }));
     let keys = [((record.location.offset, 700, record.function), key)].into();
     engine.move_names(block, &keys).unwrap();
-    let forgotten = engine.forgotten_names();
+    let look = engine.names_seen.look();
     engine.forget(block, Left::All);
-    assert_eq!(engine.forgotten_names(), forgotten);
+    assert!(!look.is_outdated());
     let location = engine.peek(&key).unwrap().location;
     assert!(location.block != block && names.iter().all(|name| engine.peek(name).unwrap().location == location));
 }

@@ -5,12 +5,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use blobaccess::{DigestFunction, Error, PutOutcome, Result};
 
-use super::share::Purpose;
-use super::space::RecordFields;
+use super::space::{Purpose, RecordFields};
 use super::{Copied, Engine, Mode, Presence, Put, Read, Space, count};
 use crate::instance_names::{Mask, key_of_name};
 use crate::key::{Key, by_position};
@@ -71,12 +69,6 @@ impl Engine {
         })
     }
 
-    /// Changes when names do not see any more what they saw. Who looked for names, and then for contents, is to look for
-    /// the names again if it has changed meanwhile: others may have put the contents anew.
-    pub(crate) fn forgotten_names(&self) -> u64 {
-        self.forgotten_names.load(Ordering::Acquire)
-    }
-
     /// Tells `seen` the positions of those keys of names that there are records of.
     pub(crate) fn seen_of(&self, names: &[Key], mut seen: impl FnMut(usize)) {
         self.map.lookup_all(names.len(), by_position(names), |position, found| {
@@ -118,7 +110,7 @@ impl Engine {
             Sharing::New(dropped) => (PutOutcome::Created { stored_bytes: 0 }, dropped),
             Sharing::NoRoom => return Some(Put::Crowded.into()),
         };
-        Some(Existing { put: Put::Done { outcome, publications: space.publications }, dropped })
+        Some(Existing { put: Put::Done { outcome, publications: space.publications() }, dropped })
     }
 
     /// Tells, once no lock is held, what had to make room.
@@ -134,7 +126,7 @@ impl Engine {
         let Some(old) = self.map.lookup_as_writer(key, &space.map).map(|found| found.record) else {
             return self.insert_as_promised(space, record);
         };
-        self.append(space, record);
+        space.append(record);
         self.map.replace(&mut space.map, &old, record);
         space.accounts.store(record);
         // The log of its block still names it.
@@ -148,8 +140,7 @@ impl Engine {
         if known.is_some_and(|known| known.location == record.location) {
             return Sharing::Known;
         }
-        let most = self.sizes.entries_per_block();
-        if !self.has_log_space(space, record.location.block, most) {
+        if !space.has_log_space(record.location.block) {
             return if known.is_some() { Sharing::Known } else { Sharing::NoRoom };
         }
         let named = RecordFields {
@@ -232,7 +223,7 @@ impl Engine {
                 }
                 // At once: somebody else may put the contents again, and then this name is not to be found here still.
                 self.map.remove(&mut space.map, &name);
-                self.forgotten_names.fetch_add(1, Ordering::Release);
+                self.names_seen.note_forgotten();
             }
         }
         Ok(())
@@ -275,8 +266,7 @@ impl Engine {
         if known.is_none_or(|known| known.record != *name) {
             return Following::Done;
         }
-        let most = self.sizes.entries_per_block();
-        if !self.has_log_space(space, contents.location.block, most) {
+        if !space.has_log_space(contents.location.block) {
             return Following::NoRoom;
         }
         let named = RecordFields {
@@ -288,7 +278,7 @@ impl Engine {
             account_name: 0,
         };
         let moved = space.draft(contents.location.block, contents.location.offset, named, name.sequence);
-        self.append(space, &moved);
+        space.append(&moved);
         self.map.replace(&mut space.map, name, &moved);
         Following::Done
     }
@@ -301,7 +291,7 @@ impl Engine {
         let mut at = 0;
         while at < size {
             let end = size.min(at + PIECE_BYTES);
-            let Read::Bytes(bytes) = self.lend_raw(name, at..end, Mode::Waiting)? else { return Ok(None) };
+            let Read::Bytes(bytes) = self.reader.lend(&name.location, at..end, Mode::Waiting)? else { return Ok(None) };
             hasher.update(&bytes);
             at = end;
         }

@@ -1,80 +1,49 @@
-//! Writes to the device what was put: one thread at a time, in large pieces, never under the lock of the space.
+//! The writes that are due to the device.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
-use blobaccess::Result;
+use crate::machine::concurrency::locks::{AtomicBool, Mutex, enter};
 
-use super::{Disk, Engine, enter};
-use crate::machine::casts;
-use crate::machine::concurrency::locks::MutexGuard;
-
-/// Something that is to be written to the device.
+/// A write that is due to the device.
 #[derive(Debug)]
 pub(super) enum Write {
-    /// What is dirty of a chunk, which is full.
+    /// The dirty ranges of a chunk, which is full.
     Chunk { block: u16, generation: u32, chunk: usize },
-    /// Sectors of a log.
-    Log { block: u16, generation: u32, offset: u64, bytes: Vec<u8> },
+    /// Sectors of the log of a block, from the number `first_sector` on.
+    Log { block: u16, generation: u32, first_sector: u32, bytes: Vec<u8> },
 }
 
-impl Engine {
-    /// Whether puts should wait until more is written.
-    pub(crate) fn is_congested(&self) -> bool {
-        self.disk.is_some() && casts::on_device(self.pool.taken_bytes()) > self.surroundings.staged_bytes
+/// The writes that are due to the device, oldest first. Its lock is held for a moment, and no other lock is taken under it.
+#[derive(Debug)]
+pub(super) struct WriteQueue {
+    writes: Mutex<VecDeque<Write>>,
+    is_claimed: AtomicBool,
+}
+
+impl WriteQueue {
+    pub(super) fn new() -> Self {
+        Self { writes: Mutex::default(), is_claimed: AtomicBool::new(false) }
     }
 
-    /// Whether the caller is the one who should see to it that the queue is written.
-    pub(crate) fn claim_flush(&self) -> bool {
-        self.disk.is_some() && !enter(&self.queue).is_empty() && !self.flush_is_scheduled.swap(true, Ordering::AcqRel)
+    /// Adds a write.
+    pub(super) fn push(&self, write: Write) {
+        enter(&self.writes).push_back(write);
     }
 
-    pub(super) fn queue_chunk(&self, block: u16, generation: u32, chunk: usize) {
-        self.queue(Write::Chunk { block, generation, chunk });
+    /// Takes the oldest write.
+    pub(super) fn pop(&self) -> Option<Write> {
+        enter(&self.writes).pop_front()
     }
 
-    pub(super) fn queue(&self, write: Write) {
-        if self.disk.is_some() {
-            enter(&self.queue).push_back(write);
-        }
+    /// Returns whether the caller is the one that must have the queue written: something is queued, and no other caller
+    /// has claimed the task since the last flush began.
+    pub(super) fn claim(&self) -> bool {
+        !enter(&self.writes).is_empty() && !self.is_claimed.swap(true, Ordering::AcqRel)
     }
 
-    /// Writes what is queued. It may block.
-    pub(crate) fn flush(&self) -> Result<()> {
-        let Some(disk) = &self.disk else { return Ok(()) };
-        self.flush_is_scheduled.store(false, Ordering::Release);
-        let guard = enter(&self.flushing);
-        self.drain(disk, &guard)
-    }
-
-    pub(super) fn drain(&self, disk: &Disk, _flushing: &MutexGuard<'_, ()>) -> Result<()> {
-        loop {
-            let Some(write) = enter(&self.queue).pop_front() else { return Ok(()) };
-            match write {
-                Write::Chunk { block, generation, chunk } => {
-                    self.write_chunk(disk, block, generation, chunk)?;
-                    if let Some(of) = self.block(block) {
-                        of.settle(&self.pool, generation, chunk);
-                    }
-                }
-                Write::Log { block, generation, offset, bytes } => {
-                    if self.block(block).is_some_and(|of| of.is(generation)) {
-                        disk.logs().write_at(offset, &bytes)?;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Writes what is dirty of a chunk, full or not. Whoever calls this is flushing: a block is not reused meanwhile.
-    pub(super) fn write_chunk(&self, disk: &Disk, block: u16, generation: u32, chunk: usize) -> Result<()> {
-        let Some(of) = self.block(block).filter(|of| of.is(generation)) else { return Ok(()) };
-        let begin = disk.layout.data(block);
-        for (offset, bytes) in of.take_dirty(generation, chunk) {
-            disk.device.write_at(begin + offset, &bytes)?;
-            if self.is_persistent() {
-                disk.device.begin_write_back(begin + offset, casts::on_device(bytes.len()));
-            }
-        }
-        Ok(())
+    /// Lets the next caller of [`claim`](Self::claim) have the task, as a flush begins.
+    pub(super) fn begin_flush(&self) {
+        self.is_claimed.store(false, Ordering::Release);
     }
 }

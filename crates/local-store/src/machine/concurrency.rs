@@ -33,6 +33,15 @@ pub(crate) mod locks {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
     #[cfg(not(shuttle))]
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+
+    /// Enters a lock whose holder may have panicked.
+    ///
+    /// That is safe wherever it is used: everything that the locks of an engine guard is changed in steps that do not
+    /// panic, as the crate denies unwrapping, indexing and overflow by design; a panic of an observer comes after the
+    /// change.
+    pub(crate) fn enter<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+        lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 /// How often a look-up repeats before it lets others run. A change of a bucket takes some 100 ns.

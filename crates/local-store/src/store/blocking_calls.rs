@@ -50,12 +50,12 @@ impl<K: Kind> LocalStore<K> {
         mut absent: impl FnMut(usize),
     ) -> Result<()> {
         for (number, some) in digests.chunks(DIGESTS_PER_TURN).enumerate() {
-            let forgotten = self.engine.forgotten_names();
+            let look = self.engine.names_seen.look();
             let mut found = masks.seen(&self.engine, some)?;
             for (digest, is_found) in some.iter().zip(&mut found) {
                 *is_found = *is_found && self.engine.rescue(&self.engine.keys.key(digest))? != Presence::Absent;
             }
-            if self.engine.forgotten_names() != forgotten {
+            if look.is_outdated() {
                 let seen = masks.seen(&self.engine, some)?;
                 found.iter_mut().zip(seen).for_each(|(is_found, is_seen)| *is_found &= is_seen);
             }

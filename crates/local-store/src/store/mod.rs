@@ -355,10 +355,10 @@ impl<K: Kind> BlobAccess for LocalStore<K> {
 
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
         let Some(names) = &self.engine.names else { return self.find_not_stored(ctx, digests).await };
-        let forgotten = self.engine.forgotten_names();
+        let look = self.engine.names_seen.look();
         let (seen, mut unseen) = self.part_by_sight(names, digests).await?;
         let not_stored = self.find_not_stored(ctx, &seen).await?;
-        if self.engine.forgotten_names() != forgotten {
+        if look.is_outdated() {
             let (_, gone) = self.part_by_sight(names, &seen).await?;
             unseen = DigestSet::union([unseen, gone]);
         }

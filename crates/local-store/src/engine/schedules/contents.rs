@@ -3,7 +3,7 @@
 use blobaccess::{Cas, Error, ErrorKind, PutOutcome};
 
 use super::super::put::{Contents, Published, Replaces};
-use super::super::share::Requester;
+use super::super::space::Requester;
 use super::super::{Owner, Put};
 use super::*;
 use crate::machine::casts;
@@ -47,7 +47,7 @@ fn what_is_said_to_be_stored_is(store: &Arc<LocalStore<Cas>>) {
     let mut writer = engine.begin_large(10_000, &owner(&large)).unwrap().unwrap();
     let contents = Contents { bytes: small.contents.clone(), owner: owner(&small) };
     let length = engine.length(100, &contents.owner);
-    let mut reservation = engine.reserve(&mut engine.space(), length, Requester::Put).unwrap();
+    let mut reservation = engine.space().reserve(length, Requester::Put).unwrap();
     // It does not all fit beside them.
     for number in 0..4 {
         put(store, &Item::new(100 + number, 46_000));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 /// What something is copied for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(in crate::engine) enum Purpose {
     /// Somebody was told that it is there, or is being told. In the block that is being recycled, it lies at `offset`.
     Promised { offset: u64 },
     /// Its block is given up before its turn, so that nothing in it may have stayed as long as was promised.
@@ -18,7 +18,7 @@ pub(super) enum Purpose {
 
 /// The kind of write that asks for space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Requester {
+pub(in crate::engine) enum Requester {
     /// A put; it leaves the last free block to copies, also once they have begun it.
     Put,
     /// A copy of what was touched, whose block is about to go.

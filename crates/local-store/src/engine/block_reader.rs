@@ -1,0 +1,147 @@
+//! Reads ranges of blocks, from memory or from the device, right or wrong.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use blobaccess::Result;
+use bytes::{Bytes, BytesMut};
+
+use super::blocks::Blocks;
+use super::disk::Disk;
+use super::excerpt::Excerpt;
+use crate::block::{One, ReadPart};
+use crate::device::{ReadBuffer, ReadBuffers};
+use crate::location::Location;
+use crate::machine::casts;
+use crate::machine::threads::groups;
+
+/// Whether reading may wait for a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Waiting,
+    AtOnce,
+}
+
+/// What reading came to.
+#[derive(Debug)]
+pub(crate) enum Read<T = Bytes> {
+    Bytes(T),
+    /// The block is in another use: what the record named is gone, or elsewhere.
+    Gone,
+    /// It would take waiting for a disk.
+    NotAtOnce,
+}
+
+/// Reads ranges of blocks. It holds no lock while it reads a device.
+#[derive(Debug)]
+pub(super) struct BlockReader {
+    blocks: Arc<Blocks>,
+    /// `None` of a store in memory.
+    disk: Option<Arc<Disk>>,
+    buffers: ReadBuffers,
+}
+
+impl BlockReader {
+    pub(super) fn new(blocks: Arc<Blocks>, disk: Option<Arc<Disk>>) -> Self {
+        Self { blocks, disk, buffers: ReadBuffers::new(groups()) }
+    }
+
+    /// Returns whether contents may lie on a device.
+    #[inline]
+    pub(super) fn is_on_device(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// All of the contents that `record` names, if they are kept in memory, in one piece, and may be lent.
+    pub(super) fn lend_whole(&self, location: &Location) -> Option<Bytes> {
+        if self.disk.is_some() || self.blocks.has_lent_enough() {
+            return None;
+        }
+        let Location { block, generation, offset, size_bytes } = *location;
+        let (block, within) = (self.blocks.get(block)?, offset..offset + size_bytes);
+        let bytes = match block.read_one(generation, &within) {
+            One::Bytes(bytes) => bytes,
+            One::Written(written) => Bytes::from_owner(written),
+            One::Several => block.read_stretch(generation, &within)?,
+            One::OnDevice | One::Gone => return None,
+        };
+        block.is(generation).then_some(bytes)
+    }
+
+    /// What was read, as it lies in memory; or a copy, where readers keep much of what blocks gave up: a slow one is not
+    /// to keep a piece of memory for each small object that it reads.
+    #[inline]
+    pub(super) fn hand_out(&self, excerpt: Excerpt) -> Bytes {
+        if !excerpt.is_from_device() && self.blocks.has_lent_enough() {
+            return Bytes::copy_from_slice(&excerpt);
+        }
+        excerpt.into_bytes()
+    }
+
+    /// Reads what lies there, right or wrong. `range` begins with the contents and may reach into the trailer.
+    pub(super) fn lend(&self, location: &Location, range: Range<u64>, mode: Mode) -> Result<Read<Excerpt>> {
+        let Some(block) = self.blocks.get(location.block) else { return Ok(Read::Gone) };
+        let within = location.offset + range.start..location.offset + range.end;
+        let excerpt = match block.read_one(location.generation, &within) {
+            One::Bytes(bytes) => return Ok(Read::Bytes(bytes.into())),
+            One::Written(written) => return Ok(Read::Bytes(written.into())),
+            One::Gone => return Ok(Read::Gone),
+            One::OnDevice => match self.read_device(location.block, within, mode)? {
+                Some(buffer) => buffer.into(),
+                None => return Ok(Read::NotAtOnce),
+            },
+            One::Several => {
+                let Some(parts) = block.read(location.generation, within) else { return Ok(Read::Gone) };
+                match self.join(location.block, parts, mode)? {
+                    Some(excerpt) => excerpt,
+                    None => return Ok(Read::NotAtOnce),
+                }
+            }
+        };
+        // Only now: the block may have been given another use while it was read.
+        if block.is(location.generation) { Ok(Read::Bytes(excerpt)) } else { Ok(Read::Gone) }
+    }
+
+    /// Puts the parts of a range together; `None` if it would take waiting, and that is not wanted.
+    fn join(&self, block: u16, mut parts: Vec<ReadPart>, mode: Mode) -> Result<Option<Excerpt>> {
+        match &mut *parts {
+            [] => return Ok(Some(Bytes::new().into())),
+            [ReadPart::Bytes(only)] => return Ok(Some(std::mem::take(only).into())),
+            [ReadPart::OnDevice(only)] => return Ok(self.read_device(block, only.clone(), mode)?.map(Excerpt::from)),
+            _ => {}
+        }
+        let length = |part: &ReadPart| match part {
+            ReadPart::Bytes(bytes) => bytes.len(),
+            ReadPart::OnDevice(range) => casts::in_memory(range.end - range.start),
+        };
+        let mut whole = BytesMut::with_capacity(parts.iter().map(length).sum());
+        let mut is_from_device = false;
+        for part in parts {
+            match part {
+                ReadPart::Bytes(bytes) => whole.extend_from_slice(&bytes),
+                ReadPart::OnDevice(range) => {
+                    let Some(buffer) = self.read_device(block, range, mode)? else { return Ok(None) };
+                    whole.extend_from_slice(buffer.as_ref());
+                    is_from_device = true;
+                }
+            }
+        }
+        Ok(Some(Excerpt::joined(whole.freeze(), is_from_device)))
+    }
+
+    /// Reads a range of a block from the device; `None` if it would take waiting, and that is not wanted.
+    fn read_device(&self, block: u16, range: Range<u64>, mode: Mode) -> Result<Option<ReadBuffer>> {
+        let Some(disk) = &self.disk else { return Ok(None) };
+        let at = disk.layout.data(block) + range.start;
+        let mut buffer = self.buffers.take(casts::in_memory(range.end - range.start));
+        match mode {
+            Mode::Waiting => disk.read_data(at, buffer.as_mut())?,
+            Mode::AtOnce => {
+                if !disk.device.read_at_once(at, buffer.as_mut()) {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(buffer))
+    }
+}

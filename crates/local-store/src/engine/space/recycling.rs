@@ -1,0 +1,92 @@
+//! Takes blocks out of use, and accounts for what copies may take.
+
+use super::block_use::BlockUse;
+use super::{Purpose, Space};
+use crate::key_location_map::Record;
+use crate::machine::casts;
+use crate::persistence::Quarantined;
+use crate::persistence::superblock::MAX_QUARANTINED;
+
+impl Space {
+    /// Returns the block that is to be recycled next, if one is: one that is retiring, or the oldest, where there are
+    /// more blocks than old, current and new together.
+    pub(in crate::engine) fn next_to_recycle(&self) -> Option<u16> {
+        let is_needed = self.rotation.blocks().len() > casts::index(self.sizes.live_blocks());
+        self.retiring.first().copied().or_else(|| self.rotation.oldest().filter(|_| is_needed))
+    }
+
+    /// Keeps the records of a block where they are in the map. From now on, none is added to the block, and whoever
+    /// touches one of them knows that it may be too late.
+    pub(in crate::engine) fn begin_copying(&mut self, block: u16) {
+        self.map.pin(Some(block));
+        if let Some(copied) = self.neighbours.blocks.get(block) {
+            copied.begin_copying();
+        }
+    }
+
+    /// Takes a block out of use that no record names.
+    pub(in crate::engine) fn end_use(&mut self, block: u16) {
+        self.rotation.remove(block);
+        self.retiring.retain(|retiring| *retiring != block);
+        self.lanes.close_in(block, &self.neighbours.blocks);
+        self.note_old();
+        self.map.pin(None);
+        self.has_changed = true;
+        self.accounts.release_block(block);
+        if let Some(usage) = self.use_mut(block) {
+            let generation = std::mem::take(usage).generation;
+            self.quarantined.retain(|record| record.generation != generation);
+        }
+        self.neighbours.blocks.end(block);
+    }
+
+    /// Makes a block free whose use has ended, and that nothing vouches for.
+    pub(in crate::engine) fn add_free(&mut self, block: u16) {
+        if let Some(usage) = self.use_mut(block) {
+            *usage = BlockUse::default();
+        }
+        self.free.push_back(block);
+    }
+
+    /// Notes that a record failed verification. Returns whether there was room for it in the list.
+    pub(in crate::engine) fn quarantine(&mut self, record: Quarantined) -> bool {
+        let has_room = self.quarantined.len() < MAX_QUARANTINED;
+        if has_room {
+            self.quarantined.push(record);
+            self.has_changed = true;
+        }
+        has_room
+    }
+
+    /// Has a block recycled before its turn. Nothing more is put into it.
+    pub(in crate::engine) fn retire(&mut self, block: u16) {
+        if let Some(usage) = self.use_mut(block)
+            && !usage.is_retiring
+        {
+            usage.is_retiring = true;
+            self.retiring.push(block);
+        }
+    }
+
+    /// Returns whether a block is to be recycled before its turn.
+    pub(in crate::engine) fn is_retiring(&self, block: u16) -> bool {
+        self.retiring.contains(&block)
+    }
+
+    /// Takes what the copy of a record costs from the share of copies. Returns whether there was as much.
+    pub(in crate::engine) fn draw_share(&mut self, record: &Record, purpose: Purpose) -> bool {
+        let cost = self.sizes.cost(record.location.size_bytes);
+        self.share.draw(purpose, cost)
+    }
+
+    /// Sets aside what the copy of a promised record costs, if there is as much.
+    pub(in crate::engine) fn set_aside(&mut self, record: &Record) {
+        let cost = self.sizes.cost(record.location.size_bytes);
+        self.share.set_aside(record.location.offset, cost);
+    }
+
+    /// Gives back what was set aside and not drawn.
+    pub(in crate::engine) fn settle_share(&mut self) {
+        self.share.settle();
+    }
+}
