@@ -7,40 +7,40 @@ use blobaccess::AccountName;
 
 use crate::machine::casts;
 
-/// The number of what is on nobody's account: parts of other objects, and what became of them.
+/// The number of objects that are on no account: parts of other objects, and their copies.
 pub(crate) const NOBODY: u16 = 0;
 
 /// The number of [`OTHERS_NAME`].
 pub(crate) const OTHERS: u16 = 1;
 
-/// The account of all accounts that there is no number for.
+/// The name of the account that stands for all accounts without a number.
 pub(crate) const OTHERS_NAME: &str = "__other__";
 
-/// What a account takes of a superblock besides its name, in bytes: eight totals and the length of the name.
+/// The bytes of a superblock that an account takes besides its name: eight totals and the length of the name.
 pub(crate) const FIXED_BYTES: u64 = 34;
 
-/// The names that have numbers. None is ever forgotten: what was given up of it is told for the store's whole life.
+/// The names that have numbers. No name is ever forgotten: its evictions are reported for the store's whole life.
 #[derive(Debug)]
 pub(crate) struct AccountNames {
     by_name: HashMap<Arc<str>, u16>,
-    /// By number less one.
+    /// The names, by number less one.
     names: Vec<Arc<str>>,
     /// The number that was asked for last: puts of one account often follow each other.
     last: u16,
-    /// Names at most, the first one included.
-    most: usize,
-    /// What names and totals may take of a superblock.
-    most_bytes: u64,
+    /// The maximum number of names, the first one included.
+    max_names: usize,
+    /// The maximum size of names and totals in a superblock, in bytes.
+    max_bytes: u64,
     bytes: u64,
 }
 
 impl AccountNames {
-    /// The names that a store had, the first of which is [`OTHERS_NAME`]; as many as `most`, which take no more than
-    /// `most_bytes` of a superblock.
-    pub(crate) fn new(names: impl IntoIterator<Item = Arc<str>>, most: u32, most_bytes: u64) -> Self {
-        let most = casts::index(most);
+    /// Takes the names that a store had, the first of which is [`OTHERS_NAME`]: up to `max_names`, which take up to
+    /// `max_bytes` of a superblock.
+    pub(crate) fn new(names: impl IntoIterator<Item = Arc<str>>, max_names: u32, max_bytes: u64) -> Self {
+        let max_names = casts::index(max_names);
         let mut account_names =
-            Self { by_name: HashMap::new(), names: Vec::new(), last: OTHERS, most, most_bytes, bytes: 0 };
+            Self { by_name: HashMap::new(), names: Vec::new(), last: OTHERS, max_names, max_bytes, bytes: 0 };
         account_names.add(Arc::from(OTHERS_NAME));
         for name in names.into_iter().skip(1) {
             account_names.add(name);
@@ -56,7 +56,7 @@ impl AccountNames {
         number
     }
 
-    /// The number of a name: a new one, unless there are too many, or the name is too long.
+    /// Returns the number of a name: a new one, or [`OTHERS`] if there are too many, or the name is too long.
     pub(crate) fn number(&mut self, name: &str) -> u16 {
         if self.names.get(usize::from(self.last) - 1).is_some_and(|last| **last == *name) {
             return self.last;
@@ -66,19 +66,19 @@ impl AccountNames {
             return *number;
         }
         let bytes = FIXED_BYTES + casts::on_device(name.len());
-        if self.names.len() >= self.most || self.bytes + bytes > self.most_bytes {
+        if self.names.len() >= self.max_names || self.bytes + bytes > self.max_bytes {
             return OTHERS;
         }
         self.add(Arc::from(name))
     }
 
-    /// The names, in the order of their numbers, from [`OTHERS`] on.
+    /// Returns the names, in the order of their numbers, from [`OTHERS`] on.
     pub(crate) fn names(&self) -> &[Arc<str>] {
         &self.names
     }
 }
 
-/// The name that a call names, or else the digest's instance name, as [`AccountName::for_call`] says, without an allocation.
+/// Returns the account name of a call, or else the digest's instance name, without an allocation.
 pub(crate) fn name_of<'a>(ctx: &'a blobaccess::Context, digest: &'a blobaccess::Digest) -> &'a str {
     ctx.account_name().map_or_else(|| digest.instance_name().as_str(), AccountName::as_str)
 }

@@ -1,9 +1,9 @@
-//! What is stored on each account, and what was given up of it: each object once.
+//! Counts the stored and the evicted objects of each account: each object once.
 
 use crate::account_names::NOBODY;
 use crate::key_location_map::Record;
 
-/// A number of objects, and their size as it was told when they were stored.
+/// A number of objects, and their size as it was reported when they were stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Amount {
     pub(crate) objects: u64,
@@ -21,30 +21,30 @@ impl Amount {
         self.bytes = self.bytes.saturating_sub(less.bytes);
     }
 
-    /// By how much this is more.
+    /// Returns how much this exceeds `other`.
     pub(crate) fn above(self, other: Self) -> Self {
         Self { objects: self.objects.saturating_sub(other.objects), bytes: self.bytes.saturating_sub(other.bytes) }
     }
 }
 
-/// What is on one account.
+/// The totals of one account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Account {
-    /// What is stored. What no look-up finds any more, but the log of a block that is in use still names, counts as
-    /// stored until that block is recycled: a restart may bring it back.
+    /// The stored objects. An object that no look-up finds any more, but that the log of a block in use still names,
+    /// counts as stored until that block is recycled: a restart may bring it back.
     pub(crate) stored: Amount,
-    /// What was given up in the store's whole life.
+    /// The objects given up in the store's whole life.
     pub(crate) released: Amount,
 }
 
-/// What is stored on each account, and what was given up of it.
+/// The totals of each account.
 ///
 /// `docs/safety.md` says why each object is counted as given up once, also across a crash.
 #[derive(Debug, Default)]
 pub(crate) struct Accounts {
-    /// By number of the account.
+    /// The totals, by the number of the account.
     accounts: Vec<Account>,
-    /// What goes with a block when that is recycled, by block and number.
+    /// The objects that go when their block is recycled, by block and number of the account.
     leaving: Vec<Vec<(u16, Amount)>>,
 }
 
@@ -53,17 +53,17 @@ fn amount(record: &Record) -> Amount {
 }
 
 impl Accounts {
-    /// Those that a store had, by number less one.
+    /// Takes the totals that a store had, by number less one.
     pub(crate) fn new(accounts: impl IntoIterator<Item = Account>) -> Self {
         Self { accounts: [Account::default()].into_iter().chain(accounts).collect(), leaving: Vec::new() }
     }
 
-    /// By number, from 1 on.
+    /// Returns the totals by number, from 1 on.
     pub(crate) fn all(&self) -> &[Account] {
         self.accounts.get(1..).unwrap_or_default()
     }
 
-    fn of(&mut self, account_name: u16) -> Option<&mut Account> {
+    fn account(&mut self, account_name: u16) -> Option<&mut Account> {
         if account_name == NOBODY {
             return None;
         }
@@ -74,33 +74,33 @@ impl Accounts {
         self.accounts.get_mut(index)
     }
 
-    /// An object was stored.
+    /// Notes that an object was stored.
     pub(crate) fn store(&mut self, record: &Record) {
-        if let Some(account) = self.of(record.account_name) {
+        if let Some(account) = self.account(record.account_name) {
             account.stored.add(amount(record));
         }
     }
 
-    /// What was counted as stored is none: recovery found what it had been replaced with.
+    /// Notes that an object is not stored, although it was counted: recovery found its replacement.
     pub(crate) fn forget(&mut self, record: &Record) {
-        if let Some(account) = self.of(record.account_name) {
+        if let Some(account) = self.account(record.account_name) {
             account.stored.take(amount(record));
         }
     }
 
-    /// An object was given up, and nothing brings it back.
+    /// Notes that an object was given up, and that nothing brings it back.
     pub(crate) fn release(&mut self, record: &Record) {
         self.release_amount(record.account_name, amount(record));
     }
 
     fn release_amount(&mut self, account_name: u16, amount: Amount) {
-        if let Some(account) = self.of(account_name) {
+        if let Some(account) = self.account(account_name) {
             account.stored.take(amount);
             account.released.add(amount);
         }
     }
 
-    /// An object was given up, which its block's log still names.
+    /// Notes that an object was given up that its block's log still names.
     pub(crate) fn leave(&mut self, record: &Record) {
         if record.account_name == NOBODY {
             return;
@@ -109,14 +109,14 @@ impl Accounts {
         if self.leaving.len() <= block {
             self.leaving.resize(block + 1, Vec::new());
         }
-        let Some(of_block) = self.leaving.get_mut(block) else { return };
-        match of_block.iter_mut().find(|(account_name, _)| *account_name == record.account_name) {
-            Some((_, leaving)) => leaving.add(amount(record)),
-            None => of_block.push((record.account_name, amount(record))),
+        let Some(leaving) = self.leaving.get_mut(block) else { return };
+        match leaving.iter_mut().find(|(account_name, _)| *account_name == record.account_name) {
+            Some((_, amount_leaving)) => amount_leaving.add(amount(record)),
+            None => leaving.push((record.account_name, amount(record))),
         }
     }
 
-    /// The log of a block is no more.
+    /// Notes that the log of a block is no more.
     pub(crate) fn release_block(&mut self, block: u16) {
         let leaving = self.leaving.get_mut(usize::from(block)).map(std::mem::take).unwrap_or_default();
         for (account_name, amount) in leaving {
@@ -124,10 +124,10 @@ impl Accounts {
         }
     }
 
-    /// What a superblock counted as stored and recovery did not find was given up.
+    /// Notes that objects were given up that a superblock counted as stored and recovery did not find.
     pub(crate) fn reconcile(&mut self, vouched: impl IntoIterator<Item = Amount>) {
         for (number, vouched) in (1..).zip(vouched) {
-            if let Some(account) = self.of(number) {
+            if let Some(account) = self.account(number) {
                 let lost = vouched.above(account.stored);
                 account.released.add(lost);
             }

@@ -1,10 +1,10 @@
-//! What a store is opened with besides its options: whom it tells, and what time it is.
+//! The observer and the clock that a store is opened with.
 
 use std::sync::Arc;
 
 use blobaccess::{Clock, NoObserver, Observer, SystemClock};
 
-/// What a store is opened with besides its options.
+/// The components that a store is opened with, besides its options.
 #[derive(Clone, Debug)]
 pub struct Environment {
     pub(crate) observer: Arc<dyn Observer>,
@@ -12,14 +12,14 @@ pub struct Environment {
 }
 
 impl Default for Environment {
-    /// Nobody is told anything, and the time is that of the machine.
+    /// Makes an environment without an observer, with the time of the machine.
     fn default() -> Self {
         Self { observer: Arc::new(NoObserver), clock: Arc::new(SystemClock) }
     }
 }
 
 impl Environment {
-    /// Tells `observer` what is evicted and what proves wrong.
+    /// Notifies `observer` of evictions and of objects that failed verification.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;

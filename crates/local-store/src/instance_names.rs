@@ -1,35 +1,35 @@
-//! Which instance names see what: each that proved to have contents has a record of its own, which shares them.
+//! Instance names: each name that proved to have contents has a record of its own, which shares them.
 //!
-//! A name sees what it has a record for, and what the names that it begins with see: `a/b` sees what was put under `a/b`,
-//! `a` and the empty name.
+//! A name sees the contents that it or a name that it begins with has a record for: `a/b` sees what was put under
+//! `a/b`, `a` and the empty name.
 
 use blobaccess::{Error, InstanceName, Result};
 
 use crate::key::{Key, words};
 
-/// How deep a name may be: each of its beginnings is looked up for each digest.
+/// The maximum number of components of a name. Each of its beginnings is looked up for each digest.
 const MAX_COMPONENTS: usize = 64;
 
-/// What the key of contents is changed by, so that it is that of a name's record.
+/// The mask that turns the key of contents into the key of a name's record.
 pub(crate) type Mask = [u64; 4];
 
-/// Makes masks of names, which nobody can guess: so nobody can choose contents whose keys collide.
+/// Makes the masks of names. Nobody can guess them, so nobody can choose contents whose keys collide.
 #[derive(Clone, Debug)]
 pub(crate) struct InstanceNames {
-    /// Known to the store alone.
+    /// A secret that only the store knows.
     secret: [u8; 32],
 }
 
-/// The key of the record that a name has for the contents of `key`.
+/// Returns the key of the record that a name has for the contents of `key`.
 pub(crate) fn key_of_name(key: &Key, mask: &Mask) -> Key {
-    let mut of_name = *key;
-    for (word, mask) in of_name.words.iter_mut().zip(mask) {
+    let mut masked = *key;
+    for (word, mask) in masked.words.iter_mut().zip(mask) {
         *word ^= mask;
     }
-    of_name
+    masked
 }
 
-/// A name without its last component; `None` of the empty one.
+/// Returns a name without its last component; `None` for the empty one.
 fn shorter(name: &str) -> Option<&str> {
     match name.rsplit_once('/') {
         Some((parent, _)) => Some(parent),
@@ -49,7 +49,7 @@ impl InstanceNames {
         words(hasher.finalize().as_bytes())
     }
 
-    /// The masks of a name and of all that it begins with, the longest first.
+    /// Returns the masks of a name and of all names that it begins with, the longest first.
     pub(crate) fn masks(&self, name: &InstanceName) -> Result<Vec<Mask>> {
         let components = name.components().count();
         if components > MAX_COMPONENTS {

@@ -2,17 +2,17 @@
 
 use blobaccess::{Digest, StorageType};
 
-/// What a record is found by: 32 bytes, and for contents the size and the function besides.
+/// The key that a record is found by: 32 bytes, and for contents the size and the function as well.
 ///
 /// `docs/format.md`, section 5, says how it is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) words: [u64; 4],
-    /// Size and function of the digest, packed as in a record; 0 where the words alone are compared.
+    /// The size and the function of the digest, packed as in a record; 0 where the words alone are compared.
     pub(crate) check: u64,
 }
 
-/// Size, in the lower 48 bits, and function, in the next 8.
+/// The bits of the size, the lower 48, and of the function, the next 8.
 pub(crate) const CHECK_MASK: u64 = (1 << 56) - 1;
 
 /// Makes keys for the digests of one store.
@@ -23,7 +23,7 @@ pub(crate) enum Keys {
     /// Messages, whose digests are not theirs and whose instance names count: a keyed hash of everything, so that
     /// nobody can choose keys that collide.
     Messages {
-        /// Known to the store alone.
+        /// A secret that only the store knows.
         secret: [u8; 32],
     },
 }
@@ -33,7 +33,7 @@ impl Keys {
         if storage_type.is_mutable() { Self::Messages { secret } } else { Self::Contents }
     }
 
-    /// Which bits of a record's size and function must be those of the key.
+    /// Returns the mask of the bits of a record's size and function that must be those of the key.
     pub(crate) fn check_mask(&self) -> u64 {
         match self {
             Self::Contents => CHECK_MASK,
@@ -41,7 +41,7 @@ impl Keys {
         }
     }
 
-    /// Whether a key is the hash itself, which takes no work.
+    /// Returns whether a key is the hash itself, which takes no work.
     #[inline]
     pub(crate) fn is_hash(&self) -> bool {
         matches!(self, Self::Contents)
@@ -51,12 +51,12 @@ impl Keys {
     pub(crate) fn key(&self, digest: &Digest) -> Key {
         match self {
             Self::Contents => key_of_contents(digest),
-            Self::Messages { secret } => of_message(secret, digest),
+            Self::Messages { secret } => key_of_message(secret, digest),
         }
     }
 }
 
-/// The key of contents: the hash itself.
+/// Returns the key of contents: the hash itself.
 #[inline]
 pub(crate) fn key_of_contents(digest: &Digest) -> Key {
     // Most hashes have 32 bytes: that is one copy of a known length.
@@ -67,14 +67,14 @@ pub(crate) fn key_of_contents(digest: &Digest) -> Key {
     Key { words, check: pack(digest.size_bytes(), function(digest)) }
 }
 
-/// Keys by their positions, as look-ups of many ask for them.
+/// Returns `keys` by their positions, as look-ups of many ask for them.
 pub(crate) fn by_position(keys: &[Key]) -> impl Fn(usize) -> Key {
     |position| keys.get(position).copied().unwrap_or_default()
 }
 
-/// Apart, so that keys of contents are made in place.
+/// Makes the key of a message. Apart, so that keys of contents are made in place.
 #[inline(never)]
-fn of_message(secret: &[u8; 32], digest: &Digest) -> Key {
+fn key_of_message(secret: &[u8; 32], digest: &Digest) -> Key {
     let mut hasher = blake3::Hasher::new_keyed(secret);
     hasher.update(&digest.function().number().to_le_bytes());
     hasher.update(&digest.size_bytes().to_le_bytes());
@@ -84,28 +84,28 @@ fn of_message(secret: &[u8; 32], digest: &Digest) -> Key {
     Key { words: words(hasher.finalize().as_bytes()), check: 0 }
 }
 
-/// A short hash, with zeros behind it.
+/// Returns a short hash with zeros behind it.
 #[inline(never)]
 fn padded(hash: &[u8]) -> [u8; 32] {
     let mut bytes = [0; 32];
-    for (byte, of_hash) in bytes.iter_mut().zip(hash) {
-        *byte = *of_hash;
+    for (byte, hashed) in bytes.iter_mut().zip(hash) {
+        *byte = *hashed;
     }
     bytes
 }
 
-/// The words of a key that is this hash.
+/// Returns the words of a key that is this hash.
 pub(crate) fn words_of_hash(hash: &[u8]) -> [u64; 4] {
     words(&padded(hash))
 }
 
-/// The function of a digest, by its number in the protocol.
+/// Returns the function of a digest, by its number in the protocol.
 #[inline]
 pub(crate) fn function(digest: &Digest) -> u8 {
     u8::try_from(digest.function().number()).unwrap_or_default()
 }
 
-/// Size and function as a record has them.
+/// Packs size and function as a record has them.
 #[inline]
 pub(crate) const fn pack(size_bytes: u64, function: u8) -> u64 {
     #[expect(clippy::as_conversions, reason = "`u64::from` is not const")]

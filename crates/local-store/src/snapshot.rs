@@ -1,58 +1,59 @@
-//! What a store holds at one moment, and what has happened so far.
+//! The state of a store at one moment, and what has happened so far.
 
 use std::time::Duration;
 
 use crate::sizes::Sizes;
 
-/// What a store holds at one moment, and what has happened since it was opened.
+/// The state of a store at one moment, and what has happened since it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The sizes that it was opened with.
+    /// The sizes that the store was opened with.
     pub sizes: Sizes,
-    /// Its blocks, oldest first.
+    /// The blocks in use, oldest first.
     pub blocks: Vec<BlockSnapshot>,
-    /// Blocks that are free.
+    /// The number of free blocks.
     pub free_blocks: usize,
-    /// Objects.
+    /// The number of records in the map.
     pub records: u64,
-    /// Slots of the map. `records / slots` is its load.
+    /// The number of slots of the map. `records / slots` is its load.
     pub slots: u64,
-    /// Memory that chunks take, in bytes, without what only readers hold.
+    /// The memory that chunks take, without memory that only readers hold, in bytes.
     pub chunk_memory_bytes: usize,
-    /// How long ago the oldest block was begun: about how long what is not used stays.
+    /// The age of the oldest block: about how long an unused blob stays.
     pub retention: Duration,
-    /// Objects evicted.
+    /// The number of objects evicted.
     pub evicted: u64,
-    /// The contents of those, in bytes.
+    /// The size of those contents, in bytes.
     pub evicted_bytes: u64,
-    /// Valid records that there was no room for in the map: with a load below 0.85, none.
+    /// The number of valid records that the map had no room for: with a load below 0.85, none.
     pub dropped_records: u64,
-    /// Objects copied because they were touched.
+    /// The number of objects copied because they were touched.
     pub copied: u64,
-    /// The contents of those, in bytes.
+    /// The size of those contents, in bytes.
     pub copied_bytes: u64,
-    /// Of the objects copied, those that were [refreshed on touch](crate::Refresh::OnTouch).
+    /// The number of objects copied that were [refreshed on touch](crate::Refresh::OnTouch).
     pub refreshed: u64,
-    /// The contents of those, in bytes.
+    /// The size of those contents, in bytes.
     pub refreshed_bytes: u64,
-    /// Objects that are to be refreshed: up to 8,192.
+    /// The number of objects that are to be refreshed: up to 8,192.
     pub queued_refreshes: usize,
-    /// How often an object that was touched was not refreshed: the queue was full, copies had taken their share, or there
-    /// was no space. It may be copied when its block is recycled.
+    /// The number of times that a touched object was not refreshed: the queue was full, copies had taken their share,
+    /// or there was no space. The object may be copied when its block is recycled.
     pub unrefreshed: u64,
-    /// Contents that went although somebody was told that they are there, before the promise was over, in bytes.
+    /// The size of contents that went before their promise was over, although a caller was told that they are stored,
+    /// in bytes.
     pub breached_bytes: u64,
-    /// Objects that proved wrong.
+    /// The number of objects that failed verification.
     pub corrupted: u64,
-    /// Blocks recycled.
+    /// The number of blocks recycled.
     pub recycled_blocks: u64,
-    /// Puts that had to wait until a block was recycled.
+    /// The number of puts that had to wait until a block was recycled.
     pub waits_for_space: u64,
-    /// Superblocks made durable.
+    /// The number of superblocks made durable.
     pub syncs: u64,
-    /// Puts and copies that no sync has covered yet: what a crash may lose. Where it is 0, every put that had returned
-    /// is durable. Always 0 where nothing is persistent.
+    /// The number of puts and copies that no sync has covered yet, which a crash may lose. If it is 0, every put that
+    /// had returned is durable. Always 0 if the store is not persistent.
     pub unsynced: u64,
 }
 
@@ -60,23 +61,23 @@ pub struct Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BlockSnapshot {
-    /// In which group it is.
+    /// The group of the block.
     pub group: BlockGroup,
-    /// What of it is in use, in bytes.
+    /// The bytes in use.
     pub used_bytes: u64,
-    /// Entries in its log, padding counted; 0 where there are no logs.
+    /// The number of entries in its log, padding included; 0 where there are no logs.
     pub log_entries: u32,
-    /// How long ago it was begun.
+    /// The time since the block was begun.
     pub age: Duration,
 }
 
 /// A group of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BlockGroup {
-    /// To be recycled next.
+    /// The blocks that are recycled next.
     Old,
-    /// Full.
+    /// The full blocks.
     Current,
-    /// Being written.
+    /// The blocks that are being written.
     New,
 }

@@ -22,13 +22,13 @@ pub(crate) enum Mode {
     AtOnce,
 }
 
-/// What reading came to.
+/// The result of reading.
 #[derive(Debug)]
 pub(crate) enum Read<T = Bytes> {
     Bytes(T),
-    /// The block is in another use: what the record named is gone, or elsewhere.
+    /// The block is in another use: the contents are gone, or elsewhere.
     Gone,
-    /// It would take waiting for a disk.
+    /// Reading would have to wait for a disk.
     NotAtOnce,
 }
 
@@ -52,7 +52,7 @@ impl BlockReader {
         self.disk.is_some()
     }
 
-    /// All of the contents that `record` names, if they are kept in memory, in one piece, and may be lent.
+    /// Returns all contents at `location`, if memory has them in one piece, and they may be lent.
     pub(super) fn lend_whole(&self, location: &Location) -> Option<Bytes> {
         if self.disk.is_some() || self.blocks.has_lent_enough() {
             return None;
@@ -68,8 +68,8 @@ impl BlockReader {
         block.is(generation).then_some(bytes)
     }
 
-    /// What was read, as it lies in memory; or a copy, where readers keep much of what blocks gave up: a slow one is not
-    /// to keep a piece of memory for each small object that it reads.
+    /// Returns the bytes that were read, without a copy; or a copy, if readers alone already hold much memory.
+    /// Otherwise a slow reader could keep a large piece of memory for each small object.
     #[inline]
     pub(super) fn hand_out(&self, excerpt: Excerpt) -> Bytes {
         if !excerpt.is_from_device() && self.blocks.has_lent_enough() {
@@ -78,7 +78,8 @@ impl BlockReader {
         excerpt.into_bytes()
     }
 
-    /// Reads what lies there, right or wrong. `range` begins with the contents and may reach into the trailer.
+    /// Reads a range of an object, without verifying it. `range` begins with the contents and may reach into the
+    /// trailer.
     pub(super) fn lend(&self, location: &Location, range: Range<u64>, mode: Mode) -> Result<Read<Excerpt>> {
         let Some(block) = self.blocks.get(location.block) else { return Ok(Read::Gone) };
         let within = location.offset + range.start..location.offset + range.end;
@@ -102,7 +103,7 @@ impl BlockReader {
         if block.is(location.generation) { Ok(Read::Bytes(excerpt)) } else { Ok(Read::Gone) }
     }
 
-    /// Puts the parts of a range together; `None` if it would take waiting, and that is not wanted.
+    /// Joins the parts of a range; `None` if that would have to wait, and `mode` forbids it.
     fn join(&self, block: u16, mut parts: Vec<ReadPart>, mode: Mode) -> Result<Option<Excerpt>> {
         match &mut *parts {
             [] => return Ok(Some(Bytes::new().into())),
@@ -129,7 +130,7 @@ impl BlockReader {
         Ok(Some(Excerpt::joined(whole.freeze(), is_from_device)))
     }
 
-    /// Reads a range of a block from the device; `None` if it would take waiting, and that is not wanted.
+    /// Reads a range of a block from the device; `None` if that would have to wait, and `mode` forbids it.
     fn read_device(&self, block: u16, range: Range<u64>, mode: Mode) -> Result<Option<ReadBuffer>> {
         let Some(disk) = &self.disk else { return Ok(None) };
         let at = disk.layout.data(block) + range.start;

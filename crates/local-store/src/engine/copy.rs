@@ -10,13 +10,13 @@ use super::{Engine, Mode, Put, Read, Space, count};
 use crate::key_location_map::Record;
 use crate::object::checksums::PIECE_BYTES;
 
-/// What copying came to.
+/// The result of copying an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Copied {
     Done,
-    /// Another record has its key by now: somebody else was faster, or it was overwritten.
+    /// Another record has the key by now: another thread was faster, or the object was overwritten.
     Moved,
-    /// There is no such record any more.
+    /// No record has the key any more.
     Gone,
     /// Copies have taken their share of the store.
     NoShare,
@@ -25,11 +25,11 @@ pub(crate) enum Copied {
 }
 
 impl Engine {
-    /// Copies an object to a new block, if its record is still this one, and takes records of its parts along.
+    /// Copies an object to a new block, if its record is unchanged, together with the records of its parts.
     ///
     /// # Errors
     ///
-    /// `Unavailable` if it cannot be read. What proves wrong is quarantined, and no error.
+    /// `Unavailable` if the object cannot be read. An object that fails verification is quarantined, which is no error.
     pub(super) fn copy_forward(
         self: &Arc<Self>,
         record: &Record,
@@ -55,7 +55,7 @@ impl Engine {
         }
     }
 
-    /// Whether a record is still that of its key.
+    /// Returns whether a record is still the one that its key has.
     pub(super) fn is_current(&self, record: &Record) -> bool {
         self.is_current_in(&self.space(), record)
     }
@@ -65,13 +65,13 @@ impl Engine {
         self.map.lookup_as_writer(&key, &space.map).is_some_and(|found| found.record == *record)
     }
 
-    /// What became of a record that is not current, or could not be read since its block is in another use.
+    /// Returns what became of a record that is not current, or that cannot be read since its block is in another use.
     fn fate(&self, record: &Record) -> Copied {
         let key = record.key(self.map.check_mask());
         if self.map.lookup(&key).is_some() { Copied::Moved } else { Copied::Gone }
     }
 
-    /// Takes what the copy of a record costs. `Err` says why there is to be none.
+    /// Draws the cost of copying a record from the share of copies. `Err` says why there must be no copy.
     fn draw(&self, record: &Record, purpose: Purpose) -> std::result::Result<(), Copied> {
         let mut space = self.space();
         if !self.is_current_in(&space, record) {
@@ -81,7 +81,7 @@ impl Engine {
         if is_drawn { Ok(()) } else { Err(Copied::NoShare) }
     }
 
-    /// Whose an object is that is copied. `None` if it is gone.
+    /// Returns the owner of an object that is copied; `None` if the object is gone.
     fn owner_of(&self, record: &Record) -> Result<Option<Owner>> {
         let tail = self.read_tail(record)?;
         Ok(tail.map(|tail| Owner { function: record.function, account_name: record.account_name, tail }))
@@ -126,8 +126,8 @@ impl Engine {
         Ok(if writer.finish_copy(record, parts) { Copied::Done } else { self.fate(record) })
     }
 
-    /// Points the record of an object to its copy, and those of its parts into it, as far as they are the same still
-    /// and the log has room for them.
+    /// Points the record of an object to its copy, and the records of its parts into it: those that are unchanged, as
+    /// far as the log has room.
     pub(super) fn repoint(&self, space: &mut Space, from: &Record, to: &Record, parts: &[Record]) -> bool {
         space.append(to);
         let is_replaced = self.map.replace(&mut space.map, from, to);

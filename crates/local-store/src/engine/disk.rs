@@ -7,19 +7,21 @@ use crate::persistence::label::{Label, Role};
 use crate::persistence::{Layout, Superblock};
 use crate::sizes::Sizes;
 
-/// The devices that a store lies on. If one fails, all have failed.
+/// The devices that a store lies on. Once one of them fails, all have failed.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    /// That of the blocks.
+    /// The device of the blocks.
     pub(super) device: LatchedDevice,
     logs: Option<LatchedDevice>,
     state: Option<LatchedDevice>,
-    /// Of the blocks, if they are to be read that way.
+    /// The mapping of the blocks, if they are read that way.
     mapping: Option<Mapping>,
     pub(super) layout: Layout,
 }
 
 impl Disk {
+    /// Takes the devices, and maps the blocks if they `are_mapped`.
+    ///
     /// # Errors
     ///
     /// `FailedPrecondition` if a device is too small. `InvalidArgument` if its blocks `are_mapped` and it is none that
@@ -44,7 +46,7 @@ impl Disk {
         Ok(Self { logs: logs.map(beside), state: state.map(beside), mapping, device, layout: Layout::new(sizes) })
     }
 
-    /// Reads what lies in a block. It may block.
+    /// Reads a range of the device of the blocks. It may block.
     pub(super) fn read_data(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         // Beyond the end of the mapping, the device says what is wrong.
         if self.mapping.as_ref().is_some_and(|mapping| mapping.read_at(offset, buffer).is_ok()) {
@@ -53,24 +55,24 @@ impl Disk {
         self.device.read_at(offset, buffer)
     }
 
-    /// Where logs and touches are.
+    /// Returns the device of logs and touches.
     pub(super) fn logs(&self) -> &LatchedDevice {
         self.logs.as_ref().unwrap_or(&self.device)
     }
 
-    /// Where superblocks are.
+    /// Returns the device of superblocks.
     pub(super) fn state(&self) -> &LatchedDevice {
         self.state.as_ref().unwrap_or(&self.device)
     }
 
-    /// The devices that hold no state, with what they hold.
+    /// Returns the devices that hold no state, with their roles.
     pub(super) fn labelled(&self) -> impl Iterator<Item = (Role, &LatchedDevice)> {
         let blocks = self.state.as_ref().map(|_| (Role::Blocks, &self.device));
         let logs = self.logs.as_ref().map(|logs| (Role::Logs, logs));
         blocks.into_iter().chain(logs)
     }
 
-    /// Makes durable what was written, and then the superblock that vouches for it.
+    /// Makes durable the writes so far, and then the superblock that vouches for them.
     pub(super) fn commit(&self, superblock: &Superblock) -> Result<()> {
         for (role, device) in self.labelled() {
             let label = Label::of(superblock, role);

@@ -45,7 +45,7 @@ pub(super) struct Syncing<'a> {
 }
 
 impl Durability {
-    /// A store whose last superblock has this sequence; 0 if it has none yet.
+    /// Takes a store whose last superblock has this sequence; 0 if there is none yet.
     pub(super) fn new(
         flusher: Arc<Flusher>,
         disk: Option<Arc<Disk>>,

@@ -1,4 +1,4 @@
-//! A range of what is stored, as it was read: lent where it lies, or shared as bytes.
+//! A range of an object, as it was read: lent where it lies, or shared as bytes.
 
 use std::fmt::{self, Debug, Formatter};
 use std::ops::{Deref, Range};
@@ -8,16 +8,16 @@ use bytes::{Buf as _, Bytes};
 use crate::block::Written;
 use crate::device::ReadBuffer;
 
-/// Whose memory it is.
+/// The kinds of memory that an excerpt may lie in.
 enum Source {
     Shared(Bytes),
-    /// A chunk's that is being filled, elsewhere.
+    /// The memory of a chunk that is being filled elsewhere.
     Written(Written),
-    /// It was read from a device.
+    /// A buffer that a device was read into.
     Buffer(ReadBuffer),
 }
 
-/// A range of what is stored. It holds its memory and no lock.
+/// A range of an object. It holds its memory and no lock.
 pub(crate) struct Excerpt {
     source: Source,
     range: Range<usize>,
@@ -29,24 +29,24 @@ impl Excerpt {
         Self { source, range: 0..length, is_from_device }
     }
 
-    /// Several ranges put together, of which some may be from a device.
+    /// Takes several ranges that were joined, some of which may be from a device.
     pub(crate) fn joined(bytes: Bytes, is_from_device: bool) -> Self {
         let length = bytes.len();
         Self::whole(Source::Shared(bytes), length, is_from_device)
     }
 
-    /// Whether a device had a part of it, so that it is to be checked.
+    /// Returns whether a part of it is from a device, so that it must be verified.
     pub(crate) fn is_from_device(&self) -> bool {
         self.is_from_device
     }
 
-    /// Leaves nothing but a range of it, as far as there is one.
+    /// Narrows it to a range of it, as far as there is one.
     pub(crate) fn narrow(&mut self, range: &Range<usize>) {
         let end = self.range.end.min(self.range.start.saturating_add(range.end));
         self.range = end.min(self.range.start.saturating_add(range.start))..end;
     }
 
-    /// Shares it. That allocates, unless it lies in memory that is shared already.
+    /// Shares the bytes. That allocates, unless they lie in shared memory already.
     pub(crate) fn into_bytes(self) -> Bytes {
         let mut bytes = match self.source {
             Source::Shared(bytes) => bytes,

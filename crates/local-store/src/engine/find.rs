@@ -1,4 +1,4 @@
-//! Finds what is stored, and notes that somebody was told so.
+//! Finds what is stored, and notes that a caller was told so.
 
 use std::sync::Arc;
 
@@ -11,17 +11,17 @@ use crate::key::{Key, by_position, key_of_contents};
 use crate::key_location_map::{Brief, FOUND, READ, Record, Sighting, Touch};
 use crate::options::Refresh;
 
-/// Whether an object is stored, once somebody is to be told.
+/// Whether an object is stored, as a caller is told that will rely on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
-    /// It is, and stays as long as is promised.
+    /// It is stored, and stays as long as is promised.
     Present(Record),
     Absent,
-    /// It is, in a block that is about to be recycled: it must be copied first.
+    /// It is stored in a block that is about to be recycled: it must be copied first.
     Leaving,
 }
 
-/// The same, as who noted it knows it.
+/// Whether an object whose touch is noted stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Noted {
     Staying,
@@ -29,7 +29,7 @@ enum Noted {
 }
 
 impl Engine {
-    /// Whether the object of `key` is stored; notes that somebody is told.
+    /// Returns whether the object of `key` is stored, and notes that a caller is told.
     #[inline(never)]
     pub(crate) fn find(&self, key: &Key) -> Presence {
         loop {
@@ -42,7 +42,8 @@ impl Engine {
         }
     }
 
-    /// The same for many. Tells `absent` and `leaving` the positions of those.
+    /// Does the same as [`find`](Self::find) for many digests. Tells `absent` and `leaving` the positions of digests
+    /// that are.
     #[inline]
     pub(crate) fn find_all(&self, digests: &[Digest], absent: impl FnMut(usize), leaving: impl FnMut(usize)) {
         if self.keys.is_hash() {
@@ -76,17 +77,17 @@ impl Engine {
         });
     }
 
-    /// `None` if the record has moved meanwhile.
+    /// Notes that a caller is told of a record. `None` if the record has moved meanwhile.
     #[expect(clippy::inline_always, reason = "a tenth of the time of a look-up in a batch went to the call")]
     #[inline(always)]
     fn note_found(&self, at: &Sighting, record: Brief) -> Option<Noted> {
         let block = self.blocks.get(at.block())?;
         if self.ages.is_safe(record.generation) {
-            // It stays as long as is promised, touched or not; this is use, and no more.
+            // The object stays as long as is promised, touched or not; this is use, and no more.
             self.note_use(at, record.generation);
         } else {
             if !at.has(FOUND) {
-                // Before the flag: who sees the flag need not look whether this is noted.
+                // Before the flag: a thread that sees the flag need not look whether this is noted.
                 block.touches.set(record.entry);
                 if self.map.touch(at, FOUND) == Touch::Moved {
                     return None;
@@ -96,14 +97,14 @@ impl Engine {
                 self.note_use(at, record.generation);
             }
         }
-        // After the flag: either the copier sees the flag, or this sees that there is a copier.
+        // After the flag: either the copier sees the flag, or this thread sees that there is a copier.
         if block.is_copying() {
             return Some(Noted::Leaving);
         }
         block.is(record.generation).then_some(Noted::Staying)
     }
 
-    /// Looks up an object to read it. To be read counts as use, unless it is among the newest.
+    /// Looks up an object to read it. Reading counts as use, unless the object is among the newest.
     #[inline]
     pub(crate) fn look_up_to_read(&self, key: &Key) -> Option<Record> {
         let found = self.map.lookup(key)?;
@@ -126,7 +127,7 @@ impl Engine {
         }
     }
 
-    /// Lets a look-up of `key` that comes in a moment wait for less.
+    /// Fetches the memory that a look-up of `key` will need.
     #[inline]
     pub(crate) fn expect(&self, key: &Key) {
         self.map.expect(key);
@@ -137,28 +138,28 @@ impl Engine {
         self.map.lookup(key).map(|found| found.record)
     }
 
-    /// Sees to it that an object stays whose block is about to be recycled: copies it now. It may block.
+    /// Keeps an object whose block is about to be recycled, by copying it. It may block.
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or the device fails. A copy that proves wrong is absent, and so is from now on what there is
-    /// no share left for: it goes in a moment. Where there is no space for the copy, whoever recycles its block has the
-    /// last word.
+    /// Fails if the object cannot be read, or the device fails. An object that fails verification is absent. So is,
+    /// from now on, an object that no share is left for: it would go in a moment. Where there is no space for the copy,
+    /// the thread that recycles the block has the last word.
     pub(crate) fn rescue(self: &Arc<Self>, key: &Key) -> Result<Presence> {
         loop {
             match self.find(key) {
                 Presence::Leaving => {
-                    // What was promised before comes first.
+                    // Earlier promises come first.
                     self.upkeep.wait_until_set_aside();
                     let Some(record) = self.peek(key) else { continue };
                     if !self.blocks.get(record.location.block).is_some_and(Block::is_copying) {
-                        // It was copied meanwhile: not from there again.
+                        // The object was copied meanwhile: not from there again.
                         continue;
                     }
                     match self.copy_forward(&record, &[], Purpose::Promised { offset: record.location.offset })? {
                         Copied::Done | Copied::Moved | Copied::Gone => {}
                         Copied::NoShare => self.give_up(&record),
-                        // Once this is done, the block is no more, and space is free.
+                        // After this, the block is out of use, and space is free.
                         Copied::NoSpace => self.recycle_blocks()?,
                     }
                 }
@@ -167,7 +168,7 @@ impl Engine {
         }
     }
 
-    /// Takes out of the map what cannot be kept, so that nobody is told that it is there.
+    /// Takes an object out of the map that cannot be kept, so that no caller is told that it is there.
     fn give_up(&self, record: &Record) {
         {
             let mut space = self.space();

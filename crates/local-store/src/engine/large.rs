@@ -12,8 +12,8 @@ use crate::key_location_map::Record;
 use crate::machine::casts;
 use crate::object::checksums::Sums;
 
-/// Contents that are being written into a reservation of their own. Dropped before it is finished, it gives up the
-/// space: back, if nothing was written and nothing follows it, else as padding.
+/// Contents that are being written into a reservation of their own. A writer that is dropped before it is finished
+/// gives the space back if nothing was written and nothing follows, else the space becomes padding.
 pub(crate) struct LargeWriter {
     engine: Arc<Engine>,
     /// `None` once it is published or given up.
@@ -25,7 +25,7 @@ pub(crate) struct LargeWriter {
 }
 
 impl Engine {
-    /// Whether contents of this size may have a reservation of their own, rather than share a chunk.
+    /// Returns whether contents of this size may have a reservation of their own, rather than share a chunk.
     pub(crate) fn is_large(&self, size_bytes: u64) -> bool {
         self.sizes.stored_bytes(size_bytes) > self.sizes.small_bytes()
     }
@@ -85,8 +85,8 @@ impl LargeWriter {
         published
     }
 
-    /// Publishes contents of which all was written and found right, unless somebody else has meanwhile, and makes them
-    /// seen by a name, if there is one.
+    /// Publishes contents that were written and verified in full, unless another put was first, and makes them visible
+    /// to an instance name, if there is one.
     pub(crate) fn finish(mut self, key: &Key, name: Option<&Key>) -> Result<Put> {
         if self.written != self.size_bytes {
             return Err(Error::internal("contents are smaller than they were said to be"));
@@ -100,8 +100,8 @@ impl LargeWriter {
         }
     }
 
-    /// Points the record that this is a copy of here, and those of its parts, if it is still the same. Returns whether
-    /// it was.
+    /// Points the record that this is a copy of to the copy, and the records of its parts into it. Returns whether the
+    /// record was unchanged.
     pub(super) fn finish_copy(mut self, from: &Record, parts: &[Record]) -> bool {
         let key = from.key(self.engine.map.check_mask());
         self.written == self.size_bytes

@@ -1,4 +1,4 @@
-//! Lists what is stored, in the order of keys: an order that no move and no restart changes.
+//! Lists the stored objects in the order of keys, which no move and no restart changes.
 
 use std::collections::BinaryHeap;
 
@@ -10,8 +10,8 @@ use crate::key::Key;
 use crate::key_location_map::Record;
 use crate::machine::casts;
 
-/// Records of a page, at least and at most. As each page takes a look at the whole map, there are about
-/// [`PAGES`] of them as long as that many fit.
+/// The least and the most records of a page. As each page takes a look at the whole map, there are about [`PAGES`] of
+/// them as long as that many fit.
 const PAGE: (u64, u64) = (1_000, 65_536);
 const PAGES: u64 = 64;
 
@@ -43,8 +43,8 @@ fn position(key: &Key) -> ([u64; 4], u64) {
 }
 
 impl Engine {
-    /// The page of the listing that follows `after`, and the key after which the next one begins, if there may be more.
-    /// It may block.
+    /// Returns the page of the listing that follows `after`, and the key after which the next one begins, if there may
+    /// be more. It may block.
     ///
     /// # Errors
     ///
@@ -60,23 +60,23 @@ impl Engine {
         Ok((entries, next))
     }
 
-    /// The first records after a key. What is in the map all the while is among them whatever moves meanwhile: a
-    /// part of the map is looked at while nothing moves, and what moves from one part to another is noted.
+    /// Returns the first records after a key. A record that is in the map all the time is among them, whatever moves:
+    /// each part of the map is looked at while nothing moves, and moves from one part to another are noted.
     fn records_after(&self, after: Option<&Key>) -> (Vec<ByKey>, Option<Key>) {
         let records = {
             let mut space = self.space();
             space.map.begin_listing();
             space.records()
         };
-        let most = casts::in_memory((records / PAGES).clamp(PAGE.0, PAGE.1));
-        let mut first = BinaryHeap::with_capacity(most + 1);
+        let page_length = casts::in_memory((records / PAGES).clamp(PAGE.0, PAGE.1));
+        let mut first = BinaryHeap::with_capacity(page_length + 1);
         let mut offer = |record: Record| {
             let key = record.key(self.map.check_mask());
             let is_after = after.is_none_or(|after| position(&key) > position(after));
             if record.account_name == NOBODY || !is_after {
                 return;
             }
-            if first.len() < most {
+            if first.len() < page_length {
                 first.push(ByKey(key, record));
             } else if let Some(mut last) = first.peek_mut()
                 && position(&key) < position(&last.0)
@@ -90,14 +90,14 @@ impl Engine {
         }
         let moved = self.space().map.end_listing();
         moved.into_iter().for_each(offer);
-        let is_full = first.len() >= most;
+        let is_full = first.len() >= page_length;
         let mut page = first.into_sorted_vec();
         page.dedup_by(|a, b| a == b);
         let next = page.last().filter(|_| is_full).map(|last| last.0);
         (page, next)
     }
 
-    /// The digest that a record is stored under. `None` if it is gone, or proves wrong.
+    /// Returns the digest that a record is stored under. `None` if the object is gone, or fails verification.
     fn digest_of(&self, key: &Key, mut record: Record) -> Result<Option<Digest>> {
         let Some(function) = DigestFunction::from_number(i32::from(record.function)) else { return Ok(None) };
         let length = function.hash_size_bytes();

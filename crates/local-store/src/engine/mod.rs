@@ -20,7 +20,8 @@
 //! of refreshes. Under that of a chunk there are those of its handles, of its block's spans and of the pool.
 //!
 //! A part is handed only parts whose locks come after its own, so it cannot take one that comes before. The space is handed
-//! no device, so there is no I/O under its lock.
+//! no device, so its methods do no I/O. The engine itself, which knows all parts, calls none that comes before one whose guard
+//! it holds. `docs/decisions/0041-walls-in-the-engine.md` has the reasons.
 
 mod ages;
 mod block_reader;
@@ -85,7 +86,7 @@ pub(crate) use self::put::{Contents, Owner, Put};
 pub(crate) use self::space::Space;
 pub(crate) use self::upkeep::Runner;
 
-/// Whom the store tells, and when it makes durable what was put.
+/// The observer, the clock, and when the store makes puts durable.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     pub(crate) observer: Arc<dyn Observer>,
@@ -94,7 +95,7 @@ pub(crate) struct Surroundings {
     pub(crate) staged_bytes: u64,
 }
 
-/// What happened so far.
+/// The numbers of events so far.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) evicted: AtomicU64,
@@ -219,7 +220,7 @@ impl Engine {
         self.surroundings.observer.event(&event);
     }
 
-    /// Takes an object that proved wrong out of the store, for good.
+    /// Takes an object that failed verification out of the store, for good.
     pub(crate) fn quarantine(&self, record: &Record) {
         {
             let mut space = self.space();

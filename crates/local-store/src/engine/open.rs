@@ -33,7 +33,7 @@ use crate::options::Options;
 use crate::persistence::{LiveBlock, Quarantined, Superblock, entry, superblock};
 use crate::sizes::Sizes;
 
-/// So many records are taken over at once.
+/// The number of records that are restored together.
 const RESTORED_AT_ONCE: usize = 32;
 
 impl Engine {
@@ -47,7 +47,7 @@ impl Engine {
         let sizes = Sizes::derive(options, storage_type)?;
         let devices = devices.map(|devices| match options.write_concurrency {
             None => devices,
-            Some(most) => devices.limited(most),
+            Some(max_writers) => devices.limited(max_writers),
         });
         let disk = devices.map(|devices| Disk::new(devices, &sizes, options.has_mapped_reads)).transpose()?;
         let disk = disk.map(Arc::new);
@@ -132,7 +132,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes over one block. They come newest first, so that a crowded map drops what is oldest.
+    /// Restores the records of one block. Blocks come newest first, so that a crowded map drops the oldest records.
     fn restore_block(&self, disk: &Disk, space: &mut Space, live: &LiveBlock, recovery: &mut Recovery) -> Result<()> {
         let LiveBlock { block, generation, seed, .. } = *live;
         let log_sectors = live.log_sectors.min(self.sizes.log_sectors);
@@ -228,10 +228,10 @@ impl Engine {
     }
 }
 
-/// What is known while blocks are taken over.
+/// The facts that are gathered while blocks are restored.
 struct Recovery {
     quarantined: HashSet<Quarantined>,
-    /// Of keys whose record proved wrong, the sequence of that.
+    /// The sequence of the record that failed verification, by key.
     wrong: HashMap<Key, u64>,
     /// The sequences of records that there is no room for in the map.
     dropped: HashSet<u64>,

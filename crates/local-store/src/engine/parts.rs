@@ -8,10 +8,10 @@ use crate::account_names::NOBODY;
 use crate::key_location_map::Record;
 
 impl Engine {
-    /// Makes those parts of the object that `parent` names found which are what they are said to be.
+    /// Publishes the parts of the object that `parent` names, if their contents match their digests.
     ///
-    /// It may block: each part is read and hashed. What cannot be remembered is passed over: a part that is not found
-    /// is sliced again.
+    /// It may block: each part is read and hashed. A part that cannot be remembered is passed over: it is sliced again
+    /// when it is not found.
     pub(crate) fn remember_parts(&self, parent: &Record, slices: &[Slice]) {
         for slice in slices {
             let size = slice.digest.size_bytes();

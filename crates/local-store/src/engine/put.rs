@@ -15,14 +15,14 @@ use crate::machine::concurrency::locks::enter;
 use crate::object::checksums::{PIECE_BYTES, Sums};
 use crate::object::provenance;
 
-/// Whose an object is, and what is kept with it.
+/// The account, the digest function and the tail of an object.
 #[derive(Clone, Debug)]
 pub(crate) struct Owner {
     /// The digest function, by its number in the protocol.
     pub(crate) function: u8,
-    /// The number of the account on whose account it is; 0 if it is on nobody's.
+    /// The number of the account that the object is on; 0 if it is on none.
     pub(crate) account_name: u16,
-    /// What its tail has behind its checksum; nothing if it has none.
+    /// The tail without its checksum; empty if the object has none.
     pub(crate) tail: Vec<u8>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Contents {
     pub(crate) owner: Owner,
 }
 
-/// What a new record replaces.
+/// The record that a new one replaces.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Replaces<'a> {
     /// Nothing: no record may exist yet.
@@ -60,51 +60,51 @@ pub(super) enum Replaces<'a> {
     Copied(&'a Record, &'a [Record]),
 }
 
-/// What publishing came to.
+/// The result of publishing.
 #[derive(Debug)]
 pub(super) enum Published {
     Done(Put),
-    /// Somebody else was first.
+    /// Another put was first.
     Exists(Put),
-    /// What is stored is not what it was to be instead of.
+    /// The stored record is not the one to be replaced.
     Changed,
-    /// A sync ended the sectors, or the block takes nothing more.
+    /// A sync ended the sectors, or the block takes no more objects.
     Void,
 }
 
-/// What a put came to.
+/// The result of a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Put {
-    /// It is stored, and durable once that many publications are.
+    /// The object is stored, and durable once this number of publications is.
     Done { outcome: PutOutcome, publications: u64 },
     /// A block must be recycled first.
     NeedsSpace,
-    /// It is stored in a block that is about to be recycled: it must be rescued first.
+    /// The object is stored in a block that is about to be recycled: it must be rescued first.
     Leaving,
-    /// What is stored is not what the caller compared with.
+    /// The stored record is not the one that the caller compared with.
     Changed,
-    /// It is stored in a block whose log has no room for the record of one more name.
+    /// The object is stored in a block whose log has no room for the record of one more name.
     Crowded,
 }
 
 impl Engine {
-    /// Whose an object is that is put by this call.
+    /// Returns the owner of an object that this call puts.
     ///
     /// # Errors
     ///
     /// `InvalidArgument` if the instance name is too long to be kept.
     pub(crate) fn owner(&self, ctx: &Context, digest: &Digest) -> Result<Owner> {
         let account_name = enter(&self.account_names).number(account_names::name_of(ctx, digest));
-        let tail = provenance::of(self.storage_type, digest, ctx.upload_token())?;
+        let tail = provenance::encode(self.storage_type, digest, ctx.upload_token())?;
         Ok(Owner { function: crate::key::function(digest), account_name, tail })
     }
 
-    /// What an object of this size takes of a block, with all that lies behind it.
+    /// Returns how much of a block an object of this size takes, trailer and tail included.
     pub(super) fn length(&self, size_bytes: u64, owner: &Owner) -> u64 {
         self.sizes.stored_bytes(size_bytes) + provenance::size_bytes(&owner.tail)
     }
 
-    /// Stores what is not there yet, and makes it seen by a name, if there is one.
+    /// Stores contents that are not stored yet, and makes them visible to an instance name, if there is one.
     pub(crate) fn put_contents(&self, key: &Key, contents: &Contents, name: Option<&Key>) -> Result<Put> {
         self.check_device()?;
         let Some(name) = name else {
@@ -124,13 +124,13 @@ impl Engine {
         Ok(if put == Put::Crowded { Put::Changed } else { put })
     }
 
-    /// Stores a message in place of `old`, if that is what is stored.
+    /// Stores a message in place of `old`, if that is the stored record.
     pub(crate) fn put_message(&self, key: &Key, contents: &Contents, old: Option<&Record>) -> Result<Put> {
         self.check_device()?;
         Ok(self.store(key, contents, Replaces::Message(old), Requester::Put))
     }
 
-    /// What a put of contents that are stored comes to.
+    /// Returns the result of a put whose contents are stored; `None` if they are not.
     pub(super) fn existing(&self, key: &Key) -> Option<Put> {
         match self.find(key) {
             Presence::Absent => None,
@@ -173,7 +173,7 @@ impl Engine {
         }
     }
 
-    /// Copies contents to where they belong and sums them up, piece by piece, so that each is read from memory once.
+    /// Copies contents into a reservation and sums them up, piece by piece, so that each is read from memory once.
     pub(super) fn fill(&self, reservation: &mut Reservation, bytes: &[u8]) -> Option<Sums> {
         let mut sums = self.sizes.has_trailers.then(Sums::new);
         let mut at = 0;
@@ -199,7 +199,7 @@ impl Engine {
         reservation.make_padding(&self.blocks, written);
     }
 
-    /// Makes found what was written into a reservation, if it still may be.
+    /// Publishes the bytes written into a reservation, if that is still allowed.
     pub(super) fn publish(
         &self,
         key: &Key,
@@ -269,23 +269,23 @@ impl Engine {
         Published::Done(match sharing {
             None | Some(Sharing::Known) => put,
             Some(Sharing::New(dropped)) => self.report(Existing { put, dropped }),
-            // It is stored, and the rest is done when this is tried again.
+            // The object is stored, and the rest is done when the put is tried again.
             Some(Sharing::NoRoom) => Put::Crowded,
         })
     }
 
-    /// Makes a record found that is promised from now on, though it may lie in a block that was begun long ago.
+    /// Publishes a record that is promised from now on, though it may lie in a block that was begun long ago.
     pub(super) fn insert_as_promised(&self, space: &mut Space, record: &Record) -> Inserted {
         if self.ages.is_safe(record.location.generation) {
             return self.insert(space, record, 0);
         }
-        if let Some(of) = self.blocks.get(record.location.block) {
-            of.touches.set(record.entry);
+        if let Some(block) = self.blocks.get(record.location.block) {
+            block.touches.set(record.entry);
         }
         self.insert(space, record, FOUND)
     }
 
-    /// Makes a record found, and its entry a part of its block's log.
+    /// Publishes a record, and appends its entry to its block's log.
     pub(super) fn insert(&self, space: &mut Space, record: &Record, flags: u32) -> Inserted {
         space.append(record);
         let inserted = self.map.insert(&mut space.map, record, flags);
@@ -294,14 +294,14 @@ impl Engine {
             space.accounts.release(replaced);
         }
         if let Some(dropped) = &inserted.dropped {
-            // Its entry is there still, and so it may be found again after a restart.
+            // Its entry is still there, so a restart may find the record again.
             space.accounts.leave(dropped);
             super::count(&self.counters.dropped_records, 1);
         }
         inserted
     }
 
-    /// Writes what lies behind the contents: trailer, tail, padding.
+    /// Writes trailer, tail and padding behind the contents.
     fn end(&self, reservation: &mut Reservation, record: &Record, sums: Option<&Sums>, owner: &Owner) {
         let mut at = record.location.size_bytes;
         if let Some(sums) = sums {

@@ -1,4 +1,4 @@
-//! Reads what a record names, and believes of a device only what proves right.
+//! Reads the object that a record names. Bytes from a device are verified.
 
 use std::ops::Range;
 
@@ -29,12 +29,12 @@ impl Engine {
         })
     }
 
-    /// All of the contents that `record` names, if they are kept in memory, in one piece, and may be lent.
+    /// Returns all of the contents that `record` names, if memory has them in one piece, and they may be lent.
     pub(crate) fn lend_whole(&self, record: &Record) -> Option<Bytes> {
         self.reader.lend_whole(&record.location)
     }
 
-    /// What was read, as it lies in memory or as a copy.
+    /// Returns the bytes that were read, as they lie in memory or as a copy.
     #[inline]
     pub(crate) fn hand_out(&self, excerpt: Excerpt) -> Bytes {
         self.reader.hand_out(excerpt)
@@ -42,12 +42,13 @@ impl Engine {
 
     /// Reads a range of the contents that `record` names.
     ///
-    /// What is in memory is as it was put. What is read from the device is checked, by pieces; parts of other objects
-    /// are hashed as a whole, wherever they lie.
+    /// Memory is trusted. Bytes from the device are verified by pieces. Parts of other objects are hashed as a whole,
+    /// wherever they lie.
     ///
     /// # Errors
     ///
-    /// `DataLoss` if it is not what was put; the object is quarantined then. `Unavailable` if the device fails.
+    /// `DataLoss` if the bytes are not those that were put; the object is quarantined then. `Unavailable` if the device
+    /// fails.
     pub(crate) fn lend(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read<Excerpt>> {
         if record.is_part {
             return self.lend_part(record, &range, mode);
@@ -84,7 +85,7 @@ impl Engine {
         Ok(Read::Bytes(excerpt))
     }
 
-    /// Whether all pieces of a range proved right lately.
+    /// Returns whether all pieces of a range were verified recently.
     fn is_verified(&self, record: &Record, range: &Range<u64>) -> bool {
         let Some(verified) = &self.verified else { return false };
         let now = self.surroundings.clock.monotonic();
@@ -111,8 +112,8 @@ impl Engine {
         Ok(Read::Bytes(excerpt))
     }
 
-    /// What the tail of an object has behind its checksum; nothing if it has none, and `None` if the object is gone. It
-    /// may block.
+    /// Returns the tail of an object without its checksum: empty if there is none, `None` if the object is gone. It may
+    /// block.
     ///
     /// # Errors
     ///
@@ -141,7 +142,7 @@ impl Engine {
         }
     }
 
-    /// What the tail of an object says. `None` if the object is gone. It may block.
+    /// Returns the decoded tail of an object. `None` if the object is gone. It may block.
     ///
     /// # Errors
     ///
@@ -164,7 +165,7 @@ impl Engine {
     }
 }
 
-/// The pieces that a range of an object lies in.
+/// Returns the pieces that a range of an object lies in.
 fn pieces(record: &Record, range: &Range<u64>) -> impl Iterator<Item = Piece> + use<> {
     let Location { generation, offset, .. } = record.location;
     let sequence = record.sequence;
@@ -174,10 +175,10 @@ fn pieces(record: &Record, range: &Range<u64>) -> impl Iterator<Item = Piece> + 
     (first..end).map(move |number| Piece { generation, offset: offset + number * PIECE_BYTES, sequence })
 }
 
-/// Whether pieces of what `record` names, the first of which begins at `from`, are what was put.
+/// Returns whether the pieces of an object, the first of which begins at `from`, are those that were put.
 fn is_right(record: &Record, from: u64, pieces: &[u8], trailer: &[u8]) -> bool {
     let Some(checked) = Checked::read(record, trailer) else { return false };
-    // An object without contents has one piece all the same.
+    // An object without contents has one piece anyway.
     if pieces.is_empty() {
         return checked.verify(0, &[]);
     }
@@ -185,15 +186,15 @@ fn is_right(record: &Record, from: u64, pieces: &[u8], trailer: &[u8]) -> bool {
     (from / PIECE_BYTES..).zip(pieces).all(|(number, piece)| checked.verify(number, piece))
 }
 
-/// Whether `bytes` are the contents that the key of `record` is the hash of.
+/// Returns whether the key of `record` is the hash of `bytes`.
 fn is_contents_of(record: &Record, bytes: &[u8]) -> bool {
     let Some(function) = DigestFunction::from_number(i32::from(record.function)) else { return false };
     let mut hasher = function.hasher(record.location.size_bytes);
     hasher.update(bytes);
     let hash = hasher.finish();
     let mut key = [0; 32];
-    for (byte, of_hash) in key.iter_mut().zip(hash.as_bytes()) {
-        *byte = *of_hash;
+    for (byte, hashed) in key.iter_mut().zip(hash.as_bytes()) {
+        *byte = *hashed;
     }
     key == crate::key::bytes(&record.key_words)
 }

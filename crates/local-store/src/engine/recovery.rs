@@ -1,4 +1,4 @@
-//! Finds the state to go on with, and refuses what does not go with it.
+//! Finds the superblock to go on from, and refuses devices that do not belong to it.
 
 use blobaccess::{Error, Result, StorageType};
 
@@ -12,17 +12,17 @@ use crate::persistence::superblock;
 use crate::persistence::{Identity, Superblock};
 use crate::sizes::Sizes;
 
-/// Up to this superblock a store is being made.
+/// The sequence of the last superblock that is written while a store is made.
 const LAST_OF_MAKING: u64 = 2;
 
 fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 
-/// The state to go on with; `None` if a store is to be made anew.
+/// Returns the superblock to go on from; `None` if a store is to be made anew.
 ///
-/// The first superblock of a store goes to the second slot, and it is not in use before there is one in the first slot
-/// as well. So a store whose first slot is blank, and whose second does not prove right, was never in use.
+/// The first superblock of a store goes to the second slot, and the store is not used before there is one in the first
+/// slot as well. So a store whose first slot is blank, and whose second slot fails verification, was never used.
 pub(super) fn find(
     disk: &Disk,
     sizes: &Sizes,
@@ -83,8 +83,8 @@ pub(super) fn find(
     Ok(None)
 }
 
-/// Refuses a device that does not go with a state: one of another store, or one of another time, which is one that is
-/// ahead by more than `lead` superblocks or behind by more than one.
+/// Refuses a device that does not belong to a superblock: one of another store, or one of another time. That is one
+/// that is ahead by more than `lead` superblocks or behind by more than one.
 fn fits(state: &Superblock, lead: u64, role: Role, head: &[u8]) -> Result<()> {
     let what = role.name();
     let refused = |message: String| Err(Error::failed_precondition(message));
@@ -98,15 +98,15 @@ fn fits(state: &Superblock, lead: u64, role: Role, head: &[u8]) -> Result<()> {
     }
     // It is written together with what the next superblock vouches for, so it may be one ahead of that; of the older
     // superblock, if the younger one is damaged, two. If the younger one of two labels is damaged, the other is one behind.
-    let (of_device, of_state) = (label.sequence, state.sequence);
-    if of_device > of_state + lead {
+    let (device_sequence, state_sequence) = (label.sequence, state.sequence);
+    if device_sequence > state_sequence + lead {
         return refused(format!(
-            "the {what} were written up to superblock {of_device}, while the state has {of_state}: it is an older one"
+            "the {what} were written up to superblock {device_sequence}, while the state has {state_sequence}: it is an older one"
         ));
     }
-    if of_device + 1 < of_state {
+    if device_sequence + 1 < state_sequence {
         return refused(format!(
-            "the {what} were written up to superblock {of_device}, while the state has {of_state}: they are older ones"
+            "the {what} were written up to superblock {device_sequence}, while the state has {state_sequence}: they are older ones"
         ));
     }
     Ok(())

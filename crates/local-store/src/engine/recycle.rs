@@ -1,4 +1,4 @@
-//! Recycles blocks: copies what was touched, forgets the rest, waits until no superblock vouches for them.
+//! Recycles blocks: copies touched objects, forgets the rest, and waits until no superblock vouches for them.
 
 use std::sync::Arc;
 
@@ -10,29 +10,29 @@ use crate::key_location_map::{FOUND, Record, TOUCHED};
 
 /// An object that is to be copied, with the records of its parts that lie in it.
 pub(super) struct Wanted {
-    /// Whether somebody was told that it is there, or a part of it, and not long ago.
+    /// Whether a caller was told recently that the object or a part of it is stored.
     is_promised: bool,
     pub(super) record: Record,
     flags: u32,
     pub(super) parts: Vec<(Record, u32)>,
 }
 
-/// What is forgotten that is left of a block.
+/// The records of a block that are forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Left {
-    /// All but the records of names.
+    /// All records but those of names.
     Contents,
     All,
 }
 
 impl Engine {
-    /// Whether there is a block to recycle.
+    /// Returns whether there is a block to recycle.
     pub(crate) fn needs_recycling(&self) -> bool {
         self.space().next_to_recycle().is_some()
     }
 
-    /// Recycles all blocks that are retiring, or more than old, current and new together, and copies what is queued if
-    /// nobody else does. It may block.
+    /// Recycles all blocks that are retiring, or more than old, current and new together. Copies queued objects if no
+    /// background task does. It may block.
     pub(crate) fn recycle(self: &Arc<Self>) -> Result<()> {
         if self.upkeep.has_runner() { self.recycle_blocks() } else { self.maintain() }
     }
@@ -55,7 +55,7 @@ impl Engine {
         }
     }
 
-    /// Copies what was touched of a block, as far as the share goes: first what somebody was told is there.
+    /// Copies the touched objects of a block, as far as the share goes: first the promised ones.
     pub(super) fn copy_touched(self: &Arc<Self>, block: u16) -> Result<()> {
         let setting_aside = self.upkeep.set_aside();
         self.space().begin_copying(block);
@@ -73,7 +73,7 @@ impl Engine {
             let parts: Vec<Record> = wanted.parts.iter().map(|(part, _)| *part).collect();
             let purpose = purpose_of(wanted.is_promised, is_retiring, &wanted.record);
             self.copy_wanted(&wanted.record, wanted.flags, purpose, &parts)?;
-            // Those that could not go with the object.
+            // Parts that could not go with the object.
             for (part, flags) in &wanted.parts {
                 if flags & TOUCHED != 0 && self.is_current(part) {
                     let purpose = purpose_of(flags & FOUND != 0, is_retiring, part);
@@ -89,7 +89,7 @@ impl Engine {
         match self.copy_forward(record, parts, purpose) {
             Ok(Copied::Done | Copied::Moved) => {}
             Ok(Copied::Gone | Copied::NoShare | Copied::NoSpace) => self.breached(record, flags),
-            // It cannot be read: it goes.
+            // The object cannot be read, so it goes.
             Err(error) => {
                 self.check_device()?;
                 tracing::warn!(storage_type = self.storage_type.name(), %error, "an object was not copied");
@@ -105,8 +105,8 @@ impl Engine {
         }
     }
 
-    /// What was touched of a block: objects, and parts of them. An object is touched if a part of it is. All count as
-    /// if they had `all` of these flags.
+    /// Returns the touched objects of a block. An object is touched if a part of it is; a part whose object is gone
+    /// stands for itself. All records count as if they had the flags `all`.
     pub(super) fn wanted(&self, block: u16, all: u32) -> Vec<Wanted> {
         let (mut wanted, mut parts) = (Vec::new(), Vec::new());
         let has_parts = self.space().has_parts(block);
@@ -165,7 +165,7 @@ impl Engine {
         }
     }
 
-    /// Takes what is left of a block out of the map.
+    /// Takes the remaining records of a block out of the map.
     pub(super) fn forget(&self, block: u16, left: Left) {
         for buckets in self.map.sweeps() {
             let mut gone = Vec::new();
@@ -178,7 +178,7 @@ impl Engine {
                     }
                     Left::All => self.map.remove_in(&mut space.map, buckets, block, &mut |record| gone.push(record)),
                 }
-                // A superblock that comes before the block is given up still vouches for all of these.
+                // A superblock that is written before the block is given up still vouches for all of these.
                 for record in &gone {
                     space.accounts.leave(record);
                 }
@@ -189,7 +189,7 @@ impl Engine {
         }
     }
 
-    /// Gives a block back that no record names, once nothing vouches for it.
+    /// Makes a block free that no record names, once nothing vouches for it.
     fn free(&self, block: u16) -> Result<()> {
         // No sync describes the block while it is taken away.
         let mut syncing = self.durability.begin();

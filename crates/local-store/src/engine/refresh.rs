@@ -1,4 +1,4 @@
-//! Copies what is used in an old block soon, long before that block goes: the policy "on touch".
+//! Copies objects that are used in an old block soon, long before that block goes: the policy "on touch".
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use super::space::Purpose;
 use super::{Copied, Engine, Runner, count};
 use crate::key_location_map::{READ, Record, Sighting, Touch};
 
-/// So many are copied before who recycles gets a turn.
+/// The number of objects that are copied before a thread that recycles gets a turn.
 const AT_ONCE: usize = 256;
 
 impl Engine {
-    /// How many objects are to be copied soon.
+    /// Returns the number of objects that are to be copied soon.
     pub(crate) fn queued_refreshes(&self) -> usize {
         self.refreshes.len()
     }
@@ -33,33 +33,34 @@ impl Engine {
         }
     }
 
-    /// Recycles, and copies what is queued. It may block.
+    /// Recycles, and copies the queued objects. It may block.
     pub(crate) fn maintain(self: &Arc<Self>) -> Result<()> {
         self.recycle_blocks()?;
         self.refresh();
         Ok(())
     }
 
-    /// As long as what is returned is held, somebody else copies what is queued than those who need space.
+    /// Begins to recycle and copy in the background. Until the returned value is dropped, threads that need space leave
+    /// the queued objects to the background.
     pub(crate) fn begin_to_run(&self) -> Runner {
         self.upkeep.begin_to_run()
     }
 
-    /// Copies what is queued now, unless a block is to be recycled first. It may block.
+    /// Copies the objects that are queued now, unless a block is to be recycled first. It may block.
     ///
-    /// What cannot be copied stays where it is: that fails nobody.
+    /// An object that cannot be copied stays where it is: that fails no call.
     pub(super) fn refresh(self: &Arc<Self>) {
         let mut left = self.queued_refreshes();
         while left > 0 && self.check_device().is_ok() && !self.needs_recycling() {
-            // Nobody recycles the blocks that are copied from, or looks at what is set aside.
+            // While this is held, no thread recycles the blocks that are copied from, or looks at what is set aside.
             let _recycling = self.upkeep.recycle();
-            let some = self.refreshes.take(AT_ONCE.min(left));
-            if some.is_empty() {
+            let records = self.refreshes.take(AT_ONCE.min(left));
+            if records.is_empty() {
                 return;
             }
-            left -= some.len();
+            left -= records.len();
             let mut by_block: BTreeMap<u16, Vec<Record>> = BTreeMap::new();
-            for record in some {
+            for record in records {
                 by_block.entry(record.location.block).or_default().push(record);
             }
             for (block, records) in by_block {
@@ -106,7 +107,7 @@ impl Engine {
                 count(&self.counters.refreshed, 1);
                 count(&self.counters.refreshed_bytes, record.location.size_bytes);
             }
-            // It is gone, overwritten, or was copied otherwise.
+            // The object is gone, was overwritten, or was copied by another thread.
             Ok(Copied::Moved | Copied::Gone) => {}
             Ok(Copied::NoShare | Copied::NoSpace) => count(&self.counters.unrefreshed, 1),
             Err(error) => {

@@ -24,7 +24,7 @@ use crate::{Device, MemoryDevice};
 struct Watched {
     inner: MemoryDevice,
     written: Mutex<BTreeSet<u64>>,
-    /// Of which of these it was told to begin with them.
+    /// The sectors that it was told to begin writing back.
     begun: Mutex<BTreeSet<u64>>,
 }
 
@@ -203,7 +203,7 @@ fn equal_puts_at_once_create_one() {
     assert_eq!(read(&engine, &digest).unwrap(), blob(1, 5_000).2);
 }
 
-/// Puts are begun, published and given up in any order, with syncs in between.
+/// Begins, publishes and gives up puts in any order, with syncs in between.
 fn nothing_vouched_for_is_written_again(seed: u64) {
     let mut state = seed;
     let mut below = move |end: u64| {

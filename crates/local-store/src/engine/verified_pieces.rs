@@ -1,4 +1,4 @@
-//! Remembers which pieces proved right lately, so that they are not verified on every read.
+//! Remembers which pieces were verified recently, so that they are not verified on every read.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -7,27 +7,27 @@ use std::time::{Duration, Instant};
 use crate::machine::casts;
 use crate::machine::concurrency::locks::{Mutex, MutexGuard};
 
-/// Pieces that are remembered at most.
-const MOST: usize = 1 << 16;
+/// The most pieces that are remembered.
+const MAX_PIECES: usize = 1 << 16;
 
-/// Each has a lock of its own.
+/// The number of shards. Each has a lock of its own.
 const SHARDS: usize = 16;
 
-/// A piece of what one record names: nothing else ever has the same name.
+/// A piece of the object that one record names. No other piece ever has the same fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Piece {
-    /// Of the block that it lies in.
+    /// The generation of the block that the piece lies in.
     pub(crate) generation: u32,
-    /// In bytes from the beginning of the block's data.
+    /// The offset from the beginning of the block's data, in bytes.
     pub(crate) offset: u64,
-    /// Of the record.
+    /// The sequence of the record.
     pub(crate) sequence: u64,
 }
 
 /// Pieces with the times at which each is to be verified again.
 type Shard = HashMap<Piece, Instant>;
 
-/// Remembers which pieces proved right lately.
+/// The pieces that were verified recently.
 #[derive(Debug)]
 pub(crate) struct Verified {
     duration: Duration,
@@ -40,25 +40,25 @@ impl Verified {
     }
 
     fn shard(&self, piece: &Piece) -> Option<MutexGuard<'_, Shard>> {
-        // What lies beside each other is often read by different threads.
+        // Adjacent pieces are often read by different threads.
         let mixed = (piece.offset ^ u64::from(piece.generation) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let shard = casts::in_memory(mixed >> 32) % SHARDS;
         // Each use of a shard is one call, or ends with it empty: it may be entered whoever panicked.
         Some(self.shards.get(shard)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether a piece proved right less than the duration before `now`.
+    /// Returns whether a piece was verified less than the duration before `now`.
     pub(crate) fn has(&self, piece: &Piece, now: Instant) -> bool {
         self.shard(piece).is_some_and(|shard| shard.get(piece).is_some_and(|until| now < *until))
     }
 
-    /// A piece has proved right.
+    /// Notes that a piece was verified.
     pub(crate) fn remember(&self, piece: Piece, now: Instant) {
         let Some(mut shard) = self.shard(&piece) else { return };
-        if shard.len() >= MOST / SHARDS {
+        if shard.len() >= MAX_PIECES / SHARDS {
             shard.retain(|_, until| now < *until);
             // All of them are fresh. To choose among them would take an order, to forget them one more verification.
-            if shard.len() >= MOST / SHARDS {
+            if shard.len() >= MAX_PIECES / SHARDS {
                 shard.clear();
             }
         }
@@ -92,10 +92,10 @@ mod tests {
     fn no_more_is_remembered_than_fits() {
         let verified = Verified::new(Duration::from_secs(10));
         let begun = SystemClock.monotonic();
-        for number in 0..casts::on_device(3 * MOST) {
+        for number in 0..casts::on_device(3 * MAX_PIECES) {
             verified.remember(piece(number * 64), begun + Duration::from_secs(number / 100));
         }
         let remembered: usize = verified.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
-        assert!((1..=MOST).contains(&remembered), "{remembered}");
+        assert!((1..=MAX_PIECES).contains(&remembered), "{remembered}");
     }
 }

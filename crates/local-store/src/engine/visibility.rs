@@ -1,4 +1,5 @@
-//! Records of instance names: they share the contents that another record names, and go where those go.
+//! Makes contents visible to instance names by records that share the contents of another record, and go where those
+//! go.
 //!
 //! The record of a name lies in the block that the contents lay in when it was made, and in the log of that block. It
 //! says that its name sees the contents; where these are is looked up by their own key.
@@ -15,33 +16,33 @@ use crate::key::{Key, by_position};
 use crate::key_location_map::{FOUND, Inserted, Record, Touch};
 use crate::object::checksums::PIECE_BYTES;
 
-/// What it came to that a name was to see contents.
+/// The result of making contents visible to an instance name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sharing {
-    /// It does so from now on, and this record had to make room.
+    /// The name sees them from now on, and this record had to make room.
     New(Option<Record>),
-    /// It did so before.
+    /// The name saw them before.
     Known,
     /// The log of the block that the contents lie in is full.
     NoRoom,
 }
 
-/// What it came to that a name was to follow its contents.
+/// The result of moving the record of a name to where its contents are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Following {
-    /// It did, or is elsewhere by itself.
+    /// The record moved, or is elsewhere by itself.
     Done,
-    /// There are no contents elsewhere.
+    /// The contents are nowhere else.
     Nothing,
     /// The log of the block that they lie in is full.
     NoRoom,
 }
 
-/// What a put comes to whose contents are stored.
+/// The result of a put whose contents are stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Existing {
     pub(super) put: Put,
-    /// What had to make room in the map for the record of a name.
+    /// The record that had to make room in the map for the record of a name.
     pub(super) dropped: Option<Record>,
 }
 
@@ -59,7 +60,7 @@ fn place(record: &Record) -> (u64, u64, u8) {
 }
 
 impl Engine {
-    /// Whether one of the names that these masks are of has a record for the contents of `key`.
+    /// Returns whether one of the names with these masks has a record for the contents of `key`.
     pub(crate) fn sees(&self, key: &Key, masks: &[Mask]) -> bool {
         let mut keys = masks.iter().map(|mask| key_of_name(key, mask));
         keys.any(|name| {
@@ -69,7 +70,7 @@ impl Engine {
         })
     }
 
-    /// Tells `seen` the positions of those keys of names that there are records of.
+    /// Tells `seen` the positions of the keys of names that have a record.
     pub(crate) fn seen_of(&self, names: &[Key], mut seen: impl FnMut(usize)) {
         self.map.lookup_all(names.len(), by_position(names), |position, found| {
             let Some((at, _)) = found.filter(|(_, record)| record.is_name) else { return };
@@ -81,7 +82,7 @@ impl Engine {
         });
     }
 
-    /// Tells `stored` the positions of those keys that there are contents of. That is no use of them.
+    /// Tells `stored` the positions of the keys whose contents are stored. That is no use of them.
     pub(crate) fn stored_of(&self, keys: &[Key], mut stored: impl FnMut(usize)) {
         self.map.lookup_all(keys.len(), by_position(keys), |position, found| {
             if found.is_some() {
@@ -90,14 +91,14 @@ impl Engine {
         });
     }
 
-    /// Makes the contents of `key` seen by a name. `None` if they are not stored.
+    /// Makes the contents of `key` visible to a name. `None` if they are not stored.
     pub(crate) fn share(&self, key: &Key, name: &Key) -> Result<Option<Put>> {
         self.check_device()?;
         let existing = self.shared(&mut self.space(), key, name);
         Ok(existing.map(|existing| self.report(existing)))
     }
 
-    /// What a put comes to if its contents are stored: a name sees them from now on.
+    /// Returns the result of a put if its contents are stored, and makes them visible to a name.
     pub(super) fn shared(&self, space: &mut Space, key: &Key, name: &Key) -> Option<Existing> {
         let record = match self.find(key) {
             Presence::Absent => return None,
@@ -113,7 +114,7 @@ impl Engine {
         Some(Existing { put: Put::Done { outcome, publications: space.publications() }, dropped })
     }
 
-    /// Tells, once no lock is held, what had to make room.
+    /// Reports, once no lock is held, the record that had to make room.
     pub(super) fn report(&self, existing: Existing) -> Put {
         if let Some(dropped) = &existing.dropped {
             self.evicted(dropped);
@@ -121,7 +122,7 @@ impl Engine {
         existing.put
     }
 
-    /// Points contents to where they were stored again.
+    /// Points the record of contents to where they were stored again.
     pub(super) fn insert_again(&self, space: &mut Space, key: &Key, record: &Record) -> Inserted {
         let Some(old) = self.map.lookup_as_writer(key, &space.map).map(|found| found.record) else {
             return self.insert_as_promised(space, record);
@@ -134,7 +135,7 @@ impl Engine {
         Inserted::default()
     }
 
-    /// Makes what `record` names seen by a name. The block of `record` is not being recycled.
+    /// Makes the contents of `record` visible to a name. The block of `record` is not being recycled.
     pub(super) fn share_with(&self, space: &mut Space, record: &Record, name: &Key) -> Sharing {
         let known = self.map.lookup_as_writer(name, &space.map).map(|found| found.record);
         if known.is_some_and(|known| known.location == record.location) {
@@ -152,14 +153,14 @@ impl Engine {
             account_name: 0,
         };
         let sequence = space.draw_sequence();
-        let of_name = space.draft(record.location.block, record.location.offset, named, sequence);
-        let inserted = self.insert(space, &of_name, 0);
+        let record_of_name = space.draft(record.location.block, record.location.offset, named, sequence);
+        let inserted = self.insert(space, &record_of_name, 0);
         self.work.notify_one();
         // Where a record is replaced, none has to make room.
         if known.is_some() { Sharing::Known } else { Sharing::New(inserted.dropped) }
     }
 
-    /// Copies contents to a block whose log has room for one name more. It may block.
+    /// Copies contents to a block whose log has room for one more name. It may block.
     ///
     /// # Errors
     ///
@@ -179,7 +180,7 @@ impl Engine {
         }
     }
 
-    /// The keys of what lies in a block that is going to be recycled; none where names do not count.
+    /// Returns the keys of the objects in a block that is going to be recycled; none where names do not count.
     pub(super) fn keys_in(&self, block: u16) -> Keys {
         let mut keys = Keys::new();
         if self.names.is_none() {
@@ -196,7 +197,7 @@ impl Engine {
         keys
     }
 
-    /// Lets the records of names follow the contents of a block that are elsewhere by now, and forgets the others.
+    /// Moves the records of names to where the contents of a block are by now, and forgets the others.
     pub(super) fn move_names(&self, block: u16, keys: &Keys) -> Result<()> {
         for buckets in self.map.sweeps() {
             let mut names = Vec::new();
@@ -211,7 +212,7 @@ impl Engine {
             for name in names {
                 let key = match keys.get(&place(&name)) {
                     Some(key) => Some(*key),
-                    // They are elsewhere by now: stored again for want of room in the log, for example.
+                    // The contents are elsewhere by now: stored again for want of room in the log, for example.
                     None => self.key_of_contents(&name)?,
                 };
                 let mut space = self.space();
@@ -221,7 +222,7 @@ impl Engine {
                     Following::NoRoom => count(&self.counters.breached_bytes, name.location.size_bytes),
                     Following::Nothing => {}
                 }
-                // At once: somebody else may put the contents again, and then this name is not to be found here still.
+                // In the same step: another put may store the contents anew, and then this name must not be found here.
                 self.map.remove(&mut space.map, &name);
                 self.names_seen.note_forgotten();
             }
@@ -229,8 +230,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets the records of names follow those of these records that were copied out of a block that stays for now. What
-    /// this misses follows when the block is recycled.
+    /// Moves the records of names along with records that were copied out of a block that stays for now. Records that
+    /// this misses follow when the block is recycled.
     pub(super) fn let_names_follow(&self, block: u16, contents: &[Record]) {
         if self.names.is_none() {
             return;
@@ -250,13 +251,13 @@ impl Engine {
                 });
             }
             for (name, key) in names {
-                // Where there is no room for it, it stays for now.
+                // Where there is no room for the record, it stays for now.
                 let _: Following = self.move_name(&mut self.space(), block, &name, &key);
             }
         }
     }
 
-    /// Lets a name follow its contents, if they are not in `block` any more.
+    /// Moves the record of a name to its contents, if they are no longer in `block`.
     fn move_name(&self, space: &mut Space, block: u16, name: &Record, key: &Key) -> Following {
         let contents = self.map.lookup_as_writer(key, &space.map).map(|found| found.record);
         let Some(contents) = contents.filter(|contents| contents.location.block != block) else {
@@ -283,7 +284,7 @@ impl Engine {
         Following::Done
     }
 
-    /// The key of the contents that lie where `name` says; `None` if they are not there any more.
+    /// Returns the key of the contents that lie where `name` says; `None` if they are gone.
     fn key_of_contents(&self, name: &Record) -> Result<Option<Key>> {
         let Some(function) = DigestFunction::from_number(i32::from(name.function)) else { return Ok(None) };
         let size = name.location.size_bytes;

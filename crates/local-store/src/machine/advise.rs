@@ -10,9 +10,9 @@ use std::os::fd::BorrowedFd;
 /// The size of a huge page, in bytes.
 const HUGE_BYTES: usize = 2 << 20;
 
-/// A boxed slice of this length, on huge pages if the system has any to give.
+/// Makes a boxed slice of this length, on huge pages if the system has any to give.
 ///
-/// What is smaller than a few huge pages is not worth asking for.
+/// A slice smaller than a few huge pages is not worth asking for.
 pub(crate) fn boxed_slice<T: Default>(length: usize) -> Box<[T]> {
     let mut items = Vec::with_capacity(length);
     // Before the memory is touched for the first time, as it keeps the pages that it gets then.
@@ -42,8 +42,8 @@ fn advise<T>(memory: &mut [T]) {
 #[cfg(not(target_os = "linux"))]
 fn advise<T>(_memory: &mut [T]) {}
 
-/// Asks for the cache line in which `item` begins, which is needed at once. Nothing waits for it: a load that is not
-/// needed yet would hold up those behind it once the processor's window is full.
+/// Fetches the cache line in which `item` begins, which is needed soon. Nothing waits for it: a load that is not needed
+/// yet would hold up later ones once the processor's window is full.
 #[inline]
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "there is no safe way to ask for a line without waiting for it")]
@@ -53,8 +53,8 @@ pub(crate) fn prefetch<T>(item: &T) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(item).cast()) };
 }
 
-/// Asks for the cache line at `item`, as one of many that are needed in a while. It goes to the second
-/// level of the caches, of which far more can be on their way: 6 to 9 ns a line, where the first level takes 10 to 12.
+/// Fetches the cache line at `item`, as one of many that are needed in a while. The line goes to the second level of
+/// the caches, where far more can be on their way: 6 to 9 ns a line, against 10 to 12 for the first level.
 #[inline]
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "there is no safe way to ask for a line without waiting for it")]
@@ -74,8 +74,8 @@ pub(crate) fn prefetch<T>(_item: &T) {}
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn prefetch_one_of_many<T>(_item: *const T) {}
 
-/// Has the system begin to write a range of a file to its disk. It waits for nothing, and takes no error away from the
-/// next sync, as it does not wait for what was begun before.
+/// Begins to write a range of a file to its disk. The call waits for nothing, and takes no error away from the next
+/// sync, as it does not wait for earlier writes.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "the only way to ask for it")]
 pub(crate) fn begin_write_back(file: BorrowedFd<'_>, offset: u64, length: u64) -> io::Result<()> {

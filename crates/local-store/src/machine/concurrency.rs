@@ -5,8 +5,8 @@
 //! * **Shuttle** runs the whole engine in orders drawn at random, one access after another, and finds deadlocks:
 //!   `RUSTFLAGS="--cfg shuttle" cargo test -p blobaccess-local-store --lib --release schedules`
 //!
-//! What stands here is modelled by both, what stands in [`locks`] by shuttle alone. A lock of the standard library that
-//! is held while shuttle runs another thread would hang the process.
+//! Both tools model the types of this module; shuttle alone models those of [`locks`]. A lock of the standard library
+//! that is held while shuttle runs another thread would hang the process.
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::Mutex;
@@ -23,7 +23,7 @@ pub(crate) use self::scheduled::{AtomicBool, AtomicU32, AtomicU64, fence, task};
 #[cfg(shuttle)]
 pub(crate) use shuttle::sync::Mutex;
 
-/// What is done under locks, and so is nothing for loom.
+/// The types that are used under locks, which loom does not model.
 pub(crate) mod locks {
     #[cfg(shuttle)]
     pub(crate) use super::scheduled::{AtomicBool, AtomicU32, AtomicU64};
@@ -44,11 +44,11 @@ pub(crate) mod locks {
     }
 }
 
-/// How often a look-up repeats before it lets others run. A change of a bucket takes some 100 ns.
+/// The number of times a look-up repeats before it lets other threads run. A change of a bucket takes some 100 ns.
 #[cfg(not(any(loom, shuttle)))]
 const SPINS: u32 = 64;
 
-/// Passes the time until somebody else is done; `repeated` says how often that was waited for already.
+/// Passes the time until another thread is done; `repeated` says how many times the caller has waited already.
 #[inline]
 pub(crate) fn wait(repeated: u32) {
     #[cfg(any(loom, shuttle))]
@@ -75,7 +75,7 @@ mod scheduled {
 
     use shuttle::sync::atomic::AtomicBool as Turn;
 
-    /// Lets another thread run, or not. Nobody yields by that.
+    /// Lets another thread run, or not. That is no yield.
     fn switch() {
         thread_local! {
             // All threads of a schedule are one to the system.
@@ -91,12 +91,12 @@ mod scheduled {
         access()
     }
 
-    /// All accesses come one after another, so all that is left of a fence is that it is between them.
+    /// Lets another thread run: accesses come one after another, so that is all that is left of a fence.
     pub(crate) fn fence(_order: Ordering) {
         switch();
     }
 
-    /// The number of the thread that runs.
+    /// Returns the number of the thread that runs.
     pub(crate) fn task() -> usize {
         shuttle::current::me().into()
     }
@@ -211,7 +211,7 @@ mod modelled {
                     fenced(order, || self.take_turn().load(order))
                 }
 
-                /// A swap, as loom lets a store fall between the halves of another thread's swap.
+                /// Stores by a swap, as loom lets a store fall between the halves of another thread's swap.
                 pub(crate) fn store(&self, value: $value, order: Ordering) {
                     fenced(order, || self.take_turn().swap(value, order));
                 }

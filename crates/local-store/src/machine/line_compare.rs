@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 /// A cache line.
 pub(crate) type Line = [AtomicU32; 16];
 
-/// The positions of those words that are `value` once masked, as bits. Each word is read as by a relaxed load.
+/// Returns the positions of the words that equal `value` once masked, as bits. Each word is read as by a relaxed load.
 #[inline]
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "the compiler is to be told that the processor has vectors")]
@@ -24,7 +24,7 @@ pub(crate) fn equal(line: &Line, mask: u32, value: u32) -> u32 {
     unsafe { equal_by_vectors(line, mask, value) }
 }
 
-/// The positions of those words that are `value` once masked, as bits. Each word is read as by a relaxed load.
+/// Returns the positions of the words that equal `value` once masked, as bits. Each word is read as by a relaxed load.
 #[inline]
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn equal(line: &Line, mask: u32, value: u32) -> u32 {

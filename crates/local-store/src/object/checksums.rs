@@ -1,4 +1,4 @@
-//! What follows the contents of an object on a device: checksums of its pieces, bound to its name.
+//! The trailer of an object on a device: checksums of its pieces, bound to its name.
 //!
 //! `docs/format.md`, section 4.
 
@@ -7,17 +7,17 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
 use crate::key_location_map::Record;
 use crate::machine::casts;
 
-/// Contents are checked by pieces of this size, so that a range is checked without the rest.
+/// The size of a piece, in bytes. Contents are verified by pieces, so that a range is verified without the rest.
 pub(crate) const PIECE_BYTES: u64 = 256 << 10;
 
 const SUM_BYTES: u64 = 8;
 
-/// The size of the trailer of contents of this size.
+/// Returns the size of the trailer of `contents` bytes.
 pub(crate) const fn size_bytes(contents: u64) -> u64 {
     if contents <= PIECE_BYTES { SUM_BYTES } else { SUM_BYTES * (contents.div_ceil(PIECE_BYTES) + 1) }
 }
 
-/// The largest contents that fit into so many bytes with their trailer.
+/// Returns the size of the largest contents that fit into `bytes` with their trailer.
 pub(crate) const fn max_contents(bytes: u64) -> u64 {
     // The trailer of what is smaller is not larger.
     bytes.saturating_sub(size_bytes(bytes))
@@ -26,10 +26,10 @@ pub(crate) const fn max_contents(bytes: u64) -> u64 {
 /// Sums up contents that arrive in parts of any size.
 #[derive(Default)]
 pub(crate) struct Sums {
-    /// Of the first piece; most objects have no other.
+    /// The sum of the first piece; most objects have no other.
     first: Option<u64>,
     others: Vec<u64>,
-    /// Of the piece that has begun, if it came in parts.
+    /// The hasher of the piece that has begun, if it came in parts.
     open: Option<Box<Xxh3>>,
     in_piece: u64,
 }
@@ -74,7 +74,7 @@ impl Sums {
         self.in_piece = 0;
     }
 
-    /// No more contents come.
+    /// Ends the last piece.
     pub(crate) fn end(&mut self) {
         if self.in_piece > 0 {
             self.end_piece();
@@ -84,12 +84,12 @@ impl Sums {
         }
     }
 
-    /// The trailer for what `record` names.
+    /// Returns the trailer of the object that `record` names.
     pub(crate) fn trailer(&self, record: &Record) -> Trailer {
         let first = self.first.unwrap_or_default().to_le_bytes();
         let seed = seed(record);
         if self.others.is_empty() {
-            return Trailer::OfOnePiece(xxh3_64_with_seed(&first, seed).to_le_bytes());
+            return Trailer::Single(xxh3_64_with_seed(&first, seed).to_le_bytes());
         }
         let mut trailer = Vec::with_capacity((self.others.len() + 2) * 8);
         trailer.extend_from_slice(&first);
@@ -98,27 +98,27 @@ impl Sums {
         }
         let bound = xxh3_64_with_seed(&trailer, seed);
         trailer.extend_from_slice(&bound.to_le_bytes());
-        Trailer::OfPieces(trailer)
+        Trailer::Several(trailer)
     }
 }
 
 /// The bytes of a trailer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Trailer {
-    OfOnePiece([u8; 8]),
-    OfPieces(Vec<u8>),
+    Single([u8; 8]),
+    Several(Vec<u8>),
 }
 
 impl AsRef<[u8]> for Trailer {
     fn as_ref(&self) -> &[u8] {
         match self {
-            Self::OfOnePiece(bytes) => bytes,
-            Self::OfPieces(bytes) => bytes,
+            Self::Single(bytes) => bytes,
+            Self::Several(bytes) => bytes,
         }
     }
 }
 
-/// What the checksum of the sums is bound to.
+/// Returns the seed that binds the checksum of the sums to a record.
 pub(crate) fn seed(record: &Record) -> u64 {
     let mut name = [0; 41];
     let (key, rest) = name.split_at_mut(32);
@@ -132,14 +132,14 @@ pub(crate) fn seed(record: &Record) -> u64 {
 /// The sums of the pieces of an object, as its trailer has them.
 #[derive(Debug)]
 pub(crate) struct Checked {
-    /// Empty of an object of one piece: its sum is compared through `bound` alone.
+    /// Empty for an object of one piece: its sum is compared through `bound` alone.
     sums: Vec<u64>,
     bound: u64,
     seed: u64,
 }
 
 impl Checked {
-    /// Reads the trailer of what `record` names; `None` if it is not the trailer of that.
+    /// Reads the trailer of the object that `record` names; `None` if it belongs to another record.
     pub(crate) fn read(record: &Record, trailer: &[u8]) -> Option<Self> {
         let expected = casts::in_memory(size_bytes(record.location.size_bytes));
         let (sums, bound) = trailer.split_at_checked(expected.checked_sub(8)?)?;
@@ -152,7 +152,7 @@ impl Checked {
         Some(Self { sums, bound, seed })
     }
 
-    /// Whether this is the piece of that number.
+    /// Returns whether `piece` is the piece of that number.
     pub(crate) fn verify(&self, number: u64, piece: &[u8]) -> bool {
         let sum = xxh3_64(piece);
         if self.sums.is_empty() {

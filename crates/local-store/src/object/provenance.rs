@@ -1,4 +1,4 @@
-//! What lies behind some objects: under which token it was put, and its digest where its key does not tell that.
+//! The tail of an object: the token that it was put with, and its digest where the key does not tell it.
 //!
 //! `docs/format.md`, section 4.
 
@@ -9,35 +9,35 @@ use crate::key_location_map::Record;
 use crate::machine::casts;
 use crate::object::checksums;
 
-/// What a tail begins with: its checksum, its length, flags, the length of the hash.
+/// The size of the head of a tail, in bytes: its checksum, its length, flags, the length of the hash.
 pub(crate) const HEAD_BYTES: u64 = 12;
 const SUM_BYTES: usize = 8;
 
 const TOKEN: u8 = 1;
 const DIGEST: u8 = 2;
 
-/// The longest tail of messages, whose instance names are kept.
+/// The size of the longest tail of messages, whose instance names are kept, in bytes.
 const MAX_OF_MESSAGES: u64 = 4096;
-/// The longest tail of contents: a token, a hash of 64 bytes and the size.
+/// The size of the longest tail of contents, in bytes: a token, a hash of 64 bytes and the size.
 const MAX_OF_CONTENTS: u64 = HEAD_BYTES + 16 + 8 + 64;
 
-/// The longest tail that objects of this kind have, in bytes.
+/// Returns the size of the longest tail that objects of this kind have, in bytes.
 pub(crate) const fn max_bytes(storage_type: StorageType) -> u64 {
     if storage_type.is_mutable() { MAX_OF_MESSAGES } else { MAX_OF_CONTENTS }
 }
 
-/// How long the tail of an object is as a rule, in bytes: with a token, and where instance names are kept, one of up
-/// to 60 bytes.
+/// Returns the usual size of a tail, in bytes: with a token, and where instance names are kept, one of up to 60 bytes.
 pub(crate) const fn usual_bytes(storage_type: StorageType) -> u64 {
     HEAD_BYTES + if storage_type.is_mutable() { 16 + 8 + 32 + 60 } else { 16 }
 }
 
-/// The tail of an object, if it needs one; without its checksum, which depends on the record.
+/// Encodes the tail of an object, without its checksum, which depends on the record. It is empty if the object needs
+/// none.
 ///
 /// # Errors
 ///
 /// `InvalidArgument` if the instance name is too long to be kept.
-pub(crate) fn of(storage_type: StorageType, digest: &Digest, token: Option<&UploadToken>) -> Result<Vec<u8>> {
+pub(crate) fn encode(storage_type: StorageType, digest: &Digest, token: Option<&UploadToken>) -> Result<Vec<u8>> {
     let hash = digest.hash_bytes();
     let has_digest = storage_type.is_mutable() || hash.len() > 32;
     if token.is_none() && !has_digest {
@@ -69,29 +69,29 @@ pub(crate) fn of(storage_type: StorageType, digest: &Digest, token: Option<&Uplo
     Ok(body)
 }
 
-/// The checksum that stands before the rest of the tail of what `record` names.
+/// Returns the checksum that stands before the rest of the tail of the object that `record` names.
 pub(crate) fn sum(record: &Record, body: &[u8]) -> [u8; SUM_BYTES] {
     xxh3_64_with_seed(body, checksums::seed(record)).to_le_bytes()
 }
 
-/// What a tail takes of a block that has this after its checksum, in bytes.
+/// Returns how much of a block a tail takes that has `body` after its checksum, in bytes.
 pub(crate) fn size_bytes(body: &[u8]) -> u64 {
     if body.is_empty() { 0 } else { casts::on_device(SUM_BYTES + body.len()) }
 }
 
-/// How long the tail is that begins so, in bytes.
+/// Returns the length of the tail that begins with `head`, in bytes.
 pub(crate) fn length(head: &[u8]) -> Option<u64> {
     let length = head.get(SUM_BYTES..)?.first_chunk().map(|length| u64::from(u16::from_le_bytes(*length)))?;
     (length >= HEAD_BYTES).then_some(length)
 }
 
-/// What stands behind the checksum of a tail; `None` if it is not the tail of what `record` names.
+/// Verifies a tail and returns it without its checksum; `None` if it is not the tail of the object that `record` names.
 pub(crate) fn verified<'a>(record: &Record, tail: &'a [u8]) -> Option<&'a [u8]> {
-    let (of, body) = tail.split_first_chunk()?;
-    (sum(record, body) == *of).then_some(body)
+    let (stored, body) = tail.split_first_chunk()?;
+    (sum(record, body) == *stored).then_some(body)
 }
 
-/// What a tail says.
+/// The decoded tail of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tail {
     pub(crate) token: Option<UploadToken>,
@@ -99,7 +99,7 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Reads what stands behind the checksum; `None` if it makes no sense.
+    /// Decodes a tail without its checksum; `None` if it makes no sense.
     pub(crate) fn read(body: &[u8], function: u8) -> Option<Self> {
         let ([_, _, flags, hash_bytes], mut rest) = body.split_first_chunk()?;
         let mut token = None;
@@ -143,16 +143,16 @@ mod tests {
         let token = UploadToken::from_bytes([7; 16]);
         for function in DigestFunction::ALL {
             let digest = Digest::of(InstanceName::new("a/b").unwrap(), function, b"x");
-            let none = of(StorageType::Cas, &digest, None).unwrap();
+            let none = encode(StorageType::Cas, &digest, None).unwrap();
             assert_eq!(none.is_empty(), function.hash_size_bytes() <= 32);
-            let body = of(StorageType::Cas, &digest, Some(&token)).unwrap();
+            let body = encode(StorageType::Cas, &digest, Some(&token)).unwrap();
             assert!(size_bytes(&body) <= max_bytes(StorageType::Cas));
             let number = u8::try_from(function.number()).unwrap();
             let tail = Tail::read(&body, number).unwrap();
             assert_eq!(tail.token, Some(token));
             let expected = digest.with_instance_name(InstanceName::empty());
             assert_eq!(tail.digest, (function.hash_size_bytes() > 32).then_some(expected));
-            let message = Tail::read(&of(StorageType::Ac, &digest, None).unwrap(), number).unwrap();
+            let message = Tail::read(&encode(StorageType::Ac, &digest, None).unwrap(), number).unwrap();
             assert_eq!(message, Tail { token: None, digest: Some(digest) });
         }
     }
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn a_tail_proves_right_for_its_own_record_only() {
         let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"x");
-        let body = of(StorageType::Ac, &digest, None).unwrap();
+        let body = encode(StorageType::Ac, &digest, None).unwrap();
         let mut bytes = sum(&record(), &body).to_vec();
         bytes.extend_from_slice(&body);
         assert_eq!(length(&bytes[..12]), Some(size_bytes(&body)));
@@ -173,11 +173,13 @@ mod tests {
     #[test]
     fn a_name_too_long_to_be_kept_is_refused() {
         let name = |length| InstanceName::new(&"x".repeat(length)).unwrap();
-        let of = |length| {
+        let encoded = |length| {
             let digest = Digest::of(name(length), DigestFunction::Sha512, b"x");
-            of(StorageType::Ac, &digest, Some(&UploadToken::from_bytes([1; 16])))
+            encode(StorageType::Ac, &digest, Some(&UploadToken::from_bytes([1; 16])))
         };
-        assert!(of(3_996).is_ok());
-        assert!(of(3_997).unwrap_err().to_string().contains("3997 bytes, while this store keeps names of up to 3996"));
+        assert!(encoded(3_996).is_ok());
+        assert!(
+            encoded(3_997).unwrap_err().to_string().contains("3997 bytes, while this store keeps names of up to 3996")
+        );
     }
 }

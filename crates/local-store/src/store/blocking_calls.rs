@@ -1,4 +1,4 @@
-//! Calls beside the trait, for those who link the store: synchronous, and without allocations where there need be none.
+//! Synchronous calls, for programs that link the store directly; without allocations where none are needed.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::engine::{Contents, Mode, Presence, Put, Read};
 use crate::machine::casts;
 use crate::options::SyncPolicy;
 
-/// How many digests are looked up before those are copied that are about to be evicted.
+/// The number of digests that are looked up before blobs are copied that are about to be evicted.
 const DIGESTS_AT_ONCE: usize = 1024;
 
 impl<K: Kind> LocalStore<K> {
-    /// Tells `absent` the positions of those of `digests` that are not stored, in order. Counts as use of the others.
+    /// Tells `absent` the positions of the `digests` that are not stored, in order. Counts as use of the others.
     ///
     /// It blocks only where a blob is about to be evicted, and is copied for that.
     ///
@@ -28,12 +28,12 @@ impl<K: Kind> LocalStore<K> {
             return self.find_unseen_blocking(&mut Masks::new(names), digests, absent);
         }
         let mut leaving = Vec::new();
-        for (number, some) in digests.chunks(DIGESTS_AT_ONCE).enumerate() {
+        for (number, batch) in digests.chunks(DIGESTS_AT_ONCE).enumerate() {
             let first = number * DIGESTS_AT_ONCE;
             let mut missing = |position: usize| absent(first + position);
-            self.engine.find_all(some, &mut missing, |position| leaving.push(position));
+            self.engine.find_all(batch, &mut missing, |position| leaving.push(position));
             for position in leaving.drain(..) {
-                let Some(digest) = some.get(position) else { continue };
+                let Some(digest) = batch.get(position) else { continue };
                 if self.engine.rescue(&self.engine.keys.key(digest))? == Presence::Absent {
                     missing(position);
                 }
@@ -42,21 +42,21 @@ impl<K: Kind> LocalStore<K> {
         Ok(())
     }
 
-    /// The same where names count.
+    /// Finds missing blobs where instance names count.
     fn find_unseen_blocking(
         &self,
         masks: &mut Masks<'_>,
         digests: &[Digest],
         mut absent: impl FnMut(usize),
     ) -> Result<()> {
-        for (number, some) in digests.chunks(DIGESTS_PER_TURN).enumerate() {
+        for (number, batch) in digests.chunks(DIGESTS_PER_TURN).enumerate() {
             let look = self.engine.names_seen.look();
-            let mut found = masks.seen(&self.engine, some)?;
-            for (digest, is_found) in some.iter().zip(&mut found) {
+            let mut found = masks.seen(&self.engine, batch)?;
+            for (digest, is_found) in batch.iter().zip(&mut found) {
                 *is_found = *is_found && self.engine.rescue(&self.engine.keys.key(digest))? != Presence::Absent;
             }
             if look.is_outdated() {
-                let seen = masks.seen(&self.engine, some)?;
+                let seen = masks.seen(&self.engine, batch)?;
                 found.iter_mut().zip(seen).for_each(|(is_found, is_seen)| *is_found &= is_seen);
             }
             for (position, _) in found.iter().enumerate().filter(|(_, is_found)| !**is_found) {
@@ -66,12 +66,12 @@ impl<K: Kind> LocalStore<K> {
         Ok(())
     }
 
-    /// The contents of a blob, if it is stored; from memory without a copy, where they lie in one piece.
+    /// Returns the contents of a blob, if it is stored: without a copy, where memory has them in one piece.
     ///
-    /// What is held of a store in memory keeps a piece of up to 256 MiB, so hold it no longer than is needed. The store
-    /// takes other memory meanwhile; once such pieces come to a sixteenth of its capacity, it copies what is read.
+    /// The returned bytes of a store in memory keep a piece of up to 256 MiB, so hold them no longer than needed. The
+    /// store takes other memory meanwhile. Once such pieces reach a sixteenth of its capacity, it copies what is read.
     ///
-    /// It blocks where they are to be read from a disk.
+    /// It blocks where the contents must be read from a disk.
     ///
     /// # Errors
     ///
@@ -80,14 +80,16 @@ impl<K: Kind> LocalStore<K> {
         Ok(self.lend(digest)?.map(|contents| self.engine.hand_out(contents)))
     }
 
-    /// What `read` makes of the contents of a blob, if it is stored: without a copy where they lie in one piece in
-    /// memory, else from a buffer that is used again. Neither allocates but for contents that lie in several chunks (of up
-    /// to 1 MiB): a few words where these lie in one piece of memory, as they do in a store in memory, else a buffer that
-    /// they are put together in. Those over 256 KiB on a device take a fresh buffer.
+    /// Returns what `read` returns for the contents of a blob, if it is stored. The contents are lent where memory has
+    /// them in one piece; else they lie in a buffer that is used again.
     ///
-    /// It blocks where they are to be read from a disk. `read` is called once at most, and after everything was
-    /// verified. No lock is held meanwhile, so it may call the store, and may take its time: what it keeps from being
-    /// used again is the memory that it reads. If it panics, nothing is lost but that call.
+    /// The call allocates only for contents that lie in several chunks of up to 1 MiB, or for more than 256 KiB from a
+    /// device. Where several chunks are one piece of memory, as in a store in memory, that is a few words; elsewhere it
+    /// is a buffer for the contents.
+    ///
+    /// It blocks where the contents must be read from a disk. `read` is called at most once, after everything was
+    /// verified. No lock is held meanwhile, so `read` may call the store, and may take its time: it keeps only the
+    /// memory that it reads from being used again. If it panics, only that call is lost.
     ///
     /// # Errors
     ///
@@ -130,12 +132,12 @@ impl<K: Kind> LocalStore<K> {
 
     /// Stores contents that the caller vouches for: neither their hash nor their size is verified.
     ///
-    /// It blocks where a block must be recycled first, or writing lags behind; under [`SyncPolicy::OnPut`], until they
-    /// are durable.
+    /// It blocks while a block must be recycled first, or writing lags behind; under [`SyncPolicy::OnPut`], until the
+    /// contents are durable.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if they are larger than the store takes. `Unavailable` if the device has failed.
+    /// `InvalidArgument` if the contents are larger than the store takes. `Unavailable` if the device has failed.
     pub fn put_blocking(&self, digest: &Digest, contents: Bytes) -> Result<PutOutcome> {
         let max = self.engine.sizes.max_blob_size_bytes();
         let size = casts::on_device(contents.len());
@@ -184,7 +186,7 @@ impl<K: Kind> LocalStore<K> {
         }
     }
 
-    /// Recycles the blocks that are more than old, current and new together, as [`run`](Self::run) does.
+    /// Recycles the blocks that exceed old, current and new together, as [`run`](Self::run) does.
     ///
     /// # Errors
     ///
@@ -207,7 +209,7 @@ impl<K: Kind> LocalStore<K> {
         }
     }
 
-    /// As [`sync`](Self::sync), on this thread.
+    /// Syncs on this thread, as [`sync`](Self::sync) does.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Large uploads under way: of equal ones two are written, and the others wait for those.
+//! Large uploads in progress: of equal ones two are written, and the others wait for those.
 //!
 //! `docs/decisions/0011-puts-outside-locks.md` says why two.
 
@@ -10,27 +10,27 @@ use tokio::sync::Notify;
 use crate::key::Key;
 use crate::machine::concurrency::locks::{Mutex, MutexGuard};
 
-/// How many of equal uploads are written: one, and one more in case that it is aborted.
+/// The number of equal uploads that are written: one, and one more in case the first is aborted.
 const WRITERS: u32 = 2;
 
-/// Large uploads under way.
+/// The large uploads in progress, by key.
 #[derive(Debug, Default)]
 pub(crate) struct EqualUploads(Mutex<HashMap<Key, Upload>>);
 
-/// Equal uploads.
+/// The uploads of one blob.
 #[derive(Debug)]
 struct Upload {
     writers: u32,
-    /// Is told when a writer is done, in whichever way.
+    /// Notified when a writer is done, successfully or not.
     done: Arc<Notify>,
 }
 
-/// What an upload is to do.
+/// The role of an upload.
 #[derive(Debug)]
 pub(crate) enum Part<'a> {
-    /// Write what comes.
+    /// The upload is written.
     Write(Writing<'a>),
-    /// Verify what comes, and wait for those who write.
+    /// The upload is verified, and waits for those that are written.
     Follow(Following<'a>),
 }
 
@@ -55,7 +55,7 @@ impl EqualUploads {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells an upload that begins now what it is to do.
+    /// Returns the role of an upload that begins now.
     pub(crate) fn join(&self, key: Key) -> Part<'_> {
         let mut by_key = self.by_key();
         let upload = by_key.entry(key).or_insert_with(|| Upload { writers: 0, done: Arc::default() });
@@ -84,7 +84,7 @@ impl Drop for Writing<'_> {
 }
 
 impl Following<'_> {
-    /// Waits until `is_stored`, or nobody writes any more.
+    /// Waits until `is_stored`, or no upload is written any more.
     pub(crate) async fn wait(&self, is_stored: impl Fn() -> bool) {
         loop {
             let mut done = std::pin::pin!(self.done.notified());

@@ -1,4 +1,4 @@
-//! What the store holds, page by page.
+//! Lists the blobs of a store, page by page.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use blobaccess::{Context, Error, Inventory, InventoryCursor, InventoryPage, Kind
 use super::LocalStore;
 use crate::key::Key;
 
-/// Store id, key, and what besides the key tells contents apart.
+/// The size of a cursor, in bytes: store id, key, and the rest that tells contents apart.
 const CURSOR_BYTES: usize = 16 + 32 + 8;
 
 /// Blobs come in the order of their keys, so a cursor outlasts moves and, in a persistent store, restarts. Parts of
-/// other blobs that were found within them are not listed: nobody put them, and they are on no account.
+/// other blobs that were found within them are not listed: no call put them, and they are on no account.
 ///
 /// Where instance names are hierarchical, contents are listed once, under the empty name, whichever names see them: the
 /// records of names do not say whose they are.
 ///
-/// Each page takes a look at the whole map, and in stores of messages reads some bytes of each blob: so there are some
+/// Each page takes a look at the whole map, and in stores of messages reads some bytes of each blob. So there are some
 /// 64 pages, of 1,000 to 65,536 blobs each.
 #[async_trait]
 impl<K: Kind> Inventory for LocalStore<K> {
@@ -44,8 +44,8 @@ fn written(store_id: [u8; 16], key: &Key) -> Vec<u8> {
 }
 
 fn read(store_id: [u8; 16], bytes: &[u8]) -> Option<Key> {
-    let (of, rest) = bytes.split_first_chunk::<16>()?;
+    let (owner, rest) = bytes.split_first_chunk::<16>()?;
     let (key, check) = rest.split_first_chunk::<32>()?;
     let check = u64::from_le_bytes(check.try_into().ok()?);
-    (*of == store_id).then(|| Key { words: crate::key::words(key), check })
+    (*owner == store_id).then(|| Key { words: crate::key::words(key), check })
 }

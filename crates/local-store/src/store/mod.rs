@@ -1,4 +1,4 @@
-//! `BlobAccess` over the engine: collects, verifies, waits, and keeps what may block off the executor.
+//! `BlobAccess` over the engine: collects, verifies, waits, and runs blocking work off the executor threads.
 
 mod blocking_calls;
 mod equal_uploads;
@@ -35,10 +35,10 @@ use crate::options::{Medium, Options, Place, SyncPolicy};
 use crate::sizes::Sizes;
 use crate::snapshot::Snapshot;
 
-/// How many digests are looked up before others get a turn at the executor: some 0.2 ms.
+/// The number of digests that are looked up before other tasks get a turn at the executor: some 0.2 ms.
 pub(crate) const DIGESTS_PER_TURN: usize = 4096;
 
-/// A store of fixed size in memory, in a file or on a block device, which gives up what was used least lately.
+/// A store of fixed size in memory, in a file or on a block device, which evicts the least recently used blobs.
 ///
 /// # Contract
 ///
@@ -52,18 +52,18 @@ pub(crate) const DIGESTS_PER_TURN: usize = 4096;
 ///
 /// # Memory
 ///
-/// What is read of a store in memory is lent, whatever its size, as [`get_blocking`](Self::get_blocking) says; once readers keep
-/// much memory of blocks that are gone, large blobs come in pieces of 64 KiB, as they always do from a device. A reader of pieces
-/// holds nothing between two of them.
+/// Reads of a store in memory are lent, whatever their size, as [`get_blocking`](Self::get_blocking) says. Once readers
+/// hold much memory of recycled blocks, large blobs come in pieces of 64 KiB, as they always do from a device. A reader
+/// of pieces holds nothing between two of them.
 ///
 /// # Background work
 ///
-/// [`run`](Self::run) recycles blocks ahead of need, refreshes what was touched, and syncs by interval. Without it, puts
+/// [`run`](Self::run) recycles blocks ahead of need, refreshes touched blobs, and syncs by interval. Without it, puts
 /// recycle and refresh when they need a block, and only puts, `sync` and `close` sync.
 ///
 /// # Cancel safety
 ///
-/// A put that is dropped stores all of the blob or nothing. Space that it had reserved comes back when its block is
+/// A put that is dropped stores all of the blob or nothing. Space that it had reserved comes back when the block is
 /// recycled.
 ///
 /// # Examples
@@ -97,12 +97,13 @@ impl<K: Kind> LocalStore<K> {
     /// # Errors
     ///
     /// `InvalidArgument` if the options cannot work ([`Sizes::derive`]). `FailedPrecondition` if the file is in use, or
-    /// holds what cannot be gone on with: it says what differs. `ResourceExhausted` if the disk is full.
+    /// holds a store that these options cannot continue: the error says what differs. `ResourceExhausted` if the disk
+    /// is full.
     pub async fn open(options: Options) -> Result<Self> {
         Self::open_in(options, Environment::default()).await
     }
 
-    /// The same, in an environment of one's own.
+    /// Opens a store in an environment of the caller's own.
     ///
     /// # Errors
     ///
@@ -111,12 +112,12 @@ impl<K: Kind> LocalStore<K> {
         blocking(move || Self::open_blocking(&options, environment, None)).await
     }
 
-    /// Opens a store on a device that is not a file, or on several: such as count, fail or record.
+    /// Opens a store on one or more custom devices, for example ones that count, fail or record.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open). `InvalidArgument` unless the options are made by [`Options::on_device`], and say of logs
-    /// and state as well whether they have devices of their own.
+    /// As [`open`](Self::open). `InvalidArgument` unless the options are made by [`Options::on_device`], and also say
+    /// whether logs and state have devices of their own.
     pub async fn open_on(options: Options, devices: impl Into<Devices>, environment: Environment) -> Result<Self> {
         let devices = devices.into();
         blocking(move || Self::open_blocking(&options, environment, Some(devices))).await
@@ -155,37 +156,37 @@ impl<K: Kind> LocalStore<K> {
         })
     }
 
-    /// The sizes that it was opened with.
+    /// Returns the sizes that the store was opened with.
     #[must_use]
     pub fn sizes(&self) -> &Sizes {
         &self.engine.sizes
     }
 
-    /// What it holds now, and what has happened so far.
+    /// Returns the state of the store now, and what has happened so far.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.engine.snapshot()
     }
 
-    /// Whether a blob is stored, without that counting as use: for operators and tests.
+    /// Returns whether a blob is stored, without a use of it: for operators and tests.
     #[must_use]
     pub fn is_stored(&self, digest: &Digest) -> bool {
         self.sees(digest).unwrap_or_default() && self.engine.peek(&self.engine.keys.key(digest)).is_some()
     }
 
-    /// Which of the [`Snapshot::blocks`] a blob lies in, counted from the oldest one; `None` if it is not stored. It does
-    /// not count as use: for operators and tests.
+    /// Returns which of the [`Snapshot::blocks`] a blob lies in, counted from the oldest one; `None` if it is not
+    /// stored. That is no use of the blob: for operators and tests.
     #[must_use]
     pub fn block_of(&self, digest: &Digest) -> Option<usize> {
         self.engine.position(&self.engine.keys.key(digest))
     }
 
-    /// Makes durable everything that was put, found or copied before the call. Of a store that is not persistent, it
-    /// only tells whether the device has failed.
+    /// Makes durable everything that was put, found or copied before the call. If the store is not persistent, the call
+    /// only reports whether the device has failed.
     ///
     /// # Errors
     ///
-    /// `Unavailable` if the device fails, now or before. What was not synced then may be lost.
+    /// `Unavailable` if the device fails, now or before. Blobs that were not synced then may be lost.
     ///
     /// # Cancel safety
     ///
@@ -205,10 +206,10 @@ impl<K: Kind> LocalStore<K> {
         blocking(move || engine.close()).await
     }
 
-    /// Recycles blocks ahead of need, [refreshes](crate::Refresh) what is queued and syncs by interval, for as long as it is
-    /// polled. It never returns.
+    /// Recycles blocks ahead of need, [refreshes](crate::Refresh) queued blobs and syncs by interval, for as long as it
+    /// is polled. It never returns.
     ///
-    /// What fails is logged and tried again, a minute later at the latest.
+    /// Failures are logged; the work is tried again within a minute.
     ///
     /// # Cancel safety
     ///
@@ -242,18 +243,18 @@ impl<K: Kind> LocalStore<K> {
         }
     }
 
-    /// Those of `digests` that are not stored, whoever sees them.
+    /// Returns the `digests` not stored, regardless of instance-name visibility.
     async fn find_not_stored(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
         let mut absent = Vec::new();
         let mut leaving = Vec::new();
-        for (turn, some) in digests.as_slice().chunks(DIGESTS_PER_TURN).enumerate() {
+        for (turn, batch) in digests.as_slice().chunks(DIGESTS_PER_TURN).enumerate() {
             if turn > 0 {
                 tokio::task::yield_now().await;
             }
             self.engine.find_all(
-                some,
-                |position| absent.extend(some.get(position)),
-                |position| leaving.extend(some.get(position)),
+                batch,
+                |position| absent.extend(batch.get(position)),
+                |position| leaving.extend(batch.get(position)),
             );
         }
         let is_complete = leaving.is_empty();
@@ -333,7 +334,7 @@ impl<K: Kind> BlobAccess for LocalStore<K> {
             known => return known,
         }
         let found = slicer.slice(self.get(ctx, parent).await?, child).await.map_err(Error::with_part_missing)?;
-        // Where names count, whoever asks for a part by its own digest is to have proved to have it.
+        // Where names count, a caller that asks for a part by its own digest must have proved to have it.
         if !found.slices.is_empty() && self.engine.names.is_none() {
             let engine = Arc::clone(&self.engine);
             blocking(move || {

@@ -11,8 +11,8 @@ use crate::key::Key;
 use crate::machine::casts;
 use crate::object::checksums::PIECE_BYTES;
 
-/// Reads a large object piece by piece. Nothing is held between two pieces, so that a slow reader holds up nobody; each
-/// counts as use.
+/// A reader of a large object, piece by piece. It holds nothing between two pieces, so a slow reader holds up nobody.
+/// Each piece counts as use.
 #[derive(Debug)]
 pub(crate) struct ObjectReader {
     engine: Arc<Engine>,

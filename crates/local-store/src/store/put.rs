@@ -1,4 +1,4 @@
-//! Puts: what is small is collected and verified before space is taken, what is large streams into space of its own.
+//! Puts: small blobs are collected and verified before space is taken, large ones stream into space of their own.
 
 use std::sync::Arc;
 
@@ -23,7 +23,8 @@ impl<K: Kind> LocalStore<K> {
         Ok(())
     }
 
-    /// What is stored already need not be read.
+    /// Returns the result of a put whose blob is stored already, so that it need not be read; `None` if it is not
+    /// stored.
     async fn find_stored(&self, ctx: &Context, digest: &Digest, key: &Key) -> Result<Option<PutOutcome>> {
         if !self.sees(digest)? {
             return Ok(None);
@@ -32,7 +33,7 @@ impl<K: Kind> LocalStore<K> {
             match self.engine.find(key) {
                 Presence::Absent => return Ok(None),
                 Presence::Present(record) => {
-                    // Again: what the name saw may be gone, and these be what another one has put since.
+                    // Again: the name's contents may be gone, and these be what another put stored since.
                     if !self.sees(digest)? {
                         return Ok(None);
                     }
@@ -85,7 +86,7 @@ impl<K: Kind> LocalStore<K> {
         blob: Blob,
     ) -> Result<PutOutcome> {
         if name.is_some() && self.engine.peek(key).is_some() {
-            // What is stored and not seen is read to be verified, and nothing more.
+            // Contents that are stored and not visible are read to be verified, and nothing more.
             blob.verify().await.map_err(Error::not_stored)?;
             return self.known(ctx, digest, (key, name)).await;
         }
@@ -104,7 +105,7 @@ impl<K: Kind> LocalStore<K> {
             if let Some(writing) = &mut writer {
                 writing.write(&piece).map_err(Error::not_stored)?;
             }
-            // Somebody else was faster: the rest is read to be verified, and nothing more.
+            // Another put was faster: the rest is read to be verified, and nothing more.
             if writer.is_some() && self.engine.peek(key).is_some() {
                 writer = None;
             }
@@ -116,7 +117,7 @@ impl<K: Kind> LocalStore<K> {
         }
     }
 
-    /// Verifies what equal uploads are writing, and waits for them.
+    /// Verifies contents that equal uploads are writing, and waits for these.
     async fn follow(
         &self,
         ctx: &Context,
@@ -131,7 +132,7 @@ impl<K: Kind> LocalStore<K> {
         self.known(ctx, digest, (key, name)).await
     }
 
-    /// What a put comes to that left it to others.
+    /// Returns the result of a put that left storing to others.
     async fn known(&self, ctx: &Context, digest: &Digest, (key, name): (&Key, Option<&Key>)) -> Result<PutOutcome> {
         match self.find_put(ctx, digest, (key, name)).await.map_err(Error::not_stored)? {
             Some(outcome) => Ok(outcome),
@@ -160,7 +161,7 @@ impl<K: Kind> LocalStore<K> {
         }
     }
 
-    /// What a put comes to of which all was read and found right, if its contents are stored.
+    /// Returns the result of a put that was read and verified in full, if its contents are stored.
     async fn find_put(
         &self,
         ctx: &Context,
@@ -173,7 +174,7 @@ impl<K: Kind> LocalStore<K> {
         }
     }
 
-    /// What a put came to; `None` if it is to be tried again.
+    /// Waits for what a put needs and returns its outcome; `None` if the put must be tried again.
     pub(crate) async fn conclude(&self, ctx: &Context, digest: &Digest, put: Put) -> Result<Option<PutOutcome>> {
         match put {
             Put::Done { outcome, publications } => {
@@ -227,7 +228,7 @@ impl<K: Kind> LocalStore<K> {
         Ok(outcome)
     }
 
-    /// Whether `bytes` are what `record` names. What proves wrong is not, and is gone after this.
+    /// Returns whether `record` names `bytes`. A record that fails verification does not, and is gone after this.
     async fn holds(&self, record: &Record, bytes: &[u8]) -> Result<bool> {
         let record = *record;
         let engine: Arc<Engine> = Arc::clone(&self.engine);

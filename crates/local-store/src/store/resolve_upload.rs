@@ -1,4 +1,4 @@
-//! Whose upload a stored blob is.
+//! Resolves which upload stored a blob.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use blobaccess::{Context, Digest, Kind, ResolveUpload, Result, UploadResolution,
 
 use super::LocalStore;
 
-/// What was put without a token, or was found as a part of another object, is `Unknown`.
+/// A blob that was put without a token, or was found as a part of another object, is `Unknown`.
 #[async_trait]
 impl<K: Kind> ResolveUpload for LocalStore<K> {
     async fn resolve_upload(&self, _ctx: &Context, digest: &Digest, token: &UploadToken) -> Result<UploadResolution> {
@@ -27,7 +27,7 @@ impl<K: Kind> ResolveUpload for LocalStore<K> {
             let Some(tail) = tail else { continue };
             return Ok(match tail.token {
                 None => UploadResolution::Unknown,
-                Some(of) if of == *token => UploadResolution::Mine { stored_bytes },
+                Some(stored) if stored == *token => UploadResolution::Mine { stored_bytes },
                 Some(_) => UploadResolution::Anothers { stored_bytes },
             });
         }

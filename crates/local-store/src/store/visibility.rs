@@ -1,4 +1,4 @@
-//! Which of the stored blobs an instance name sees.
+//! Tells which of the stored blobs an instance name sees.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::instance_names::{InstanceNames, Mask, key_of_name};
 use crate::key::Key;
 
 impl<K: Kind> LocalStore<K> {
-    /// Whether the instance name of `digest` sees it, if it is stored. Where names do not count, it does.
+    /// Returns whether the instance name of `digest` sees it, if it is stored. Where names do not count, it does.
     ///
     /// # Errors
     ///
@@ -20,7 +20,8 @@ impl<K: Kind> LocalStore<K> {
         Ok(self.engine.sees(&self.engine.keys.key(digest), &names.masks(digest.instance_name())?))
     }
 
-    /// The key of the record that the instance name of `digest` has, or is to have; `None` where names do not count.
+    /// Returns the key of the record that the instance name of `digest` has, or will have; `None` where names do not
+    /// count.
     ///
     /// # Errors
     ///
@@ -31,8 +32,7 @@ impl<K: Kind> LocalStore<K> {
         Ok(masks.first().map(|mask| key_of_name(&self.engine.keys.key(digest), mask)))
     }
 
-    /// Makes contents that are stored seen by one more name, whose caller has proved to have them. `None` if they are
-    /// gone.
+    /// Makes stored contents visible to one more name, whose caller has proved to have them. `None` if they are gone.
     pub(crate) async fn share(
         &self,
         ctx: &Context,
@@ -48,7 +48,7 @@ impl<K: Kind> LocalStore<K> {
         }
     }
 
-    /// Parts digests into those that their names see, if they are stored, and the others.
+    /// Splits digests into those that their names see, if they are stored, and the others.
     ///
     /// # Errors
     ///
@@ -60,12 +60,12 @@ impl<K: Kind> LocalStore<K> {
     ) -> Result<(DigestSet, DigestSet)> {
         let mut masks = Masks::new(names);
         let (mut seen, mut unseen) = (Vec::new(), Vec::new());
-        for (turn, some) in digests.as_slice().chunks(DIGESTS_PER_TURN).enumerate() {
+        for (turn, batch) in digests.as_slice().chunks(DIGESTS_PER_TURN).enumerate() {
             if turn > 0 {
                 tokio::task::yield_now().await;
             }
-            let is_seen = masks.seen(&self.engine, some)?;
-            for (digest, is_seen) in some.iter().zip(is_seen) {
+            let is_seen = masks.seen(&self.engine, batch)?;
+            for (digest, is_seen) in batch.iter().zip(is_seen) {
                 if is_seen { &mut seen } else { &mut unseen }.push(digest.clone());
             }
         }
@@ -73,20 +73,21 @@ impl<K: Kind> LocalStore<K> {
     }
 }
 
-/// The masks of the names that digests have. There is one, as a rule.
+/// The masks of the instance names of digests. There is usually one name.
 pub(crate) struct Masks<'a> {
     names: &'a InstanceNames,
-    of: HashMap<InstanceName, Vec<Mask>>,
+    by_name: HashMap<InstanceName, Vec<Mask>>,
 }
 
 impl<'a> Masks<'a> {
     pub(crate) fn new(names: &'a InstanceNames) -> Self {
-        Self { names, of: HashMap::new() }
+        Self { names, by_name: HashMap::new() }
     }
 
-    /// Which of `digests` their names see, by position.
+    /// Returns which of `digests` their names see, by position.
     ///
-    /// What is not stored at all is looked up once, and what is by one name after another, all digests at a time.
+    /// A digest that is not stored is looked up once. The others are looked up by one name after another, all digests
+    /// together.
     pub(crate) fn seen(&mut self, engine: &Engine, digests: &[Digest]) -> Result<Vec<bool>> {
         let keys: Vec<Key> = digests.iter().map(|digest| engine.keys.key(digest)).collect();
         let mut left = Vec::with_capacity(keys.len());
@@ -98,7 +99,7 @@ impl<'a> Masks<'a> {
             let mut asked = Vec::with_capacity(left.len());
             for position in left {
                 let (Some(digest), Some(key)) = (digests.get(position), keys.get(position)) else { continue };
-                if let Some(mask) = self.of_name(digest.instance_name())?.get(depth) {
+                if let Some(mask) = self.masks_of(digest.instance_name())?.get(depth) {
                     keys_of_names.push(key_of_name(key, mask));
                     asked.push(position);
                 }
@@ -123,11 +124,11 @@ impl<'a> Masks<'a> {
         Ok(seen)
     }
 
-    fn of_name(&mut self, name: &InstanceName) -> Result<&[Mask]> {
-        // Not by entry, which would take a clone of a name that is known.
-        if !self.of.contains_key(name) {
-            self.of.insert(name.clone(), self.names.masks(name)?);
+    fn masks_of(&mut self, name: &InstanceName) -> Result<&[Mask]> {
+        // Not by entry, which would clone a name that is known.
+        if !self.by_name.contains_key(name) {
+            self.by_name.insert(name.clone(), self.names.masks(name)?);
         }
-        Ok(self.of.get(name).map_or(&[], Vec::as_slice))
+        Ok(self.by_name.get(name).map_or(&[], Vec::as_slice))
     }
 }

@@ -1,4 +1,4 @@
-//! What calls wait for: room, space, the disk and its sync; each up to the deadline, and off the executor.
+//! Waits for room, space, the disk and its sync: up to the deadline, and off the executor.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ impl<K: Kind> LocalStore<K> {
         ended.map_err(|_| Error::deadline_exceeded("the store was busy until the deadline"))
     }
 
-    /// Room for so much of a blob that is on its way.
+    /// Waits for room for `bytes` of a blob that is on its way.
     pub(crate) async fn admit(&self, ctx: &Context, bytes: u64) -> Result<OwnedSemaphorePermit> {
         let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
         let permits = permits.clamp(1, self.in_flight_permits);
@@ -31,7 +31,7 @@ impl<K: Kind> LocalStore<K> {
         acquired.map_err(|error| Error::internal("the store is closed").with_source(error))
     }
 
-    /// Sees to it that what is queued is written, by somebody else if it need not be waited for.
+    /// Has queued writes written, by another thread if the caller need not wait for them.
     pub(crate) async fn write_behind(&self) -> Result<()> {
         if self.engine.is_congested() {
             let engine = Arc::clone(&self.engine);
@@ -39,8 +39,8 @@ impl<K: Kind> LocalStore<K> {
         }
         if self.engine.claim_flush() {
             match tokio::runtime::Handle::try_current() {
-                // Its error shows to whoever puts or syncs next: the device stays failed. It does not keep a store
-                // open that has been closed meanwhile: then all is written.
+                // The next put or sync returns its error: the device stays failed. It does not keep a store open that
+                // has been closed meanwhile: then all is written.
                 Ok(runtime) => {
                     let engine = Arc::downgrade(&self.engine);
                     drop(runtime.spawn_blocking(move || engine.upgrade().map(|engine| engine.flush())));
@@ -66,7 +66,7 @@ impl<K: Kind> LocalStore<K> {
         Ok(presence != Presence::Absent)
     }
 
-    /// Waits until so many publications are durable, if puts are to be.
+    /// Waits until this number of publications is durable, if puts must be.
     pub(crate) async fn settle(&self, publications: u64) -> Result<()> {
         if self.engine.surroundings.policy != Some(SyncPolicy::OnPut) {
             return Ok(());
@@ -75,7 +75,7 @@ impl<K: Kind> LocalStore<K> {
         blocking(move || engine.sync_until(publications)).await
     }
 
-    /// Reads small contents whole, which `record` was found to name. `None` if they are gone.
+    /// Reads the contents that `record` names in one piece, which are small. `None` if they are gone.
     pub(crate) async fn read_whole(&self, key: &Key, mut record: Record) -> Result<Option<Bytes>> {
         loop {
             let all = 0..record.location.size_bytes;

@@ -40,7 +40,7 @@ fn owner(item: &Item) -> Owner {
     Owner { function: crate::key::function(&item.digest), account_name: 0, tail: Vec::new() }
 }
 
-/// A small put and an upload begin in a block that is recycled and used again while they go on.
+/// Begins a small put and an upload in a block that is recycled and used again while they go on.
 fn what_is_said_to_be_stored_is(store: &Arc<LocalStore<Cas>>) {
     let (small, large) = (Item::new(1, 100), Item::new(2, 10_000));
     let engine = &store.engine;

@@ -9,7 +9,7 @@ use super::*;
 use crate::machine::casts;
 use crate::options::Refresh;
 
-/// What somebody was told to be durable, by numbers.
+/// The numbers of the steps that a caller was told to be durable.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Acknowledged(Arc<AtomicU32>);
 
@@ -27,7 +27,7 @@ impl Acknowledged {
     }
 }
 
-/// What is left of a crash has everything that was told, nothing that is wrong, and goes on.
+/// Checks that a store left by a crash has everything that was acknowledged and nothing that is wrong, and goes on.
 pub(super) fn check(image: Image, options: Options, told: u32, items: &[&Item]) {
     let store = open_on::<Cas>(&Arc::new(CrashingDisk::with(image)), options);
     for (number, item) in items.iter().enumerate() {
@@ -127,7 +127,7 @@ fn equal_puts_create_one_and_what_is_answered_outlives_a_crash() {
     });
 }
 
-/// Everything at once, only so that nobody waits for somebody who waits.
+/// Runs everything concurrently, only to see that no thread waits for one that waits.
 #[test]
 fn nobody_waits_for_somebody_who_waits() {
     explore("nobody_waits_for_somebody_who_waits", || {

@@ -21,7 +21,7 @@ pub(super) struct CrashingDisk(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// What is read.
+    /// The bytes that are read.
     written: Image,
     durable: Image,
     /// Sectors as they were written since, oldest first, by their numbers.
@@ -32,17 +32,17 @@ struct State {
 /// A crash to come.
 #[derive(Debug)]
 struct Crash {
-    /// So many steps are left until then.
+    /// The number of steps until the crash.
     steps: u32,
-    /// What is told until then.
+    /// The acknowledgements until the crash.
     told: Arc<AtomicU32>,
-    /// What was told, and what was left, once it has come.
+    /// The acknowledgements and the image, once the crash has come.
     left: Option<(u32, Image)>,
 }
 
 impl State {
-    /// What a crash leaves now: of each sector that was written and not synced, this write or an earlier one, and of one
-    /// of these sectors perhaps garbage, what lay in it before included.
+    /// Returns what a crash leaves now: of each sector that was written and not synced, this write or an earlier one,
+    /// and of one of these sectors perhaps garbage, its earlier contents included.
     fn left(&self) -> Image {
         let mut image = self.durable.clone();
         let mut numbers = thread_rng();
@@ -82,7 +82,7 @@ impl CrashingDisk {
         Self::with(vec![None; casts::in_memory(size_bytes) / SECTOR])
     }
 
-    /// One that was left so.
+    /// Opens a disk with this image.
     pub(super) fn with(image: Image) -> Self {
         Self(Mutex::new(State { written: image.clone(), durable: image, pending: Vec::new(), crash: None }))
     }
@@ -91,7 +91,7 @@ impl CrashingDisk {
         self.0.lock().unwrap()
     }
 
-    /// What a crash leaves now.
+    /// Returns what a crash leaves now.
     pub(super) fn crash(&self) -> Image {
         self.state().left()
     }
@@ -99,12 +99,12 @@ impl CrashingDisk {
     /// Crashes at some step to come, for whoever asks later: here, all goes on.
     pub(super) fn crash_some_time(&self, told: &Arc<AtomicU32>) {
         let mut numbers = thread_rng();
-        let most = [20, 60, 200][numbers.gen_range(0..3)];
-        let steps = numbers.gen_range(0..most);
+        let max_steps = [20, 60, 200][numbers.gen_range(0..3)];
+        let steps = numbers.gen_range(0..max_steps);
         self.state().crash = Some(Crash { steps, told: Arc::clone(told), left: None });
     }
 
-    /// What was told before the crash, and what is left. It comes now at the latest.
+    /// Returns the acknowledgements before the crash, and the image it left. The crash comes now at the latest.
     pub(super) fn crashed(&self) -> (u32, Image) {
         let mut state = self.state();
         let crash = state.crash.take().unwrap();

@@ -6,7 +6,7 @@ use blobaccess::{Ac, Cas};
 
 use super::*;
 
-/// How often each of these is listed, and with how many bytes.
+/// Returns the digests of a listing, with the bytes of each.
 fn listed<K: Kind>(store: &LocalStore<K>) -> HashMap<Digest, u64> {
     let (entries, next) = store.engine.list(None).unwrap();
     assert_eq!(next, None);

@@ -8,20 +8,20 @@ use super::disk::CrashingDisk;
 use super::*;
 use crate::options::Refresh;
 
-/// The same key with other contents.
+/// Returns an item with the same key and other contents.
 fn message(version: u8) -> Item {
     let Item { digest, .. } = Item::new(1, 1_000);
     Item { digest, contents: vec![version; 1_000 + usize::from(version)].into() }
 }
 
-/// Which version is stored.
+/// Returns which version is stored.
 fn version(store: &LocalStore<Ac>) -> Option<u8> {
     let contents = store.get_blocking(&message(0).digest).unwrap()?;
     assert_eq!(contents, message(contents[0]).contents);
     Some(contents[0])
 }
 
-/// The first version lies in an old block and was used there, so it is queued to be copied. Meanwhile the second is
+/// Uses the first version in an old block, so that it is queued to be copied. Meanwhile the second is
 /// put, the block is recycled, and the machine crashes at any time.
 fn overwrite(is_oldest: bool) {
     let disk = Arc::new(CrashingDisk::new(CAPACITY));
@@ -74,7 +74,7 @@ fn overwrite(is_oldest: bool) {
     assert_eq!(version(&after), None);
 }
 
-/// The same, where nobody is to notice that it is looked for.
+/// Returns which version is stored, without a use of it.
 fn version_unused(store: &LocalStore<Ac>) -> Option<u8> {
     let record = store.engine.peek(&store.engine.keys.key(&message(0).digest))?;
     u8::try_from(record.location.size_bytes - 1_000).ok()

@@ -32,14 +32,15 @@ use self::disk::CrashingDisk;
 use crate::key_location_map::Record;
 use crate::{Device, Environment, LocalStore, Options, SyncPolicy};
 
-/// Among so many scenarios the time is shared out.
+/// The number of scenarios that share the time.
 const SCENARIOS: u32 = 15;
 
-/// So many schedules are drawn from one seed.
+/// The number of schedules that are drawn from one seed.
 const AT_ONCE: usize = 50;
 
-/// So many times at most, and once at least, the order in which threads come first changes, where few changes are wanted.
-const MOST_CHANGES: usize = 5;
+/// The maximum number of changes of the order in which threads come first, where few changes are wanted. The minimum is
+/// one.
+const MAX_CHANGES: usize = 5;
 
 fn config() -> Config {
     let mut config = Config::new();
@@ -65,7 +66,7 @@ fn explore(name: &str, scenario: impl Fn() + Send + Sync + 'static) {
     let mut count = 0;
     for turn in 0.. {
         let seed = numbers.draw();
-        count += match turn % (1 + MOST_CHANGES) {
+        count += match turn % (1 + MAX_CHANGES) {
             0 => Runner::new(RandomScheduler::new_from_seed(seed, AT_ONCE), config()).run(again()),
             changes => Runner::new(PctScheduler::new_from_seed(seed, 1 + changes, AT_ONCE), config()).run(again()),
         };
@@ -129,7 +130,7 @@ impl Item {
         Self { digest, contents: vec![number; size].into() }
     }
 
-    /// One that leaves room in a block for little else.
+    /// Returns an item that leaves room in a block for little else.
     fn filling(number: u8) -> Self {
         Self::new(100 + number, 50_000)
     }
@@ -139,14 +140,14 @@ fn put<K: Kind>(store: &LocalStore<K>, item: &Item) {
     store.put_blocking(&item.digest, item.contents.clone()).unwrap();
 }
 
-/// Whether it is stored, as somebody is told who then counts on it.
+/// Returns whether the item is stored, as a caller is told that relies on it.
 fn find<K: Kind>(store: &LocalStore<K>, item: &Item) -> bool {
     let mut is_there = true;
     store.find_missing_blocking(std::slice::from_ref(&item.digest), |_| is_there = false).unwrap();
     is_there
 }
 
-/// Whether it is read. If so, it must be what was put.
+/// Returns whether the item is read. If so, it must be what was put.
 fn get<K: Kind>(store: &LocalStore<K>, item: &Item) -> bool {
     let contents = store.get_blocking(&item.digest).unwrap();
     assert!(contents.iter().all(|contents| *contents == item.contents), "{item:?} came out wrong");
@@ -161,19 +162,19 @@ fn spawn<K: Kind, T: Send + 'static>(
     thread::spawn(move || work(&store))
 }
 
-/// Where an item is stored.
+/// Returns the record of an item.
 fn record_of<K: Kind>(store: &LocalStore<K>, item: &Item) -> Option<Record> {
     store.engine.peek(&store.engine.keys.key(&item.digest))
 }
 
-/// What whoever reads it does to an item that proves wrong.
+/// Quarantines an item, as a reader does that finds it wrong.
 fn quarantine<K: Kind>(store: &LocalStore<K>, item: &Item) {
     if let Some(record) = record_of(store, item) {
         store.engine.quarantine(&record);
     }
 }
 
-/// A store with these in its oldest block, which is the next to be recycled: the next filling item needs its space.
+/// Returns a store with these items in its oldest block, which is recycled next: the next filling item needs its space.
 fn with_in_oldest<K: Kind>(store: &Arc<LocalStore<K>>, items: &[&Item]) {
     for item in items {
         put(store, item);

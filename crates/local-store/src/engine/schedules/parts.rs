@@ -6,7 +6,7 @@ use super::crashing::{Acknowledged, check};
 use super::*;
 use crate::options::Refresh;
 
-/// A composite object, and what lies in it: each part, and where.
+/// Returns a composite object and its parts, each with its place.
 fn composite() -> (Item, [Item; 2], [Slice; 2]) {
     let whole = Item::new(1, 3_000);
     let contents = Bytes::from((0..3_000_u32).map(|at| u8::try_from(at % 251).unwrap()).collect::<Vec<u8>>());
@@ -61,7 +61,8 @@ fn parts_that_were_found_stay_while_their_block_is_recycled() {
     });
 }
 
-/// What is remembered while its object is copied or proves wrong, and the machine crashes at any time.
+/// Tests parts that are remembered while their object is copied or fails verification, and the machine crashes at any
+/// time.
 #[test]
 fn parts_that_a_sync_covered_outlive_a_crash_though_their_object_does_not() {
     explore("parts_that_a_sync_covered_outlive_a_crash_though_their_object_does_not", || {

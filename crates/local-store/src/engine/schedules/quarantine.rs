@@ -6,7 +6,7 @@ use super::crashing::{Acknowledged, check};
 use super::*;
 use crate::key_location_map::Record;
 
-/// Whether an object lies where it proved wrong.
+/// Returns whether an object lies where it failed verification.
 fn is_wrong(store: &LocalStore<Cas>, item: &Item, wrong: &Record) -> bool {
     record_of(store, item).is_some_and(|record| record.location == wrong.location)
 }

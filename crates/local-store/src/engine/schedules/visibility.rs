@@ -4,7 +4,7 @@ use blobaccess::{Cas, PutOutcome};
 
 use super::*;
 
-/// The same contents under another name.
+/// Returns the same contents under another name.
 fn under(name: &str, item: &Item) -> Item {
     let digest = Digest::from_hash(
         name.parse::<InstanceName>().unwrap(),

@@ -118,7 +118,7 @@ impl Space {
 
     /// Returns a new block with `length` bytes of space. Blocks that are no longer new are closed.
     fn choose(&mut self, length: u64, requester: Requester) -> Option<u16> {
-        let most = self.sizes.entries_per_block();
+        let max_entries = self.sizes.entries_per_block();
         let data_bytes = self.sizes.data_bytes;
         let kept = match requester {
             Requester::Put | Requester::Refresh => 1,
@@ -132,9 +132,9 @@ impl Space {
             uses.get(usize::from(block)).is_some_and(|usage| {
                 usage.generation == 0
                     || (data_bytes.saturating_sub(usage.cursor) >= length
-                        && most.is_none_or(|most| {
+                        && max_entries.is_none_or(|max_entries| {
                             let pending = neighbours.blocks.get(block).map_or(0, Block::pending);
-                            usage.has_log_sector(pending, most)
+                            usage.has_log_sector(pending, max_entries)
                         }))
             })
         };

@@ -40,12 +40,12 @@ pub(super) struct LogSectors {
 }
 
 impl BlockUse {
-    /// A use that begins now.
+    /// Begins a use.
     pub(super) fn new(generation: u32, seed: u64, begun_at: u64) -> Self {
         Self { generation, seed, begun_at, ..Self::default() }
     }
 
-    /// A use that goes on, with a log of `log_sectors`.
+    /// Goes on with a use whose log has `log_sectors`.
     pub(super) fn restored(live: &LiveBlock, log_sectors: u32, chunk_bytes: u64) -> Self {
         Self {
             // What is left of the last chunk is not used: chunks are written in memory, from their beginning.
@@ -56,17 +56,18 @@ impl BlockUse {
         }
     }
 
-    /// Returns whether a log of `most` entries takes one more in a sector of its own, when `pending` others have room
+    /// Returns whether a log of `max_entries` takes one more in a sector of its own, when `pending` others have room
     /// kept for theirs: every entry that is to come may find itself in a sector of its own.
-    pub(super) fn has_log_sector(&self, pending: u32, most: u64) -> bool {
+    pub(super) fn has_log_sector(&self, pending: u32, max_entries: u64) -> bool {
         let sectors = u64::from(self.entries).div_ceil(ENTRIES_PER_SECTOR) + u64::from(pending);
-        !self.is_retiring && sectors * ENTRIES_PER_SECTOR < most
+        !self.is_retiring && sectors * ENTRIES_PER_SECTOR < max_entries
     }
 
-    /// Returns whether a log of `most` entries takes one more, when `pending` others have room kept for theirs.
-    pub(super) fn takes_entry(&self, pending: u32, most: u64) -> bool {
+    /// Returns whether a log of `max_entries` takes one more, when `pending` others have room kept for theirs.
+    pub(super) fn takes_entry(&self, pending: u32, max_entries: u64) -> bool {
         !self.is_retiring
-            && (!u64::from(self.entries).is_multiple_of(ENTRIES_PER_SECTOR) || self.has_log_sector(pending, most))
+            && (!u64::from(self.entries).is_multiple_of(ENTRIES_PER_SECTOR)
+                || self.has_log_sector(pending, max_entries))
     }
 
     /// Appends the entry of a record to the log. Returns what is to be written by now, if enough has come together.

@@ -101,7 +101,7 @@ fn growth(sizes: &Sizes) -> Growth {
 }
 
 impl Space {
-    /// The space of a store that is empty.
+    /// Makes the space of an empty store.
     pub(super) fn new(map: MapWriter, sizes: Sizes, neighbours: Neighbours) -> Self {
         Self {
             map,
@@ -206,9 +206,9 @@ impl Space {
 
     /// Returns whether the log of a block takes one more entry now.
     pub(super) fn has_log_space(&self, block: u16) -> bool {
-        let Some(most) = self.sizes.entries_per_block() else { return true };
+        let Some(max_entries) = self.sizes.entries_per_block() else { return true };
         let pending = self.neighbours.blocks.get(block).map_or(0, Block::pending);
-        self.use_of(block).is_some_and(|usage| usage.takes_entry(pending, most))
+        self.use_of(block).is_some_and(|usage| usage.takes_entry(pending, max_entries))
     }
 
     /// Appends the entry of a record to the log of its block.

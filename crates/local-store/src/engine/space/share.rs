@@ -1,18 +1,19 @@
-//! How much may be copied: a share of what is put, kept for what was promised first.
+//! Limits copies to a share of what is put, kept for promised objects first.
 
 use std::collections::HashMap;
 
-/// What something is copied for.
+/// The reason for a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Purpose {
-    /// Somebody was told that it is there, or is being told. In the block that is being recycled, it lies at `offset`.
+    /// A caller was told that the object is stored, or is being told. In the block that is being recycled, it lies at
+    /// `offset`.
     Promised { offset: u64 },
-    /// Its block is given up before its turn, so that nothing in it may have stayed as long as was promised.
+    /// The block is given up before its turn, so that no object in it may have stayed as long as was promised.
     Retired,
-    /// Somebody used it.
+    /// A caller used the object.
     Used,
-    /// Somebody used it or was told that it is there, while its block is old. What is saved up is not for that: should it
-    /// be promised, it is copied later all the same.
+    /// A caller used the object or was told that it is stored, while its block is old. Savings are not for such a copy:
+    /// if the object is promised, it is copied later anyway.
     Refreshed,
 }
 
@@ -36,48 +37,55 @@ impl From<Purpose> for Requester {
     }
 }
 
-/// What may be copied, in counted bytes.
+/// The bytes that may be copied.
 ///
-/// Puts earn it: of all that is written, copies take at most the share that was chosen, however recycling lags behind.
+/// Puts earn them: of all that is written, copies take at most the chosen share, even when recycling lags behind.
 #[derive(Debug)]
 pub(super) struct Share {
     percent: u64,
-    /// What copies may take that nothing is set aside for.
+    /// The bytes that copies may take and that are not set aside.
     free: u64,
-    /// What copies took beyond that.
+    /// The bytes that copies took beyond that.
     debt: u64,
-    /// The most that is saved up.
-    most: u64,
+    /// The maximum that is saved up, in bytes.
+    max_saved: u64,
     /// The share of one block.
     per_block: u64,
-    /// What is set aside, by offset in the block that is being recycled.
+    /// The bytes that are set aside, by offset in the block that is being recycled.
     promised: HashMap<u64, u64>,
 }
 
 impl Share {
-    /// Of all that is written, `percent` are for copies, up to 80; up to `most` bytes are saved up, `per_block`
-    /// of them for what was merely used.
-    pub(super) fn new(percent: u32, most: u64, per_block: u64) -> Self {
-        Self { percent: u64::from(percent.min(80)), free: most, debt: 0, most, per_block, promised: HashMap::new() }
+    /// Grants copies `percent` of all that is written, up to 80. Up to `max_saved` bytes are saved up, `per_block` of
+    /// them for objects that were merely used.
+    pub(super) fn new(percent: u32, max_saved: u64, per_block: u64) -> Self {
+        Self {
+            percent: u64::from(percent.min(80)),
+            free: max_saved,
+            debt: 0,
+            max_saved,
+            per_block,
+            promised: HashMap::new(),
+        }
     }
 
-    /// Notes that so much is put.
+    /// Notes that `counted` bytes are put.
     pub(super) fn earn(&mut self, counted: u64) {
         let earned = counted.saturating_mul(self.percent) / (100 - self.percent);
         let repaid = earned.min(self.debt);
         self.debt -= repaid;
-        self.free = self.free.saturating_add(earned - repaid).min(self.most);
+        self.free = self.free.saturating_add(earned - repaid).min(self.max_saved);
     }
 
-    /// Notes that a copy left so much of a block unused, as it did not fit.
+    /// Notes that a copy left `bytes` of a block unused, as it did not fit.
     pub(super) fn waste(&mut self, bytes: u64) {
         let owed = bytes.saturating_sub(self.free);
         self.free = self.free.saturating_sub(bytes);
         self.debt = self.debt.saturating_add(owed);
     }
 
-    /// Sets aside what an object at `offset` of the block that is being recycled costs, if there is so much left.
-    /// Returns whether there was.
+    /// Sets aside the cost of an object at `offset` of the block that is being recycled, if that much is left. Returns
+    /// whether it was.
     pub(super) fn set_aside(&mut self, offset: u64, cost: u64) -> bool {
         if self.free < cost {
             return false;
@@ -87,20 +95,20 @@ impl Share {
         true
     }
 
-    /// Gives back what was set aside and not drawn.
+    /// Gives back the bytes that were set aside and not drawn.
     pub(super) fn settle(&mut self) {
         let left: u64 = self.promised.drain().map(|(_, cost)| cost).sum();
-        self.free = self.free.saturating_add(left).min(self.most);
+        self.free = self.free.saturating_add(left).min(self.max_saved);
     }
 
-    /// Takes what a copy costs that is for `purpose`. Returns whether there was so much for it.
+    /// Takes the cost of a copy for `purpose`. Returns whether that much was left.
     pub(super) fn draw(&mut self, purpose: Purpose, cost: u64) -> bool {
         let kept = match purpose {
             Purpose::Promised { offset } if self.promised.remove(&offset).is_some() => return true,
             Purpose::Promised { .. } => 0,
             Purpose::Retired => return true,
-            // What is saved up is for what is going to be promised, but for the share of one block.
-            Purpose::Used | Purpose::Refreshed => self.most.saturating_sub(self.per_block),
+            // Savings are for future promises, but for the share of one block.
+            Purpose::Used | Purpose::Refreshed => self.max_saved.saturating_sub(self.per_block),
         };
         match self.free.checked_sub(cost) {
             Some(left) if left >= kept => {

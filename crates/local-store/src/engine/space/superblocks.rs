@@ -57,7 +57,10 @@ impl Space {
                 seed: usage.seed,
                 data_bytes: usage.cursor,
                 log_sectors: usage.log_sectors,
-                is_sealed: self.sizes.entries_per_block().is_some_and(|most| u64::from(usage.entries) >= most),
+                is_sealed: self
+                    .sizes
+                    .entries_per_block()
+                    .is_some_and(|max_entries| u64::from(usage.entries) >= max_entries),
                 begun_at: usage.begun_at,
                 touch_sectors: 0,
             })
