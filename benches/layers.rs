@@ -1,4 +1,4 @@
-//! What each layer adds to a call: time, and allocations, which are the same in every run.
+//! The cost of each layer for one call: time, and allocations, which are the same in every run.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints and fails loudly")]
 
@@ -21,7 +21,7 @@ static ALLOCATOR: Counting = Counting;
 
 type Store = Arc<dyn BlobAccess<Kind = Cas>>;
 
-/// Each layer around a store in memory, and all of them at once.
+/// Returns each layer around a store in memory, and a stack of all of them.
 fn stacks() -> Vec<(&'static str, Store)> {
     let memory = || MemoryStore::<Cas>::new(1 << 30);
     let capacity = NonZeroUsize::new(100_000).unwrap();
@@ -43,7 +43,7 @@ fn stacks() -> Vec<(&'static str, Store)> {
     ]
 }
 
-/// One call, with what it needs.
+/// A call with its arguments.
 struct Calls {
     ctx: Context,
     digest: Digest,
@@ -78,7 +78,7 @@ impl Calls {
     }
 }
 
-/// How often `call` allocates, over a hundred of them.
+/// Returns the number of allocations of one `call`, averaged over a hundred.
 fn allocations_of(mut call: impl FnMut()) -> f64 {
     let (counted, ()) = counting(|| (0..100).for_each(|_| call()));
     real(counted.calls) / 100.0

@@ -1,6 +1,6 @@
 //! One call of the local store at a time: `cargo bench --bench local_store_calls`, then `--` and a part of a name.
 //!
-//! Whole workloads, with the limit of the machine beside each, are what `local_store_workloads` measures.
+//! Whole workloads, with the limit of the machine for each, are in `local_store_workloads`.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark that fails has no result")]
 
@@ -19,10 +19,10 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures::executor::block_on;
 
-/// Of all that is drawn.
+/// The seed of everything that is drawn.
 const SEED: u64 = 1;
 
-/// Where a store keeps what it is given.
+/// The place where a store keeps its blobs.
 #[derive(Clone, Copy)]
 enum Place {
     Memory,
@@ -57,7 +57,7 @@ fn gets(c: &mut Criterion) {
             let store = open(place.options(directory.path(), scaled(256 << 20, 64 << 20).try_into().unwrap()));
             let objects = Objects::unverified(SEED, &vec![size; scaled(1000, 20)]);
             put_all(&store, &objects);
-            // Chunks that are not full are read where they are filled, not from the file.
+            // Chunks that are not full are read from memory, not from the file.
             put_all(&store, &Objects::unverified(SEED + 1, &[64 << 10; 128]));
             store.sync_blocking().unwrap();
             let digests = objects.shuffled_digests(SEED);
@@ -77,7 +77,7 @@ fn gets(c: &mut Criterion) {
     }
 }
 
-/// So many that are there, of which a share lies in old blocks, and as many that are not, in no order.
+/// Draws `count` stored digests, `old_percent` of them in old blocks, and as many absent ones, unordered.
 fn asked(store: &LocalStore<Cas>, stored: &Objects, count: usize, old_percent: usize) -> Vec<Digest> {
     let blocks = store.snapshot().blocks;
     let is_old =
@@ -96,10 +96,10 @@ fn asked(store: &LocalStore<Cas>, stored: &Objects, count: usize, old_percent: u
 
 fn finds(c: &mut Criterion) {
     let ctx = Context::background();
-    // 10,000 entries, half of them in old blocks where half are to be.
+    // 10,000 entries. If half are to be old, half of them are in old blocks.
     let entries = 10_000;
     let store = open(Options::in_memory(64 << 20).with_blocks(15, 15, 1).with_entries(1 << 20));
-    // Of such a size that they fill all blocks.
+    // Their size is such that they fill all blocks.
     let objects = Objects::unverified(SEED, &vec![4 << 10; 16_000]);
     put_all(&store, &objects);
     let mut group = c.benchmark_group("find_missing, half there");
@@ -126,7 +126,7 @@ fn finds(c: &mut Criterion) {
     group.finish();
 }
 
-/// How contents are put: as they are, or verified by a function.
+/// Puts contents, verified by `function` or as they are.
 fn put(store: &LocalStore<Cas>, function: Option<DigestFunction>, digest: &Digest, contents: Bytes) {
     if function.is_none() {
         store.put_blocking(digest, contents).unwrap();
@@ -136,7 +136,7 @@ fn put(store: &LocalStore<Cas>, function: Option<DigestFunction>, digest: &Diges
     }
 }
 
-/// So many objects, none of which was put before.
+/// Draws `count` objects, none of which was put before.
 fn new_objects(
     numbers: &mut Numbers,
     function: Option<DigestFunction>,

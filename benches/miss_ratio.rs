@@ -1,4 +1,4 @@
-//! How often the local store misses beside other policies, simulated; `docs/performance.md` says what follows.
+//! Simulated miss ratios of the local store and of other policies; `docs/performance.md` has the conclusions.
 //!
 //! `cargo bench --bench miss_ratio`. Arguments choose traces by a part of their names.
 
@@ -9,14 +9,15 @@ use blobaccess_workbench::simulation::{
 };
 use blobaccess_workbench::{SizeDistribution, is_test_run};
 
-/// Of all traces.
+/// The seed of all traces.
 const SEED: u64 = 7;
 
-/// What counts is how large a blob is beside a block, and a store of hundreds of gigabytes has blocks that hold many of
-/// the largest. The simulated stores are much smaller, so sizes are cut for them.
+/// The maximum size of a blob in the simulation. The size of a blob relative to a block decides, and a store of
+/// hundreds of gigabytes has blocks that hold many of the largest. The simulated stores are much smaller, so their
+/// sizes are capped.
 const CAP_BYTES: u64 = 64 << 10;
 
-/// Of what all capacities are shares.
+/// The total size that all capacities are fractions of.
 const PERCENTS: [u64; 3] = [10, 20, 40];
 
 fn groups(old: usize, current: usize, new: usize) -> Groups {

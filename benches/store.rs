@@ -1,6 +1,6 @@
-//! The local store at the work of a build cache, beside what the machine can do without it.
+//! The local store at the work of a build cache, compared with the limits of the machine.
 //!
-//! `cargo bench --bench store -- --entries 1000000`. The package `benches/peers` puts other stores beside it.
+//! `cargo bench --bench store -- --entries 1000000`. The package `benches/peers` compares it with other stores.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Puts into a file until they are synced, beside bare writes.
+//! Puts into a file, including the sync, compared with bare writes.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! FindMissing, half of what is asked for stored, none of it old.
+//! FindMissing of digests of which half are stored, and none is old.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use futures::executor::block_on;
 use crate::report::{ROUNDS, Speed, best, scaling, share, speed, timed};
 use crate::workload::{BATCH, SEED, digests, shuffled, slots};
 
-/// Of what one million entries, and ten million, are to come to on a quiet machine, in millions a second.
+/// Returns the goal for this number of entries, in millions per second on a quiet machine.
 fn goal(entries: usize) -> Option<f64> {
     match entries {
         1_000_000 => Some(35.0),
@@ -21,7 +21,8 @@ fn goal(entries: usize) -> Option<f64> {
     }
 }
 
-/// Processor time. A batch has just been read from a request when it is looked up, so it lies in the caches.
+/// Returns the processor time of finds. A batch was just read from a request when it is looked up, so it lies in the
+/// caches.
 pub(crate) fn find(store: &LocalStore<Cas>, asked: &[Digest]) -> Duration {
     let batches = asked.chunks(BATCH).map(|batch| {
         let batch = batch.to_vec();
@@ -41,7 +42,7 @@ pub(crate) fn run(entries: usize) {
     let absent = digests(SEED + 1, entries, 128);
     let asked = shuffled(SEED, [stored.clone(), absent.clone()].concat());
     let lines = Lines::new(usize::try_from(slots(entries)).unwrap());
-    // Other places each time, as those of before may still lie in the caches.
+    // Other places each time, because the previous ones may still lie in the caches.
     let limit = best(|round| {
         let places = lines.places(SEED + round, 1 << 21);
         timed(|| _ = std::hint::black_box(lines.walk(&places)))

@@ -1,4 +1,4 @@
-//! Gets of 128 bytes from memory, handed out where they lie.
+//! Gets of 128 bytes from memory, without a copy.
 
 use std::hint::black_box;
 

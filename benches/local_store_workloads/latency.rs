@@ -1,4 +1,4 @@
-//! Gets of what is there, while another thread puts so much that blocks are recycled and what is in use is copied.
+//! Gets of stored blobs while another thread puts so much that blocks are recycled and blobs in use are copied.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,10 +19,10 @@ fn print(what: &str, measured: &Measurement) {
 }
 
 pub(crate) fn run(count: usize) {
-    // At most 65,536 objects.
+    // Up to 65,536 objects.
     let store = open(Options::in_memory(256 << 20).with_blocks(4, 16, 1).with_entries(100_000));
     let contents = Bytes::from(vec![1; 4096]);
-    // So that it is full, and each block that is needed from here on must be recycled.
+    // The store is full then, and each block that is needed from here on must be recycled.
     for digest in (2_000..).flat_map(|seed| digests(seed, BATCH / 10, 4096)) {
         store.put_blocking(&digest, contents.clone()).unwrap();
         if store.snapshot().recycled_blocks > 0 {

@@ -1,9 +1,9 @@
-//! Whole workloads of the local store, each beside what the machine can do and the goal; `docs/performance.md` says what
-//! came of it.
+//! Whole workloads of the local store, each compared with the limit of the machine and with the goal;
+//! `docs/performance.md` has the results.
 //!
-//! `cargo bench --bench local_store_workloads` does everything, each part in a process of its own. `-- finds
-//! 1000000` does one part, with as many entries. Where two threads or the disk have a part in it, `load` says how many
-//! others wanted a processor. Besides, figures are processor time of the thread, the best of five rounds.
+//! `cargo bench --bench local_store_workloads` runs everything, each part in its own process. `-- finds 1000000` runs
+//! one part, with that number of entries. If two threads or the disk take part, `load` is the number of other processes
+//! that wanted a processor. The other figures are processor time of the thread, the best of five rounds.
 
 #![expect(
     clippy::unwrap_used,
@@ -38,12 +38,12 @@ struct Part {
     name: &'static str,
     what: &'static str,
     run: fn(usize),
-    /// How many entries or objects there are if nobody says, one run each.
+    /// The default numbers of entries or objects, one run each.
     usual: &'static [&'static str],
     in_tests: usize,
 }
 
-/// Behind the number of entries: without huge pages.
+/// The argument after the number of entries: without huge pages.
 const SMALL_PAGES: &str = "small-pages";
 
 const PARTS: &[Part] = &[
@@ -119,7 +119,7 @@ const PARTS: &[Part] = &[
     },
 ];
 
-/// Each part in a process of its own, so that none finds the memory of another.
+/// Runs each part in its own process, so that none inherits the memory of another.
 fn run_all() {
     for part in PARTS {
         for usual in if is_test_run() { &part.usual[..1] } else { part.usual } {

@@ -1,4 +1,4 @@
-//! What an object takes besides its contents.
+//! The memory of an object less its contents.
 
 use blobaccess_local_store::Options;
 use blobaccess_workbench::local_store::open;

@@ -1,4 +1,4 @@
-//! FindMissing where a part of what is there lies in old blocks, and is to outlive them.
+//! FindMissing of digests of which some lie in old blocks, and must outlive those.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::finds::find;
 use crate::report::{Speed, bounded, speed, timed};
 use crate::workload::{BATCH, SEED, digests, shuffled};
 
-/// Each round fills a store of its own, as what was asked about is old no more.
+/// The number of rounds. Each fills a store of its own, because digests that were asked about are no longer old.
 const ROUNDS: u64 = 3;
 
-/// A store that is full, so that some of what it has is old, and what was put into it.
+/// Opens a store and fills it, so that some of its blobs are old, and returns it with the digests that were put.
 fn full(entries: usize, refresh: Refresh, seed: u64) -> (LocalStore<Cas>, Vec<Digest>) {
     let entries = u64::try_from(entries).unwrap();
     let capacity = (entries * 210).max(16 << 20);
@@ -35,7 +35,7 @@ fn full(entries: usize, refresh: Refresh, seed: u64) -> (LocalStore<Cas>, Vec<Di
     (store, put)
 }
 
-/// `entries` that are there, of which a share is old, and as many that are not.
+/// Draws `entries` stored digests, `old_percent` of them old, and as many absent ones.
 fn asked(store: &LocalStore<Cas>, put: &[Digest], entries: usize, old_percent: usize) -> Vec<Digest> {
     let blocks = store.snapshot().blocks;
     let is_old = |digest: &&Digest| store.block_of(digest).is_some_and(|at| blocks[at].group == BlockGroup::Old);

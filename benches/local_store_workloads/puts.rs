@@ -1,4 +1,4 @@
-//! Puts of mixed sizes into memory, beside appends and hashes.
+//! Puts of mixed sizes into memory, compared with appends and hashes.
 
 use std::hint::black_box;
 
@@ -14,7 +14,7 @@ use futures::executor::block_on;
 use crate::report::{Speed, best, scaling, share, speed, timed};
 use crate::workload::{SEED, SIZES, mixed, named};
 
-/// Appends into memory that was touched before.
+/// Measures appends to memory that was touched before.
 fn append(objects: &Objects, capacity: u64, copy: fn(&mut Arena, &[u8])) -> Speed {
     let mut arena = Arena::new(usize::try_from(capacity / 4).unwrap());
     let took = best(|_| timed(|| objects.items().iter().for_each(|(_, contents)| copy(&mut arena, contents))));
@@ -42,7 +42,7 @@ pub(crate) fn run(count: usize) {
     speed("limit: append by a copy", append(&first, capacity, Arena::append), None);
     let took = timed(|| put_all(&store, &first));
     speed("put, no hash, first use of the memory", Speed::of_bytes(first.bytes(), took), None);
-    // From here on blocks are recycled, and chunks used again.
+    // From here on blocks are recycled, and chunks reused.
     for filling in 0.. {
         let snapshot = store.snapshot();
         if snapshot.recycled_blocks > 2 * u64::try_from(snapshot.blocks.len()).unwrap() {

@@ -1,4 +1,4 @@
-//! Reads of 4 KiB from a warm file, beside bare positioned reads of the same file.
+//! Reads of 4 KiB from a cached file, compared with bare positioned reads of the same file.
 
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;

@@ -1,4 +1,4 @@
-//! A file that is opened after a crash.
+//! Opening a file after a crash.
 
 use std::time::Duration;
 

@@ -1,18 +1,18 @@
-//! What was measured as lines of text: each with the limit of the machine and the goal beside it.
+//! Measurements as lines of text, each with the limit of the machine and the goal.
 
 use std::time::Duration;
 
 use blobaccess_workbench::{load_average, monotonic_time, real, thread_time};
 
-/// Work is done so often, and the best time counts: others share the machine.
+/// The number of times that work is done. The best time counts, because others share the machine.
 pub(crate) const ROUNDS: u64 = 5;
 
-/// How fast something is.
+/// A speed.
 #[derive(Clone, Copy)]
 pub(crate) enum Speed {
-    /// Nanoseconds of each call.
+    /// The nanoseconds of each call.
     Calls(f64),
-    /// Bytes a nanosecond.
+    /// The bytes per nanosecond.
     Bytes(f64),
 }
 
@@ -29,7 +29,7 @@ impl Speed {
         if other.rate() > self.rate() { other } else { self }
     }
 
-    /// Millions of calls, or billions of bytes, a second.
+    /// Returns millions of calls, or billions of bytes, per second.
     fn rate(self) -> f64 {
         match self {
             Self::Calls(nanoseconds) => 1e3 / nanoseconds,
@@ -45,7 +45,7 @@ impl Speed {
     }
 }
 
-/// A value beside the least that it should be.
+/// Formats a value with its lower limit.
 fn compared(value: f64, goal: Option<f64>) -> String {
     goal.map_or(String::new(), |goal| {
         format!("   goal {goal:.2}: {}", if value >= goal { "reached" } else { "missed" })
@@ -57,41 +57,41 @@ pub(crate) fn speed(what: &str, ours: Speed, goal: Option<f64>) {
     println!("{what:64} {}{}", ours.text(), compared(ours.rate(), goal));
 }
 
-/// Prints that the machine does the same at `limit`, what share of it is reached, and the goal for that.
+/// Prints the limit of the machine, the share of it that is reached, and the goal for that share.
 pub(crate) fn share(of: &str, limit: Speed, ours: Speed, goal: Option<f64>) {
     let share = ours.rate() / limit.rate();
     println!("{:64} {}   share {share:.2}{}", format!("    of {of}"), limit.text(), compared(share, goal));
 }
 
-/// Prints a value that has a limit above it.
+/// Prints a value that has an upper limit.
 pub(crate) fn bounded(what: &str, value: f64, unit: &str, most: f64) {
     let verdict = if value <= most { "reached" } else { "missed" };
     println!("{what:64} {value:9.2} {unit}   goal {most:.2}: {verdict}");
 }
 
-/// Processor time of this thread for `work`: others share the machine.
+/// Returns the processor time of this thread for `work`, because others share the machine.
 pub(crate) fn timed(work: impl FnOnce()) -> Duration {
     let begun = thread_time();
     work();
     thread_time().saturating_sub(begun)
 }
 
-/// By the clock: what the disk decides.
+/// Returns the elapsed time of `work`, which the disk decides.
 pub(crate) fn elapsed(work: impl FnOnce()) -> Duration {
     let begun = monotonic_time();
     work();
     monotonic_time().saturating_sub(begun)
 }
 
-/// The least of what `measure` finds for each round.
+/// Returns the least value that `measure` returns over the rounds.
 pub(crate) fn best<T: Ord>(measure: impl FnMut(u64) -> T) -> T {
     (0..ROUNDS).map(measure).min().unwrap()
 }
 
-/// Does `work` with all items on one thread, then with half of them on each of two, and prints how much of twice the
-/// speed that is: by the clock, which says nothing unless two processors are free, and by processor time.
+/// Does `work` with all items on one thread, then with half of them on each of two. Prints the speedup as a share of
+/// two: by elapsed time, which needs two free processors, and by processor time.
 ///
-/// `items` gives those of a round.
+/// `items` returns the items of a round.
 pub(crate) fn scaling<T: Sync>(
     what: &str,
     items: impl Fn(u64) -> Vec<T>,

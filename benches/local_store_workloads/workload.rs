@@ -1,4 +1,4 @@
-//! What is put and asked for.
+//! The blobs that are put and asked for.
 
 use std::path::Path;
 
@@ -8,23 +8,23 @@ use blobaccess_testkit::Numbers;
 use blobaccess_workbench::SizeDistribution;
 use blobaccess_workbench::contest::Objects;
 
-/// Of all that is drawn; rounds count on from it.
+/// The seed of everything that is drawn; rounds count on from it.
 pub(crate) const SEED: u64 = 1;
 
-/// How many digests are asked about at once.
+/// The number of digests in a query.
 pub(crate) const BATCH: usize = 10_000;
 
-/// A persistent store in a file, which is synced when asked.
+/// Returns the options of a persistent store in a file, which is synced on request.
 pub(crate) fn in_file(directory: &Path, capacity_bytes: u64) -> Options {
     Options::in_file(directory.join("blocks"), capacity_bytes).with_blocks(4, 16, 1).persistent(SyncPolicy::OnClose)
 }
 
-/// So many slots that so many entries are a load of 0.75.
+/// Returns the number of slots with which `entries` entries are a load of 0.75.
 pub(crate) fn slots(entries: usize) -> u64 {
     u64::try_from(entries).unwrap() * 4 / 3
 }
 
-/// Random digests.
+/// Returns random digests.
 pub(crate) fn digests(seed: u64, count: usize, size_bytes: u64) -> Vec<Digest> {
     let mut numbers = Numbers::new(seed);
     let mut digest = || {
@@ -39,15 +39,15 @@ pub(crate) fn shuffled<T>(seed: u64, mut items: Vec<T>) -> Vec<T> {
     items
 }
 
-/// The sizes of a build cache, up to 16 MiB: block sizes of gigabytes would be needed for more.
+/// The sizes of a build cache, up to 16 MiB: larger blobs would need blocks of gigabytes.
 pub(crate) const SIZES: SizeDistribution = SizeDistribution::BUILD_CACHE.with_cap_bytes(16 << 20);
 
-/// Objects of mixed sizes under random digests.
+/// Returns objects of mixed sizes under random digests.
 pub(crate) fn mixed(seed: u64, count: usize) -> Objects {
     Objects::unverified(seed, &SIZES.sizes(seed, count))
 }
 
-/// The same under digests that are theirs.
+/// Returns objects of mixed sizes under their own digests.
 pub(crate) fn named(seed: u64, count: usize, function: DigestFunction) -> Objects {
     Objects::verified(seed, &SIZES.sizes(seed, count), function)
 }

@@ -1,4 +1,4 @@
-//! The limit: services that move the bytes, hash those that are written, and do nothing else.
+//! The limit: services that move the bytes, hash uploads, and do nothing else.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -21,24 +21,24 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::load;
 
-/// The size of the pieces that are read, as our service has it.
+/// The size of the pieces of a read, as in our service.
 const PIECE_BYTES: usize = 256 << 10;
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// A service that has one blob, under every name.
+/// A service with one blob, under every name.
 #[derive(Clone, Debug)]
 pub(crate) struct Bare {
     blob: Bytes,
 }
 
 impl Bare {
-    /// The service in this process.
+    /// Makes the service for use in this process.
     pub(crate) fn routes() -> Routes {
         Routes::new(ContentAddressableStorageServer::new(Self { blob: Bytes::new() }))
     }
 
-    /// Serves it on a port of its own, with the settings of ours.
+    /// Serves it on a free port, with the settings of ours.
     pub(crate) async fn serve() -> SocketAddr {
         let service = Self { blob: blobaccess_workbench::contents(1, load::LARGE_BYTES) };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be listened on");

@@ -1,6 +1,6 @@
-//! What it takes to answer a request for 10,000 digests, beside what it takes to decode its message.
+//! The cost of a request for 10,000 digests, compared with that of decoding its message.
 //!
-//! The request is made as HTTP has it, in the process itself: all that is left out is the network.
+//! The request is made in the process itself, in the form that HTTP has. Only the network is left out.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::load::message;
 
 const PATH: &str = "http://localhost/build.bazel.remote.execution.v2.ContentAddressableStorage/FindMissingBlobs";
 
-/// Prints both, and their ratio: decoding alone, and the whole call; and where the time goes.
+/// Prints the time of decoding alone, that of the whole call, their ratio, and where the time goes.
 pub(crate) fn compare(runtime: &Runtime) {
     let count = scaled(10_000, 1_000);
     let store = MemoryStore::<Cas>::new(1 << 30);
@@ -51,7 +51,7 @@ pub(crate) fn compare(runtime: &Runtime) {
         re::FindMissingBlobsResponse::decode(answer.slice(5..)).expect("it is an answer").missing_blob_digests;
     assert_eq!(missing.len(), absent.len());
 
-    // In turns, so that a machine that is busy with something else is so for all.
+    // In turns, so that a busy machine slows down all of them.
     let mut bare = Bare::routes();
     let mut best = [Duration::MAX; 6];
     for _ in 0..scaled(200, 2) {
@@ -89,7 +89,7 @@ fn parse(request: &re::FindMissingBlobsRequest) -> Vec<Digest> {
     request.blob_digests.iter().map(parse).collect()
 }
 
-/// A message as gRPC frames it.
+/// Frames a message as gRPC does.
 fn body(message: &[u8]) -> Bytes {
     let mut body = BytesMut::with_capacity(5 + message.len());
     body.put_u8(0);
@@ -98,7 +98,7 @@ fn body(message: &[u8]) -> Bytes {
     body.freeze()
 }
 
-/// The body of the answer, also framed.
+/// Returns the body of the answer, which is framed too.
 async fn call(routes: &mut Routes, body: Bytes) -> Bytes {
     let request = http::Request::post(PATH).header("content-type", "application/grpc").body(Full::new(body));
     let answer = routes.call(request.expect("it is a request")).await.expect("services do not fail");

@@ -1,4 +1,4 @@
-//! The calls that both sides get, from the same client.
+//! The calls of both sides, by the same client.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use tonic::transport::{Channel, Endpoint};
 
-/// The size of the blobs that are streamed: 128 KiB.
+/// The size of a streamed blob: 128 KiB.
 pub(crate) const LARGE_BYTES: usize = 128 << 10;
 
-/// The size of the blobs in batches: 1 KiB.
+/// The size of a blob in a batch: 1 KiB.
 const SMALL_BYTES: usize = 1 << 10;
 
-/// How many calls are open at once.
+/// The number of concurrent calls.
 const CONCURRENCY: usize = 32;
 
-/// Over how many connections.
+/// The number of connections.
 const CONNECTIONS: usize = 4;
 
-/// How many small blobs a batch has.
+/// The number of small blobs in a batch.
 const BATCH: usize = 100;
 
 /// A kind of call.
@@ -62,14 +62,14 @@ impl Work {
     }
 }
 
-/// Calls of one kind, prepared.
+/// Prepared calls of one kind.
 #[derive(Debug)]
 pub(crate) struct Load {
     work: Work,
     large: Vec<(Digest, Bytes)>,
     small: Vec<(Digest, Bytes)>,
     asked: re::FindMissingBlobsRequest,
-    /// What is written must not be there yet: every call writes blobs of its own.
+    /// The blobs of a write must be new, so every call writes its own.
     written: AtomicUsize,
 }
 
@@ -99,7 +99,7 @@ impl Load {
         Side(stream::iter(0..CONNECTIONS).then(connect).collect().await)
     }
 
-    /// Puts what is to be read.
+    /// Puts the blobs that are read.
     pub(crate) async fn prepare(&self, side: &Side) {
         for (digest, bytes) in &self.large {
             write(side.channel(0), digest, bytes.clone()).await;
@@ -107,7 +107,7 @@ impl Load {
         update(side.channel(0), &self.small).await;
     }
 
-    /// Makes all the calls, so many at a time.
+    /// Makes all calls, [`CONCURRENCY`] at a time.
     pub(crate) async fn round(&self, side: &Side) -> Latencies {
         let started = Instant::now();
         let calls = (0..self.work.calls()).map(|call| {
@@ -143,14 +143,14 @@ async fn tokio_task<T: Send + 'static>(
     tokio::spawn(future).await
 }
 
-/// The same blob, but for a few bytes that make it another.
+/// Returns another blob, which differs from the given one by a few bytes.
 fn fresh(number: usize, (digest, bytes): &(Digest, Bytes)) -> (Digest, Bytes) {
     let mut bytes = bytes.to_vec();
     bytes[..8].copy_from_slice(&u64::try_from(number).expect("64 bits suffice").to_le_bytes());
     (Digest::of(digest.instance_name().clone(), digest.function(), &bytes), bytes.into())
 }
 
-/// One call and what it sends.
+/// A call and its message.
 enum Call {
     Read(Digest),
     Write((Digest, Bytes)),
@@ -220,7 +220,7 @@ async fn update(channel: Channel, blobs: &[(Digest, Bytes)]) {
     assert!(answers.iter().all(|entry| entry.status.as_ref().is_none_or(|status| status.code == 0)));
 }
 
-/// The message that names `digest`.
+/// Returns the message that names `digest`.
 pub(crate) fn message(digest: &Digest) -> re::Digest {
     re::Digest {
         hash: digest.hash().to_string(),

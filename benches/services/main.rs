@@ -1,9 +1,9 @@
-//! The services over loopback, beside a bare tonic service that only moves the same bytes, in the same run.
+//! The services over loopback, compared with a bare tonic service that only moves the same bytes, in the same run.
 //!
-//! Client and server share the machine's cores, in both. The rounds alternate, so that a machine that is busy with
-//! something else is so for both; what counts is the ratio.
+//! Client and server share the machine's cores, in both. The rounds alternate, so that a busy machine slows down both.
+//! Look at the ratio.
 //!
-//! `cargo bench --bench services -- batch` runs only what has that in its name.
+//! `cargo bench --bench services -- batch` runs only the calls with `batch` in their names.
 
 #![expect(
     clippy::print_stdout,
@@ -30,7 +30,7 @@ use tokio::runtime::Runtime;
 use bare::Bare;
 use load::{Load, Work};
 
-/// How often each side has its turn. The best of its turns counts: what disturbs only ever slows down.
+/// The number of turns of each side. The best one counts, because disturbances only slow down.
 const ROUNDS: usize = 5;
 
 fn main() {
@@ -75,7 +75,7 @@ fn compare(runtime: &Runtime, work: Work, bare: SocketAddr, ours: SocketAddr, ro
     println!("{:<28} {bare}   {ours}   {:.2}", work.name(), ours.per_second() / bare.per_second());
 }
 
-/// The services as `remote_cache` has them, without what watches over them.
+/// Makes the services as `remote_cache` has them, without observers.
 async fn serve_ours() -> SocketAddr {
     let services = Services::new(ServiceOptions::default())
         .with_cas(Arc::new(EmptyBlobInjecting::new(MemoryStore::<Cas>::new(4 << 30))))

@@ -1,9 +1,9 @@
-//! What many calls took, as a few numbers.
+//! The latencies of many calls, as a few numbers.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-/// The durations of calls that ran at the same time.
+/// The durations of calls that ran concurrently.
 #[derive(Clone, Debug, Default)]
 pub struct Latencies {
     sorted: Vec<Duration>,
@@ -11,21 +11,21 @@ pub struct Latencies {
 }
 
 impl Latencies {
-    /// Of calls that took `durations`, all of them together `elapsed`.
+    /// Makes the latencies of calls that took `durations`, and `elapsed` all together.
     #[must_use]
     pub fn new(mut durations: Vec<Duration>, elapsed: Duration) -> Self {
         durations.sort_unstable();
         Self { sorted: durations, elapsed }
     }
 
-    /// Calls a second.
+    /// Returns the number of calls per second.
     #[must_use]
     pub fn per_second(&self) -> f64 {
         let calls = u32::try_from(self.sorted.len()).unwrap_or(u32::MAX);
         f64::from(calls) / self.elapsed.as_secs_f64()
     }
 
-    /// What `percent` of the calls did not exceed.
+    /// Returns the duration that `percent` percent of the calls did not exceed.
     #[must_use]
     pub fn percentile(&self, percent: usize) -> Duration {
         let index = (self.sorted.len() * percent / 100).min(self.sorted.len().saturating_sub(1));

@@ -1,4 +1,4 @@
-//! The workloads that benchmarks, examples and load tests share: contents, digests and sizes, the same in every run.
+//! The workloads of benchmarks, examples and load tests: contents, digests and sizes, the same in every run.
 
 pub mod contest;
 mod latencies;
@@ -23,19 +23,21 @@ pub use size_distribution::SizeDistribution;
 use blobaccess::{Digest, DigestFunction, DigestSet, InstanceName};
 use bytes::Bytes;
 
-/// Whether this run is only to show that the benchmarks work (`cargo bench -- --test`): every workload then shrinks.
+/// Returns whether this run only shows that the benchmarks work (`cargo bench -- --test`). Every workload is small
+/// then.
 #[must_use]
 pub fn is_test_run() -> bool {
     std::env::args().any(|argument| argument == "--test")
 }
 
-/// `full`, or in a test run `small`.
+/// Returns `full`, or `small` in a test run.
 #[must_use]
 pub fn scaled(full: usize, small: usize) -> usize {
     if is_test_run() { small } else { full }
 }
 
-/// Bytes that look random and are the same for the same `seed`: xorshift64*, which is quick enough to make gigabytes.
+/// Returns bytes that look random and are the same for the same `seed`. They come from xorshift64*, which is fast
+/// enough for gigabytes.
 #[must_use]
 pub fn contents(seed: u64, size: usize) -> Bytes {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -50,7 +52,7 @@ pub fn contents(seed: u64, size: usize) -> Bytes {
     bytes.into()
 }
 
-/// `count` blobs of `size` bytes, with their SHA-256 digests.
+/// Returns `count` blobs of `size` bytes, with their SHA-256 digests.
 #[must_use]
 pub fn blobs(seed: u64, count: usize, size: usize) -> Vec<(Digest, Bytes)> {
     let seeds = (0_u64..).map(|number| seed.wrapping_mul(1_000_003).wrapping_add(number));
@@ -63,7 +65,7 @@ pub fn blobs(seed: u64, count: usize, size: usize) -> Vec<(Digest, Bytes)> {
         .collect()
 }
 
-/// `count` SHA-256 digests of nothing in particular, in no order.
+/// Returns `count` random SHA-256 digests, unordered.
 #[must_use]
 pub fn digests(seed: u64, count: usize) -> Vec<Digest> {
     let bytes = contents(seed, count * 32);
@@ -73,7 +75,7 @@ pub fn digests(seed: u64, count: usize) -> Vec<Digest> {
         .collect()
 }
 
-/// The same as a set.
+/// Returns `count` random SHA-256 digests as a set.
 #[must_use]
 pub fn digest_set(seed: u64, count: usize) -> DigestSet {
     digests(seed, count).into()

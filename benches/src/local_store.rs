@@ -1,4 +1,4 @@
-//! A local store that is measured: opened, and filled.
+//! Opening and filling the local store that is measured.
 
 #![expect(clippy::unwrap_used, reason = "what is measured must work")]
 
@@ -12,17 +12,17 @@ use crate::contest::Objects;
 ///
 /// # Panics
 ///
-/// If it cannot be opened.
+/// If the store cannot be opened.
 #[must_use]
 pub fn open(options: Options) -> LocalStore<Cas> {
     block_on(LocalStore::open(options)).unwrap()
 }
 
-/// Puts all of `objects`, and trusts their digests.
+/// Puts all of `objects` without verifying their digests.
 ///
 /// # Panics
 ///
-/// If one of them is refused.
+/// If an object is refused.
 pub fn put_all(store: &LocalStore<Cas>, objects: &Objects) {
     for (digest, contents) in objects.items() {
         store.put_blocking(digest, contents.clone()).unwrap();

@@ -1,19 +1,19 @@
-//! How often each of many objects is asked for.
+//! The frequency with which each of many objects is requested.
 
 use crate::real::real_len;
 use blobaccess_testkit::Numbers;
 
-/// Zipf's law: the object of rank `r` is asked for in proportion to `r` to the power of `-skew`.
+/// Zipf's law: the object of rank `r` is requested in proportion to `r` to the power of `-skew`.
 ///
-/// Public traces of caches have skews of 0.7 (what is behind another cache) to 1.2.
+/// Public traces of caches have skews of 0.7 (behind another cache) to 1.2.
 #[derive(Clone, Debug)]
 pub struct Zipf {
-    /// Up to each rank, inclusive.
+    /// The cumulative weight up to each rank, inclusive.
     cumulative: Vec<f64>,
 }
 
 impl Zipf {
-    /// Over `objects`, of which there must be at least one.
+    /// Makes the distribution over `objects` objects, of which there must be at least one.
     #[must_use]
     pub fn new(objects: usize, skew: f64) -> Self {
         let mut sum = 0.0;
@@ -26,7 +26,7 @@ impl Zipf {
         Self { cumulative }
     }
 
-    /// The rank of the next object that is asked for, from 0.
+    /// Draws the rank of the next requested object, from 0.
     pub fn draw(&self, numbers: &mut Numbers) -> usize {
         let at = numbers.unit() * self.cumulative.last().copied().unwrap_or_default();
         self.cumulative.partition_point(|up_to| *up_to <= at).min(self.cumulative.len().saturating_sub(1))

@@ -1,4 +1,4 @@
-//! What this process has used so far: processor time, memory, and what it wrote.
+//! The resources that this process has used so far: processor time, memory, and bytes written.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,37 +13,37 @@ fn read(clock: ClockId) -> Duration {
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-/// A time that never goes back, to measure durations by.
+/// Returns a monotonic time, for measuring durations.
 #[must_use]
 pub fn monotonic_time() -> Duration {
     read(ClockId::Monotonic)
 }
 
-/// Processor time of all threads of this process.
+/// Returns the processor time of all threads of this process.
 #[must_use]
 pub fn processor_time() -> Duration {
     read(ClockId::ProcessCPUTime)
 }
 
-/// Processor time of this thread.
+/// Returns the processor time of this thread.
 #[must_use]
 pub fn thread_time() -> Duration {
     read(ClockId::ThreadCPUTime)
 }
 
-/// How many processes wanted a processor over the last minute; 0 where the system does not say.
+/// Returns how many processes wanted a processor over the last minute; 0 if the system does not say.
 #[must_use]
 pub fn load_average() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or_default()
 }
 
-/// A new directory on a disk, which is removed with the value: in `BLOBACCESS_BENCH_DIRECTORY`, or in `/var/tmp`, as
-/// `/tmp` is often no disk.
+/// Makes a directory on a disk, which is removed when the value is dropped. It is in `BLOBACCESS_BENCH_DIRECTORY`, or
+/// in `/var/tmp`, because `/tmp` is often no disk.
 ///
 /// # Panics
 ///
-/// If it cannot be created.
+/// If the directory cannot be created.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a benchmark that fails has no result")]
 pub fn temporary_directory() -> TempDir {
@@ -52,14 +52,14 @@ pub fn temporary_directory() -> TempDir {
     TempDir::with_prefix_in("blobaccess-bench-", parent).expect("a directory can be created")
 }
 
-/// Bytes of memory that this process has; 0 where the system does not say.
+/// Returns the memory of this process in bytes; 0 if the system does not say.
 #[must_use]
 pub fn resident_bytes() -> u64 {
     field("/proc/self/status", "VmRSS:") * 1024
 }
 
-/// Bytes that this process had written to a disk, or will have once the page cache is written back; 0 where the system
-/// does not say.
+/// Returns how many bytes this process has written to a disk, including those that are still in the page cache; 0 if
+/// the system does not say.
 #[must_use]
 pub fn written_bytes() -> u64 {
     field("/proc/self/io", "write_bytes:")

@@ -1,4 +1,4 @@
-//! How large the blobs of a build are.
+//! The sizes of the blobs of a build.
 
 #![expect(
     clippy::as_conversions,
@@ -12,34 +12,34 @@ use std::fmt::{self, Display, Formatter};
 use crate::real::real_len;
 use blobaccess_testkit::Numbers;
 
-/// Log-normal sizes up to a cap: many small blobs, and most bytes in a few large ones, as build caches have it.
+/// Log-normal sizes up to a cap: many small blobs, and most bytes in a few large ones, as in build caches.
 ///
-/// Sizes are stratified: of `n` blobs, each has the size of one of `n` equally likely parts of the distribution. So a
-/// thousand blobs have the same total in every run and for every seed; the seed only decides on their order.
+/// Sizes are stratified: of `n` blobs, each has the size of one of `n` equally likely parts of the distribution. A
+/// thousand blobs therefore have the same total in every run. The seed only decides on their order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SizeDistribution {
-    /// In bytes, as the others.
+    /// The median, in bytes, as the others.
     median: f64,
     mean: f64,
     cap: u64,
 }
 
 impl SizeDistribution {
-    /// That of a build cache: median 4 KiB, mean 60 KiB before the cap, at most 64 MiB.
+    /// The sizes of a build cache: median 4 KiB, mean 60 KiB before the cap, maximum 64 MiB.
     pub const BUILD_CACHE: Self = Self { median: 4096.0, mean: 61440.0, cap: 64 << 20 };
 
-    /// The same with a lower cap, for a store that is too small for the largest.
+    /// Lowers the cap, for a store that is too small for the largest blobs.
     #[must_use]
     pub const fn with_cap_bytes(self, cap_bytes: u64) -> Self {
         Self { cap: cap_bytes, ..self }
     }
 
-    /// The standard deviation of the logarithm, which follows from median and mean.
+    /// Returns the standard deviation of the logarithm, which follows from median and mean.
     fn sigma(&self) -> f64 {
         (2.0 * (self.mean / self.median).ln()).sqrt()
     }
 
-    /// `count` sizes in bytes, in an order that `seed` decides on.
+    /// Returns `count` sizes in bytes, in an order that `seed` decides on.
     #[must_use]
     pub fn sizes(&self, seed: u64, count: usize) -> Vec<u64> {
         let (median, sigma) = (self.median.ln(), self.sigma());
@@ -63,7 +63,8 @@ impl Display for SizeDistribution {
     }
 }
 
-/// Where so much of a normal distribution lies below: Acklam's approximation, right to nine digits.
+/// Returns the quantile of the normal distribution for `p`, by Acklam's approximation, which is right to nine
+/// digits.
 fn normal_quantile(p: f64) -> f64 {
     const A: [f64; 6] = [
         -3.969_683_028_665_376e1,

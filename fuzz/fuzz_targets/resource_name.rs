@@ -1,4 +1,4 @@
-//! Resource names of the byte stream: whatever is parsed is printed and parsed again as the same.
+//! Resource names of the byte stream: a parsed name that is printed is parsed again as the same.
 #![no_main]
 
 use blobaccess::{ReadResource, WriteResource};

@@ -1,4 +1,4 @@
-//! A place of its own in the bucket that the environment names, and what the ledger of a cache says of it.
+//! A prefix of its own in the bucket that the environment names, and the totals in the ledger of a cache.
 
 use std::env;
 use std::path::Path;
@@ -9,7 +9,7 @@ use blobaccess_s3_backend::object_store::aws::AmazonS3Builder;
 use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore, Connection};
 use blobaccess_testkit::list_all;
 
-/// A prefix of the bucket `BLOBACCESS_S3_BUCKET` at `BLOBACCESS_S3_ENDPOINT` that nothing is below yet.
+/// An unused prefix of the bucket `BLOBACCESS_S3_BUCKET` at `BLOBACCESS_S3_ENDPOINT`.
 #[derive(Debug)]
 pub(crate) struct TestBucket {
     endpoint: String,
@@ -25,7 +25,7 @@ impl TestBucket {
         let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("{name} is to be set"));
         let endpoint = variable("BLOBACCESS_S3_ENDPOINT");
         let name = env::var("BLOBACCESS_S3_BUCKET").unwrap_or_else(|_| "blobaccess".to_owned());
-        // A folder of a random name has one that no other run has.
+        // The name is random, as that of the folder.
         let folder = tempfile::tempdir().expect("a folder");
         let prefix = format!("bazel{}", folder.path().file_name().expect("it has a name").display()).replace('.', "-");
         let url = format!("s3://{name}/{prefix}?endpoint={endpoint}&allow_http=true&region=us-east-1");
@@ -33,17 +33,17 @@ impl TestBucket {
         Self { endpoint, name, prefix, key_id, secret: variable("BLOBACCESS_S3_SECRET_ACCESS_KEY"), url }
     }
 
-    /// What `remote_cache` is to be told.
+    /// Returns the location, in the form that `remote_cache` takes.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// The environment that it takes its credentials from.
+    /// Returns the environment variables with the credentials.
     pub(crate) fn credentials(&self) -> [(&str, &str); 2] {
         [("AWS_ACCESS_KEY_ID", &self.key_id), ("AWS_SECRET_ACCESS_KEY", &self.secret)]
     }
 
-    /// What is listed there, in bytes.
+    /// Returns the total size of the listed objects, in bytes.
     pub(crate) fn stored_bytes(&self) -> i128 {
         let builder = AmazonS3Builder::new()
             .with_endpoint(&self.endpoint)
@@ -63,7 +63,7 @@ async fn stored_bytes_of<K: Kind>(bucket: &Bucket) -> i128 {
     entries.iter().map(|entry| i128::from(entry.stored_bytes)).sum()
 }
 
-/// What the ledger in `accounts` says is in the bucket, in bytes.
+/// Returns the size of the bucket by the ledger in `accounts`, in bytes.
 pub(crate) fn reported_bytes(accounts: &Path) -> i128 {
     run(async {
         let ledger = RedbLedger::open(accounts.join("ledger.redb")).expect("the cache has stopped");

@@ -9,7 +9,7 @@ use std::thread;
 
 use crate::bucket::TestBucket;
 
-/// A running `remote_cache`, on ports of its own.
+/// A running `remote_cache`, on free ports.
 #[derive(Debug)]
 pub(crate) struct RemoteCache {
     child: Child,
@@ -18,12 +18,12 @@ pub(crate) struct RemoteCache {
 }
 
 impl RemoteCache {
-    /// Starts one with these flags, and waits until it listens.
+    /// Starts a cache with these flags, and waits until it listens.
     pub(crate) fn start(flags: &[&str]) -> Self {
         Self::start_with(flags, &[])
     }
 
-    /// Starts one with files in one folder and accounts in another, in front of this bucket.
+    /// Starts a cache with files in one folder and accounts in another, in front of this bucket.
     pub(crate) fn start_before(bucket: &TestBucket, files: &Path, accounts: &Path) -> Self {
         let [files, accounts] = [files, accounts].map(|folder| folder.to_str().expect("its name is text"));
         let sizes = ["--cas-size", "1GiB", "--ac-size", "16MiB"];
@@ -49,37 +49,37 @@ impl RemoteCache {
         let status = following("status page:     http://");
         let status_address = status.split('/').next().unwrap_or_default().to_owned();
         let url = following("listening on ");
-        // What it goes on to print must not fill the pipe.
+        // Its further output must not fill the pipe.
         drop(thread::spawn(move || lines.for_each(drop)));
         Self { child, url, status_address }
     }
 
-    /// Starts one that keeps everything in small files of this folder.
+    /// Starts a cache that keeps everything in small files in this folder.
     pub(crate) fn start_in(folder: &Path) -> Self {
         let folder = folder.to_str().expect("its name is text");
         Self::start(&["--directory", folder, "--cas-size", "1GiB", "--ac-size", "16MiB", "--sync", "200ms"])
     }
 
-    /// Its address: `grpc://127.0.0.1:PORT`.
+    /// Returns its address: `grpc://127.0.0.1:PORT`.
     pub(crate) fn url(&self) -> String {
         self.url.clone()
     }
 
-    /// The flag that makes Bazel use it.
+    /// Returns the flag with which Bazel uses it.
     pub(crate) fn flag(&self) -> String {
         format!("--remote_cache={}", self.url)
     }
 
-    /// Waits until a crash would lose nothing of what was put so far.
+    /// Waits until all puts so far are durable.
     pub(crate) fn wait_until_durable(&self) {
         let both = |page: &str| page.matches(" 0 changes not synced yet").count() == 2;
         while !both(&self.status_page()) {
-            // The page is asked for again and again, each time from a server that has something else to do.
+            // The page is requested repeatedly, without a pause: the server is busy with other work.
             thread::yield_now();
         }
     }
 
-    /// What its status page says now.
+    /// Returns the text of its status page.
     pub(crate) fn status_page(&self) -> String {
         let mut connection = TcpStream::connect(&self.status_address).expect("the status page is served");
         let request = "GET / HTTP/1.1\r\nHost: cache\r\nConnection: close\r\n\r\n";
@@ -90,14 +90,14 @@ impl RemoteCache {
         page
     }
 
-    /// Kills it, with no time left for anything.
+    /// Kills it, without any notice.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");
         let status = self.child.wait().expect("remote_cache is our child");
         assert_eq!(status.signal(), Some(9), "remote_cache ended with {status}");
     }
 
-    /// Asks it to stop, and sees that it does so in good order.
+    /// Asks it to stop, and checks that it does so in good order.
     pub(crate) fn stop(mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
@@ -108,13 +108,13 @@ impl RemoteCache {
 
 impl Drop for RemoteCache {
     fn drop(&mut self) {
-        // A test that failed leaves it running.
+        // A failed test leaves it running.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// The example beside this test, which Cargo builds into the same profile's folder.
+/// Returns the path of the example, which Cargo builds into the folder of the same profile.
 fn program() -> PathBuf {
     let this = std::env::current_exe().expect("this program has a path");
     let profile = this.parent().and_then(|deps| deps.parent()).expect("tests are built two levels deep");

@@ -1,4 +1,4 @@
-//! A real Bazel, with a server and outputs of its own.
+//! A real Bazel, with its own server and outputs.
 
 use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
@@ -6,13 +6,13 @@ use std::process::Command;
 
 use crate::workspace::Workspace;
 
-/// A Bazel at work in a workspace.
+/// A Bazel in a workspace.
 #[derive(Debug)]
 pub(crate) struct Bazel {
     workspace: Workspace,
 }
 
-/// What Bazel printed about a build.
+/// The output of a build.
 #[derive(Debug)]
 pub(crate) struct Report(String);
 
@@ -43,13 +43,13 @@ impl Bazel {
         report
     }
 
-    /// Forgets all outputs.
+    /// Removes all outputs.
     pub(crate) fn clean(&self) {
         let output = self.command().arg("clean").output().expect("bazel is installed");
         assert!(output.status.success(), "bazel clean failed: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// The contents of the large output.
+    /// Reads the contents of the large output.
     pub(crate) fn large_output(&self) -> Vec<u8> {
         std::fs::read(self.workspace.folder().join("bazel-bin/large.bin")).expect("the large output was downloaded")
     }
@@ -59,7 +59,7 @@ impl Bazel {
         bazel.current_dir(self.workspace.folder());
         bazel.arg(format!("--output_user_root={}", self.output_root().display()));
         bazel.arg("--max_idle_secs=60");
-        // What somebody has set for their own builds is not for this one.
+        // Settings of the user must not affect this build.
         bazel.arg("--nohome_rc");
         bazel
     }
@@ -76,12 +76,12 @@ impl Drop for Bazel {
 }
 
 impl Report {
-    /// How many actions were answered by the cache: `N remote cache hit` in the last line but one.
+    /// Returns how many actions the cache answered: `N remote cache hit` in the last line but one.
     pub(crate) fn remote_cache_hits(&self) -> usize {
         self.processes("remote cache hit")
     }
 
-    /// How many actions were executed here, other than those that Bazel does by itself.
+    /// Returns how many actions were executed here, except those that Bazel does by itself.
     pub(crate) fn executed(&self) -> usize {
         self.processes("linux-sandbox") + self.processes("processwrapper-sandbox") + self.processes("local")
     }

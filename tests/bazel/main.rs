@@ -1,4 +1,4 @@
-//! A real Bazel builds against `remote_cache`, and finds everything the second time.
+//! A real Bazel builds with `remote_cache`, and finds everything the second time.
 //!
 //! Needs Bazel 4 and the rules for C++ tests, as Debian has them (`apt-get install bazel-bootstrap bazel-rules-java
 //! bazel-rules-proto`), and the examples built in the same profile (`cargo build --examples`).
@@ -16,13 +16,13 @@ use client::Bazel;
 use tempfile::TempDir;
 use workspace::Workspace;
 
-/// How many targets the workspace of genrules has, besides the one of 50 MB.
+/// The number of targets in the workspace of genrules, without the one of 50 MB.
 const TARGETS: usize = 64;
 
-/// All of them, and the large one.
+/// The number of all targets, with the large one.
 const ACTIONS: usize = TARGETS + 1;
 
-/// For the files of a cache.
+/// Makes a folder for the files of a cache.
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder for the files")
 }
@@ -73,7 +73,7 @@ fn what_was_synced_is_all_hits_after_the_cache_was_killed() {
     assert_eq!(bazel.large_output(), workspace::large_output(), "the output of 50 MB is not what was built");
     cache.stop();
 
-    // The same after an orderly end, without being told the sizes again.
+    // The same after an orderly end, without the flags for the sizes.
     let cache = RemoteCache::start(&["--directory", folder.path().to_str().expect("its name is text")]);
     bazel.clean();
     let third = bazel.build(&[&cache.flag()]);

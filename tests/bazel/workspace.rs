@@ -1,4 +1,4 @@
-//! Workspaces for Bazel to build, which need nothing from elsewhere.
+//! Workspaces for Bazel that need nothing from elsewhere.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,16 @@ use tempfile::TempDir;
 /// The size of the large output: 50 MB.
 const LARGE_BYTES: usize = 50_000_000;
 
-/// A folder with a workspace in it, and another for what Bazel makes of it.
+/// A folder with a workspace in it, and another for the outputs of Bazel.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     folder: TempDir,
-    /// What Bazel must be told to build it.
+    /// The flags with which Bazel builds it.
     pub(crate) flags: Vec<String>,
 }
 
 impl Workspace {
-    /// `targets` genrules of a few bytes each, and one with an output of 50 MB.
+    /// Makes a workspace of `targets` genrules with a few bytes each, and one with an output of 50 MB.
     pub(crate) fn of_genrules(targets: usize) -> Self {
         let workspace = Self::empty();
         let small = format!(
@@ -32,7 +32,7 @@ impl Workspace {
         workspace
     }
 
-    /// A library, a program and a test in C and C++.
+    /// Makes a workspace with a library, a program and a test in C and C++.
     pub(crate) fn of_cc() -> Self {
         let mut workspace = Self::empty();
         workspace.write(
@@ -57,7 +57,7 @@ impl Workspace {
         let workspace = Self { folder, flags: Vec::new() };
         workspace.write("work/WORKSPACE", "");
         // Debian's own settings ask for the opposite of the first, and keep the sandbox of every action. The others are
-        // seconds: a slow machine is not to give up where a fast one succeeds.
+        // seconds: a slow machine must not give up where a fast one succeeds.
         let settings = "build --nosandbox_debug\n\
                         build --remote_timeout=1800\n\
                         test --test_timeout=1800\n\
@@ -76,7 +76,7 @@ impl Workspace {
         self.write("rules_cc/BUILD", "");
         self.write("rules_cc/cc/BUILD", "");
         self.write("rules_cc/cc/defs.bzl", &(macros.concat() + &others.concat()));
-        // Tests refer to tools for coverage, which nobody asks for here.
+        // Tests refer to tools for coverage, which are not needed here.
         let tools = ["coverage_report_generator", "lcov_merger"];
         let tools = tools.map(|tool| format!("filegroup(name = '{tool}', visibility = ['//visibility:public'])\n"));
         self.write("coverage_tools/WORKSPACE", "");
@@ -99,18 +99,18 @@ impl Workspace {
         fs::write(&path, contents).expect("a file of the workspace");
     }
 
-    /// Where Bazel runs.
+    /// Returns the folder in which Bazel runs.
     pub(crate) fn folder(&self) -> PathBuf {
         self.folder.path().join("work")
     }
 
-    /// Where Bazel keeps what it makes.
+    /// Returns the folder of the outputs of Bazel.
     pub(crate) fn outputs(&self) -> PathBuf {
         Path::new(self.folder.path()).join("outputs")
     }
 }
 
-/// What the large output is.
+/// Returns the contents of the large output.
 pub(crate) fn large_output() -> Vec<u8> {
     b"0123456789abcde\n".iter().copied().cycle().take(LARGE_BYTES).collect()
 }

@@ -12,15 +12,15 @@ use foyer::{
 use tokio::runtime::Runtime;
 
 pub struct FoyerHybrid {
-    // Before the runtime, which it uses until it is gone.
+    // Declared before the runtime, which it uses until it is dropped.
     cache: HybridCache<u128, Bytes>,
     runtime: Runtime,
 }
 
-/// As much as the local store holds before it is written.
+/// The size of the buffer: as much as the local store holds before it writes.
 const MEMORY_BYTES: usize = 64 << 20;
 
-/// Larger than the largest blob.
+/// A size above that of the largest blob.
 const BLOCK_BYTES: usize = 64 << 20;
 
 impl FoyerHybrid {
@@ -49,7 +49,7 @@ impl FoyerHybrid {
     }
 }
 
-/// Without serde, foyer takes numbers as keys.
+/// Converts a hash to numbers, which foyer accepts as keys without serde.
 fn number(digest: &Digest) -> u128 {
     key(digest).first_chunk().copied().map_or(0, u128::from_le_bytes)
 }

@@ -1,4 +1,4 @@
-//! The local store and others at the same work, side by side in the same run.
+//! The local store and others at the same work, in the same run.
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml -- --entries 1000000 --rounds 2`. Further arguments choose
 //! contestants by a part of their names; `--test` shrinks everything.

@@ -10,7 +10,7 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-/// Outside of a runtime, its calls on files are made where they stand.
+/// Outside of a runtime, its calls on files block the calling thread.
 pub struct ObjectStoreStore<S>(S);
 
 impl ObjectStoreStore<InMemory> {

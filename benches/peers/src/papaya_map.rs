@@ -5,7 +5,7 @@ use blobaccess_workbench::contest::{Peer, Room, key};
 use bytes::Bytes;
 use papaya::HashMap;
 
-/// It never forgets.
+/// It never evicts.
 #[derive(Default)]
 pub struct PapayaMap(HashMap<[u8; 32], Bytes>);
 

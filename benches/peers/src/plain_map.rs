@@ -1,4 +1,4 @@
-//! A hash map of the standard library behind a lock: what one would write oneself.
+//! A hash map of the standard library behind a lock: the simplest store.
 
 use std::collections::HashMap;
 use std::sync::RwLock;
@@ -7,7 +7,7 @@ use blobaccess::Digest;
 use blobaccess_workbench::contest::{Peer, Room, key};
 use bytes::Bytes;
 
-/// It never forgets.
+/// It never evicts.
 #[derive(Default)]
 pub struct PlainMap(RwLock<HashMap<[u8; 32], Bytes>>);
 

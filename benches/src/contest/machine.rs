@@ -13,21 +13,21 @@ use crate::contest::work::{Results, Scale, Work};
 use crate::limits::{Arena, Lines, ScratchFile, hash_all};
 use blobaccess_testkit::Numbers;
 
-/// What the machine can do.
+/// The machine without a store.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine;
 
-/// How bytes are appended to memory.
+/// The way in which bytes are appended to memory.
 #[derive(Clone, Copy, Debug)]
 pub enum Appending {
-    /// By the copy of the standard library.
+    /// With the copy of the standard library.
     Copying,
-    /// By stores that bypass the caches, where contents are long.
+    /// With store instructions that bypass the caches, for long contents.
     PastCaches,
 }
 
 impl Machine {
-    /// Appends to memory that was touched before, as much as stores in memory put.
+    /// Appends as much as stores in memory put, to memory that was touched before.
     pub fn append(scale: Scale, how: Appending, results: &mut dyn Results) {
         let append = match how {
             Appending::Copying => Arena::append,
@@ -36,10 +36,10 @@ impl Machine {
         let objects = Objects::unverified(1, &scale.mixed_sizes(1));
         let bytes = usize::try_from(objects.bytes()).unwrap_or_default() + (64 << 20);
         for tasks in [1, 1, 2] {
-            // One for each task, as no more than that many hold one at a time.
+            // One for each task: each holds up to one at a time.
             let arenas: Vec<Mutex<Arena>> = (0..tasks).map(|_| Mutex::new(Arena::new(bytes))).collect();
             let call = |(_, contents): &(_, Bytes)| {
-                // A panic leaves bytes that nobody reads.
+                // Bytes that a panic leaves behind are not read.
                 let free = arenas.iter().find_map(|arena| arena.try_lock().ok());
                 let first = || arenas.first().map(|arena| arena.lock().unwrap_or_else(PoisonError::into_inner));
                 if let Some(mut arena) = free.or_else(first) {
@@ -51,8 +51,7 @@ impl Machine {
         }
     }
 
-    /// Reads lines at random places, each asked for ahead, one for each digest that stores are asked about, among as
-    /// many as they have objects.
+    /// Reads prefetched lines at random places: one for each digest of the finds, among as many as there are objects.
     pub fn walk(scale: Scale, results: &mut dyn Results) {
         let lines = Lines::new(scale.small);
         let places = lines.places(1, scale.small * 2);
@@ -66,7 +65,7 @@ impl Machine {
         }
     }
 
-    /// Hashes what stores that verify are given.
+    /// Hashes the contents of the puts that stores verify.
     pub fn hash(scale: Scale, results: &mut dyn Results) {
         let objects = Objects::unverified(1, &scale.mixed_sizes(1));
         for function in [DigestFunction::Sha256, DigestFunction::Blake3] {
@@ -80,7 +79,7 @@ impl Machine {
         }
     }
 
-    /// Overwrites a file in pieces of 1 MiB and syncs it once; reads pages of it that the page cache has.
+    /// Overwrites a file in pieces of 1 MiB, syncs it once, and reads pages of it from the page cache.
     ///
     /// # Panics
     ///
@@ -98,7 +97,7 @@ impl Machine {
                 Done { units: 1, bytes }
             };
             let measured = measure(1, &[()], write, || {});
-            // One call, which does the work of as many as there are objects.
+            // One call does the work of as many calls as there are objects.
             results.measured(Work::SyncedPuts(1), &Measurement { units, ..measured });
         }
         let seeds: Vec<u64> = (0..20_000).collect();

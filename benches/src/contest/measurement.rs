@@ -1,4 +1,4 @@
-//! What many calls took: by the clock, of the processor, one by one, in allocations.
+//! A measurement of many calls: time, processor time, latencies and allocations.
 
 use std::time::Duration;
 
@@ -8,35 +8,35 @@ use crate::process::{monotonic_time, processor_time};
 use crate::real::real;
 use blobaccess_testkit::allocations::allocations;
 
-/// What was measured of many calls of one kind.
+/// A measurement of many calls of one kind.
 #[derive(Clone, Debug)]
 pub struct Measurement {
-    /// Units of work: calls, or digests that were asked about.
+    /// The units of work: calls, or digests of finds.
     pub units: u64,
-    /// Calls.
+    /// The number of calls.
     pub calls: u64,
-    /// Contents that went in or out.
+    /// The size of the contents that were put or read, in bytes.
     pub bytes: u64,
-    /// By the clock.
+    /// The elapsed time.
     pub elapsed: Duration,
-    /// Processor time of the whole process, whatever works in the background included.
+    /// The processor time of the whole process, including its background work.
     pub processor: Duration,
-    /// What 50, 99 and 99.9 percent of the calls did not exceed, in nanoseconds.
+    /// The latencies that 50, 99 and 99.9 percent of the calls did not exceed, in nanoseconds.
     pub percentiles: [u64; 3],
-    /// Allocations of the threads that call.
+    /// The number of allocations of the calling threads.
     pub allocations: u64,
 }
 
-/// What a call came to: units of work, and bytes.
+/// The work of one call: units, and bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Done {
-    /// Units of work.
+    /// The units of work.
     pub units: usize,
-    /// Contents that went in or out.
+    /// The size of the contents that were put or read, in bytes.
     pub bytes: u64,
 }
 
-/// What one thread has measured.
+/// The measurement of one thread.
 struct Share {
     latencies: Histogram<u64>,
     units: usize,
@@ -44,14 +44,14 @@ struct Share {
     allocations: u64,
 }
 
-/// Of short calls, one in so many is timed: to read the clock takes as long as some of them.
+/// Only one of this many short calls is timed, because reading the clock takes as long as some of them.
 const TIMED: usize = 8;
 
-/// Does `call` for each of `items`, on so many threads at once; then `finish`, which is part of it.
+/// Runs `call` for each of `items` on `tasks` threads, and then `finish`, which counts too.
 ///
 /// # Panics
 ///
-/// If a call does.
+/// If a call panics.
 pub fn measure<T: Sync>(
     tasks: usize,
     items: &[T],
@@ -104,38 +104,38 @@ fn share<T>(items: &[T], is_sparse: bool, call: &impl Fn(&T) -> Done) -> Share {
     Share { latencies, units, bytes, allocations: allocations() - before }
 }
 
-/// Up to a minute, to three digits. It takes its memory at once, so that it is none of what is counted.
+/// Makes a histogram of up to a minute, with three digits. It allocates at once, so that this is not counted.
 #[expect(clippy::expect_used, reason = "the bounds are constants that the histogram takes")]
 fn new_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are right")
 }
 
 impl Measurement {
-    /// Units of work a second.
+    /// Returns the units of work per second.
     #[must_use]
     pub fn per_second(&self) -> f64 {
         real(self.units) / self.elapsed.as_secs_f64().max(1e-9)
     }
 
-    /// Bytes a second.
+    /// Returns the bytes per second.
     #[must_use]
     pub fn bytes_per_second(&self) -> f64 {
         real(self.bytes) / self.elapsed.as_secs_f64().max(1e-9)
     }
 
-    /// Processor time of a unit of work, in nanoseconds.
+    /// Returns the processor time of a unit of work, in nanoseconds.
     #[must_use]
     pub fn processor_nanoseconds(&self) -> f64 {
         self.processor.as_secs_f64() * 1e9 / real(self.units.max(1))
     }
 
-    /// Allocations of a call.
+    /// Returns the allocations per call.
     #[must_use]
     pub fn allocations_per_call(&self) -> f64 {
         real(self.allocations) / real(self.calls.max(1))
     }
 
-    /// As one line of text, for another process.
+    /// Encodes the measurement as one line of text, for another process.
     #[must_use]
     pub fn encode(&self) -> String {
         let Self { units, calls, bytes, elapsed, processor, percentiles: [p50, p99, p999], allocations } = self;
@@ -143,7 +143,7 @@ impl Measurement {
         format!("{units} {calls} {bytes} {elapsed} {processor} {p50} {p99} {p999} {allocations}")
     }
 
-    /// What [`encode`](Self::encode) made; `None` for anything else.
+    /// Decodes the text that [`encode`](Self::encode) made; `None` for anything else.
     #[must_use]
     pub fn decode(line: &str) -> Option<Self> {
         let numbers: Vec<u64> = line.split(' ').filter_map(|number| number.parse().ok()).collect();

@@ -1,7 +1,6 @@
-//! Stores side by side at the same work, each in a process of its own, so that none finds the memory of another.
+//! A contest of stores: all do the same work, each in its own process, so that none inherits the memory of another.
 //!
-//! On a machine that others use too, processor time is the figure to compare by, and for what waits for the disk the
-//! time by the clock.
+//! On a shared machine, compare processor time. For work that waits for the disk, compare the elapsed time.
 
 mod machine;
 mod measurement;
@@ -35,37 +34,39 @@ pub struct Contestant {
 }
 
 impl Contestant {
-    /// Which the tables call `name`, and of which `run` does all the work. It may use the directory, which is empty.
+    /// Makes a contestant that the tables call `name`. `run` does all the work, and may use the directory, which is
+    /// empty.
     #[must_use]
     pub const fn new(name: &'static str, run: fn(Scale, &Path, &mut dyn Results)) -> Self {
         Self { name, run, divided_by: 1 }
     }
 
-    /// Gives it one of so many objects only, as it would take all day. The tables say how many calls there were.
+    /// Divides the number of objects by `divided_by`, because the contestant would take all day. The tables show the
+    /// number of calls.
     #[must_use]
     pub const fn divided_by(self, divided_by: usize) -> Self {
         Self { divided_by, ..self }
     }
 }
 
-/// Stores that are compared with each other. The first one is what the others are compared with.
+/// Stores that are compared. The first one is the reference of the others.
 #[derive(Clone, Copy, Debug)]
 pub struct Contest<'a> {
-    /// Where they keep what they are given.
+    /// The place where the stores keep their blobs.
     pub name: &'static str,
-    /// Those that take part.
+    /// The contestants.
     pub contestants: &'a [Contestant],
-    /// What the work is divided by: slow stores would take hours.
+    /// The divisor of the work, because slow stores would take hours.
     pub divided_by: usize,
 }
 
-/// What the command line says.
+/// The settings of the command line.
 struct Arguments {
-    /// The contestant that this process is to run; without one, it starts a process for each.
+    /// The contestant that this process runs; if there is none, it starts a process for each.
     contestant: Option<String>,
     entries: usize,
     rounds: usize,
-    /// Only contestants with one of these in their name, or that of their contest.
+    /// The filters: a contestant runs if its name, or that of its contest, contains one of them.
     wanted: Vec<String>,
 }
 
@@ -92,11 +93,11 @@ impl Arguments {
     }
 }
 
-/// Runs contests as the command line says, and prints their tables.
+/// Runs contests as the command line asks, and prints their tables.
 ///
-/// `--entries` says how many objects of 128 bytes there are, `--rounds` how often everybody has a turn, of which the
-/// best counts. Further arguments choose contestants and contests by a part of their names.
-/// `BLOBACCESS_BENCH_DIRECTORY` says where the stores on a disk lie.
+/// `--entries` is the number of objects of 128 bytes. `--rounds` is the number of turns of each contestant, of which
+/// the best counts. Further arguments choose contestants and contests by a part of their names.
+/// `BLOBACCESS_BENCH_DIRECTORY` is the place of the stores on a disk.
 ///
 /// # Panics
 ///
@@ -107,7 +108,7 @@ pub fn run(contests: &[Contest<'_>]) {
         let scale =
             if crate::is_test_run() { Scale::TEST } else { Scale::full(arguments.entries / contest.divided_by) };
         if let Some(name) = &arguments.contestant {
-            // A process that was started below.
+            // This process was started below.
             for contestant in contest.contestants.iter().filter(|contestant| contestant.name == *name) {
                 let directory = std::env::current_dir().unwrap_or_default();
                 (contestant.run)(scale.divided_by(contestant.divided_by), &directory, &mut Lines);
@@ -129,7 +130,7 @@ pub fn run(contests: &[Contest<'_>]) {
     }
 }
 
-/// Has a process of its own do the work of a contestant.
+/// Runs a contestant in a process of its own.
 #[expect(clippy::expect_used, reason = "a benchmark that fails has no result")]
 fn start(name: &'static str, entries: usize, tables: &mut Tables) {
     let directory = crate::temporary_directory();

@@ -1,4 +1,4 @@
-//! What is put into the stores of a contest: digests, with contents that are cut from one source.
+//! The objects of a contest: digests, with contents that are slices of one source.
 
 use blobaccess::{Digest, DigestFunction, InstanceName};
 use bytes::Bytes;
@@ -6,7 +6,8 @@ use bytes::Bytes;
 use crate::limits::hash_all;
 use blobaccess_testkit::Numbers;
 
-/// Objects, which share the memory that they are cut from: what was just received lies in the processor's caches.
+/// Objects that share the memory of their source, because contents that were just received lie in the processor's
+/// caches.
 #[derive(Clone, Debug)]
 pub struct Objects {
     items: Vec<(Digest, Bytes)>,
@@ -16,7 +17,7 @@ pub struct Objects {
 const SOURCE_BYTES: usize = 1 << 20;
 
 impl Objects {
-    /// Objects of these sizes under hashes that are random: for stores that are told not to verify.
+    /// Makes objects of these sizes under random hashes, for stores that do not verify.
     #[must_use]
     pub fn unverified(seed: u64, sizes: &[u64]) -> Self {
         let mut numbers = Numbers::new(seed);
@@ -30,7 +31,7 @@ impl Objects {
         })
     }
 
-    /// Objects of these sizes under their digests.
+    /// Makes objects of these sizes under their digests.
     #[must_use]
     pub fn verified(seed: u64, sizes: &[u64], function: DigestFunction) -> Self {
         Self::cut(seed, sizes, |bytes| Some(hash_all(function, bytes)))
@@ -40,7 +41,7 @@ impl Objects {
         let largest = sizes.iter().copied().max().and_then(|size| usize::try_from(size).ok()).unwrap_or_default();
         let source = crate::contents(seed, SOURCE_BYTES + largest);
         let items = sizes.iter().enumerate().filter_map(|(number, size)| {
-            // Different places, so that equal sizes do not mean equal contents.
+            // Different places, so that objects of equal size have different contents.
             let at = number * 8 % SOURCE_BYTES;
             let bytes = source.slice(at..at + usize::try_from(*size).ok()?);
             Some((digest(&bytes)?, bytes))
@@ -48,13 +49,13 @@ impl Objects {
         Self { items: items.collect() }
     }
 
-    /// Digests and contents.
+    /// Returns the digests with their contents.
     #[must_use]
     pub fn items(&self) -> &[(Digest, Bytes)] {
         &self.items
     }
 
-    /// The digests, in an order that looks random.
+    /// Returns the digests, in an order that looks random.
     #[must_use]
     pub fn shuffled_digests(&self, seed: u64) -> Vec<Digest> {
         let mut digests: Vec<Digest> = self.items.iter().map(|(digest, _)| digest.clone()).collect();
@@ -62,7 +63,7 @@ impl Objects {
         digests
     }
 
-    /// The bytes of all contents.
+    /// Returns the total size of the contents, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.items.iter().map(|(digest, _)| digest.size_bytes()).sum()

@@ -1,4 +1,4 @@
-//! The local store as a contestant: by its own calls, and by the trait.
+//! The local store as a contestant: by its synchronous calls, and by the trait.
 
 #![expect(clippy::unwrap_used, reason = "what is measured must work")]
 
@@ -14,17 +14,17 @@ use crate::contest::peer::Peer;
 use crate::contest::work::Room;
 use crate::local_store;
 
-/// Where a store keeps what it is given.
+/// The place where a store keeps its blobs.
 #[derive(Clone, Debug)]
 pub enum Place {
     /// In memory.
     Memory,
-    /// In a file, persistent, synced when asked.
+    /// In a persistent file, which is synced on request.
     File(PathBuf),
 }
 
 fn open(place: &Place, room: Room) -> LocalStore<Cas> {
-    // Blocks that are spare or not yet full, and in a file the logs.
+    // Spare blocks, blocks that are not yet full, and the logs of a file.
     let logs = u64::try_from(room.objects).unwrap() * 256;
     let bytes = (room.bytes + room.bytes / 4 + logs).max(8 << 20);
     let options = match place {
@@ -35,12 +35,12 @@ fn open(place: &Place, room: Room) -> LocalStore<Cas> {
     local_store::open(options.with_entries(u64::try_from(room.objects * 4 / 3).unwrap()).with_blocks(4, 16, 1))
 }
 
-/// The store by its own calls, which block, and which trust whoever puts.
+/// The store by its synchronous calls, which block and do not verify.
 #[derive(Debug)]
 pub struct Inherent(LocalStore<Cas>);
 
 impl Inherent {
-    /// An empty one.
+    /// Opens an empty store.
     #[must_use]
     pub fn open(place: &Place, room: Room) -> Self {
         Self(open(place, room))
@@ -80,7 +80,7 @@ pub struct ByTrait {
 }
 
 impl ByTrait {
-    /// An empty one. `is_verified` says whether those who put are not trusted, so that contents are hashed.
+    /// Opens an empty store. `is_verified` decides whether contents are hashed, as for clients that are not trusted.
     #[must_use]
     pub fn open(place: &Place, room: Room, is_verified: bool) -> Self {
         Self { store: open(place, room), ctx: Context::background(), is_verified }

@@ -1,4 +1,4 @@
-//! Results on their way from a contestant's process into tables.
+//! Passing results from the process of a contestant to the tables.
 
 #![expect(clippy::print_stdout, reason = "results are printed")]
 
@@ -35,8 +35,8 @@ impl Tables {
         Self { title: format!("{name}: {scale}"), measured: Vec::new(), counted: Vec::new() }
     }
 
-    /// Takes a line of [`Lines`]. Of several measurements of the same, the best one counts, as what disturbs only ever
-    /// slows down: the one of least processor time, or where the disk decides, the quickest.
+    /// Takes a line of [`Lines`]. Of several measurements of one kind of work the best counts, because disturbances
+    /// only slow down: the one with the least processor time, or the quickest if the disk decides.
     pub(super) fn add(&mut self, name: &'static str, line: &str) {
         let mut parts = line.splitn(3, '\t');
         let (Some(kind), Some(what), Some(value)) = (parts.next(), parts.next(), parts.next()) else { return };

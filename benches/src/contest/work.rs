@@ -1,4 +1,4 @@
-//! The work of a contest: what is asked of each store, in which order.
+//! The work of a contest: the calls of each store, and their order.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -14,34 +14,34 @@ use crate::real::real;
 use crate::size_distribution::SizeDistribution;
 use blobaccess_testkit::Numbers;
 
-/// How much of everything there is.
+/// The numbers and sizes of objects.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
-    /// Objects of 128 bytes.
+    /// The number of objects of 128 bytes.
     pub small: usize,
-    /// Objects of mixed sizes.
+    /// The number of objects of mixed sizes.
     pub mixed: usize,
-    /// Their largest, in bytes.
+    /// The maximum size of an object of mixed sizes, in bytes.
     pub cap_bytes: u64,
 }
 
 impl Scale {
-    /// What `cargo bench -- --test` runs: 1,000 objects, and 1 MiB.
+    /// The scale of `cargo bench -- --test`: 1,000 objects, and 1 MiB.
     pub const TEST: Self = Self { small: 1000, mixed: 60, cap_bytes: 100_000 };
 
-    /// With so many objects of 128 bytes, and 12,000 of mixed sizes.
+    /// Returns the scale with this number of objects of 128 bytes, and 12,000 of mixed sizes.
     #[must_use]
     pub const fn full(small: usize) -> Self {
         Self { small, mixed: 12_000, cap_bytes: 64 << 20 }
     }
 
-    /// One of so many of all objects.
+    /// Divides the numbers of objects by `divided_by`.
     #[must_use]
     pub const fn divided_by(self, divided_by: usize) -> Self {
         Self { small: self.small / divided_by, mixed: self.mixed / divided_by, ..self }
     }
 
-    /// The sizes of the objects of mixed sizes.
+    /// Returns the distribution of the mixed sizes.
     #[must_use]
     pub fn mixed_sizes(&self, seed: u64) -> Vec<u64> {
         SizeDistribution::BUILD_CACHE.with_cap_bytes(self.cap_bytes).sizes(seed, self.mixed)
@@ -57,7 +57,7 @@ impl Display for Scale {
     }
 }
 
-/// What a store is asked to do, and on how many threads.
+/// A kind of work, and its number of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// Puts of 128 bytes.
@@ -68,22 +68,22 @@ pub enum Work {
     SmallGets(usize),
     /// Puts of mixed sizes into an empty store.
     MixedPuts,
-    /// Gets of mixed sizes, which read a byte of each page.
+    /// Gets of mixed sizes that read a byte of each page.
     MixedGets(usize),
-    /// Of ten calls six gets by Zipf's law, three finds of 100, one put.
+    /// A mixture: of ten calls, six gets by Zipf's law, three finds of 100 digests, and one put.
     Mixture(usize),
-    /// Puts of mixed sizes into a store that is full, or has as much as it would if it were.
+    /// Puts of mixed sizes into a store that is full, or that has had as many puts as fill the others.
     SteadyPuts(usize),
-    /// Puts of mixed sizes by a client that is not trusted.
+    /// Puts of mixed sizes by a client that is not trusted, so that contents are verified.
     VerifiedPuts(DigestFunction),
-    /// Puts of mixed sizes, until they are synced.
+    /// Puts of mixed sizes, including the sync.
     SyncedPuts(usize),
-    /// Gets of 4 KiB that the page cache has.
+    /// Gets of 4 KiB from the page cache.
     PageGets,
 }
 
 impl Work {
-    /// Whether the disk decides how long it takes, rather than the processor.
+    /// Returns whether the disk limits the work, rather than the processor.
     pub(super) fn waits_for_the_disk(self) -> bool {
         matches!(self, Self::SyncedPuts(_))
     }
@@ -108,23 +108,23 @@ impl Display for Work {
 
 /// Something that was counted rather than timed.
 pub const BYTES_PER_ENTRY: &str = "memory besides contents, bytes per entry of 128 B";
-/// As above.
+/// A second quantity that is counted rather than timed.
 pub const WRITTEN_PER_STORED: &str = "bytes written per byte stored, mixed sizes";
 
-/// What a store must have room for.
+/// The room that a store must have.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
-    /// Objects, at most.
+    /// The maximum number of objects.
     pub objects: usize,
-    /// Their contents, in bytes.
+    /// The total size of their contents, in bytes.
     pub bytes: u64,
 }
 
-/// What is told of each result, as it comes.
+/// A receiver of results, which gets each as it comes.
 pub trait Results {
-    /// Something was measured.
+    /// Receives a measurement.
     fn measured(&mut self, work: Work, measurement: &Measurement);
-    /// Something was counted.
+    /// Receives a count.
     fn counted(&mut self, what: &str, value: f64);
 }
 
@@ -139,16 +139,16 @@ fn get(store: &dyn Peer, digest: &Digest) -> Done {
         bytes = u64::try_from(contents.len()).unwrap_or_default();
         std::hint::black_box(contents.iter().step_by(4096).fold(0_u8, |sum, byte| sum ^ byte));
     });
-    // What is missed is no work done.
+    // A miss is no work done.
     Done { units: usize::from(is_there), bytes }
 }
 
-/// Asks stores in memory for everything that is asked of them. `open` opens an empty one.
+/// Runs all work for stores in memory on the stores that `open` opens empty.
 pub fn contest_in_memory(scale: Scale, open: &dyn Fn(Room) -> Box<dyn Peer>, results: &mut dyn Results) {
     small(scale.small, open, results);
     let rounds: Vec<Objects> = (1..=5).map(|seed| Objects::unverified(seed, &scale.mixed_sizes(seed))).collect();
     let [first, second, third, fourth, fifth] = rounds.as_slice() else { return };
-    // Twice a round: the puts that come later find it full.
+    // Two passes a round: the later puts find the store full.
     let store = open(Room { objects: scale.mixed * 5, bytes: first.bytes() * 2 });
     let store = store.as_ref();
     let puts = |work, tasks, objects: &Objects, results: &mut dyn Results| {
@@ -162,7 +162,7 @@ pub fn contest_in_memory(scale: Scale, open: &dyn Fn(Room) -> Box<dyn Peer>, res
     puts(Work::SteadyPuts(2), 2, fifth, results);
 }
 
-/// Asks a store that verifies for puts by clients that are not trusted.
+/// Runs the puts of clients that are not trusted on a store that verifies.
 pub fn contest_of_verifiers(scale: Scale, open: &dyn Fn(Room) -> Box<dyn Peer>, results: &mut dyn Results) {
     for function in [DigestFunction::Sha256, DigestFunction::Blake3] {
         let rounds: Vec<Objects> =
@@ -176,7 +176,7 @@ pub fn contest_of_verifiers(scale: Scale, open: &dyn Fn(Room) -> Box<dyn Peer>, 
     }
 }
 
-/// Asks stores on a disk for everything that is asked of them. `open` opens an empty one.
+/// Runs all work for stores on a disk on the stores that `open` opens empty.
 pub fn contest_on_disk(scale: Scale, open: &dyn Fn(Room) -> Box<dyn Peer>, results: &mut dyn Results) {
     small(scale.small, open, results);
     let rounds: Vec<Objects> = (1..=3).map(|seed| Objects::unverified(seed, &scale.mixed_sizes(seed))).collect();
@@ -231,7 +231,7 @@ fn small(count: usize, open: &dyn Fn(Room) -> Box<dyn Peer>, results: &mut dyn R
 
 fn mixed_gets(store: &dyn Peer, objects: &Objects, results: &mut dyn Results) {
     let wanted = objects.shuffled_digests(5);
-    // All of them take some 10 ms, which is too little to measure once.
+    // One pass takes about 10 ms, which is too little to measure once.
     for tasks in [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 8, 8, 8, 8] {
         results.measured(Work::MixedGets(tasks), &measure(tasks, &wanted, |digest| get(store, digest), || {}));
     }

@@ -1,4 +1,4 @@
-//! How fast bytes can be appended to memory.
+//! The speed of appending bytes to memory.
 
 #![cfg_attr(
     target_arch = "x86_64",
@@ -8,7 +8,7 @@
     )
 )]
 
-/// Memory that was touched before and is filled from front to back, again and again.
+/// Memory that was touched before and is filled from front to back, repeatedly.
 #[derive(Debug)]
 pub struct Arena {
     memory: Vec<u8>,
@@ -16,10 +16,10 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Of so many bytes.
+    /// Makes memory of `bytes` bytes.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        // Not zero, which the system would hand out without a page behind it.
+        // Not zero, because the system returns zeroes without a page behind them.
         Self { memory: vec![1; bytes], at: 0 }
     }
 
@@ -29,20 +29,20 @@ impl Arena {
             self.at = 0;
         }
         let begin = self.at;
-        // On to the next line, as a store does that keeps its blobs aligned.
+        // Continues at the next line, as a store that keeps its blobs aligned does.
         self.at = (begin + bytes).next_multiple_of(64).min(self.memory.len());
         self.memory.get_mut(begin..begin + bytes).unwrap_or_default()
     }
 
-    /// Appends by the copy of the standard library.
+    /// Appends with the copy of the standard library.
     pub fn append(&mut self, contents: &[u8]) {
         for (to, from) in self.reserve(contents.len()).chunks_mut(contents.len().max(1)).zip([contents]) {
             to.copy_from_slice(from.get(..to.len()).unwrap_or_default());
         }
     }
 
-    /// Appends by stores that bypass the caches, where contents are long enough for that to pay and the processor has
-    /// them; else by a copy.
+    /// Appends with store instructions that bypass the caches, if the contents are long enough for that to pay and the
+    /// processor has them, and otherwise with a copy.
     pub fn append_past_caches(&mut self, contents: &[u8]) {
         #[cfg(target_arch = "x86_64")]
         if contents.len() >= 16 << 10 && std::is_x86_feature_detected!("avx512f") {

@@ -1,4 +1,4 @@
-//! How fast a file can be read and written without a store in between.
+//! The speed of reading and writing a file without a store in between.
 
 use std::fs::{File, OpenOptions};
 use std::io::Result;
@@ -15,11 +15,11 @@ pub struct ScratchFile {
     at: u64,
 }
 
-/// What is written at once.
+/// The size of each write.
 const PIECE_BYTES: usize = 1 << 20;
 
 impl ScratchFile {
-    /// A file at `path` of so many bytes, which are written and synced.
+    /// Creates a file of `bytes` bytes at `path`, which are written and synced.
     ///
     /// # Errors
     ///
@@ -35,7 +35,7 @@ impl ScratchFile {
         Ok(Self { file, bytes, at: 0 })
     }
 
-    /// Overwrites so many bytes in pieces of 1 MiB, through the page cache, and syncs.
+    /// Overwrites `bytes` bytes in pieces of 1 MiB, through the page cache, and syncs.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl ScratchFile {
         self.file.sync_data()
     }
 
-    /// Reads 4 KiB at a random place, which the page cache has.
+    /// Reads 4 KiB at a random place from the page cache.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-//! How fast contents can be hashed.
+//! The speed of hashing contents.
 
 use blobaccess::{Digest, DigestFunction, InstanceName};
 
-/// The digest of `contents`, in which the hash is what takes time.
+/// Returns the digest of `contents`; nearly all of the time goes into the hash.
 #[must_use]
 pub fn hash_all(function: DigestFunction, contents: &[u8]) -> Digest {
     Digest::of(InstanceName::empty(), function, contents)

@@ -1,10 +1,10 @@
-//! How fast lines of memory can be read at random places.
+//! The speed of reading lines of memory at random places.
 
 #![expect(unsafe_code, reason = "prefetches and huge pages are to be had by a pointer only")]
 
 use blobaccess_testkit::Numbers;
 
-/// Lines of 64 bytes, on huge pages where the system has them.
+/// Memory in lines of 64 bytes, on huge pages if the system has them.
 #[derive(Debug)]
 pub struct Lines {
     lines: Vec<Line>,
@@ -14,11 +14,11 @@ pub struct Lines {
 #[repr(align(64))]
 struct Line([u64; 8]);
 
-/// How many lines are on their way at once.
+/// The number of lines that are prefetched at once.
 const AHEAD: usize = 48;
 
 impl Lines {
-    /// So many of them.
+    /// Makes `count` lines.
     #[must_use]
     pub fn new(count: usize) -> Self {
         let mut lines: Vec<Line> = Vec::with_capacity(count);
@@ -35,14 +35,14 @@ impl Lines {
         Self { lines }
     }
 
-    /// So many random places.
+    /// Draws `count` random places.
     #[must_use]
     pub fn places(&self, seed: u64, count: usize) -> Vec<usize> {
         let mut numbers = Numbers::new(seed);
         (0..count).map(|_| numbers.below(self.lines.len())).collect()
     }
 
-    /// Reads the lines at `places`, each asked for ahead; the sum keeps the compiler from leaving it out.
+    /// Reads the lines at `places`, each prefetched. The sum keeps the compiler from leaving the reads out.
     #[must_use]
     pub fn walk(&self, places: &[usize]) -> u64 {
         let mut sum = 0;

@@ -1,4 +1,4 @@
-//! What the machine can do, so that what a store does can be stated in proportion to it.
+//! The limits of the machine, so that the speed of a store can be stated as a fraction of them.
 
 mod appending;
 mod disk;

@@ -1,42 +1,43 @@
-//! Forgets by blocks: Buildbarn's local store, and ours.
+//! A store that evicts by blocks: Buildbarn's local store, and ours.
 
 use std::collections::VecDeque;
 
 use super::{PerObject, Policy};
 
-/// How many blocks are old, current, new and spare.
+/// The numbers of old, current, new and spare blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Groups {
-    /// To be recycled next.
+    /// The blocks that are recycled next.
     pub old: usize,
-    /// Full.
+    /// The full blocks that are not old.
     pub current: usize,
-    /// Being written.
+    /// The blocks that are written to.
     pub new: usize,
-    /// Free.
+    /// The free blocks.
     pub spare: usize,
 }
 
-/// When what is in use is copied to a new block.
+/// The time at which a used object is copied to a new block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refresh {
-    /// When it is used and its block is old, as in Buildbarn. The copy in the old block stays until that is recycled.
+    /// When it is used and its block is old, as in Buildbarn. The copy in the old block stays until that block is
+    /// recycled.
     OnTouch,
-    /// When its block is recycled, if it was used since it came there.
+    /// When its block is recycled, if the object was used since it came there.
     AtRecycling {
-        /// How much of a block is copied at most.
+        /// The maximum share of a block that is copied.
         copied_percent: u64,
     },
 }
 
-/// A store of blocks that rotate. Space at block ends is lost, as it is in the store; what lies at the ends of chunks
-/// is not looked at.
+/// A store of blocks that rotate. The space at the ends of blocks is lost, as in the store. The ends of chunks are not
+/// modelled.
 #[derive(Debug)]
 pub struct Blocks {
     groups: Groups,
     refresh: Refresh,
     block_bytes: u64,
-    /// Oldest first.
+    /// The blocks, oldest first.
     queue: VecDeque<Block>,
     old: usize,
     current: usize,
@@ -56,13 +57,13 @@ struct Block {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
-    /// Of the block; 0 for what is not there.
+    /// The number of the block; 0 for an absent object.
     serial: u64,
     is_touched: bool,
 }
 
 impl Blocks {
-    /// An empty store, `capacity_bytes` over all blocks.
+    /// Makes an empty store of `capacity_bytes` over all blocks.
     #[must_use]
     pub fn new(capacity_bytes: u64, groups: Groups, refresh: Refresh) -> Self {
         let Groups { old, current, new, spare } = groups;
@@ -92,8 +93,8 @@ impl Blocks {
         self.queue.get(index).is_some_and(|block| self.block_bytes - block.used_bytes >= size_bytes)
     }
 
-    /// The place in the queue of a new block that has space; the same choice as the store's `rotation.rs` makes, by
-    /// objects, where the store counts chunks.
+    /// Returns the place in the queue of a new block with space. The choice is that of the store's `rotation.rs`, by
+    /// objects instead of chunks.
     fn choose(&mut self, size_bytes: u64) -> usize {
         while self.queue.len() < self.groups.current + self.groups.new && self.old + self.current == 0 {
             self.begin_block();
@@ -183,8 +184,8 @@ impl Policy for Blocks {
                     self.store(object, size_bytes);
                 }
             }
-            // The store does not count reads of what is in its newest block. That changes a miss ratio by less than a
-            // hundredth of it, either way.
+            // The store does not count reads from its newest block. That changes a miss ratio by less than a hundredth
+            // of it.
             Refresh::AtRecycling { .. } => self.objects.at(object).is_touched = true,
         }
         true

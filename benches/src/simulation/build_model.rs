@@ -1,4 +1,4 @@
-//! What the builds of a repository ask a cache for, as its sources change.
+//! The requests of the builds of a repository, as its sources change.
 
 #![expect(
     clippy::as_conversions,
@@ -12,37 +12,37 @@ use crate::simulation::trace::Trace;
 use crate::size_distribution::SizeDistribution;
 use blobaccess_testkit::Numbers;
 
-/// A repository of targets, and who builds it.
+/// A repository of targets, and its builds.
 ///
-/// A commit changes some targets: how many is a Pareto draw (most commits change little, some nearly everything), where is
-/// a draw by Zipf's law (some parts are worked on much more than others); changed targets lie side by side. After each
-/// commit, continuous integration builds what has changed and what is around it, and every so often everything.
-/// Developers build a part of it as it was some commits ago, a geometric draw. Every build asks for all outputs of its
-/// targets, and for all of a tool kit.
+/// A commit changes some targets, which are neighbours. Their number is a Pareto draw: most commits change little, some
+/// nearly everything. Their place is a draw by Zipf's law: some parts change much more often than others. After each
+/// commit, continuous integration builds the changed targets and their neighbourhood, and at intervals everything.
+/// Developers build a part of the repository as it was some commits ago, which is a geometric draw. Every build asks
+/// for all outputs of its targets, and for all of a tool kit.
 #[derive(Clone, Copy, Debug)]
 pub struct BuildModel {
-    /// Targets of the repository.
+    /// The number of targets in the repository.
     pub targets: usize,
-    /// Objects that a target makes.
+    /// The number of objects that a target makes.
     pub outputs: usize,
-    /// Objects of the tool kit, which never change.
+    /// The number of objects in the tool kit, which never change.
     pub tool_kit: usize,
-    /// How often the repository changes.
+    /// The number of commits.
     pub commits: usize,
-    /// After how many commits everything is built.
+    /// The number of commits after which everything is built.
     pub commits_per_full_build: usize,
-    /// Builds of developers per commit.
+    /// The number of builds by developers per commit.
     pub developer_builds: usize,
     /// The mean number of commits that a developer is behind.
     pub mean_lag: f64,
-    /// Targets that a developer builds.
+    /// The number of targets that a developer builds.
     pub developer_targets: usize,
-    /// The shape of the Pareto draw of changed targets, whose least value is 2.
+    /// The shape of the Pareto draw of changed targets, whose minimum is 2.
     pub shape: f64,
 }
 
 impl BuildModel {
-    /// A repository of 3,000 targets over 300 commits.
+    /// The model of a repository of 3,000 targets over 300 commits.
     pub const DEFAULT: Self = Self {
         targets: 3000,
         outputs: 12,
@@ -55,7 +55,7 @@ impl BuildModel {
         shape: 0.9,
     };
 
-    /// The same, so many times as small.
+    /// Divides the size of the repository by `by`.
     #[must_use]
     pub fn divided_by(self, by: usize) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl BuildModel {
         }
     }
 
-    /// What its builds ask for.
+    /// Makes the requests of its builds.
     #[must_use]
     pub fn trace(&self, seed: u64, sizes: SizeDistribution) -> Trace {
         let mut builder = Builder::new(*self, seed);
@@ -86,9 +86,9 @@ struct Builder {
     model: BuildModel,
     numbers: Numbers,
     hot: Zipf,
-    /// Where the parts that are worked on most begin.
+    /// The places at which the parts that change most begin.
     order: Vec<usize>,
-    /// For each target, the commits that changed it, with the first object of what it made since.
+    /// The commits that changed each target, with the first object that it made since.
     versions: Vec<Vec<(usize, usize)>>,
     objects: usize,
     requests: Vec<usize>,
@@ -134,7 +134,7 @@ impl Builder {
         self.order.get(rank).copied().unwrap_or_default()
     }
 
-    /// Asks for so many targets as they were at `commit`, and for the tool kit.
+    /// Asks for `targets` targets as they were at `commit`, and for the tool kit.
     fn build(&mut self, commit: usize, at: usize, targets: usize) {
         self.requests.extend(0..self.model.tool_kit);
         for target in (at..at + targets.min(self.model.targets)).map(|target| target % self.model.targets) {

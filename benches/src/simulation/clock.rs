@@ -1,10 +1,10 @@
-//! Forgets what came first, unless it was used since.
+//! A cache that evicts the oldest object that was not used since.
 
 use std::collections::VecDeque;
 
 use super::{PerObject, Policy};
 
-/// CLOCK, or second chance: what is at the end and was used goes back to the beginning.
+/// CLOCK, or second chance: a used object at the end goes back to the beginning.
 #[derive(Debug)]
 pub struct Clock {
     capacity_bytes: u64,
@@ -22,7 +22,7 @@ enum State {
 }
 
 impl Clock {
-    /// An empty cache of this size.
+    /// Makes an empty cache of this size.
     #[must_use]
     pub fn new(capacity_bytes: u64) -> Self {
         Self { capacity_bytes, used_bytes: 0, queue: VecDeque::new(), states: PerObject::default() }

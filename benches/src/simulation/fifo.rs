@@ -1,4 +1,4 @@
-//! Forgets what came first.
+//! A cache that evicts the oldest object.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ pub struct Fifo {
 }
 
 impl Fifo {
-    /// An empty cache of this size.
+    /// Makes an empty cache of this size.
     #[must_use]
     pub fn new(capacity_bytes: u64) -> Self {
         Self { capacity_bytes, used_bytes: 0, queue: VecDeque::new(), is_there: PerObject::default() }

@@ -1,4 +1,4 @@
-//! Forgets what was used least lately.
+//! A cache that evicts the least recently used object.
 
 use std::collections::VecDeque;
 
@@ -10,14 +10,14 @@ pub struct Lru {
     capacity_bytes: u64,
     used_bytes: u64,
     uses: u64,
-    /// Every use, with its number. Only the last one of an object counts.
+    /// The uses with their numbers. Only the last one of an object counts.
     queue: VecDeque<(u32, u64, u64)>,
-    /// The number of the last use; 0 for what is not there.
+    /// The number of the last use; 0 for an absent object.
     last_use: PerObject<u64>,
 }
 
 impl Lru {
-    /// An empty cache of this size.
+    /// Makes an empty cache of this size.
     #[must_use]
     pub fn new(capacity_bytes: u64) -> Self {
         Self { capacity_bytes, used_bytes: 0, uses: 0, queue: VecDeque::new(), last_use: PerObject::default() }

@@ -1,4 +1,4 @@
-//! How often caches of different policies miss, on the same requests: pure policy, without any contents.
+//! Miss ratios of caches with different policies for the same requests: policies only, without any contents.
 
 mod blocks;
 mod build_model;
@@ -22,29 +22,29 @@ use crate::real::{real, real_len};
 
 /// A cache of fixed size that holds sizes only.
 pub trait Policy: Debug {
-    /// Whether `object` is there. If not, it is from now on, in place of others.
+    /// Returns whether `object` is in the cache. If not, it is added, and others may be evicted.
     fn access(&mut self, object: u32, size_bytes: u64) -> bool;
 
-    /// What was copied within the cache so far, in bytes.
+    /// Returns the number of bytes that were copied within the cache so far.
     fn copied_bytes(&self) -> u64 {
         0
     }
 }
 
-/// How well a policy did.
+/// The results of a policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
     /// The share of requests that missed.
     pub object_misses: f64,
     /// The share of requested bytes that missed.
     pub byte_misses: f64,
-    /// Bytes that the cache wrote for each byte that was put.
+    /// The bytes that the cache wrote for each byte that was put.
     pub written_per_put: f64,
-    /// Bytes that the cache wrote for each byte that was asked for.
+    /// The bytes that the cache wrote for each requested byte.
     pub written_per_asked: f64,
 }
 
-/// Gives `policy` all requests of `trace`.
+/// Runs all requests of `trace` against `policy`.
 pub fn simulate(trace: &Trace, policy: &mut dyn Policy) -> Outcome {
     let (mut misses, mut asked_bytes, mut put_bytes) = (0, 0, 0);
     for object in trace.requests() {
@@ -65,7 +65,7 @@ pub fn simulate(trace: &Trace, policy: &mut dyn Policy) -> Outcome {
     }
 }
 
-/// A value for each object that was seen.
+/// A map from each object that was seen to a value.
 #[derive(Clone, Debug, Default)]
 struct PerObject<T>(Vec<T>);
 
@@ -84,7 +84,7 @@ impl<T: Clone + Default> PerObject<T> {
 mod tests {
     use super::*;
 
-    /// Requests for objects of ten bytes each.
+    /// Makes requests for objects of ten bytes each.
     fn misses(policy: &mut dyn Policy, requests: &[u32]) -> Vec<u32> {
         requests.iter().copied().filter(|object| !policy.access(*object, 10)).collect()
     }
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn s3_fifo_takes_back_what_it_forgot_into_its_main_part() {
         let mut policy = S3Fifo::new(100);
-        // A scan of what is used once does not push out what was used twice.
+        // A scan of objects that are used once does not evict those that were used twice.
         let mut requests = vec![1, 1, 1];
         requests.extend(100..130);
         requests.push(1);

@@ -1,11 +1,11 @@
-//! Forgets soon what is used once only (Yang et al., SOSP 2023).
+//! A cache that evicts objects that were used once early (Yang et al., SOSP 2023).
 
 use std::collections::VecDeque;
 
 use super::{PerObject, Policy};
 
-/// S3-FIFO: a small queue for what is new, a main one for what was used there or has come back, and a ghost queue of
-/// names that remembers what has left the small one.
+/// S3-FIFO: a small queue for new objects, a main one for those that were used there or came back, and a ghost queue of
+/// the names that left the small one.
 #[derive(Debug)]
 pub struct S3Fifo {
     capacity_bytes: u64,
@@ -38,14 +38,14 @@ impl Queue {
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
     is_there: bool,
-    /// At most 3.
+    /// The number of uses, up to 3.
     uses: u8,
-    /// Which insertion into the ghost queue names this object; 0 for none.
+    /// The insertion into the ghost queue that names this object; 0 for none.
     ghost: u64,
 }
 
 impl S3Fifo {
-    /// An empty cache of this size, a tenth of it for what is new, as in the paper.
+    /// Makes an empty cache of this size, with a tenth of it for new objects, as in the paper.
     #[must_use]
     pub fn new(capacity_bytes: u64) -> Self {
         Self {

@@ -1,10 +1,10 @@
-//! What a cache is asked for, in order.
+//! The requests of a cache, in order.
 
 use crate::popularity::Zipf;
 use crate::size_distribution::SizeDistribution;
 use blobaccess_testkit::Numbers;
 
-/// Requests for objects, which are numbered from 0. Who misses one puts it.
+/// Requests for objects, which are numbered from 0. After a miss the object is put.
 #[derive(Clone, Debug)]
 pub struct Trace {
     name: String,
@@ -13,14 +13,14 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// `requests` of objects of these sizes.
+    /// Makes the trace of `requests` for objects of these sizes.
     #[must_use]
     pub fn new(name: String, sizes: Vec<u64>, requests: Vec<u32>) -> Self {
         Self { name, sizes, requests }
     }
 
-    /// Reads of `objects` by Zipf's law, eight for each object on average. Size and rank have nothing to do with each
-    /// other.
+    /// Makes reads of `objects` by Zipf's law, eight for each object on average. The size of an object is independent
+    /// of its rank.
     #[must_use]
     pub fn zipf(seed: u64, objects: usize, skew: f64, sizes: SizeDistribution) -> Self {
         let zipf = Zipf::new(objects, skew);
@@ -30,25 +30,25 @@ impl Trace {
         Self::new(format!("Zipf {skew}, {objects} objects, {} reads", objects * 8), sizes, requests)
     }
 
-    /// What it is, with its parameters.
+    /// Returns a description of the trace, with its parameters.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The size of each object, in bytes.
+    /// Returns the size of each object, in bytes.
     #[must_use]
     pub fn sizes(&self) -> &[u64] {
         &self.sizes
     }
 
-    /// The objects that are asked for, in order.
+    /// Returns the requested objects, in order.
     #[must_use]
     pub fn requests(&self) -> &[u32] {
         &self.requests
     }
 
-    /// The bytes of all objects that are asked for at all.
+    /// Returns the total size of all requested objects, in bytes.
     #[must_use]
     pub fn unique_bytes(&self) -> u64 {
         let mut is_asked_for = vec![false; self.sizes.len()];

@@ -180,7 +180,7 @@ caught! {
         Cas describing::a_store_prints_as_one_line_that_names_its_layers, HidesItsLayers, |promises| promises;
 }
 
-/// A newcomer must not have to read the suite to learn which of its calls failed, and why it must not.
+/// Checks that a newcomer need not read the suite to learn which call failed, and why it must not.
 #[test]
 fn a_violation_names_the_call_the_digests_and_the_rule() {
     let broken = BrokenFixture::<Cas>::new(Fault::FailsForNoDigestsWhenDown);
