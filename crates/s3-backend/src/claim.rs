@@ -9,7 +9,6 @@ use object_store::{PutMode, PutPayload, UpdateVersion};
 use crate::bucket::ObjectInfo;
 use crate::claim_marker;
 use crate::create::Creation;
-use crate::deadline::until;
 use crate::last_answer::LastAnswer;
 use crate::shared::Shared;
 
@@ -127,7 +126,8 @@ impl Shared {
             let last_answer = LastAnswer::default();
             let payload = PutPayload::from_bytes(contents.clone());
             let put = self.bucket.put_once(path, payload, PutMode::Update(version), Some(token), &last_answer);
-            if let Some(Ok(done)) = until(self.clock(), self.attempt_ends(ctx, claim_marker::SIZE_BYTES), put).await {
+            let end = self.attempt_ends(ctx, claim_marker::SIZE_BYTES);
+            if let Ok(Ok(done)) = self.clock().timeout(Some(end), put).await {
                 return Ok(Some(Claim { version: done.into(), renewals, renewed: before }));
             }
             // Lost, conflicting or failed: what is there now tells.

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use blobaccess::{Context, Error, PutCertainty, Result, UploadToken};
+use blobaccess::{Context, DeadlineElapsed, Error, PutCertainty, Result, UploadToken};
 use object_store::path::Path;
 use object_store::{PutMode, PutPayload, UpdateVersion};
 
 use crate::backoff::Backoff;
 use crate::bucket::ObjectInfo;
-use crate::deadline::until;
 use crate::history::History;
 use crate::last_answer::LastAnswer;
 use crate::shared::Shared;
@@ -104,11 +103,11 @@ impl Attempts<'_> {
         let bucket = &self.shared.bucket;
         let put = bucket.put_once(self.path, payload.clone(), PutMode::Create, Some(self.token), &last_answer);
         let end = self.shared.attempt_ends(self.ctx, size_bytes);
-        let result = until(self.shared.clock(), end, put).await;
+        let result = self.shared.clock().timeout(Some(end), put).await;
         let now = self.shared.clock().monotonic();
         match result {
-            Some(Ok(done)) => Ok(done.into()),
-            Some(Err(error)) => {
+            Ok(Ok(done)) => Ok(done.into()),
+            Ok(Err(error)) => {
                 let answer = last_answer.answer();
                 match &answer {
                     Some(answer) => self.history.note(now, answer),
@@ -116,7 +115,7 @@ impl Attempts<'_> {
                 }
                 Err(verdict::judge(error, answer.as_ref(), bucket.provider()))
             }
-            None => {
+            Err(DeadlineElapsed) => {
                 self.history.note(now, "timed out");
                 Err(Verdict::Maybe(Error::deadline_exceeded("the bucket did not answer in time").with_retryable(true)))
             }

@@ -3,7 +3,6 @@
 use blobaccess::{Context, Digest, DigestSet, Result};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
-use crate::deadline::within;
 use crate::shared::Shared;
 
 /// Into how many stretches of keys a set is cut, that are listed at once.
@@ -28,7 +27,7 @@ impl Shared {
             return Ok(DigestSet::new());
         }
         asked.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        let mut missing = within(ctx, self.clock(), self.find(&asked)).await??;
+        let mut missing = self.within(ctx, self.find(&asked)).await??;
         missing.sort_unstable();
         Ok(digests.filter(|digest| missing.binary_search(&digest).is_ok()))
     }

@@ -12,7 +12,6 @@ use object_store::path::Path;
 use tokio::sync::Mutex;
 
 use crate::bucket::{ObjectInfo, Reading};
-use crate::deadline::within;
 use crate::layout::Form;
 use crate::shared::{Shared, not_found};
 
@@ -40,7 +39,7 @@ impl Shared {
             size_bytes: digest.size_bytes(),
         });
         let stream = if digest.size_bytes() <= EAGER_MAX_BYTES {
-            let reading = within(ctx, self.clock(), self.bucket.get(&path, None)).await??;
+            let reading = self.within(ctx, self.bucket.get(&path, None)).await??;
             let reading = reading.filter(|reading| !self.is_claim(digest, reading.found.size_bytes));
             let reading = reading.ok_or_else(|| not_found(digest))?;
             check_size(digest, &reading.found)?;

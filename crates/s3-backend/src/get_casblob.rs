@@ -11,7 +11,6 @@ use object_store::path::Path;
 use tokio::sync::Mutex;
 
 use crate::casblob::{Header, MIN_FILE_SIZE_BYTES, decode, decode_piece};
-use crate::deadline::within;
 use crate::shared::{Shared, not_found};
 
 /// The largest table that is read, in bytes: that of a blob of 8 TiB.
@@ -19,7 +18,7 @@ const MAX_TABLE_BYTES: u64 = 64 << 20;
 
 impl Shared {
     pub(crate) async fn get_casblob(self: &Arc<Self>, ctx: &Context, digest: &Digest, path: &Path) -> Result<Blob> {
-        let reading = within(ctx, self.clock(), self.bucket.get(path, None)).await??;
+        let reading = self.within(ctx, self.bucket.get(path, None)).await??;
         let mut reading = reading
             .filter(|reading| !self.is_claim(digest, reading.found.size_bytes))
             .ok_or_else(|| not_found(digest))?;
@@ -27,7 +26,7 @@ impl Shared {
         if file_size_bytes < MIN_FILE_SIZE_BYTES {
             return Err(Error::data_loss(format!("object of blob {digest} is {file_size_bytes} bytes: no casblob")));
         }
-        let (header, rest) = within(ctx, self.clock(), read_header(&mut reading.stream, file_size_bytes)).await??;
+        let (header, rest) = self.within(ctx, read_header(&mut reading.stream, file_size_bytes)).await??;
         if header.blob_size_bytes != digest.size_bytes() {
             // The key has no size: what is stored is another blob's.
             return Err(not_found(digest));

@@ -8,7 +8,6 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::ObjectMeta;
 
 use crate::claim_marker;
-use crate::deadline::within;
 use crate::layout::Key;
 use crate::shared::Shared;
 
@@ -34,9 +33,9 @@ impl Shared {
         let after = cursor.map(|cursor| self.read_cursor(cursor)).transpose()?;
         if self.bucket.lists_in_order() {
             let root = format!("{}/", self.options.layout.root(self.storage_type));
-            return within(ctx, self.clock(), self.ordered_page(&root, after)).await?;
+            return self.within(ctx, self.ordered_page(&root, after)).await?;
         }
-        within(ctx, self.clock(), self.page_of_folders(after)).await?
+        self.within(ctx, self.page_of_folders(after)).await?
     }
 
     pub(crate) async fn list_shard(
@@ -48,9 +47,9 @@ impl Shared {
         let after = cursor.map(|cursor| self.read_cursor(cursor)).transpose()?;
         if self.bucket.lists_in_order() {
             let prefix = format!("{}/", shard.0);
-            return within(ctx, self.clock(), self.ordered_page(&prefix, after)).await?;
+            return self.within(ctx, self.ordered_page(&prefix, after)).await?;
         }
-        let objects = within(ctx, self.clock(), self.bucket.list(&shard.0)).await??;
+        let objects = self.within(ctx, self.bucket.list(&shard.0)).await??;
         Ok(InventoryPage::new(self.entries(&objects).await?, None))
     }
 

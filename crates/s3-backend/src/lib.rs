@@ -39,7 +39,6 @@ mod casblob;
 mod claim;
 mod claim_marker;
 mod create;
-mod deadline;
 mod error;
 mod find;
 mod findings;

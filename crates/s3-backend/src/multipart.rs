@@ -18,7 +18,6 @@ use crate::aborts::Abandoned;
 use crate::bucket::{Completion, MultipartUpload, Parts};
 use crate::casblob::{Encoder, header_size_bytes};
 use crate::claim::{Claim, Claimed};
-use crate::deadline::within;
 use crate::layout::Form;
 use crate::shared::{Shared, token_of};
 
@@ -58,7 +57,7 @@ impl Shared {
                 }
             }
         }
-        let begun = within(ctx, self.clock(), parts.begin(&self.bucket, path, Some(&token))).await;
+        let begun = self.within(ctx, parts.begin(&self.bucket, path, Some(&token))).await;
         let id = match begun.and_then(|begun| begun) {
             Ok(id) => id,
             Err(error) => {
@@ -85,7 +84,7 @@ impl Shared {
             sent: BTreeMap::new(),
             sent_bytes: 0,
         };
-        match within(ctx, self.clock(), upload.send(blob)).await.and_then(|sent| sent) {
+        match self.within(ctx, upload.send(blob)).await.and_then(|sent| sent) {
             Ok(()) => upload.complete(classified).await,
             Err(error) => {
                 upload.guard.abort().await;
@@ -295,7 +294,7 @@ impl<'a> Upload<'a> {
         let completion = {
             let exclusively = self.shared.bucket.lock(&self.place.path).await;
             let completing = self.parts.complete(&self.shared.bucket, self.place, parts, Some(self.token));
-            let completion = within(self.ctx, self.shared.clock(), completing).await;
+            let completion = self.shared.within(self.ctx, completing).await;
             drop(exclusively);
             completion.unwrap_or_else(Completion::Maybe)
         };

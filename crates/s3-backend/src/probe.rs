@@ -29,7 +29,7 @@ pub(crate) async fn probe(bucket: &Bucket, options: &BucketOptions, mutable: boo
 fn judged(findings: Findings, bucket: &Bucket, options: &BucketOptions, mutable: bool) -> Result<Findings> {
     let exact = findings.conditional_put && (findings.conditional_update || !mutable);
     if !exact {
-        match options.unconditional {
+        match options.on_missing_conditions {
             OnMissingConditions::Refuse => {
                 return Err(Error::failed_precondition(format!(
                     "{bucket} does not keep conditions, so that nobody can tell who created an object ({findings})"
@@ -84,7 +84,7 @@ impl Probe<'_> {
     where
         F: Future<Output = Result<T>>,
     {
-        let (first, max) = self.options.backoff;
+        let (first, max) = (self.options.backoff_first, self.options.backoff_max);
         let mut backoff = Backoff::new(first, max, seed(Uuid::new_v4().as_bytes()));
         let mut left = self.options.attempts.max(1);
         loop {
@@ -97,7 +97,8 @@ impl Probe<'_> {
             match answer {
                 Err(error) if error.is_retryable() && left > 0 => {
                     tracing::debug!(%error, what, "a bucket is asked again what it does with conditions");
-                    self.options.clock.sleep_until(self.options.clock.monotonic() + backoff.next()).await;
+                    let clock = self.bucket.clock();
+                    clock.sleep_until(clock.monotonic() + backoff.next()).await;
                 }
                 answer => return answer,
             }

@@ -9,7 +9,6 @@ use object_store::path::Path;
 use crate::bucket::ObjectInfo;
 use crate::casblob;
 use crate::create::Creation;
-use crate::deadline::within;
 use crate::layout::Form;
 use crate::shared::{Shared, token_of};
 
@@ -20,7 +19,7 @@ impl Shared {
     pub(crate) async fn put_contents(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let path = self.path(digest)?;
         if self.is_always_there(digest) {
-            within(ctx, self.clock(), blob.with_expected_digest(digest).verify()).await??;
+            self.within(ctx, blob.with_expected_digest(digest).verify()).await??;
             return Ok(PutOutcome::AlreadyExists { stored_bytes: 0 });
         }
         if digest.size_bytes() > MAX_OBJECT_BYTES {
@@ -62,7 +61,7 @@ impl Shared {
     }
 
     async fn put_whole(&self, ctx: &Context, digest: &Digest, path: &Path, blob: Blob) -> Result<PutOutcome> {
-        let payload = within(ctx, self.clock(), self.payload(digest, blob)).await.map_err(Error::not_stored)??;
+        let payload = self.within(ctx, self.payload(digest, blob)).await.map_err(Error::not_stored)??;
         let stored_bytes = u64::try_from(payload.content_length()).unwrap_or(u64::MAX);
         let token = token_of(ctx);
         loop {
@@ -102,7 +101,7 @@ impl Shared {
                 Ok(Some(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes }))
             }
             crate::claim::Claimed::Yes(_) => {
-                within(ctx, self.clock(), self.release(path, token))
+                self.within(ctx, self.release(path, token))
                     .await
                     .map_err(Error::not_stored)?
                     .map_err(Error::not_stored)?;

@@ -1,6 +1,6 @@
 //! Puts messages, whose value under a digest may change.
 
-use blobaccess::{Blob, Context, Digest, Error, PutCertainty, PutOutcome, Result};
+use blobaccess::{Blob, Context, DeadlineElapsed, Digest, Error, PutCertainty, PutOutcome, Result};
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -9,7 +9,6 @@ use object_store::{PutMode, PutPayload};
 use crate::Mutability;
 use crate::bucket::ObjectInfo;
 use crate::create::Creation;
-use crate::deadline::{until, within};
 use crate::last_answer::LastAnswer;
 use crate::shared::{Shared, token_of};
 use crate::verdict::{self, Verdict};
@@ -37,10 +36,8 @@ impl Shared {
             let size = blob.size_bytes();
             return Err(Error::invalid_argument(format!("message {digest} is {size} bytes, the store takes {max}")));
         }
-        let value = within(ctx, self.clock(), blob.into_bytes(max))
-            .await
-            .map_err(Error::not_stored)?
-            .map_err(Error::not_stored)?;
+        let value =
+            self.within(ctx, blob.into_bytes(max)).await.map_err(Error::not_stored)?.map_err(Error::not_stored)?;
         if self.options.mutability == Mutability::CreateOnly {
             return self.put_first(ctx, &path, &value).await;
         }
@@ -118,10 +115,10 @@ impl Shared {
             let last_answer = LastAnswer::default();
             let version = found.update_version(self.findings.bare_e_tags);
             let put = self.bucket.put_once(path, payload.clone(), PutMode::Update(version), Some(&token), &last_answer);
-            let verdict = match until(self.clock(), self.attempt_ends(ctx, stored_bytes), put).await {
-                Some(Ok(_)) => return Ok(outcome(PutOutcome::Replaced { stored_bytes, old_bytes }, uncertain)),
-                Some(Err(error)) => verdict::judge(error, last_answer.answer().as_ref(), self.bucket.provider()),
-                None => Verdict::Maybe(Error::deadline_exceeded("the bucket did not answer in time")),
+            let verdict = match self.clock().timeout(Some(self.attempt_ends(ctx, stored_bytes)), put).await {
+                Ok(Ok(_)) => return Ok(outcome(PutOutcome::Replaced { stored_bytes, old_bytes }, uncertain)),
+                Ok(Err(error)) => verdict::judge(error, last_answer.answer().as_ref(), self.bucket.provider()),
+                Err(DeadlineElapsed) => Verdict::Maybe(Error::deadline_exceeded("the bucket did not answer in time")),
             };
             match verdict {
                 Verdict::Failed if verdict::is_leased(last_answer.answer().as_ref()) => {
@@ -163,13 +160,13 @@ impl Shared {
         let last_answer = LastAnswer::default();
         let token = token_of(ctx);
         let put = self.bucket.put_once(path, payload, PutMode::Overwrite, Some(&token), &last_answer);
-        match until(self.clock(), self.attempt_ends(ctx, stored_bytes), put).await {
-            Some(Ok(_)) if self.bucket.provider().is_remote() => {
+        match self.clock().timeout(Some(self.attempt_ends(ctx, stored_bytes)), put).await {
+            Ok(Ok(_)) if self.bucket.provider().is_remote() => {
                 Ok(PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) })
             }
-            Some(Ok(_)) => Ok(outcome),
-            Some(Err(error)) => Err(crate::error::from_provider(error, last_answer.answer().as_ref())),
-            None => Err(Error::deadline_exceeded("the bucket did not answer in time")),
+            Ok(Ok(_)) => Ok(outcome),
+            Ok(Err(error)) => Err(crate::error::from_provider(error, last_answer.answer().as_ref())),
+            Err(DeadlineElapsed) => Err(Error::deadline_exceeded("the bucket did not answer in time")),
         }
     }
 
@@ -190,7 +187,7 @@ impl Shared {
             }
             Ok(Some((reading.found, value.freeze())))
         };
-        within(ctx, self.clock(), read).await?
+        self.within(ctx, read).await?
     }
 }
 

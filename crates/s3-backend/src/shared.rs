@@ -12,7 +12,6 @@ use crate::aborts::Aborts;
 use crate::backoff::{Backoff, seed};
 use crate::bucket::{Bucket, ObjectInfo};
 use crate::claim_marker;
-use crate::deadline::within;
 use crate::findings::Findings;
 use crate::layout::Form;
 
@@ -30,7 +29,17 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.options.clock
+        self.bucket.clock()
+    }
+
+    /// Waits for `work` until the caller's deadline.
+    ///
+    /// # Errors
+    ///
+    /// `DeadlineExceeded` if the deadline comes first. The work is dropped then.
+    pub(crate) async fn within<F: Future>(&self, ctx: &Context, work: F) -> Result<F::Output> {
+        let result = self.clock().timeout(ctx.deadline(), work).await;
+        result.map_err(|_| Error::deadline_exceeded("the deadline passed before the bucket answered"))
     }
 
     pub(crate) fn form(&self) -> Form {
@@ -48,7 +57,7 @@ impl Shared {
 
     /// The object, within the time that the caller has.
     pub(crate) async fn head(&self, ctx: &Context, path: &Path) -> Result<Option<ObjectInfo>> {
-        within(ctx, self.clock(), self.bucket.head(path)).await?
+        self.within(ctx, self.bucket.head(path)).await?
     }
 
     /// The same, but a claim is no object.
@@ -65,7 +74,7 @@ impl Shared {
     }
 
     pub(crate) fn backoff(&self, token: &UploadToken) -> Backoff {
-        let (first, max) = self.options.backoff;
+        let (first, max) = (self.options.backoff_first, self.options.backoff_max);
         Backoff::new(first, max, seed(token.as_bytes()))
     }
 

@@ -105,7 +105,7 @@ impl<K: Kind> BucketStore<K> {
     /// the layout has no place for this kind. What the bucket answers, if it cannot be used.
     pub async fn open(bucket: Bucket, options: BucketOptions) -> Result<Self> {
         options.layout.supports(K::STORAGE_TYPE)?;
-        let bucket = bucket.with_clock(Arc::clone(&options.clock));
+        let bucket = bucket.not_seen_yet();
         let findings = probe(&bucket, &options, K::STORAGE_TYPE.is_mutable()).await?;
         let shared = Shared { bucket, options, findings, aborts: Aborts::default(), storage_type: K::STORAGE_TYPE };
         Ok(Self { shared: Arc::new(shared), kind: PhantomData })

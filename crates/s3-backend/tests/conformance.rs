@@ -39,7 +39,7 @@ conformance! {
     s3_that_answers_not_modified: Cas + ResolveUpload + Inventory =>
         Sim::<Cas>::new(SimS3::new(1).answering_not_modified(), own()),
     s3_degraded: Cas + Inventory =>
-        Sim::<Cas>::new(SimS3::new(1).ignoring_conditions(), own().with_unconditional(OnMissingConditions::Degrade))
+        Sim::<Cas>::new(SimS3::new(1).ignoring_conditions(), own().with_on_missing_conditions(OnMissingConditions::Degrade))
             .promising(|promises| promises.with_exact_outcomes(false)),
     s3_without_metadata: Cas + Inventory => Sim::<Cas>::new(SimS3::new(1).dropping_metadata(), own()),
     s3_like_ceph: Cas + ResolveUpload + Inventory =>
@@ -49,7 +49,7 @@ conformance! {
     s3_of_action_results: Ac + ResolveUpload + Inventory => Sim::<Ac>::new(SimS3::new(1), own()),
     s3_of_action_results_of_bazel_remote: Ac + ResolveUpload => Sim::<Ac>::new(SimS3::new(1), bazel_remote()),
     s3_of_action_results_degraded: Ac + Inventory =>
-        Sim::<Ac>::new(SimS3::new(1).ignoring_conditions(), own().with_unconditional(OnMissingConditions::Degrade))
+        Sim::<Ac>::new(SimS3::new(1).ignoring_conditions(), own().with_on_missing_conditions(OnMissingConditions::Degrade))
             .promising(|promises| promises.with_exact_outcomes(false)),
 }
 
@@ -57,7 +57,7 @@ const MAX_MESSAGE_BYTES: u64 = 1 << 20;
 
 fn own() -> BucketOptions {
     BucketOptions::default()
-        .with_backoff((Duration::from_millis(1), Duration::from_millis(4)))
+        .with_backoff(Duration::from_millis(1), Duration::from_millis(4))
         .with_max_message_size_bytes(MAX_MESSAGE_BYTES)
         .with_attempts(6)
 }

@@ -144,7 +144,7 @@ async fn a_server_that_ignores_conditions_is_refused_unless_that_is_settled_for(
     let sim = SimS3::new(1).ignoring_conditions();
     let error = BucketStore::<Cas>::open(sim.bucket().unwrap(), BucketOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
-    let options = BucketOptions::default().with_unconditional(OnMissingConditions::Degrade);
+    let options = BucketOptions::default().with_on_missing_conditions(OnMissingConditions::Degrade);
     let store = BucketStore::<Cas>::open(sim.bucket().unwrap(), options).await.unwrap();
     assert!(!store.snapshot().findings.conditional_put);
     assert_eq!(put(&store, HELLO).await.unwrap(), PutOutcome::Unclassified { stored_bytes: Some(5) });

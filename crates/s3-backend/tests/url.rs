@@ -33,12 +33,31 @@ async fn a_folder_and_memory_need_no_server() {
 }
 
 #[test]
+fn a_path_is_a_directory_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a%20b?c#d");
+    let bucket = Bucket::from_url(path.to_str().unwrap()).unwrap();
+    assert_eq!(bucket.to_string(), format!("directory({})", path.display()));
+    assert!(path.is_dir());
+    assert!(refusal("folder").ends_with("or a path that begins with / or ."));
+}
+
+#[test]
+fn an_endpoint_over_plain_http_must_be_allowed() {
+    for url in ["s3://b", "gs://b", "az://b?account=us"] {
+        let url = format!("{url}{}endpoint=http://127.0.0.1:9", if url.contains('?') { '&' } else { '?' });
+        assert_eq!(refusal(&url), "key \"endpoint\" of a bucket's URL is plain HTTP, which takes allow_http=true");
+        assert!(Bucket::from_url(&format!("{url}&allow_http=true")).is_ok(), "{url}");
+    }
+}
+
+#[test]
 fn a_key_that_is_unknown_is_refused_by_name() {
     for (url, scheme) in [("s3://b?reigon=x", "s3"), ("file:///tmp?reigon=x", "file"), ("memory:?reigon=x", "memory")] {
         assert_eq!(refusal(url), format!("the URL of a {scheme} bucket has no key \"reigon\""));
     }
     assert_eq!(refusal("s3://b?region=x&region=y"), "the URL of a bucket has key \"region\" twice");
-    assert_eq!(refusal("s3://b?allow_http=yes"), "key \"allow_http\" of a bucket's URL is neither true nor false");
+    assert_eq!(refusal("s3://b?allow_http=yes"), "key \"allow_http\" of a bucket's URL must be true or false");
 }
 
 #[test]
@@ -79,11 +98,11 @@ fn buckets_of_other_providers_are_named_by_their_own_keys() {
     for (url, message) in [
         ("gs://b?region=x", "the URL of a gs bucket has no key \"region\""),
         ("gs://", "the URL of a gs bucket names no bucket"),
-        ("gs://b?allow_http=1", "key \"allow_http\" of a bucket's URL is neither true nor false"),
+        ("gs://b?allow_http=1", "key \"allow_http\" of a bucket's URL must be true or false"),
         ("gs://b/a//b", "\"a//b\" is no prefix of keys: Path \"a//b\" contained empty path segment"),
         ("az://b?region=x", "the URL of a az bucket has no key \"region\""),
         ("az:///b", "the URL of a az bucket names no bucket"),
-        ("az://b?account=us&allow_http=", "key \"allow_http\" of a bucket's URL is neither true nor false"),
+        ("az://b?account=us&allow_http=", "key \"allow_http\" of a bucket's URL must be true or false"),
     ] {
         assert_eq!(refusal(url), message, "{url}");
     }

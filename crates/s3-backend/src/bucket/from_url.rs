@@ -1,4 +1,4 @@
-//! A bucket in one line of a configuration: a URL.
+//! Buckets from one line of a configuration: a URL, or the path of a directory.
 
 use blobaccess::{Error, Result};
 
@@ -7,27 +7,29 @@ use super::Bucket;
 use super::Connection;
 
 impl Bucket {
-    /// The bucket that `url` describes.
+    /// Makes the bucket that `url` describes.
     ///
     /// | URL | bucket | keys |
     /// |---|---|---|
-    /// | `s3://bucket/prefix` | S3, or a server like it; feature `aws` | `endpoint`, `region`, `virtual_hosted`, `allow_http` |
+    /// | `s3://bucket/prefix` | S3 or a compatible server; feature `aws` | `endpoint`, `region`, `virtual_hosted`, `allow_http` |
     /// | `gs://bucket/prefix` | Google Cloud Storage; feature `gcp` | `endpoint`, `allow_http` |
     /// | `az://container/prefix` | Azure Blob Storage; feature `azure` | `account`, `endpoint`, `allow_http` |
     /// | `file:///folder` | a [directory](Self::directory) | `durable` (yes unless `false`) |
+    /// | `/folder`, `./folder`, `../folder` | the same, durable; the path is taken as it is | |
     /// | `memory:` | [in memory](Self::memory), another for each call | |
     ///
-    /// Keys follow a `?`, as in `s3://builds/cas?endpoint=http://127.0.0.1:9000&allow_http=true`. What is not spelled out
-    /// in ASCII is escaped with `%`, and so are `%`, `?`, `#` and `&` themselves.
+    /// Keys follow a `?`, as in `s3://builds/cas?endpoint=http://127.0.0.1:9000&allow_http=true`. In a URL, `%` escapes
+    /// what is not ASCII, and `%`, `?`, `#` and `&` themselves.
     ///
-    /// Who asks is told by the environment, in the variables that [`object_store`] reads: `AWS_*`, `GOOGLE_*` and
-    /// `AZURE_*`. What the URL says comes before what they say. Time-outs and retries are those of a default connection.
+    /// Credentials come from the environment, in the variables that [`object_store`] reads (`AWS_*`, `GOOGLE_*` and
+    /// `AZURE_*`), or else from instance metadata. The URL takes precedence over the environment. Timeouts and retries are
+    /// those of a default connection.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if the URL is not one of these, by the name of a key that is unknown, there twice or has no such
-    /// value. No error quotes the URL, which may hold what is not to be logged. `Unimplemented` for a provider whose feature
-    /// is off. Those of the bucket's own constructor.
+    /// `InvalidArgument` if the URL is not one of these. The error names a key that is unknown, repeated or has a wrong
+    /// value. It does not quote the URL, which may hold secrets. `Unimplemented` for a provider whose feature is off. The
+    /// errors of the bucket's own constructor.
     ///
     /// # Examples
     ///
@@ -40,6 +42,9 @@ impl Bucket {
     /// # Ok::<(), blobaccess::Error>(())
     /// ```
     pub fn from_url(url: &str) -> Result<Self> {
+        if ["/", "./", "../"].iter().any(|beginning| url.starts_with(beginning)) {
+            return Self::directory(url, true);
+        }
         let url = ParsedUrl::read(url)?;
         match url.scheme {
             "s3" => s3(&url),
@@ -48,13 +53,13 @@ impl Bucket {
             "file" => file(&url),
             "memory" => memory(&url),
             scheme => Err(Error::invalid_argument(format!(
-                "no bucket has a URL of scheme {scheme:?}: s3, gs, az, file and memory are known"
+                "no bucket has a URL of scheme {scheme:?}; the schemes are s3, gs, az, file and memory"
             ))),
         }
     }
 }
 
-/// A URL in its parts, unescaped.
+/// The parts of a URL, unescaped.
 struct ParsedUrl<'a> {
     scheme: &'a str,
     name: String,
@@ -64,10 +69,11 @@ struct ParsedUrl<'a> {
 
 impl<'a> ParsedUrl<'a> {
     fn read(url: &'a str) -> Result<Self> {
-        let (scheme, rest) =
-            url.split_once(':').ok_or_else(|| Error::invalid_argument("the URL of a bucket has no scheme"))?;
+        let (scheme, rest) = url.split_once(':').ok_or_else(|| {
+            Error::invalid_argument("a bucket is a URL such as s3://NAME, or a path that begins with / or .")
+        })?;
         if rest.contains('#') {
-            return Err(Error::invalid_argument("the URL of a bucket has a fragment, which means nothing"));
+            return Err(Error::invalid_argument("the URL of a bucket has a fragment; write %23 for #"));
         }
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (name, path) = match place.strip_prefix("//") {
@@ -75,9 +81,7 @@ impl<'a> ParsedUrl<'a> {
             None => ("", place),
         };
         if name.contains('@') {
-            return Err(Error::invalid_argument(
-                "the URL of a bucket holds credentials: they are taken from the environment alone",
-            ));
+            return Err(Error::invalid_argument("the URL of a bucket holds credentials; give them by the environment"));
         }
         let mut keys: Vec<(String, String)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -91,7 +95,7 @@ impl<'a> ParsedUrl<'a> {
         Ok(Self { scheme, name: unescaped(name)?, path: unescaped(path)?, keys })
     }
 
-    /// Refuses all keys but `known`, and a name that is there or is not, unless `named` says so.
+    /// Refuses keys other than `known`, and a URL with a bucket's name or without one, as `named` demands.
     fn check(&self, named: bool, known: &[&str]) -> Result<()> {
         let scheme = self.scheme;
         if let Some((key, _)) = self.keys.iter().find(|(key, _)| !known.contains(&key.as_str())) {
@@ -99,9 +103,9 @@ impl<'a> ParsedUrl<'a> {
         }
         match (named, self.name.is_empty()) {
             (true, true) => Err(Error::invalid_argument(format!("the URL of a {scheme} bucket names no bucket"))),
-            (false, false) => {
-                Err(Error::invalid_argument(format!("the URL of a {scheme} bucket has a host, which means nothing")))
-            }
+            (false, false) => Err(Error::invalid_argument(format!(
+                "the URL of a {scheme} bucket has a host; write three slashes before the path"
+            ))),
             (true, false) | (false, true) => Ok(()),
         }
     }
@@ -115,13 +119,19 @@ impl<'a> ParsedUrl<'a> {
             None => Ok(otherwise),
             Some("true") => Ok(true),
             Some("false") => Ok(false),
-            Some(_) => Err(Error::invalid_argument(format!("key {key:?} of a bucket's URL is neither true nor false"))),
+            Some(_) => Err(Error::invalid_argument(format!("key {key:?} of a bucket's URL must be true or false"))),
         }
     }
 
     #[cfg(feature = "cloud")]
     fn connection(&self) -> Result<Connection> {
-        Ok(Connection::default().with_allow_http(self.flag("allow_http", false)?))
+        let allow_http = self.flag("allow_http", false)?;
+        if !allow_http && self.value("endpoint").is_some_and(|endpoint| endpoint.starts_with("http://")) {
+            return Err(Error::invalid_argument(
+                "key \"endpoint\" of a bucket's URL is plain HTTP, which takes allow_http=true",
+            ));
+        }
+        Ok(Connection::default().with_allow_http(allow_http))
     }
 
     #[cfg(feature = "cloud")]
@@ -172,7 +182,7 @@ fn az(url: &ParsedUrl<'_>) -> Result<Bucket> {
 fn file(url: &ParsedUrl<'_>) -> Result<Bucket> {
     url.check(false, &["durable"])?;
     if !url.path.starts_with('/') {
-        return Err(Error::invalid_argument("the URL of a file bucket names no absolute folder, as in file:///folder"));
+        return Err(Error::invalid_argument("the URL of a file bucket has no absolute path; write file:///folder"));
     }
     Bucket::directory(&url.path, url.flag("durable", true)?)
 }
@@ -182,7 +192,7 @@ fn memory(url: &ParsedUrl<'_>) -> Result<Bucket> {
     if url.path.is_empty() {
         Ok(Bucket::memory())
     } else {
-        Err(Error::invalid_argument("the URL of a memory bucket has a path, which means nothing"))
+        Err(Error::invalid_argument("the URL of a memory bucket has a path; write memory:"))
     }
 }
 

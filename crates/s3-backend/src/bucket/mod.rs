@@ -82,6 +82,7 @@ pub struct Bucket {
     /// The credentials that requests are signed with, if they are.
     #[cfg(feature = "cloud")]
     credentials: Option<Credentials>,
+    clock: Arc<dyn Clock>,
     presence: Arc<Presence>,
     locks: Arc<[Mutex<()>]>,
     /// Held for as long as a directory is in use.
@@ -174,6 +175,7 @@ impl Bucket {
         once: Arc<dyn ObjectStore>,
         parts: Parts,
     ) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Self {
             provider,
             name: name.into(),
@@ -186,7 +188,8 @@ impl Bucket {
             requests: Arc::default(),
             #[cfg(feature = "cloud")]
             credentials: None,
-            presence: Arc::new(Presence::new(Arc::new(SystemClock))),
+            presence: Arc::new(Presence::new(Arc::clone(&clock))),
+            clock,
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
             _exclusive: None,
         }
@@ -206,10 +209,21 @@ impl Bucket {
         Ok(self)
     }
 
-    /// The same bucket for somebody who goes by `clock`, and has not seen it yet.
-    pub(crate) fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.presence = Arc::new(Presence::new(clock));
+    /// Returns the same bucket, with stores that take the time from `clock` instead of the [`SystemClock`].
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self.not_seen_yet()
+    }
+
+    /// Returns the same bucket for a store that has not seen it yet.
+    pub(crate) fn not_seen_yet(mut self) -> Self {
+        self.presence = Arc::new(Presence::new(Arc::clone(&self.clock)));
         self
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     /// The requests that it was sent so far, by all who use it.

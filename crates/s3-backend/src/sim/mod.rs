@@ -14,7 +14,7 @@
 //! use blobaccess_s3_backend::{BucketStore, BucketOptions};
 //!
 //! let sim = SimS3::new(7);
-//! let options = BucketOptions::default().with_backoff((std::time::Duration::ZERO, std::time::Duration::ZERO));
+//! let options = BucketOptions::default().with_backoff(std::time::Duration::ZERO, std::time::Duration::ZERO);
 //! let store = BucketStore::<Cas>::open(sim.bucket()?, options).await?;
 //! // Every tenth answer to a put is lost after the object was stored.
 //! sim.set_faults(FaultPlan::NONE.with_lost_after_commit(100));

@@ -27,7 +27,7 @@ fn digest_of(contents: &[u8]) -> Digest {
 }
 
 fn options() -> BucketOptions {
-    BucketOptions::default().with_backoff((Duration::from_millis(1), Duration::from_millis(4))).with_attempts(6)
+    BucketOptions::default().with_backoff(Duration::from_millis(1), Duration::from_millis(4)).with_attempts(6)
 }
 
 /// Nearly every blob in parts.
@@ -234,7 +234,7 @@ async fn without_conditions_a_large_blob_on_azure_is_unclassified_rather_than_cl
     let fake = Fake::new(Dialect::Azure);
     fake.state().ignores_conditions = true;
     assert!(BucketStore::<Cas>::open(fake.bucket(), options()).await.is_err());
-    let store = open::<Cas>(&fake, in_parts().with_unconditional(OnMissingConditions::Degrade)).await;
+    let store = open::<Cas>(&fake, in_parts().with_on_missing_conditions(OnMissingConditions::Degrade)).await;
     let contents = large();
     let stored_bytes = Some(digest_of(&contents).size_bytes());
     assert_eq!(put(&store, &contents).await.unwrap(), PutOutcome::Unclassified { stored_bytes });
