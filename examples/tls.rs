@@ -34,12 +34,12 @@ async fn run() -> Result<()> {
 
     // The server: it shows its own certificate, and asks clients for one of the same authority.
     let server_tls = ServerTls::new(server_certificate, server_key).with_client_authority(&authority.certificate_pem);
-    let services = Services::new(ServiceOptions::default()).with_cas(MemoryStore::<Cas>::new(1 << 20));
+    let services =
+        Services::new(ServiceOptions::default()).with_tls(server_tls).with_cas(MemoryStore::<Cas>::new(1 << 20));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("grpcs://{}", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel::<()>();
-    let server =
-        tokio::spawn(async move { services.serve(listener, Some(server_tls), async { drop(stopped.await) }).await });
+    let server = tokio::spawn(async move { services.serve(listener, async { drop(stopped.await) }).await });
     println!("serving on {address}");
 
     // The client: it trusts the authority in place of those of the system.

@@ -82,6 +82,6 @@ async fn serve_ours() -> SocketAddr {
         .with_ac(Arc::new(MemoryStore::<Ac>::new(64 << 20)));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be listened on");
     let address = listener.local_addr().expect("a listener has an address");
-    tokio::spawn(async move { services.serve(listener, None, std::future::pending()).await });
+    tokio::spawn(async move { services.serve(listener, std::future::pending()).await });
     address
 }

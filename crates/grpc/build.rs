@@ -22,9 +22,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The descriptors are part of a build dependency, so that Cargo runs this again when they change.
     println!("cargo::rerun-if-changed=build.rs");
     let descriptors = FileDescriptorSet::decode(blobaccess_proto::FILE_DESCRIPTOR_SET)?;
+    let configured =
+        tonic_prost_build::configure().build_client(cfg!(feature = "client")).build_server(cfg!(feature = "server"));
     PACKAGES
         .into_iter()
-        .fold(tonic_prost_build::configure(), |builder, (package, module)| builder.extern_path(package, module))
+        .fold(configured, |builder, (package, module)| builder.extern_path(package, module))
         .compile_fds(descriptors)?;
     Ok(())
 }

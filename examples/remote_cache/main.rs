@@ -58,9 +58,11 @@ async fn run(flags: Flags) -> Result<()> {
     let metrics = Arc::new(PrometheusObserver::new());
     let activity = Arc::new(Activity::new(Arc::<PrometheusObserver>::clone(&metrics)));
     let stack = Stack::build(&flags, &activity).await?;
-    let services =
+    let mut services =
         Services::new(service_options(&flags)?).with_cas(Arc::clone(&stack.cas)).with_ac(Arc::clone(&stack.ac));
-    let tls = server_tls(&flags)?;
+    if let Some(tls) = server_tls(&flags)? {
+        services = services.with_tls(tls);
+    }
 
     let listener = listen("--listen", flags.listen).await?;
     let status_listener = listen("--status-listen", flags.status_listen).await?;
@@ -72,7 +74,7 @@ async fn run(flags: Flags) -> Result<()> {
     let pages = RemoteCachePages::new(Arc::clone(&stack), services.clone(), metrics, activity, started)?;
     let shutdown = stop_signal()?;
     tokio::select! {
-        ended = services.serve(listener, tls, shutdown) => ended?,
+        ended = services.serve(listener, shutdown) => ended?,
         ended = status::serve(status_listener, Arc::new(pages)) => ended?,
         () = stack.backend.run() => return Err("the background work of the stores ended".into()),
     }

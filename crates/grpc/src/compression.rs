@@ -1,6 +1,8 @@
 //! Zstandard, as streams of bounded memory.
 
-use bytes::{Buf, Bytes, BytesMut};
+#[cfg(feature = "server")]
+use bytes::BytesMut;
+use bytes::{Buf, Bytes};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use zstd::stream::raw::{DParameter, Decoder, Encoder, InBuffer, Operation, OutBuffer};
@@ -156,6 +158,7 @@ pub(crate) fn encode_at_once(contents: &[u8], level: i32) -> Option<Bytes> {
 }
 
 /// The pieces of `stream` put together, up to `max` bytes.
+#[cfg(feature = "server")]
 pub(crate) async fn collect(mut stream: Pieces, max: usize) -> Result<Option<Bytes>> {
     let mut whole = BytesMut::new();
     while let Some(piece) = stream.try_next().await? {

@@ -1,13 +1,120 @@
-//! The Remote Execution API's storage services over any store, and a remote store as one.
+//! The storage services of the Remote Execution API over any store, and a remote server as a store.
+//!
+//! Start here: [`Services`] serves stores to Bazel and other build clients; [`Remote`] makes a server of the protocol
+//! into stores.
+//!
+//! # A server
+//!
+//! ```no_run
+//! use blobaccess::{Ac, Cas, MemoryStore};
+//! use blobaccess_grpc::{ServiceOptions, Services};
+//! use tokio::net::TcpListener;
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let services = Services::new(ServiceOptions::default())
+//!         .with_cas(MemoryStore::<Cas>::new(1 << 30))
+//!         .with_ac(MemoryStore::<Ac>::new(64 << 20));
+//!     let listener = TcpListener::bind("127.0.0.1:8980").await?;
+//!     let shutdown = async { drop(tokio::signal::ctrl_c().await) };
+//!     services.serve(listener, shutdown).await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # A server that asks for tokens
+//!
+//! An [`Authenticator`] turns a request into an [`Identity`]: a caller and, if wanted, the account that its puts go to.
+//! [`Authorizing`](blobaccess::decorators::Authorizing) stores decide what the caller may do. [`BearerTokens`] and
+//! [`ClientCertificates`] are ready-made; [`authenticator_fn`] makes one of a closure.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use async_trait::async_trait;
+//! use blobaccess::decorators::{Authorizer, Authorizers, Authorizing, StaticAuthorizer};
+//! use blobaccess::{Caller, Cas, Context, Error, InstanceName, MemoryStore, Result};
+//! use blobaccess_grpc::{BearerTokens, ServiceOptions, Services};
+//!
+//! /// Lets only callers with a name pass.
+//! #[derive(Debug)]
+//! struct Named;
+//!
+//! #[async_trait]
+//! impl Authorizer for Named {
+//!     async fn authorize(&self, ctx: &Context, instance_names: &[InstanceName]) -> Vec<Result<()>> {
+//!         let answer = || match ctx.caller() {
+//!             Some(_) => Ok(()),
+//!             None => Err(Error::permission_denied("anonymous callers may not write")),
+//!         };
+//!         instance_names.iter().map(|_| answer()).collect()
+//!     }
+//! }
+//!
+//! fn services() -> Services {
+//!     // Anybody may read; only callers with a token may put.
+//!     let anybody = Arc::new(StaticAuthorizer::Allow);
+//!     let authorizers = Authorizers::new(anybody.clone(), Arc::new(Named), anybody);
+//!     let cas = Authorizing::new(MemoryStore::<Cas>::new(1 << 30), authorizers);
+//!     let tokens = BearerTokens::new().with_anonymous().with_token("CyzAVbDPUQzKXV8rVLYJZg", Caller::new("ci"));
+//!     Services::new(ServiceOptions::default()).with_cas(cas).with_authenticator(tokens)
+//! }
+//! # let _services = services();
+//! ```
+//!
+//! The token of Bazel: `--remote_header="authorization=Bearer CyzAVbDPUQzKXV8rVLYJZg"`. The token of a [`Remote`]:
+//! `RemoteOptions::new(address).with_header("authorization", "Bearer CyzAVbDPUQzKXV8rVLYJZg")`.
+//!
+//! # A client
+//!
+//! ```no_run
+//! use blobaccess::{Blob, BlobAccess, Context, Digest, DigestFunction, InstanceName};
+//! use blobaccess_grpc::{Remote, RemoteOptions};
+//!
+//! #[tokio::main]
+//! async fn main() -> blobaccess::Result<()> {
+//!     let cas = Remote::new(RemoteOptions::new("grpc://cache.example.com:8980"))?.cas();
+//!     let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
+//!     let ctx = Context::background();
+//!     cas.put(&ctx, &digest, Blob::from_bytes("hello")).await?;
+//!     let contents = cas.get(&ctx, &digest).await?.into_bytes(1 << 20).await?;
+//!     assert_eq!(contents, "hello");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Features
+//!
+//! All are on by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `server` | [`Services`] |
+//! | `client` | [`Remote`] and its stores |
+//! | `tls` | encryption for either side, and callers by their certificates |
+//! | `reflection` | descriptions of the services for tools such as grpcurl; needs `server` |
+//!
+//! # Other crates in this interface
+//!
+//! [`Services::routes`] and [`Remote::with_channels`] name types of [`tonic`], which this crate re-exports. Your own
+//! [`Authenticator`] needs `async-trait` 0.1. The messages of [`services`] are those of `blobaccess-proto`.
 
+#[cfg(feature = "client")]
 mod client;
+#[cfg(any(feature = "client", feature = "server"))]
 mod compression;
+#[cfg(any(feature = "client", feature = "server"))]
 mod message;
 mod metadata_keys;
+#[cfg(any(feature = "client", feature = "server"))]
 mod outcome;
+#[cfg(any(feature = "client", feature = "server"))]
 mod raw_codec;
+#[cfg(feature = "server")]
 mod server;
+#[cfg(any(feature = "client", feature = "server"))]
 mod status;
+#[cfg(any(feature = "client", feature = "server"))]
 #[expect(
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
@@ -22,13 +129,26 @@ mod status;
 )]
 mod stubs;
 
-pub use client::{Remote, RemoteAcStore, RemoteCasStore, RemoteOptions, RemoteSnapshot, RemoteTls, RetryPolicy};
+#[cfg(all(feature = "client", feature = "tls"))]
+pub use client::RemoteTls;
+#[cfg(feature = "client")]
+pub use client::{Remote, RemoteAcStore, RemoteCasStore, RemoteOptions, RemoteSnapshot, RetryPolicy};
 pub use metadata_keys::{OUTCOME_REQUEST, OUTCOME_RESPONSE, UPLOAD_TOKEN};
-pub use server::{ServerTls, ServiceOptions, Services, ServicesSnapshot};
+#[cfg(feature = "server")]
+pub use server::{
+    Authenticator, BearerTokens, FailedPuts, Identity, RequestParts, ServiceOptions, Services, ServicesSnapshot,
+    authenticator_fn,
+};
+#[cfg(all(feature = "server", feature = "tls"))]
+pub use server::{CertificateName, ClientCertificates, ServerTls};
+pub use tonic;
 
-/// The generated clients and servers of all services, for who wants to speak the protocol without a store.
+/// The generated clients and servers of all services, for programs that speak the protocol without a store.
+///
+/// Clients are there with the feature `client`, servers with the feature `server`.
 ///
 /// Their messages are those of [`blobaccess_proto`], in the modules of the same names.
+#[cfg(any(feature = "client", feature = "server"))]
 pub mod services {
     pub use crate::stubs::{bytestream, fsac, icas, iscc, remote_execution, replicator};
 }

@@ -1,36 +1,7 @@
-//! Digests and instance names as requests carry them.
+//! Digests and sizes as messages carry them.
 
-use blobaccess::{Digest, DigestFunction, Error, InstanceName, Result};
+use blobaccess::Digest;
 use blobaccess_proto::remote_execution as re;
-
-/// The instance name that a request was made in.
-pub(crate) fn instance_name(name: &str) -> Result<InstanceName> {
-    InstanceName::new(name)
-}
-
-/// The digest function of a request: `number`, or where that is 0, as older clients leave it, the one whose hashes are
-/// as long as that of `first`.
-pub(crate) fn digest_function(number: i32, first: Option<&re::Digest>) -> Result<DigestFunction> {
-    match first {
-        Some(first) => DigestFunction::resolve(number, first.hash.len()),
-        None if number == 0 => Err(no_digest()),
-        None => DigestFunction::resolve(number, 0),
-    }
-}
-
-/// The digest that a message names.
-pub(crate) fn digest(
-    instance_name: &InstanceName,
-    function: DigestFunction,
-    digest: Option<&re::Digest>,
-) -> Result<Digest> {
-    let digest = digest.ok_or_else(no_digest)?;
-    Digest::parse(instance_name.clone(), function, &digest.hash, digest.size_bytes)
-}
-
-fn no_digest() -> Error {
-    Error::invalid_argument("no digest was provided")
-}
 
 /// The message that names `digest`.
 pub(crate) fn to_proto(digest: &Digest) -> re::Digest {

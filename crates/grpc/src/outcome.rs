@@ -5,6 +5,7 @@ use blobaccess_proto::outcome as proto;
 use prost::Message;
 
 /// The outcome as a message.
+#[cfg(feature = "server")]
 pub(crate) fn to_proto(outcome: PutOutcome) -> proto::PutOutcome {
     use proto::put_outcome::{AlreadyExists, Created, Outcome, Replaced, Unclassified};
     let outcome = match outcome {
@@ -17,6 +18,7 @@ pub(crate) fn to_proto(outcome: PutOutcome) -> proto::PutOutcome {
 }
 
 /// The outcome that a message tells of. One that says nothing we know is unclassified.
+#[cfg(feature = "client")]
 pub(crate) fn from_proto(message: Option<&proto::PutOutcome>) -> PutOutcome {
     use proto::put_outcome::Outcome;
     match message.and_then(|message| message.outcome.as_ref()) {
@@ -33,16 +35,18 @@ pub(crate) fn from_proto(message: Option<&proto::PutOutcome>) -> PutOutcome {
 }
 
 /// The outcome as the value of [`OUTCOME_RESPONSE`](crate::OUTCOME_RESPONSE).
+#[cfg(feature = "server")]
 pub(crate) fn to_bytes(outcome: PutOutcome) -> Vec<u8> {
     to_proto(outcome).encode_to_vec()
 }
 
 /// The outcome that the value of [`OUTCOME_RESPONSE`](crate::OUTCOME_RESPONSE) tells of; unclassified where there is none, or none we know.
+#[cfg(feature = "client")]
 pub(crate) fn from_bytes(value: Option<&[u8]>) -> PutOutcome {
     from_proto(value.and_then(|value| proto::PutOutcome::decode(value).ok()).as_ref())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "client", feature = "server"))]
 mod tests {
     use super::*;
 

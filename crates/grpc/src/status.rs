@@ -1,14 +1,16 @@
 //! Errors as gRPC statuses and back, kind by kind.
 
 use blobaccess::{Error, ErrorKind};
-use tonic::{Code, Status};
+use tonic::Status;
 
 /// The status that `error` is reported as: its code, and its message with the places it went through.
+#[cfg(feature = "server")]
 pub(crate) fn to_status(error: &Error) -> Status {
-    Status::new(Code::from_i32(error.kind().grpc_code()), error.to_string())
+    Status::new(tonic::Code::from_i32(error.kind().grpc_code()), error.to_string())
 }
 
 /// The same, within a message.
+#[cfg(feature = "server")]
 pub(crate) fn to_proto(error: &Error) -> blobaccess_proto::rpc::Status {
     blobaccess_proto::rpc::Status {
         code: error.kind().grpc_code(),
@@ -24,6 +26,7 @@ pub(crate) fn from_status(status: Status) -> Error {
 }
 
 /// The error that a remote store reported within a message; `None` if it reported none.
+#[cfg(feature = "client")]
 pub(crate) fn from_proto(status: &blobaccess_proto::rpc::Status) -> Option<Error> {
     (status.code != 0).then(|| from_code(status.code, status.message.clone()))
 }
@@ -35,7 +38,7 @@ fn from_code(code: i32, message: String) -> Error {
     Error::new(kind, message)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "client", feature = "server"))]
 mod tests {
     use super::*;
 

@@ -112,7 +112,7 @@ fn ac(services: Services) -> RemoteAcStore {
 fn within_the_process(services: Services, options: RemoteOptions) -> Remote {
     let (connections, incoming) = unbounded_channel();
     let incoming = UnboundedReceiverStream::new(incoming);
-    tokio::spawn(async move { services.serve_incoming(incoming, None, future::pending()).await });
+    tokio::spawn(async move { services.serve_incoming(incoming, future::pending()).await });
     // A contract opens 32 blobs before it reads the first: what nobody reads yet must not use up the connection's
     // window, or nothing more arrives on it.
     let endpoint = Endpoint::from_static("http://memory").initial_connection_window_size(8 << 20);
@@ -126,7 +126,7 @@ fn over_loopback(services: Services) -> Remote {
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let listener = TcpListener::from_std(listener).unwrap();
-    tokio::spawn(async move { services.serve(listener, None, future::pending()).await });
+    tokio::spawn(async move { services.serve(listener, future::pending()).await });
     let retry = RetryPolicy::default().with_backoff(Duration::from_millis(1), Duration::from_millis(2));
     let options = RemoteOptions::new(format!("http://{address}")).with_retry(retry);
     Remote::new(options.with_connect_timeout(Duration::from_mins(10))).unwrap()

@@ -8,6 +8,7 @@ use blobaccess::{Error, Result};
 use tonic::transport::{Channel, Endpoint};
 
 use super::options::RemoteOptions;
+#[cfg(feature = "tls")]
 use super::tls::RemoteTls;
 
 /// How much of a stream may be under way before its reader is heard from, in bytes. HTTP/2's own 64 KiB would let a
@@ -85,12 +86,15 @@ fn endpoint(options: &RemoteOptions) -> Result<Endpoint> {
     if let Some((interval, timeout)) = options.keepalive {
         endpoint = endpoint.http2_keep_alive_interval(interval).keep_alive_timeout(timeout);
     }
+    #[cfg(feature = "tls")]
     match &options.tls {
         Some(tls) if secure => tls.apply(endpoint),
         None if secure => RemoteTls::new().apply(endpoint),
         Some(_) => Err(invalid("is not of https or grpcs, while TLS is configured".to_owned())),
         None => Ok(endpoint),
     }
+    #[cfg(not(feature = "tls"))]
+    if secure { Err(invalid("needs the feature `tls`".to_owned())) } else { Ok(endpoint) }
 }
 
 #[cfg(test)]
@@ -109,6 +113,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "tls")]
     #[test]
     fn tls_is_refused_where_it_would_not_be_used_and_where_it_is_wrong() {
         let options = RemoteOptions::new("http://localhost:1").with_tls(RemoteTls::new());

@@ -1,12 +1,12 @@
 //! The part that all stores of one server share: channels, headers and limits, and making a call.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use blobaccess::{Context, Error, Metadata, Result};
+use blobaccess::{Clock, Context, Error, Result};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tonic::metadata::{AsciiMetadataKey, BinaryMetadataKey, MetadataMap, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
@@ -14,6 +14,7 @@ use super::channel::Channels;
 use super::failure;
 use super::known_offers::KnownOffers;
 use super::options::RemoteOptions;
+use super::request_metadata::{insert, insert_one};
 use super::retry_policy::RetryWaits;
 use super::snapshot::Counters;
 use crate::metadata_keys::OUTCOME_REQUEST;
@@ -24,31 +25,36 @@ const TRACE_PARENT: &str = "traceparent";
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    channels: Channels,
+    channels: Arc<Channels>,
     permits: Semaphore,
     pub(super) waits: RetryWaits,
     pub(super) known_offers: KnownOffers,
     pub(super) counters: Counters,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) options: RemoteOptions,
 }
 
 impl Connection {
-    pub(super) fn new(options: RemoteOptions, channels: Channels) -> Result<Self> {
-        // Headers that cannot be sent are found now, not with the first call.
-        insert(&mut MetadataMap::new(), &options.headers)?;
-        Ok(Self {
+    pub(super) fn new(options: RemoteOptions, channels: Arc<Channels>, clock: Arc<dyn Clock>) -> Self {
+        Self {
             channels,
             permits: Semaphore::new(options.max_concurrent_calls),
             waits: RetryWaits::new(options.retry.clone()),
             known_offers: KnownOffers::default(),
             counters: Counters::default(),
+            clock,
             options,
-        })
+        }
+    }
+
+    /// Makes a connection over the same channels that tells time by `clock`.
+    pub(super) fn with_clock(&self, clock: Arc<dyn Clock>) -> Self {
+        Self::new(self.options.clone(), Arc::clone(&self.channels), clock)
     }
 
     /// The time now.
     pub(super) fn now(&self) -> Instant {
-        self.options.clock.monotonic()
+        self.clock.monotonic()
     }
 
     /// Until when the server may be silent from now on, on behalf of `ctx`.
@@ -66,7 +72,7 @@ impl Connection {
         deadline: Option<Instant>,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let ended = self.options.clock.timeout(deadline, work).await;
+        let ended = self.clock.timeout(deadline, work).await;
         ended.unwrap_or_else(|_| Err(Error::deadline_exceeded("remote store did not answer in time")))
     }
 
@@ -119,21 +125,4 @@ impl Connection {
         insert(metadata, &self.options.headers)?;
         Ok(request)
     }
-}
-
-fn insert(map: &mut MetadataMap, metadata: &Metadata) -> Result<()> {
-    metadata.iter().try_for_each(|(name, value)| insert_one(map, name, value))
-}
-
-/// Sets one value. Errors name it, and never show it.
-fn insert_one(map: &mut MetadataMap, name: &str, value: &[u8]) -> Result<()> {
-    let invalid = |what| Error::invalid_argument(format!("metadata {name:?} has {what} that cannot be sent"));
-    if name.ends_with("-bin") {
-        let key = BinaryMetadataKey::from_bytes(name.as_bytes()).map_err(|_| invalid("a name"))?;
-        map.insert_bin(key, MetadataValue::from_bytes(value));
-    } else {
-        let key = AsciiMetadataKey::from_bytes(name.as_bytes()).map_err(|_| invalid("a name"))?;
-        map.insert(key, MetadataValue::try_from(value).map_err(|_| invalid("a value"))?);
-    }
-    Ok(())
 }

@@ -16,10 +16,12 @@ mod known_offers;
 mod options;
 mod read;
 mod remote;
+mod request_metadata;
 mod retries;
 mod retry_policy;
 mod server_offer;
 mod snapshot;
+#[cfg(feature = "tls")]
 mod tls;
 mod upload;
 mod write;
@@ -30,4 +32,5 @@ pub use self::options::RemoteOptions;
 pub use self::remote::Remote;
 pub use self::retry_policy::RetryPolicy;
 pub use self::snapshot::RemoteSnapshot;
+#[cfg(feature = "tls")]
 pub use self::tls::RemoteTls;

@@ -1,11 +1,13 @@
 //! How a remote store is reached, and how it is used.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use blobaccess::{Clock, Metadata, SystemClock};
+use blobaccess::{Metadata, Result};
+use tonic::metadata::MetadataMap;
 
+use super::request_metadata::insert;
 use super::retry_policy::RetryPolicy;
+#[cfg(feature = "tls")]
 use super::tls::RemoteTls;
 
 /// What every common server of gRPC takes as the largest message unless told otherwise: 4 MiB.
@@ -18,6 +20,7 @@ const MESSAGE_HEADROOM_BYTES: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub struct RemoteOptions {
     pub(super) address: String,
+    #[cfg(feature = "tls")]
     pub(super) tls: Option<RemoteTls>,
     pub(super) headers: Metadata,
     pub(super) connections: usize,
@@ -31,7 +34,6 @@ pub struct RemoteOptions {
     pub(super) compression_level: Option<i32>,
     pub(super) capabilities_lifetime: Duration,
     pub(super) retry: RetryPolicy,
-    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl RemoteOptions {
@@ -41,6 +43,7 @@ impl RemoteOptions {
     pub fn new(address: impl Into<String>) -> Self {
         Self {
             address: address.into(),
+            #[cfg(feature = "tls")]
             tls: None,
             headers: Metadata::new(),
             connections: 2,
@@ -54,11 +57,11 @@ impl RemoteOptions {
             compression_level: Some(1),
             capabilities_lifetime: Duration::from_mins(1),
             retry: RetryPolicy::default(),
-            clock: Arc::new(SystemClock),
         }
     }
 
     /// How TLS is done with an `https` or `grpcs` address: with the roots of the system unless set.
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn with_tls(mut self, tls: RemoteTls) -> Self {
         self.tls = Some(tls);
@@ -165,11 +168,9 @@ impl RemoteOptions {
         self
     }
 
-    /// The clock: that of the machine unless set.
-    #[must_use]
-    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
+    /// Returns an error if a header cannot be sent.
+    pub(super) fn check_headers(&self) -> Result<()> {
+        insert(&mut MetadataMap::new(), &self.headers)
     }
 
     /// How many bytes of blobs a message may have.

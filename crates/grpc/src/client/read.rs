@@ -148,7 +148,7 @@ impl Reading {
             if self.compressor.is_some() || !error.is_retryable() {
                 return Err(error);
             }
-            let clock = Arc::clone(&self.connection.options.clock);
+            let clock = Arc::clone(&self.connection.clock);
             let until = self.connection.waits.next(&*clock, &self.ctx, self.failures);
             let Some(until) = until else { return Err(error) };
             tracing::debug!(%error, digest = %self.digest, received = self.received, "resuming a read");

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
-use blobaccess::Result;
+use blobaccess::{Clock, Result, SystemClock};
 use tonic::transport::Channel;
 
 use super::ac::RemoteAcStore;
@@ -53,7 +53,7 @@ impl Remote {
     /// `InvalidArgument` if the address is none, a header cannot be sent, or TLS cannot be set up as wanted.
     pub fn new(options: RemoteOptions) -> Result<Self> {
         let channels = Channels::lazy(&options)?;
-        Ok(Self { connection: Arc::new(Connection::new(options, channels)?) })
+        Self::over(options, channels)
     }
 
     /// The server that these channels lead to, whatever they are made of. The address is only a name then; what
@@ -64,7 +64,21 @@ impl Remote {
     /// `InvalidArgument` if there is no channel, or a header cannot be sent.
     pub fn with_channels(options: RemoteOptions, channels: impl IntoIterator<Item = Channel>) -> Result<Self> {
         let channels = Channels::given(channels.into_iter().collect())?;
-        Ok(Self { connection: Arc::new(Connection::new(options, channels)?) })
+        Self::over(options, channels)
+    }
+
+    fn over(options: RemoteOptions, channels: Channels) -> Result<Self> {
+        // Headers that cannot be sent are found now, not with the first call.
+        options.check_headers()?;
+        Ok(Self { connection: Arc::new(Connection::new(options, Arc::new(channels), Arc::new(SystemClock))) })
+    }
+
+    /// Tells time by `clock`: that of the system unless set.
+    ///
+    /// Clones and stores that were made before keep their clock, and share nothing but the connections with this one.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { connection: Arc::new(self.connection.with_clock(clock)) }
     }
 
     /// Its content-addressable storage. Stores of separate calls do not share batches.

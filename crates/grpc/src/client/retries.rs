@@ -28,9 +28,9 @@ impl Connection {
             if !error.is_retryable() || !again() {
                 return Err(error);
             }
-            let Some(until) = self.waits.next(&*self.options.clock, ctx, failures) else { return Err(error) };
+            let Some(until) = self.waits.next(&*self.clock, ctx, failures) else { return Err(error) };
             tracing::debug!(%error, failures, "calling the remote store again");
-            self.options.clock.sleep_until(until).await;
+            self.clock.sleep_until(until).await;
             self.counters.retries.fetch_add(1, Ordering::Relaxed);
         }
     }

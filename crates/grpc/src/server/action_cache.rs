@@ -14,13 +14,14 @@ use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Request, Response, Status};
 use tower::Service;
 
+use super::failed_puts::PutFailures;
 use super::in_flight::InFlight;
 use super::inlining::Inlining;
 use super::options::ServiceOptions;
 use super::outcome_trailer::OutcomeTrailer;
 use super::request;
-use crate::message;
 use crate::raw_codec::RawCodec;
+use crate::server::requested_digest;
 use crate::status::to_status;
 use crate::stubs::remote_execution::action_cache_server::SERVICE_NAME;
 
@@ -33,6 +34,7 @@ pub(crate) struct ActionCacheService {
     ac: Arc<dyn BlobAccess<Kind = Ac>>,
     inlining: Option<Inlining>,
     options: Arc<ServiceOptions>,
+    put_failures: PutFailures,
 }
 
 impl ActionCacheService {
@@ -42,9 +44,10 @@ impl ActionCacheService {
         cas: Option<Arc<dyn BlobAccess<Kind = Cas>>>,
         options: Arc<ServiceOptions>,
         in_flight: InFlight,
+        put_failures: PutFailures,
     ) -> Self {
         let inlining = cas.map(|cas| Inlining::new(cas, Arc::clone(&options), in_flight));
-        Self { ac, inlining, options }
+        Self { ac, inlining, options, put_failures }
     }
 
     async fn get_action_result(&self, request: Request<Bytes>) -> Result<Bytes> {
@@ -77,7 +80,8 @@ impl ActionCacheService {
         re::ActionResult::decode(result.clone()).map_err(|error| {
             Error::invalid_argument(format!("action result of {digest} cannot be decoded: {error}"))
         })?;
-        let outcome = self.ac.put(&ctx, &digest, Blob::from_bytes(result.clone())).await?;
+        let outcome = self.ac.put(&ctx, &digest, Blob::from_bytes(result.clone())).await;
+        let outcome = outcome.inspect_err(|error| self.put_failures.record(&digest, error))?;
         let mut response = Response::new(result);
         if wants_outcome {
             response.extensions_mut().insert(OutcomeTrailer(outcome));
@@ -113,9 +117,9 @@ fn concatenation(mut parts: Vec<Bytes>) -> Option<Bytes> {
 }
 
 fn action_digest(instance_name: &str, function: i32, digest: Option<&re::Digest>) -> Result<Digest> {
-    let instance_name: InstanceName = message::instance_name(instance_name)?;
-    let function: DigestFunction = message::digest_function(function, digest)?;
-    message::digest(&instance_name, function, digest)
+    let instance_name: InstanceName = requested_digest::instance_name(instance_name)?;
+    let function: DigestFunction = requested_digest::digest_function(function, digest)?;
+    requested_digest::digest(&instance_name, function, digest)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "map_err passes it so")]

@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 use super::options::ServiceOptions;
 use super::request;
 use crate::message;
+use crate::server::requested_digest;
 use crate::status::to_status;
 use crate::stubs::remote_execution::capabilities_server;
 
@@ -37,7 +38,7 @@ impl CapabilitiesService {
     }
 
     async fn ask(&self, ctx: &Context, instance_name: &str) -> Result<re::ServerCapabilities> {
-        let instance_name = message::instance_name(instance_name)?;
+        let instance_name = requested_digest::instance_name(instance_name)?;
         let (cas, ac) = future::join(
             capabilities(self.cas.as_deref(), ctx, &instance_name),
             capabilities(self.ac.as_deref(), ctx, &instance_name),

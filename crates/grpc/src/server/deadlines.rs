@@ -8,7 +8,7 @@ use futures::future::{self, BoxFuture, Either};
 use tonic::Status;
 use tower::{Layer, Service};
 
-use super::request;
+use super::request::{self, CallDeadline};
 
 /// As a layer, answers a call with `DeadlineExceeded` once the time of its `grpc-timeout` is up, wherever it waits then:
 /// for its client, for its share of the bytes in flight, for a store.
@@ -56,11 +56,12 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: http::Request<Q>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Q>) -> Self::Future {
         let timeout = request.headers().get("grpc-timeout").and_then(|value| request::timeout(value.to_str().ok()?));
         let end = timeout.and_then(|timeout| self.clock.monotonic().checked_add(timeout));
+        let Some(end) = end else { return Box::pin(self.inner.call(request)) };
+        request.extensions_mut().insert(CallDeadline(end));
         let answer = self.inner.call(request);
-        let Some(end) = end else { return Box::pin(answer) };
         let expired = self.clock.sleep_until(end);
         Box::pin(async move {
             match future::select(Box::pin(answer), expired).await {

@@ -3,7 +3,9 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use blobaccess::{BlobAccess, Context, Digest, DigestFunction, DigestSet, Error, ErrorKind, InstanceName, Result};
+use blobaccess::{
+    BlobAccess, Clock, Context, Digest, DigestFunction, DigestSet, Error, ErrorKind, InstanceName, Result,
+};
 use futures::future::{self, Either};
 use futures::stream::{self, BoxStream, StreamExt};
 use std::time::{Duration, Instant};
@@ -13,8 +15,6 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use uuid::Uuid;
-
-use super::options::ServiceOptions;
 
 /// From one probe to the next. One that takes longer has failed.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -98,7 +98,7 @@ pub(crate) struct Probe<C, A> {
     pub(crate) ac: Option<A>,
     pub(crate) ctx: Context,
     pub(crate) instance_name: InstanceName,
-    pub(crate) options: Arc<ServiceOptions>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl<C: BlobAccess, A: BlobAccess> Probe<C, A> {
@@ -106,7 +106,7 @@ impl<C: BlobAccess, A: BlobAccess> Probe<C, A> {
     pub(crate) async fn run(&self, health: &Health) -> ! {
         let (mut cas, mut ac) = (Failures("content-addressable storage", 0), Failures("action cache", 0));
         loop {
-            let due = self.options.clock.monotonic() + INTERVAL;
+            let due = self.clock.monotonic() + INTERVAL;
             let (cas_answer, ac_answer) =
                 future::join(self.ask(self.cas.as_ref(), due), self.ask(self.ac.as_ref(), due)).await;
             let (cas_failed, ac_failed) = (cas.count(cas_answer), ac.count(ac_answer));
@@ -114,7 +114,7 @@ impl<C: BlobAccess, A: BlobAccess> Probe<C, A> {
                 known.cas_failed = cas_failed;
                 known.ac_failed = ac_failed;
             });
-            self.options.clock.sleep_until(due).await;
+            self.clock.sleep_until(due).await;
         }
     }
 
@@ -125,7 +125,7 @@ impl<C: BlobAccess, A: BlobAccess> Probe<C, A> {
         let ctx = self.ctx.clone().with_deadline(due);
         let asked = DigestSet::from(digest);
         let answer = pin!(store.find_missing(&ctx, &asked));
-        match future::select(answer, self.options.clock.sleep_until(due)).await {
+        match future::select(answer, self.clock.sleep_until(due)).await {
             Either::Left((Ok(_), _)) => Ok(()),
             // It was reached, and does not find in bulk.
             Either::Left((Err(error), _)) if error.kind() == ErrorKind::Unimplemented => Ok(()),

@@ -12,7 +12,7 @@ use prost::Message;
 use super::encoded_fields;
 use super::in_flight::InFlight;
 use super::options::ServiceOptions;
-use crate::message;
+use crate::server::requested_digest;
 
 /// The fields of `ActionResult` and `OutputFile` that are rewritten or appended.
 const OUTPUT_FILES: u32 = 2;
@@ -115,7 +115,7 @@ fn plan(
     wanted.extend(files.map(|(position, file)| (Place::OutputFile(position), file.digest.as_ref())));
 
     let digests = wanted.into_iter().filter_map(|(place, digest)| {
-        let digest = message::digest(action.instance_name(), action.function(), digest).ok()?;
+        let digest = requested_digest::digest(action.instance_name(), action.function(), digest).ok()?;
         (!digest.is_empty_blob()).then_some((place, digest))
     });
     let mut fits = |digest: &Digest| {

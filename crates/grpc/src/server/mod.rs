@@ -1,12 +1,14 @@
 //! The services, over any stores.
 
 mod action_cache;
+mod authentication;
 mod byte_stream;
 mod capabilities;
 mod cas;
 mod cut_connections;
 mod deadlines;
 mod encoded_fields;
+mod failed_puts;
 mod health;
 mod in_flight;
 mod inlining;
@@ -15,13 +17,22 @@ mod options;
 mod outcome_trailer;
 #[cfg(test)]
 mod recorded_frames;
+#[cfg(feature = "reflection")]
+mod reflection;
 mod request;
+mod requested_digest;
 mod serve;
 mod services;
+#[cfg(feature = "tls")]
 mod tls;
 #[cfg(test)]
 mod watched_store;
 
+pub use self::authentication::{Authenticator, BearerTokens, Identity, RequestParts, authenticator_fn};
+#[cfg(feature = "tls")]
+pub use self::authentication::{CertificateName, ClientCertificates};
+pub use self::failed_puts::FailedPuts;
 pub use self::options::ServiceOptions;
 pub use self::services::{Services, ServicesSnapshot};
+#[cfg(feature = "tls")]
 pub use self::tls::ServerTls;

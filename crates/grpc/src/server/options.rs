@@ -1,9 +1,6 @@
 //! The limits and habits of the services.
 
-use std::sync::Arc;
 use std::time::Duration;
-
-use blobaccess::{Clock, SystemClock};
 
 /// What gRPC itself, and every common client of it, takes as the largest message unless told otherwise: 4 MiB.
 const DEFAULT_MAX_MESSAGE_SIZE_BYTES: usize = 4 << 20;
@@ -24,7 +21,6 @@ pub struct ServiceOptions {
     pub(crate) compression_level: Option<i32>,
     pub(crate) batch_concurrency: usize,
     pub(crate) forwarded_metadata: Vec<String>,
-    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Default for ServiceOptions {
@@ -38,7 +34,6 @@ impl Default for ServiceOptions {
             compression_level: Some(1),
             batch_concurrency: 16,
             forwarded_metadata: vec!["build.bazel.remote.execution.v2.requestmetadata-bin".to_owned()],
-            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -114,13 +109,6 @@ impl ServiceOptions {
     #[must_use]
     pub fn with_forwarded_metadata<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.forwarded_metadata = names.into_iter().map(|name| name.into().to_ascii_lowercase()).collect();
-        self
-    }
-
-    /// The clock: that of the machine unless set.
-    #[must_use]
-    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
         self
     }
 

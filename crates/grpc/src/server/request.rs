@@ -1,17 +1,21 @@
 //! What a request says of itself besides its message.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use blobaccess::{Caller, Context, Metadata, UploadToken};
+use blobaccess::{AccountName, Caller, Context, Metadata, UploadToken};
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Extensions, Request};
 
 use super::options::ServiceOptions;
 use crate::metadata_keys::{OUTCOME_REQUEST, UPLOAD_TOKEN};
 
+/// The end of the time that a client gives a call, as an extension of the request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallDeadline(pub(crate) Instant);
+
 /// The context that `request` is to be served in.
 ///
-/// The caller is a [`Caller`] that a layer in front of the services has put into the request's extensions.
+/// The caller is the [`Caller`] in the request's extensions, and the account is the [`AccountName`] there.
 pub(crate) fn context<T>(request: &Request<T>, options: &ServiceOptions) -> Context {
     from_parts(request.metadata(), request.extensions(), options)
 }
@@ -23,14 +27,14 @@ pub(crate) fn wants_outcome<T>(request: &Request<T>) -> bool {
 
 fn from_parts(metadata: &MetadataMap, extensions: &Extensions, options: &ServiceOptions) -> Context {
     let mut ctx = Context::background();
-    if let Some(timeout) = metadata.get("grpc-timeout").and_then(|value| timeout(value.to_str().ok()?)) {
-        let now = options.clock.monotonic();
-        if let Some(deadline) = now.checked_add(timeout) {
-            ctx = ctx.with_deadline(deadline);
-        }
+    if let Some(CallDeadline(deadline)) = extensions.get() {
+        ctx = ctx.with_deadline(*deadline);
     }
     if let Some(caller) = extensions.get::<Caller>() {
         ctx = ctx.with_caller(caller.clone());
+    }
+    if let Some(account_name) = extensions.get::<AccountName>() {
+        ctx = ctx.with_account_name(account_name.clone());
     }
     if let Some(parent) = metadata.get("traceparent").and_then(|value| value.to_str().ok()) {
         ctx = ctx.with_trace_parent(parent);
@@ -80,6 +84,8 @@ pub(crate) fn timeout(value: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use blobaccess::{Clock, SystemClock};
+
     use super::*;
 
     #[test]
@@ -101,10 +107,15 @@ mod tests {
         request.metadata_mut().insert_bin("x-forward-bin", tonic::metadata::MetadataValue::from_bytes(b"\0\xff"));
         request.metadata_mut().insert_bin(UPLOAD_TOKEN, tonic::metadata::MetadataValue::from_bytes(&[7; 16]));
         request.extensions_mut().insert(Caller::new("ci"));
+        request.extensions_mut().insert(AccountName::new("apps"));
+        let deadline = SystemClock.monotonic();
+        request.extensions_mut().insert(CallDeadline(deadline));
         let ctx = context(&request, &options);
         assert_eq!(ctx.metadata().names().collect::<Vec<_>>(), ["x-forward", "x-forward-bin"]);
         assert_eq!(ctx.metadata().get("x-forward-bin"), Some(b"\0\xff".as_slice()));
         assert_eq!(ctx.upload_token(), Some(&UploadToken::from_bytes([7; 16])));
         assert_eq!(ctx.caller().map(Caller::name), Some("ci"));
+        assert_eq!(ctx.account_name().map(AccountName::as_str), Some("apps"));
+        assert_eq!(ctx.deadline(), Some(deadline));
     }
 }

@@ -15,6 +15,7 @@ use tonic::transport::server::{Connected, TcpIncoming};
 
 use super::cut_connections::ConnectionCutter;
 use super::services::Services;
+#[cfg(feature = "tls")]
 use super::tls::ServerTls;
 
 /// How many bytes of one call a client may send ahead of the service that reads them. At a round trip of 10 ms, that
@@ -44,7 +45,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 impl Services {
-    /// Serves on `listener`, with encryption if `tls` is given, until `shutdown` ends.
+    /// Serves on `listener` until `shutdown` ends; with encryption if [TLS](Self::with_tls) is set.
     ///
     /// Then health turns to `NOT_SERVING`, no connection is accepted any more, and calls that are running have the
     /// [grace](crate::ServiceOptions::with_shutdown_grace) to finish in. What is left after that is cut off.
@@ -60,15 +61,10 @@ impl Services {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if `tls` cannot be used.
-    pub async fn serve(
-        &self,
-        listener: TcpListener,
-        tls: Option<ServerTls>,
-        shutdown: impl Future<Output = ()> + Send,
-    ) -> Result<()> {
+    /// `InvalidArgument` if the TLS settings cannot be used.
+    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE_INTERVAL));
-        self.serve_incoming(incoming, tls, shutdown).await
+        self.serve_incoming(incoming, shutdown).await
     }
 
     /// As [`serve`](Self::serve), on connections that come from anywhere. It also ends, once all its calls have, when
@@ -77,12 +73,7 @@ impl Services {
     /// # Errors
     ///
     /// As those of [`serve`](Self::serve).
-    pub async fn serve_incoming<I, IO, E>(
-        &self,
-        incoming: I,
-        tls: Option<ServerTls>,
-        shutdown: impl Future<Output = ()> + Send,
-    ) -> Result<()>
+    pub async fn serve_incoming<I, IO, E>(&self, incoming: I, shutdown: impl Future<Output = ()> + Send) -> Result<()>
     where
         I: Stream<Item = Result<IO, E>> + Send,
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
@@ -90,7 +81,7 @@ impl Services {
     {
         let cutter = ConnectionCutter::new();
         let wrap = cutter.wrap();
-        let clock = &self.options.clock;
+        let clock = &self.clock;
         let incoming = incoming.map(move |accepted| accepted.map(&wrap)).then(|accepted| async {
             if accepted.is_err() {
                 tracing::warn!("connection cannot be accepted");
@@ -98,10 +89,13 @@ impl Services {
             }
             accepted
         });
+        #[cfg(feature = "tls")]
+        let mut builder = match &self.tls {
+            Some(tls) => builder().tls_config(tls.to_config()).or_else(ServerTls::unusable)?,
+            None => builder(),
+        };
+        #[cfg(not(feature = "tls"))]
         let mut builder = builder();
-        if let Some(tls) = tls {
-            builder = builder.tls_config(tls.to_config()).or_else(ServerTls::unusable)?;
-        }
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = builder.add_routes(self.routes()?).serve_with_incoming_shutdown(incoming, async {
             drop(stopped.await);

@@ -3,29 +3,28 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use blobaccess::{Ac, BlobAccess, Cas, Context, Error, InstanceName, Result};
+use blobaccess::{Ac, BlobAccess, Cas, Clock, Context, InstanceName, Result, SystemClock};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use super::action_cache::ActionCacheService;
+use super::authentication::{AuthenticationLayer, Authenticator};
 use super::byte_stream::ByteStreamService;
 use super::capabilities::CapabilitiesService;
 use super::cas::{CasService, CasWireService};
 use super::deadlines::Deadlines;
+use super::failed_puts::{FailedPuts, PutFailures};
 use super::health::{Health, Needs, Probe};
 use super::in_flight::InFlight;
 use super::open_calls::OpenCalls;
 use super::options::ServiceOptions;
 use super::outcome_trailer::OutcomeTrailerLayer;
+#[cfg(feature = "tls")]
+use super::tls::ServerTls;
 use crate::stubs::bytestream::byte_stream_server::{self, ByteStreamServer};
 use crate::stubs::remote_execution::action_cache_server;
 use crate::stubs::remote_execution::capabilities_server::{self, CapabilitiesServer};
 use crate::stubs::remote_execution::content_addressable_storage_server;
-
-/// The names of the services that describe the others.
-const HEALTH: &str = "grpc.health.v1.Health";
-const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
-const REFLECTION_BEFORE: &str = "grpc.reflection.v1alpha.ServerReflection";
 
 /// The storage services of the Remote Execution API over stores: content-addressable storage with byte stream, action
 /// cache, capabilities; besides, health and reflection.
@@ -60,7 +59,7 @@ const REFLECTION_BEFORE: &str = "grpc.reflection.v1alpha.ServerReflection";
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8980").await.unwrap();
 /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
 /// # drop(stop);
-/// services.serve(listener, None, async { drop(stopped.await) }).await
+/// services.serve(listener, async { drop(stopped.await) }).await
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -69,7 +68,12 @@ pub struct Services {
     ac: Option<Arc<dyn BlobAccess<Kind = Ac>>>,
     probe_ctx: Context,
     probe_instance_name: InstanceName,
+    authenticator: Option<Arc<dyn Authenticator>>,
     in_flight: InFlight,
+    put_failures: PutFailures,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<ServerTls>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) options: Arc<ServiceOptions>,
     pub(super) open_calls: OpenCalls,
     pub(super) health: Health,
@@ -85,6 +89,8 @@ pub struct ServicesSnapshot {
     pub max_open_calls: usize,
     /// Calls that were refused so far because as many were open.
     pub refused_calls: u64,
+    /// The puts that failed or were refused so far, by kind.
+    pub failed_puts: FailedPuts,
     /// Bytes of blobs that are on their way, rounded up.
     pub in_flight_bytes: u64,
     /// How many may be, unless one blob alone is larger.
@@ -104,7 +110,12 @@ impl Services {
             ac: None,
             probe_ctx: Context::background(),
             probe_instance_name: InstanceName::empty(),
+            authenticator: None,
             in_flight: InFlight::new(options.max_in_flight_bytes),
+            put_failures: PutFailures::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+            clock: Arc::new(SystemClock),
             open_calls: OpenCalls::new(options.max_open_calls),
             health: health(false, false),
             options: Arc::new(options),
@@ -138,6 +149,33 @@ impl Services {
         self
     }
 
+    /// Identifies the callers of the storage services by `authenticator`, so that
+    /// [`Authorizing`](blobaccess::decorators::Authorizing) stores and accounts can tell them apart.
+    ///
+    /// Unless set, the caller of a request is the [`Caller`](blobaccess::Caller) in its extensions, and its account the
+    /// [`AccountName`](blobaccess::AccountName) there, if a layer in front of [`routes`](Self::routes) has put them
+    /// there; else there is neither.
+    #[must_use]
+    pub fn with_authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Encrypts the connections of [`serve`](Self::serve) and [`serve_incoming`](Self::serve_incoming).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Tells time by `clock`: that of the system unless set.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// All services, with their limits, for a tonic server of the caller's own.
     ///
     /// What is added to them is not subject to the limit of open calls. Let [`run`](Self::run) run beside that server,
@@ -154,38 +192,28 @@ impl Services {
             CapabilitiesServer::new(capabilities).max_decoding_message_size(max).max_encoding_message_size(max),
         );
         if let Some(cas) = &self.cas {
-            let storage = CasService::new(Arc::clone(cas), options(), self.in_flight.clone());
-            let stream = ByteStreamService::new(Arc::clone(cas), options(), self.in_flight.clone());
+            let (in_flight, put_failures) = (self.in_flight.clone(), self.put_failures.clone());
+            let storage = CasService::new(Arc::clone(cas), options(), in_flight.clone(), put_failures.clone());
+            let clock = Arc::clone(&self.clock);
+            let stream = ByteStreamService::new(Arc::clone(cas), options(), clock, in_flight, put_failures);
             let stream = ByteStreamServer::new(stream);
             limited = limited
                 .add_service(CasWireService::new(storage))
                 .add_service(stream.max_decoding_message_size(max).max_encoding_message_size(max));
         }
         if let Some(ac) = &self.ac {
-            let in_flight = self.in_flight.clone();
-            let service = ActionCacheService::new(Arc::clone(ac), self.cas.clone(), options(), in_flight);
+            let (in_flight, put_failures) = (self.in_flight.clone(), self.put_failures.clone());
+            let service = ActionCacheService::new(Arc::clone(ac), self.cas.clone(), options(), in_flight, put_failures);
             limited = limited.add_service(service);
         }
         // A layer concerns what is there already. The last one lies outermost.
-        let timed = limited.into_axum_router().layer(Deadlines::new(Arc::clone(&self.options.clock)));
+        let authenticated = limited.into_axum_router().layer(AuthenticationLayer::new(self.authenticator.clone()));
+        let timed = authenticated.layer(Deadlines::new(Arc::clone(&self.clock)));
         let limited = timed.layer(OutcomeTrailerLayer).layer(self.open_calls.clone());
-        let (v1, v1alpha) = (self.reflection(REFLECTION), self.reflection(REFLECTION_BEFORE));
-        let unfit = |error| Error::internal("services cannot be described").with_source(error);
-        Ok(Routes::from(limited)
-            .add_service(HealthServer::new(self.health.clone()))
-            .add_service(v1.build_v1().map_err(unfit)?)
-            .add_service(v1alpha.build_v1alpha().map_err(unfit)?))
-    }
-
-    fn reflection(&self, of_itself: &str) -> tonic_reflection::server::Builder<'static> {
-        let builder = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(blobaccess_proto::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .with_service_name(HEALTH)
-            .with_service_name(of_itself);
-        names(self.cas.is_some(), self.ac.is_some())
-            .into_iter()
-            .fold(builder, |builder, (name, _)| builder.with_service_name(name))
+        let routes = Routes::from(limited).add_service(HealthServer::new(self.health.clone()));
+        #[cfg(feature = "reflection")]
+        let routes = super::reflection::add_to(routes, &names(self.cas.is_some(), self.ac.is_some()))?;
+        Ok(routes)
     }
 
     /// Watches the health of the stores, without end. [`serve`](Self::serve) does so itself.
@@ -199,7 +227,7 @@ impl Services {
             ac: self.ac.clone(),
             ctx: self.probe_ctx.clone(),
             instance_name: self.probe_instance_name.clone(),
-            options: Arc::clone(&self.options),
+            clock: Arc::clone(&self.clock),
         };
         probe.run(&self.health).await
     }
@@ -217,6 +245,7 @@ impl Services {
             open_calls: self.open_calls.open(),
             max_open_calls: self.options.max_open_calls,
             refused_calls: self.open_calls.refused(),
+            failed_puts: self.put_failures.snapshot(),
             in_flight_bytes: self.in_flight.taken_bytes(),
             max_in_flight_bytes: self.options.max_in_flight_bytes,
             serving: self.health.is_serving(),

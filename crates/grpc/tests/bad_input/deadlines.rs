@@ -11,7 +11,9 @@ use blobaccess_testkit::fakes::PausedStore;
 use futures::{StreamExt, stream};
 use tonic::{Code, Request};
 
-use crate::stack::{Server, StreamClient, find, messages, services_over, sha256, to_proto, write_name, zstd_name};
+use crate::stack::{
+    Server, StreamClient, find, messages, services, services_over, sha256, to_proto, write_name, zstd_name,
+};
 
 const CONTENTS: &[u8] = b"what takes its time";
 
@@ -19,8 +21,8 @@ const CONTENTS: &[u8] = b"what takes its time";
 async fn an_idle_upload_ends_after_the_time_that_was_set_and_leaves_nothing() {
     let clock = ManualClock::new();
     let idle = Duration::from_secs(40);
-    let options = ServiceOptions::default().with_upload_idle_timeout(idle).with_clock(Arc::new(clock.clone()));
-    let server = Server::start(options).await;
+    let options = ServiceOptions::default().with_upload_idle_timeout(idle);
+    let server = Server::serve(services(options).with_clock(Arc::new(clock.clone()))).await;
     let channel = server.connect().await;
     let digest = sha256(CONTENTS);
     let frame = zstd::bulk::compress(CONTENTS, 1).unwrap();
@@ -57,10 +59,10 @@ fn within_an_hour<T>(message: T) -> Request<T> {
 #[tokio::test]
 async fn a_call_ends_with_the_deadline_of_its_client_wherever_it_hangs() {
     let clock = ManualClock::new();
-    let options =
-        ServiceOptions::default().with_upload_idle_timeout(Duration::from_hours(2)).with_clock(Arc::new(clock.clone()));
+    let options = ServiceOptions::default().with_upload_idle_timeout(Duration::from_hours(2));
     let paused = Arc::new(PausedStore::new(MemoryStore::<Cas>::new(1 << 20)));
-    let server = Server::serve(services_over(Arc::<PausedStore<_>>::clone(&paused), options)).await;
+    let services = services_over(Arc::<PausedStore<_>>::clone(&paused), options);
+    let server = Server::serve(services.with_clock(Arc::new(clock.clone()))).await;
     let channel = server.connect().await;
     let digest = sha256(CONTENTS);
     let uploaded = messages(&write_name(&digest), CONTENTS, 5);

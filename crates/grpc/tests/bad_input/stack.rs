@@ -67,7 +67,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let serving = services.clone();
-        let task = tokio::spawn(async move { serving.serve(listener, None, async { drop(stopped.await) }).await });
+        let task = tokio::spawn(async move { serving.serve(listener, async { drop(stopped.await) }).await });
         Self { address, services, uploads: AtomicU64::new(0), stop, task }
     }
 

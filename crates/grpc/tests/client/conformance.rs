@@ -23,7 +23,7 @@ use crate::fake::{Connector, Wire, digest};
 fn connect(services: Services, options: RemoteOptions) -> Remote {
     let (connections, incoming) = mpsc::unbounded_channel::<io::Result<DuplexStream>>();
     let incoming = UnboundedReceiverStream::new(incoming);
-    tokio::spawn(async move { services.serve_incoming(incoming, None, std::future::pending()).await });
+    tokio::spawn(async move { services.serve_incoming(incoming, std::future::pending()).await });
     let connector = Connector { connections, wire: Wire::default() };
     let channel = Endpoint::from_static("http://fake:1").connect_with_connector_lazy(connector);
     Remote::with_channels(options, [channel]).unwrap()

@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod action_cache;
+mod authentication;
 mod blobs;
 mod capabilities;
+mod failed_puts;
 mod fake;
 mod health;
 mod limits;

@@ -41,8 +41,7 @@ async fn serve(wired: &Wired) -> Piped {
     let incoming = stream::iter([Ok::<_, Infallible>(near)]).chain(stream::pending());
     let (stop, stopped) = oneshot::channel();
     let services = wired.services.clone();
-    let served =
-        tokio::spawn(async move { services.serve_incoming(incoming, None, async { drop(stopped.await) }).await });
+    let served = tokio::spawn(async move { services.serve_incoming(incoming, async { drop(stopped.await) }).await });
     Piped { channel: connect(far).await, stop, served }
 }
 

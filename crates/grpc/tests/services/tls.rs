@@ -11,13 +11,13 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use crate::wired::{Server, Wired, get};
 
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    certificate_pem: String,
+    pub(crate) certificate_pem: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -26,9 +26,13 @@ impl Authority {
     }
 
     /// A certificate for `name`, and its key.
-    fn certify(&self, name: &str) -> (String, String) {
+    pub(crate) fn certify(&self, name: &str) -> (String, String) {
+        self.sign(&CertificateParams::new(vec![name.to_owned()]).unwrap())
+    }
+
+    /// A certificate of these parameters, and its key.
+    pub(crate) fn sign(&self, params: &CertificateParams) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 }

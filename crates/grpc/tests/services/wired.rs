@@ -40,12 +40,10 @@ impl Wired {
     }
 
     pub(crate) async fn serve(&self, tls: Option<ServerTls>) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let services = self.services.clone();
-        let task = tokio::spawn(async move { services.serve(listener, tls, async { drop(stopped.await) }).await });
-        Server { address, stop, task }
+        match tls {
+            Some(tls) => serve(&self.services.clone().with_tls(tls)).await,
+            None => serve(&self.services).await,
+        }
     }
 
     /// Stores contents, and returns their digest as messages have it.
@@ -55,6 +53,16 @@ impl Wired {
         self.cas.inner.put(&Context::background(), &digest, blob).await.unwrap();
         to_proto(&digest)
     }
+}
+
+/// Serves on loopback.
+pub(crate) async fn serve(services: &Services) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let services = services.clone();
+    let task = tokio::spawn(async move { services.serve(listener, async { drop(stopped.await) }).await });
+    Server { address, stop, task }
 }
 
 impl Server {

@@ -12,11 +12,12 @@ mod write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use blobaccess::{BlobAccess, Cas, Compressor, Error, Result};
+use blobaccess::{BlobAccess, Cas, Clock, Compressor, Error, Result};
 use blobaccess_proto::bytestream as bs;
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::failed_puts::PutFailures;
 use super::in_flight::InFlight;
 use super::options::ServiceOptions;
 use super::outcome_trailer::OutcomeTrailer;
@@ -29,17 +30,21 @@ use crate::stubs::bytestream::byte_stream_server::ByteStream;
 pub(crate) struct ByteStreamService {
     store: Arc<dyn BlobAccess<Kind = Cas>>,
     options: Arc<ServiceOptions>,
+    clock: Arc<dyn Clock>,
     in_flight: InFlight,
+    put_failures: PutFailures,
 }
 
 impl ByteStreamService {
-    /// The service over `store`, whose uploads take their share of `in_flight`.
+    /// Makes the service over `store`, whose uploads take their share of `in_flight`.
     pub(crate) fn new(
         store: Arc<dyn BlobAccess<Kind = Cas>>,
         options: Arc<ServiceOptions>,
+        clock: Arc<dyn Clock>,
         in_flight: InFlight,
+        put_failures: PutFailures,
     ) -> Self {
-        Self { store, options, in_flight }
+        Self { store, options, clock, in_flight, put_failures }
     }
 
     /// The level to compress at, if `compressor` is the one that is offered.

@@ -4,7 +4,7 @@ mod writes;
 
 use std::sync::Arc;
 
-use blobaccess::{BlobAccess, Cas, Digest};
+use blobaccess::{BlobAccess, Cas, Digest, SystemClock};
 use blobaccess_proto::bytestream as bs;
 use bytes::Bytes;
 use futures::{TryStreamExt, stream};
@@ -12,6 +12,7 @@ use tonic::Status;
 
 use super::ByteStreamService;
 use crate::server::ServiceOptions;
+use crate::server::failed_puts::PutFailures;
 use crate::server::in_flight::InFlight;
 use crate::server::watched_store::WatchedStore;
 use crate::stubs::bytestream::byte_stream_client::ByteStreamClient;
@@ -22,7 +23,7 @@ type Client = ByteStreamClient<ByteStreamServer<ByteStreamService>>;
 fn service(store: &Arc<WatchedStore>, options: ServiceOptions) -> ByteStreamService {
     let in_flight = InFlight::new(options.max_in_flight_bytes);
     let store: Arc<dyn BlobAccess<Kind = Cas>> = Arc::<WatchedStore>::clone(store);
-    ByteStreamService::new(store, Arc::new(options), in_flight)
+    ByteStreamService::new(store, Arc::new(options), Arc::new(SystemClock), in_flight, PutFailures::default())
 }
 
 fn client(store: &Arc<WatchedStore>) -> Client {

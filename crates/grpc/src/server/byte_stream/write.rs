@@ -38,7 +38,7 @@ impl ByteStreamService {
         S: Stream<Item = Result<WriteRequest, Status>> + Unpin + Send + 'static,
     {
         let timeout = self.options.upload_idle_timeout;
-        let idle_timeout = IdleTimeout { clock: Arc::clone(&self.options.clock), timeout };
+        let idle_timeout = IdleTimeout { clock: Arc::clone(&self.clock), timeout };
         let upload = Upload::begin(messages, idle_timeout).await?;
         let WriteResource { digest, compressor, uuid: _ } = WriteResource::parse(upload.resource_name())?;
         if let Some(compressor) = compressor {
@@ -47,7 +47,8 @@ impl ByteStreamService {
         let size = digest.size_bytes();
         let share = self.in_flight.share(size.min(self.options.max_in_flight_bytes / SHARES)).await?;
         let progress = upload.progress();
-        let outcome = self.store.put(ctx, &digest, blob(&digest, compressor, upload)).await?;
+        let outcome = self.store.put(ctx, &digest, blob(&digest, compressor, upload)).await;
+        let outcome = outcome.inspect_err(|error| self.put_failures.record(&digest, error))?;
         drop(share);
         let committed_size = match compressor {
             None => message::size(size),

@@ -14,7 +14,8 @@ use re::batch_update_blobs_response::Response;
 
 use super::message_budget::MessageBudget;
 use super::{CasService, digests};
-use crate::{compression, message, outcome};
+use crate::server::requested_digest;
+use crate::{compression, outcome};
 
 impl CasService {
     /// One answer for each blob, in their order. What is wrong with one blob is said of that one.
@@ -27,7 +28,7 @@ impl CasService {
         if request.requests.is_empty() {
             return Ok(re::BatchUpdateBlobsResponse::default());
         }
-        let instance_name = message::instance_name(&request.instance_name)?;
+        let instance_name = requested_digest::instance_name(&request.instance_name)?;
         let function = function(request.digest_function, &request.requests)?;
         let mut budget = MessageBudget::new(request.requests.iter().map(|entry| entry.digest.as_ref()), &self.options)?;
 
@@ -46,10 +47,10 @@ impl CasService {
 
         let share = self.in_flight.share(announced).await?;
         let put = |upload: Result<(Digest, Blob)>| {
-            let (store, ctx) = (Arc::clone(&self.store), ctx.clone());
+            let (store, ctx, put_failures) = (Arc::clone(&self.store), ctx.clone(), self.put_failures.clone());
             async move {
                 let (digest, blob) = upload?;
-                store.put(&ctx, &digest, blob).await
+                store.put(&ctx, &digest, blob).await.inspect_err(|error| put_failures.record(&digest, error))
             }
         };
         let concurrency = self.options.batch_concurrency;
@@ -73,8 +74,8 @@ impl CasService {
         function: Option<DigestFunction>,
         entry: &Request,
     ) -> Result<(Digest, Blob)> {
-        let function = function.map_or_else(|| message::digest_function(0, entry.digest.as_ref()), Ok)?;
-        let digest = message::digest(instance_name, function, entry.digest.as_ref())?;
+        let function = function.map_or_else(|| requested_digest::digest_function(0, entry.digest.as_ref()), Ok)?;
+        let digest = requested_digest::digest(instance_name, function, entry.digest.as_ref())?;
         let data = entry.data.clone();
         let blob = match Compressor::from_number(entry.compressor) {
             None if entry.compressor == 0 => plain(&digest, data)?,

@@ -3,7 +3,7 @@
 use blobaccess::{Digest, DigestFunction, Result};
 use blobaccess_proto::remote_execution as re;
 
-use crate::message;
+use crate::server::requested_digest;
 
 /// All digests of a request, of which there is at least one, by hash and size. The first that is malformed is the error,
 /// and says which it is, counted from 0.
@@ -12,7 +12,7 @@ pub(super) fn parse<'a>(
     function: i32,
     digests: impl ExactSizeIterator<Item = (&'a str, i64)> + Clone,
 ) -> Result<Vec<Digest>> {
-    let instance_name = message::instance_name(instance_name)?;
+    let instance_name = requested_digest::instance_name(instance_name)?;
     let function = DigestFunction::resolve(function, digests.clone().next().map_or(0, |(hash, _)| hash.len()))?;
     let mut parsed = Vec::with_capacity(digests.len());
     for (index, (hash, size_bytes)) in digests.enumerate() {

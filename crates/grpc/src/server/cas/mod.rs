@@ -19,6 +19,7 @@ use futures::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(super) use self::wire_service::CasWireService;
+use super::failed_puts::PutFailures;
 use super::in_flight::InFlight;
 use super::options::ServiceOptions;
 use super::request;
@@ -32,16 +33,18 @@ pub(crate) struct CasService {
     store: Arc<dyn BlobAccess<Kind = Cas>>,
     options: Arc<ServiceOptions>,
     in_flight: InFlight,
+    put_failures: PutFailures,
 }
 
 impl CasService {
-    /// The service over `store`, whose batches take their share of `in_flight`.
+    /// Makes the service over `store`, whose batches take their share of `in_flight`.
     pub(crate) fn new(
         store: Arc<dyn BlobAccess<Kind = Cas>>,
         options: Arc<ServiceOptions>,
         in_flight: InFlight,
+        put_failures: PutFailures,
     ) -> Self {
-        Self { store, options, in_flight }
+        Self { store, options, in_flight, put_failures }
     }
 }
 

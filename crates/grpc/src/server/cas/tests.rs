@@ -9,6 +9,7 @@ use tonic::{Code, Request, Status};
 
 use super::{CasService, CasWireService};
 use crate::server::ServiceOptions;
+use crate::server::failed_puts::PutFailures;
 use crate::server::in_flight::InFlight;
 use crate::server::recorded_frames as frames;
 use crate::server::watched_store::{WatchedStore, sha256};
@@ -20,7 +21,7 @@ type Client = ContentAddressableStorageClient<CasWireService>;
 fn client(store: &Arc<WatchedStore>, options: ServiceOptions) -> Client {
     let in_flight = InFlight::new(options.max_in_flight_bytes);
     let store: Arc<dyn blobaccess::BlobAccess<Kind = blobaccess::Cas>> = Arc::<WatchedStore>::clone(store);
-    let service = CasService::new(store, Arc::new(options), in_flight);
+    let service = CasService::new(store, Arc::new(options), in_flight, PutFailures::default());
     ContentAddressableStorageClient::new(CasWireService::new(service))
 }
 

@@ -215,7 +215,7 @@ async fn an_idle_upload_ends_and_leaves_nothing() {
     let store = WatchedStore::new();
     let digest = sha256(CONTENTS);
     let options = ServiceOptions::default().with_upload_idle_timeout(Duration::from_secs(7));
-    let service = service(&store, options.with_clock(Arc::new(SystemClock)));
+    let service = service(&store, options);
     let start = blobaccess::Clock::monotonic(&SystemClock);
     for said in 0..3 {
         let uploaded = messages(&write_name(&digest), CONTENTS, 10).into_iter().take(said).map(Ok);

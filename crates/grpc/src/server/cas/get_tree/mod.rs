@@ -15,7 +15,7 @@ use tonic::Status;
 use self::page_token::PageToken;
 use self::walk::{Found, Walk};
 use super::super::options::ServiceOptions;
-use crate::message;
+use crate::server::requested_digest;
 use crate::status::to_status;
 
 /// The size that pages are filled up to, in bytes, unless a single directory is larger: 1 MiB. A client gets the first
@@ -45,9 +45,9 @@ pub(super) async fn get_tree(
     request: re::GetTreeRequest,
     options: &ServiceOptions,
 ) -> Result<Pages> {
-    let instance_name = message::instance_name(&request.instance_name)?;
-    let function = message::digest_function(request.digest_function, request.root_digest.as_ref())?;
-    let root = message::digest(&instance_name, function, request.root_digest.as_ref())?;
+    let instance_name = requested_digest::instance_name(&request.instance_name)?;
+    let function = requested_digest::digest_function(request.digest_function, request.root_digest.as_ref())?;
+    let root = requested_digest::digest(&instance_name, function, request.root_digest.as_ref())?;
     let max_directories = match usize::try_from(request.page_size) {
         Ok(0) => usize::MAX,
         Ok(size) => size,

@@ -10,7 +10,7 @@ use futures::stream::FuturesOrdered;
 use futures::{FutureExt, TryStreamExt};
 use prost::Message;
 
-use crate::message;
+use crate::server::requested_digest;
 
 /// How many directories a tree may have that is walked. It bounds the memory of a call.
 pub(super) const MAX_DIRECTORIES: usize = 100_000;
@@ -136,7 +136,7 @@ impl Walk {
 
     fn meet_children(&mut self, parent: &Digest, directory: &re::Directory) -> Result<()> {
         for child in &directory.directories {
-            let digest = message::digest(parent.instance_name(), parent.function(), child.digest.as_ref());
+            let digest = requested_digest::digest(parent.instance_name(), parent.function(), child.digest.as_ref());
             let digest = digest.map_err(|error| error.at(format!("directory {parent}")))?;
             if self.met.contains(&digest) {
                 continue;

@@ -1,0 +1,22 @@
+//! Writes metadata into requests.
+
+use blobaccess::{Error, Metadata, Result};
+use tonic::metadata::{AsciiMetadataKey, BinaryMetadataKey, MetadataMap, MetadataValue};
+
+/// Sets all of `metadata`.
+pub(super) fn insert(map: &mut MetadataMap, metadata: &Metadata) -> Result<()> {
+    metadata.iter().try_for_each(|(name, value)| insert_one(map, name, value))
+}
+
+/// Sets one value. Errors name it, and never show it.
+pub(super) fn insert_one(map: &mut MetadataMap, name: &str, value: &[u8]) -> Result<()> {
+    let invalid = |what| Error::invalid_argument(format!("metadata {name:?} has {what} that cannot be sent"));
+    if name.ends_with("-bin") {
+        let key = BinaryMetadataKey::from_bytes(name.as_bytes()).map_err(|_| invalid("a name"))?;
+        map.insert_bin(key, MetadataValue::from_bytes(value));
+    } else {
+        let key = AsciiMetadataKey::from_bytes(name.as_bytes()).map_err(|_| invalid("a name"))?;
+        map.insert(key, MetadataValue::try_from(value).map_err(|_| invalid("a value"))?);
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! The part of a request that an authenticator sees.
+
+use std::net::SocketAddr;
+
+use tonic::Extensions;
+use tonic::transport::server::TcpConnectInfo;
+#[cfg(feature = "tls")]
+use tonic::transport::server::TlsConnectInfo;
+
+/// The part of a request that an [`Authenticator`](super::Authenticator) sees: everything but the message.
+#[derive(Debug)]
+pub struct RequestParts<'a> {
+    parts: &'a http::request::Parts,
+}
+
+impl<'a> RequestParts<'a> {
+    pub(super) const fn new(parts: &'a http::request::Parts) -> Self {
+        Self { parts }
+    }
+
+    /// Returns the path of the method, such as `/build.bazel.remote.execution.v2.ActionCache/GetActionResult`.
+    #[must_use]
+    pub fn method_path(&self) -> &str {
+        self.parts.uri.path()
+    }
+
+    /// Returns the first value of the request metadata `name`; `None` if it is absent or is not visible ASCII.
+    ///
+    /// Names are in lower case. A value whose name ends in `-bin` is returned in Base64, as it was sent.
+    #[must_use]
+    pub fn metadata(&self, name: &str) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// Returns the token of an `authorization: Bearer TOKEN`; `None` if the request has no such metadata.
+    #[must_use]
+    pub fn bearer_token(&self) -> Option<&str> {
+        let (scheme, token) = self.metadata("authorization")?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
+    }
+
+    /// Returns the DER of the certificate that the client has shown, which the server has verified.
+    ///
+    /// `None` if the connection is not encrypted by this server, if the server did not ask for a certificate
+    /// ([`ServerTls::with_client_authority`](crate::ServerTls::with_client_authority)), or if the connection is neither
+    /// TCP nor a stream without addresses.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn peer_certificate(&self) -> Option<Vec<u8>> {
+        let extensions = &self.parts.extensions;
+        let tcp = extensions.get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
+        let certificates = tcp.or_else(|| extensions.get::<TlsConnectInfo<()>>().and_then(TlsConnectInfo::peer_certs));
+        certificates?.first().map(|certificate| certificate.to_vec())
+    }
+
+    /// Returns the address of the client, if it is connected by TCP.
+    #[must_use]
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        let plain = self.parts.extensions.get::<TcpConnectInfo>();
+        #[cfg(feature = "tls")]
+        let plain = plain
+            .or_else(|| self.parts.extensions.get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref));
+        plain?.remote_addr()
+    }
+
+    /// Returns the extensions of the request: what tonic and layers in front of the services have put there.
+    #[must_use]
+    pub const fn extensions(&self) -> &Extensions {
+        &self.parts.extensions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_token_is_what_follows_the_scheme() {
+        let token = |value: &str| {
+            let request = http::Request::builder().header("authorization", value).body(()).unwrap();
+            RequestParts::new(&request.into_parts().0).bearer_token().map(str::to_owned)
+        };
+        assert_eq!(token("Bearer abc").as_deref(), Some("abc"));
+        assert_eq!(token("bearer  a b").as_deref(), Some("a b"));
+        for other in ["Basic abc", "Bearer", "", "abc"] {
+            assert_eq!(token(other), None, "{other}");
+        }
+    }
+}
