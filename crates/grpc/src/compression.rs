@@ -24,14 +24,14 @@ const MAX_EXPANSION: u64 = 16;
 /// And how many besides.
 const MAX_EXPANSION_BYTES: u64 = 1 << 20;
 
-/// How many bytes are taken at most as the compressed form of a blob of `size_bytes`.
+/// Returns the maximum number of bytes that are taken as the compressed form of a blob of `size_bytes`.
 pub(crate) fn max_encoded_bytes(size_bytes: u64) -> u64 {
     size_bytes.saturating_mul(MAX_EXPANSION).saturating_add(MAX_EXPANSION_BYTES)
 }
 
 type Pieces = BoxStream<'static, Result<Bytes>>;
 
-/// The contents of any number of zstd frames, with or without content sizes.
+/// Decodes any number of zstd frames, with or without content sizes.
 ///
 /// A stream that ends within a frame, or that is not zstd, ends with an error of the kind `fault`. The contents are
 /// produced as they are asked for, so that whoever knows their size can stop in time.
@@ -51,7 +51,7 @@ pub(crate) fn decode(compressed: Pieces, fault: ErrorKind) -> Pieces {
     .boxed()
 }
 
-/// `contents` as one zstd frame, compressed at `level`.
+/// Encodes `contents` as one zstd frame at `level`.
 pub(crate) fn encode(contents: Pieces, level: i32) -> Pieces {
     let encoder = match Encoder::new(level) {
         Ok(encoder) => encoder,
@@ -71,7 +71,7 @@ fn fail(error: Error) -> Pieces {
 
 struct Coder<O> {
     source: Pieces,
-    /// What the source yielded and the operation has not taken.
+    /// The data that the source yielded and the operation has not taken.
     input: Bytes,
     operation: O,
     /// Whether the source has ended.
@@ -104,7 +104,7 @@ impl<O: Operation> Coder<O> {
 }
 
 impl Coder<Decoder<'static>> {
-    /// The next piece; empty at the end.
+    /// Returns the next piece; empty at the end.
     async fn decode_piece(&mut self, fault: ErrorKind) -> Result<Bytes> {
         let mut output = Vec::new();
         loop {
@@ -133,7 +133,7 @@ impl Coder<Decoder<'static>> {
 }
 
 impl Coder<Encoder<'static>> {
-    /// The next piece; empty at the end.
+    /// Returns the next piece; empty at the end.
     async fn encode_piece(&mut self) -> Result<Bytes> {
         let broken = |error| Error::internal("zstd encoder failed").with_source(error);
         let mut output = Vec::with_capacity(PIECE_BYTES);
@@ -151,13 +151,13 @@ impl Coder<Encoder<'static>> {
     }
 }
 
-/// `contents` as one zstd frame, or `None` if that is no smaller.
+/// Encodes `contents` as one zstd frame; `None` if that is no smaller.
 pub(crate) fn encode_at_once(contents: &[u8], level: i32) -> Option<Bytes> {
     let compressed = zstd::bulk::compress(contents, level).ok()?;
     (compressed.len() < contents.len()).then(|| compressed.into())
 }
 
-/// The pieces of `stream` put together, up to `max` bytes.
+/// Joins the pieces of `stream`, up to `max` bytes.
 #[cfg(feature = "server")]
 pub(crate) async fn collect(mut stream: Pieces, max: usize) -> Result<Option<Bytes>> {
     let mut whole = BytesMut::new();

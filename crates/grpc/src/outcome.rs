@@ -1,10 +1,10 @@
-//! What a put came to, as it travels to who asks for it.
+//! The outcome of a put, as it travels to callers that ask for it.
 
 use blobaccess::PutOutcome;
 use blobaccess_proto::outcome as proto;
 use prost::Message;
 
-/// The outcome as a message.
+/// Returns the outcome as a message.
 #[cfg(feature = "server")]
 pub(crate) fn to_proto(outcome: PutOutcome) -> proto::PutOutcome {
     use proto::put_outcome::{AlreadyExists, Created, Outcome, Replaced, Unclassified};
@@ -17,7 +17,7 @@ pub(crate) fn to_proto(outcome: PutOutcome) -> proto::PutOutcome {
     proto::PutOutcome { outcome: Some(outcome) }
 }
 
-/// The outcome that a message tells of. One that says nothing we know is unclassified.
+/// Returns the outcome in a message; `Unclassified` if the message has none that is known here.
 #[cfg(feature = "client")]
 pub(crate) fn from_proto(message: Option<&proto::PutOutcome>) -> PutOutcome {
     use proto::put_outcome::Outcome;
@@ -34,13 +34,13 @@ pub(crate) fn from_proto(message: Option<&proto::PutOutcome>) -> PutOutcome {
     }
 }
 
-/// The outcome as the value of [`OUTCOME_RESPONSE`](crate::OUTCOME_RESPONSE).
+/// Returns the outcome as the value of [`OUTCOME_RESPONSE`](crate::OUTCOME_RESPONSE).
 #[cfg(feature = "server")]
 pub(crate) fn to_bytes(outcome: PutOutcome) -> Vec<u8> {
     to_proto(outcome).encode_to_vec()
 }
 
-/// The outcome that the value of [`OUTCOME_RESPONSE`](crate::OUTCOME_RESPONSE) tells of; unclassified where there is none, or none we know.
+/// Reads the value of [`OUTCOME_RESPONSE`](crate::OUTCOME_RESPONSE); `Unclassified` if it is absent or unknown.
 #[cfg(feature = "client")]
 pub(crate) fn from_bytes(value: Option<&[u8]>) -> PutOutcome {
     from_proto(value.and_then(|value| proto::PutOutcome::decode(value).ok()).as_ref())

@@ -3,13 +3,13 @@
 use blobaccess::{Error, ErrorKind};
 use tonic::Status;
 
-/// The status that `error` is reported as: its code, and its message with the places it went through.
+/// Returns the status that `error` is reported as: its code, and its message with the places it went through.
 #[cfg(feature = "server")]
 pub(crate) fn to_status(error: &Error) -> Status {
     Status::new(tonic::Code::from_i32(error.kind().grpc_code()), error.to_string())
 }
 
-/// The same, within a message.
+/// Returns the status of `error` as a message.
 #[cfg(feature = "server")]
 pub(crate) fn to_proto(error: &Error) -> blobaccess_proto::rpc::Status {
     blobaccess_proto::rpc::Status {
@@ -19,13 +19,13 @@ pub(crate) fn to_proto(error: &Error) -> blobaccess_proto::rpc::Status {
     }
 }
 
-/// The error that a remote store reported as `status`.
+/// Returns the error that a remote store reported as `status`.
 pub(crate) fn from_status(status: Status) -> Error {
     let code = status.code().into();
     from_code(code, status.message().to_owned()).with_source(status)
 }
 
-/// The error that a remote store reported within a message; `None` if it reported none.
+/// Returns the error that a remote store reported within a message; `None` if it reported none.
 #[cfg(feature = "client")]
 pub(crate) fn from_proto(status: &blobaccess_proto::rpc::Status) -> Option<Error> {
     (status.code != 0).then(|| from_code(status.code, status.message.clone()))

@@ -26,17 +26,17 @@ pub(crate) const SECONDS: [f64; 19] = [
     1000.0,
 ];
 
-/// How long calls take, in seconds.
+/// Returns the buckets of durations of calls, in seconds.
 pub(crate) fn seconds() -> Histogram {
     Histogram::new(SECONDS)
 }
 
-/// How large blobs are, in bytes: powers of two up to 4 GiB.
+/// Returns the buckets of sizes of blobs, in bytes: powers of two up to 4 GiB.
 pub(crate) fn blob_size_bytes() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 33))
 }
 
-/// How many digests are asked about at once: powers of two up to 65,536.
+/// Returns the buckets of numbers of digests in one query: powers of two up to 65,536.
 pub(crate) fn batch_size() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 17))
 }

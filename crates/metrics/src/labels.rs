@@ -1,8 +1,8 @@
-//! What metrics tell apart.
+//! The labels of metrics.
 
 use prometheus_client::encoding::EncodeLabelSet;
 
-/// What a store holds.
+/// The kind of a store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Storage {
     pub(crate) storage_type: &'static str,

@@ -1,4 +1,4 @@
-//! What stores report, as Prometheus metrics.
+//! Reports of stores as Prometheus metrics.
 //!
 //! A [`PrometheusObserver`] is an [`Observer`](blobaccess::Observer): give it to
 //! [`Observing`](blobaccess::decorators::Observing) decorators, to caches and to backends, and serve what

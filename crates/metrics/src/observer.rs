@@ -41,7 +41,7 @@ pub struct PrometheusObserver {
 }
 
 impl PrometheusObserver {
-    /// An observer that has been told of nothing.
+    /// Makes an observer that has counted nothing yet.
     #[must_use]
     pub fn new() -> Self {
         let mut observer = Self {
@@ -146,7 +146,7 @@ impl PrometheusObserver {
         self.gauges.register(name, help, labels, Arc::new(read))
     }
 
-    /// Everything counted so far, as `OpenMetrics` text: what a scrape is answered with, as [`CONTENT_TYPE`].
+    /// Returns everything counted so far as `OpenMetrics` text: the answer to a scrape, of type [`CONTENT_TYPE`].
     #[must_use]
     pub fn encode(&self) -> String {
         let mut encoded = String::new();

@@ -65,7 +65,7 @@ impl RemoteAcStore {
     }
 }
 
-/// The request that puts `action_result`, which is encoded already. Fields may come in any order.
+/// Makes the request that puts `action_result`, which is encoded already. Fields may come in any order.
 fn update_request(digest: &Digest, action_result: &[u8]) -> Bytes {
     let request = re::UpdateActionResultRequest {
         instance_name: digest.instance_name().as_str().to_owned(),

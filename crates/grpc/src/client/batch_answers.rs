@@ -16,7 +16,7 @@ pub(super) struct BatchAnswers<T> {
 }
 
 impl<T: PartialEq> BatchAnswers<T> {
-    /// These answers. To say the same twice does no harm.
+    /// Collects these answers. An answer that is repeated does no harm.
     pub(super) fn new(answers: impl Iterator<Item = (re::Digest, T)>) -> Self {
         let mut by_name = HashMap::with_capacity(answers.size_hint().1.unwrap_or(0));
         for (digest, answer) in answers {
@@ -29,7 +29,7 @@ impl<T: PartialEq> BatchAnswers<T> {
         Self { by_name }
     }
 
-    /// The answer about `digest`.
+    /// Returns the answer about `digest`.
     ///
     /// # Errors
     ///

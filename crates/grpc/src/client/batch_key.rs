@@ -1,4 +1,4 @@
-//! What blobs must have in common to travel in one batch.
+//! The properties that blobs must share to travel in one batch.
 
 use blobaccess::{Context, Digest, DigestFunction, InstanceName, Metadata, UploadToken};
 
@@ -6,7 +6,7 @@ use blobaccess::{Context, Digest, DigestFunction, InstanceName, Metadata, Upload
 /// from action to action.
 const REQUEST_METADATA: &str = "build.bazel.remote.execution.v2.requestmetadata-bin";
 
-/// What blobs must have in common to travel in one batch: all that the call says about every one of them.
+/// The properties that blobs must share to travel in one batch: all that the call says about every one of them.
 ///
 /// Forwarded metadata may decide about rights, so that of one caller must not serve another. `RequestMetadata` does
 /// not, and is dropped from a batch of several.
@@ -30,7 +30,7 @@ impl BatchKey {
     }
 }
 
-/// The context of a call on behalf of all of `contexts`, which have their key in common. It lasts as long as that of
+/// Returns the context of a call on behalf of all of `contexts`, which have their key in common. It lasts as long as that of
 /// whoever waits longest.
 pub(super) fn common(contexts: &[Context]) -> Context {
     let Some((first, others)) = contexts.split_first() else { return Context::background() };

@@ -19,7 +19,7 @@ use crate::compression;
 use crate::message::to_proto;
 use crate::stubs::remote_execution::content_addressable_storage_client::ContentAddressableStorageClient;
 
-/// What a blob takes in a message besides its contents, at most: a hash of 128 digits, sizes, a status, lengths.
+/// The maximum that a blob takes in a message besides its contents: a hash of 128 digits, sizes, a status, lengths.
 pub(super) const ENTRY_BYTES: u64 = 192;
 
 /// A blob that is smaller than this part of the message that it came in is copied out of it, so that a small blob that
@@ -43,7 +43,7 @@ pub(super) struct ReceivedContents {
 }
 
 impl ReceivedContents {
-    /// The blob, which is held to its digest.
+    /// Returns the blob, which is verified against its digest.
     pub(super) fn into_blob(self, digest: &Digest) -> Blob {
         if !self.zstd {
             return Blob::from_untrusted_bytes(digest, self.data, Provenance::store());
@@ -55,7 +55,7 @@ impl ReceivedContents {
     }
 }
 
-/// How much of a message a batch of blobs may take, costs of entries included.
+/// Returns the part of a message that a batch of blobs may take, in bytes, with the costs of entries.
 pub(super) fn max_cost(connection: &Connection, offer: &ServerOffer) -> u64 {
     let message = connection.options.max_message_contents();
     offer.max_batch_bytes.map_or(message, |max| max.min(message))

@@ -99,7 +99,7 @@ fn request(digest: re::Digest, contents: Bytes, level: Option<i32>) -> Request {
     }
 }
 
-/// What a put came to whose blob was sent on behalf of another one: it is as if it had come right after that.
+/// Returns the outcome of a put whose blob was sent for an equal put: as if it had come right after that one.
 fn repeated(outcome: PutOutcome) -> PutOutcome {
     match outcome {
         PutOutcome::Created { stored_bytes } | PutOutcome::Replaced { stored_bytes, .. } => {

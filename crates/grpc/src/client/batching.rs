@@ -16,9 +16,9 @@ const MAX_ENTRIES: usize = 4096;
 
 /// Makes the calls for what was gathered.
 pub(super) trait BatchCall: Send + Sync + 'static {
-    /// What is asked for.
+    /// An item that is asked for.
     type Item: Send + 'static;
-    /// What comes of it.
+    /// The answer to one item.
     type Answer: Clone + Send + Sync + 'static;
 
     /// Makes one call for all of `items`: an answer for each, in their order.
@@ -56,7 +56,7 @@ struct Queue<C: BatchCall> {
     waiting: VecDeque<Waiting<C>>,
     /// The sum of theirs.
     cost: u64,
-    /// What a call may cost.
+    /// The maximum cost of a call.
     max_cost: u64,
     /// The calls under way, by their numbers.
     started: Vec<(u64, Started<C>)>,
@@ -81,7 +81,7 @@ impl<C: BatchCall> Batching<C> {
         Self { shared: Arc::new(Queues { call, queues: Mutex::default() }) }
     }
 
-    /// What comes of `item`, which costs that much of the `max_cost` of a call.
+    /// Returns the answer to `item`, which takes `cost` of the `max_cost` of a call.
     pub(super) async fn ask(
         &self,
         ctx: &Context,
@@ -116,7 +116,7 @@ impl<C: BatchCall> Queues<C> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a call is to be started now.
+    /// Returns whether a call is to be started now.
     fn enqueue(&self, key: &BatchKey, waiting: Waiting<C>, max_cost: u64) -> bool {
         let mut queues = self.lock();
         let queue = queues.entry(key.clone()).or_default();
@@ -126,7 +126,7 @@ impl<C: BatchCall> Queues<C> {
         queue.started.is_empty() || queue.cost > max_cost || queue.waiting.len() > MAX_ENTRIES
     }
 
-    /// Some call of this key that is under way, to be driven while waiting for the next one.
+    /// Returns a call of this key that is under way, to be polled while waiting for the next one.
     fn under_way(&self, key: &BatchKey) -> Option<Running<C>> {
         self.lock().get(key)?.started.iter().find_map(|(_, started)| started.upgrade())
     }
@@ -175,7 +175,7 @@ impl<C: BatchCall> Default for Queue<C> {
 }
 
 impl<C: BatchCall> Queue<C> {
-    /// What goes out with the next call. One that alone costs more than a call may goes out alone.
+    /// Takes the items of the next call. An item that costs more than a call may goes out alone.
     fn take(&mut self) -> Vec<Waiting<C>> {
         let mut batch = Vec::new();
         let mut cost: u64 = 0;

@@ -18,7 +18,7 @@ use crate::stubs::remote_execution::capabilities_client::CapabilitiesClient;
 const FAILURE_LIFETIME: Duration = Duration::from_secs(1);
 
 impl Connection {
-    /// What the server offers in `name`; `None` if it could not be asked, which is no reason for what follows to fail.
+    /// Returns what the server offers in `name`; `None` if it could not be asked, which fails no call that follows.
     pub(super) async fn offer(self: &Arc<Self>, ctx: &Context, name: &InstanceName) -> Result<Option<ServerOffer>> {
         let asking = {
             let mut known = self.known_offers.lock();
@@ -83,7 +83,7 @@ impl Connection {
         Ok(cache)
     }
 
-    /// What both stores can do in `name`, and whether action results may be put.
+    /// Returns what both stores can do in `name`, and whether action results may be put.
     pub(super) async fn capabilities(&self, ctx: &Context, name: &InstanceName) -> Result<(Capabilities, bool)> {
         let cache = self.retried(ctx, || true, || self.cache_capabilities(ctx, name)).await?;
         let functions: Vec<_> =

@@ -67,7 +67,7 @@ impl RemoteCasStore {
         self.connection.options.compression_level.is_some()
     }
 
-    /// What a small blob costs of a batch and what a batch may cost, if it fits.
+    /// Returns the cost of a small blob and the maximum cost of a batch; `None` if the blob does not fit.
     fn batch_costs(&self, digest: &Digest, offer: &ServerOffer) -> Option<(u64, u64)> {
         let max = batch_read::max_cost(&self.connection, offer);
         let cost = digest.size_bytes().saturating_add(ENTRY_BYTES);
@@ -165,7 +165,7 @@ impl BlobAccess for RemoteCasStore {
         Ok(self.connection.capabilities(ctx, instance_name).await?.0)
     }
 
-    /// What a server shows of one instance name to another is not known.
+    /// Includes the instance name: whether a server shares blobs between instance names is not known.
     fn key_format(&self) -> KeyFormat {
         KeyFormat::WithInstanceName
     }

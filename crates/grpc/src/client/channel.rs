@@ -20,7 +20,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 
 /// Connections that calls are spread over in turn.
 pub(super) struct Channels {
-    /// What they are made of; `None` if they were given.
+    /// The endpoint to connect to; `None` if the channels were given.
     endpoint: Option<Endpoint>,
     count: usize,
     made: OnceLock<Vec<Channel>>,
@@ -34,7 +34,7 @@ impl Channels {
         Ok(Self { endpoint, count: options.connections, made: OnceLock::new(), next: AtomicUsize::new(0) })
     }
 
-    /// These connections.
+    /// Uses these channels.
     pub(super) fn given(channels: Vec<Channel>) -> Result<Self> {
         if channels.is_empty() {
             return Err(Error::invalid_argument("a remote store needs at least one channel"));
@@ -43,7 +43,7 @@ impl Channels {
         Ok(Self { endpoint: None, count, made: channels.into(), next: AtomicUsize::new(0) })
     }
 
-    /// The connection whose turn it is. The first call must be made within a runtime.
+    /// Returns the channel whose turn it is. The first call must be made within a runtime.
     pub(super) fn pick(&self) -> Result<Channel> {
         let channels = self.made.get_or_init(|| {
             self.endpoint.iter().flat_map(|endpoint| (0..self.count).map(|_| endpoint.connect_lazy())).collect()

@@ -52,12 +52,12 @@ impl Connection {
         Self::new(self.options.clone(), Arc::clone(&self.channels), clock)
     }
 
-    /// The time now.
+    /// Returns the time now.
     pub(super) fn now(&self) -> Instant {
         self.clock.monotonic()
     }
 
-    /// Until when the server may be silent from now on, on behalf of `ctx`.
+    /// Returns the time until which the server may be silent on behalf of `ctx`.
     pub(super) fn silence_deadline(&self, ctx: &Context) -> Option<Instant> {
         let silence_deadline = self.now().checked_add(self.options.silence_timeout);
         match (silence_deadline, ctx.deadline()) {
@@ -66,7 +66,7 @@ impl Connection {
         }
     }
 
-    /// What `work` comes to, if that is before `deadline`.
+    /// Waits for `work`, but no longer than until `deadline`.
     pub(super) async fn within<T>(
         &self,
         deadline: Option<Instant>,
@@ -101,13 +101,13 @@ impl Connection {
         permit.map_err(|_| Error::internal("the limit of calls was closed"))
     }
 
-    /// The connection for a call that is made now.
+    /// Returns the channel for a call that is made now.
     pub(super) fn channel(&self) -> Result<Channel> {
         self.counters.calls.fetch_add(1, Ordering::Relaxed);
         self.channels.pick()
     }
 
-    /// `message` with all that goes along with it.
+    /// Makes a request of `message`, with the metadata that goes with it.
     pub(super) fn request<M>(&self, ctx: &Context, deadline: Option<Instant>, message: M) -> Result<Request<M>> {
         let mut request = Request::new(message);
         if let Some(deadline) = deadline {

@@ -1,4 +1,4 @@
-//! What went wrong with a call, as an error that says whether to call again.
+//! The failures of calls, as errors that say whether to call again.
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use blobaccess::{Digest, Error, ErrorKind};
 use blobaccess_proto::rpc;
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 
-/// The error that a call failed with.
+/// Returns the error that a call failed with.
 ///
 /// What the server reported keeps its kind. A failure on the way to it or back is `Unavailable`, whatever the layers
 /// below call it, but for a time-out of ours.
@@ -28,18 +28,18 @@ fn from_server(status: Status) -> Error {
     if too_large { error.with_kind(ErrorKind::FailedPrecondition) } else { error }
 }
 
-/// The error that one entry of a batch failed with, if it did.
+/// Returns the error that one entry of a batch failed with, if it did.
 pub(super) fn from_entry(status: Option<&rpc::Status>) -> Option<Error> {
     status.and_then(crate::status::from_proto).map(judged)
 }
 
-/// What passes by waiting may be asked for again: an outage, overload and conflicts with others.
+/// Marks failures that may pass by waiting as retryable: an outage, overload and conflicts with others.
 fn judged(error: Error) -> Error {
     let passing = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::ResourceExhausted | ErrorKind::Aborted);
     error.with_retryable(passing)
 }
 
-/// The same error, for a call that cannot find anything absent: what it did not find is an instance name, a service, a
+/// Converts the error of a call that cannot find anything absent: what it did not find is an instance name, a service, a
 /// proxy's way to the server.
 pub(super) fn never_absent(error: Error) -> Error {
     if error.is_not_found() {
@@ -49,12 +49,12 @@ pub(super) fn never_absent(error: Error) -> Error {
     }
 }
 
-/// That `digest` is not stored, as the server has said in words of its own.
+/// Makes the error that `digest` is not stored, with the server's own message.
 pub(super) fn not_found(digest: &Digest, error: &Error) -> Error {
     Error::not_found(format!("blob {digest} is not in the remote store: {}", error.message()))
 }
 
-/// An error and all that caused it, in one line, without saying the same twice.
+/// Formats an error and its causes in one line, without repeating a message.
 pub(super) fn causes(error: &(dyn StdError + 'static)) -> String {
     let mut line = error.to_string();
     let mut last = line.clone();

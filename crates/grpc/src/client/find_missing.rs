@@ -9,11 +9,11 @@ use super::failure;
 use crate::message::to_proto;
 use crate::stubs::remote_execution::content_addressable_storage_client::ContentAddressableStorageClient;
 
-/// What a digest takes in a message besides the hash, at most: two lengths, three keys, the size.
+/// The maximum that a digest takes in a message besides the hash: two lengths, three keys, the size.
 const DIGEST_BYTES: u64 = 20;
 
 impl Connection {
-    /// Those of `digests` that the server does not have.
+    /// Returns the `digests` that the server does not have.
     pub(super) async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
         let alike = digests.partition_by(|digest| (digest.instance_name(), digest.function()));
         let mut calls = Vec::new();
@@ -27,7 +27,7 @@ impl Connection {
         Ok(missing.into_iter().flatten().collect())
     }
 
-    /// `digests`, which are of one instance name and function, in parts that fit into a message.
+    /// Splits `digests`, which are of one instance name and function, into parts that fit into a message.
     fn chunks<'a>(&self, digests: &'a DigestSet) -> std::slice::Chunks<'a, Digest> {
         let each = digests.first().map_or(1, |digest| {
             let hex = digest.function().hash_size_bytes() * 2;

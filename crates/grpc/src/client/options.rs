@@ -10,10 +10,10 @@ use super::retry_policy::RetryPolicy;
 #[cfg(feature = "tls")]
 use super::tls::RemoteTls;
 
-/// What every common server of gRPC takes as the largest message unless told otherwise: 4 MiB.
+/// The largest message that every common gRPC server takes by default: 4 MiB.
 const DEFAULT_MAX_MESSAGE_SIZE_BYTES: usize = 4 << 20;
 
-/// What surrounds the blobs of a batch besides their own digests: instance name, lengths.
+/// The part of a batch besides blobs and their digests, in bytes: instance name, lengths.
 const MESSAGE_HEADROOM_BYTES: usize = 64 << 10;
 
 /// How a [`Remote`](crate::Remote) is reached, and how it is used.
@@ -37,7 +37,7 @@ pub struct RemoteOptions {
 }
 
 impl RemoteOptions {
-    /// The store at `address`: `grpc://host:port` or `http://host:port`; with TLS `grpcs://host:port` or
+    /// Makes the options for the server at `address`: `grpc://host:port` or `http://host:port`; with TLS `grpcs://host:port` or
     /// `https://host:port`; or `unix:/path/of/a/socket`.
     #[must_use]
     pub fn new(address: impl Into<String>) -> Self {
@@ -60,7 +60,7 @@ impl RemoteOptions {
         }
     }
 
-    /// How TLS is done with an `https` or `grpcs` address: with the roots of the system unless set.
+    /// Sets how TLS is done with an `https` or `grpcs` address: with the roots of the system unless set.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn with_tls(mut self, tls: RemoteTls) -> Self {
@@ -76,7 +76,7 @@ impl RemoteOptions {
         self
     }
 
-    /// How many connections calls are spread over, 1 to 64: 2 unless set.
+    /// Sets the number of connections that calls are spread over, 1 to 64: 2 unless set.
     ///
     /// Each has one task that encrypts, frames and copies. Too few, and that task is the limit: throughput does not
     /// rise with concurrency while no processor of either side is busy but one. Too many cost sockets and memory of
@@ -87,14 +87,14 @@ impl RemoteOptions {
         self
     }
 
-    /// How long it may take to connect: 10 s unless set.
+    /// Sets the time that connecting may take: 10 s unless set.
     #[must_use]
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long the server may be silent: 60 s unless set. A call that is not a stream is to be answered within; in a
+    /// Sets how long the server may be silent: 60 s unless set. A call that is not a stream is to be answered within; in a
     /// stream, each message is to arrive, or to be taken, within.
     ///
     /// It bounds each attempt. Deadlines of callers bound the whole, retries included, and may end before.
@@ -112,7 +112,7 @@ impl RemoteOptions {
         self
     }
 
-    /// The largest message that is sent or received, in bytes. At least 128 KiB; 4 MiB unless set, which every server
+    /// Sets the largest message that is sent or received, in bytes. At least 128 KiB; 4 MiB unless set, which every server
     /// takes.
     #[must_use]
     pub fn with_max_message_size_bytes(mut self, bytes: usize) -> Self {
@@ -120,7 +120,7 @@ impl RemoteOptions {
         self
     }
 
-    /// How many calls may be under way at once, at least 1: 256 unless set. Others wait, in the order of asking.
+    /// Sets the maximum number of concurrent calls, at least 1: 256 unless set. Others wait, in the order of asking.
     ///
     /// A read counts until its first message has come: how long it takes from then on is up to its reader, who may
     /// well wait for another blob meanwhile.
@@ -130,14 +130,14 @@ impl RemoteOptions {
         self
     }
 
-    /// How many calls one `find_missing` that is split may have under way, at least 1: 8 unless set.
+    /// Sets the maximum number of concurrent calls for one `find_missing` that is split, at least 1: 8 unless set.
     #[must_use]
     pub fn with_find_missing_concurrency(mut self, calls: usize) -> Self {
         self.find_missing_concurrency = calls.max(1);
         self
     }
 
-    /// The largest blob that travels in batches, in bytes: 64 KiB unless set; 0 streams every blob but empty ones.
+    /// Sets the largest blob that travels in batches, in bytes: 64 KiB unless set; 0 streams every blob but empty ones.
     ///
     /// Too small, and small blobs cost a call each; too large, and blobs wait for others of their batch.
     #[must_use]
@@ -146,7 +146,7 @@ impl RemoteOptions {
         self
     }
 
-    /// The level that blobs are compressed at for a server that takes zstd, 1 to 19: 1 unless set. `None` neither
+    /// Sets the level that blobs are compressed at for a server that takes zstd, 1 to 19: 1 unless set. `None` neither
     /// sends nor asks for compressed blobs: on a network faster than some 5 Gbit/s that is quicker.
     #[must_use]
     pub fn with_compression_level(mut self, level: Option<i32>) -> Self {
@@ -154,14 +154,14 @@ impl RemoteOptions {
         self
     }
 
-    /// How long it is taken for granted what the server has said that it can do: 60 s unless set.
+    /// Sets how long the server's capabilities are cached: 60 s unless set.
     #[must_use]
     pub fn with_capabilities_lifetime(mut self, lifetime: Duration) -> Self {
         self.capabilities_lifetime = lifetime;
         self
     }
 
-    /// When and how often calls that failed are made again.
+    /// Sets when and how often failed calls are made again.
     #[must_use]
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
@@ -173,7 +173,7 @@ impl RemoteOptions {
         insert(&mut MetadataMap::new(), &self.headers)
     }
 
-    /// How many bytes of blobs a message may have.
+    /// Returns the maximum bytes of blobs in a message.
     pub(super) fn max_message_contents(&self) -> u64 {
         let bytes = self.max_message_size_bytes.saturating_sub(MESSAGE_HEADROOM_BYTES);
         u64::try_from(bytes).unwrap_or(u64::MAX)

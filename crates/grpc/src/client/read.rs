@@ -26,10 +26,10 @@ struct Reading {
     connection: Arc<Connection>,
     ctx: Context,
     digest: Digest,
-    /// What it is compressed with. Offsets are those of the contents, so a compressed stream cannot be gone on with.
+    /// The compressor of the stream. Offsets are those of the contents, so a compressed stream cannot be gone on with.
     compressor: Option<Compressor>,
     stream: Streaming<ReadResponse>,
-    /// What has come already.
+    /// The data of the first message, until it is taken.
     first: Option<Bytes>,
     /// How many bytes have come.
     received: u64,
@@ -38,7 +38,7 @@ struct Reading {
 }
 
 impl Connection {
-    /// The blob that `digest` names, as a stream whose first message has come.
+    /// Returns the blob that `digest` names, as a stream whose first message has come.
     pub(super) async fn read(self: &Arc<Self>, ctx: &Context, digest: &Digest, zstd: bool) -> Result<Blob> {
         let compressor = zstd.then_some(Compressor::Zstd);
         let (first, stream) = self.retried(ctx, || true, || self.open(ctx, digest, compressor, 0)).await?;
@@ -94,7 +94,7 @@ impl Connection {
 }
 
 impl Reading {
-    /// The next piece; `None` at the end.
+    /// Returns the next piece; `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>> {
         let mut empty = 0;
         loop {

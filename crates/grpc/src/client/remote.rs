@@ -45,7 +45,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// The server that `options` tell of. Nothing is connected before the first call, which must be made within a
+    /// Makes a client of the server that `options` describe. Nothing is connected before the first call, which must be made within a
     /// tokio runtime: the connections live as long as that.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Remote {
         Self::over(options, channels)
     }
 
-    /// The server that these channels lead to, whatever they are made of. The address is only a name then; what
+    /// Makes a client of the server that these channels lead to. The address is only a name then; what
     /// `options` say of connections and TLS is for who made the channels.
     ///
     /// # Errors
@@ -81,19 +81,19 @@ impl Remote {
         Self { connection: Arc::new(self.connection.with_clock(clock)) }
     }
 
-    /// Its content-addressable storage. Stores of separate calls do not share batches.
+    /// Returns the content-addressable storage of the server. Stores of separate calls do not share batches.
     #[must_use]
     pub fn cas(&self) -> RemoteCasStore {
         RemoteCasStore::new(Arc::clone(&self.connection))
     }
 
-    /// Its action cache.
+    /// Returns the action cache of the server.
     #[must_use]
     pub fn ac(&self) -> RemoteAcStore {
         RemoteAcStore::new(Arc::clone(&self.connection))
     }
 
-    /// What it was used for so far.
+    /// Returns what the client was used for so far.
     #[must_use]
     pub fn snapshot(&self) -> RemoteSnapshot {
         self.connection.counters.snapshot()

@@ -8,7 +8,7 @@ use blobaccess::{Context, Error, PutCertainty, PutOutcome, Result};
 use super::connection::Connection;
 
 impl Connection {
-    /// What `attempt` comes to, which is made again while it fails in passing and `again` says that it can be.
+    /// Retries `attempt` while it fails transiently and `again` returns true.
     pub(super) async fn retried<T, F>(
         &self,
         ctx: &Context,
@@ -35,7 +35,7 @@ impl Connection {
         }
     }
 
-    /// The same for a put, which says what it came to only as far as earlier attempts leave that certain.
+    /// Retries a put. The outcome is reported only as far as earlier attempts leave it certain.
     ///
     /// What an attempt finds may have been stored by one before it whose answer was lost. So after one that may have
     /// stored the blob, only `Created` stands.

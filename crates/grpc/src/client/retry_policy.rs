@@ -27,20 +27,20 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Calls are made once.
+    /// Makes a policy without retries.
     #[must_use]
     pub fn never() -> Self {
         Self::default().with_attempts(1)
     }
 
-    /// How often a call is made at most, at least 1: 4 times unless set.
+    /// Sets how often a call is made at most, at least 1: 4 times unless set.
     #[must_use]
     pub fn with_attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts.max(1);
         self
     }
 
-    /// The first and the longest wait: 100 ms and 5 s unless set.
+    /// Sets the first and the longest wait: 100 ms and 5 s unless set.
     #[must_use]
     pub fn with_backoff(mut self, base: Duration, max: Duration) -> Self {
         self.base = base.min(max);
@@ -48,14 +48,14 @@ impl RetryPolicy {
         self
     }
 
-    /// What waits are drawn by: something that differs from one program to the next, unless set.
+    /// Sets the seed that waits are drawn by: it differs from one process to the next unless set.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// The wait after failure `number`, counted from 1. `draw` is any number.
+    /// Returns the wait after failure `number`, counted from 1. `draw` is any number.
     fn wait(&self, number: u32, draw: u64) -> Duration {
         let doubled = 1_u32.checked_shl(number.saturating_sub(1)).filter(|factor| *factor > 0).unwrap_or(u32::MAX);
         let longest = self.base.saturating_mul(doubled).min(self.max);
@@ -77,7 +77,7 @@ impl RetryWaits {
         Self { policy, state: AtomicU64::new(seed) }
     }
 
-    /// Until when to wait after failure `number` (from 1); `None` to give up.
+    /// Returns the time until which to wait after failure `number` (from 1); `None` to give up.
     pub(super) fn next(&self, clock: &dyn Clock, ctx: &Context, number: u32) -> Option<Instant> {
         if number >= self.policy.attempts {
             return None;
@@ -86,7 +86,7 @@ impl RetryWaits {
         ctx.deadline().is_none_or(|deadline| until < deadline).then_some(until)
     }
 
-    /// The next number of a sequence that looks random (splitmix64).
+    /// Returns the next number of a pseudorandom sequence (splitmix64).
     fn draw(&self) -> u64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
         let state = self.state.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);

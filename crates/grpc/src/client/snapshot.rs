@@ -1,8 +1,8 @@
-//! What a remote store was used for so far.
+//! The counters of a remote client.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a [`Remote`](crate::Remote) was used for so far. Every number only grows.
+/// The counters of a [`Remote`](crate::Remote). Every number only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RemoteSnapshot {

@@ -34,7 +34,7 @@ impl RemoteTls {
         self
     }
 
-    /// The name that the server's certificate must have: the host of the address unless set.
+    /// Sets the name that the server's certificate must have: the host of the address unless set.
     #[must_use]
     pub fn with_server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());

@@ -19,7 +19,7 @@ const JOINED_BYTES: usize = 64 << 10;
 
 pub(super) type Pieces = BoxStream<'static, Result<Bytes>>;
 
-/// What is to be sent.
+/// The contents to be sent.
 pub(super) enum UploadContents {
     /// All at hand, so that it can be sent again.
     AtHand(Bytes),
@@ -27,7 +27,7 @@ pub(super) enum UploadContents {
     Once(Mutex<Option<Source>>),
 }
 
-/// What is read once.
+/// A source that can be read once.
 pub(super) struct Source {
     /// The piece that has been waited for.
     first: Option<Bytes>,
@@ -39,7 +39,7 @@ impl UploadContents {
         Self::Once(Mutex::new(Some(Source { first: None, pieces })))
     }
 
-    /// Whether it can be sent from the beginning.
+    /// Returns whether the contents can be sent from the beginning.
     pub(super) fn is_whole(&self) -> bool {
         match self {
             Self::AtHand(_) => true,
@@ -94,7 +94,7 @@ struct Upload {
     contents: Arc<UploadContents>,
     /// `None` until the first message is asked for.
     pieces: Option<Pieces>,
-    /// What has come and was not sent: the last message is to say that it is.
+    /// The data that has come and was not sent: the last message must say that it is the last.
     held: Bytes,
     ended: bool,
     offset: u64,
@@ -106,7 +106,7 @@ struct Upload {
     failed: Option<oneshot::Sender<Error>>,
 }
 
-/// The messages that upload `contents`, with at most `max_bytes` of it in each. If the source fails, `failed` is told, and no further message comes: the
+/// Returns the messages that upload `contents`, with at most `max_bytes` of it in each. If the source fails, `failed` is told, and no further message comes: the
 /// stream does not end, as its end would look like that of an upload.
 pub(super) fn messages(
     contents: Arc<UploadContents>,
@@ -157,7 +157,7 @@ impl Upload {
         }
     }
 
-    /// The next piece that is not empty. Does not return once the source has failed.
+    /// Returns the next piece that is not empty. Does not return once the source has failed.
     async fn pull(&mut self) -> Option<Bytes> {
         while !self.ended {
             let pieces = self.pieces.get_or_insert_with(|| self.contents.take());

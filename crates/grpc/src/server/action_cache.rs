@@ -38,7 +38,7 @@ pub(crate) struct ActionCacheService {
 }
 
 impl ActionCacheService {
-    /// The results are those of `ac`; what is to be inlined comes from `cas`, where there is one.
+    /// Makes the service over `ac`; files to be inlined come from `cas`, where there is one.
     pub(crate) fn new(
         ac: Arc<dyn BlobAccess<Kind = Ac>>,
         cas: Option<Arc<dyn BlobAccess<Kind = Cas>>>,

@@ -84,7 +84,7 @@ fn version((major, minor): (i32, i32)) -> SemVer {
     SemVer { major, minor, ..SemVer::default() }
 }
 
-/// The capabilities of a store; `None` if there is no store.
+/// Returns the capabilities of a store; `None` if there is no store.
 async fn capabilities<B: BlobAccess + ?Sized>(
     store: Option<&B>,
     ctx: &Context,
@@ -96,7 +96,7 @@ async fn capabilities<B: BlobAccess + ?Sized>(
     }
 }
 
-/// Both, or the one that the caller may use.
+/// Returns both capabilities, or those of the store that the caller may use.
 ///
 /// A store that is not there for this caller or this instance name is passed over as long as the other is. A store in
 /// trouble is not: a client that took its absence for a fact would build without it.

@@ -26,7 +26,7 @@ impl ConnectionCutter {
         Self { _held: held, cut: cut.shared() }
     }
 
-    /// What makes connections that this cutter cuts.
+    /// Returns a function that makes connections which this cutter cuts.
     pub(crate) fn wrap<IO>(&self) -> impl Fn(IO) -> CuttableConnection<IO> + Send + Sync + 'static {
         let cut = self.cut.clone();
         move |inner| CuttableConnection { inner, cut: cut.clone().fuse() }

@@ -20,7 +20,7 @@ pub(crate) struct Deadlines {
 }
 
 impl Deadlines {
-    /// With the time of `clock`.
+    /// Makes a layer that tells time by `clock`.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock }
     }

@@ -16,7 +16,7 @@ pub(crate) struct Field {
     pub(crate) value: Option<Bytes>,
 }
 
-/// The fields of `message`, in the order in which they are there. They share its memory.
+/// Returns the fields of `message`, in the order in which they are there. They share its memory.
 pub(crate) fn fields(message: &Bytes) -> Result<Vec<Field>, DecodeError> {
     let mut rest = message.clone();
     let mut fields = Vec::new();

@@ -19,7 +19,7 @@ use uuid::Uuid;
 /// From one probe to the next. One that takes longer has failed.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// So many failures in a row and the store is not serving. One alone may be an accident.
+/// The number of failures in a row after which a store is not serving. One alone may be an accident.
 const FAILURES: u32 = 2;
 
 /// The stores that a service needs.
@@ -30,7 +30,7 @@ pub(crate) enum Needs {
     All,
 }
 
-/// What is known of the stores and of the server.
+/// The known state of the stores and of the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Known {
     cas_failed: bool,
@@ -57,23 +57,23 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Serving, until more is known.
+    /// Makes a health that is serving until more is known.
     pub(crate) fn new(services: impl IntoIterator<Item = (&'static str, Needs)>) -> Self {
         let all = [("", Needs::All)].into_iter().chain(services);
         Self { known: Arc::new(watch::Sender::new(Known::default())), services: all.collect() }
     }
 
-    /// Not serving from now on, whatever the stores do. Whoever watches is told, and let go.
+    /// Reports not serving from now on, whatever the stores do. Watchers are notified, and their streams end.
     pub(crate) fn drain(&self) {
         self.change(|known| known.draining = true);
     }
 
-    /// Whether all stores are serving, and the server is not draining.
+    /// Returns whether all stores are serving, and the server is not draining.
     pub(crate) fn is_serving(&self) -> bool {
         self.known.borrow().serving(Needs::All)
     }
 
-    /// Whether [`drain`](Self::drain) was called.
+    /// Returns whether [`drain`](Self::drain) was called.
     pub(crate) fn is_draining(&self) -> bool {
         self.known.borrow().draining
     }
@@ -102,7 +102,7 @@ pub(crate) struct Probe<C, A> {
 }
 
 impl<C: BlobAccess, A: BlobAccess> Probe<C, A> {
-    /// Never ends. What it finds is told by `health`.
+    /// Probes without end, and reports the results to `health`.
     pub(crate) async fn run(&self, health: &Health) -> ! {
         let (mut cas, mut ac) = (Failures("content-addressable storage", 0), Failures("action cache", 0));
         loop {
@@ -141,7 +141,7 @@ impl<C: BlobAccess, A: BlobAccess> Probe<C, A> {
 struct Failures(&'static str, u32);
 
 impl Failures {
-    /// Whether the store is to be taken as failed after this answer.
+    /// Returns whether the store is to be taken as failed after this answer.
     fn count(&mut self, answer: Result<()>) -> bool {
         let Self(store, failures) = self;
         match answer {

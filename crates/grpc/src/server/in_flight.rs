@@ -5,7 +5,7 @@ use std::sync::Arc;
 use blobaccess::{Error, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What one permit stands for, in bytes: the semaphore counts in 32 bits.
+/// The number of bytes that one permit stands for: the semaphore counts in 32 bits.
 const UNIT_BYTES: u64 = 1 << 10;
 
 /// A number of bytes that calls share.
@@ -22,14 +22,14 @@ pub(crate) struct Share {
 }
 
 impl InFlight {
-    /// At most `bytes` at once.
+    /// Makes a limit of `bytes` at once.
     pub(crate) fn new(bytes: u64) -> Self {
         let capacity = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).max(1);
         let permits = usize::try_from(capacity).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Self { units: Arc::new(Semaphore::new(permits)), capacity }
     }
 
-    /// Waits for a share of `bytes`, in the order of asking. More than there is at all is all there is.
+    /// Waits for a share of `bytes`, in the order of asking. A request larger than the total is granted the total.
     pub(crate) async fn share(&self, bytes: u64) -> Result<Share> {
         let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.capacity);
         let permit = Arc::clone(&self.units).acquire_many_owned(units).await;
@@ -37,7 +37,7 @@ impl InFlight {
         Ok(Share { _permit: permit })
     }
 
-    /// How many bytes are taken now, rounded up to whole KiB.
+    /// Returns the number of bytes that are taken now, rounded up to whole KiB.
     pub(crate) fn taken_bytes(&self) -> u64 {
         let free = u64::try_from(self.units.available_permits()).unwrap_or(u64::MAX);
         u64::from(self.capacity).saturating_sub(free) * UNIT_BYTES

@@ -22,18 +22,18 @@ pub(crate) struct OpenCalls {
 }
 
 impl OpenCalls {
-    /// At most `max` at once.
+    /// Makes a limit of `max` calls at once.
     pub(crate) fn new(max: usize) -> Self {
         let max = max.min(Semaphore::MAX_PERMITS);
         Self { permits: Arc::new(Semaphore::new(max)), max, refused: Arc::default() }
     }
 
-    /// How many are open now.
+    /// Returns the number of calls that are open now.
     pub(crate) fn open(&self) -> usize {
         self.max.saturating_sub(self.permits.available_permits())
     }
 
-    /// How many were refused so far.
+    /// Returns the number of calls that were refused so far.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What gRPC itself, and every common client of it, takes as the largest message unless told otherwise: 4 MiB.
+/// The largest message that gRPC and its common clients take by default: 4 MiB.
 const DEFAULT_MAX_MESSAGE_SIZE_BYTES: usize = 4 << 20;
 
 /// What a message holds besides the blobs of a batch is far below 64 KiB for 400 of them, at 150 bytes each.
@@ -39,7 +39,7 @@ impl Default for ServiceOptions {
 }
 
 impl ServiceOptions {
-    /// The largest message that is received or sent, in bytes. At least 128 KiB; 4 MiB unless set, which is what
+    /// Sets the largest message that is received or sent, in bytes. At least 128 KiB; 4 MiB unless set, which is what
     /// clients take by default: with more, they must be told as well.
     ///
     /// Too small, and batches shrink to a few blobs and large action results are refused; too large, and one call can
@@ -50,7 +50,7 @@ impl ServiceOptions {
         self
     }
 
-    /// How many calls may be open at once, over all connections: 4096 unless set. One more is refused at once with
+    /// Sets how many calls may be open at once, over all connections: 4096 unless set. One more is refused at once with
     /// `ResourceExhausted`.
     ///
     /// Each open call holds some tens of KiB, and at most a message.
@@ -60,7 +60,7 @@ impl ServiceOptions {
         self
     }
 
-    /// How many bytes of blobs may be on their way in, or being put together for a batch, at once: 512 MiB unless set.
+    /// Sets how many bytes of blobs may be on their way in, or being put together for a batch, at once: 512 MiB unless set.
     /// What is beyond that waits, unread.
     ///
     /// Too small, and uploads wait for each other; it need not exceed the number of concurrent uploads times their
@@ -72,14 +72,14 @@ impl ServiceOptions {
         self
     }
 
-    /// After how long without a message an upload is ended with `DeadlineExceeded`: a minute unless set.
+    /// Sets the time without a message after which an upload is ended with `DeadlineExceeded`: a minute unless set.
     #[must_use]
     pub fn with_upload_idle_timeout(mut self, timeout: Duration) -> Self {
         self.upload_idle_timeout = timeout;
         self
     }
 
-    /// How long calls that are running may take to finish once the server is told to stop: 30 seconds unless set. What
+    /// Sets how long calls that are running may take to finish once the server is told to stop: 30 seconds unless set. What
     /// is left then is cut off.
     ///
     /// Too small, and uploads of large blobs are lost at each restart; too large, and a client that hangs delays it.
@@ -89,7 +89,7 @@ impl ServiceOptions {
         self
     }
 
-    /// The level that blobs are compressed at for clients that ask for zstd, 1 to 19; `None` offers no compression.
+    /// Sets the level that blobs are compressed at for clients that ask for zstd, 1 to 19; `None` offers no compression.
     /// 1 unless set: a higher level costs the server more than the network gains.
     #[must_use]
     pub fn with_compression_level(mut self, level: Option<i32>) -> Self {
@@ -97,14 +97,14 @@ impl ServiceOptions {
         self
     }
 
-    /// How many blobs of one batch are read or stored at once: 16 unless set.
+    /// Sets how many blobs of one batch are read or stored at once: 16 unless set.
     #[must_use]
     pub fn with_batch_concurrency(mut self, blobs: usize) -> Self {
         self.batch_concurrency = blobs.max(1);
         self
     }
 
-    /// The names of the request metadata that stores get to see, and that remote stores are sent: the protocol's
+    /// Sets the names of the request metadata that stores get to see, and that remote stores are sent: the protocol's
     /// `RequestMetadata` unless set.
     #[must_use]
     pub fn with_forwarded_metadata<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
@@ -112,13 +112,13 @@ impl ServiceOptions {
         self
     }
 
-    /// How many bytes of blobs a batch may have: what a message holds, less what surrounds them.
+    /// Returns the maximum bytes of blobs in a batch: a message less its headroom.
     pub(crate) fn max_batch_total_size_bytes(&self) -> u64 {
         let bytes = self.max_message_size_bytes.saturating_sub(BATCH_HEADROOM_BYTES);
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
-    /// The largest message as a number of bytes of contents.
+    /// Returns the largest message as a number of bytes of contents.
     pub(crate) fn max_message_bytes(&self) -> u64 {
         u64::try_from(self.max_message_size_bytes).unwrap_or(u64::MAX)
     }

@@ -1,4 +1,4 @@
-//! What a put came to, on its way from a service into the trailers of its answer.
+//! The outcome of a put, on its way from a service into the trailers of its answer.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,6 +1,6 @@
-//! What the `zstd` program (1.5) made of a few contents.
+//! A few contents as the `zstd` program (1.5) compressed them.
 
-/// What [`PLAIN`] and [`PLAIN_WITHOUT_SIZE`] hold.
+/// The contents of [`PLAIN`] and [`PLAIN_WITHOUT_SIZE`].
 pub(super) const CONTENTS: &[u8] = b"hello hello hello hello hello zstd\n";
 
 /// `zstd -c FILE`: a frame with content size and checksum.

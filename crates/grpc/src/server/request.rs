@@ -1,4 +1,4 @@
-//! What a request says of itself besides its message.
+//! The parts of a request besides its message.
 
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,14 @@ use crate::metadata_keys::{OUTCOME_REQUEST, UPLOAD_TOKEN};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallDeadline(pub(crate) Instant);
 
-/// The context that `request` is to be served in.
+/// Returns the context that `request` is to be served in.
 ///
 /// The caller is the [`Caller`] in the request's extensions, and the account is the [`AccountName`] there.
 pub(crate) fn context<T>(request: &Request<T>, options: &ServiceOptions) -> Context {
     from_parts(request.metadata(), request.extensions(), options)
 }
 
-/// Whether the caller wants to know what its puts come to.
+/// Returns whether the caller asks for the outcomes of its puts.
 pub(crate) fn wants_outcome<T>(request: &Request<T>) -> bool {
     request.metadata().get(OUTCOME_REQUEST).is_some_and(|value| value.as_bytes() == b"1")
 }
@@ -64,7 +64,7 @@ fn forwarded(metadata: &MetadataMap, names: &[String]) -> Metadata {
     forwarded
 }
 
-/// The value of `grpc-timeout`: at most eight digits and a unit.
+/// Parses the value of `grpc-timeout`: at most eight digits and a unit.
 pub(crate) fn timeout(value: &str) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

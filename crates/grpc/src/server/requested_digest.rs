@@ -3,12 +3,12 @@
 use blobaccess::{Digest, DigestFunction, Error, InstanceName, Result};
 use blobaccess_proto::remote_execution as re;
 
-/// The instance name that a request was made in.
+/// Parses the instance name that a request was made in.
 pub(crate) fn instance_name(name: &str) -> Result<InstanceName> {
     InstanceName::new(name)
 }
 
-/// The digest function of a request: `number`, or where that is 0, as older clients leave it, the one whose hashes are
+/// Returns the digest function of a request: `number`, or where that is 0, as older clients leave it, the one whose hashes are
 /// as long as that of `first`.
 pub(crate) fn digest_function(number: i32, first: Option<&re::Digest>) -> Result<DigestFunction> {
     match first {
@@ -18,7 +18,7 @@ pub(crate) fn digest_function(number: i32, first: Option<&re::Digest>) -> Result
     }
 }
 
-/// The digest that a message names.
+/// Parses the digest that a message names.
 pub(crate) fn digest(
     instance_name: &InstanceName,
     function: DigestFunction,

@@ -67,7 +67,7 @@ impl Services {
         self.serve_incoming(incoming, shutdown).await
     }
 
-    /// As [`serve`](Self::serve), on connections that come from anywhere. It also ends, once all its calls have, when
+    /// Serves as [`serve`](Self::serve) does, on connections that come from anywhere. It also ends, once all its calls have, when
     /// `incoming` does.
     ///
     /// # Errors

@@ -79,7 +79,7 @@ pub struct Services {
     pub(super) health: Health,
 }
 
-/// What [`Services`] are doing at one moment.
+/// The state of [`Services`] at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServicesSnapshot {
@@ -176,9 +176,9 @@ impl Services {
         self
     }
 
-    /// All services, with their limits, for a tonic server of the caller's own.
+    /// Returns all services, with their limits, for a tonic server of the caller's own.
     ///
-    /// What is added to them is not subject to the limit of open calls. Let [`run`](Self::run) run beside that server,
+    /// What is added to them is not subject to the limit of open calls. Let [`run`](Self::run) run alongside that server,
     /// and call [`drain`](Self::drain) before it stops.
     ///
     /// # Errors
@@ -238,7 +238,7 @@ impl Services {
         self.health.drain();
     }
 
-    /// What they are doing now.
+    /// Returns the state of the services now.
     #[must_use]
     pub fn snapshot(&self) -> ServicesSnapshot {
         ServicesSnapshot {
@@ -258,7 +258,7 @@ fn health(cas: bool, ac: bool) -> Health {
     Health::new(names(cas, ac))
 }
 
-/// The services over these stores by name, with what each needs.
+/// Returns the services over these stores by name, with what each needs.
 fn names(cas: bool, ac: bool) -> Vec<(&'static str, Needs)> {
     let mut names = vec![(capabilities_server::SERVICE_NAME, Needs::All)];
     if cas {

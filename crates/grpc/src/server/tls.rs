@@ -1,4 +1,4 @@
-//! Who a server is, and whom it lets in, by certificates.
+//! The certificate of a server, and the authority of its clients.
 
 use std::fmt::{self, Debug, Formatter};
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl ServerTls {
         self
     }
 
-    /// What tonic takes.
+    /// Converts the settings to those of tonic.
     pub(crate) fn to_config(&self) -> ServerTlsConfig {
         let identity = Identity::from_pem(&self.certificate, &self.key);
         let config = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE_TIMEOUT);
@@ -42,7 +42,7 @@ impl ServerTls {
         }
     }
 
-    /// What tonic reports of a configuration that cannot be used.
+    /// Converts the error of settings that cannot be used.
     pub(crate) fn unusable<T>(error: tonic::transport::Error) -> Result<T> {
         Err(Error::invalid_argument("certificate, key or authority of the server cannot be used").with_source(error))
     }

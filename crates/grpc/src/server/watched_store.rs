@@ -16,9 +16,9 @@ use futures::{StreamExt, stream};
 #[derive(Debug)]
 pub(super) struct WatchedStore {
     inner: MemoryStore<Cas>,
-    /// What fails, and how.
+    /// The digests whose calls fail, and the kinds of their errors.
     failing: Mutex<Vec<(Digest, ErrorKind)>>,
-    /// What is also there as zstd.
+    /// The blobs that are also there as zstd.
     encoded: Mutex<Vec<(Digest, Bytes)>>,
     gets: AtomicUsize,
     open_gets: AtomicUsize,
@@ -60,12 +60,12 @@ impl WatchedStore {
         self.inner.get(&Context::background(), digest).await.is_ok()
     }
 
-    /// How many gets there have been.
+    /// Returns the number of gets so far.
     pub(super) fn gets(&self) -> usize {
         self.gets.load(Ordering::Relaxed)
     }
 
-    /// How many of them at once.
+    /// Returns the largest number of concurrent gets.
     pub(super) fn most_open_gets(&self) -> usize {
         self.most_open_gets.load(Ordering::Relaxed)
     }

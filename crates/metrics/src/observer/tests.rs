@@ -11,7 +11,7 @@ fn call(operation: Operation, millis: u64) -> Call {
     Call::new(StorageType::Cas, "grpc", operation, Duration::from_millis(millis))
 }
 
-/// The lines of `metrics` that begin with `name`.
+/// Returns the lines of `metrics` that begin with `name`.
 fn lines(metrics: &PrometheusObserver, name: &str) -> Vec<String> {
     metrics.encode().lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect()
 }

@@ -47,7 +47,7 @@ impl ByteStreamService {
         Self { store, options, clock, in_flight, put_failures }
     }
 
-    /// The level to compress at, if `compressor` is the one that is offered.
+    /// Returns the level to compress at, if `compressor` is the one that is offered.
     ///
     /// # Errors
     ///

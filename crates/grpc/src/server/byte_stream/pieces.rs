@@ -15,7 +15,7 @@ const PIECE_BYTES: usize = 128 << 10;
 
 pub(super) type Pieces = BoxStream<'static, Result<bs::ReadResponse, Status>>;
 
-/// `contents` in messages of at most [`PIECE_BYTES`] and `max_bytes`. Smaller pieces stay as they are, and nothing is
+/// Cuts `contents` into messages of at most [`PIECE_BYTES`] and `max_bytes`. Smaller pieces stay as they are, and nothing is
 /// copied.
 pub(super) fn pieces(contents: impl Stream<Item = Result<Bytes>> + Send + 'static, max_bytes: u64) -> Pieces {
     let max = usize::try_from(max_bytes).map_or(PIECE_BYTES, |max| max.clamp(1, PIECE_BYTES));

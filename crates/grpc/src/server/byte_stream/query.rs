@@ -5,7 +5,7 @@ use blobaccess_proto::bytestream as bs;
 
 use crate::message;
 
-/// Complete with all bytes if the blob is stored, whoever stored it; otherwise nothing has been taken.
+/// Returns all bytes and complete if the blob is stored, no matter by whom; otherwise 0 bytes.
 ///
 /// Nothing is kept of an upload that was interrupted, so that one which is not complete goes on at offset 0, whether
 /// or not it ever began. `NotFound` would be as true, but there are clients that give up on it.

@@ -9,7 +9,7 @@ use super::pieces::{Pieces, pieces};
 use crate::compression;
 
 impl ByteStreamService {
-    /// The blob in messages. Whatever fails before the first of them fails the call; what fails later ends the stream.
+    /// Returns the blob in messages. Whatever fails before the first of them fails the call; what fails later ends the stream.
     ///
     /// An offset counts bytes of the blob, also where it is sent compressed; a limit is for blobs that are not.
     pub(super) async fn read_blob(&self, ctx: &Context, request: bs::ReadRequest) -> Result<Pieces> {

@@ -38,12 +38,12 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// How many bytes have been read, of what was sent.
+    /// Returns the number of bytes that have been read, as they were sent.
     pub(super) fn received_bytes(&self) -> u64 {
         self.received_bytes.load(Ordering::Acquire)
     }
 
-    /// Whether all there is has been read.
+    /// Returns whether all of the upload has been read.
     pub(super) fn is_finished(&self) -> bool {
         self.finished.load(Ordering::Acquire)
     }
@@ -53,7 +53,7 @@ impl<S> Upload<S>
 where
     S: Stream<Item = Result<WriteRequest, Status>> + Unpin + Send + 'static,
 {
-    /// An upload that begins with the next of `messages`.
+    /// Begins an upload with the next of `messages`.
     ///
     /// # Errors
     ///
@@ -75,17 +75,17 @@ where
         Ok(upload)
     }
 
-    /// Which resource the first message names.
+    /// Returns the resource that the first message names.
     pub(super) fn resource_name(&self) -> &str {
         &self.resource_name
     }
 
-    /// How far it has come.
+    /// Returns the progress of the upload.
     pub(super) fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
     }
 
-    /// The data of the messages, of which at most `max_bytes` are taken. It ends well only behind the message that
+    /// Returns the data of the messages, of which at most `max_bytes` are taken. It ends well only behind the message that
     /// finishes the upload.
     pub(super) fn into_stream(mut self, max_bytes: u64) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
         self.max_bytes = max_bytes;

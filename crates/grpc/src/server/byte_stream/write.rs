@@ -18,7 +18,7 @@ use crate::{compression, message};
 /// does not keep out all others.
 const SHARES: u64 = 4;
 
-/// What a client is told of its upload.
+/// The answer to an upload.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) committed_size: i64,
@@ -60,7 +60,7 @@ impl ByteStreamService {
     }
 }
 
-/// What is to be stored. Compressed contents are decoded as the store reads them, and no further than the size of the
+/// Makes the blob that is to be stored. Compressed contents are decoded as the store reads them, and no further than the size of the
 /// blob.
 fn blob<S>(digest: &Digest, compressor: Option<Compressor>, upload: Upload<S>) -> Blob
 where

@@ -21,7 +21,7 @@ struct EncodedContents {
 }
 
 impl CasService {
-    /// One answer for each digest, in their order. A blob that is asked for several times is read once.
+    /// Returns one answer for each digest, in their order. A blob that is asked for several times is read once.
     pub(super) async fn batch_read(
         &self,
         ctx: &Context,
@@ -54,7 +54,7 @@ impl CasService {
     }
 }
 
-/// The digests without duplicates, and where among them each of `digests` is.
+/// Returns the digests without duplicates, and the place of each of `digests` among them.
 fn deduplicate(digests: &[Digest]) -> (Vec<Digest>, Vec<usize>) {
     let mut unique = Vec::with_capacity(digests.len());
     let mut known = HashMap::with_capacity(digests.len());
@@ -70,7 +70,7 @@ fn deduplicate(digests: &[Digest]) -> (Vec<Digest>, Vec<usize>) {
     (unique, places)
 }
 
-/// The blob, compressed at `level` where there is one and that makes it smaller. A compressed form that the store has
+/// Reads the blob, compressed at `level` where there is one and that makes it smaller. A compressed form that the store has
 /// is passed on as it is: it is the client that holds it to the digest.
 async fn read(
     store: Arc<dyn BlobAccess<Kind = Cas>>,

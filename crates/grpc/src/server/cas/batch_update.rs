@@ -18,7 +18,7 @@ use crate::server::requested_digest;
 use crate::{compression, outcome};
 
 impl CasService {
-    /// One answer for each blob, in their order. What is wrong with one blob is said of that one.
+    /// Returns one answer for each blob, in their order. An error of one blob is reported for that blob.
     pub(super) async fn batch_update(
         &self,
         ctx: &Context,
@@ -66,7 +66,7 @@ impl CasService {
         Ok(re::BatchUpdateBlobsResponse { responses: responses.collect() })
     }
 
-    /// What `entry` is to store, and under which digest. Compressed contents are decoded as the store reads them, and
+    /// Returns the digest and the blob that `entry` is to store. Compressed contents are decoded as the store reads them, and
     /// no further than the size that the digest announces.
     fn upload(
         &self,
@@ -89,7 +89,7 @@ impl CasService {
     }
 }
 
-/// The function of a request. Where it names none, that of the first hash that is as long as those of one, so that a
+/// Returns the function of a request. Where it names none, that of the first hash that is as long as those of one, so that a
 /// malformed digest in front fails alone; `None` if there is no such hash.
 fn function(number: i32, entries: &[Request]) -> Result<Option<DigestFunction>> {
     if number != 0 {

@@ -5,7 +5,7 @@ use blobaccess_proto::remote_execution as re;
 
 use crate::server::requested_digest;
 
-/// All digests of a request, of which there is at least one, by hash and size. The first that is malformed is the error,
+/// Parses all digests of a request, of which there is at least one, by hash and size. The first that is malformed is the error,
 /// and says which it is, counted from 0.
 pub(super) fn parse<'a>(
     instance_name: &str,
@@ -22,12 +22,12 @@ pub(super) fn parse<'a>(
     Ok(parsed)
 }
 
-/// The hash and the size of each of `digests`.
+/// Returns the hash and the size of each of `digests`.
 pub(super) fn spelled(digests: &[re::Digest]) -> impl ExactSizeIterator<Item = (&str, i64)> + Clone {
     digests.iter().map(|digest| (&*digest.hash, digest.size_bytes))
 }
 
-/// The sizes of `digests` added up, or the largest number if they are more.
+/// Adds up the sizes of `digests`; the largest number if the sum exceeds it.
 pub(super) fn total_size_bytes<'a>(digests: impl IntoIterator<Item = &'a Digest>) -> u64 {
     digests.into_iter().fold(0, |total, digest| total.saturating_add(digest.size_bytes()))
 }

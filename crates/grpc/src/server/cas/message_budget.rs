@@ -12,7 +12,7 @@ use crate::status;
 /// lengths, two codes and an outcome come to 55 bytes.
 const ENTRY_BYTES: usize = 64;
 
-/// What is left of a message for contents and for what is said of errors.
+/// The bytes of a message that are left for contents and error messages.
 ///
 /// The limit that is advertised counts contents only, and so many small blobs may keep to it and yet not fit. Entries
 /// then go without contents, and are asked for again; that is better than a message that the client has to refuse.
@@ -22,7 +22,7 @@ pub(super) struct MessageBudget {
 }
 
 impl MessageBudget {
-    /// What answers about `digests` leave of a message.
+    /// Makes the budget that answers about `digests` leave of a message.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl MessageBudget {
         left.is_some()
     }
 
-    /// The status that says `error`, with as much as there is room for.
+    /// Returns the status of `error`, without its message if that does not fit.
     pub(super) fn status(&mut self, error: &Error) -> rpc::Status {
         let mut status = status::to_proto(error);
         if !self.take(status.message.len()) {

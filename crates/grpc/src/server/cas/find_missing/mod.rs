@@ -16,7 +16,7 @@ use crate::server::request;
 use crate::status::to_status;
 
 impl CasService {
-    /// What is missing of `digests`. No digests at all need no store.
+    /// Returns the `digests` that are missing. An empty set needs no store.
     pub(super) async fn find_missing(&self, ctx: &Context, digests: Result<DigestSet>) -> Result<DigestSet, Status> {
         let missing = match digests {
             Ok(digests) if digests.is_empty() => Ok(digests),
@@ -26,7 +26,7 @@ impl CasService {
         missing.map_err(|error| to_status(&error))
     }
 
-    /// The same from the bytes of a message.
+    /// Finds what is missing from the bytes of a message.
     ///
     /// Clients ask about tens of thousands of digests at once, and a string for each, twice, would take longer than all
     /// the rest.
@@ -37,7 +37,7 @@ impl CasService {
     }
 }
 
-/// The digests that `message` asks for. What is written in an unusual way is left to the generated message.
+/// Reads the digests that `message` asks for. What is written in an unusual way is left to the generated message.
 #[expect(clippy::needless_pass_by_value, reason = "a large message is freed before its digests are looked for")]
 fn decode(message: Bytes) -> Result<Result<DigestSet>, Status> {
     if let Some(request) = BorrowedRequest::read(&message) {
@@ -48,7 +48,7 @@ fn decode(message: Bytes) -> Result<Result<DigestSet>, Status> {
     request.map(|request| of_message(&request)).map_err(|error| Status::internal(error.to_string()))
 }
 
-/// The digests that `request` asks for.
+/// Returns the digests that `request` asks for.
 pub(super) fn of_message(request: &re::FindMissingBlobsRequest) -> Result<DigestSet> {
     digest_set(&request.instance_name, request.digest_function, digests::spelled(&request.blob_digests))
 }
