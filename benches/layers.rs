@@ -3,12 +3,12 @@
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints and fails loudly")]
 
 use std::hint::black_box;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::decorators::{
-    Authorizers, Authorizing, DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, StaticAuthorizer,
+    Authorizers, Authorizing, DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, QueryCoalescing,
+    StaticAuthorizer,
 };
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestSet, MemoryStore, NoObserver};
 use blobaccess_testkit::allocations::{Counting, counting};
@@ -24,10 +24,10 @@ type Store = Arc<dyn BlobAccess<Kind = Cas>>;
 /// Returns each layer around a store in memory, and a stack of all of them.
 fn stacks() -> Vec<(&'static str, Store)> {
     let memory = || MemoryStore::<Cas>::new(1 << 30);
-    let capacity = NonZeroUsize::new(100_000).unwrap();
+    let capacity = 100_000;
     let allow = || Authorizers::all(Arc::new(StaticAuthorizer::Allow));
     let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));
-    let all = Observing::new(memory(), "memory", Arc::new(NoObserver));
+    let all = Observing::new(memory(), "memory", NoObserver);
     let all = ExistenceCaching::new(all, capacity, minute);
     let all = DeadlineEnforcing::new(Authorizing::new(EmptyBlobInjecting::new(all), allow()), hour);
     let pointer: Store = Arc::new(memory());
@@ -38,7 +38,8 @@ fn stacks() -> Vec<(&'static str, Store)> {
         ("existence_caching", Arc::new(ExistenceCaching::new(memory(), capacity, minute))),
         ("authorizing", Arc::new(Authorizing::new(memory(), allow()))),
         ("deadline_enforcing", Arc::new(DeadlineEnforcing::new(memory(), hour))),
-        ("observing", Arc::new(Observing::new(memory(), "memory", Arc::new(NoObserver)))),
+        ("observing", Arc::new(Observing::new(memory(), "memory", NoObserver))),
+        ("query_coalescing", Arc::new(QueryCoalescing::new(memory()))),
         ("all five", Arc::new(all)),
     ]
 }

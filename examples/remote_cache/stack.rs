@@ -1,13 +1,12 @@
 //! The stores beneath the services, layer by layer.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::decorators::{
     ActionResultTimestampInjecting, Authorizers, Authorizing, CompletenessChecking, CompletenessOptions,
-    DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, StaticAuthorizer,
+    DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, QueryCoalescing, StaticAuthorizer,
 };
 use blobaccess::{Ac, BlobAccess, Cas, Clock, Kind, MemoryStore, Observer, SystemClock};
 use blobaccess_grpc::{Remote, RemoteOptions, RemoteTls};
@@ -24,7 +23,7 @@ const CAS_IN_MEMORY: u64 = 2 << 30;
 
 /// How many digests are remembered as present upstream, at some 170 bytes each, and for how long. An upstream cache
 /// keeps a blob for much longer after a query.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+const REMEMBERED: usize = 100_000;
 const REMEMBERED_FOR: Duration = Duration::from_mins(1);
 
 /// The interval at which uploads to a bucket are reported to its ledger.
@@ -161,6 +160,7 @@ fn upstream(flags: &Flags, url: &str, observer: &Arc<dyn Observer>) -> Result<St
     let remote = Remote::new(options).map_err(|error| format!("--upstream: {error}"))?;
 
     let cas = Observing::new(remote.cas(), "grpc", Arc::clone(observer));
+    let cas = QueryCoalescing::new(cas);
     let cas = ExistenceCaching::new(cas, REMEMBERED, REMEMBERED_FOR).with_observer(Arc::clone(observer));
     let ac = Observing::new(remote.ac(), "grpc", Arc::clone(observer));
     Ok((Arc::new(cas), Arc::new(ac), Backend::Remote(remote)))

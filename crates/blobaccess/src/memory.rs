@@ -106,8 +106,8 @@ impl<K: Kind> MemoryStore<K> {
 
     /// Reports evictions to `observer`.
     #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = observer;
+    pub fn with_observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Arc::new(observer);
         self
     }
 

@@ -1,6 +1,7 @@
 //! The interface through which stores report calls and events, for metrics, logs and alarms.
 
 use std::fmt::{self, Debug, Display, Formatter};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{ErrorKind, PutOutcome, StorageType};
@@ -19,6 +20,17 @@ pub trait Observer: Debug + Send + Sync + 'static {
     /// Records an event that no call reports, or that a call reports only to its caller.
     fn event(&self, event: &Event) {
         let _: &Event = event;
+    }
+}
+
+/// A shared observer is an observer: `Observing::new(store, "disk", Arc::clone(&metrics))`.
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn call_ended(&self, call: &Call) {
+        (**self).call_ended(call);
+    }
+
+    fn event(&self, event: &Event) {
+        (**self).event(event);
     }
 }
 

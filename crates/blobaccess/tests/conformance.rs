@@ -3,13 +3,12 @@
 //! A decorator is one line: `name => Layered::new(|stores| Decorator::new(stores.store("inner")))`, with `: Ac` after
 //! the name if it is one of messages, and `.promising(|promises| ..)` for promises that it changes.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::decorators::{
     ActionResultTimestampInjecting, Authorizers, Authorizing, CompletenessChecking, CompletenessOptions,
-    DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, StaticAuthorizer,
+    DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, QueryCoalescing, StaticAuthorizer,
 };
 use blobaccess::{
     Ac, BlobAccess, Caller, Cas, Context, Error, FailingStore, Fsac, Icas, Iscc, MemoryStore, NoObserver, Observer,
@@ -44,12 +43,15 @@ conformance! {
             .with_layers(["empty_blob_injecting", "memory"])
             .promising(|promises| promises.with_empty_blob_exists(true)),
     existence_caching => Layered::<Cas, _>::new(|stores| existence_caching_over(stores.store("inner"))),
+    query_coalescing =>
+        Layered::<Cas, _>::new(|stores| QueryCoalescing::new(stores.store("inner")))
+            .with_layers(["query_coalescing", "memory"]),
     existence_caching_that_answers_puts =>
         Layered::<Cas, _>::new(|stores| existence_caching_over(stores.store("inner")).answering_puts()),
     // A capacity at which each find evicts the previous one.
     existence_caching_of_one_digest =>
         Layered::<Cas, _>::new(|stores| {
-            ExistenceCaching::new(stores.store("inner"), NonZeroUsize::MIN, Duration::from_mins(1))
+            ExistenceCaching::new(stores.store("inner"), 1, Duration::from_mins(1))
         }),
     completeness_checking: Ac =>
         Layered::<Ac, _>::new(|stores| completeness_checking_over(stores.store("inner"), NO_LIMIT_BYTES))
@@ -97,7 +99,7 @@ fn context_of_a_caller() -> Context {
 }
 
 fn existence_caching_over<B: BlobAccess<Kind = Cas>>(inner: B) -> ExistenceCaching<B> {
-    ExistenceCaching::new(inner, NonZeroUsize::MIN.saturating_add(100_000), Duration::from_mins(1))
+    ExistenceCaching::new(inner, 100_000, Duration::from_mins(1))
 }
 
 /// Makes a layer for results without references, which are complete over any content store.
@@ -127,7 +129,7 @@ fn observing_over<B: BlobAccess>(inner: B) -> Observing<B> {
 /// Makes a stack of all layers for contents, in the order in which they are commonly stacked.
 fn stack_of_contents(stores: &Stores<Cas>) -> impl BlobAccess<Kind = Cas> + use<> {
     let store = deadline_enforcing_over(observing_over(stores.store("inner")));
-    let store = observing_over(existence_caching_over(store));
+    let store = observing_over(existence_caching_over(QueryCoalescing::new(store)));
     authorizing_over(EmptyBlobInjecting::new(store))
 }
 

@@ -21,8 +21,8 @@ impl Default for Environment {
 impl Environment {
     /// Notifies `observer` of evictions and of objects that failed verification.
     #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = observer;
+    pub fn with_observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Arc::new(observer);
         self
     }
 

@@ -3,7 +3,6 @@
 
 use std::env;
 use std::net::Ipv4Addr;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use uuid::Uuid;
 
 const CONCURRENT: usize = 8;
 
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+const REMEMBERED: usize = 100_000;
 
 fn is_test() -> bool {
     env::args().any(|argument| argument == "--test")

@@ -3,12 +3,11 @@
 mod place;
 mod report;
 
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use blobaccess::decorators::ExistenceCaching;
+use blobaccess::decorators::{ExistenceCaching, QueryCoalescing};
 use blobaccess::{Ac, BlobAccess, Cas, Clock, Context, Error, Inventory, Result, StorageType, SystemClock};
 use blobaccess_accounting::{
     Accounts, AccountsOptions, DriftInterval, DriftScan, Ledger, Metrics, Reading, RedbLedger, Reporter, Reporting,
@@ -22,8 +21,11 @@ use tokio::task::JoinHandle;
 use self::place::bucket;
 
 /// How many digests are remembered as present in the bucket, at some 170 bytes each, and for how long.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(200_000).unwrap();
+const REMEMBERED: usize = 200_000;
 const REMEMBERED_FOR: Duration = Duration::from_mins(5);
+
+/// The bucket behind a memory of the digests that it was found to have.
+type RememberedBucket = ExistenceCaching<QueryCoalescing<Arc<BucketStore<Cas>>>>;
 
 /// How long uploads that wait may take when everything is stopped.
 const DRAIN: Duration = Duration::from_mins(1);
@@ -40,7 +42,7 @@ pub(crate) struct CachedBucket {
     pub(crate) local_ac: Arc<LocalStore<Ac>>,
     bucket_cas: Arc<BucketStore<Cas>>,
     bucket_ac: Arc<BucketStore<Ac>>,
-    cas_queue: Arc<UploadQueue<ExistenceCaching<Arc<BucketStore<Cas>>>>>,
+    cas_queue: Arc<UploadQueue<RememberedBucket>>,
     ac_queue: Arc<UploadQueue<Arc<BucketStore<Ac>>>>,
     ledger: Arc<RedbLedger>,
     reporting: Arc<Reporting>,
@@ -76,7 +78,7 @@ impl CachedBucket {
         let reporting = Arc::new(Reporting::new(Arc::clone(&accounts), Arc::<RedbLedger>::clone(&ledger)));
         let metrics = Arc::new(Metrics::new(Arc::clone(&accounts), Arc::clone(&reporting)));
 
-        let known = ExistenceCaching::new(Arc::clone(&bucket_cas), REMEMBERED, REMEMBERED_FOR);
+        let known = ExistenceCaching::new(QueryCoalescing::new(Arc::clone(&bucket_cas)), REMEMBERED, REMEMBERED_FOR);
         let cas_queue = Arc::new(UploadQueue::new(known, Arc::clone(&accounts), QueueOptions::new()));
         let ac_queue = UploadQueue::new(Arc::clone(&bucket_ac), accounts, QueueOptions::new());
         let ac_queue = Arc::new(ac_queue.following(Arc::clone(&cas_queue)));

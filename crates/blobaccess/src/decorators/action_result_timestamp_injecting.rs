@@ -1,6 +1,6 @@
 //! Adds the time to action results that do not say when their worker completed.
 
-use std::fmt::{self, Debug, Display, Formatter};
+use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -34,6 +34,7 @@ use crate::{
 /// Of a put: `InvalidArgument` if it is not an `ActionResult`, or if it is larger than is permitted, with what is
 /// appended. Nothing is stored then. What is larger by itself is not even read; what is permitted here, but too large
 /// for the store, is.
+#[derive(Debug)]
 pub struct ActionResultTimestampInjecting<B> {
     inner: B,
     max_message_size_bytes: u64,
@@ -59,9 +60,19 @@ impl<B> ActionResultTimestampInjecting<B> {
 
     /// Tells `observer` of each put whether the time was there ([`Event::ActionResultPut`]).
     #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = observer;
+    pub fn with_observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Arc::new(observer);
         self
+    }
+
+    /// Returns the inner store.
+    pub const fn inner(&self) -> &B {
+        &self.inner
+    }
+
+    /// Returns the inner store.
+    pub fn into_inner(self) -> B {
+        self.inner
     }
 }
 
@@ -148,14 +159,5 @@ impl<B: BlobAccess<Kind = Ac>> BlobAccess for ActionResultTimestampInjecting<B> 
 impl<B: Display> Display for ActionResultTimestampInjecting<B> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "action_result_timestamp_injecting({})", self.inner)
-    }
-}
-
-impl<B: Debug> Debug for ActionResultTimestampInjecting<B> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ActionResultTimestampInjecting")
-            .field("inner", &self.inner)
-            .field("max_message_size_bytes", &self.max_message_size_bytes)
-            .finish_non_exhaustive()
     }
 }

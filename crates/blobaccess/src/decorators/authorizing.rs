@@ -95,9 +95,19 @@ pub struct Authorizing<B> {
 }
 
 impl<B> Authorizing<B> {
-    /// Lets those pass to `inner` whom `authorizers` let.
+    /// Forwards to `inner` the calls that `authorizers` allow.
     pub const fn new(inner: B, authorizers: Authorizers) -> Self {
         Self { inner, authorizers }
+    }
+
+    /// Returns the inner store.
+    pub const fn inner(&self) -> &B {
+        &self.inner
+    }
+
+    /// Returns the inner store.
+    pub fn into_inner(self) -> B {
+        self.inner
     }
 }
 

@@ -53,6 +53,16 @@ impl<B> DeadlineEnforcing<B> {
         self
     }
 
+    /// Returns the inner store.
+    pub const fn inner(&self) -> &B {
+        &self.inner
+    }
+
+    /// Returns the inner store.
+    pub fn into_inner(self) -> B {
+        self.inner
+    }
+
     /// Begins to count the time of a call of `operation` about `subject`.
     ///
     /// # Errors

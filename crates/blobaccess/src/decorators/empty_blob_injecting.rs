@@ -33,6 +33,16 @@ impl<B> EmptyBlobInjecting<B> {
     pub const fn new(inner: B) -> Self {
         Self { inner }
     }
+
+    /// Returns the inner store.
+    pub const fn inner(&self) -> &B {
+        &self.inner
+    }
+
+    /// Returns the inner store.
+    pub fn into_inner(self) -> B {
+        self.inner
+    }
 }
 
 /// Whether `digest`, whose size is 0, is that of 0 bytes.

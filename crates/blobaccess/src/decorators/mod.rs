@@ -7,8 +7,9 @@
 //! | [`CompletenessChecking`] | AC | returns an action result only while all its outputs are stored |
 //! | [`DeadlineEnforcing`] | any | ends a call that takes too long |
 //! | [`EmptyBlobInjecting`] | CAS | answers for the blob of size zero, which always exists |
-//! | [`ExistenceCaching`] | CAS | remembers which blobs were found lately |
-//! | [`Observing`] | any | tells an observer of every call |
+//! | [`ExistenceCaching`] | CAS | remembers which blobs were found recently |
+//! | [`Observing`] | any | notifies an observer of every call |
+//! | [`QueryCoalescing`] | CAS | asks about each digest once, however many callers ask at the same time |
 //!
 //! # Order
 //!
@@ -28,6 +29,8 @@
 //!        │                                       │
 //!   ExistenceCaching                             │
 //!        │                                       │
+//!   QueryCoalescing                              │
+//!        │                                       │
 //!   DeadlineEnforcing                       DeadlineEnforcing
 //!        │                                       │
 //!   Observing "grpc"                        Observing "grpc"
@@ -45,7 +48,6 @@
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> blobaccess::Result<()> {
-//! use std::num::NonZeroUsize;
 //! use std::time::Duration;
 //!
 //! use blobaccess::decorators::{DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching};
@@ -53,7 +55,7 @@
 //!
 //! let store = MemoryStore::<Cas>::new(1 << 20);
 //! let store = DeadlineEnforcing::new(store, Duration::from_secs(30));
-//! let store = ExistenceCaching::new(store, NonZeroUsize::MIN.saturating_add(100_000), Duration::from_mins(1));
+//! let store = ExistenceCaching::new(store, 100_000, Duration::from_mins(1));
 //! let store = EmptyBlobInjecting::new(store);
 //! assert_eq!(store.to_string(), "empty_blob_injecting(existence_caching(deadline_enforcing(memory)))");
 //!
@@ -72,6 +74,7 @@ mod existence_caching;
 #[cfg(test)]
 pub(crate) mod fakes;
 mod observing;
+mod query_coalescing;
 
 pub use self::action_result_timestamp_injecting::ActionResultTimestampInjecting;
 pub use self::authorizing::{Authorizer, Authorizers, Authorizing, StaticAuthorizer};
@@ -82,3 +85,4 @@ pub use self::deadline_enforcing::DeadlineEnforcing;
 pub use self::empty_blob_injecting::EmptyBlobInjecting;
 pub use self::existence_caching::ExistenceCaching;
 pub use self::observing::Observing;
+pub use self::query_coalescing::QueryCoalescing;

@@ -54,7 +54,7 @@ async fn calls_of_a_store_that_ignores_the_deadline_are_ended() {
         let error = result.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
         assert_eq!(error.put_certainty(), PutCertainty::MaybeStored);
-        assert!(error.to_string().ends_with("has not ended after 5s"), "{error}");
+        assert!(error.to_string().ends_with("timed out after 5s"), "{error}");
     }
 }
 
@@ -62,9 +62,9 @@ async fn calls_of_a_store_that_ignores_the_deadline_are_ended() {
 async fn an_error_names_the_operation_and_the_digest() {
     let (store, digest) = (over_a_store_that_hangs(), digest_of("hello"));
     let error = store.get(&CTX, &digest).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("Get of blob {digest} has not ended after 5s"));
+    assert_eq!(error.to_string(), format!("Get of blob {digest} timed out after 5s"));
     let error = store.find_missing(&CTX, &digest.into()).await.unwrap_err();
-    assert_eq!(error.to_string(), "FindMissing has not ended after 5s");
+    assert_eq!(error.to_string(), "FindMissing timed out after 5s");
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +125,7 @@ async fn a_blob_can_be_read_until_the_deadline_of_its_get() {
     assert_eq!(reader.try_next().await.unwrap().unwrap(), "he");
     let error = reader.try_next().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
-    assert_eq!(error.to_string(), format!("Get of blob {digest} has not ended after 5s"));
+    assert_eq!(error.to_string(), format!("Get of blob {digest} timed out after 5s"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,14 +1,13 @@
 //! A remote cache on loopback, and how to tell that it has taken no harm.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use blobaccess::decorators::{
     ActionResultTimestampInjecting, CompletenessChecking, CompletenessOptions, DeadlineEnforcing, EmptyBlobInjecting,
-    ExistenceCaching,
+    ExistenceCaching, QueryCoalescing,
 };
 use blobaccess::{Ac, BlobAccess, Cas, Clock, Digest, DigestFunction, InstanceName, MemoryStore, Result, SystemClock};
 use blobaccess_grpc::services::bytestream::byte_stream_client::ByteStreamClient;
@@ -39,7 +38,8 @@ pub(crate) fn services(options: ServiceOptions) -> Services {
 
 /// The same, with the contents in `cas`.
 pub(crate) fn services_over(cas: Arc<dyn BlobAccess<Kind = Cas>>, options: ServiceOptions) -> Services {
-    let (hour, remembered) = (Duration::from_hours(1), NonZeroUsize::new(1000).unwrap());
+    let (hour, remembered) = (Duration::from_hours(1), 1000);
+    let cas = QueryCoalescing::new(cas);
     let cas = EmptyBlobInjecting::new(ExistenceCaching::new(cas, remembered, Duration::from_secs(1)));
     let cas: Arc<dyn BlobAccess<Kind = Cas>> = Arc::new(DeadlineEnforcing::new(cas, hour));
     let ac = MemoryStore::<Ac>::new(16 << 20);

@@ -128,7 +128,7 @@ pub struct CompletenessSnapshot {
     pub remembered_trees: usize,
 }
 
-impl<A, C: BlobAccess> CompletenessChecking<A, C> {
+impl<A: BlobAccess<Kind = Ac>, C: BlobAccess<Kind = Cas>> CompletenessChecking<A, C> {
     /// Checks the results that `inner` has against `cas`.
     pub fn new(inner: A, cas: C, options: CompletenessOptions) -> Self {
         let complete = CompleteTrees::new(options.remembered_trees, options.remembered_for, cas.key_format());
@@ -137,6 +137,21 @@ impl<A, C: BlobAccess> CompletenessChecking<A, C> {
 }
 
 impl<A, C> CompletenessChecking<A, C> {
+    /// Returns the action cache whose results are checked.
+    pub const fn inner(&self) -> &A {
+        &self.inner
+    }
+
+    /// Returns the content store that results are checked against.
+    pub const fn cas(&self) -> &C {
+        &self.cas
+    }
+
+    /// Returns the action cache whose results are checked.
+    pub fn into_inner(self) -> A {
+        self.inner
+    }
+
     /// What it did so far, and what it remembers.
     #[must_use]
     pub fn snapshot(&self) -> CompletenessSnapshot {

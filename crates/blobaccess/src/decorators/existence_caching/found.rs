@@ -1,5 +1,7 @@
-//! The digests that were found lately, and when.
+//! The digests that were found recently, and when.
 
+use std::collections::{HashSet, VecDeque};
+use std::fmt::{self, Debug, Formatter};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
@@ -7,18 +9,38 @@ use lru::LruCache;
 
 use crate::DigestKey;
 
-/// A bounded map from digests to the time of the question that found them.
+/// The number of forgotten digests that are known by name, so that a query from before does not bring them back: at
+/// some 100 bytes each, below 128 KiB. A query during which more were forgotten is not remembered at all.
+const MAX_FORGOTTEN: usize = 1024;
+
+/// A bounded map from digests to the time of the query that found them.
 pub(super) struct Found {
     by_key: LruCache<DigestKey, Instant>,
+    /// Whether anything is remembered.
+    is_on: bool,
     duration: Duration,
+    /// The digests that were forgotten most recently, in that order.
+    forgotten: VecDeque<DigestKey>,
+    forgets: Forgets,
 }
 
+/// The number of times that a digest was forgotten: a mark to compare with later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Forgets(u64);
+
 impl Found {
-    pub(super) fn new(capacity: NonZeroUsize, duration: Duration) -> Self {
-        Self { by_key: LruCache::sparse(capacity), duration }
+    pub(super) fn new(capacity: usize, duration: Duration) -> Self {
+        let size = NonZeroUsize::new(capacity);
+        Self {
+            by_key: LruCache::sparse(size.unwrap_or(NonZeroUsize::MIN)),
+            is_on: size.is_some(),
+            duration,
+            forgotten: VecDeque::new(),
+            forgets: Forgets(0),
+        }
     }
 
-    /// Whether `key` was found at most the duration ago, which counts as use.
+    /// Returns whether `key` was found at most the duration ago, which counts as use.
     ///
     /// What was found longer ago stays, so that it keeps its place when it is found again.
     pub(super) fn contains(&mut self, key: &DigestKey, now: Instant) -> bool {
@@ -28,18 +50,54 @@ impl Found {
 
     /// Notes that `key` was found at `at`, unless it is known to have been found later.
     ///
-    /// If it is full, that which was used least lately makes room for a key that it does not have.
+    /// A full map makes room for a new key by giving up the least recently used one.
     pub(super) fn add(&mut self, key: DigestKey, at: Instant) {
-        let known = self.by_key.peek(&key).copied();
-        self.by_key.put(key, known.map_or(at, |known| known.max(at)));
+        if self.is_on {
+            let known = self.by_key.peek(&key).copied();
+            self.by_key.put(key, known.map_or(at, |known| known.max(at)));
+        }
     }
 
+    /// Returns the mark by which a query that begins now learns what was forgotten meanwhile.
+    pub(super) fn forgets(&self) -> Forgets {
+        self.forgets
+    }
+
+    /// Notes that `keys` were found at `at`, except those that were forgotten after `since`.
+    pub(super) fn add_all(&mut self, keys: impl Iterator<Item = DigestKey>, at: Instant, since: Forgets) {
+        let meanwhile = usize::try_from(self.forgets.0 - since.0).unwrap_or(usize::MAX);
+        if meanwhile > self.forgotten.len() {
+            return;
+        }
+        let forgotten: HashSet<DigestKey> = self.forgotten.iter().rev().take(meanwhile).cloned().collect();
+        for key in keys.filter(|key| !forgotten.contains(key)) {
+            self.add(key, at);
+        }
+    }
+
+    /// Removes `key`, which a query reported missing.
+    pub(super) fn remove(&mut self, key: &DigestKey) {
+        self.by_key.pop(key);
+    }
+
+    /// Forgets that `key` was found, for queries under way too.
     pub(super) fn forget(&mut self, key: &DigestKey) {
         self.by_key.pop(key);
+        if self.forgotten.len() == MAX_FORGOTTEN {
+            self.forgotten.pop_front();
+        }
+        self.forgotten.push_back(key.clone());
+        self.forgets.0 += 1;
     }
 
     pub(super) fn len(&self) -> usize {
         self.by_key.len()
+    }
+}
+
+impl Debug for Found {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Found").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -57,7 +115,7 @@ mod tests {
     const NANOSECOND: Duration = Duration::from_nanos(1);
 
     fn found(capacity: usize) -> (Found, Instant) {
-        (Found::new(NonZeroUsize::new(capacity).unwrap(), DURATION), SystemClock.monotonic())
+        (Found::new(capacity, DURATION), SystemClock.monotonic())
     }
 
     #[test]
@@ -71,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_lately_used_makes_room() {
+    fn the_least_recently_used_makes_room() {
         let (mut found, now) = found(2);
         found.add(key("a"), now);
         found.add(key("b"), now);
@@ -102,5 +160,30 @@ mod tests {
         found.add(key("a"), now + DURATION);
         found.add(key("a"), now);
         assert!(found.contains(&key("a"), now + DURATION + DURATION));
+    }
+
+    #[test]
+    fn with_no_capacity_nothing_is_remembered() {
+        let (mut found, now) = found(0);
+        found.add(key("a"), now);
+        assert!(!found.contains(&key("a"), now));
+        assert_eq!(found.len(), 0);
+    }
+
+    #[test]
+    fn what_was_forgotten_during_a_query_is_not_brought_back_by_it() {
+        let (mut found, now) = found(10);
+        found.forget(&key("before"));
+        let since = found.forgets();
+        found.forget(&key("a"));
+        found.add_all(["a", "b", "before"].map(key).into_iter(), now, since);
+        assert!(!found.contains(&key("a"), now));
+        assert!(found.contains(&key("b"), now) && found.contains(&key("before"), now));
+        for _ in 0..=MAX_FORGOTTEN {
+            found.forget(&key("c"));
+        }
+        found.add_all(["d"].map(key).into_iter(), now, since);
+        assert!(!found.contains(&key("d"), now), "too many to know them all by name");
+        assert_eq!(found.forgotten.len(), MAX_FORGOTTEN);
     }
 }

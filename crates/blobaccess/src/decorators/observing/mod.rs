@@ -2,7 +2,7 @@
 
 mod ongoing;
 
-use std::fmt::{self, Debug, Display, Formatter};
+use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -39,15 +39,18 @@ use crate::{
 ///
 /// About 200 bytes for a call while it runs. Five allocations for a blob that is read (measured): that of the layer
 /// itself, and those of being told of the end, for which even bytes at hand are read as a stream.
+#[derive(Debug)]
 pub struct Observing<B> {
     inner: B,
     told: Arc<Told>,
 }
 
 impl<B: BlobAccess> Observing<B> {
-    /// Tells `observer` of the calls of `inner`, which is to be called `backend`: `local`, `grpc`.
-    pub fn new(inner: B, backend: &'static str, observer: Arc<dyn Observer>) -> Self {
-        let clock = Arc::new(SystemClock);
+    /// Notifies `observer` of the calls of `inner`, under the label `backend`: `local`, `grpc`.
+    ///
+    /// An `Arc` of an observer is an observer too, so that several layers can share one.
+    pub fn new(inner: B, backend: &'static str, observer: impl Observer) -> Self {
+        let (observer, clock) = (Arc::new(observer), Arc::new(SystemClock));
         Self { inner, told: Arc::new(Told { backend, storage_type: B::Kind::STORAGE_TYPE, observer, clock }) }
     }
 
@@ -56,6 +59,16 @@ impl<B: BlobAccess> Observing<B> {
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.told = Arc::new(self.told.with_clock(clock));
         self
+    }
+
+    /// Returns the inner store.
+    pub const fn inner(&self) -> &B {
+        &self.inner
+    }
+
+    /// Returns the inner store, which is not observed any more.
+    pub fn into_inner(self) -> B {
+        self.inner
     }
 
     fn begin(&self, operation: Operation, ctx: &Context, digest: Option<&Digest>) -> Ongoing {
@@ -123,14 +136,5 @@ impl<B: BlobAccess> BlobAccess for Observing<B> {
 impl<B: Display> Display for Observing<B> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "observing({})", self.inner)
-    }
-}
-
-impl<B: Debug> Debug for Observing<B> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Observing")
-            .field("inner", &self.inner)
-            .field("backend", &self.told.backend)
-            .finish_non_exhaustive()
     }
 }

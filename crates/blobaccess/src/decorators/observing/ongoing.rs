@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// Who is told, of what, and by which clock.
+#[derive(Debug)]
 pub(super) struct Told {
     pub(super) backend: &'static str,
     pub(super) storage_type: StorageType,
