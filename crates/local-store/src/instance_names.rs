@@ -54,7 +54,7 @@ impl InstanceNames {
         let components = name.components().count();
         if components > MAX_COMPONENTS {
             return Err(Error::invalid_argument(format!(
-                "instance name has {components} components, while this store takes up to {MAX_COMPONENTS}"
+                "instance name has {components} components; the maximum is {MAX_COMPONENTS}"
             )));
         }
         Ok(std::iter::successors(Some(name.as_str()), |name| shorter(name)).map(|name| self.mask(name)).collect())

@@ -20,8 +20,8 @@ pub(crate) const CHECK_MASK: u64 = (1 << 56) - 1;
 pub(crate) enum Keys {
     /// Contents: the hash itself tells them apart.
     Contents,
-    /// Messages, whose digests are not theirs and whose instance names count: a keyed hash of everything, so that
-    /// nobody can choose keys that collide.
+    /// Messages: a keyed hash of everything, so that nobody can choose keys that collide. The digest is not that of the
+    /// contents, and the instance name counts.
     Messages {
         /// A secret that only the store knows.
         secret: [u8; 32],

@@ -12,11 +12,11 @@
 //! ```
 //!
 //! Blobs are written into new blocks, front to back. When these are full, the groups shift by a block, and the oldest
-//! block is recycled: what somebody read or was told about is copied to a new block, the rest is forgotten. There is
-//! nothing else to clean up.
+//! block is recycled: blobs that were read or reported as present are copied to a new block, the rest is forgotten.
+//! There is nothing else to clean up.
 //!
-//! [`LocalStore`] is the store, [`Options`] what it is made of, [`Sizes`] what follows from those. `docs/format.md` has
-//! every byte that a persistent store writes, `docs/safety.md` every loss and what prevents it.
+//! [`LocalStore`] is the store, [`Options`] configures it, and [`Sizes`] follows from the options. `docs/format.md` has
+//! every byte that a persistent store writes, `docs/safety.md` every possible loss and its prevention.
 
 #[cfg(not(unix))]
 compile_error!("blobaccess-local-store needs a Unix system: it is tested on Linux, and compiles on macOS");

@@ -111,7 +111,7 @@ impl Blocks {
         }
     }
 
-    /// Notes that what was taken of a chunk is on the device.
+    /// Notes that the bytes taken from a chunk are on the device.
     pub(super) fn settle(&self, block: u16, generation: u32, chunk: usize) {
         if let Some(settled) = self.get(block) {
             settled.settle(&self.pool, generation, chunk);

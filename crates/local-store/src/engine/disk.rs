@@ -1,4 +1,4 @@
-//! The devices that a store lies on, and what lies where.
+//! The devices that a store lies on, and the layout of each.
 
 use blobaccess::{Error, Result};
 

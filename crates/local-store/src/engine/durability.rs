@@ -1,4 +1,4 @@
-//! Makes durable what was put, found and refreshed: data, logs and touches, a sync, the superblock, a sync.
+//! Makes durable every put, touch and copy: data, logs and touches, a sync, the superblock, a sync.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use super::space::Space;
 use crate::machine::concurrency::locks::{AtomicU64, Mutex, MutexGuard, enter};
 use crate::persistence::{Identity, NamedAccount};
 
-/// The superblocks of a store: each vouches for what was put before it.
+/// The superblocks of a store. Each vouches for everything put before it.
 ///
 /// A sync takes the lock of syncs, that of the [`Flusher`], and then for a moment that of the space.
 #[derive(Debug)]
@@ -151,7 +151,7 @@ impl Syncing<'_> {
         for live in &mut superblock.live {
             flushing.write_touches(live)?;
         }
-        // Others may write on: what they write is not vouched for.
+        // Others may write on: the superblock does not vouch for that.
         drop(flushing);
         disk.commit(&superblock)?;
         last.sequence = superblock.sequence;

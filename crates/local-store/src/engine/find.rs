@@ -1,4 +1,4 @@
-//! Finds what is stored, and notes that a caller was told so.
+//! Finds stored objects, and notes that a caller was told of them.
 
 use std::sync::Arc;
 
@@ -168,7 +168,7 @@ impl Engine {
         }
     }
 
-    /// Takes an object out of the map that cannot be kept, so that no caller is told that it is there.
+    /// Takes an object out of the map that cannot be kept, so that no caller is told of it.
     fn give_up(&self, record: &Record) {
         {
             let mut space = self.space();

@@ -1,4 +1,5 @@
-//! Writes to the device what was put: one thread at a time, in large pieces, never under the lock of the space.
+//! Writes chunks, logs and touches to the device: one thread at a time, in large pieces, never under the lock of the
+//! space.
 
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ impl Flusher {
         drop(enter(&self.flushing));
     }
 
-    /// Writes what is queued. It may block.
+    /// Writes the queue. It may block.
     pub(super) fn flush(&self) -> Result<()> {
         let Some(queue) = self.blocks.queue() else { return Ok(()) };
         queue.begin_flush();
@@ -60,7 +61,7 @@ impl Flusher {
 }
 
 impl Flushing<'_> {
-    /// Writes what is queued.
+    /// Writes the queue.
     pub(super) fn drain(&self) -> Result<()> {
         let blocks = &self.flusher.blocks;
         loop {

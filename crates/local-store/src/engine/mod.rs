@@ -1,6 +1,6 @@
 //! The store without its trait: map, blocks, space and device, by synchronous calls that may block.
 //!
-//! The [`Engine`] puts calls together. What it consists of are parts with private fields, each of which owns its locks:
+//! The [`Engine`] puts calls together. It consists of parts with private fields, each of which owns its locks:
 //!
 //! | part | owns | may call |
 //! |---|---|---|
@@ -9,7 +9,7 @@
 //! | [`Flusher`](flusher::Flusher) | the right to write to the device | `Blocks`, the device |
 //! | [`Space`] | everything that happens in one order | `Blocks`, `Ages`, `Publications`, account names |
 //! | [`BlockReader`](block_reader::BlockReader) | buffers | `Blocks`, the device |
-//! | [`RefreshQueue`](refresh_queue::RefreshQueue) | what is copied soon | the map |
+//! | [`RefreshQueue`](refresh_queue::RefreshQueue) | the objects that are copied soon | |
 //! | [`Blocks`](blocks::Blocks) | chunks, their memory, the queue of writes | |
 //! | [`Ages`](ages::Ages), [`Publications`](publications::Publications), [`NamesSeen`] | counters | |
 //!
@@ -241,7 +241,7 @@ impl Engine {
         count(&self.counters.corrupted, 1);
         let location = record.location;
         let message = format!(
-            "an object of {} bytes in block {} at {} is not what was put",
+            "an object of {} bytes in block {} at {} failed verification",
             location.size_bytes, location.block, location.offset
         );
         tracing::error!(storage_type = self.storage_type.name(), "{message}");

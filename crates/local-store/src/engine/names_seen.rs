@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use crate::machine::concurrency::locks::AtomicU64;
 
-/// Counts the names that no longer see what they saw: before anybody can put that again.
+/// The number of names that no longer see their contents. It grows before anybody can put the contents again.
 #[derive(Debug)]
 pub(crate) struct NamesSeen(AtomicU64);
 

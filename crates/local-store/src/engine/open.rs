@@ -180,7 +180,7 @@ impl Engine {
         let known = self.map.lookup_as_writer(&key, &space.map).map(|found| found.record);
         let is_mutable = self.storage_type.is_mutable();
         if recovery.quarantined.contains(&name) {
-            // Neither what it was copied from comes back, nor a message that it had replaced.
+            // Neither the source of the copy comes back, nor a message that it had replaced.
             let wrong = recovery.wrong.entry(key).or_default();
             *wrong = record.sequence.max(*wrong);
             if let Some(known) = known.filter(|known| is_mutable && known.sequence <= record.sequence) {

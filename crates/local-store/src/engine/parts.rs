@@ -46,7 +46,7 @@ impl Engine {
         let mut space = self.space();
         let Some(written) = self.blocks.get(block) else { return };
         let has_log_space = space.has_log_space(block);
-        // Once what was touched is being copied, nothing is added to a block.
+        // Once touched objects are being copied, nothing is added to a block.
         let is_staying = written.is(parent.location.generation) && !written.is_copying();
         if !has_log_space || !is_staying || self.map.lookup_as_writer(&key, &space.map).is_some() {
             return;

@@ -18,8 +18,8 @@ impl Publications {
         Self { published: AtomicU64::new(0), synced: AtomicU64::new(0) }
     }
 
-    /// Notes that `published` records are about to be published in all: before the last of them can be found, so that
-    /// whoever finds it knows which sync covers it.
+    /// Notes that `published` records are about to be published in all. This comes before the last of them can be
+    /// found, so that a thread that finds it knows which sync covers it.
     pub(super) fn note_published(&self, published: u64) {
         self.published.store(published, Ordering::Release);
     }
@@ -42,7 +42,7 @@ impl Publications {
 
     /// Returns the number of publications that no sync has covered yet.
     pub(super) fn unsynced(&self) -> u64 {
-        // In this order: what was published by now is covered if as much is by then.
+        // In this order: everything published by now is covered if that many publications are by then.
         let published = self.published();
         published.saturating_sub(self.synced.load(Ordering::Acquire))
     }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use blobaccess::{Context, Digest, PutOutcome, Result};
 
 use super::space::{RecordFields, Requester, Reservation, Space};
-use super::visibility::{Existing, Sharing};
+use super::visibility::{ExistingPut, ShareOutcome};
 use super::{Engine, Presence};
 use crate::account_names;
 use crate::key::Key;
@@ -115,7 +115,7 @@ impl Engine {
         let existing = self.shared(&mut self.space(), key, name);
         let put = match existing {
             None => self.store(key, contents, Replaces::NothingFor(name), Requester::Put),
-            Some(Existing { put: Put::Crowded, .. }) => {
+            Some(ExistingPut { put: Put::Crowded, .. }) => {
                 self.store(key, contents, Replaces::SameContents(name), Requester::Put)
             }
             Some(existing) => self.report(existing),
@@ -265,12 +265,12 @@ impl Engine {
         };
         let publications = space.publications();
         drop(space);
-        let put = self.conclude(&record, &inserted, publications, replaces);
+        let put = self.report_published(&record, &inserted, publications, replaces);
         Published::Done(match sharing {
-            None | Some(Sharing::Known) => put,
-            Some(Sharing::New(dropped)) => self.report(Existing { put, dropped }),
+            None | Some(ShareOutcome::Known) => put,
+            Some(ShareOutcome::New(dropped)) => self.report(ExistingPut { put, dropped }),
             // The object is stored, and the rest is done when the put is tried again.
-            Some(Sharing::NoRoom) => Put::Crowded,
+            Some(ShareOutcome::NoRoom) => Put::Crowded,
         })
     }
 
@@ -318,7 +318,7 @@ impl Engine {
         reservation.finish(&self.blocks, at);
     }
 
-    fn conclude(&self, record: &Record, inserted: &Inserted, publications: u64, replaces: Replaces<'_>) -> Put {
+    fn report_published(&self, record: &Record, inserted: &Inserted, publications: u64, replaces: Replaces<'_>) -> Put {
         if let Some(dropped) = &inserted.dropped {
             self.evicted(dropped);
         }

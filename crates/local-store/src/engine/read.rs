@@ -159,7 +159,7 @@ impl Engine {
         self.quarantine(record);
         let location = record.location;
         Error::data_loss(format!(
-            "what is stored in block {} at {} is not the object of {} bytes that was put there",
+            "block {} at {} does not hold the object of {} bytes that was put there",
             location.block, location.offset, location.size_bytes
         ))
     }

@@ -38,7 +38,7 @@ pub(super) fn find(
     let is_labelled = label::bears_magic(head);
     let slots = [&first, &second];
     let right: Vec<Superblock> = slots.iter().filter_map(|slot| Superblock::decode(slot)).collect();
-    // What one of two slots vouches for stays as it is until the other one is written again.
+    // Blocks that one of two slots vouches for stay unchanged until the other slot is written again.
     let lead = if right.len() == slots.len() { 1 } else { 2 };
     let latest = right.into_iter().max_by_key(|slot| slot.sequence);
     // Where a label is, a superblock is one of an earlier store.
@@ -116,7 +116,7 @@ fn fits(state: &Superblock, lead: u64, role: Role, head: &[u8]) -> Result<()> {
 fn made_anew(head: &[u8], labelled: &[(Role, Vec<u8>)]) -> Result<()> {
     if !is_blank(head) {
         return Err(Error::failed_precondition(
-            "the device holds neither a store whose state proves right nor zeros: discard what it holds, or open \
+            "the device holds neither a store with a valid state nor zeros: discard what it holds, or open \
              another one",
         ));
     }

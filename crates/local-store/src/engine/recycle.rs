@@ -9,7 +9,7 @@ use super::{Copied, Engine, count};
 use crate::key_location_map::{FOUND, Record, TOUCHED};
 
 /// An object that is to be copied, with the records of its parts that lie in it.
-pub(super) struct Wanted {
+pub(super) struct CopyCandidate {
     /// Whether a caller was told recently that the object or a part of it is stored.
     is_promised: bool,
     pub(super) record: Record,
@@ -19,7 +19,7 @@ pub(super) struct Wanted {
 
 /// The records of a block that are forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Left {
+pub(super) enum Forgotten {
     /// All records but those of names.
     Contents,
     All,
@@ -45,11 +45,11 @@ impl Engine {
             let keys = self.keys_in(block);
             self.copy_touched(block)?;
             if self.names.is_some() {
-                // First, so that nobody copies contents out of the block whose names were looked at.
-                self.forget(block, Left::Contents);
+                // First, so that no thread copies contents out of the block after its names were looked at.
+                self.forget(block, Forgotten::Contents);
                 self.move_names(block, &keys)?;
             }
-            self.forget(block, Left::All);
+            self.forget(block, Forgotten::All);
             self.free(block)?;
             count(&self.counters.recycled_blocks, 1);
         }
@@ -60,7 +60,7 @@ impl Engine {
         let setting_aside = self.upkeep.set_aside();
         self.space().begin_copying(block);
         let is_retiring = self.space().is_retiring(block);
-        let mut wanted = self.wanted(block, if is_retiring { FOUND } else { 0 });
+        let mut wanted = self.copy_candidates(block, if is_retiring { FOUND } else { 0 });
         wanted.sort_unstable_by_key(|wanted| (!wanted.is_promised, wanted.record.location.offset));
         {
             let mut space = self.space();
@@ -107,7 +107,7 @@ impl Engine {
 
     /// Returns the touched objects of a block. An object is touched if a part of it is; a part whose object is gone
     /// stands for itself. All records count as if they had the flags `all`.
-    pub(super) fn wanted(&self, block: u16, all: u32) -> Vec<Wanted> {
+    pub(super) fn copy_candidates(&self, block: u16, all: u32) -> Vec<CopyCandidate> {
         let (mut wanted, mut parts) = (Vec::new(), Vec::new());
         let has_parts = self.space().has_parts(block);
         // Of a part, the object is wanted, whether or not that was touched itself.
@@ -119,7 +119,7 @@ impl Engine {
             } else if record.is_part {
                 parts.push((record, flags));
             } else if flags & TOUCHED != 0 {
-                wanted.push(Wanted { is_promised: flags & FOUND != 0, record, flags, parts: Vec::new() });
+                wanted.push(CopyCandidate { is_promised: flags & FOUND != 0, record, flags, parts: Vec::new() });
             }
         });
         if parts.is_empty() {
@@ -136,7 +136,7 @@ impl Engine {
         self.sweep(block, 0, |record, flags| {
             let is_wanted = !record.is_part && (flags | all) & TOUCHED == 0;
             if is_wanted && begins(&record).iter().any(|(_, flags)| flags & TOUCHED != 0) {
-                wanted.push(Wanted { is_promised: false, record, flags, parts: Vec::new() });
+                wanted.push(CopyCandidate { is_promised: false, record, flags, parts: Vec::new() });
             }
         });
         let mut with_parents = std::collections::HashSet::new();
@@ -148,7 +148,7 @@ impl Engine {
         // Of these, the object itself is gone: it was quarantined, or there was no room for its record.
         let orphans =
             parts.iter().filter(|(part, flags)| flags & TOUCHED != 0 && !with_parents.contains(&part.sequence));
-        let orphans = orphans.map(|(record, flags)| Wanted {
+        let orphans = orphans.map(|(record, flags)| CopyCandidate {
             is_promised: flags & FOUND != 0,
             record: *record,
             flags: *flags,
@@ -166,17 +166,19 @@ impl Engine {
     }
 
     /// Takes the remaining records of a block out of the map.
-    pub(super) fn forget(&self, block: u16, left: Left) {
+    pub(super) fn forget(&self, block: u16, forgotten: Forgotten) {
         for buckets in self.map.sweeps() {
             let mut gone = Vec::new();
             {
                 let mut space = self.space();
-                match left {
-                    Left::Contents => {
+                match forgotten {
+                    Forgotten::Contents => {
                         self.map.records_in(buckets, block, 0, &mut |record, _| gone.push(record));
                         gone.retain(|record| !record.is_name() && self.map.remove(&mut space.map, record));
                     }
-                    Left::All => self.map.remove_in(&mut space.map, buckets, block, &mut |record| gone.push(record)),
+                    Forgotten::All => {
+                        self.map.remove_in(&mut space.map, buckets, block, &mut |record| gone.push(record));
+                    }
                 }
                 // A superblock that is written before the block is given up still vouches for all of these.
                 for record in &gone {

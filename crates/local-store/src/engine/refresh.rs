@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use blobaccess::Result;
 
-use super::recycle::Wanted;
+use super::recycle::CopyCandidate;
 use super::refresh_queue::Queued;
 use super::space::Purpose;
 use super::{Copied, Engine, Runner, count};
@@ -90,12 +90,12 @@ impl Engine {
         self.space().map.pin(Some(block));
         let queued: HashSet<u64> = records.iter().map(|record| record.sequence).collect();
         let is_queued = |record: &Record| queued.contains(&record.sequence);
-        let wanted = self.wanted(block, 0);
+        let wanted = self.copy_candidates(block, 0);
         self.space().map.pin(None);
-        let wanted = wanted
-            .into_iter()
-            .filter(|Wanted { record, parts, .. }| is_queued(record) || parts.iter().any(|(part, _)| is_queued(part)));
-        for Wanted { record, parts, .. } in wanted {
+        let wanted = wanted.into_iter().filter(|CopyCandidate { record, parts, .. }| {
+            is_queued(record) || parts.iter().any(|(part, _)| is_queued(part))
+        });
+        for CopyCandidate { record, parts, .. } in wanted {
             let parts: Vec<Record> = parts.iter().map(|(part, _)| *part).collect();
             self.refresh_one(&record, &parts);
         }

@@ -1,4 +1,4 @@
-//! Surveys what a store holds at one moment.
+//! Takes snapshots of a store.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use crate::machine::concurrency::locks::AtomicU64;
 use crate::snapshot::{BlockSnapshot, Snapshot};
 
 impl Engine {
-    /// Returns what the store holds now, and what has happened so far.
+    /// Returns the state of the store now, and what has happened so far.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let now = self.surroundings.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let age = |begun_at: u64| now.saturating_sub(Duration::from_secs(begun_at));

@@ -8,7 +8,7 @@ use blobaccess::{Digest, DigestFunction, InstanceName, NoObserver, PutOutcome, S
 use bytes::Bytes;
 
 use super::put::{Contents, Published, Replaces};
-use super::recycle::Left;
+use super::recycle::Forgotten;
 use super::space::{Requester, Reservation};
 use super::{Engine, LargeWriter, Mode, Presence, Put, Read, Surroundings};
 use crate::device::SECTOR_BYTES;
@@ -431,14 +431,14 @@ fn a_name_follows_contents_that_are_put_again_while_their_block_goes() {
     let_go(&engine, block);
     engine.copy_touched(block).unwrap();
     // It was neither found nor read. From here on nobody copies it, so nobody is told that it is there.
-    engine.forget(block, Left::Contents);
+    engine.forget(block, Forgotten::Contents);
     assert_eq!(engine.find(&key), Presence::Absent);
     let put = engine.put_contents(&key, &contents, Some(&names[1])).unwrap();
     assert!(matches!(put, Put::Done { outcome: PutOutcome::Created { stored_bytes: 700 }, .. }));
     let keys = [((record.location.offset, 700, record.function), key)].into();
     engine.move_names(block, &keys).unwrap();
     let look = engine.names_seen.look();
-    engine.forget(block, Left::All);
+    engine.forget(block, Forgotten::All);
     assert!(!look.is_outdated());
     let location = engine.peek(&key).unwrap().location;
     assert!(location.block != block && names.iter().all(|name| engine.peek(name).unwrap().location == location));

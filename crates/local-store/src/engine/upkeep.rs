@@ -1,4 +1,4 @@
-//! The locks of those who recycle and copy, in the order in which they are taken.
+//! The locks of threads that recycle and copy, in the order in which they are taken.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +10,7 @@ use crate::machine::concurrency::locks::{AtomicU32, Mutex, MutexGuard, enter};
 /// The most objects that are copied concurrently.
 const COPIED_AT_ONCE: usize = 16;
 
-/// The locks of those who recycle and copy.
+/// The locks of threads that recycle and copy.
 ///
 /// [`recycle`](Self::recycle) comes first, then [`set_aside`](Self::set_aside), then [`copy`](Self::copy). All of them
 /// come before the locks of syncs, of the flusher and of the space.
@@ -24,7 +24,7 @@ pub(super) struct Upkeep {
     runners: AtomicU32,
 }
 
-/// The right to take blocks out of use, and to look at what is set aside.
+/// The right to take blocks out of use, and to look at the share that is set aside.
 #[derive(Debug)]
 pub(super) struct Recycling<'a> {
     _guard: MutexGuard<'a, ()>,
@@ -55,13 +55,13 @@ impl Upkeep {
         Recycling { _guard: enter(&self.recycling) }
     }
 
-    /// Waits for the right to find out what was promised in a block that is being recycled. It is held until all of that
-    /// is set aside.
+    /// Waits for the right to find the promised objects of a block that is being recycled. The right is held until all
+    /// of them are set aside.
     pub(super) fn set_aside(&self) -> MutexGuard<'_, ()> {
         enter(&self.setting_aside)
     }
 
-    /// Waits until everything is set aside that was promised in the block that is being recycled.
+    /// Waits until every promised object of the block that is being recycled is set aside.
     pub(super) fn wait_until_set_aside(&self) {
         drop(self.set_aside());
     }

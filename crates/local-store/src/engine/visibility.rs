@@ -18,7 +18,7 @@ use crate::object::checksums::PIECE_BYTES;
 
 /// The result of making contents visible to an instance name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sharing {
+pub(super) enum ShareOutcome {
     /// The name sees them from now on, and this record had to make room.
     New(Option<Record>),
     /// The name saw them before.
@@ -29,7 +29,7 @@ pub(super) enum Sharing {
 
 /// The result of moving the record of a name to where its contents are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Following {
+enum FollowOutcome {
     /// The record moved, or is elsewhere by itself.
     Done,
     /// The contents are nowhere else.
@@ -40,20 +40,20 @@ enum Following {
 
 /// The result of a put whose contents are stored.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Existing {
+pub(super) struct ExistingPut {
     pub(super) put: Put,
     /// The record that had to make room in the map for the record of a name.
     pub(super) dropped: Option<Record>,
 }
 
-impl From<Put> for Existing {
+impl From<Put> for ExistingPut {
     fn from(put: Put) -> Self {
         Self { put, dropped: None }
     }
 }
 
 /// The keys of the objects of a block, by offset, size and function.
-pub(super) type Keys = HashMap<(u64, u64, u8), Key>;
+pub(super) type KeysByPlace = HashMap<(u64, u64, u8), Key>;
 
 fn place(record: &Record) -> (u64, u64, u8) {
     (record.location.offset, record.location.size_bytes, record.function)
@@ -65,13 +65,13 @@ impl Engine {
         let mut keys = masks.iter().map(|mask| key_of_name(key, mask));
         keys.any(|name| {
             let mut is_seen = false;
-            self.seen_of(&[name], |_| is_seen = true);
+            self.for_each_seen(&[name], |_| is_seen = true);
             is_seen
         })
     }
 
     /// Tells `seen` the positions of the keys of names that have a record.
-    pub(crate) fn seen_of(&self, names: &[Key], mut seen: impl FnMut(usize)) {
+    pub(crate) fn for_each_seen(&self, names: &[Key], mut seen: impl FnMut(usize)) {
         self.map.lookup_all(names.len(), by_position(names), |position, found| {
             let Some((at, _)) = found.filter(|(_, record)| record.is_name) else { return };
             if !at.has(FOUND) {
@@ -82,8 +82,8 @@ impl Engine {
         });
     }
 
-    /// Tells `stored` the positions of the keys whose contents are stored. That is no use of them.
-    pub(crate) fn stored_of(&self, keys: &[Key], mut stored: impl FnMut(usize)) {
+    /// Tells `stored` the positions of the keys whose contents are stored, without a use of them.
+    pub(crate) fn for_each_stored(&self, keys: &[Key], mut stored: impl FnMut(usize)) {
         self.map.lookup_all(keys.len(), by_position(keys), |position, found| {
             if found.is_some() {
                 stored(position);
@@ -99,7 +99,7 @@ impl Engine {
     }
 
     /// Returns the result of a put if its contents are stored, and makes them visible to a name.
-    pub(super) fn shared(&self, space: &mut Space, key: &Key, name: &Key) -> Option<Existing> {
+    pub(super) fn shared(&self, space: &mut Space, key: &Key, name: &Key) -> Option<ExistingPut> {
         let record = match self.find(key) {
             Presence::Absent => return None,
             Presence::Leaving => return Some(Put::Leaving.into()),
@@ -107,15 +107,15 @@ impl Engine {
         };
         let stored_bytes = record.location.size_bytes;
         let (outcome, dropped) = match self.share_with(space, &record, name) {
-            Sharing::Known => (PutOutcome::AlreadyExists { stored_bytes }, None),
-            Sharing::New(dropped) => (PutOutcome::Created { stored_bytes: 0 }, dropped),
-            Sharing::NoRoom => return Some(Put::Crowded.into()),
+            ShareOutcome::Known => (PutOutcome::AlreadyExists { stored_bytes }, None),
+            ShareOutcome::New(dropped) => (PutOutcome::Created { stored_bytes: 0 }, dropped),
+            ShareOutcome::NoRoom => return Some(Put::Crowded.into()),
         };
-        Some(Existing { put: Put::Done { outcome, publications: space.publications() }, dropped })
+        Some(ExistingPut { put: Put::Done { outcome, publications: space.publications() }, dropped })
     }
 
     /// Reports, once no lock is held, the record that had to make room.
-    pub(super) fn report(&self, existing: Existing) -> Put {
+    pub(super) fn report(&self, existing: ExistingPut) -> Put {
         if let Some(dropped) = &existing.dropped {
             self.evicted(dropped);
         }
@@ -136,13 +136,13 @@ impl Engine {
     }
 
     /// Makes the contents of `record` visible to a name. The block of `record` is not being recycled.
-    pub(super) fn share_with(&self, space: &mut Space, record: &Record, name: &Key) -> Sharing {
+    pub(super) fn share_with(&self, space: &mut Space, record: &Record, name: &Key) -> ShareOutcome {
         let known = self.map.lookup_as_writer(name, &space.map).map(|found| found.record);
         if known.is_some_and(|known| known.location == record.location) {
-            return Sharing::Known;
+            return ShareOutcome::Known;
         }
         if !space.has_log_space(record.location.block) {
-            return if known.is_some() { Sharing::Known } else { Sharing::NoRoom };
+            return if known.is_some() { ShareOutcome::Known } else { ShareOutcome::NoRoom };
         }
         let named = RecordFields {
             key_words: name.words,
@@ -157,7 +157,7 @@ impl Engine {
         let inserted = self.insert(space, &record_of_name, 0);
         self.work.notify_one();
         // Where a record is replaced, none has to make room.
-        if known.is_some() { Sharing::Known } else { Sharing::New(inserted.dropped) }
+        if known.is_some() { ShareOutcome::Known } else { ShareOutcome::New(inserted.dropped) }
     }
 
     /// Copies contents to a block whose log has room for one more name. It may block.
@@ -175,14 +175,14 @@ impl Engine {
             Copied::Done | Copied::Moved | Copied::Gone => Ok(()),
             Copied::NoSpace => self.recycle_blocks(),
             Copied::NoShare => Err(Error::unavailable(
-                "the log of a block is full, and what lies in it cannot be copied now: copies have taken their share",
+                "the log of a block is full, and its objects cannot be copied now: copies have taken their share",
             )),
         }
     }
 
     /// Returns the keys of the objects in a block that is going to be recycled; none where names do not count.
-    pub(super) fn keys_in(&self, block: u16) -> Keys {
-        let mut keys = Keys::new();
+    pub(super) fn keys_in(&self, block: u16) -> KeysByPlace {
+        let mut keys = KeysByPlace::new();
         if self.names.is_none() {
             return keys;
         }
@@ -198,7 +198,7 @@ impl Engine {
     }
 
     /// Moves the records of names to where the contents of a block are by now, and forgets the others.
-    pub(super) fn move_names(&self, block: u16, keys: &Keys) -> Result<()> {
+    pub(super) fn move_names(&self, block: u16, keys: &KeysByPlace) -> Result<()> {
         for buckets in self.map.sweeps() {
             let mut names = Vec::new();
             {
@@ -216,11 +216,12 @@ impl Engine {
                     None => self.key_of_contents(&name)?,
                 };
                 let mut space = self.space();
-                let following = key.map_or(Following::Nothing, |key| self.move_name(&mut space, block, &name, &key));
+                let following =
+                    key.map_or(FollowOutcome::Nothing, |key| self.move_name(&mut space, block, &name, &key));
                 match following {
-                    Following::Done => continue,
-                    Following::NoRoom => count(&self.counters.breached_bytes, name.location.size_bytes),
-                    Following::Nothing => {}
+                    FollowOutcome::Done => continue,
+                    FollowOutcome::NoRoom => count(&self.counters.breached_bytes, name.location.size_bytes),
+                    FollowOutcome::Nothing => {}
                 }
                 // In the same step: another put may store the contents anew, and then this name must not be found here.
                 self.map.remove(&mut space.map, &name);
@@ -237,7 +238,7 @@ impl Engine {
             return;
         }
         let check_mask = self.map.check_mask();
-        let keys: Keys = contents.iter().map(|record| (place(record), record.key(check_mask))).collect();
+        let keys: KeysByPlace = contents.iter().map(|record| (place(record), record.key(check_mask))).collect();
         for buckets in self.map.sweeps() {
             let mut names = Vec::new();
             {
@@ -252,23 +253,23 @@ impl Engine {
             }
             for (name, key) in names {
                 // Where there is no room for the record, it stays for now.
-                let _: Following = self.move_name(&mut self.space(), block, &name, &key);
+                let _: FollowOutcome = self.move_name(&mut self.space(), block, &name, &key);
             }
         }
     }
 
     /// Moves the record of a name to its contents, if they are no longer in `block`.
-    fn move_name(&self, space: &mut Space, block: u16, name: &Record, key: &Key) -> Following {
+    fn move_name(&self, space: &mut Space, block: u16, name: &Record, key: &Key) -> FollowOutcome {
         let contents = self.map.lookup_as_writer(key, &space.map).map(|found| found.record);
         let Some(contents) = contents.filter(|contents| contents.location.block != block) else {
-            return Following::Nothing;
+            return FollowOutcome::Nothing;
         };
         let known = self.map.lookup_as_writer(&name.key(self.map.check_mask()), &space.map);
         if known.is_none_or(|known| known.record != *name) {
-            return Following::Done;
+            return FollowOutcome::Done;
         }
         if !space.has_log_space(contents.location.block) {
-            return Following::NoRoom;
+            return FollowOutcome::NoRoom;
         }
         let named = RecordFields {
             key_words: name.key_words,
@@ -281,7 +282,7 @@ impl Engine {
         let moved = space.draft(contents.location.block, contents.location.offset, named, name.sequence);
         space.append(&moved);
         self.map.replace(&mut space.map, name, &moved);
-        Following::Done
+        FollowOutcome::Done
     }
 
     /// Returns the key of the contents that lie where `name` says; `None` if they are gone.

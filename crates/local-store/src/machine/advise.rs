@@ -1,6 +1,6 @@
 //! Hints about memory and files, to the system and to the processor, which there is no safe way to give.
 //!
-//! None changes any contents. What each buys stands in `docs/safety.md`.
+//! No hint changes any contents. `docs/safety.md` says how much each gains.
 
 use std::io;
 #[cfg(target_os = "linux")]
@@ -64,12 +64,12 @@ pub(crate) fn prefetch_one_of_many<T>(item: *const T) {
     unsafe { _mm_prefetch::<_MM_HINT_T1>(item.cast()) };
 }
 
-/// Does nothing: other processors have to do with what they overlap by themselves.
+/// Does nothing: other processors overlap loads by themselves.
 #[inline]
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn prefetch<T>(_item: &T) {}
 
-/// Does nothing: other processors have to do with what they overlap by themselves.
+/// Does nothing: other processors overlap loads by themselves.
 #[inline]
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn prefetch_one_of_many<T>(_item: *const T) {}

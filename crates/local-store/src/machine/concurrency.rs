@@ -67,8 +67,9 @@ pub(crate) fn wait(repeated: u32) {
     }
 }
 
-/// Atomics before each access of which another thread may run, unless it is relaxed: so what a relaxed access is
-/// a part of takes one step rather than dozens. Orders of memory, and the relaxed accesses among themselves, are loom's.
+/// Atomics that let another thread run before each access, unless the access is relaxed. So an operation that consists
+/// of relaxed accesses takes one step rather than dozens. Orders of memory, and interleavings of relaxed accesses, are
+/// left to loom.
 #[cfg(shuttle)]
 mod scheduled {
     use std::sync::atomic::{self, Ordering};

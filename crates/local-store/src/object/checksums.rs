@@ -19,7 +19,7 @@ pub(crate) const fn size_bytes(contents: u64) -> u64 {
 
 /// Returns the size of the largest contents that fit into `bytes` with their trailer.
 pub(crate) const fn max_contents(bytes: u64) -> u64 {
-    // The trailer of what is smaller is not larger.
+    // A smaller object has no larger trailer.
     bytes.saturating_sub(size_bytes(bytes))
 }
 

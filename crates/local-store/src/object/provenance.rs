@@ -58,7 +58,7 @@ pub(crate) fn encode(storage_type: StorageType, digest: &Digest, token: Option<&
     let length = SUM_BYTES + body.len();
     if casts::on_device(length) > max_bytes(storage_type) {
         return Err(Error::invalid_argument(format!(
-            "instance name is {} bytes, while this store keeps names of up to {} bytes",
+            "instance name is {} bytes; the maximum is {}",
             name.len(),
             (MAX_OF_MESSAGES - HEAD_BYTES - 16 - 8 - 64)
         )));
@@ -178,8 +178,6 @@ mod tests {
             encode(StorageType::Ac, &digest, Some(&UploadToken::from_bytes([1; 16])))
         };
         assert!(encoded(3_996).is_ok());
-        assert!(
-            encoded(3_997).unwrap_err().to_string().contains("3997 bytes, while this store keeps names of up to 3996")
-        );
+        assert!(encoded(3_997).unwrap_err().to_string().contains("3997 bytes; the maximum is 3996"));
     }
 }

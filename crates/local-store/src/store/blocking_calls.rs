@@ -5,7 +5,7 @@ use std::sync::Arc;
 use blobaccess::{Context, Digest, Error, Kind, PutOutcome, Result};
 use bytes::Bytes;
 
-use super::visibility::Masks;
+use super::visibility::MasksByName;
 use super::{DIGESTS_PER_TURN, LocalStore};
 use crate::engine::Excerpt;
 use crate::engine::{Contents, Mode, Presence, Put, Read};
@@ -25,7 +25,7 @@ impl<K: Kind> LocalStore<K> {
     /// `Unavailable` if such a blob cannot be copied.
     pub fn find_missing_blocking(&self, digests: &[Digest], mut absent: impl FnMut(usize)) -> Result<()> {
         if let Some(names) = &self.engine.names {
-            return self.find_unseen_blocking(&mut Masks::new(names), digests, absent);
+            return self.find_unseen_blocking(&mut MasksByName::new(names), digests, absent);
         }
         let mut leaving = Vec::new();
         for (number, batch) in digests.chunks(DIGESTS_AT_ONCE).enumerate() {
@@ -45,7 +45,7 @@ impl<K: Kind> LocalStore<K> {
     /// Finds missing blobs where instance names count.
     fn find_unseen_blocking(
         &self,
-        masks: &mut Masks<'_>,
+        masks: &mut MasksByName<'_>,
         digests: &[Digest],
         mut absent: impl FnMut(usize),
     ) -> Result<()> {
@@ -142,7 +142,7 @@ impl<K: Kind> LocalStore<K> {
         let max = self.engine.sizes.max_blob_size_bytes();
         let size = casts::on_device(contents.len());
         if size > max {
-            let message = format!("blob {digest} is {size} bytes, while this store takes blobs of up to {max} bytes");
+            let message = format!("blob {digest} is {size} bytes; the maximum is {max}");
             return Err(Error::invalid_argument(message));
         }
         let key = self.engine.keys.key(digest);

@@ -27,23 +27,23 @@ struct Upload {
 
 /// The role of an upload.
 #[derive(Debug)]
-pub(crate) enum Part<'a> {
+pub(crate) enum Role<'a> {
     /// The upload is written.
-    Write(Writing<'a>),
+    Write(Writer<'a>),
     /// The upload is verified, and waits for those that are written.
-    Follow(Following<'a>),
+    Follow(Follower<'a>),
 }
 
 /// An upload that is written, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Writing<'a> {
+pub(crate) struct Writer<'a> {
     uploads: &'a EqualUploads,
     key: Key,
 }
 
 /// An upload that waits for those that are written.
 #[derive(Debug)]
-pub(crate) struct Following<'a> {
+pub(crate) struct Follower<'a> {
     uploads: &'a EqualUploads,
     key: Key,
     done: Arc<Notify>,
@@ -56,14 +56,14 @@ impl EqualUploads {
     }
 
     /// Returns the role of an upload that begins now.
-    pub(crate) fn join(&self, key: Key) -> Part<'_> {
+    pub(crate) fn join(&self, key: Key) -> Role<'_> {
         let mut by_key = self.by_key();
         let upload = by_key.entry(key).or_insert_with(|| Upload { writers: 0, done: Arc::default() });
         if upload.writers < WRITERS {
             upload.writers += 1;
-            return Part::Write(Writing { uploads: self, key });
+            return Role::Write(Writer { uploads: self, key });
         }
-        Part::Follow(Following { uploads: self, key, done: Arc::clone(&upload.done) })
+        Role::Follow(Follower { uploads: self, key, done: Arc::clone(&upload.done) })
     }
 
     fn is_written(&self, key: &Key) -> bool {
@@ -71,7 +71,7 @@ impl EqualUploads {
     }
 }
 
-impl Drop for Writing<'_> {
+impl Drop for Writer<'_> {
     fn drop(&mut self) {
         let mut by_key = self.uploads.by_key();
         let Some(upload) = by_key.get_mut(&self.key) else { return };
@@ -83,7 +83,7 @@ impl Drop for Writing<'_> {
     }
 }
 
-impl Following<'_> {
+impl Follower<'_> {
     /// Waits until `is_stored`, or no upload is written any more.
     pub(crate) async fn wait(&self, is_stored: impl Fn() -> bool) {
         loop {

@@ -42,12 +42,12 @@ pub(crate) const DIGESTS_PER_TURN: usize = 4096;
 ///
 /// # Contract
 ///
-/// * What was put or found stays for at least [`Sizes::promised_bytes`] of further puts, as long as no more is found late
-///   in its life than may be copied; [`Snapshot::breached_bytes`] counts what broke that.
-/// * Of a [persistent](Options::persistent) store, a completed [`sync`](Self::sync) is a promise: what was put, found
-///   or copied before it is there after a crash, as long as it would have been without one.
-/// * What is read from a device is checked. What proves wrong is `DataLoss` once and absent from then on; everything
-///   else stays.
+/// * A blob that was put or found stays for at least [`Sizes::promised_bytes`] of further puts, as long as no more blobs
+///   are found late in their lives than may be copied; [`Snapshot::breached_bytes`] counts the exceptions.
+/// * In a [persistent](Options::persistent) store, everything put, found or copied before a completed [`sync`](Self::sync)
+///   is there after a crash, for as long as it would have been without one.
+/// * Reads from a device are verified. An object that fails verification is `DataLoss` once and absent from then on; all
+///   others stay.
 /// * A device that failed a write or a sync takes nothing more until the store is opened anew. Reading goes on.
 ///
 /// # Memory

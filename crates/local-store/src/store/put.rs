@@ -6,7 +6,7 @@ use blobaccess::{Blob, Context, Digest, Error, ErrorKind, Kind, PutOutcome, Resu
 use futures::TryStreamExt;
 
 use super::LocalStore;
-use super::equal_uploads::{Following, Part};
+use super::equal_uploads::{Follower, Role};
 use crate::engine::{Contents, Engine, LargeWriter, Mode, Owner, Presence, Put, Read};
 use crate::key::Key;
 use crate::key_location_map::Record;
@@ -16,9 +16,7 @@ impl<K: Kind> LocalStore<K> {
     fn check_size(&self, digest: &Digest, size_bytes: u64) -> Result<()> {
         let max = self.engine.sizes.max_blob_size_bytes();
         if size_bytes > max {
-            return Err(Error::invalid_argument(format!(
-                "blob {digest} is {size_bytes} bytes, while this store takes blobs of up to {max} bytes"
-            )));
+            return Err(Error::invalid_argument(format!("blob {digest} is {size_bytes} bytes; the maximum is {max}")));
         }
         Ok(())
     }
@@ -68,7 +66,7 @@ impl<K: Kind> LocalStore<K> {
             loop {
                 self.write_behind().await.map_err(Error::not_stored)?;
                 let put = self.engine.put_contents(&key, &contents, name.as_ref()).map_err(Error::not_stored)?;
-                if let Some(outcome) = self.conclude(ctx, digest, put).await? {
+                if let Some(outcome) = self.finish_put(ctx, digest, put).await? {
                     break Ok(outcome);
                 }
             }
@@ -91,8 +89,8 @@ impl<K: Kind> LocalStore<K> {
             return self.known(ctx, digest, (key, name)).await;
         }
         let _writing = match self.uploads.join(*key) {
-            Part::Write(writing) => writing,
-            Part::Follow(following) => return self.follow(ctx, digest, (key, name), blob, following).await,
+            Role::Write(writing) => writing,
+            Role::Follow(following) => return self.follow(ctx, digest, (key, name), blob, following).await,
         };
         let mut writer = loop {
             match self.engine.begin_large(digest.size_bytes(), &owner).map_err(Error::not_stored)? {
@@ -124,7 +122,7 @@ impl<K: Kind> LocalStore<K> {
         digest: &Digest,
         (key, name): (&Key, Option<&Key>),
         blob: Blob,
-        following: Following<'_>,
+        following: Follower<'_>,
     ) -> Result<PutOutcome> {
         blob.verify().await.map_err(Error::not_stored)?;
         let is_stored = || self.engine.peek(key).is_some();
@@ -137,7 +135,7 @@ impl<K: Kind> LocalStore<K> {
         match self.find_put(ctx, digest, (key, name)).await.map_err(Error::not_stored)? {
             Some(outcome) => Ok(outcome),
             None => Err(Error::unavailable(
-                "the equal puts that this one left storing to were aborted, or what they stored is gone",
+                "the equal puts that were to store the blob were aborted, or the blob is gone again",
             )
             .not_stored()),
         }
@@ -151,7 +149,7 @@ impl<K: Kind> LocalStore<K> {
         writer: LargeWriter,
     ) -> Result<PutOutcome> {
         let put = writer.finish(key, name).map_err(Error::not_stored)?;
-        if let Some(outcome) = self.conclude(ctx, digest, put).await? {
+        if let Some(outcome) = self.finish_put(ctx, digest, put).await? {
             self.write_behind().await?;
             return Ok(outcome);
         }
@@ -175,7 +173,7 @@ impl<K: Kind> LocalStore<K> {
     }
 
     /// Waits for what a put needs and returns its outcome; `None` if the put must be tried again.
-    pub(crate) async fn conclude(&self, ctx: &Context, digest: &Digest, put: Put) -> Result<Option<PutOutcome>> {
+    pub(crate) async fn finish_put(&self, ctx: &Context, digest: &Digest, put: Put) -> Result<Option<PutOutcome>> {
         match put {
             Put::Done { outcome, publications } => {
                 self.settle(publications).await?;
@@ -220,7 +218,7 @@ impl<K: Kind> LocalStore<K> {
                 continue;
             }
             let put = self.engine.put_message(&key, &contents, old.as_ref()).map_err(Error::not_stored)?;
-            if let Some(outcome) = self.conclude(ctx, digest, put).await? {
+            if let Some(outcome) = self.finish_put(ctx, digest, put).await? {
                 break outcome;
             }
         };

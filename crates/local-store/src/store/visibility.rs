@@ -42,7 +42,7 @@ impl<K: Kind> LocalStore<K> {
     ) -> Result<Option<PutOutcome>> {
         loop {
             let Some(put) = self.engine.share(key, name)? else { return Ok(None) };
-            if let Some(outcome) = self.conclude(ctx, digest, put).await? {
+            if let Some(outcome) = self.finish_put(ctx, digest, put).await? {
                 return Ok(Some(outcome));
             }
         }
@@ -58,7 +58,7 @@ impl<K: Kind> LocalStore<K> {
         names: &InstanceNames,
         digests: &DigestSet,
     ) -> Result<(DigestSet, DigestSet)> {
-        let mut masks = Masks::new(names);
+        let mut masks = MasksByName::new(names);
         let (mut seen, mut unseen) = (Vec::new(), Vec::new());
         for (turn, batch) in digests.as_slice().chunks(DIGESTS_PER_TURN).enumerate() {
             if turn > 0 {
@@ -74,12 +74,12 @@ impl<K: Kind> LocalStore<K> {
 }
 
 /// The masks of the instance names of digests. There is usually one name.
-pub(crate) struct Masks<'a> {
+pub(crate) struct MasksByName<'a> {
     names: &'a InstanceNames,
     by_name: HashMap<InstanceName, Vec<Mask>>,
 }
 
-impl<'a> Masks<'a> {
+impl<'a> MasksByName<'a> {
     pub(crate) fn new(names: &'a InstanceNames) -> Self {
         Self { names, by_name: HashMap::new() }
     }
@@ -91,7 +91,7 @@ impl<'a> Masks<'a> {
     pub(crate) fn seen(&mut self, engine: &Engine, digests: &[Digest]) -> Result<Vec<bool>> {
         let keys: Vec<Key> = digests.iter().map(|digest| engine.keys.key(digest)).collect();
         let mut left = Vec::with_capacity(keys.len());
-        engine.stored_of(&keys, |position| left.push(position));
+        engine.for_each_stored(&keys, |position| left.push(position));
         let mut seen = vec![false; keys.len()];
         let mut keys_of_names = Vec::with_capacity(left.len());
         for depth in 0.. {
@@ -108,7 +108,7 @@ impl<'a> Masks<'a> {
                 break;
             }
             let mut is_found = vec![false; asked.len()];
-            engine.seen_of(&keys_of_names, |position| {
+            engine.for_each_seen(&keys_of_names, |position| {
                 if let Some(is_found) = is_found.get_mut(position) {
                     *is_found = true;
                 }

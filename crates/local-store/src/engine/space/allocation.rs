@@ -67,11 +67,11 @@ impl Space {
         self.lanes.reserve(number, length)
     }
 
-    /// Returns a lane: what is left of a chunk.
+    /// Returns a lane: the rest of a chunk.
     fn open_lane(&mut self, requester: Requester) -> Option<Lane> {
         let (small, chunk) = (self.sizes.small_bytes(), self.sizes.chunk_bytes);
         let data_bytes = self.sizes.data_bytes;
-        // What is left of the chunk may be too little, so there must be room for that and an object.
+        // The rest of the chunk may be too little, so there must be room for that and an object.
         let block = self.choose(2 * small, requester)?;
         let usage = self.use_mut(block)?;
         let generation = usage.generation;
@@ -95,7 +95,7 @@ impl Space {
         let is_in_time = reservation.round().is_none_or(|round| {
             (self.lanes.is_present(round) || !self.neighbours.is_persistent) && self.has_log_space(block)
         });
-        // Once what was touched is being copied, nothing is added to a block.
+        // Once touched objects are being copied, nothing is added to a block.
         is_in_time
             && self
                 .neighbours

@@ -48,7 +48,7 @@ impl BlockUse {
     /// Goes on with a use whose log has `log_sectors`.
     pub(super) fn restored(live: &LiveBlock, log_sectors: u32, chunk_bytes: u64) -> Self {
         Self {
-            // What is left of the last chunk is not used: chunks are written in memory, from their beginning.
+            // The rest of the last chunk is not used: chunks are written in memory, from their beginning.
             cursor: live.data_bytes.next_multiple_of(chunk_bytes),
             entries: u32::try_from(u64::from(log_sectors) * ENTRIES_PER_SECTOR).unwrap_or(u32::MAX),
             log_sectors,
@@ -70,7 +70,8 @@ impl BlockUse {
                 || self.has_log_sector(pending, max_entries))
     }
 
-    /// Appends the entry of a record to the log. Returns what is to be written by now, if enough has come together.
+    /// Appends the entry of a record to the log. Returns the sectors that are to be written, once enough of them are
+    /// full.
     pub(super) fn append(&mut self, record: &Record) -> Option<LogSectors> {
         entry::write(&mut self.pending_log, record, self.seed);
         self.entries += 1;

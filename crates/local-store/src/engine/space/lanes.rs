@@ -22,7 +22,7 @@ pub(super) struct Lane {
 #[derive(Debug)]
 pub(super) struct Lanes {
     lanes: Vec<Option<Lane>>,
-    /// Counts the syncs. What is reserved in one round and not published in it never is.
+    /// The number of syncs. A range that is reserved in one round and not published in it never is.
     round: u64,
 }
 
@@ -103,8 +103,8 @@ impl Lanes {
         }
     }
 
-    /// Lets all lanes go on in a fresh sector. What was reserved in the sectors before and is not published yet never is:
-    /// see `docs/decisions/0011-puts-outside-locks.md`.
+    /// Lets all lanes go on in a fresh sector. A range that was reserved in an earlier sector and is not published yet
+    /// never is: see `docs/decisions/0011-puts-outside-locks.md`.
     pub(super) fn end_sectors(&mut self, blocks: &Blocks) {
         self.round += 1;
         for place in &mut self.lanes {

@@ -1,7 +1,7 @@
 //! Hands out blocks, sequences and entries: everything that happens in one order.
 //!
-//! All of it is under one lock, that of the space. What stands here is handed the blocks in memory and no device, so there
-//! is no I/O under that lock.
+//! All of it is under one lock, that of the space. The space is handed the blocks in memory and no device, so its
+//! methods do no I/O.
 
 mod allocation;
 mod block_use;
@@ -63,7 +63,7 @@ pub(crate) struct Space {
     publications: u64,
 }
 
-/// The parts that a space tells of what it does.
+/// The parts that a space notifies.
 #[derive(Debug)]
 pub(super) struct Neighbours {
     pub(super) blocks: Arc<Blocks>,
@@ -155,7 +155,7 @@ impl Space {
         });
         let blocks = self.rotation.blocks().zip(groups).filter_map(|(block, group)| {
             let usage = self.use_of(block)?;
-            // What a lane has not used yet is not in use.
+            // The rest of a lane is not in use.
             let used_bytes = usage.cursor - self.lanes.unused_in(block);
             Some(BlockSurvey { group, used_bytes, log_entries: usage.entries, begun_at: usage.begun_at })
         });

@@ -1,4 +1,4 @@
-//! Takes blocks out of use, and accounts for what copies may take.
+//! Takes blocks out of use, and accounts for the share of copies.
 
 use super::block_use::BlockUse;
 use super::{Purpose, Space};
@@ -15,8 +15,8 @@ impl Space {
         self.retiring.first().copied().or_else(|| self.rotation.oldest().filter(|_| is_needed))
     }
 
-    /// Keeps the records of a block where they are in the map. From now on, none is added to the block, and whoever
-    /// touches one of them knows that it may be too late.
+    /// Keeps the records of a block where they are in the map. From now on, none is added to the block, and a thread
+    /// that touches one of them knows that it may be too late.
     pub(in crate::engine) fn begin_copying(&mut self, block: u16) {
         self.map.pin(Some(block));
         if let Some(copied) = self.neighbours.blocks.get(block) {
@@ -40,7 +40,7 @@ impl Space {
         self.neighbours.blocks.end(block);
     }
 
-    /// Makes a block free whose use has ended, and that nothing vouches for.
+    /// Makes a block free whose use has ended, and that no superblock vouches for.
     pub(in crate::engine) fn add_free(&mut self, block: u16) {
         if let Some(usage) = self.use_mut(block) {
             *usage = BlockUse::default();
@@ -73,19 +73,19 @@ impl Space {
         self.retiring.contains(&block)
     }
 
-    /// Takes what the copy of a record costs from the share of copies. Returns whether there was as much.
+    /// Takes the cost of copying a record from the share of copies. Returns whether that much was left.
     pub(in crate::engine) fn draw_share(&mut self, record: &Record, purpose: Purpose) -> bool {
         let cost = self.sizes.cost(record.location.size_bytes);
         self.share.draw(purpose, cost)
     }
 
-    /// Sets aside what the copy of a promised record costs, if there is as much.
+    /// Sets aside the cost of copying a promised record, if that much is left.
     pub(in crate::engine) fn set_aside(&mut self, record: &Record) {
         let cost = self.sizes.cost(record.location.size_bytes);
         self.share.set_aside(record.location.offset, cost);
     }
 
-    /// Gives back what was set aside and not drawn.
+    /// Gives back the share that was set aside and not drawn.
     pub(in crate::engine) fn settle_share(&mut self) {
         self.share.settle();
     }

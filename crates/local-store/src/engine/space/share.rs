@@ -1,4 +1,4 @@
-//! Limits copies to a share of what is put, kept for promised objects first.
+//! Limits copies to a share of all writes, kept for promised objects first.
 
 use std::collections::HashMap;
 
@@ -22,9 +22,10 @@ pub(in crate::engine) enum Purpose {
 pub(in crate::engine) enum Requester {
     /// A put; it leaves the last free block to copies, also once they have begun it.
     Put,
-    /// A copy of what was touched, whose block is about to go.
+    /// A copy of a touched object, whose block is about to go.
     Copy,
-    /// A copy of what was touched, whose block stays for now; it leaves the last free block to those that must be made.
+    /// A copy of a touched object, whose block stays for now. It leaves the last free block to copies that must be
+    /// made.
     Refresh,
 }
 
