@@ -38,6 +38,3 @@ mod testkit {}
 
 #[doc = include_str!("../../crates/write-behind/README.md")]
 mod write_behind {}
-
-#[doc = include_str!("../../crates/write-behind/README.md")]
-mod write_behind {}
