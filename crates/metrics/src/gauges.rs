@@ -1,4 +1,4 @@
-//! Values of a server's own, which are read when they are asked for.
+//! Values of the server's own, which are read when metrics are encoded.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};
@@ -36,7 +36,7 @@ impl Gauges {
         let gauge =
             gauges.entry(name.to_owned()).or_insert_with(|| Gauge { help: help.to_owned(), reads: BTreeMap::new() });
         let before = gauge.reads.insert(labels, read);
-        // What it holds may be dropped with it, and that may be anything.
+        // The replaced gauge owns arbitrary values, which are dropped outside of the lock.
         drop(gauges);
         drop(before);
         Ok(())
@@ -53,7 +53,7 @@ fn is_name(name: &str) -> bool {
 }
 
 impl Collector for Gauges {
-    /// Values are read with nothing locked: whoever is asked may register another.
+    /// Encodes the values without holding the lock: a callback may register another gauge.
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for (name, Gauge { help, reads }) in self.all() {
             let mut metric = encoder.encode_descriptor(&name, &help, None, MetricType::Gauge)?;

@@ -32,7 +32,7 @@ pub(crate) struct Ended {
     pub(crate) grpc_code: &'static str,
 }
 
-/// A store, and what a put into it came to.
+/// A store, and the outcome of a put into it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct PutEnded {
     pub(crate) storage_type: &'static str,
@@ -46,7 +46,7 @@ pub(crate) struct Timestamp {
     pub(crate) worker_completed_timestamp: &'static str,
 }
 
-/// Whether a cache could answer.
+/// Whether a cache could answer for a digest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Asked {
     pub(crate) result: &'static str,

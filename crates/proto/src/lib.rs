@@ -5,7 +5,7 @@
 //! | [`remote_execution`] | `build.bazel.remote.execution.v2` | digests, directories, actions and their results; the requests of CAS, AC and capabilities |
 //! | [`semver`] | `build.bazel.semver` | versions of the protocol |
 //! | [`bytestream`] | `google.bytestream` | reads and writes of large blobs |
-//! | [`rpc`] | `google.rpc` | what became of one request among many |
+//! | [`rpc`] | `google.rpc` | the status of one request among many |
 //! | [`icas`], [`iscc`], [`fsac`], [`replicator`] | `buildbarn.*` | Buildbarn's further stores |
 //! | [`outcome`] | `blobaccess.v1` | how a put ended: our own addition |
 //!
@@ -61,10 +61,10 @@
 //! # }
 //! ```
 
-/// The descriptors of all packages and of all that they import, encoded as a `google.protobuf.FileDescriptorSet`.
+/// The descriptors of all packages and their imports, encoded as a `google.protobuf.FileDescriptorSet`.
 ///
-/// For generators of services and for server reflection. The comments of the definitions are in it, so that a client
-/// that asks for a description is shown them; that makes it about 64 KiB.
+/// They serve generators of services and server reflection. The comments of the definitions are included, so that
+/// reflection shows them. The set is about 64 KiB.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// The Remote Execution API (REv2): content-addressable storage, action cache, capabilities, and the messages that are
@@ -84,22 +84,22 @@ pub mod bytestream {
     include!(concat!(env!("OUT_DIR"), "/bytestream/google.bytestream.rs"));
 }
 
-/// The status that an answer gives for each of many requests.
+/// The status that a response has for each of many requests.
 pub mod rpc {
     include!(concat!(env!("OUT_DIR"), "/rpc/google.rpc.rs"));
 }
 
-/// Buildbarn's indirect content-addressable storage (ICAS): where blobs are found.
+/// Buildbarn's indirect content-addressable storage (ICAS): the places where blobs are found.
 pub mod icas {
     include!(concat!(env!("OUT_DIR"), "/icas/buildbarn.icas.rs"));
 }
 
-/// Buildbarn's initial size class cache (ISCC): how actions went before.
+/// Buildbarn's initial size class cache (ISCC): statistics of earlier executions.
 pub mod iscc {
     include!(concat!(env!("OUT_DIR"), "/iscc/buildbarn.iscc.rs"));
 }
 
-/// Buildbarn's file system access cache (FSAC): which of their inputs actions read.
+/// Buildbarn's file system access cache (FSAC): the inputs that actions read.
 pub mod fsac {
     include!(concat!(env!("OUT_DIR"), "/fsac/buildbarn.fsac.rs"));
 }
@@ -109,7 +109,7 @@ pub mod replicator {
     include!(concat!(env!("OUT_DIR"), "/replicator/buildbarn.replicator.rs"));
 }
 
-/// How a put ended, as servers of this project tell clients that ask.
+/// The outcome of a put, as servers of this project report it to clients that ask.
 pub mod outcome {
     include!(concat!(env!("OUT_DIR"), "/outcome/blobaccess.v1.rs"));
 }

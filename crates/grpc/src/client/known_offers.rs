@@ -42,7 +42,7 @@ impl KnownOffers {
     }
 }
 
-/// Remembers `known` for `name`. When the map is full, it is cleared first: the offers are soon asked for again.
+/// Remembers `known` for `name`. A full map is cleared first: the offers are soon queried again.
 pub(super) fn remember(by_name: &mut HashMap<InstanceName, KnownOffer>, name: &InstanceName, known: KnownOffer) {
     if by_name.len() >= MAX_KNOWN && !by_name.contains_key(name) {
         by_name.clear();

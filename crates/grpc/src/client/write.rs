@@ -17,7 +17,7 @@ use crate::metadata_keys::OUTCOME_RESPONSE;
 use crate::outcome;
 use crate::stubs::bytestream::byte_stream_client::ByteStreamClient;
 
-/// Resets the stream of an upload that is not waited for any more: left to itself, its body would go on.
+/// A guard that resets the stream of an upload that nobody waits for: left alone, its body would continue.
 struct ResetOnDrop(Option<CancellationHandle>);
 
 impl Drop for ResetOnDrop {
@@ -29,7 +29,7 @@ impl Drop for ResetOnDrop {
 }
 
 impl Connection {
-    /// Stores `contents` under `digest`. What is not at hand is sent again only if nothing of it was read.
+    /// Stores `contents` under `digest`. Contents that are not at hand are sent again only if none of them were read.
     pub(super) async fn write(
         &self,
         ctx: &Context,
@@ -71,7 +71,7 @@ impl Connection {
         })
     }
 
-    /// Waits for the answer, for as long as the source does not fail and the server takes what it is sent.
+    /// Waits for the response while the source does not fail and the server takes the messages.
     async fn supervise(
         &self,
         ctx: &Context,
@@ -80,7 +80,7 @@ impl Connection {
         failure: oneshot::Receiver<Error>,
     ) -> Result<Response<WriteResponse>> {
         let mut call = std::pin::pin!(call);
-        // A body that is done with drops its end, which is no failure.
+        // A finished body drops its end of the channel, which is no failure.
         let failed = async {
             match failure.await {
                 Ok(error) => error,
@@ -107,7 +107,7 @@ impl Connection {
     }
 }
 
-/// What was committed is all of the blob; of a compressed one, what was sent, or -1 if it was there already.
+/// Checks the committed size: all of the blob; for a compressed one, the bytes sent, or -1 if the blob existed.
 fn check_committed_size(
     digest: &Digest,
     compressor: Option<Compressor>,

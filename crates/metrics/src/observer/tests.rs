@@ -1,4 +1,4 @@
-//! Tests of what a scrape is answered with, line by line.
+//! Tests of the encoded metrics, line by line.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -73,7 +73,7 @@ fn sizes_are_told_of_what_is_got_and_put() {
         call.blob_size_bytes = Some(5);
         metrics.call_ended(&call);
     }
-    // Of a call that came to no blob there is no size.
+    // A call that returned no blob has no size.
     metrics.call_ended(&call(Operation::Get, 1));
     let name = "buildbarn_blobstore_blob_access_operations_blob_size_bytes";
     for operation in ["Get", "GetFromComposite", "Put"] {
@@ -177,7 +177,7 @@ fn gauges_are_read_at_each_scrape_and_described_once() {
         .map(str::to_owned)
     );
     assert_eq!(lines(&metrics, "held_bytes{")[0], r#"held_bytes{storage_type="ac"} 2.0"#);
-    // The same name and labels again take the place of the one before.
+    // A gauge of the same name and labels replaces the previous one.
     metrics.register_gauge("up_seconds", "", &[], || 2.5).unwrap();
     assert_eq!(lines(&metrics, "up_seconds"), ["up_seconds 2.5"]);
 }

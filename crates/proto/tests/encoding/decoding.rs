@@ -1,4 +1,4 @@
-//! What is made of messages of which not everything is known, and of their bytes.
+//! Decoding of messages with unknown fields, and of malformed bytes.
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as their_execution;
 use blobaccess_proto::outcome::PutOutcome;
@@ -23,7 +23,7 @@ fn an_outcome_is_on_the_wire_as_written_here() {
     assert_encoded(Outcome::AlreadyExists(AlreadyExists { stored_bytes: 5 }), b"\x12\x02\x08\x05");
     assert_encoded(Outcome::Replaced(Replaced { stored_bytes: 5, old_bytes: 6 }), b"\x1a\x04\x08\x05\x10\x06");
     assert_encoded(Outcome::Unclassified(Unclassified { stored_bytes: None }), b"\x22\x00");
-    // Known to be nothing is more than not known.
+    // A known size of zero differs from an unknown size.
     assert_encoded(Outcome::Unclassified(Unclassified { stored_bytes: Some(0) }), b"\x22\x02\x08\x00");
 }
 
@@ -40,7 +40,7 @@ fn who_does_not_know_outcomes_reads_the_rest() {
     assert_eq!(read.expect("decoded"), plain.encode_to_vec());
 }
 
-/// Why stores keep the bytes of messages and not the messages.
+/// Shows why stores keep the bytes of messages and not the messages.
 #[test]
 fn unknown_fields_are_dropped() {
     let known = remote_execution::ActionResult { exit_code: 3, ..Default::default() };

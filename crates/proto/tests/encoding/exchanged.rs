@@ -1,4 +1,4 @@
-//! What either side makes of what the other one sends.
+//! Exchange of messages between the two implementations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::filler::Filler;
 use crate::pairs::{Pair, pairs};
 use crate::{DESCRIPTORS, OUTCOME, described};
 
-/// Asserts that either side understands what the other makes of `message`.
+/// Asserts that each side understands the other side's encoding of `message`.
 fn assert_exchanged(pair: &Pair, message: &DynamicMessage) {
     let bytes = message.encode_to_vec();
     let ours = (pair.ours)(&bytes).expect("decoded by ours");
@@ -54,8 +54,8 @@ proptest! {
     }
 }
 
-/// Tries each field number with contents of each wire type, and compares what is left. It finds fields that only they
-/// have, and differences of type that hide behind equal bytes.
+/// Tries each field number with contents of each wire type, and compares what remains. This finds fields that only one
+/// side has, and differences of type that hide behind equal bytes.
 #[test]
 fn both_know_the_same_fields_with_the_same_types() {
     let varints: [&[u8]; 4] =
@@ -76,11 +76,11 @@ fn both_know_the_same_fields_with_the_same_types() {
                 let mut field = Vec::new();
                 prost::encoding::encode_varint(u64::from((number << 3) | wire_type), &mut field);
                 field.extend(content);
-                // A field that comes twice tells a list from a single value.
+                // A repeated field distinguishes a list from a single value.
                 for bytes in [field.clone(), field.repeat(2)] {
                     let ours = (pair.ours)(&bytes).ok();
                     assert_eq!(ours, (pair.theirs)(&bytes).ok(), "{} field {number} as {bytes:x?}", pair.name);
-                    // Unknown fields are passed over: what is refused or remains is known.
+                    // Unknown fields are skipped: a field that is refused or remains is known.
                     if ours.is_none_or(|ours| !ours.is_empty()) {
                         known.entry(pair.name.clone()).or_default().insert(number);
                     }
@@ -89,7 +89,7 @@ fn both_know_the_same_fields_with_the_same_types() {
         }
     }
 
-    // The attempts did reach every field.
+    // Makes sure that the attempts reached every field.
     for pair in pairs() {
         let descriptor = described(&pair.name);
         let numbers = descriptor.fields().map(|field| field.number());

@@ -5,7 +5,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescri
 
 use crate::OUTCOME;
 
-/// Fills messages with values that are never the default; the same seed, the same values.
+/// A generator of messages with values that are never the default. The same seed gives the same values.
 pub(crate) struct Filler {
     pub(crate) numbers: Numbers,
     /// Whether every field is to be set, rather than most.

@@ -1,7 +1,7 @@
-//! The messages against those of the `bazel-remote-apis` crate, which are generated from the published definitions; and
-//! what that crate has not, against a table.
+//! The messages compared with those of the `bazel-remote-apis` crate, which are generated from the published
+//! definitions. Packages that the crate lacks are compared with a table.
 //!
-//! Messages are filled by their descriptors, so that no field is forgotten.
+//! Messages are filled through their descriptors, so that no field is forgotten.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
-/// What remains of encoded bytes once they were decoded and encoded again.
+/// The result of decoding bytes and encoding them again.
 type Reencoded = Result<Vec<u8>, prost::DecodeError>;
 
 fn reencode<M: Message + Default>(bytes: &[u8]) -> Reencoded {

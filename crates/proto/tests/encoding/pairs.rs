@@ -1,4 +1,4 @@
-//! Messages of ours, each beside theirs of the same name.
+//! Pairs of messages of the two implementations, by name.
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as their_execution;
 use bazel_remote_apis::build::bazel::semver as their_semver;
@@ -8,7 +8,7 @@ use prost::Name;
 
 use crate::{Reencoded, reencode};
 
-/// A message of ours beside theirs of the same name.
+/// A message of ours and theirs of the same name.
 pub(crate) struct Pair {
     pub(crate) name: String,
     pub(crate) ours: fn(&[u8]) -> Reencoded,

@@ -1,4 +1,4 @@
-//! What is defined, against tables, and that all of it is described.
+//! The definitions compared with tables, and a check that all of them are described.
 
 use blobaccess_proto::outcome::PutOutcome;
 use blobaccess_proto::{fsac, icas, iscc, replicator};
@@ -9,7 +9,7 @@ use prost_reflect::{Cardinality, DynamicMessage, EnumDescriptor, FieldDescriptor
 use crate::filler::Filler;
 use crate::{DESCRIPTORS, described, reencode};
 
-/// A field as the definitions write it.
+/// Prints a field as the definitions write it.
 fn as_written(field: &FieldDescriptor) -> String {
     let label = match (field.cardinality(), field.containing_oneof()) {
         (Cardinality::Repeated, _) => "repeated ",
@@ -25,7 +25,7 @@ fn as_written(field: &FieldDescriptor) -> String {
     format!("{label}{kind} {}={}", field.name(), field.number())
 }
 
-/// All fields of a package, a line each.
+/// Prints all fields of a package, one on each line.
 fn package_as_written(package: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for message in DESCRIPTORS.all_messages().filter(|message| message.package_name() == package) {
@@ -187,7 +187,7 @@ fn the_services_are_those_of_the_table() {
     assert_eq!(methods, table);
 }
 
-/// The descriptors carry the comments, for clients that ask a server for a description.
+/// Checks that the descriptors carry the comments, which reflection shows.
 #[test]
 fn every_message_and_field_is_described() {
     for message in DESCRIPTORS.all_messages().filter(|message| !message.full_name().starts_with("google.protobuf.")) {
