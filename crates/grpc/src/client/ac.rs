@@ -139,6 +139,8 @@ impl BlobAccess for RemoteAcStore {
         self.connection.retried_put(ctx, || true, || self.update(ctx, message.clone())).await
     }
 
+    /// Refuses the call: the protocol has none for it.
+    ///
     /// # Errors
     ///
     /// `Unimplemented`, but for the empty set.

@@ -124,7 +124,7 @@ impl Reading {
         }
     }
 
-    /// What is not compressed is held to its size where it is verified.
+    /// Checks the size of a compressed stream. Uncompressed contents are verified elsewhere.
     fn check_received(&self) -> Result<()> {
         let max = compression::max_encoded_bytes(self.digest.size_bytes());
         if self.compressor.is_some() && self.received > max {
@@ -167,7 +167,8 @@ impl Reading {
     }
 }
 
-/// A blob that was there when reading began, and no longer is, is not absent: whoever reads has begun to use it.
+/// Returns the error of a blob that was there when reading began and is no longer. It is not absent: its reader has
+/// already used a part of it.
 fn vanished(error: Error) -> Error {
     if error.is_not_found() { error.with_kind(ErrorKind::Aborted).at("while it was read") } else { error }
 }
