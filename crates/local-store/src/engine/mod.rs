@@ -4,14 +4,14 @@
 //!
 //! | part | owns | may call |
 //! |---|---|---|
-//! | [`Upkeep`](upkeep::Upkeep) | the locks of those who recycle and copy | |
-//! | [`Durability`](durability::Durability) | superblocks, the lock of syncs | `Flusher`, `Space` |
-//! | [`Flusher`](flusher::Flusher) | the right to write to the device | `Blocks`, the device |
+//! | [`Upkeep`] | the locks of those who recycle and copy | |
+//! | [`Durability`] | superblocks, the lock of syncs | `Flusher`, `Space` |
+//! | [`Flusher`] | the right to write to the device | `Blocks`, the device |
 //! | [`Space`] | everything that happens in one order | `Blocks`, `Ages`, `Publications`, account names |
-//! | [`BlockReader`](block_reader::BlockReader) | buffers | `Blocks`, the device |
-//! | [`RefreshQueue`](refresh_queue::RefreshQueue) | the objects that are copied soon | |
-//! | [`Blocks`](blocks::Blocks) | chunks, their memory, the queue of writes | |
-//! | [`Ages`](ages::Ages), [`Publications`](publications::Publications), [`NamesSeen`] | counters | |
+//! | [`BlockReader`] | buffers | `Blocks`, the device |
+//! | [`RefreshQueue`] | the objects that are copied soon | |
+//! | [`Blocks`] | chunks, their memory, the queue of writes | |
+//! | [`Ages`], [`Publications`], [`NamesSeen`] | counters | |
 //!
 //! # Order of locks
 //!

@@ -148,7 +148,7 @@ impl Engine {
         let mut records = entry::read_all(&log, block, generation, seed);
         let mut batch = Vec::with_capacity(RESTORED_AT_ONCE);
         loop {
-            // The places of some in the map are asked for before the first of them is taken over.
+            // The places of a whole batch in the map are fetched before its first record is restored.
             batch.extend(records.by_ref().take(RESTORED_AT_ONCE));
             if batch.is_empty() {
                 return Ok(());
@@ -196,9 +196,9 @@ impl Engine {
         if is_replaced || recovery.dropped.contains(&record.sequence) {
             return;
         }
-        // Of contents, an entry that is superseded by one with another sequence is of an object that no look-up found
-        // any more when its successor was put, and that was not counted as given up yet. A message that is
-        // superseded was.
+        // Contents are put again only when no look-up finds them any more. So an entry of contents that is superseded by
+        // one with another sequence belongs to an object that was not counted as given up yet. A superseded message was
+        // counted.
         if let Some(known) = known
             && (known.sequence, known.location.generation) > (record.sequence, generation)
         {

@@ -58,7 +58,7 @@ impl Engine {
         }
         let size = record.location.size_bytes;
         let is_one_piece = size <= PIECE_BYTES;
-        // Whole pieces. Of an object of one, the trailer is read along.
+        // Whole pieces. The trailer of an object of one piece is read along.
         let from = range.start / PIECE_BYTES * PIECE_BYTES;
         let to = range.end.next_multiple_of(PIECE_BYTES).min(size);
         let end = if is_one_piece { self.sizes.stored_bytes(size) } else { to };

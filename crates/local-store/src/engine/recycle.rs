@@ -110,12 +110,12 @@ impl Engine {
     pub(super) fn copy_candidates(&self, block: u16, all: u32) -> Vec<CopyCandidate> {
         let (mut wanted, mut parts) = (Vec::new(), Vec::new());
         let has_parts = self.space().has_parts(block);
-        // Of a part, the object is wanted, whether or not that was touched itself.
+        // Where there are parts, objects are needed as well that were not touched themselves.
         let only = if has_parts || all != 0 { 0 } else { TOUCHED };
         self.sweep(block, only, |record, flags| {
             let flags = flags | all;
             if record.is_name() {
-                // It goes where its contents go.
+                // The record of a name goes where its contents go.
             } else if record.is_part {
                 parts.push((record, flags));
             } else if flags & TOUCHED != 0 {
@@ -132,7 +132,7 @@ impl Engine {
             let last = parts.partition_point(|(part, _)| part.location.offset < to);
             parts.get(first..last).unwrap_or_default()
         };
-        // Nobody touched these objects themselves, but perhaps a part of them.
+        // These objects were not touched themselves, but perhaps a part of them was.
         self.sweep(block, 0, |record, flags| {
             let is_wanted = !record.is_part && (flags | all) & TOUCHED == 0;
             if is_wanted && begins(&record).iter().any(|(_, flags)| flags & TOUCHED != 0) {
@@ -145,7 +145,7 @@ impl Engine {
             wanted.is_promised |= wanted.parts.iter().any(|(_, flags)| flags & FOUND != 0);
             with_parents.extend(wanted.parts.iter().map(|(part, _)| part.sequence));
         }
-        // Of these, the object itself is gone: it was quarantined, or there was no room for its record.
+        // The object of these parts is gone: it was quarantined, or there was no room for its record.
         let orphans =
             parts.iter().filter(|(part, flags)| flags & TOUCHED != 0 && !with_parents.contains(&part.sequence));
         let orphans = orphans.map(|(record, flags)| CopyCandidate {

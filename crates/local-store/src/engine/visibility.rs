@@ -2,7 +2,7 @@
 //! go.
 //!
 //! The record of a name lies in the block that the contents lay in when it was made, and in the log of that block. It
-//! says that its name sees the contents; where these are is looked up by their own key.
+//! says that its name sees the contents. The contents themselves are looked up by their own key.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl Engine {
         self.map.lookup_all(names.len(), by_position(names), |position, found| {
             let Some((at, _)) = found.filter(|(_, record)| record.is_name) else { return };
             if !at.has(FOUND) {
-                // Only so that a crowded map gives up others first: the record goes where its contents go.
+                // This only makes a crowded map give up other records first: the record goes where its contents go.
                 let _: Touch = self.map.touch(&at, FOUND);
             }
             seen(position);
@@ -156,7 +156,7 @@ impl Engine {
         let record_of_name = space.draft(record.location.block, record.location.offset, named, sequence);
         let inserted = self.insert(space, &record_of_name, 0);
         self.work.notify_one();
-        // Where a record is replaced, none has to make room.
+        // A record that is replaced makes room itself.
         if known.is_some() { ShareOutcome::Known } else { ShareOutcome::New(inserted.dropped) }
     }
 

@@ -17,7 +17,7 @@ pub(crate) struct Record {
     pub(crate) function: u8,
     /// A part of another object's contents, without a trailer of its own.
     pub(crate) is_part: bool,
-    /// Whether a [`Tail`](crate::tail) lies behind the object.
+    /// Whether a [`Tail`](crate::object::provenance::Tail) lies behind the object.
     pub(crate) has_tail: bool,
     /// The number of the account on whose account it is; 0 if it is on nobody's. Below 16,384.
     pub(crate) account_name: u16,
