@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use blobaccess::decorators::{
     ActionResultTimestampInjecting, Authorizers, Authorizing, CompletenessChecking, CompletenessOptions,
-    DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, QueryCoalescing, StaticAuthorizer,
+    DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Mirrored, Observing, QueryCoalescing, ReadFallback,
+    StaticAuthorizer,
 };
+use blobaccess::replication::LocalReplicator;
 use blobaccess::{
-    Ac, BlobAccess, Caller, Cas, Context, Error, FailingStore, Fsac, Icas, Iscc, MemoryStore, NoObserver, Observer,
+    Ac, BlobAccess, Caller, Cas, Context, Error, FailingStore, Fsac, Icas, Iscc, Kind, MemoryStore, NoObserver,
+    Observer,
 };
 use blobaccess_testkit::{InnerStore, Layered, Promises, Stores, Volatile, check, conformance, contracts};
 
@@ -46,6 +49,10 @@ conformance! {
     query_coalescing =>
         Layered::<Cas, _>::new(|stores| QueryCoalescing::new(stores.store("inner")))
             .with_layers(["query_coalescing", "memory"]),
+    read_fallback => Layered::<Cas, _>::new(read_fallback_over),
+    read_fallback_of_messages: Ac => Layered::<Ac, _>::new(read_fallback_over),
+    mirrored => Layered::<Cas, _>::new(mirrored_over),
+    mirrored_of_messages: Ac => Layered::<Ac, _>::new(mirrored_over),
     existence_caching_that_answers_puts =>
         Layered::<Cas, _>::new(|stores| existence_caching_over(stores.store("inner")).answering_puts()),
     // A capacity at which each find evicts the previous one.
@@ -96,6 +103,19 @@ conformance! {
 /// Returns the context of a caller, which may do everything.
 fn context_of_a_caller() -> Context {
     Context::background().with_caller(Caller::new("a build"))
+}
+
+fn read_fallback_over<K: Kind>(stores: &Stores<K>) -> impl BlobAccess<Kind = K> + use<K> {
+    let (primary, secondary) = (Arc::new(stores.store("primary")), Arc::new(stores.store("secondary")));
+    let replicator = LocalReplicator::new(Arc::clone(&secondary), Arc::clone(&primary));
+    ReadFallback::new(primary, secondary, replicator)
+}
+
+fn mirrored_over<K: Kind>(stores: &Stores<K>) -> Mirrored<K> {
+    let (a, b) = (Arc::new(stores.store("a")), Arc::new(stores.store("b")));
+    let a_to_b = Arc::new(LocalReplicator::new(Arc::clone(&a), Arc::clone(&b)));
+    let b_to_a = Arc::new(LocalReplicator::new(Arc::clone(&b), Arc::clone(&a)));
+    Mirrored::new(a, b, a_to_b, b_to_a)
 }
 
 fn existence_caching_over<B: BlobAccess<Kind = Cas>>(inner: B) -> ExistenceCaching<B> {

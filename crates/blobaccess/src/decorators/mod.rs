@@ -8,8 +8,10 @@
 //! | [`DeadlineEnforcing`] | any | ends a call that takes too long |
 //! | [`EmptyBlobInjecting`] | CAS | answers for the blob of size zero, which always exists |
 //! | [`ExistenceCaching`] | CAS | remembers which blobs were found recently |
+//! | [`Mirrored`] | any | keeps the same blobs in two stores |
 //! | [`Observing`] | any | notifies an observer of every call |
 //! | [`QueryCoalescing`] | CAS | asks about each digest once, however many callers ask at the same time |
+//! | [`ReadFallback`] | any | reads from a second store what the first lacks |
 //!
 //! # Order
 //!
@@ -73,8 +75,10 @@ mod empty_blob_injecting;
 mod existence_caching;
 #[cfg(test)]
 pub(crate) mod fakes;
+mod mirrored;
 mod observing;
 mod query_coalescing;
+mod read_fallback;
 
 pub use self::action_result_timestamp_injecting::ActionResultTimestampInjecting;
 pub use self::authorizing::{Authorizer, Authorizers, Authorizing, StaticAuthorizer};
@@ -84,5 +88,7 @@ pub use self::completeness_checking::{
 pub use self::deadline_enforcing::DeadlineEnforcing;
 pub use self::empty_blob_injecting::EmptyBlobInjecting;
 pub use self::existence_caching::ExistenceCaching;
+pub use self::mirrored::Mirrored;
 pub use self::observing::Observing;
 pub use self::query_coalescing::QueryCoalescing;
+pub use self::read_fallback::ReadFallback;

@@ -8,6 +8,7 @@ mod empty_blob_injecting;
 mod failing_store;
 mod forwarding;
 mod observing;
+mod two_stores;
 mod unreliable;
 
 use std::sync::Arc;
