@@ -1,4 +1,4 @@
-//! What a bucket costs: requests to find, and throughput beside the plain client library.
+//! The cost of a bucket: requests to find, and throughput compared with the plain client library.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 use std::env;

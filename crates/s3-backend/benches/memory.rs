@@ -62,7 +62,7 @@ fn begin_serving() -> (Child, String) {
     (server, endpoint.trim().to_owned())
 }
 
-/// The most memory that this process has had so far, in KiB.
+/// Returns the most memory that this process has had so far, in KiB.
 fn highest_kib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

@@ -6,15 +6,15 @@ use std::time::Duration;
 use crate::aborts::Abandoned;
 use crate::shared::Shared;
 
-/// How long until a failed abort is tried again.
+/// The time until a failed abort is tried again.
 const PAUSE: Duration = Duration::from_secs(10);
 
 impl Shared {
-    /// Aborts what waits, each once. Whether none is left.
+    /// Tries to abort each upload in the queue. Returns whether the queue is empty afterwards.
     pub(crate) async fn abort_waiting(&self) -> bool {
         for _ in 0..self.aborts.waiting() {
             let Some(abandoned) = self.aborts.next() else { break };
-            // Whoever drops this future drops the upload back into the queue.
+            // If this future is dropped, the upload returns to the queue.
             let mut returning = Returning { shared: self, abandoned: Some(abandoned) };
             let Some(abandoned) = &returning.abandoned else { break };
             let aborted = self.abort(abandoned).await;

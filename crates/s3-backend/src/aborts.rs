@@ -1,4 +1,4 @@
-//! Uploads in parts that nobody will complete, and that are yet to be told so.
+//! The queue of uploads in parts that are yet to be aborted.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,13 +12,13 @@ use crate::bucket::{MultipartUpload, Parts};
 /// An upload in parts that nobody will complete.
 pub(crate) struct Abandoned {
     pub(crate) path: Path,
-    /// `None` if it was not begun, or is not known to have been.
+    /// The upload, unless it was not begun, or is not known to have been.
     pub(crate) begun: Option<(Parts, MultipartUpload)>,
     /// The claim to release, if it was made.
     pub(crate) claim: Option<UploadToken>,
 }
 
-/// The uploads that are yet to be aborted.
+/// The queue of uploads that are yet to be aborted.
 #[derive(Default)]
 pub(crate) struct Aborts {
     waiting: Mutex<VecDeque<Abandoned>>,
@@ -36,7 +36,7 @@ impl Aborts {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Abandoned>> {
-        // Each use of it is one call.
+        // Each critical section is one call, so a panic cannot leave the queue half changed.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

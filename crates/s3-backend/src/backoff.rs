@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Pauses that double, each somewhere between half and all of what it could be, so that callers spread out.
+/// The pauses between attempts. Each doubles, up to a maximum, and is drawn from the upper half of its range, so that
+/// callers spread out.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     next: Duration,

@@ -1,4 +1,4 @@
-//! Takes, renews and releases the claim on a key that a large blob is to go under.
+//! Takes, renews and releases the claim on the key of a large blob.
 
 use std::time::{Duration, Instant};
 
@@ -20,15 +20,15 @@ pub(crate) struct Claim {
     renewed: Instant,
 }
 
-/// Whether a key could be claimed.
+/// The result of claiming a key.
 pub(crate) enum Claimed {
     Yes(Claim),
-    /// The blob is there.
+    /// The blob exists.
     Exists(ObjectInfo),
 }
 
 impl Shared {
-    /// Claims the key, waits for another's claim to become the blob, or takes over one that nobody renews.
+    /// Claims the key, waits until another upload's claim becomes the blob, or takes over a claim that is not renewed.
     pub(crate) async fn claim(
         &self,
         ctx: &Context,
@@ -37,7 +37,7 @@ impl Shared {
         token: &UploadToken,
     ) -> Result<Claimed> {
         let payload = PutPayload::from_bytes(claim_marker::contents(token, 0));
-        // Which claim was seen, and since when: only our own clock is trusted to tell how old it is.
+        // The claim seen, and since when. Only our own clock is trusted to tell its age.
         let mut seen: Option<(Option<String>, Instant)> = None;
         let mut backoff = self.backoff(token);
         loop {
@@ -72,12 +72,13 @@ impl Shared {
         }
     }
 
-    /// When the claim is to be renewed.
+    /// Returns the time at which the claim must be renewed.
     pub(crate) fn renewal(&self, claim: &Claim) -> Instant {
         claim.renewed + self.options.claim_lease / 3
     }
 
-    /// Renews the claim; an error if it is not ours any more, or so old that it may be taken over at any moment.
+    /// Renews the claim. Fails if another upload has it, or if it is so old that another may take it over at any
+    /// moment.
     pub(crate) async fn renew(&self, ctx: &Context, path: &Path, token: &UploadToken, claim: &mut Claim) -> Result<()> {
         match self.replace_claim(ctx, path, token, &claim.version, claim.renewals + 1).await? {
             Some(renewed) => {
@@ -90,12 +91,12 @@ impl Shared {
         }
     }
 
-    /// Whether the claim is still ours and stays so for as long as a completion takes.
+    /// Checks that the claim is still ours, and keeps it for as long as a completion takes.
     pub(crate) async fn holds(&self, ctx: &Context, path: &Path, token: &UploadToken, claim: &mut Claim) -> Result<()> {
         self.renew(ctx, path, token, claim).await
     }
 
-    /// Takes the claim back, if it is there.
+    /// Deletes the claim, if it exists.
     pub(crate) async fn release(&self, path: &Path, token: &UploadToken) -> Result<()> {
         match self.bucket.head(path).await? {
             Some(found) if found.size_bytes == claim_marker::SIZE_BYTES && found.token.as_ref() == Some(token) => {
@@ -105,7 +106,7 @@ impl Shared {
         }
     }
 
-    /// Puts a new claim in place of this one. `None`: it is not there any more.
+    /// Replaces the claim with a new one. Returns `None` if the old one does not exist any more.
     async fn replace_claim(
         &self,
         ctx: &Context,
@@ -114,7 +115,7 @@ impl Shared {
         old: &UpdateVersion,
         renewals: u32,
     ) -> Result<Option<Claim>> {
-        // So much that it differs from whatever was there, also from an earlier claim under the same token.
+        // The new contents must differ from any before, also from an earlier claim under the same token.
         let renewals = renewals.wrapping_add(1);
         let contents = claim_marker::contents(token, renewals);
         let before = self.clock().monotonic();
@@ -130,7 +131,7 @@ impl Shared {
             if let Ok(Ok(done)) = self.clock().timeout(Some(end), put).await {
                 return Ok(Some(Claim { version: done.into(), renewals, renewed: before }));
             }
-            // Lost, conflicting or failed: what is there now tells.
+            // The answer was lost, a conflict or a failure: the object that is there now tells.
             match self.head(ctx, path).await {
                 Ok(Some(found)) if found.e_tag == old.e_tag => {}
                 Ok(Some(found))

@@ -1,15 +1,15 @@
-//! A claim: a small object under the key of a large blob that is on its way.
+//! The marker of a claim: a small object under the key of a large blob that is being uploaded.
 
 use blobaccess::UploadToken;
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// The size of a claim, in bytes. No casblob is as small, and a blob that has another size is not either: so a claim
-/// is told from a blob by its size alone, which listings have too.
+/// The size of a claim, in bytes. Every casblob is larger, and the blob has another size, so that the size alone tells
+/// a claim from a blob, in listings as well.
 pub(crate) const SIZE_BYTES: u64 = 37;
 
 const MAGIC: &[u8] = b"blobaccess claim";
 
-/// The contents of a claim, which differ from one renewal to the next, so that its `ETag` does too.
+/// Returns the contents of a claim. They differ between renewals, so that the `ETag` does too.
 pub(crate) fn contents(token: &UploadToken, renewal: u32) -> Bytes {
     let mut bytes = BytesMut::with_capacity(37);
     bytes.put_slice(MAGIC);

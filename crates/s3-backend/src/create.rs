@@ -13,20 +13,20 @@ use crate::last_answer::LastAnswer;
 use crate::shared::Shared;
 use crate::verdict::{self, Verdict};
 
-/// What a create came to.
+/// The result of a create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Creation {
     /// This upload created the object.
     Created { version: UpdateVersion },
-    /// There is an object of another upload.
+    /// Another upload created the object.
     Exists {
         found: ObjectInfo,
-        /// Whether an object of ours may have been there in the meantime: only where objects are replaced.
+        /// Whether an object of ours may have existed in the meantime. This can happen only where objects are replaced.
         after_ambiguity: bool,
     },
 }
 
-/// One create on its way.
+/// A create in progress.
 struct Attempts<'a> {
     shared: &'a Shared,
     ctx: &'a Context,
@@ -34,16 +34,16 @@ struct Attempts<'a> {
     token: &'a UploadToken,
     backoff: Backoff,
     history: History,
-    /// Whether an attempt may have stored the object although it was not answered so.
+    /// Whether an attempt may have stored the object although its answer did not say so.
     ambiguous: bool,
 }
 
 impl Shared {
-    /// Creates the object, or finds out that there is one of another upload.
+    /// Creates the object, or finds out that another upload created it.
     ///
-    /// At most one attempt of ours can have created an object while it is there, all attempts leave the same token,
-    /// which comes with the object in one step, and reads see the last write. So the token that is found is ours if and
-    /// only if we created what is there.
+    /// At most one attempt of ours can have created the object while it exists. All attempts leave the same token,
+    /// which is stored with the object in one step, and reads see the last write. Therefore the token found is ours if
+    /// and only if we created the object that is there.
     pub(crate) async fn create(
         &self,
         ctx: &Context,
@@ -81,7 +81,7 @@ impl Attempts<'_> {
                     if let Some(creation) = self.verify().await? {
                         return Ok(creation);
                     }
-                    // It was deleted between the answer and the question.
+                    // The object was deleted between the answer and the question.
                 }
                 Err(Verdict::Again(error)) => last = Some(error),
                 Err(Verdict::Maybe(error)) => {
@@ -122,10 +122,10 @@ impl Attempts<'_> {
         }
     }
 
-    /// Whose object it is that failed the condition. `None`: there is none any more.
+    /// Finds out who created the object that failed the condition. Returns `None` if the object is gone.
     async fn verify(&mut self) -> Result<Option<Creation>> {
         if !self.shared.bucket.provider().is_remote() {
-            // No answer can have been lost: the object is another's.
+            // No answer can have been lost, so the object belongs to another upload.
             let found = self.shared.head(self.ctx, self.path).await?;
             return Ok(found.map(|found| Creation::Exists { found, after_ambiguity: false }));
         }
@@ -138,7 +138,7 @@ impl Attempts<'_> {
                     tries -= 1;
                     self.history.note(self.shared.clock().monotonic(), format_args!("condition failed, then {error}"));
                     if tries == 0 || !error.is_retryable() || !self.shared.pause(self.ctx, backoff.next()).await {
-                        // A proxy in between may have sent the first attempt twice.
+                        // A proxy may have sent the first attempt twice.
                         return Err(self.failed(&error, PutCertainty::MaybeStored));
                     }
                 }
@@ -154,7 +154,7 @@ impl Attempts<'_> {
         }
     }
 
-    /// A last question after attempts that may have stored the object.
+    /// Asks a last time after attempts that may have stored the object.
     async fn resolve(mut self, last: Error) -> Result<Creation> {
         let pause = self.backoff.next().min(Duration::from_secs(1));
         if self.shared.pause(self.ctx, pause).await
@@ -162,7 +162,7 @@ impl Attempts<'_> {
         {
             return Ok(self.whose(found));
         }
-        // Absent, it may still arrive: an attempt that was given up may be on its way.
+        // The object may still arrive: an abandoned attempt may be in flight.
         Err(self.failed(&last, PutCertainty::MaybeStored))
     }
 

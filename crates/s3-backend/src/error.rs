@@ -1,4 +1,4 @@
-//! What a provider answers, in terms of what a caller can do about it.
+//! Errors of providers, in terms of what a caller can do about them.
 
 use std::error::Error as _;
 
@@ -6,9 +6,9 @@ use blobaccess::{Error, ErrorKind};
 
 use crate::last_answer::Answer;
 
-/// Maps a failure of the client library to ours. `answer` is what the last request was answered with, if one was sent.
+/// Converts a failure of the client library. `answer` is the answer to the last request, if one was sent.
 ///
-/// Absence is not an error here: who asks for an object looks for it first.
+/// Absence is not an error here: callers check for it first.
 pub(crate) fn from_provider(error: object_store::Error, answer: Option<&Answer>) -> Error {
     let kind = match answer {
         Some(Answer::Status { status, .. }) => kind_of_status(*status),
@@ -21,7 +21,7 @@ pub(crate) fn from_provider(error: object_store::Error, answer: Option<&Answer>)
     Error::new(kind, format!("bucket failed{answer}: {}", excerpt(&error))).with_retryable(retryable).with_source(error)
 }
 
-/// A 404 on anything but an object means that the bucket, or an upload, is gone: never that a blob is.
+/// Returns the kind of an error status. A 404 means that the bucket or an upload is gone, never that a blob is.
 fn kind_of_status(status: u16) -> ErrorKind {
     match status {
         401 => ErrorKind::Unauthenticated,
@@ -47,13 +47,13 @@ fn kind_of(error: &object_store::Error) -> ErrorKind {
         }
         object_store::Error::InvalidPath { .. } => ErrorKind::InvalidArgument,
         object_store::Error::NotFound { .. } => ErrorKind::FailedPrecondition,
-        // Whatever it is, it is not an answer about the object.
+        // Whatever it is, it does not answer whether the object exists.
         object_store::Error::Generic { .. } => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     }
 }
 
-/// The most characters of a provider's error that ours quotes. An answer may be a page of HTML.
+/// The number of characters of a provider's error that are quoted. An answer may be a page of HTML.
 const MAX_QUOTED_CHARACTERS: usize = 500;
 
 /// Returns the text of `error` with its cause, cut to a length that a log can take.

@@ -5,10 +5,10 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use crate::shared::Shared;
 
-/// Into how many stretches of keys a set is cut, that are listed at once.
+/// The number of ranges of keys that are listed concurrently.
 const STRETCHES: usize = 16;
 
-/// A digest that is asked about, and the key that it would have.
+/// A digest of a query, and the key of its object.
 struct Candidate<'a> {
     key: String,
     digest: &'a Digest,
@@ -37,7 +37,7 @@ impl Shared {
         if asked.len() < self.options.list_from_digests || !self.bucket.lists_in_order() {
             return self.ask(asked, concurrent).await;
         }
-        // One page tells how dense the keys lie. What it answers for is answered.
+        // One page tells how densely the keys lie. The digests that it covers are answered.
         let (first, rest) = asked.split_at(asked.len() / 2);
         let (mut missing, answered) = self.list(rest, 1).await?;
         let unanswered = rest.get(answered..).unwrap_or_default();
@@ -62,7 +62,8 @@ impl Shared {
         Ok(missing)
     }
 
-    /// Lists from the first of `asked` on, up to `pages` pages: what is missing, and of how many digests that is known.
+    /// Lists from the first of `asked` on, up to `pages` pages. Returns the missing digests, and how many of `asked`
+    /// are answered.
     async fn list<'a>(&self, asked: &[Candidate<'a>], pages: usize) -> Result<(Vec<&'a Digest>, usize)> {
         let mut missing = Vec::new();
         let mut answered = 0;
@@ -98,7 +99,7 @@ impl Shared {
         Ok((missing, answered))
     }
 
-    /// Asks for each.
+    /// Asks for each digest on its own.
     async fn ask<'a>(&self, asked: &[Candidate<'a>], concurrent: usize) -> Result<Vec<&'a Digest>> {
         let answers: Vec<_> = asked.iter().map(|asked| self.ask_one(asked).boxed()).collect();
         let answers = stream::iter(answers).buffer_unordered(concurrent.max(1));
@@ -113,8 +114,8 @@ impl Shared {
     }
 }
 
-/// A key that comes before `key`, with none of ours in between: listings begin after a key. The last character of ours
-/// is a digit, of decimal or hexadecimal, or that of an instance name.
+/// Returns a key that comes before `key`, with no key of ours in between, as a listing begins after a key. Our keys end
+/// with a decimal or hexadecimal digit, or with a character of an instance name.
 fn just_before(key: &str) -> String {
     let mut before = key.to_owned();
     match before.pop() {

@@ -1,25 +1,26 @@
-//! The facts about a bucket that puts rest on.
+//! Facts about a bucket that puts rely on.
 
 use std::fmt::{self, Display, Formatter};
 
 use crate::bucket::{Bucket, Provider};
 
-/// What a bucket was found to do with conditional writes.
+/// The observed behaviour of a bucket with conditional writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "each was found out on its own")]
 pub struct Findings {
-    /// Whether this was tried out; if not, it is what the provider documents.
+    /// Whether the bucket was probed. If not, these are the facts that the provider documents.
     pub probed: bool,
-    /// Whether a put that asks that there be no object leaves one that is there, also when many put at once.
+    /// Whether a put that requires that there be no object keeps an existing one, also if several puts run
+    /// concurrently.
     pub conditional_put: bool,
-    /// Whether a put that asks for an `ETag` leaves an object that has another.
+    /// Whether a put that requires an `ETag` keeps an object that has another one.
     pub conditional_update: bool,
-    /// Whether the completion of a multipart upload that asks that there be no object leaves one that is there.
+    /// Whether the completion of a multipart upload that requires that there be no object keeps an existing one.
     pub conditional_completion: bool,
-    /// Whether it knows an `ETag` only without its quotation marks, as Ceph RGW 16 does.
+    /// Whether the server matches an `ETag` only without its quotation marks, as Ceph RGW 16 does.
     pub bare_e_tags: bool,
-    /// Whether an object comes back with the metadata that it was put with.
+    /// Whether objects keep the metadata that they were put with.
     pub keeps_tokens: bool,
 }
 
@@ -38,7 +39,7 @@ impl Display for Findings {
 }
 
 impl Findings {
-    /// What is known without asking.
+    /// Returns the facts that the provider documents.
     pub(crate) fn documented(bucket: &Bucket) -> Self {
         let provider = bucket.provider();
         Self {

@@ -1,4 +1,4 @@
-//! Gets blobs: all of one in a single request, or ranges.
+//! Gets blobs: whole blobs in a single request, or ranges.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::bucket::{ObjectInfo, Reading};
 use crate::layout::Form;
 use crate::shared::{Shared, not_found};
 
-/// Up to this size, in bytes, a blob is asked for at once. A larger one is looked up first, and asked for when it is
-/// read: whoever wants a part of it then costs one small request instead of a large one that is broken off.
+/// The size of the largest blob that is requested at once, in bytes. A larger one is looked up first, and requested
+/// when it is read, so that reading a range costs one small request instead of a large one that is broken off.
 const EAGER_MAX_BYTES: u64 = 8 << 20;
 
-/// The first request of who reads a range piece by piece, and the largest, in bytes: it doubles in between, so that a
-/// short range costs little more than itself and a long one few requests.
+/// The sizes of the first and of the largest request for a range that is read piece by piece, in bytes. They double in
+/// between, so that short ranges cost little and long ones few requests.
 const READAHEAD_BYTES: (u64, u64) = (1 << 20, 16 << 20);
 
 impl Shared {
@@ -58,20 +58,20 @@ impl Shared {
         Ok(Blob::from_bytes(value))
     }
 
-    /// The object, asked for when it is first read.
+    /// Returns the object as a stream that requests it when it is first read.
     pub(crate) fn later(self: &Arc<Self>, path: Path, range: Option<Range<u64>>) -> BoxStream<'static, Result<Bytes>> {
         let shared = Arc::clone(self);
         stream::once(async move { Ok::<_, Error>(shared.reading(&path, range).await?.stream) }).try_flatten().boxed()
     }
 
-    /// A range of an object that was there a moment ago.
+    /// Reads a range of an object that existed a moment ago.
     pub(crate) async fn reading(&self, path: &Path, range: Option<Range<u64>>) -> Result<Reading> {
         let reading = self.bucket.get(path, range).await?;
         reading
             .ok_or_else(|| Error::aborted(format!("object {path} was deleted while it was read")).with_retryable(true))
     }
 
-    /// All bytes of a range that is not large.
+    /// Reads a small range whole.
     pub(crate) async fn read_range(&self, path: &Path, range: Range<u64>) -> Result<(ObjectInfo, Bytes)> {
         let mut reading = self.reading(path, Some(range.clone())).await?;
         let mut bytes = BytesMut::new();
@@ -95,12 +95,12 @@ fn check_size(digest: &Digest, found: &ObjectInfo) -> Result<()> {
     Err(Error::data_loss(format!("object of blob {digest} is {observed} bytes, not {expected}")))
 }
 
-/// Ranges of an object that is the blob as it is.
+/// Ranges of an object that is the plain blob.
 struct Ranges {
     shared: Arc<Shared>,
     path: Path,
     size_bytes: u64,
-    /// Where the last read ended, if more is on its way from there.
+    /// The open read, if more is expected from where it ended.
     open: Mutex<Option<Open>>,
 }
 

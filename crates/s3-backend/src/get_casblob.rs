@@ -1,4 +1,4 @@
-//! Gets blobs that are stored in compressed pieces.
+//! Gets blobs that are stored as casblobs.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ impl Shared {
         }
         let (header, rest) = self.within(ctx, read_header(&mut reading.stream, file_size_bytes)).await??;
         if header.blob_size_bytes != digest.size_bytes() {
-            // The key has no size: what is stored is another blob's.
+            // The key does not have the size, and the object holds another blob.
             return Err(not_found(digest));
         }
         let data_bytes = file_size_bytes - header.offsets.first().copied().unwrap_or_default();
@@ -44,7 +44,7 @@ impl Shared {
         Ok(blob.with_ranges(pieces))
     }
 
-    /// The size of the blob in a casblob, by its table. `None`: there is no such object.
+    /// Reads the size of the blob from the table of its casblob. Returns `None` if there is no object.
     pub(crate) async fn blob_size_in_casblob(&self, path: &Path) -> Result<Option<u64>> {
         let Some(mut reading) = self.bucket.get(path, Some(0..MIN_FILE_SIZE_BYTES)).await? else {
             return Ok(None);
@@ -59,7 +59,7 @@ impl Shared {
     }
 }
 
-/// The table, and what came with it of the data.
+/// Reads the table, and the data that came with it.
 async fn read_header(stream: &mut BoxStream<'static, Result<Bytes>>, file_size_bytes: u64) -> Result<(Header, Bytes)> {
     let mut beginning = BytesMut::new();
     let mut needed = 29;
@@ -82,12 +82,12 @@ async fn read_header(stream: &mut BoxStream<'static, Result<Bytes>>, file_size_b
     }
 }
 
-/// Ranges of a blob, by the pieces that they are in.
+/// Ranges of a blob, by the pieces that contain them.
 struct Pieces {
     shared: Arc<Shared>,
     path: Path,
     header: Header,
-    /// The piece that was read last: whoever reads on mostly wants the rest of it.
+    /// The piece that was read last, as the next read mostly wants the rest of it.
     last: Mutex<Option<(u64, Bytes)>>,
 }
 

@@ -1,12 +1,12 @@
-//! What became of each attempt of a put, for the error that it ends with.
+//! The attempts of a put, for the error that the put ends with.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::{Duration, Instant};
 
-/// How many attempts are told in full.
+/// The number of attempts that are listed in full.
 const MAX_LISTED: usize = 16;
 
-/// What became of each attempt of a put, and when: it is the source of the error that the put ends with.
+/// The attempts of a put, with their times and results. It is the source of the error that the put ends with.
 #[derive(Clone, Debug)]
 pub(crate) struct History {
     begun: Instant,

@@ -1,4 +1,4 @@
-//! Lists what a bucket holds, page by page or shard by shard.
+//! Lists the contents of a bucket, page by page or shard by shard.
 
 use blobaccess::{
     Context, Digest, DigestFunction, Error, InstanceName, InventoryCursor, InventoryEntry, InventoryPage, Result,
@@ -11,17 +11,17 @@ use crate::claim_marker;
 use crate::layout::Key;
 use crate::shared::Shared;
 
-/// How many casblobs are asked for their size at once, where keys do not have it.
+/// The number of casblobs whose size is read concurrently, if their keys do not tell it.
 const CONCURRENT: usize = 32;
 
-/// A part of a bucket that can be listed beside the others: a folder of keys.
+/// A part of a bucket that can be listed alongside the others: a folder of keys.
 ///
-/// [`BucketStore::shards`](crate::BucketStore::shards) has them.
+/// [`BucketStore::shards`](crate::BucketStore::shards) returns them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shard(pub(crate) String);
 
 impl Shard {
-    /// The folder, below the prefix of the bucket.
+    /// Returns the folder, relative to the prefix of the bucket.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -53,7 +53,7 @@ impl Shared {
         Ok(InventoryPage::new(self.entries(&objects).await?, None))
     }
 
-    /// A page in the order of keys: the cursor is the last key.
+    /// Reads a page in the order of keys. Its cursor is the last key.
     async fn ordered_page(&self, prefix: &str, after: Option<&str>) -> Result<InventoryPage> {
         let (objects, more) = self.bucket.page(prefix, after).await?;
         let start = self.bucket.prefix().len();
@@ -62,7 +62,7 @@ impl Shared {
         Ok(InventoryPage::new(self.entries(&objects).await?, next))
     }
 
-    /// A folder at a time, where nothing is listed in order: the cursor is the last folder.
+    /// Reads the first folder that is not empty, for buckets that do not list in order. Its cursor is the last folder.
     async fn page_of_folders(&self, after: Option<&str>) -> Result<InventoryPage> {
         let shards = self.options.layout.shards(self.storage_type);
         let begin = shards.partition_point(|shard| after.is_some_and(|after| shard.as_str() <= after));
@@ -85,7 +85,7 @@ impl Shared {
             .ok_or_else(|| Error::invalid_argument("cursor is not of this store"))
     }
 
-    /// The blobs among these objects. Claims, and what has no key of this layout, are none.
+    /// Returns the blobs among these objects. Claims and objects with foreign keys are skipped.
     async fn entries(&self, objects: &[ObjectMeta]) -> Result<Vec<InventoryEntry>> {
         let entries: Vec<_> = objects.iter().map(|object| self.entry(object).boxed()).collect();
         let entries: Vec<Option<InventoryEntry>> = stream::iter(entries).buffered(CONCURRENT).try_collect().await?;
@@ -103,7 +103,8 @@ impl Shared {
         Ok(digest.map(|digest| InventoryEntry::new(digest, object.size)))
     }
 
-    /// The digest of an object whose key has the hash alone. Of an action the size is nowhere, and given as 0.
+    /// Returns the digest of an object whose key has only the hash. The size of an action is not stored anywhere, and
+    /// is 0.
     async fn sized(&self, object: &ObjectMeta, hash: &[u8]) -> Result<Option<Digest>> {
         let size = if self.storage_type == StorageType::Cas {
             if object.size == claim_marker::SIZE_BYTES {

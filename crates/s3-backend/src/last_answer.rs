@@ -1,11 +1,11 @@
-//! What the last request of a call was answered with, which the client library does not tell.
+//! The answer to the last request of a call, which the client library does not report.
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use object_store::Extensions;
 
-/// How a request ended, as far as anything came back.
+/// The end of a request, as far as the client could see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "cloud"), expect(dead_code, reason = "only requests over HTTP are answered"))]
 pub(crate) enum Answer {
@@ -13,7 +13,7 @@ pub(crate) enum Answer {
     Status { status: u16, code: Option<String> },
     /// The request was not sent: there was no connection to send it over.
     NotSent,
-    /// It was sent, wholly or in part, and no answer came, or not in time.
+    /// The request was sent, wholly or in part, and no answer came in time.
     Lost { timed_out: bool },
 }
 
@@ -29,7 +29,8 @@ impl Display for Answer {
     }
 }
 
-/// Where the connector leaves the answer to the last request of a call: it travels in the request's extensions.
+/// The place where the connector records the answer to the last request of a call. It travels in the request's
+/// extensions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LastAnswer(Arc<Mutex<Option<Answer>>>);
 

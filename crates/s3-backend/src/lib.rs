@@ -1,35 +1,62 @@
-//! A bucket as a store: S3 and what speaks its protocol, Google Cloud Storage, Azure Blob Storage, a directory.
+//! A store in a bucket: S3 and compatible servers, Google Cloud Storage, Azure Blob Storage, or a directory.
 //!
-//! # What it promises
+//! ```
+//! use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName};
+//! use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore};
 //!
-//! * **A put has one outcome, and it is true.** Objects are created on the condition that there is none. An answer that
-//!   there is one is not believed until the token that the object was put with says whose it is: the first attempt may
-//!   have gone through and its answer been lost. An error says whether the blob may be stored all the same.
-//! * **Nothing but absence is a miss.** Throttling, time-outs, missing rights and faults of the server keep their kinds,
-//!   and a bucket that is gone is an error.
-//! * **What a server does is tried out, not assumed** ([`Findings`]): some ignore conditions.
+//! #[tokio::main]
+//! async fn main() -> blobaccess::Result<()> {
+//!     // Or "s3://NAME/PREFIX?region=eu-central-1", "gs://NAME/PREFIX", "az://NAME/PREFIX?account=ACCOUNT", "/folder".
+//!     let bucket = Bucket::from_url("memory:")?;
+//!     let store = BucketStore::<Cas>::open(bucket, BucketOptions::default()).await?;
+//!
+//!     let ctx = Context::background();
+//!     let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
+//!     let outcome = store.put(&ctx, &digest, Blob::from_bytes("hello")).await?;
+//!     assert_eq!(outcome.name(), "created");
+//!     assert_eq!(store.get(&ctx, &digest).await?.into_bytes(1024).await?, "hello");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Providers
+//!
+//! | provider | [URL](Bucket::from_url) | constructor | feature |
+//! |---|---|---|---|
+//! | S3 and compatible servers | `s3://` | `Bucket::s3` | `aws` (default) |
+//! | Google Cloud Storage | `gs://` | `Bucket::gcs` | `gcp` |
+//! | Azure Blob Storage | `az://` | `Bucket::azure` | `azure` |
+//! | a directory, for one process at a time | `file://`, or a path | [`Bucket::directory`] | |
+//! | memory | `memory:` | [`Bucket::memory`] | |
+//! | an S3 server within the process, with faults to order, for tests | | `sim::SimS3` | `sim` |
+//!
+//! Credentials come from the builder or the environment, or from instance metadata: roles of EC2, ECS and EKS, accounts of
+//! Google's machines, identities of Azure's. TLS and signatures are those of `rustls` and `ring`. They need a C compiler
+//! to build and nothing to be installed at run time.
+//!
+//! # Guarantees
+//!
+//! * **A put has one outcome, and it is true.** Objects are created on the condition that there is none. The answer that
+//!   an object exists is not believed until the token that it was put with says whose it is: the first attempt may have
+//!   succeeded and its answer been lost. An error says whether the blob may be stored anyway.
+//! * **Nothing but absence is a miss.** Throttling, timeouts, missing rights and faults of the server keep their kinds.
+//!   A deleted bucket is an error.
+//! * **The behaviour of a server is probed, not assumed** ([`Findings`]), as some ignore conditions.
+//!
+//! A bucket only grows: there is no delete. Instance names share contents, so they do not isolate users of one bucket.
 //!
 //! # Large blobs
 //!
-//! They go in parts. With S3, whose completions take a condition where [`Findings`] say so, and with Azure, the condition
-//! and the token come with the completion. With Google, and where a server ignores that condition, the key is claimed
-//! first. Azure cannot be claimed so, as blocks that are not yet a blob are lost when one is put: a server that speaks
-//! its protocol and ignores conditions makes large blobs `Unclassified`. Blocks of uploads that were given up are Azure's
-//! to delete, after a week.
+//! Large blobs are sent in parts. With Azure, and with S3 if [`Findings`] say that its completions take a condition, the
+//! condition and the token come with the completion. With Google, and with servers that ignore that condition, the key is
+//! claimed first. Azure does not allow such claims, as a put discards the blocks that are not yet a blob. A server that
+//! speaks Azure's protocol and ignores conditions therefore makes large blobs `Unclassified`. Azure deletes the blocks of
+//! abandoned uploads after a week.
 //!
-//! # Features
+//! # Read on
 //!
-//! | feature | is |
-//! |---|---|
-//! | `aws` (default) | [`Bucket::s3`](struct@Bucket), for S3 and its like |
-//! | `gcp` | `Bucket::gcs`, for Google Cloud Storage |
-//! | `azure` | `Bucket::azure`, for Azure Blob Storage |
-//! | `sim` | an S3 within the process, with faults to order |
-//!
-//! TLS and signatures are those of `rustls` and `ring`. They need a C compiler to build and nothing to be installed at
-//! run time. Without features, a bucket is in memory or in a directory. [`Bucket::from_url`] makes any from one line.
-
-#![cfg_attr(docsrs, feature(doc_cfg))]
+//! [`BucketStore`] has the cost of each call in requests, [`BucketOptions`] the settings, [`Layout`] the keys and the form
+//! of objects, and `Connection` timeouts and retries.
 
 mod abort_uploads;
 mod aborts;

@@ -21,7 +21,7 @@ use crate::claim::{Claim, Claimed};
 use crate::layout::Form;
 use crate::shared::{Shared, token_of};
 
-/// No provider takes more parts.
+/// The largest number of parts that providers accept.
 const MAX_PARTS: u64 = 10_000;
 
 type Sending<'a> = Pin<Box<dyn Future<Output = Result<(usize, PartId)>> + Send + 'a>>;
@@ -34,7 +34,7 @@ impl Shared {
         path: &Path,
         blob: Blob,
     ) -> Result<PutOutcome> {
-        // What others have dropped, if nobody does it in the background.
+        // Aborts uploads of dropped puts, in case that `run` is not running.
         self.abort_waiting().await;
         let token = token_of(ctx);
         let (conditional, parts) = match self.bucket.conditional_parts() {
@@ -61,7 +61,7 @@ impl Shared {
         let id = match begun.and_then(|begun| begun) {
             Ok(id) => id,
             Err(error) => {
-                // Whoever wants the key next takes the claim over at the latest.
+                // If the claim stays, the next upload takes it over.
                 guard.abort().await;
                 return Err(error.not_stored());
             }
@@ -93,14 +93,15 @@ impl Shared {
         }
     }
 
-    /// Larger where there would be too many parts. All but the last are of one size, as some providers want.
+    /// Returns the size of parts, which grows where there would be too many. All but the last have one size, as some
+    /// providers require.
     fn part_size_bytes(&self, digest: &Digest) -> u64 {
         let size = digest.size_bytes() + header_size_bytes(digest.size_bytes()) + digest.size_bytes() / 128;
         self.options.part_size_bytes.max(5 << 20).max(size.div_ceil(MAX_PARTS).next_multiple_of(1 << 20))
     }
 }
 
-/// Sees to it that an upload is aborted that does not end, whatever becomes of it.
+/// A guard that queues an unfinished upload to be aborted.
 struct Guard<'a> {
     shared: &'a Shared,
     abandoned: Option<Abandoned>,
@@ -138,7 +139,7 @@ struct Upload<'a> {
     sent_bytes: u64,
 }
 
-/// Pieces that are to become parts of one size.
+/// A buffer that cuts a blob into parts of one size.
 struct Cutter {
     pieces: Vec<Bytes>,
     buffered_bytes: u64,
@@ -162,7 +163,7 @@ impl Cutter {
 }
 
 impl<'a> Upload<'a> {
-    /// Sends all parts. Of a casblob the first one is sent last, as the table is known only then.
+    /// Sends all parts. The first part of a casblob is sent last, as the table is known only then.
     async fn send(&mut self, blob: Blob) -> Result<()> {
         let mut stream = blob.into_stream(..)?;
         let mut encoder = match self.shared.form() {
@@ -175,7 +176,8 @@ impl<'a> Upload<'a> {
         if encoder.is_some() {
             let table = BytesMut::zeroed(usize::try_from(table_bytes).unwrap_or_default()).freeze();
             let mut table = table;
-            // A table larger than a part is that of a blob of half a terabyte, whose parts are larger still.
+            // Only blobs of more than half a terabyte have a table larger than a part, and their parts are larger
+            // still.
             drop(cutter.push(&mut table));
         }
         let mut index = 0;
@@ -217,7 +219,7 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    /// The next piece of the blob, while parts are on their way and the claim is kept.
+    /// Returns the next piece of the blob, while parts are being sent and the claim is renewed.
     async fn next(
         &mut self,
         stream: &mut BlobStream,
@@ -282,7 +284,7 @@ impl<'a> Upload<'a> {
         sending.push(Box::pin(parts.put(bucket, place, number, offset, part)));
     }
 
-    /// Makes the parts an object, and finds out whether it is this upload's.
+    /// Completes the upload, and finds out whether it created the object.
     async fn complete(mut self, classified: bool) -> Result<PutOutcome> {
         if let Some(claim) = &mut self.claim
             && let Err(error) = self.shared.holds(self.ctx, &self.place.path, self.token, claim).await
@@ -316,7 +318,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// After a completion that was not answered with success: the object that is there tells.
+    /// Finds out who created the object, after a completion that did not succeed.
     async fn whose(mut self, error: Option<Error>, classified: bool) -> Result<PutOutcome> {
         let found = self.shared.head_blob(self.ctx, self.digest, &self.place.path).await;
         let tells = self.shared.findings.keeps_tokens && self.shared.bucket.provider().keeps_tokens_of_parts();
@@ -356,7 +358,7 @@ impl<'a> Upload<'a> {
     }
 }
 
-/// The first part, with the table where room was left for it.
+/// Puts the table into the room that was left for it in the first part.
 fn with_table(table: &Bytes, first: PutPayload) -> PutPayload {
     let mut skip = table.len();
     let mut pieces = vec![table.clone()];

@@ -1,4 +1,4 @@
-//! Tries out what a server makes of conditions, before anything rests on them.
+//! Probes how a server treats conditions, before puts rely on them.
 
 use blobaccess::{Error, Result, UploadToken};
 use futures::future::join_all;
@@ -13,10 +13,10 @@ use crate::last_answer::LastAnswer;
 use crate::verdict::{self, Verdict};
 use crate::{BucketOptions, OnMissingConditions};
 
-/// How many write one key at once in the probe.
+/// The number of concurrent writers of one key in the probe.
 const RACERS: usize = 8;
 
-/// Tries the bucket out, if it is one that may not do as it is documented to.
+/// Probes the bucket, if it is one whose behaviour may differ from its documentation.
 pub(crate) async fn probe(bucket: &Bucket, options: &BucketOptions, mutable: bool) -> Result<Findings> {
     if !options.probe || !bucket.provider().is_remote() {
         return Ok(Findings::documented(bucket));
@@ -43,13 +43,13 @@ fn judged(findings: Findings, bucket: &Bucket, options: &BucketOptions, mutable:
     Ok(findings)
 }
 
-/// What came of two creates of one object.
+/// The result of two creates of one object.
 struct Creates {
     conditional: bool,
     keeps_tokens: bool,
 }
 
-/// What came of updates.
+/// The result of updates of one object.
 struct Updates {
     conditional: bool,
     bare_e_tags: bool,
@@ -78,8 +78,8 @@ impl Probe<'_> {
         })
     }
 
-    /// Asks one thing until there is an answer, each time of an object that nobody else knows. A lost answer costs one
-    /// question, not all of them.
+    /// Asks one question until it is answered, each time about an object of its own. A lost answer costs one question,
+    /// not all of them.
     async fn ask<T, F>(&self, what: &str, question: impl Fn(Path) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
@@ -127,7 +127,7 @@ impl Probe<'_> {
         let overwritten = self.put(&path, PutMode::Update(other), &second).await?;
         let (conditional, bare_e_tags) = match self.bucket.head(&path).await? {
             Some(now) if !overwritten => {
-                // A condition that holds must hold: with the quotation marks that belong to it, or without.
+                // A condition that is met must hold: with the quotation marks that belong to the `ETag`, or without.
                 let quoted = self.put(&path, PutMode::Update(now.update_version(false)), &second).await?;
                 let bare = !quoted && self.put(&path, PutMode::Update(now.update_version(true)), &second).await?;
                 (quoted || bare, bare)
@@ -145,7 +145,7 @@ impl Probe<'_> {
         Err(Error::failed_precondition("a condition that holds is not met").with_retryable(false))
     }
 
-    /// Whether the object was put; not, if the condition kept it from it.
+    /// Puts an object. Returns `false` if the condition prevented it.
     async fn put(&self, path: &Path, mode: PutMode, token: &UploadToken) -> Result<bool> {
         let last_answer = LastAnswer::default();
         let payload = PutPayload::from_bytes(token.as_bytes().to_vec().into());
@@ -158,7 +158,7 @@ impl Probe<'_> {
         }
     }
 
-    /// Whether of many puts at once one goes through, or none where conflicts end all.
+    /// Returns whether at most one of several concurrent puts succeeds.
     async fn race(&self, path: Path) -> Result<bool> {
         let tokens: Vec<_> = (0..RACERS).map(|_| token()).collect();
         let racing = join_all(tokens.iter().map(|token| self.put(&path, PutMode::Create, token))).await;
@@ -175,7 +175,7 @@ impl Probe<'_> {
         Ok(created <= 1)
     }
 
-    /// Whether a completion leaves the object that is there.
+    /// Returns whether a completion keeps the object that is there.
     async fn completes(&self, parts: &Parts, path: Path) -> Result<bool> {
         self.create(&path, &token()).await?;
         let id = parts.begin(self.bucket, &path, None).await?;

@@ -12,7 +12,7 @@ use crate::create::Creation;
 use crate::layout::Form;
 use crate::shared::{Shared, token_of};
 
-/// What a provider takes as one object, in bytes: 10,000 parts of 5 GiB, of which S3 allows 48.8 TiB.
+/// The size of the largest object that providers accept, in bytes. It takes 10,000 parts of 5 GiB; S3 allows 48.8 TiB.
 pub(crate) const MAX_OBJECT_BYTES: u64 = 48 << 40;
 
 impl Shared {
@@ -41,7 +41,7 @@ impl Shared {
         }
     }
 
-    /// In memory a question is not worth asking.
+    /// Returns whether asking for the blob before the put can pay. In memory it cannot.
     fn asks_first(&self, digest: &Digest) -> bool {
         self.bucket.provider().is_remote() && digest.size_bytes() >= self.options.ask_first_from_bytes
     }
@@ -50,11 +50,12 @@ impl Shared {
         self.options.single_put_max_bytes.max(self.options.part_size_bytes)
     }
 
-    /// That the object was there before this upload; or that an earlier attempt under the same token stored it.
+    /// Returns the outcome of a put that finds `found`: the object existed, or an earlier attempt under the same token
+    /// stored it.
     fn exists(&self, ctx: &Context, found: &ObjectInfo) -> PutOutcome {
         let stored_bytes = found.size_bytes;
         if self.findings.keeps_tokens && ctx.upload_token().is_some() && found.token.as_ref() == ctx.upload_token() {
-            // Somebody tries again what was not known to have been stored.
+            // The caller repeats a put whose outcome was unknown.
             return PutOutcome::Created { stored_bytes };
         }
         PutOutcome::AlreadyExists { stored_bytes }
@@ -68,13 +69,13 @@ impl Shared {
             let creation =
                 self.create(ctx, path, &payload, &token).await.map_err(|error| error.at(digest.to_string()))?;
             return Ok(match creation {
-                // A server that ignores the condition answers so whatever was there.
+                // A server that ignores the condition answers with success even if there is an object.
                 Creation::Created { .. } if !self.findings.conditional_put => {
                     PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) }
                 }
                 Creation::Created { .. } => PutOutcome::Created { stored_bytes },
                 Creation::Exists { found, .. } if self.is_claim(digest, found.size_bytes) => {
-                    // Somebody else has the same blob on its way, in parts.
+                    // Another upload sends the same blob in parts.
                     if let Some(outcome) = self.wait_for_claimed(ctx, digest, path, &token).await? {
                         return Ok(outcome);
                     }
@@ -88,7 +89,8 @@ impl Shared {
         }
     }
 
-    /// Waits until a claim has become the blob. `None`: it is gone, or ours now and released, and the key is free.
+    /// Waits until a claim has become the blob. Returns `None` if the key is free: the claim is gone, or was taken over
+    /// and released.
     async fn wait_for_claimed(
         &self,
         ctx: &Context,
@@ -110,7 +112,7 @@ impl Shared {
         }
     }
 
-    /// All of the blob, verified, in the form that it is stored in.
+    /// Reads and verifies the whole blob, in the form in which it is stored.
     async fn payload(&self, digest: &Digest, blob: Blob) -> Result<PutPayload> {
         match self.form() {
             Form::Plain => {

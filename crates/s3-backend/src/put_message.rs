@@ -13,11 +13,11 @@ use crate::last_answer::LastAnswer;
 use crate::shared::{Shared, token_of};
 use crate::verdict::{self, Verdict};
 
-/// An update that is not known to have gone through.
+/// An update whose result is not known.
 struct Pending {
-    /// The object that it was to replace.
+    /// The object that the update was to replace.
     replaces: ObjectInfo,
-    /// Whether its answer is missing, or that of an earlier update of the same object.
+    /// Whether the answer to this update, or to an earlier update of the same object, is missing.
     lost: bool,
 }
 
@@ -59,21 +59,21 @@ impl Shared {
         }
     }
 
-    /// Creates the entry, or compares and replaces the one that is there, as often as others are quicker.
+    /// Creates the entry, or compares and replaces the existing one, and starts over if another writer was quicker.
     async fn replace(&self, ctx: &Context, digest: &Digest, path: &Path, value: Bytes) -> Result<PutOutcome> {
         let (stored_bytes, token) = (size_of(&value), token_of(ctx));
         let payload = PutPayload::from_bytes(value.clone());
         let mut backoff = self.backoff(&token);
-        // Whether a value of ours may have been there that another has replaced since: then nobody can tell any more.
+        // Whether another writer may have replaced a value of ours: then the outcome cannot be known.
         let mut uncertain = false;
-        // The last update that was sent and not answered with success. Kept until it is answered for: lost, it may arrive
-        // after the next question, or after the next attempt.
+        // The last update that was not answered with success. It stays until its result is known, as a lost update may
+        // arrive after the next question or the next attempt.
         let mut pending: Option<Pending> = None;
         let mut last = None;
         let outcome = |outcome, uncertain| {
             if uncertain { PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) } } else { outcome }
         };
-        // That others were quicker is no failure: each time, one of them is done. So it is put up with for longer.
+        // Each lost race means that another writer succeeded, so races are tolerated for longer than failures.
         let mut tries = self.options.attempts.max(1).saturating_mul(4);
         let mut races = tries.saturating_mul(16);
         let mut before: Option<ObjectInfo> = None;
@@ -101,7 +101,8 @@ impl Shared {
                     let old_bytes = pending.replaces.size_bytes;
                     return Ok(outcome(PutOutcome::Replaced { stored_bytes, old_bytes }, uncertain));
                 }
-                // Refused, somebody was quicker. Lost, ours may have been there in between.
+                // If the update was refused, another writer was quicker. If it was lost, our value may have existed in
+                // between.
                 uncertain |= pending.lost && !pending.replaces.is_same(&found);
             }
             if old == value {
@@ -125,7 +126,7 @@ impl Shared {
                     let error = Error::failed_precondition(format!("object {path} is leased, and may not be replaced"));
                     return Err(with_certainty(error, pending.is_some() || uncertain));
                 }
-                // Somebody was quicker; or a proxy has sent ours twice, which the token tells.
+                // Another writer was quicker, or a proxy has sent our update twice, which the token tells.
                 Verdict::Failed => pending = Some(Pending::after(pending, found, false)),
                 Verdict::Maybe(error) => {
                     pending = Some(Pending::after(pending, found, true));
@@ -143,8 +144,7 @@ impl Shared {
         Err(with_certainty(last.with_retryable(true), pending.is_some() || uncertain).at(digest.to_string()))
     }
 
-    /// The same where nobody else replaces: within this process, under a lock; or where the server has no conditions,
-    /// and nobody can tell.
+    /// Replaces the entry under a lock, where nobody else replaces it; or without conditions, where nobody can tell.
     async fn replace_alone(&self, ctx: &Context, path: &Path, value: Bytes) -> Result<PutOutcome> {
         let stored_bytes = size_of(&value);
         let _alone = self.bucket.lock(path).await;
@@ -170,7 +170,7 @@ impl Shared {
         }
     }
 
-    /// The value that is there, and what is known of its object.
+    /// Reads the current value and the metadata of its object.
     pub(crate) async fn value(&self, ctx: &Context, path: &Path) -> Result<Option<(ObjectInfo, Bytes)>> {
         let max = self.options.max_message_size_bytes;
         let read = async {

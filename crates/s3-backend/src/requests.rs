@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a request does, as a provider bills it.
+/// The kinds of requests that providers bill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
     Head,
@@ -18,36 +18,36 @@ pub(crate) enum RequestKind {
     Other,
 }
 
-/// How many requests a bucket was sent since it was opened, every retry included.
+/// The number of requests that a bucket was sent since it was opened, including every retry.
 ///
-/// Of a bucket within the process or in a directory, these are calls.
+/// For a bucket in memory or in a directory, these are calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestCounts {
-    /// Questions whether an object is there, and which.
+    /// Requests for the metadata of an object.
     pub head: u64,
-    /// Reads of an object or of a range of it.
+    /// Reads of an object or of a range of an object.
     pub get: u64,
-    /// Objects sent in one request.
+    /// Puts of a whole object.
     pub put: u64,
-    /// Uploads in parts begun.
+    /// Multipart uploads begun.
     pub begin_multipart: u64,
-    /// Parts sent.
+    /// Parts of multipart uploads sent.
     pub put_part: u64,
-    /// Uploads in parts made an object.
+    /// Multipart uploads completed.
     pub complete_multipart: u64,
-    /// Uploads in parts given up.
+    /// Multipart uploads aborted.
     pub abort_multipart: u64,
     /// Pages of listings.
     pub list: u64,
     /// Objects deleted.
     pub delete: u64,
-    /// All others: credentials, mostly.
+    /// All other requests, mostly for credentials.
     pub other: u64,
 }
 
 impl RequestCounts {
-    /// All of them.
+    /// Returns the number of all requests.
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.head

@@ -1,4 +1,4 @@
-//! Whose upload a stored blob is, by the token that it was stored with.
+//! Resolves whose upload a stored blob is, by the token that it was stored with.
 
 use blobaccess::{Context, Digest, Result, UploadResolution, UploadToken};
 
@@ -23,7 +23,7 @@ impl Shared {
             _ if !self.findings.keeps_tokens => UploadResolution::Unknown,
             Some(stored) if stored == *token => UploadResolution::Mine { stored_bytes },
             Some(_) => UploadResolution::Anothers { stored_bytes },
-            // Whoever wrote it leaves no tokens, so it is not ours; unless a large blob could not carry one.
+            // The writer leaves no tokens, so the object is not ours, unless a large blob could not carry a token.
             None if self.bucket.provider().keeps_tokens_of_parts() => UploadResolution::Anothers { stored_bytes },
             None => UploadResolution::Unknown,
         })

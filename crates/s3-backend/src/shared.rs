@@ -1,4 +1,4 @@
-//! What all parts of a backend work with: the bucket, what is known of it, and the options.
+//! The state that all calls of a store share: the bucket, the findings, and the options.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::claim_marker;
 use crate::findings::Findings;
 use crate::layout::Form;
 
-/// No attempt is given less than this many bytes a second.
+/// The slowest transfer that an attempt is given time for, in bytes a second.
 const SLOWEST_BYTES_PER_SECOND: u64 = 256 << 10;
 
 #[derive(Debug)]
@@ -50,23 +50,23 @@ impl Shared {
         self.bucket.path(&self.options.layout.key(self.storage_type, digest)?)
     }
 
-    /// Whether the blob of no bytes is there without having been put: the casblob cannot hold it.
+    /// Returns whether the empty blob exists without having been put, as a casblob cannot hold it.
     pub(crate) fn is_always_there(&self, digest: &Digest) -> bool {
         digest.is_empty_blob() && self.form() == Form::Casblob
     }
 
-    /// The object, within the time that the caller has.
+    /// Reads the metadata of an object, until the caller's deadline.
     pub(crate) async fn head(&self, ctx: &Context, path: &Path) -> Result<Option<ObjectInfo>> {
         self.within(ctx, self.bucket.head(path)).await?
     }
 
-    /// The same, but a claim is no object.
+    /// Reads the metadata of a blob. A claim is not a blob.
     pub(crate) async fn head_blob(&self, ctx: &Context, digest: &Digest, path: &Path) -> Result<Option<ObjectInfo>> {
         let found = self.head(ctx, path).await?;
         Ok(found.filter(|found| !self.is_claim(digest, found.size_bytes)))
     }
 
-    /// Whether an object of this size under the key of `digest` is a claim rather than the blob.
+    /// Returns whether an object of this size under the key of `digest` is a claim rather than the blob.
     pub(crate) fn is_claim(&self, digest: &Digest, size_bytes: u64) -> bool {
         !self.storage_type.is_mutable()
             && size_bytes == claim_marker::SIZE_BYTES
@@ -78,14 +78,14 @@ impl Shared {
         Backoff::new(first, max, seed(token.as_bytes()))
     }
 
-    /// When an attempt that sends `bytes` and begins now is given up.
+    /// Returns the time at which an attempt that begins now and sends `bytes` is given up.
     pub(crate) fn attempt_ends(&self, ctx: &Context, bytes: u64) -> Instant {
         let allowed = self.options.attempt_timeout + Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND);
         let end = self.clock().monotonic() + allowed;
         ctx.deadline().map_or(end, |deadline| deadline.min(end))
     }
 
-    /// Waits; `false` if the caller's time ends first.
+    /// Waits for `pause`. Returns `false` at once if the caller's deadline comes earlier.
     pub(crate) async fn pause(&self, ctx: &Context, pause: Duration) -> bool {
         let until = self.clock().monotonic() + pause;
         if ctx.deadline().is_some_and(|deadline| deadline <= until) {
@@ -96,12 +96,12 @@ impl Shared {
     }
 }
 
-/// The token of this upload: that of the caller, else a new one.
+/// Returns the upload token of the caller, or else a new one.
 pub(crate) fn token_of(ctx: &Context) -> UploadToken {
     ctx.upload_token().copied().unwrap_or_else(|| UploadToken::from_bytes(Uuid::new_v4().into_bytes()))
 }
 
-/// That `digest` is not stored.
+/// Makes the error of a digest that is not stored.
 pub(crate) fn not_found(digest: &Digest) -> Error {
     Error::not_found(format!("blob {digest} is not stored"))
 }

@@ -24,19 +24,18 @@ use crate::{Bucket, BucketOptions, RequestCounts};
 ///
 /// # Contract
 ///
-/// Each put has one outcome, and that is what happened: what [`PutOutcome::Created`] has counted is what is in the
-/// bucket. A put whose answers were lost is resolved by the token that it left, and fails as one that may have stored
-/// its blob if that is not possible in time.
+/// Each put has one outcome, and the outcome is true: the blobs that [`PutOutcome::Created`] counts are those in the
+/// bucket. A put whose answers were lost is resolved by the token that it left. If that is not possible in time, its
+/// error says that the blob may be stored.
 ///
-/// What the bucket answers is never taken for absence, unless it is the answer that there is no such object. As the
-/// answer to a `HEAD` does not say whether the object is missing or its bucket, it counts only if the bucket was seen to
-/// be there in the 10 s before; otherwise one `GET` asks. A bucket that is deleted so is `FailedPrecondition`: at once to
-/// reads, writes and listings, and within 10 s to questions.
+/// Only the answer that there is no such object is a miss. The answer to a `HEAD` does not say whether the object or its
+/// bucket is missing, so it counts only if the bucket was seen in the last 10 s; otherwise one `GET` asks. A deleted
+/// bucket is `FailedPrecondition`: immediately in reads, writes and listings, and within 10 s in `find_missing`.
 ///
 /// # Costs
 ///
-/// In requests, where nothing fails. `find_missing` and large puts are spared most of theirs by an
-/// [existence cache](blobaccess::decorators::ExistenceCaching) above.
+/// In requests, without failures. An [existence cache](blobaccess::decorators::ExistenceCaching) above the store saves
+/// most of those of `find_missing` and of large puts.
 ///
 /// | call | requests |
 /// |---|---|
@@ -52,14 +51,13 @@ use crate::{Bucket, BucketOptions, RequestCounts};
 ///
 /// # Memory
 ///
-/// A put holds its blob up to `single_put_max_bytes`, and above that as many parts as are on their way, one more, and
-/// for compressed ones another. A get holds what its reader has not taken of one network read.
+/// A put holds a blob of up to `single_put_max_bytes`. A put of a larger blob holds `concurrent_parts` parts and one
+/// more, or two more if it is compressed. A get holds the unread rest of one network read.
 ///
 /// # Cancel safety
 ///
-/// A put that is dropped leaves nothing, or all of its blob. What it sent in parts by then is aborted by
-/// [`run`](Self::run), or by the next put in parts. As a process may end before that, have the bucket delete incomplete
-/// uploads after a day.
+/// A dropped put leaves nothing, or all of its blob. [`run`](Self::run), or the next put in parts, aborts its multipart
+/// upload. As a process may end before that, configure the bucket to delete incomplete uploads after a day.
 ///
 /// # Examples
 ///
@@ -84,25 +82,26 @@ pub struct BucketStore<K: Kind> {
     kind: PhantomData<K>,
 }
 
-/// What is known of a backend at one moment.
+/// The state of a store at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BucketSnapshot {
-    /// What the bucket was found to do.
+    /// The facts found by the probe.
     pub findings: Findings,
-    /// The requests that the bucket was sent, by all who use it.
+    /// The requests that the bucket was sent, by all its clones.
     pub requests: RequestCounts,
-    /// Uploads in parts that are yet to be aborted.
+    /// The number of multipart uploads that are yet to be aborted.
     pub uploads_to_abort: usize,
 }
 
 impl<K: Kind> BucketStore<K> {
-    /// Tries `bucket` out, unless told not to, and opens it.
+    /// Probes `bucket`, unless told not to, and opens it as a store.
     ///
     /// # Errors
     ///
-    /// `FailedPrecondition` if the server does not keep conditions and that is not settled for. `InvalidArgument` if
-    /// the layout has no place for this kind. What the bucket answers, if it cannot be used.
+    /// `FailedPrecondition` if the server ignores conditions and [`OnMissingConditions`](crate::OnMissingConditions)
+    /// says to refuse. `InvalidArgument` if the layout does not support this kind. `Unauthenticated` if there are no
+    /// credentials. The bucket's own error if it cannot be used.
     pub async fn open(bucket: Bucket, options: BucketOptions) -> Result<Self> {
         options.layout.supports(K::STORAGE_TYPE)?;
         let bucket = bucket.not_seen_yet();
@@ -111,16 +110,16 @@ impl<K: Kind> BucketStore<K> {
         Ok(Self { shared: Arc::new(shared), kind: PhantomData })
     }
 
-    /// Aborts uploads in parts whose puts were dropped, for as long as it is polled.
+    /// Aborts multipart uploads whose puts were dropped, for as long as it is polled.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time, and begun anew.
+    /// The future may be dropped at any time, and `run` called again.
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<K> {
         Arc::clone(&self.shared).run_aborts()
     }
 
-    /// What is known of it now.
+    /// Returns the present state.
     #[must_use]
     pub fn snapshot(&self) -> BucketSnapshot {
         BucketSnapshot {
@@ -130,14 +129,14 @@ impl<K: Kind> BucketStore<K> {
         }
     }
 
-    /// The parts of the bucket that [`inventory_of_shard`](Self::inventory_of_shard) lists, beside each other or one
-    /// after another: 256 for each digest function that the layout has.
+    /// Returns the parts of the bucket that [`inventory_of_shard`](Self::inventory_of_shard) lists, concurrently or one
+    /// after another: 256 for each digest function of the layout.
     #[must_use]
     pub fn shards(&self) -> Vec<Shard> {
         self.shared.options.layout.shards(K::STORAGE_TYPE).into_iter().map(Shard).collect()
     }
 
-    /// A page of the listing of `shard`: the first, or the one after `cursor`.
+    /// Lists a page of `shard`: the first page, or the one after `cursor`.
     ///
     /// # Errors
     ///
@@ -180,7 +179,7 @@ impl<K: Kind> BlobAccess for BucketStore<K> {
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        // Boxed, as a put in parts takes some kilobytes of state that no other call needs.
+        // The future of a put in parts holds some kilobytes that no other call needs, so it is boxed.
         if K::STORAGE_TYPE.is_mutable() {
             Box::pin(self.shared.put_message(ctx, digest, blob)).await
         } else {
@@ -195,7 +194,7 @@ impl<K: Kind> BlobAccess for BucketStore<K> {
     async fn capabilities(&self, _ctx: &Context, _instance_name: &InstanceName) -> Result<Capabilities> {
         let functions = self.shared.options.layout.digest_functions();
         let capabilities = Capabilities::unlimited().with_digest_functions(functions);
-        // What no provider takes is no limit that anybody needs to know of.
+        // The limit of the providers is too large to be worth reporting.
         Ok(if K::STORAGE_TYPE.is_mutable() {
             capabilities.with_max_blob_size_bytes(self.max_blob_size_bytes())
         } else {

@@ -1,4 +1,4 @@
-//! What the answer to one attempt of a conditional put says.
+//! The meaning of the answer to one attempt of a conditional put.
 
 use blobaccess::Error;
 
@@ -6,20 +6,20 @@ use crate::bucket::Provider;
 use crate::error::from_provider;
 use crate::last_answer::Answer;
 
-/// What the answer to one attempt of a conditional put says.
+/// The meaning of the answer to one attempt of a conditional put.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// The condition did not hold: there is an object, which may be one that an earlier attempt of ours stored.
+    /// The condition did not hold. There is an object, which an earlier attempt of ours may have stored.
     Failed,
-    /// Nothing was stored, and it may be tried again.
+    /// Nothing was stored, and the put may be tried again.
     Again(Error),
-    /// It may have been stored, and may be tried again.
+    /// The object may have been stored, and the put may be tried again.
     Maybe(Error),
-    /// Nothing was stored, and nothing will be.
+    /// Nothing was stored, and trying again does not help.
     Refused(Error),
 }
 
-/// What it says that a put was not answered with success.
+/// Interprets a failed response to a conditional put.
 pub(crate) fn judge(error: object_store::Error, answer: Option<&Answer>, provider: Provider) -> Verdict {
     let again = |error: Error| Verdict::Again(error.with_retryable(true).not_stored());
     let Some(answer) = answer else {
@@ -29,7 +29,7 @@ pub(crate) fn judge(error: object_store::Error, answer: Option<&Answer>, provide
         Answer::Status { status: 304 | 412, .. } => Verdict::Failed,
         Answer::Status { status: 409, code } if provider == Provider::Azure => match code.as_deref() {
             Some("BlobAlreadyExists") => Verdict::Failed,
-            // A blob that a policy or a lease keeps as it is, or of another type: waiting does not help.
+            // A policy or a lease protects the blob, or it is of another type. Waiting does not help.
             Some(code)
                 if code.starts_with("BlobImmutable") || code.contains("NotSupported") || code.contains("Lease") =>
             {
@@ -37,13 +37,13 @@ pub(crate) fn judge(error: object_store::Error, answer: Option<&Answer>, provide
             }
             _ => again(from_provider(error, Some(answer))),
         },
-        // With 409, S3 says that two conditional requests for a key met: the request was not carried out.
+        // With 409, S3 says that two conditional requests for a key collided. This one was not carried out.
         Answer::NotSent | Answer::Status { status: 409, .. } => again(from_provider(error, Some(answer))),
-        // S3 answers so when it waited for the body in vain.
+        // S3 answers so if the body did not arrive in time.
         Answer::Status { status: 400, .. } if error.to_string().contains("RequestTimeout") => {
             again(from_provider(error, Some(answer)))
         }
-        // With 200, the answer began well, but what followed could not be read.
+        // With 200, the answer began well, but the rest could not be read.
         Answer::Lost { .. } | Answer::Status { status: 200..300 | 408 | 429 | 500.., .. } => {
             Verdict::Maybe(from_provider(error, Some(answer)))
         }
@@ -51,12 +51,12 @@ pub(crate) fn judge(error: object_store::Error, answer: Option<&Answer>, provide
     }
 }
 
-/// Whether a condition failed that nobody has set: on Azure, an object that somebody leases is theirs to replace.
+/// Returns whether the put failed because of a lease: on Azure, only its holder may replace a leased object.
 pub(crate) fn is_leased(answer: Option<&Answer>) -> bool {
     matches!(answer, Some(Answer::Status { code: Some(code), .. }) if code.starts_with("Lease"))
 }
 
-/// Nothing was sent over HTTP: credentials could not be had, or there is no HTTP.
+/// Interprets a failure without an answer over HTTP: there were no credentials, or there is no HTTP.
 fn without_answer(error: object_store::Error, provider: Provider) -> Verdict {
     let exists = matches!(error, object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. });
     if exists && !provider.is_remote() {

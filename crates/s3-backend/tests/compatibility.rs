@@ -1,4 +1,4 @@
-//! A bucket of bazel-remote, written and read here by the description of its container alone.
+//! A bucket of bazel-remote, written and read here by the description of its casblob alone.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail so")]
 
 use blobaccess::{
@@ -19,8 +19,8 @@ fn digest_of(contents: &[u8]) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents)
 }
 
-/// The container, as section by section it is described.
-fn container(contents: &[u8], compressed: bool) -> Vec<u8> {
+/// Writes a casblob, section by section as described.
+fn casblob(contents: &[u8], compressed: bool) -> Vec<u8> {
     let pieces: Vec<Vec<u8>> = contents
         .chunks(MIB)
         .map(|piece| if compressed { zstd::bulk::compress(piece, 1).unwrap() } else { piece.to_vec() })
@@ -43,8 +43,8 @@ fn container(contents: &[u8], compressed: bool) -> Vec<u8> {
     file
 }
 
-/// What is in a container, read by the description.
-fn contained(file: &[u8]) -> Vec<u8> {
+/// Reads the contents of a casblob by its description.
+fn blob_in_casblob(file: &[u8]) -> Vec<u8> {
     let number = |at: usize| usize::try_from(i64::from_le_bytes(*file[at..].first_chunk().unwrap())).unwrap();
     assert_eq!(file[..4], 0x184D_2A50_u32.to_le_bytes());
     let (size, count) = (number(8), number(21));
@@ -77,7 +77,7 @@ async fn a_bucket_of_theirs_is_read() {
     for (size, compressed) in [(1, true), (MIB, true), (MIB + 1, true), (3 * MIB + 77, true), (2 * MIB + 9, false)] {
         let contents = contents(size);
         let digest = digest_of(&contents);
-        sim.insert(&key(&digest), container(&contents, compressed));
+        sim.insert(&key(&digest), casblob(&contents, compressed));
         assert!(store.find_missing(&ctx, &digest.clone().into()).await.unwrap().is_empty());
         let read = store.get(&ctx, &digest).await.unwrap().into_bytes(1 << 30).await.unwrap();
         assert!(read == contents, "{size} bytes");
@@ -98,7 +98,7 @@ async fn a_bucket_of_ours_is_readable_by_the_description() {
         let outcome = store.put(&ctx, &digest, Blob::from_bytes(contents.clone())).await.unwrap();
         let file = sim.object(&key(&digest)).unwrap();
         assert_eq!(outcome, PutOutcome::Created { stored_bytes: u64::try_from(file.len()).unwrap() });
-        assert!(contained(&file) == contents, "{size} bytes");
+        assert!(blob_in_casblob(&file) == contents, "{size} bytes");
     }
 }
 
@@ -118,7 +118,7 @@ async fn what_is_large_and_does_not_compress_is_sent_in_parts_and_readable_by_th
     let digest = digest_of(&noise);
     store.put(&ctx, &digest, Blob::from_bytes(noise.clone())).await.unwrap();
     assert!(store.snapshot().requests.put_part > 3, "the probe's one, and these");
-    assert!(contained(&sim.object(&key(&digest)).unwrap()) == noise);
+    assert!(blob_in_casblob(&sim.object(&key(&digest)).unwrap()) == noise);
     assert!(store.get(&ctx, &digest).await.unwrap().into_bytes(1 << 30).await.unwrap() == noise);
 }
 
@@ -128,7 +128,7 @@ async fn a_range_is_read_without_the_whole() {
     let store = store(&sim).await;
     let contents = contents(9 * MIB + 5);
     let digest = digest_of(&contents);
-    let mut file = container(&contents, true);
+    let mut file = casblob(&contents, true);
     // What is broken elsewhere is not read.
     let offset = usize::try_from(i64::from_le_bytes(*file[29..].first_chunk().unwrap())).unwrap();
     file[offset + 20] ^= 0xff;

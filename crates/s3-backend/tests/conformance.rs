@@ -70,7 +70,7 @@ fn bazel_remote() -> BucketOptions {
     own().with_layout(Layout::bazel_remote())
 }
 
-/// Large blobs of the suite are of a few MiB.
+/// Returns options that send the suite's large blobs, of a few MiB, in parts.
 fn small(options: BucketOptions) -> BucketOptions {
     options.with_single_put_max_bytes(0).with_part_size_bytes(0).with_concurrent_parts(1)
 }

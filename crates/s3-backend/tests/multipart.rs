@@ -42,7 +42,7 @@ async fn put(store: &BucketStore<Cas>, contents: &Bytes) -> blobaccess::Result<P
     store.put(&Context::background(), &digest_of(contents), Blob::from_bytes(contents.clone())).await
 }
 
-/// The beginning of `contents`, and then nothing for ever.
+/// Returns a stream of the beginning of `contents` that then never ends.
 fn stalled(contents: &Bytes) -> Blob {
     let pieces = [Ok(contents.slice(..6 * MIB))];
     let stream = stream::iter(pieces).chain(stream::pending());

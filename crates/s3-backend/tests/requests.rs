@@ -1,4 +1,4 @@
-//! What calls cost, in requests.
+//! The cost of calls, in requests.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
 
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName};
@@ -17,7 +17,7 @@ async fn open(sim: &SimS3) -> BucketStore<Cas> {
     BucketStore::open(sim.bucket().unwrap(), BucketOptions::default().with_probe(false)).await.unwrap()
 }
 
-/// What `work` costs.
+/// Returns the requests that `work` costs.
 async fn cost<T>(store: &BucketStore<Cas>, work: impl Future<Output = T>) -> (T, RequestCounts) {
     let before = store.snapshot().requests;
     let done = work.await;

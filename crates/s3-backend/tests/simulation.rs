@@ -1,4 +1,4 @@
-//! What is counted as created is what is in the bucket, whatever goes wrong on the way.
+//! The count of created blobs equals the contents of the bucket, whatever faults happen.
 //!
 //! `BLOBACCESS_RANDOMISED_SECONDS` sets how long this goes on (30), `BLOBACCESS_SIM_SEED` repeats a run.
 #![expect(
@@ -29,7 +29,7 @@ const PUTS: u64 = 1_200;
 const DISTINCT: u64 = 400;
 const CONCURRENT: usize = 24;
 
-/// Each round draws its mix of faults, its sizes and its repetitions from its seed.
+/// Checks many rounds. Each draws its mix of faults, its sizes and its repetitions from its seed.
 fn mix(numbers: &mut Numbers) -> FaultPlan {
     let kinds = numbers.draw();
     let mut some = |bit: u32| if kinds >> bit & 1 == 1 { u16::try_from(numbers.draw() % 40).unwrap() } else { 0 };
@@ -60,7 +60,7 @@ fn options() -> BucketOptions {
     BucketOptions::default().with_attempt_timeout(Duration::from_secs(5)).with_ask_first_from_bytes(40)
 }
 
-/// What a round counted.
+/// The counts of a round.
 #[derive(Debug, Default)]
 struct Counted {
     puts: u64,
@@ -147,7 +147,7 @@ async fn round(seed: u64, sim: SimS3) -> Counted {
     counted
 }
 
-/// How far a count by the plain client library, with its own retries, is off.
+/// Measures how far a count by the plain client library, with its own retries, is off.
 async fn plain_round(seed: u64, sim: SimS3) -> (u64, i64) {
     let mut numbers = Numbers::new(seed);
     let client = sim.builder().with_http_connector(sim.clone()).build().unwrap();
@@ -205,7 +205,7 @@ async fn what_is_counted_as_created_is_what_is_in_the_bucket() {
     assert!(faults > 0);
 }
 
-/// How many entries there were of which all outcomes were told.
+/// Counts the entries whose outcomes were all known.
 async fn replacing_round(seed: u64) -> u64 {
     let mut numbers = Numbers::new(seed);
     let sim = SimS3::new(seed);

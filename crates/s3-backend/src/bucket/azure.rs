@@ -1,22 +1,22 @@
-//! What the completion of an upload to Azure says beyond what the client library has it say.
+//! Headers of completions on Azure that the client library does not send.
 
 use blobaccess::UploadToken;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use object_store::azure::{AzureAuthorizer, AzureCredentialProvider};
 use object_store::client::{HttpError, HttpErrorKind, HttpRequest};
 
-/// The header of the metadata that holds the token.
+/// The metadata header that holds the token.
 const TOKEN: HeaderName = HeaderName::from_static("x-ms-meta-uploadtoken");
 
-/// Gives a completion its token: Azure takes an object's metadata with the list of its blocks, not before.
+/// Adds the token to a completion. Azure accepts an object's metadata with the list of its blocks, not before.
 pub(super) fn set_token(headers: &mut HeaderMap, token: &UploadToken) {
     if let Ok(value) = HeaderValue::from_str(&token.to_string()) {
         headers.insert(TOKEN, value);
     }
 }
 
-/// Signs `request` again, as a signature with the key of an account covers the headers that were added. Those of other
-/// credentials do not.
+/// Signs `request` again, as a signature with an account's key covers the added headers. Other credentials sign no
+/// headers.
 pub(super) async fn sign_again(
     request: &mut HttpRequest,
     credentials: &AzureCredentialProvider,
@@ -24,7 +24,7 @@ pub(super) async fn sign_again(
     let Some(account) = account_of_signature(request.headers()) else {
         return Ok(());
     };
-    // Nothing was sent if this fails.
+    // A failure here means that nothing was sent.
     let failed = |error: object_store::Error| HttpError::new(HttpErrorKind::Connect, error);
     let credential = credentials.get_credential().await.map_err(failed)?;
     request.headers_mut().remove(AUTHORIZATION);

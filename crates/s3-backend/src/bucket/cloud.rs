@@ -27,7 +27,7 @@ macro_rules! bucket {
         let signs = !builder.get_config_value(&$skip_signature).is_some_and(|skips| is_on(&skips));
         let store = builder.clone().with_http_connector(connector.clone()).with_retry($connection.retry());
         let store = store.build().map_err(cannot_build).map(Arc::new)?;
-        // All clients share what is known of credentials, so that each is asked for once.
+        // All clients share the credentials, so that they are fetched once.
         let builder = builder.with_credentials(Arc::clone(store.credentials()));
         let build = move |connector: Connector, retry| {
             builder.clone().with_http_connector(connector).with_retry(retry).build().map_err(cannot_build).map(Arc::new)
@@ -45,7 +45,7 @@ fn is_on(value: &str) -> bool {
 }
 
 impl Bucket {
-    /// The S3 bucket, or that of a server like S3, that `builder` describes.
+    /// Makes the bucket that `builder` describes, at S3 or a compatible server.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Bucket {
         Ok(bucket)
     }
 
-    /// The bucket of Google Cloud Storage that `builder` describes.
+    /// Makes the bucket of Google Cloud Storage that `builder` describes.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl Bucket {
         Ok(bucket)
     }
 
-    /// The container of Azure Blob Storage that `builder` describes.
+    /// Makes the bucket of Azure Blob Storage that `builder` describes: a container, in Azure's words.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What goes with a completion to the connector, as the client library passes nothing on with one.
+//! Context of a completion, for the connector, as the client library passes nothing on.
 
 use std::future::Future;
 
@@ -10,24 +10,24 @@ tokio::task_local! {
     static COMPLETING: CompletionScope;
 }
 
-/// What goes with a completion: with the task that sends it, since its request has no room for more.
+/// The context of a completion. It belongs to the task that sends the completion, as the request has no room for it.
 #[derive(Clone, Debug)]
 pub(super) struct CompletionScope {
-    /// The token that the object is to have, where it was not sent before.
+    /// The token of the object, if it was not sent before.
     #[cfg_attr(not(feature = "azure"), expect(dead_code, reason = "the others are told when an upload begins"))]
     pub(super) token: Option<UploadToken>,
-    /// Where the answer is left.
+    /// The place where the answer is recorded.
     #[cfg_attr(not(feature = "cloud"), expect(dead_code, reason = "only requests over HTTP are answered"))]
     pub(super) last_answer: LastAnswer,
 }
 
 impl CompletionScope {
-    /// Lets `completion` run with this.
+    /// Runs `completion` with this context.
     pub(super) async fn scope<F: Future + Send>(self, completion: F) -> F::Output {
         COMPLETING.scope(self, completion).await
     }
 
-    /// What the completion that runs in this task goes with.
+    /// Returns the context of the completion that runs in this task.
     #[cfg(feature = "cloud")]
     pub(super) fn current() -> Option<Self> {
         COMPLETING.try_with(Clone::clone).ok()

@@ -1,4 +1,4 @@
-//! How a provider is reached.
+//! Settings of the connection to a provider.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use blobaccess::{Error, Result};
 use object_store::client::{HttpClient, HttpConnector};
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, RetryConfig};
 
-/// How a provider is reached: time-outs, retries of what may be sent twice, and the HTTP client itself.
+/// The settings of the connection to a provider: timeouts, retries of requests that may be sent twice, and the HTTP
+/// client.
 ///
 /// Unless another connector is given, TLS is that of `rustls` with `ring`, trusting what the system trusts. It is set
 /// up here, so that no process-wide provider of cryptography has to be installed.
@@ -41,21 +42,21 @@ impl Default for Connection {
 }
 
 impl Connection {
-    /// The same, giving up connecting after this long (5 s).
+    /// Sets the time after which connecting fails (5 s).
     #[must_use]
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// The same, giving up an answer of which nothing has come for this long (30 s).
+    /// Sets the time after which an answer fails that sends nothing more (30 s).
     #[must_use]
     pub fn with_read_timeout(mut self, timeout: Duration) -> Self {
         self.read_timeout = timeout;
         self
     }
 
-    /// The same, retrying reads and other requests that may be sent twice this often (6), for up to this long (60 s).
+    /// Sets how often (6) and for how long (60 s) reads and other requests that may be sent twice are retried.
     #[must_use]
     pub fn with_retries(mut self, retries: usize, timeout: Duration) -> Self {
         self.retry.max_retries = retries;
@@ -63,21 +64,21 @@ impl Connection {
         self
     }
 
-    /// The same, with these first and longest pauses between retries (100 ms, 15 s).
+    /// Sets the first and the longest pause between retries (100 ms, 15 s).
     #[must_use]
     pub fn with_backoff(mut self, first: Duration, max: Duration) -> Self {
         self.retry.backoff = BackoffConfig { init_backoff: first, max_backoff: max, base: 2.0 };
         self
     }
 
-    /// The same, but whether requests may go over connections that are not encrypted (no).
+    /// Sets whether the bucket may be reached over plain HTTP (no).
     #[must_use]
     pub fn with_allow_http(mut self, allow: bool) -> Self {
         self.allow_http = allow;
         self
     }
 
-    /// The same, over the clients of `connector`.
+    /// Sets the connector that makes the HTTP clients.
     #[must_use]
     pub fn with_connector(mut self, connector: impl HttpConnector) -> Self {
         self.connector = Some(Arc::new(connector));
@@ -88,7 +89,7 @@ impl Connection {
         self.retry.clone()
     }
 
-    /// Each request once.
+    /// Returns the settings that send each request once.
     #[expect(clippy::unused_self, reason = "the other half of `retry`")]
     pub(crate) fn no_retry(&self) -> RetryConfig {
         RetryConfig { max_retries: 0, ..RetryConfig::default() }

@@ -1,4 +1,4 @@
-//! The HTTP client of a bucket, which counts what is sent and notes what comes back.
+//! The HTTP client of a bucket, which counts requests and records answers.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(super) struct Connector {
     for_credentials: bool,
     requests: Arc<Requests>,
     conditional_completion: bool,
-    /// What completions are signed with again: of Azure alone.
+    /// The credentials that sign completions again, for Azure alone.
     #[cfg(feature = "azure")]
     azure: Option<AzureCredentialProvider>,
 }
@@ -48,20 +48,20 @@ impl Connector {
         })
     }
 
-    /// The same, asking on the completion of a multipart upload that there be no object. For S3 the client library does
-    /// not sign such a header where it sends one itself, and neither is it signed here.
+    /// Returns the same connector, whose completions of multipart uploads require that there be no object. The client
+    /// library does not sign this header for S3 either.
     #[cfg(any(feature = "aws", feature = "azure"))]
     pub(super) fn completing_conditionally(&self) -> Self {
         Self { conditional_completion: true, ..self.clone() }
     }
 
-    /// The same for Azure: a completion takes the token of its upload along, and is signed again with what was added.
+    /// Returns the same connector for Azure, whose completions carry the token of their upload and are signed again.
     #[cfg(feature = "azure")]
     pub(super) fn completing_with_tokens(&self, credentials: AzureCredentialProvider) -> Self {
         Self { azure: Some(credentials), ..self.clone() }
     }
 
-    /// Adds to a completion what the client library cannot be told to.
+    /// Adds to a completion the headers that the client library cannot be told to send.
     #[cfg_attr(
         not(feature = "azure"),
         expect(clippy::unused_async, reason = "credentials of Azure may have to be asked for")
@@ -134,7 +134,7 @@ fn answer(result: &std::result::Result<HttpResponse, HttpError>) -> Answer {
     }
 }
 
-/// By method and query, in the words of S3 (which Google's XML interface shares) or of Azure.
+/// Classifies a request by method and query, in the dialect of S3 (and of Google's XML interface) or of Azure.
 fn kind_of(request: &HttpRequest) -> RequestKind {
     let query = request.uri().query().unwrap_or_default();
     let names = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));

@@ -13,13 +13,13 @@ use tokio::task::spawn_blocking;
 
 use super::{Bucket, Parts, Provider};
 
-/// The file whose lock says that the directory is in use. No key of ours is spelled so.
+/// The file whose lock says that the directory is in use. No key of ours has this name.
 const LOCK: &str = ".in-use";
 
 impl Bucket {
-    /// The directory `root`, which is created if it is not there. Each object is a file, named as its key.
+    /// Opens the directory `root`, and creates it if there is none. Each object is a file, named after its key.
     ///
-    /// Objects appear whole or not at all. With `durable`, what was put has reached the disk once the put returns.
+    /// Objects appear whole or not at all. With `durable`, an object is on the disk once its put returns.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl Bucket {
     }
 }
 
-/// Objects that are written in pieces, each to a file of its own until it is complete.
+/// The receiver of objects in parts, which writes each to a file of its own until it is complete.
 #[derive(Clone, Debug)]
 pub(crate) struct DirectoryParts {
     root: Arc<FilePath>,
@@ -62,7 +62,7 @@ impl DirectoryParts {
         path.parts().fold(self.root.to_path_buf(), |file, part| file.join(part.as_ref()))
     }
 
-    /// Names that end so are passed over by listings.
+    /// Returns the file of an incomplete object. Listings skip names with this suffix.
     fn staged(&self, path: &Path, id: &str) -> PathBuf {
         let mut name = self.file(path).into_os_string();
         name.push("#");
@@ -93,7 +93,7 @@ impl DirectoryParts {
         .await
     }
 
-    /// Whether it became the object: it does not if there is one.
+    /// Makes the file an object, unless there is one already. Returns whether it did.
     pub(crate) async fn complete(&self, path: &Path, id: &str) -> Result<bool> {
         let (staged, file, durable) = (self.staged(path, id), self.file(path), self.durable);
         blocking(move || {

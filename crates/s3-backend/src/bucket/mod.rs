@@ -1,4 +1,4 @@
-//! A bucket: objects under keys, over whichever provider has them.
+//! A bucket: objects under keys, at any provider.
 
 #[cfg(feature = "azure")]
 mod azure;
@@ -48,14 +48,14 @@ use self::presence::Presence;
 /// The name of the user metadata that holds the token of an upload. Azure takes letters and digits only.
 const TOKEN: &str = "uploadtoken";
 
-/// Locks that replacing and large creates take where a provider has no conditions. A key takes one of them.
+/// The number of locks that replacing and large creates take if a provider has no conditions. A key takes one of them.
 const LOCKS: usize = 64;
 
 /// A bucket, or a part of one below a prefix. Clones are the same bucket.
 ///
-/// [`memory`](Self::memory) and [`directory`](Self::directory) need no server. With the features `aws`, `gcp` and
-/// `azure` there are `s3`, `gcs` and `azure`, each over a builder of [`object_store`], which says where the bucket is
-/// and who asks. A builder's own settings for retries, connector and client are replaced. [`from_url`](Self::from_url)
+/// [`memory`](Self::memory) and [`directory`](Self::directory) need no server. The features `aws`, `gcp` and `azure`
+/// add `s3`, `gcs` and `azure`. Each takes a builder of [`object_store`], which says where the bucket is and gives the
+/// credentials. The builder's own settings for retries, connector and client are replaced. [`from_url`](Self::from_url)
 /// makes any of them from one line of a configuration.
 ///
 /// # Examples
@@ -70,12 +70,12 @@ pub struct Bucket {
     provider: Provider,
     name: Arc<str>,
     prefix: Arc<str>,
-    /// Reads, lists, deletes, and overwrites where nothing else will do. It retries by itself.
+    /// The client for reads, listings, deletes, and overwrites without conditions. It retries by itself.
     store: Arc<dyn ObjectStore>,
-    /// Creates and updates. It sends every request once.
+    /// The client for creates and updates. It sends every request once.
     once: Arc<dyn ObjectStore>,
     parts: Parts,
-    /// The same, but asking on completion that there be no object, where such a header can be sent.
+    /// The same parts, with completions that require that there be no object, if such a header can be sent.
     conditional_parts: Option<Parts>,
     pages: Option<Arc<dyn PaginatedListStore>>,
     requests: Arc<Requests>,
@@ -85,11 +85,11 @@ pub struct Bucket {
     clock: Arc<dyn Clock>,
     presence: Arc<Presence>,
     locks: Arc<[Mutex<()>]>,
-    /// Held for as long as a directory is in use.
+    /// The lock of a directory that is in use.
     _exclusive: Option<Arc<File>>,
 }
 
-/// Who has the objects.
+/// The providers of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     not(all(feature = "aws", feature = "gcp", feature = "azure")),
@@ -104,34 +104,34 @@ pub(crate) enum Provider {
 }
 
 impl Provider {
-    /// Whether answers can get lost, as there is a network in between.
+    /// Returns whether answers can get lost, as there is a network in between.
     pub(crate) const fn is_remote(self) -> bool {
         matches!(self, Self::S3 | Self::Gcs | Self::Azure)
     }
 
-    /// Whether an object that is sent in one request takes metadata, and with it a token.
+    /// Returns whether an object that is sent in one request carries metadata, and so a token.
     pub(crate) const fn keeps_tokens(self) -> bool {
         !matches!(self, Self::Directory)
     }
 
-    /// Whether an object that is sent in parts does.
+    /// Returns whether an object that is sent in parts carries metadata.
     pub(crate) const fn keeps_tokens_of_parts(self) -> bool {
         self.is_remote()
     }
 
-    /// Whether an upload in parts is given its token when it begins, and not when it is completed.
+    /// Returns whether an upload in parts gets its token when it begins, rather than when it is completed.
     pub(crate) const fn begins_with_token(self) -> bool {
         !matches!(self, Self::Azure)
     }
 
-    /// Whether a key can be claimed while parts are sent. On Azure they are part of what is under the key, and a claim
-    /// that is put or renewed would do away with them.
+    /// Returns whether a key can be claimed while parts are sent. On Azure, parts are uncommitted blocks of the key,
+    /// and a put of the claim would discard them.
     pub(crate) const fn claims_beside_parts(self) -> bool {
         !matches!(self, Self::Azure)
     }
 }
 
-/// An object that is there.
+/// The metadata of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ObjectInfo {
     pub(crate) size_bytes: u64,
@@ -141,27 +141,27 @@ pub(crate) struct ObjectInfo {
 }
 
 impl ObjectInfo {
-    /// What an update is to replace: this very object.
+    /// Returns the condition of an update that replaces this very object.
     pub(crate) fn update_version(&self, bare_e_tags: bool) -> UpdateVersion {
         let e_tag = self.e_tag.as_deref().map(|e_tag| if bare_e_tags { e_tag.trim_matches('"') } else { e_tag });
         UpdateVersion { e_tag: e_tag.map(str::to_owned), version: self.version.clone() }
     }
 
-    /// Whether nobody has put an object there in between. The `ETag` alone does not tell: it is of the contents, which
-    /// another may have put again.
+    /// Returns whether this is the same put of the object. The `ETag` alone does not tell, as another put may have
+    /// stored the same contents.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         (&self.e_tag, &self.version, &self.token) == (&other.e_tag, &other.version, &other.token)
     }
 }
 
-/// An object, or a range of it, on its way.
+/// An object, or a range of an object, while it is read.
 pub(crate) struct Reading {
     pub(crate) found: ObjectInfo,
     pub(crate) stream: BoxStream<'static, Result<Bytes>>,
 }
 
 impl Bucket {
-    /// A bucket within this process, which ends with its last clone.
+    /// Makes a bucket within this process, which ends with its last clone.
     #[must_use]
     pub fn memory() -> Self {
         let store = Arc::new(InMemory::new());
@@ -195,7 +195,8 @@ impl Bucket {
         }
     }
 
-    /// The part of this bucket below `prefix`: `a/b`. Of a prefix within a prefix, this one is the outer.
+    /// Returns the part of this bucket below `prefix`, such as `a/b`. A prefix that is added later becomes the outer
+    /// one.
     ///
     /// # Errors
     ///
@@ -226,7 +227,7 @@ impl Bucket {
         &self.clock
     }
 
-    /// The requests that it was sent so far, by all who use it.
+    /// Returns the number of requests that the bucket was sent so far, by all its clones.
     #[must_use]
     pub fn requests(&self) -> RequestCounts {
         self.requests.counts()
@@ -254,18 +255,18 @@ impl Bucket {
         Ok(())
     }
 
-    /// What comes before every key: empty, or with a slash at its end.
+    /// Returns the beginning of every key: empty, or with a slash at its end.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// The key below the prefix.
+    /// Returns the path of a key below the prefix.
     pub(crate) fn path(&self, key: &str) -> Result<Path> {
         Path::parse(format!("{}{key}", self.prefix))
             .map_err(|error| Error::invalid_argument(format!("{key:?} is no key: {error}")))
     }
 
-    /// Taken by what must not happen twice at once under a key, where the provider has no condition for it.
+    /// Takes the lock of a key, for changes that must not run concurrently where the provider has no conditions.
     pub(crate) async fn lock(&self, path: &Path) -> MutexGuard<'_, ()> {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(path);
         let index = usize::try_from(hash).unwrap_or_default() % self.locks.len().max(1);
@@ -273,14 +274,14 @@ impl Bucket {
         self.locks[index].lock().await
     }
 
-    /// Requests over HTTP are counted where they are sent.
+    /// Counts a call. Requests over HTTP are counted where they are sent.
     fn count(&self, kind: RequestKind) {
         if !self.provider.is_remote() {
             self.requests.count(kind);
         }
     }
 
-    /// The object under `path`, if there is one.
+    /// Reads the metadata of the object under `path`. Returns `None` if there is no object.
     pub(crate) async fn head(&self, path: &Path) -> Result<Option<ObjectInfo>> {
         self.count(RequestKind::Head);
         let last_answer = LastAnswer::default();
@@ -298,8 +299,8 @@ impl Bucket {
         }
     }
 
-    /// Fails unless the bucket is there, or was seen to be shortly before. That `path` is not there was the answer to a
-    /// request without a body, so it may mean the bucket; with a body it says which.
+    /// Fails unless the bucket exists, or was seen shortly before. The answer that `path` does not exist came without a
+    /// body, so it may mean the bucket; an answer with a body tells which.
     async fn confirm(&self, path: &Path) -> Result<()> {
         if !self.provider.is_remote() || self.presence.is_recent() {
             return Ok(());
@@ -308,11 +309,11 @@ impl Bucket {
         if self.presence.is_recent() {
             return Ok(());
         }
-        // An object that has come since is not read.
+        // An object that was created since is not read.
         self.get(path, None).await.map(drop)
     }
 
-    /// The object under `path`, or the `range` of it. `None`: there is none.
+    /// Reads the object under `path`, or a `range` of it. Returns `None` if there is no object.
     pub(crate) async fn get(&self, path: &Path, range: Option<std::ops::Range<u64>>) -> Result<Option<Reading>> {
         self.count(RequestKind::Get);
         let last_answer = LastAnswer::default();
@@ -334,7 +335,7 @@ impl Bucket {
         }
     }
 
-    /// Sends an object in one request, once.
+    /// Sends an object in one request, without retries.
     pub(crate) async fn put_once(
         &self,
         path: &Path,
@@ -359,13 +360,13 @@ impl Bucket {
         }
     }
 
-    /// Whether a listing can begin anywhere and is in the order of keys.
+    /// Returns whether listings are in the order of keys and can begin anywhere.
     pub(crate) fn lists_in_order(&self) -> bool {
         self.pages.is_some()
     }
 
-    /// A page of the objects whose keys begin with `prefix` and come after `after`, in order, with whether there are
-    /// more. Keys are below the prefix of the bucket.
+    /// Lists a page of the objects whose keys begin with `prefix` and come after `after`, in order. Returns whether
+    /// there are more, too. Keys are relative to the prefix of the bucket.
     pub(crate) async fn page(&self, prefix: &str, after: Option<&str>) -> Result<(Vec<ObjectMeta>, bool)> {
         let Some(pages) = &self.pages else {
             return Err(Error::unimplemented("the bucket does not list in order"));
@@ -383,7 +384,7 @@ impl Bucket {
             let page = pages.list_paginated(Some(&prefix), options).await;
             let page = page.map_err(|error| from_provider(error, last_answer.answer().as_ref()))?;
             self.presence.note_seen();
-            // Azure may send a page of nothing that is not the last one.
+            // Azure may send an empty page that is not the last one.
             if page.result.objects.is_empty() && page.page_token.is_some() {
                 page_token = page.page_token;
                 continue;
@@ -392,7 +393,7 @@ impl Bucket {
         }
     }
 
-    /// All objects in the folder `folder`, in whichever order.
+    /// Lists all objects in `folder`, in any order.
     pub(crate) async fn list(&self, folder: &str) -> Result<Vec<ObjectMeta>> {
         self.count(RequestKind::List);
         let path = self.path(folder)?;
@@ -426,7 +427,7 @@ fn parse_token(hex: &str) -> Option<UploadToken> {
     Some(UploadToken::from_bytes(bytes))
 }
 
-/// An object that is not there is `None`; a bucket that is not there is an error.
+/// Returns `None` if the object does not exist, and an error if the bucket does not.
 fn absent_or<T>(error: object_store::Error, last_answer: &LastAnswer) -> Result<Option<T>> {
     let answer = last_answer.answer();
     if matches!(error, object_store::Error::NotFound { .. }) && !error.to_string().contains("NoSuchBucket") {

@@ -15,26 +15,26 @@ use crate::last_answer::{Answer, LastAnswer};
 use crate::requests::RequestKind;
 use crate::verdict::{self, Verdict};
 
-/// Who takes objects in parts.
+/// The receiver of objects in parts.
 #[derive(Clone)]
 pub(crate) enum Parts {
-    /// Nobody: objects of any size are sent whole.
+    /// There is none: objects of any size are sent whole.
     None,
     #[cfg_attr(not(feature = "cloud"), expect(dead_code, reason = "made with the features of the providers"))]
     Provider(Arc<dyn MultipartStore>),
     Directory(DirectoryParts),
 }
 
-/// What the completion of an upload came to.
+/// The result of completing an upload.
 #[derive(Debug)]
 pub(crate) enum Completion {
-    /// The object is there; this upload put it there.
+    /// The object exists, and this upload created it.
     Done,
-    /// There was one already, and the condition kept it.
+    /// An object existed already, and the condition protected it.
     Exists,
-    /// A conflict with another upload: nothing was stored, and this upload may be gone.
+    /// The upload conflicts with another one. Nothing was stored, and this upload may be gone.
     Conflict(Error),
-    /// Not known.
+    /// The result is not known.
     Maybe(Error),
 }
 
@@ -119,8 +119,8 @@ impl Parts {
     }
 }
 
-/// What it says that a completion was not answered with success. Only what a condition or a conflict kept from being
-/// stored is sure not to be: any other answer may be that to a second request, after the first had gone through.
+/// Interprets a failed response to a completion. Only a failed condition or a conflict is certain to have stored
+/// nothing: any other answer may belong to a second request, after the first succeeded.
 fn not_completed(error: object_store::Error, answer: Option<&Answer>, provider: Provider) -> Completion {
     if !matches!(answer, Some(Answer::Status { status: 304 | 409 | 412, .. })) {
         return Completion::Maybe(from_provider(error, answer));
@@ -133,7 +133,7 @@ fn not_completed(error: object_store::Error, answer: Option<&Answer>, provider: 
     }
 }
 
-/// Which upload: the key that it is for, and the provider's name for it.
+/// An upload in parts, by its key and the provider's name for it.
 #[derive(Clone, Debug)]
 pub(crate) struct MultipartUpload {
     pub(crate) path: Path,

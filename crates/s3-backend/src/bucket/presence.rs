@@ -1,4 +1,4 @@
-//! When a bucket was last seen to be there: what says that an object is not may mean the bucket.
+//! When a bucket was last seen. The answer that an object does not exist may mean the bucket.
 
 use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use blobaccess::Clock;
 
-/// For this long, a bucket that was seen to be there is taken to be.
+/// The time for which a bucket that was seen is taken to exist.
 const SEEN_FOR: Duration = Duration::from_secs(10);
 
-/// When a bucket was last seen to be there, by the clock of who uses it.
+/// The time at which a bucket was last seen, by the clock of its store.
 pub(super) struct Presence {
     clock: Arc<dyn Clock>,
     last_seen: Mutex<Option<Instant>>,
-    /// Held by who asks, so that the others wait for that answer rather than ask as well.
+    /// The lock of the caller that asks, so that others wait for its answer instead of asking as well.
     pub(super) asking: tokio::sync::Mutex<()>,
 }
 
@@ -22,7 +22,7 @@ impl Presence {
         Self { clock, last_seen: Mutex::new(None), asking: tokio::sync::Mutex::new(()) }
     }
 
-    /// The bucket has answered as only one that is there does.
+    /// Records that the bucket has just answered as only an existing one does.
     pub(super) fn note_seen(&self) {
         let now = self.clock.monotonic();
         // One assignment: a panic cannot leave it half done.

@@ -1,4 +1,4 @@
-//! Reads what is in a casblob.
+//! Reads the contents of casblobs.
 
 use blobaccess::{Error, Result};
 use bytes::Bytes;
@@ -6,11 +6,11 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
-/// How much is decoded at a time, in bytes: as much as the decoder recommends. It bounds the memory whatever a frame
+/// The number of bytes that are decoded at a time, as the decoder recommends. It bounds the memory, whatever a frame
 /// claims.
 const STEP_BYTES: usize = 128 << 10;
 
-/// One piece, which is to be of this size.
+/// Decodes one piece, which must be of this size.
 pub(crate) fn decode_piece(frame: &[u8], size_bytes: usize) -> Result<Bytes> {
     let contents = zstd::bulk::decompress(frame, size_bytes)
         .map_err(|error| Error::data_loss(format!("piece of a casblob cannot be decoded: {error}")))?;
@@ -27,11 +27,11 @@ struct Decoding {
     input: Bytes,
     /// Whether the decoder stands between two frames.
     between: bool,
-    /// Whether the decoder may have more to say about what it was given.
+    /// Whether the decoder may have more output for its last input.
     full: bool,
 }
 
-/// The contents of a stream of zstd frames.
+/// Decodes a stream of zstd frames.
 pub(crate) fn decode(source: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> {
     let decoder = match Decoder::new() {
         Ok(decoder) => decoder,
@@ -69,7 +69,7 @@ impl Decoding {
                     .map_err(|error| Error::data_loss(format!("compressed contents cannot be decoded: {error}")))?;
                 (input.pos(), output.pos(), left)
             };
-            // A step that does nothing is the end of what the decoder holds back, not of a frame.
+            // A step without input and output ends what the decoder holds back, not a frame.
             if consumed > 0 || produced > 0 {
                 self.between = left == 0;
             }

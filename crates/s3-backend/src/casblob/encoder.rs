@@ -5,10 +5,10 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Header, PIECE_SIZE_BYTES, header_size_bytes};
 
-/// How hard pieces are compressed: as bazel-remote's fastest, which at 0.7 GB/s is rarely what a put waits for.
+/// The compression level: that of bazel-remote's fastest mode. At 0.7 GB/s, puts rarely wait for it.
 const LEVEL: i32 = 1;
 
-/// Compresses a blob piece by piece. The table is known once all pieces are.
+/// An encoder that compresses a blob piece by piece. The table is known once all pieces are.
 pub(crate) struct Encoder {
     compressor: zstd::bulk::Compressor<'static>,
     piece: BytesMut,
@@ -18,16 +18,16 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// For a blob of this size, which is more than 0.
+    /// Makes an encoder for a blob of this size, which is more than 0.
     pub(crate) fn new(blob_size_bytes: u64) -> Result<Self> {
         let mut compressor = zstd::bulk::Compressor::new(LEVEL).map_err(|error| failed(&error))?;
-        // So that a range that is read on its own is known to be right.
+        // The checksum verifies a range that is read on its own.
         compressor.include_checksum(true).map_err(|error| failed(&error))?;
         let end = header_size_bytes(blob_size_bytes);
         Ok(Self { compressor, piece: BytesMut::new(), blob_size_bytes, offsets: vec![end], end })
     }
 
-    /// Takes more of the blob, and returns what is complete of the data.
+    /// Takes more of the blob, and returns the pieces that are complete.
     pub(crate) fn push(&mut self, mut contents: Bytes) -> Result<Vec<Bytes>> {
         let whole = usize::try_from(PIECE_SIZE_BYTES).unwrap_or(usize::MAX);
         let mut done = Vec::new();
@@ -49,7 +49,7 @@ impl Encoder {
         Ok(done)
     }
 
-    /// The last of the data, if any is left, and the table.
+    /// Returns the last piece, if any is left, and the table.
     pub(crate) fn finish(mut self) -> Result<(Option<Bytes>, Header)> {
         let last = if self.piece.is_empty() {
             None
@@ -74,7 +74,7 @@ impl Encoder {
     }
 }
 
-/// The casblob of a blob that is at hand: its table, and its data in pieces.
+/// Encodes a blob in memory. Returns the table and the pieces.
 pub(crate) fn encode(contents: Bytes) -> Result<Vec<Bytes>> {
     let mut encoder = Encoder::new(u64::try_from(contents.len()).unwrap_or(u64::MAX))?;
     let mut data = encoder.push(contents)?;

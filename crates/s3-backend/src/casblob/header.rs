@@ -5,16 +5,16 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 const MAGIC: u32 = 0x184D_2A50;
 
-/// What precedes the offsets, in bytes.
+/// The size of the fields before the offsets, in bytes.
 const FIXED_BYTES: u64 = 29;
 
 /// The size of a piece before it is compressed, in bytes: what bazel-remote writes.
 pub(crate) const PIECE_SIZE_BYTES: u64 = 1 << 20;
 
-/// No casblob is smaller, in bytes: a table with one piece, and a byte of data.
+/// The size of the smallest casblob, in bytes: a table with one piece, and a byte of data.
 pub(crate) const MIN_FILE_SIZE_BYTES: u64 = FIXED_BYTES + 2 * 8 + 1;
 
-/// How large the table is, in bytes, of a blob of this size whose pieces are of 1 MiB.
+/// Returns the size of the table, in bytes, for a blob of this size in pieces of 1 MiB.
 pub(crate) const fn header_size_bytes(blob_size_bytes: u64) -> u64 {
     FIXED_BYTES + 8 * (blob_size_bytes.div_ceil(PIECE_SIZE_BYTES) + 1)
 }
@@ -25,12 +25,12 @@ pub(crate) struct Header {
     pub(crate) blob_size_bytes: u64,
     pub(crate) compressed: bool,
     pub(crate) piece_size_bytes: u64,
-    /// Where each piece begins, and where the last ends.
+    /// The offset of each piece, and the end of the last one.
     pub(crate) offsets: Vec<u64>,
 }
 
 impl Header {
-    /// How large the table is, in bytes, that begins so. At least 29 bytes are needed.
+    /// Returns the size of the table that begins with `beginning`, in bytes. It takes at least 29 bytes.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Header {
         Ok(FIXED_BYTES + 8 * count)
     }
 
-    /// Reads the table. `file_size_bytes` is the size of the object that it is the beginning of.
+    /// Reads the table at the beginning of an object of `file_size_bytes` bytes.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl Header {
         Ok(Self { blob_size_bytes, compressed, piece_size_bytes, offsets })
     }
 
-    /// The table as bytes.
+    /// Returns the table as bytes.
     pub(crate) fn to_bytes(&self) -> Bytes {
         let count = u64::try_from(self.offsets.len()).unwrap_or(u64::MAX);
         let mut bytes = BytesMut::with_capacity(29 + 8 * self.offsets.len());

@@ -1,13 +1,14 @@
-//! The seekable container of bazel-remote: a blob in pieces, each compressed on its own, behind a table of where.
+//! The casblob of bazel-remote, a seekable container: a blob in pieces, each compressed on its own, behind a table of
+//! their offsets.
 //!
 //! ```text
 //!  0  u32     0x184D2A50, the mark of a zstd frame that decoders skip
-//!  4  u32     length of what follows up to the data: 21 + 8 n
+//!  4  u32     length of the rest of the table: 21 + 8 n
 //!  8  i64     size of the blob in bytes, more than 0
-//! 16  u8      0: pieces as they are; 1: each a zstd frame
-//! 17  u32     size of a piece in bytes, that of the last excepted: 1 MiB
+//! 16  u8      0: plain pieces; 1: each piece is a zstd frame
+//! 17  u32     size of a piece in bytes, except the last: 1 MiB
 //! 21  i64     n: number of pieces and one more
-//! 29  i64[n]  where each piece begins in the file, and where the last one ends: the size of the file
+//! 29  i64[n]  offset of each piece in the file, and the end of the last one: the size of the file
 //!     data
 //! ```
 //!

@@ -17,7 +17,8 @@ pub(super) fn key(root: &str, storage_type: StorageType, digest: &Digest) -> Res
     Ok(format!("{root}/{}/{hash}", hash.get(..2).unwrap_or_default()))
 }
 
-/// What tells the action results of instance names apart there: the hash of the hash in hexadecimal and of the name.
+/// Returns the hash that stands for an action and an instance name in bazel-remote: the hash of the hash in hexadecimal
+/// and the name.
 fn mangled(hash: &str, instance_name: &InstanceName) -> String {
     let text = format!("{hash}{instance_name}");
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, text.as_bytes()).hash().to_string()

@@ -1,4 +1,4 @@
-//! Under which keys, and in which form, blobs are stored.
+//! The keys and the form of stored blobs.
 
 mod bazel_remote;
 mod own;
@@ -7,25 +7,25 @@ use std::fmt::{self, Display, Formatter};
 
 use blobaccess::{Digest, DigestFunction, Error, Result, StorageType};
 
-/// Under which keys, and in which form, blobs are stored.
+/// The keys and the form of stored blobs.
 ///
 /// # Our own
 ///
-/// `cas/sha256/18/185f8db3…-5`: kind, digest function, the first two digits of the hash, hash and size. What is stored
-/// is the blob itself, so that any tool can read it; or, compressed, under `cas.zst/` the casblob that
-/// bazel-remote has. Messages are never compressed. Of a kind that tells instance names apart, the instance name
-/// follows as further components.
+/// `cas/sha256/18/185f8db3…-5`: kind, digest function, the first two digits of the hash, hash and size. The object is
+/// the blob itself, so that any tool can read it. Compressed, it is a casblob, as bazel-remote has it, under
+/// `cas.zst/`. Messages are never compressed. In kinds that tell instance names apart, the instance name follows as
+/// further components.
 ///
 /// # That of bazel-remote
 ///
-/// `cas.v2/18/185f8db3…` in its casblob, a seekable container of zstd frames, and `ac/18/185f8db3…`, as bazel-remote 2 writes to
-/// S3 while its storage mode is `zstd`. SHA-256 only, contents and action results only. The key does not have the size:
-/// a digest of a stored hash and another size is found, and fails to be read. The blob of no bytes is not stored, and
-/// always exists.
+/// `cas.v2/18/185f8db3…`, a casblob (a seekable container of zstd frames), and `ac/18/185f8db3…`, as bazel-remote 2
+/// writes to S3 in its storage mode `zstd`. It holds contents and action results only, with SHA-256 only. The key does
+/// not have the size: a digest with a stored hash and another size is found, but cannot be read. The empty blob is not
+/// stored, and always exists.
 ///
-/// Listings show an action with size 0: neither its key nor what is stored (the result of the action) has the size of the
-/// action. Of one that was stored under an instance name they show the hash that stands for both. What an entry takes in
-/// the bucket is right all the same.
+/// Listings show actions with size 0, as neither the key nor the stored result has the size of the action. An entry
+/// that was stored under an instance name is listed with the hash that stands for both. Sizes in the bucket are right
+/// in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout(Kind);
 
@@ -35,41 +35,40 @@ enum Kind {
     BazelRemote,
 }
 
-/// What an object has within.
+/// The form of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// The blob.
     Plain,
-    /// The blob in pieces that are compressed each on its own.
+    /// The blob in pieces, each compressed on its own.
     Casblob,
 }
 
-/// What a key says.
+/// The meaning of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
-    /// A digest in full.
+    /// A whole digest.
     Digest(Digest),
-    /// A SHA-256 hash; the size is not in the key.
+    /// A SHA-256 hash, without the size.
     Hash(Vec<u8>),
 }
 
 impl Layout {
-    /// Our own, with blobs as they are.
+    /// Returns our own layout, uncompressed.
     #[must_use]
     pub const fn own() -> Self {
         Self(Kind::Own { compressed: false })
     }
 
-    /// Our own, with contents compressed.
+    /// Returns our own layout, with compressed contents.
     ///
-    /// A byte of source code or of an executable takes a third to a half; blobs that are compressed already take a few
-    /// bytes more than before.
+    /// Source code and executables shrink to a third or a half. Blobs that are compressed already grow by a few bytes.
     #[must_use]
     pub const fn own_compressed() -> Self {
         Self(Kind::Own { compressed: true })
     }
 
-    /// That of bazel-remote.
+    /// Returns the layout of bazel-remote.
     #[must_use]
     pub const fn bazel_remote() -> Self {
         Self(Kind::BazelRemote)
@@ -85,7 +84,7 @@ impl Layout {
         }
     }
 
-    /// The digest functions whose blobs have a key.
+    /// Returns the digest functions that keys of this layout support.
     pub(crate) fn digest_functions(self) -> &'static [DigestFunction] {
         match self.0 {
             Kind::Own { .. } => &DigestFunction::ALL,
@@ -115,7 +114,7 @@ impl Layout {
         }
     }
 
-    /// The first component of every key.
+    /// Returns the first component of every key.
     pub(crate) fn root(self, storage_type: StorageType) -> &'static str {
         match (self.0, storage_type) {
             (Kind::Own { compressed: true }, StorageType::Cas) => "cas.zst",
@@ -124,7 +123,7 @@ impl Layout {
         }
     }
 
-    /// The folders that keys are spread over, in the order of keys.
+    /// Returns the folders that keys are spread over, in the order of keys.
     pub(crate) fn shards(self, storage_type: StorageType) -> Vec<String> {
         let root = self.root(storage_type);
         let folders = |above: String| (0..=u8::MAX).map(move |first| format!("{above}/{first:02x}"));

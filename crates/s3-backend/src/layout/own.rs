@@ -1,10 +1,10 @@
-//! Our own keys: kind, function, two digits, hash and size, and the instance name where it tells blobs apart.
+//! Our own keys: kind, function, two digits, hash, size, and the instance name if it tells blobs apart.
 
 use std::fmt::Write;
 
 use blobaccess::{Digest, DigestFunction, Hash, InstanceName, KeyFormat, StorageType};
 
-/// How long a component of an instance name may be: file systems end at 255 bytes.
+/// The length of a component of an instance name. File systems allow 255 bytes.
 const COMPONENT_CHARACTERS: usize = 100;
 
 pub(super) fn folder(function: DigestFunction) -> String {
@@ -21,7 +21,8 @@ pub(super) fn key(root: &str, storage_type: StorageType, digest: &Digest) -> Str
     key
 }
 
-/// All components but the last begin with `+`, and the last one with `=`. So none is also the folder of another.
+/// Appends the instance name to a key. All components but the last begin with `+`, and the last begins with `=`, so no
+/// name is the folder of another.
 fn push_instance_name(key: &mut String, name: &str) {
     let mut escaped = String::with_capacity(name.len());
     for byte in name.bytes() {

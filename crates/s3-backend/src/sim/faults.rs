@@ -1,8 +1,8 @@
-//! What goes wrong, and how often.
+//! The faults that can be ordered, and how often they happen.
 
-/// What a [`SimS3`](super::SimS3) does wrong, each in how many of a thousand requests.
+/// The faults of a [`SimS3`](super::SimS3), each as the number in a thousand requests.
 ///
-/// Of those that change objects, unless said otherwise. At most one befalls a request.
+/// They befall requests that change objects, unless said otherwise. A request has at most one fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FaultPlan {
@@ -40,7 +40,7 @@ macro_rules! faults {
     ($($setter:ident => $field:ident, $fault:ident, $affects:ident;)*) => {
         impl FaultPlan {
             $(
-                #[doc = concat!("The same, with [`", stringify!($field), "`](Self::", stringify!($field), ") in this many of a thousand.")]
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), "), in a thousand requests.")]
                 #[must_use]
                 pub const fn $setter(mut self, per_mille: u16) -> Self {
                     self.$field = per_mille;
@@ -73,7 +73,7 @@ faults! {
 }
 
 impl FaultPlan {
-    /// Nothing.
+    /// A plan without faults.
     pub const NONE: Self = Self {
         lost_after_commit: 0,
         reset_after_commit: 0,
@@ -91,7 +91,7 @@ impl FaultPlan {
         truncated: 0,
     };
 
-    /// Everything, each in this many of a thousand requests.
+    /// Returns a plan with all faults, each in this many of a thousand requests.
     #[must_use]
     pub const fn every(per_mille: u16) -> Self {
         Self {
@@ -132,7 +132,7 @@ pub(super) enum Fault {
     Truncated,
 }
 
-/// Which requests a fault befalls.
+/// The requests that a fault may befall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Affects {
     All,
@@ -141,7 +141,7 @@ enum Affects {
     Reads,
 }
 
-/// What a request is, as far as faults care.
+/// The properties of a request that decide which faults may befall it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Nature {
     pub(super) changes: bool,
@@ -164,7 +164,7 @@ impl Dice {
         self.faults
     }
 
-    /// `SplitMix64`.
+    /// Draws a number, by `SplitMix64`.
     pub(super) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.state;

@@ -20,10 +20,10 @@ use super::faults::{Fault, Nature};
 use super::request::{Operation, Request};
 use super::world::Reply;
 
-/// How long a slow answer takes.
+/// The time that a slow answer takes.
 const SLOW: Duration = Duration::from_millis(700);
 
-/// What comes back, in terms of the connection.
+/// The end of a request, in terms of the connection.
 pub(super) enum Ending {
     Reply(Reply),
     /// The same, but the body ends early.

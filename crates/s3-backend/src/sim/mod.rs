@@ -1,7 +1,7 @@
-//! An S3 within the process, with faults to order: for tests of this crate, and of those that count on it.
+//! An S3 server within the process, with faults to order, for tests of this crate and of its users.
 //!
 //! [`SimS3`] is one bucket. It serves the requests that clients of S3 make of objects: put, get with ranges, head,
-//! delete, list, and uploads in parts, with conditions and user metadata. It checks no signature. What it does wrong is
+//! delete, list, and uploads in parts, with conditions and user metadata. It checks no signature. Its faults are
 //! [planned](FaultPlan), and drawn from a seed.
 //!
 //! # Examples
@@ -78,7 +78,7 @@ struct Modes {
 }
 
 impl SimS3 {
-    /// An empty bucket, which does nothing wrong. Faults that are ordered later are drawn from `seed`.
+    /// Makes an empty bucket without faults. Faults that are ordered later are drawn from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let state = State {
@@ -102,38 +102,37 @@ impl SimS3 {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same, but it overwrites whatever a condition says, as some servers do.
+    /// Makes the server overwrite objects whatever a condition says, as some servers do.
     #[must_use]
     pub fn ignoring_conditions(self) -> Self {
         self.change(|state| state.modes.ignores_conditions = true)
     }
 
-    /// The same, but it ignores conditions of completions alone, as Ceph RGW 16 does.
+    /// Makes the server ignore the conditions of completions alone, as Ceph RGW 16 does.
     #[must_use]
     pub fn completing_unconditionally(self) -> Self {
         self.change(|state| state.modes.completes_unconditionally = true)
     }
 
-    /// The same, but a failed condition is answered with 304 rather than 412, as older `MinIO` does.
+    /// Makes the server answer a failed condition with 304 rather than 412, as older `MinIO` does.
     #[must_use]
     pub fn answering_not_modified(self) -> Self {
         self.change(|state| state.modes.answers_not_modified = true)
     }
 
-    /// The same, but it finds an `ETag` to be the one of an object only without its quotation marks, as Ceph RGW 16
-    /// does.
+    /// Makes the server match an `ETag` only without its quotation marks, as Ceph RGW 16 does.
     #[must_use]
     pub fn comparing_bare_e_tags(self) -> Self {
         self.change(|state| state.modes.compares_bare_e_tags = true)
     }
 
-    /// The same, but it keeps no user metadata.
+    /// Makes the server drop user metadata.
     #[must_use]
     pub fn dropping_metadata(self) -> Self {
         self.change(|state| state.modes.drops_metadata = true)
     }
 
-    /// Does this wrong from now on.
+    /// Sets the faults from now on.
     pub fn set_faults(&self, plan: FaultPlan) {
         self.lock().plan = plan;
     }
@@ -148,19 +147,19 @@ impl SimS3 {
         self.lock().deleted = deleted;
     }
 
-    /// The sizes of the objects, by their keys, in bytes.
+    /// Returns the sizes of the objects, by their keys, in bytes.
     #[must_use]
     pub fn objects(&self) -> BTreeMap<String, u64> {
         self.lock().world.sizes()
     }
 
-    /// The contents of an object.
+    /// Returns the contents of an object.
     #[must_use]
     pub fn object(&self, key: &str) -> Option<Bytes> {
         self.lock().world.contents(key)
     }
 
-    /// Puts an object, as another writer would who leaves no token.
+    /// Puts an object, as a writer that leaves no token would.
     pub fn insert(&self, key: &str, contents: impl Into<Bytes>) {
         self.lock().world.insert(key, contents.into());
     }
@@ -170,26 +169,26 @@ impl SimS3 {
         self.lock().world.remove(key);
     }
 
-    /// Uploads in parts that were neither completed nor aborted.
+    /// Returns the number of multipart uploads that were neither completed nor aborted.
     #[must_use]
     pub fn unfinished_uploads(&self) -> usize {
         self.lock().world.unfinished_uploads()
     }
 
-    /// How many faults it has committed.
+    /// Returns the number of faults so far.
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.lock().dice.faults()
     }
 
-    /// Stores what is on its way still although nobody waits for it any more.
+    /// Carries out the late requests, for which no client waits any more.
     pub fn settle(&self) {
         let mut state = self.lock();
         let state = &mut *state;
         state.world.deliver_all(state.modes);
     }
 
-    /// The bucket, for a backend. It retries what may be sent twice at once, so that tests need not wait.
+    /// Makes a bucket for a store. Its retries follow without pauses, so that tests need not wait.
     ///
     /// # Errors
     ///
@@ -203,13 +202,13 @@ impl SimS3 {
         Bucket::s3(self.builder(), &connection)
     }
 
-    /// How the client library is to be told of this bucket: for those who use it without this crate.
+    /// Returns a builder of the client library for this bucket, for use without this crate.
     #[must_use]
     pub fn builder(&self) -> AmazonS3Builder {
         Self::builder_at("http://sim.invalid")
     }
 
-    /// The same, for a bucket that is [served](Self::serve) at `endpoint`.
+    /// Returns a builder for a bucket that is [served](Self::serve) at `endpoint`.
     #[must_use]
     pub fn builder_at(endpoint: &str) -> AmazonS3Builder {
         AmazonS3Builder::new()

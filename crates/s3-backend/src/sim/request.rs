@@ -99,7 +99,7 @@ impl Query {
     }
 }
 
-/// `bytes=first-last`, of which the last may be left out.
+/// Reads `bytes=first-last`, of which the last may be left out.
 fn read_range(range: &str) -> Option<(u64, Option<u64>)> {
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     Some((first.parse().ok()?, if last.is_empty() { None } else { Some(last.parse().ok()?) }))

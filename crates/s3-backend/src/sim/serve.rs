@@ -17,8 +17,8 @@ use super::http::{Ending, response};
 use super::request::Request;
 
 impl SimS3 {
-    /// Serves the bucket to whoever connects to `listener`, for as long as it is polled. Its name there is `bucket`, as
-    /// [`builder_at`](Self::builder_at) has it.
+    /// Serves the bucket on `listener`, for as long as the future is polled. Its name there is `bucket`, as in
+    /// [`builder_at`](Self::builder_at).
     ///
     /// # Errors
     ///

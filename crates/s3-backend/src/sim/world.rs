@@ -31,13 +31,13 @@ pub(super) struct World {
     named: u64,
 }
 
-/// What a request is answered with.
+/// The answer to a request.
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Bytes,
-    /// What `Content-Length` says, where that is not the length of the body.
+    /// The value of `Content-Length`, if it is not the length of the body.
     pub(super) length: Option<u64>,
 }
 
@@ -143,7 +143,7 @@ impl World {
         }
     }
 
-    /// What a failed condition is answered with, if it failed.
+    /// Returns the answer to a failed condition, if it failed.
     fn refused(&self, request: &Request, modes: Modes) -> Option<Reply> {
         let current = self.objects.get(&request.key);
         let matches = |expected: &str, e_tag: &str| {
@@ -253,7 +253,7 @@ impl World {
     }
 }
 
-/// As S3's, equal for equal contents: FNV-1a here, over a sample of large ones.
+/// Returns an `ETag` that is equal for equal contents, as on S3. It is FNV-1a, over a sample of large contents.
 fn e_tag_of(contents: &Bytes) -> String {
     let mut hash = 0xCBF2_9CE4_8422_2325_u64;
     for byte in contents.iter().step_by(1 + contents.len() / 4096) {

@@ -51,7 +51,7 @@ pub(super) fn listing(keys: &[(String, u64, String)], folders: &[String], next: 
     xml
 }
 
-/// The parts that a completion names, by number and `ETag`.
+/// Reads the parts that a completion names, by number and `ETag`.
 pub(super) fn parts(document: &str) -> Vec<(usize, String)> {
     let within = |text: &str, tag: &str| {
         let (_, rest) = text.split_once(&format!("<{tag}>"))?;

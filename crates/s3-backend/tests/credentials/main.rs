@@ -122,7 +122,7 @@ async fn an_azure_container_is_asked_with_the_identity_of_a_machine() {
     assert_eq!(servers.bucket.authorizations(), ["Bearer from-azure"]);
 }
 
-/// A bucket's own connection, which tries each request once.
+/// Returns a connection that tries each request once.
 fn once() -> Connection {
     Connection::default().with_retries(0, Duration::from_secs(1))
 }

@@ -109,7 +109,7 @@ fn put_blocks(state: &mut State, asked: &Asked) -> Reply {
     put(state, asked, contents.freeze())
 }
 
-/// A batch of requests to delete, of which the client library sends one also for a single object.
+/// Answers a batch of deletes, which the client library also sends for a single object.
 fn delete(state: &mut State, asked: &Asked) -> Reply {
     let mut answers = String::new();
     let body = std::str::from_utf8(&asked.body).unwrap();

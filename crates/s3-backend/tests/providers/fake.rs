@@ -16,7 +16,7 @@ use object_store::client::{
 
 use crate::{azure, google};
 
-/// Whose words are spoken.
+/// The provider whose protocol is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Google,
@@ -42,7 +42,7 @@ pub(crate) struct State {
     pub(crate) objects: BTreeMap<String, Object>,
     /// Parts by their names: of Google by upload, of Azure by the key that they are under.
     pub(crate) parts: BTreeMap<String, BTreeMap<String, Bytes>>,
-    /// What was said of an upload when it began: of Google alone.
+    /// The metadata of uploads from when they began, for Google alone.
     pub(crate) begun: BTreeMap<String, Vec<(String, String)>>,
     pub(crate) versions: u64,
     /// How many keys a page of a listing has; 0 for all.
@@ -50,15 +50,15 @@ pub(crate) struct State {
     /// Whether a listing begins with a page of nothing, as Azure's may.
     pub(crate) empty_page_first: bool,
     pub(crate) ignores_conditions: bool,
-    /// What every change is answered with instead of being carried out.
+    /// The answer to every change, which is then not carried out.
     pub(crate) refusal: Option<(u16, &'static str)>,
     /// How many answers to changes are lost after these were carried out.
     pub(crate) lost: u32,
     /// The same of completions.
     pub(crate) lost_lists: u32,
-    /// What completions are answered with, by 409, instead of being carried out.
+    /// The code of the 409 that answers completions, which are then not carried out.
     pub(crate) refused_list: Option<&'static str>,
-    /// What somebody else puts under the key just before a completion.
+    /// The contents that another writer puts under the key just before a completion.
     pub(crate) raced: Option<Bytes>,
     /// The code with which everything is answered, by 404.
     pub(crate) gone: Option<&'static str>,
@@ -81,19 +81,19 @@ impl Asked {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// Whether parts are to become an object.
+    /// Returns whether the request completes a multipart upload.
     fn completes(&self) -> bool {
         self.query.get("comp").is_some_and(|comp| comp == "blocklist")
             || self.method == Method::POST && self.query.contains_key("uploadId")
     }
 
-    /// The metadata that comes in headers of this prefix, with the names of these.
+    /// Returns the metadata in headers with this prefix, by the names of the headers.
     pub(crate) fn metadata(&self, prefix: &str) -> Vec<(String, String)> {
         let named = self.headers.iter().filter(|(name, _)| name.as_str().starts_with(prefix));
         named.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
     }
 
-    /// The bytes that are asked for, of so many.
+    /// Returns the requested range of `size` bytes.
     pub(crate) fn range(&self, size: usize) -> Option<std::ops::Range<usize>> {
         let (first, last) = self.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
         let end = last.parse::<usize>().map_or(size, |last| (last + 1).min(size));
@@ -126,7 +126,7 @@ impl State {
         self.objects.insert(key.to_owned(), Object { contents, metadata, version });
     }
 
-    /// A page of keys that begin with `prefix`, from where `comes` says on, and the key that the next one begins with.
+    /// Returns a page of keys that begin with `prefix`, from where `comes` says on, and the key that the next one begins with.
     pub(crate) fn page(&self, prefix: &str, comes: impl Fn(&str) -> bool) -> (Vec<(&String, &Object)>, Option<String>) {
         let listed = self.objects.iter().filter(|(key, _)| key.starts_with(prefix) && comes(key));
         let mut listed: Vec<_> = listed.collect();
@@ -282,7 +282,7 @@ pub(crate) fn decoded(text: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// What is between `<tag>` and `</tag>`, each time.
+/// Returns each text between `<tag>` and `</tag>`.
 pub(crate) fn within<'a>(document: &'a str, tag: &str) -> Vec<&'a str> {
     let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
     document.split(open.as_str()).skip(1).map(|rest| rest.split_once(close.as_str()).unwrap().0).collect()

@@ -30,7 +30,7 @@ fn options() -> BucketOptions {
     BucketOptions::default().with_backoff(Duration::from_millis(1), Duration::from_millis(4)).with_attempts(6)
 }
 
-/// Nearly every blob in parts.
+/// Returns options that send nearly every blob in parts.
 fn in_parts() -> BucketOptions {
     options().with_single_put_max_bytes(0).with_part_size_bytes(5 << 20)
 }
@@ -118,7 +118,7 @@ async fn of_eight_that_race_one_creates() {
     }
 }
 
-/// More than there are attempts: that another was quicker is none that failed.
+/// Loses more races than there are attempts, as a lost race is not a failed attempt.
 #[tokio::test(start_paused = true)]
 async fn of_many_that_replace_one_entry_at_once_none_gives_up() {
     for fake in Fake::both() {
@@ -157,7 +157,7 @@ async fn a_conflict_on_azure_is_told_from_a_blob_that_exists_by_its_code() {
     }
 }
 
-/// The error of a large blob, of which Azure takes the blocks and refuses the list with this code.
+/// Returns the error of a large put whose blocks Azure takes, and whose list it refuses with this code.
 async fn put_in_parts_refused(code: &'static str) -> blobaccess::Error {
     let fake = Fake::new(Dialect::Azure);
     let store = open::<Cas>(&fake, in_parts()).await;
