@@ -17,11 +17,11 @@ const MAX_WINDOW_LOG: u32 = 23;
 /// The size of the pieces that are handed out, in bytes: 128 KiB, the largest block of a frame.
 const PIECE_BYTES: usize = 128 << 10;
 
-/// How many bytes of zstd may be sent for each byte of a blob: who flushes the encoder after every byte sends four. This,
-/// and not only the size of what they decode to, bounds frames without contents.
+/// The bytes of zstd that are accepted for each byte of a blob. A client that flushes the encoder after every byte
+/// sends four. This limit, not only the size of the decoded contents, bounds frames without contents.
 const MAX_EXPANSION: u64 = 16;
 
-/// And how many besides.
+/// The bytes of zstd that are accepted in addition.
 const MAX_EXPANSION_BYTES: u64 = 1 << 20;
 
 /// Returns the maximum number of bytes that are taken as the compressed form of a blob of `size_bytes`.
@@ -81,7 +81,7 @@ struct Coder<O> {
 }
 
 impl<O: Operation> Coder<O> {
-    /// Sees to it that there is input. `false` once there is none left.
+    /// Makes sure that there is input. Returns `false` once there is none left.
     async fn refill(&mut self) -> Result<bool> {
         while self.input.is_empty() && !self.ended {
             match self.source.try_next().await? {

@@ -32,7 +32,7 @@ pub(crate) fn from_proto(status: &blobaccess_proto::rpc::Status) -> Option<Error
 }
 
 fn from_code(code: i32, message: String) -> Error {
-    // A success that comes as a failure is a fault of the sender's, as is a code that nobody has assigned.
+    // A success code of a failed call, and an unassigned code, are faults of the sender.
     let kind = ErrorKind::from_grpc_code(code).unwrap_or(ErrorKind::Unknown);
     let message = if message.is_empty() { format!("remote store reported {kind}") } else { message };
     Error::new(kind, message)

@@ -27,8 +27,8 @@ use crate::stubs::remote_execution::action_cache_server::SERVICE_NAME;
 
 /// The action cache over a store of action results.
 ///
-/// It is written by hand, and not over what is generated, so that a message is stored and returned as the bytes that
-/// it came as: fields that are not known here survive.
+/// The service is written by hand instead of generated, so that a message is stored and returned as the bytes that it
+/// came as: unknown fields survive.
 #[derive(Clone, Debug)]
 pub(crate) struct ActionCacheService {
     ac: Arc<dyn BlobAccess<Kind = Ac>>,
@@ -97,7 +97,7 @@ struct Update {
     instance_name: String,
     #[prost(message, optional, tag = "2")]
     action_digest: Option<re::Digest>,
-    /// A message may come in several parts, which are then to be merged: that is what their concatenation decodes to.
+    /// The parts of the action result. A message may come in several parts, which their concatenation merges.
     #[prost(bytes = "bytes", repeated, tag = "3")]
     action_result: Vec<Bytes>,
     #[prost(int32, tag = "5")]

@@ -1,4 +1,4 @@
-//! The capabilities service: what this server can do, as far as its stores tell.
+//! The capabilities service: the abilities of this server, as its stores report them.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use crate::status::to_status;
 use crate::stubs::remote_execution::capabilities_server;
 
 /// The versions of the protocol that are spoken. Bazel speaks exactly 2.0: with a later lowest version, some of its
-/// releases stop, and others go on without a cache.
+/// releases stop, and others continue without a cache.
 const LOWEST_VERSION: (i32, i32) = (2, 0);
 const HIGHEST_VERSION: (i32, i32) = (2, 12);
 
-/// Tells what the stores can do.
+/// The service that reports the capabilities of the stores.
 #[derive(Debug)]
 pub(crate) struct CapabilitiesService {
     cas: Option<Arc<dyn BlobAccess<Kind = Cas>>>,
@@ -96,10 +96,10 @@ async fn capabilities<B: BlobAccess + ?Sized>(
     }
 }
 
-/// Returns both capabilities, or those of the store that the caller may use.
+/// Merges both capabilities, or returns those of the store that the caller may use.
 ///
-/// A store that is not there for this caller or this instance name is passed over as long as the other is. A store in
-/// trouble is not: a client that took its absence for a fact would build without it.
+/// A store that does not exist for this caller or this instance name is skipped if the other exists. A store in trouble
+/// is not: a client that mistook its outage for absence would build without it.
 fn merge(
     cas: Result<Option<Capabilities>>,
     ac: Result<Option<Capabilities>>,

@@ -10,14 +10,14 @@ use futures::future::{Fuse, FusedFuture, Shared};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-/// Cuts connections when it is dropped.
+/// A handle that cuts connections when it is dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionCutter {
     _held: oneshot::Sender<()>,
     cut: Cut,
 }
 
-/// Ends when the connections are to be cut.
+/// A future that resolves when the connections are to be cut.
 type Cut = Shared<oneshot::Receiver<()>>;
 
 impl ConnectionCutter {
@@ -35,7 +35,7 @@ impl ConnectionCutter {
 
 /// A connection that fails once it is cut.
 ///
-/// It looks whether it is only where it would wait otherwise: one that can go on is not slowed down.
+/// It checks this only where it would wait otherwise: a connection that can make progress is not slowed down.
 #[derive(Debug)]
 pub(crate) struct CuttableConnection<IO> {
     inner: IO,

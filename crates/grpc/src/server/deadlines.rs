@@ -10,10 +10,10 @@ use tower::{Layer, Service};
 
 use super::request::{self, CallDeadline};
 
-/// As a layer, answers a call with `DeadlineExceeded` once the time of its `grpc-timeout` is up, wherever it waits then:
-/// for its client, for its share of the bytes in flight, for a store.
+/// A layer that answers a call with `DeadlineExceeded` once the time of its `grpc-timeout` is over, wherever the call
+/// waits: for its client, for its share of the bytes in flight, for a store.
 ///
-/// Once an answer has begun, it is up to the client to give it up.
+/// Once a response has begun, it is up to the client to give up.
 #[derive(Clone, Debug)]
 pub(crate) struct Deadlines {
     clock: Arc<dyn Clock>,

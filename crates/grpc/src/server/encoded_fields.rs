@@ -1,4 +1,4 @@
-//! Encoded messages taken apart and put together again, without losing the fields that are not known here.
+//! Splits and joins encoded messages without losing unknown fields.
 
 use bytes::Bytes;
 use bytes::{Buf, BytesMut};
@@ -8,15 +8,15 @@ use prost::encoding::{self, DecodeContext, WireType};
 /// One field of an encoded message.
 #[derive(Clone, Debug)]
 pub(crate) struct Field {
-    /// Its number.
+    /// The number of the field.
     pub(crate) number: u32,
-    /// All of it: key, length and value.
+    /// The whole field: key, length and value.
     pub(crate) encoded: Bytes,
     /// The value, if it is of variable length: bytes, a string or a message.
     pub(crate) value: Option<Bytes>,
 }
 
-/// Returns the fields of `message`, in the order in which they are there. They share its memory.
+/// Returns the fields of `message`, in their order. They share its memory.
 pub(crate) fn fields(message: &Bytes) -> Result<Vec<Field>, DecodeError> {
     let mut rest = message.clone();
     let mut fields = Vec::new();
@@ -39,7 +39,7 @@ pub(crate) fn fields(message: &Bytes) -> Result<Vec<Field>, DecodeError> {
 
 /// Appends the field `number` with `value` to an encoded message.
 ///
-/// Of a field that is not repeated, a decoder takes the last one.
+/// A decoder takes the last value of a field that is not repeated.
 pub(crate) fn append(message: &mut BytesMut, number: u32, value: &Bytes) {
     encoding::bytes::encode(number, value, message);
 }

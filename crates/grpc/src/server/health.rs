@@ -16,10 +16,10 @@ use tonic_health::pb::health_server;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use uuid::Uuid;
 
-/// From one probe to the next. One that takes longer has failed.
+/// The interval between probes. A probe that takes longer has failed.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// The number of failures in a row after which a store is not serving. One alone may be an accident.
+/// The number of failures in a row after which a store counts as not serving. A single one may be an accident.
 const FAILURES: u32 = 2;
 
 /// The stores that a service needs.
@@ -91,7 +91,7 @@ impl Health {
     }
 }
 
-/// Asks the stores every ten seconds whether a random digest is stored.
+/// A probe that asks the stores every ten seconds whether a random digest is stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Probe<C, A> {
     pub(crate) cas: Option<C>,
@@ -127,7 +127,7 @@ impl<C: BlobAccess, A: BlobAccess> Probe<C, A> {
         let answer = pin!(store.find_missing(&ctx, &asked));
         match future::select(answer, self.clock.sleep_until(due)).await {
             Either::Left((Ok(_), _)) => Ok(()),
-            // It was reached, and does not find in bulk.
+            // The store was reached, and does not find in bulk.
             Either::Left((Err(error), _)) if error.kind() == ErrorKind::Unimplemented => Ok(()),
             Either::Left((Err(error), _)) => Err(error),
             Either::Right(_) => {
@@ -137,11 +137,11 @@ impl<C: BlobAccess, A: BlobAccess> Probe<C, A> {
     }
 }
 
-/// How often a store has failed in a row.
+/// The number of failures of a store in a row.
 struct Failures(&'static str, u32);
 
 impl Failures {
-    /// Returns whether the store is to be taken as failed after this answer.
+    /// Returns whether the store counts as failed after this result.
     fn count(&mut self, answer: Result<()>) -> bool {
         let Self(store, failures) = self;
         match answer {

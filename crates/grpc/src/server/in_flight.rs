@@ -1,4 +1,4 @@
-//! Bounds the bytes of blobs that are on their way at once.
+//! Limits the total bytes of blobs in transfer.
 
 use std::sync::Arc;
 
@@ -22,14 +22,14 @@ pub(crate) struct Share {
 }
 
 impl InFlight {
-    /// Makes a limit of `bytes` at once.
+    /// Makes a limit of `bytes`.
     pub(crate) fn new(bytes: u64) -> Self {
         let capacity = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).max(1);
         let permits = usize::try_from(capacity).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Self { units: Arc::new(Semaphore::new(permits)), capacity }
     }
 
-    /// Waits for a share of `bytes`, in the order of asking. A request larger than the total is granted the total.
+    /// Waits for a share of `bytes`, in the order of the calls. A request larger than the total is granted the total.
     pub(crate) async fn share(&self, bytes: u64) -> Result<Share> {
         let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.capacity);
         let permit = Arc::clone(&self.units).acquire_many_owned(units).await;

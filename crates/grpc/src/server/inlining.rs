@@ -1,4 +1,4 @@
-//! Contents that are put into an action result on request, to spare the client a call for each.
+//! Contents that are inlined in an action result on request, to spare the client a call for each.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -20,11 +20,11 @@ const STDOUT_RAW: u32 = 5;
 const STDERR_RAW: u32 = 7;
 const OUTPUT_FILE_CONTENTS: u32 = 5;
 
-/// What a message grows by at most besides contents that are put into it: a key and a length, and four bytes if the
-/// length of what surrounds them takes more of them.
+/// The maximum growth of a message besides the inlined contents: a key and a length, and four bytes if the length of
+/// the enclosing field takes more of them.
 const FIELD_OVERHEAD_BYTES: u64 = 10;
 
-/// Where contents go.
+/// The place of inlined contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Stdout,
@@ -33,10 +33,10 @@ enum Place {
     OutputFile(usize),
 }
 
-/// Puts contents from a store into action results.
+/// A layer between the service and a store that inlines contents into action results.
 ///
-/// It is an offer, which the protocol lets a server decline: what does not fit the message, or cannot be read, is left
-/// out, and a client that misses it reads it itself.
+/// Inlining is optional in the protocol: contents that do not fit the message, or cannot be read, are left out. The
+/// client then reads them itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Inlining {
     cas: Arc<dyn BlobAccess<Kind = Cas>>,
@@ -49,7 +49,7 @@ impl Inlining {
         Self { cas, options, in_flight }
     }
 
-    /// `stored`, the encoded result of `action`, with what `asked` asks for as far as it fits.
+    /// Returns `stored`, the encoded result of `action`, with the contents that `asked` names, as far as they fit.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl Inlining {
     }
 }
 
-/// What is to be inlined, in the order of the fields, of what fits `room` bytes.
+/// Returns the contents to inline, in the order of the fields, that fit into `room` bytes.
 fn plan(
     action: &Digest,
     asked: &re::GetActionResultRequest,
@@ -126,7 +126,7 @@ fn plan(
     digests.filter(|(_, digest)| fits(digest)).collect()
 }
 
-/// The encoded result with `contents` in their places, and all else as it is.
+/// Returns the encoded result with `contents` in their places, and everything else unchanged.
 fn put_into(stored: &Bytes, contents: &BTreeMap<Place, Bytes>) -> Result<Bytes, prost::DecodeError> {
     let added: usize = contents.values().map(Bytes::len).sum();
     let mut message = BytesMut::with_capacity(stored.len() + added + 16 * contents.len());

@@ -1,4 +1,4 @@
-//! Bounds how many calls are open at once.
+//! Limits the number of open calls.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tower::{Layer, Service};
 
-/// The calls that are open, on all connections together. As a layer, it refuses one more at once.
+/// The open calls, on all connections together. As a layer, it immediately refuses calls beyond the limit.
 ///
-/// A call is open from its request until the last byte of its answer was taken, or either side gave it up.
+/// A call is open from its request until the last byte of its response was taken, or either side gave it up.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenCalls {
     permits: Arc<Semaphore>,
@@ -22,7 +22,7 @@ pub(crate) struct OpenCalls {
 }
 
 impl OpenCalls {
-    /// Makes a limit of `max` calls at once.
+    /// Makes a limit of `max` calls.
     pub(crate) fn new(max: usize) -> Self {
         let max = max.min(Semaphore::MAX_PERMITS);
         Self { permits: Arc::new(Semaphore::new(max)), max, refused: Arc::default() }
@@ -88,10 +88,10 @@ where
     }
 }
 
-/// The body of an answer, which keeps its call open until it ends.
+/// The body of a response, which keeps its call open until it ends.
 #[derive(Debug)]
 pub(crate) struct CallBody<B> {
-    /// `None` once it has ended.
+    /// The body and its permit; `None` once the body has ended.
     open: Option<(B, OwnedSemaphorePermit)>,
 }
 

@@ -1,16 +1,17 @@
-//! The limits and habits of the services.
+//! The settings of the services.
 
 use std::time::Duration;
 
 /// The largest message that gRPC and its common clients take by default: 4 MiB.
 const DEFAULT_MAX_MESSAGE_SIZE_BYTES: usize = 4 << 20;
 
-/// What a message holds besides the blobs of a batch is far below 64 KiB for 400 of them, at 150 bytes each.
+/// The space in a message for everything besides the blobs of a batch. 400 blobs at 150 bytes each need less than 64
+/// KiB.
 const BATCH_HEADROOM_BYTES: usize = 64 << 10;
 
-/// The limits and habits of the [services](crate::Services).
+/// The settings of the [services](crate::Services).
 ///
-/// Every limit is enforced, and those that the protocol has a place for are advertised.
+/// Every limit is enforced, and limits that the protocol has a place for are advertised.
 #[derive(Clone, Debug)]
 pub struct ServiceOptions {
     pub(crate) max_message_size_bytes: usize,
@@ -39,19 +40,19 @@ impl Default for ServiceOptions {
 }
 
 impl ServiceOptions {
-    /// Sets the largest message that is received or sent, in bytes. At least 128 KiB; 4 MiB unless set, which is what
-    /// clients take by default: with more, they must be told as well.
+    /// Sets the largest message that is received or sent, in bytes: 128 KiB or more. The default of 4 MiB is what
+    /// clients accept by default; with more, clients must be configured as well.
     ///
-    /// Too small, and batches shrink to a few blobs and large action results are refused; too large, and one call can
-    /// hold that much memory. It is wrong if clients report `ResourceExhausted` or `OutOfRange` for messages.
+    /// If it is too small, batches shrink to a few blobs and large action results are refused. If it is too large, one
+    /// call can hold that much memory. It is wrong if clients report `ResourceExhausted` or `OutOfRange` for messages.
     #[must_use]
     pub fn with_max_message_size_bytes(mut self, bytes: usize) -> Self {
         self.max_message_size_bytes = bytes.max(128 << 10);
         self
     }
 
-    /// Sets how many calls may be open at once, over all connections: 4096 unless set. One more is refused at once with
-    /// `ResourceExhausted`.
+    /// Sets the maximum number of open calls, over all connections. The default is 4096. Further calls are immediately
+    /// refused with `ResourceExhausted`.
     ///
     /// Each open call holds some tens of KiB, and at most a message.
     #[must_use]
@@ -60,52 +61,53 @@ impl ServiceOptions {
         self
     }
 
-    /// Sets how many bytes of blobs may be on their way in, or being put together for a batch, at once: 512 MiB unless set.
-    /// What is beyond that waits, unread.
+    /// Sets the maximum total bytes of blobs that are being received or assembled for a batch. The default is 512 MiB.
+    /// Further blobs wait, unread.
     ///
-    /// Too small, and uploads wait for each other; it need not exceed the number of concurrent uploads times their
-    /// size. An upload counts for at most a quarter of all, so that a slow one does not keep out the others: of larger
-    /// blobs the rest is not counted.
+    /// If it is too small, uploads wait for each other. It need not exceed the number of concurrent uploads times their
+    /// size. An upload counts for up to a quarter of the total, so that a slow one does not keep out the others: the
+    /// rest of a larger blob is not counted.
     #[must_use]
     pub fn with_max_in_flight_bytes(mut self, bytes: u64) -> Self {
         self.max_in_flight_bytes = bytes.max(1);
         self
     }
 
-    /// Sets the time without a message after which an upload is ended with `DeadlineExceeded`: a minute unless set.
+    /// Sets the time without a message after which an upload ends with `DeadlineExceeded`. The default is a minute.
     #[must_use]
     pub fn with_upload_idle_timeout(mut self, timeout: Duration) -> Self {
         self.upload_idle_timeout = timeout;
         self
     }
 
-    /// Sets how long calls that are running may take to finish once the server is told to stop: 30 seconds unless set. What
-    /// is left then is cut off.
+    /// Sets the time that running calls have to finish once the server is told to stop. The default is 30 seconds.
+    /// Remaining calls are then cut off.
     ///
-    /// Too small, and uploads of large blobs are lost at each restart; too large, and a client that hangs delays it.
+    /// If it is too small, uploads of large blobs are lost at each restart. If it is too large, a client that hangs
+    /// delays the restart.
     #[must_use]
     pub fn with_shutdown_grace(mut self, grace: Duration) -> Self {
         self.shutdown_grace = grace;
         self
     }
 
-    /// Sets the level that blobs are compressed at for clients that ask for zstd, 1 to 19; `None` offers no compression.
-    /// 1 unless set: a higher level costs the server more than the network gains.
+    /// Sets the compression level of blobs for clients that request zstd, 1 to 19; `None` offers no compression. The
+    /// default is 1: a higher level costs the server more than the network gains.
     #[must_use]
     pub fn with_compression_level(mut self, level: Option<i32>) -> Self {
         self.compression_level = level.map(|level| level.clamp(1, 19));
         self
     }
 
-    /// Sets how many blobs of one batch are read or stored at once: 16 unless set.
+    /// Sets the number of blobs of one batch that are read or stored concurrently. The default is 16.
     #[must_use]
     pub fn with_batch_concurrency(mut self, blobs: usize) -> Self {
         self.batch_concurrency = blobs.max(1);
         self
     }
 
-    /// Sets the names of the request metadata that stores get to see, and that remote stores are sent: the protocol's
-    /// `RequestMetadata` unless set.
+    /// Sets the names of the request metadata that stores see and remote stores are sent. The default is the protocol's
+    /// `RequestMetadata`.
     #[must_use]
     pub fn with_forwarded_metadata<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.forwarded_metadata = names.into_iter().map(|name| name.into().to_ascii_lowercase()).collect();

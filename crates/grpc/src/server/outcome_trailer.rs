@@ -1,4 +1,4 @@
-//! The outcome of a put, on its way from a service into the trailers of its answer.
+//! The outcome of a put, on its way from a service into the trailers of its response.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,13 +12,14 @@ use tower::{Layer, Service};
 use crate::metadata_keys::OUTCOME_RESPONSE;
 use crate::outcome;
 
-/// The extension by which a service has its answer tell of a put.
+/// The extension by which a service reports the outcome of a put.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutcomeTrailer(pub(crate) PutOutcome);
 
-/// Adds [`OUTCOME_RESPONSE`](crate::OUTCOME_RESPONSE) to the trailers of each answer that has an [`OutcomeTrailer`].
+/// A layer that adds [`OUTCOME_RESPONSE`](crate::OUTCOME_RESPONSE) to the trailers of each response that has an
+/// [`OutcomeTrailer`].
 ///
-/// tonic has a service put metadata before its message only, as headers.
+/// A tonic service itself can send metadata only before its message, as headers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutcomeTrailerLayer;
 
@@ -59,7 +60,7 @@ where
     }
 }
 
-/// The body of an answer whose trailers may tell of a put.
+/// The body of a response whose trailers may carry the outcome of a put.
 #[derive(Debug)]
 pub(crate) struct TrailedBody<B> {
     inner: B,

@@ -9,11 +9,11 @@ use tonic::{Extensions, Request};
 use super::options::ServiceOptions;
 use crate::metadata_keys::{OUTCOME_REQUEST, UPLOAD_TOKEN};
 
-/// The end of the time that a client gives a call, as an extension of the request.
+/// The end of the time that a client allows a call, as an extension of the request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallDeadline(pub(crate) Instant);
 
-/// Returns the context that `request` is to be served in.
+/// Returns the context that `request` is served in.
 ///
 /// The caller is the [`Caller`] in the request's extensions, and the account is the [`AccountName`] there.
 pub(crate) fn context<T>(request: &Request<T>, options: &ServiceOptions) -> Context {
@@ -64,7 +64,7 @@ fn forwarded(metadata: &MetadataMap, names: &[String]) -> Metadata {
     forwarded
 }
 
-/// Parses the value of `grpc-timeout`: at most eight digits and a unit.
+/// Parses the value of `grpc-timeout`: up to eight digits and a unit.
 pub(crate) fn timeout(value: &str) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

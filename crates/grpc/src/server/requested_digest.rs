@@ -8,8 +8,8 @@ pub(crate) fn instance_name(name: &str) -> Result<InstanceName> {
     InstanceName::new(name)
 }
 
-/// Returns the digest function of a request: `number`, or where that is 0, as older clients leave it, the one whose hashes are
-/// as long as that of `first`.
+/// Returns the digest function of a request: `number`, or if that is 0, as from older clients, the function whose
+/// hashes are as long as that of `first`.
 pub(crate) fn digest_function(number: i32, first: Option<&re::Digest>) -> Result<DigestFunction> {
     match first {
         Some(first) => DigestFunction::resolve(number, first.hash.len()),

@@ -1,4 +1,4 @@
-//! Services on a listener, until they are told to stop.
+//! Serves the services on a listener until they are told to stop.
 
 use std::future::Future;
 use std::pin::pin;
@@ -18,46 +18,46 @@ use super::services::Services;
 #[cfg(feature = "tls")]
 use super::tls::ServerTls;
 
-/// How many bytes of one call a client may send ahead of the service that reads them. At a round trip of 10 ms, that
+/// The bytes of one call that a client may send ahead of the service that reads them. At a round trip of 10 ms, this
 /// allows a call 100 MB/s.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 
-/// The same for all calls of a connection: what one that is not read can make this server hold, besides the message
-/// that each of its calls is putting together.
+/// The bytes that a client may send ahead on all calls of a connection. It bounds the unread bytes of a connection that
+/// the server holds, besides the message that each call is assembling.
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 
-/// How many calls one connection may have open. Clients wait with what is beyond, or open another connection.
+/// The maximum number of open calls of one connection. Clients wait with further calls, or open another connection.
 const STREAMS_PER_CONNECTION: u32 = 1024;
 
-/// How many calls one connection may have taken back before they were looked at. A client that sends on behalf of many
-/// takes back all that it has open when one of them goes away; to close the connection for that, as HTTP/2 does at 20
-/// unless told otherwise, would fail the calls of the others.
+/// The maximum number of calls of one connection that were cancelled before they were handled. A client that sends on
+/// behalf of many callers cancels all open calls of one that goes away. HTTP/2's default of 20 would close the
+/// connection for that, and fail the calls of the others.
 const TAKEN_BACK_PER_CONNECTION: usize = 1024;
 
-/// A connection that is silent for so long is asked for a sign of life ...
+/// The time of silence after which a connection is pinged.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 
-/// ... and closed if it gives none for so long.
+/// The time after which a connection that does not answer a ping is closed.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// After a connection could not be accepted, the next is taken so much later: it mostly means that there are too many
-/// files open, which does not change at once.
+/// The wait after a connection could not be accepted. The cause is mostly too many open files, which does not change
+/// immediately.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 impl Services {
-    /// Serves on `listener` until `shutdown` ends; with encryption if [TLS](Self::with_tls) is set.
+    /// Serves on `listener` until `shutdown` resolves; with encryption if [TLS](Self::with_tls) is set.
     ///
-    /// Then health turns to `NOT_SERVING`, no connection is accepted any more, and calls that are running have the
-    /// [grace](crate::ServiceOptions::with_shutdown_grace) to finish in. What is left after that is cut off.
+    /// Then health turns to `NOT_SERVING`, no further connection is accepted, and running calls have the
+    /// [grace](crate::ServiceOptions::with_shutdown_grace) to finish. Remaining calls are then cut off.
     ///
     /// # Memory
     ///
-    /// A connection can make the server hold 4 MiB that no service has read yet, and each of its calls a message. Of
-    /// what is sent, up to 400 KiB a call wait for a client that is slow to read.
+    /// A connection can make the server hold 4 MiB that no service has read yet, and each of its calls a message. Up to
+    /// 400 KiB of each response wait for a client that reads slowly.
     ///
     /// # Cancel safety
     ///
-    /// To drop the future is to cut all connections at once.
+    /// Dropping the future immediately cuts all connections.
     ///
     /// # Errors
     ///
@@ -67,8 +67,8 @@ impl Services {
         self.serve_incoming(incoming, shutdown).await
     }
 
-    /// Serves as [`serve`](Self::serve) does, on connections that come from anywhere. It also ends, once all its calls have, when
-    /// `incoming` does.
+    /// Serves as [`serve`](Self::serve) does, on connections from any source. It also ends when `incoming` has ended
+    /// and all its calls have.
     ///
     /// # Errors
     ///

@@ -83,26 +83,26 @@ pub struct Services {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServicesSnapshot {
-    /// Calls that are open now.
+    /// The number of open calls.
     pub open_calls: usize,
-    /// How many may be.
+    /// The maximum number of open calls.
     pub max_open_calls: usize,
-    /// Calls that were refused so far because as many were open.
+    /// The calls refused so far because the maximum was reached.
     pub refused_calls: u64,
     /// The puts that failed or were refused so far, by kind.
     pub failed_puts: FailedPuts,
-    /// Bytes of blobs that are on their way, rounded up.
+    /// The bytes of blobs in transfer, rounded up.
     pub in_flight_bytes: u64,
-    /// How many may be, unless one blob alone is larger.
+    /// The maximum of `in_flight_bytes`, unless one blob alone is larger.
     pub max_in_flight_bytes: u64,
     /// Whether the server as a whole reports `SERVING`.
     pub serving: bool,
-    /// Whether it was told to stop.
+    /// Whether the server was told to stop.
     pub draining: bool,
 }
 
 impl Services {
-    /// Services without a store yet: only capabilities, which there are none of.
+    /// Makes services without a store, which offer only empty capabilities.
     #[must_use]
     pub fn new(options: ServiceOptions) -> Self {
         Self {
@@ -138,10 +138,10 @@ impl Services {
         self
     }
 
-    /// Probes the stores in this context and instance name: the background and the empty one unless set.
+    /// Sets the context and instance name of health probes. The defaults are the background context and the empty name.
     ///
-    /// Needed where callers are authorized, or where the empty instance name is not served: the probe must not be
-    /// refused, or the server reports itself as not serving.
+    /// Set them where callers are authorized, or where the empty instance name is not served: if the probe is refused,
+    /// the server reports itself as not serving.
     #[must_use]
     pub fn with_probe(mut self, ctx: Context, instance_name: InstanceName) -> Self {
         self.probe_ctx = ctx;
@@ -150,11 +150,11 @@ impl Services {
     }
 
     /// Identifies the callers of the storage services by `authenticator`, so that
-    /// [`Authorizing`](blobaccess::decorators::Authorizing) stores and accounts can tell them apart.
+    /// [`Authorizing`](blobaccess::decorators::Authorizing) stores and accounts can distinguish them.
     ///
-    /// Unless set, the caller of a request is the [`Caller`](blobaccess::Caller) in its extensions, and its account the
-    /// [`AccountName`](blobaccess::AccountName) there, if a layer in front of [`routes`](Self::routes) has put them
-    /// there; else there is neither.
+    /// Without one, the caller of a request is the [`Caller`](blobaccess::Caller) in its extensions, and its account
+    /// the [`AccountName`](blobaccess::AccountName) there, if a layer in front of [`routes`](Self::routes) has set
+    /// them.
     #[must_use]
     pub fn with_authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.authenticator = Some(Arc::new(authenticator));
@@ -169,7 +169,7 @@ impl Services {
         self
     }
 
-    /// Tells time by `clock`: that of the system unless set.
+    /// Sets the clock. The default is that of the system.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -206,7 +206,7 @@ impl Services {
             let service = ActionCacheService::new(Arc::clone(ac), self.cas.clone(), options(), in_flight, put_failures);
             limited = limited.add_service(service);
         }
-        // A layer concerns what is there already. The last one lies outermost.
+        // A layer concerns the services added before it. The last layer is outermost.
         let authenticated = limited.into_axum_router().layer(AuthenticationLayer::new(self.authenticator.clone()));
         let timed = authenticated.layer(Deadlines::new(Arc::clone(&self.clock)));
         let limited = timed.layer(OutcomeTrailerLayer).layer(self.open_calls.clone());

@@ -6,12 +6,12 @@ use std::time::Duration;
 use blobaccess::{Error, Result};
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
-/// How long a client may take to agree on encryption before its connection is dropped.
+/// The time that a client has for the TLS handshake before its connection is dropped.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The certificate and key that a server shows, and the authority that its clients must be certified by, if any.
+/// The certificate and key of a server, and the authority that must have certified its clients, if any.
 ///
-/// Everything is in PEM. Its `Debug` shows neither.
+/// Everything is in PEM. `Debug` prints neither.
 #[derive(Clone)]
 pub struct ServerTls {
     certificate: String,
@@ -20,12 +20,12 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
-    /// Shows the certificate, followed by those that lead to a root, and proves it with the private key.
+    /// Uses this certificate, followed by those that lead to a root, and its private key.
     pub fn new(certificate_pem: impl Into<String>, key_pem: impl Into<String>) -> Self {
         Self { certificate: certificate_pem.into(), key: key_pem.into(), client_authority: None }
     }
 
-    /// Lets only clients in that show a certificate from one of these authorities. Anybody is let in unless set.
+    /// Requires clients to present a certificate of one of these authorities. By default, no certificate is required.
     #[must_use]
     pub fn with_client_authority(mut self, certificates_pem: impl Into<String>) -> Self {
         self.client_authority = Some(certificates_pem.into());

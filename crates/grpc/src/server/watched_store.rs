@@ -1,4 +1,4 @@
-//! A store for tests, which counts what is asked of it and fails as it is told to.
+//! A store for tests that counts its calls and fails as told.
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use blobaccess::{
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 
-/// Contents in memory. Whatever is compressed in it is handed out so.
+/// A store of contents in memory, which hands out compressed forms that it was given.
 #[derive(Debug)]
 pub(super) struct WatchedStore {
     inner: MemoryStore<Cas>,

@@ -1,4 +1,4 @@
-//! Waits for the next message of a client, but not for ever.
+//! Waits a limited time for the next message of a client.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ pub(super) struct IdleTimeout {
 }
 
 impl IdleTimeout {
-    /// The next item of `stream`, which ends as `Some(None)`; `None` if that takes too long. Of what is there already,
-    /// the clock is not asked.
+    /// Returns the next item of `stream`, or `Some(None)` at its end; `None` if that takes too long. The clock is not
+    /// read if an item is ready.
     pub(super) async fn next<S: Stream + Unpin>(&self, stream: &mut S) -> Option<Option<S::Item>> {
         let mut alarm = None;
         poll_fn(|poller| {

@@ -9,8 +9,8 @@ use tonic::Status;
 
 use crate::status::to_status;
 
-/// The size of the pieces that are sent, in bytes, at most, where messages may be that large: 128 KiB. Encoding 4 MiB
-/// takes as long in pieces of 64 to 256 KiB (0.11 ms), and twice as long in smaller ones.
+/// The maximum size of the pieces that are sent, in bytes, if messages may be that large: 128 KiB. Encoding 4 MiB takes
+/// as long in pieces of 64 to 256 KiB (0.11 ms), and twice as long in smaller ones.
 const PIECE_BYTES: usize = 128 << 10;
 
 pub(super) type Pieces = BoxStream<'static, Result<bs::ReadResponse, Status>>;

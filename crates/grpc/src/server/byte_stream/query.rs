@@ -5,10 +5,10 @@ use blobaccess_proto::bytestream as bs;
 
 use crate::message;
 
-/// Returns all bytes and complete if the blob is stored, no matter by whom; otherwise 0 bytes.
+/// Returns all bytes and complete if the blob is stored, regardless of who stored it; otherwise 0 bytes.
 ///
-/// Nothing is kept of an upload that was interrupted, so that one which is not complete goes on at offset 0, whether
-/// or not it ever began. `NotFound` would be as true, but there are clients that give up on it.
+/// No part of an interrupted upload is kept, so an incomplete upload continues at offset 0, whether or not it ever
+/// began. `NotFound` would also be true, but some clients give up on it.
 pub(super) async fn query(
     store: &dyn BlobAccess<Kind = Cas>,
     ctx: &Context,

@@ -9,9 +9,10 @@ use super::pieces::{Pieces, pieces};
 use crate::compression;
 
 impl ByteStreamService {
-    /// Returns the blob in messages. Whatever fails before the first of them fails the call; what fails later ends the stream.
+    /// Returns the blob in messages. A failure before the first message fails the call; a later one ends the stream.
     ///
-    /// An offset counts bytes of the blob, also where it is sent compressed; a limit is for blobs that are not.
+    /// An offset counts bytes of the blob, even if the blob is sent compressed. A limit applies to uncompressed blobs
+    /// only.
     pub(super) async fn read_blob(&self, ctx: &Context, request: bs::ReadRequest) -> Result<Pieces> {
         let ReadResource { digest, compressor } = ReadResource::parse(&request.resource_name)?;
         let size = digest.size_bytes();

@@ -14,8 +14,8 @@ use super::idle_timeout::IdleTimeout;
 use crate::message;
 use crate::status::from_status;
 
-/// How long a client that has finished its upload may take to close its side: so long, what it sends behind the end
-/// can still be refused. All but the strangest clients close at once.
+/// The time that a client may take to close its side after it has finished its upload. Until then, data behind the end
+/// can still be refused. Nearly all clients close immediately.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The messages of an upload.
@@ -25,12 +25,12 @@ pub(super) struct Upload<S> {
     /// The first message, once it has been looked at.
     first: Option<WriteRequest>,
     resource_name: String,
-    /// No more than this is taken.
+    /// The maximum number of bytes taken.
     max_bytes: u64,
     progress: Arc<Progress>,
 }
 
-/// How far an upload has come, for who does not read it.
+/// The progress of an upload, for observers that do not read it.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     received_bytes: AtomicU64,
@@ -57,7 +57,7 @@ where
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if there is none; that with which the stream failed; `DeadlineExceeded` if nothing comes.
+    /// `InvalidArgument` if there is none; the error of the stream; `DeadlineExceeded` if nothing arrives.
     pub(super) async fn begin(messages: S, idle_timeout: IdleTimeout) -> Result<Self> {
         let mut upload = Self {
             messages,
@@ -85,8 +85,8 @@ where
         Arc::clone(&self.progress)
     }
 
-    /// Returns the data of the messages, of which at most `max_bytes` are taken. It ends well only behind the message that
-    /// finishes the upload.
+    /// Returns the data of the messages, up to `max_bytes`. The stream ends without an error only after the message
+    /// that finishes the upload.
     pub(super) fn into_stream(mut self, max_bytes: u64) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
         self.max_bytes = max_bytes;
         stream::try_unfold((self, false), |(mut upload, mut finished)| async move {
@@ -140,7 +140,7 @@ where
         Ok(())
     }
 
-    /// Sees to it that nothing follows the message that finished the upload.
+    /// Makes sure that nothing follows the message that finished the upload.
     async fn end(&mut self) -> Result<()> {
         let timeout = CLOSING_TIMEOUT.min(self.idle_timeout.timeout);
         let idle_timeout = IdleTimeout { timeout, ..self.idle_timeout.clone() };

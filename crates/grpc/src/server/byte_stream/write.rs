@@ -14,8 +14,8 @@ use super::idle_timeout::IdleTimeout;
 use super::upload::Upload;
 use crate::{compression, message};
 
-/// An upload takes at most one part in so many of the bytes that may be in flight, so that one which is large and slow
-/// does not keep out all others.
+/// The divisor of the bytes in flight that gives the largest share of one upload. A large and slow upload so cannot
+/// keep out all others.
 const SHARES: u64 = 4;
 
 /// The answer to an upload.
@@ -26,13 +26,13 @@ pub(super) struct Written {
 }
 
 impl ByteStreamService {
-    /// Stores what `messages` bring.
+    /// Stores the blob that `messages` carry.
     ///
-    /// Nothing is read behind the first message unless the store wants it: one that has the blob answers at once, and
-    /// so does the call. The rest of what the client sends is then thrown away by the transport.
+    /// Nothing is read after the first message unless the store wants it. A store that has the blob answers
+    /// immediately, and so does the call; the transport then discards the rest.
     ///
-    /// From before the store is asked until it is done, the upload has a share of the bytes in flight: the size of the
-    /// blob, but at most a quarter of all.
+    /// From before the store is called until it is done, the upload has a share of the bytes in flight: the size of the
+    /// blob, but at most a quarter of the total.
     pub(super) async fn write_blob<S>(&self, ctx: &Context, messages: S) -> Result<Written>
     where
         S: Stream<Item = Result<WriteRequest, Status>> + Unpin + Send + 'static,
@@ -53,15 +53,14 @@ impl ByteStreamService {
         let committed_size = match compressor {
             None => message::size(size),
             Some(_) if progress.is_finished() => message::size(progress.received_bytes()),
-            // This is what the protocol has for blobs that were there before all of them had come.
+            // The protocol's value when a blob existed before the upload completed.
             Some(_) => -1,
         };
         Ok(Written { committed_size, outcome })
     }
 }
 
-/// Makes the blob that is to be stored. Compressed contents are decoded as the store reads them, and no further than the size of the
-/// blob.
+/// Makes the blob to store. Compressed contents are decoded as the store reads them, up to the size of the blob.
 fn blob<S>(digest: &Digest, compressor: Option<Compressor>, upload: Upload<S>) -> Blob
 where
     S: Stream<Item = Result<WriteRequest, Status>> + Unpin + Send + 'static,

@@ -21,7 +21,7 @@ struct EncodedContents {
 }
 
 impl CasService {
-    /// Returns one answer for each digest, in their order. A blob that is asked for several times is read once.
+    /// Returns one result for each digest, in their order. A blob that is requested several times is read once.
     pub(super) async fn batch_read(
         &self,
         ctx: &Context,
@@ -70,8 +70,8 @@ fn deduplicate(digests: &[Digest]) -> (Vec<Digest>, Vec<usize>) {
     (unique, places)
 }
 
-/// Reads the blob, compressed at `level` where there is one and that makes it smaller. A compressed form that the store has
-/// is passed on as it is: it is the client that holds it to the digest.
+/// Reads the blob, compressed at `level` if a level is set and that makes the blob smaller. A compressed form that the
+/// store has is passed on unchanged: the client verifies it.
 async fn read(
     store: Arc<dyn BlobAccess<Kind = Cas>>,
     ctx: Context,
@@ -84,7 +84,7 @@ async fn read(
         blob = match blob.into_encoded(&[Compressor::Zstd]) {
             Ok(encoded) => match compression::collect(encoded.boxed(), max).await? {
                 Some(data) => return Ok(EncodedContents { data, compressor: Compressor::Zstd.number() }),
-                // It is larger than the blob itself.
+                // The compressed form is larger than the blob itself.
                 None => store.get(&ctx, &digest).await?,
             },
             Err(blob) => blob,

@@ -18,7 +18,7 @@ use crate::server::requested_digest;
 use crate::{compression, outcome};
 
 impl CasService {
-    /// Returns one answer for each blob, in their order. An error of one blob is reported for that blob.
+    /// Returns one result for each blob, in their order. An error of one blob is reported for that blob.
     pub(super) async fn batch_update(
         &self,
         ctx: &Context,
@@ -66,8 +66,8 @@ impl CasService {
         Ok(re::BatchUpdateBlobsResponse { responses: responses.collect() })
     }
 
-    /// Returns the digest and the blob that `entry` is to store. Compressed contents are decoded as the store reads them, and
-    /// no further than the size that the digest announces.
+    /// Returns the digest and the blob that `entry` is to store. Compressed contents are decoded as the store reads
+    /// them, up to the size in the digest.
     fn upload(
         &self,
         instance_name: &InstanceName,
@@ -89,8 +89,8 @@ impl CasService {
     }
 }
 
-/// Returns the function of a request. Where it names none, that of the first hash that is as long as those of one, so that a
-/// malformed digest in front fails alone; `None` if there is no such hash.
+/// Returns the function of a request. A request that names none has that of the first hash whose length fits a
+/// function, so that a malformed digest in front fails alone. `None` if there is no such hash.
 fn function(number: i32, entries: &[Request]) -> Result<Option<DigestFunction>> {
     if number != 0 {
         return DigestFunction::resolve(number, 0).map(Some);

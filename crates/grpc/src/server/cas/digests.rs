@@ -5,8 +5,8 @@ use blobaccess_proto::remote_execution as re;
 
 use crate::server::requested_digest;
 
-/// Parses all digests of a request, of which there is at least one, by hash and size. The first that is malformed is the error,
-/// and says which it is, counted from 0.
+/// Parses all digests of a request that has at least one, by hash and size. The first malformed digest is the error,
+/// with its position, counted from 0.
 pub(super) fn parse<'a>(
     instance_name: &str,
     function: i32,

@@ -1,4 +1,4 @@
-//! Keeps the answer to a batch within one message.
+//! Keeps the response to a batch within one message.
 
 use blobaccess::{Error, Result};
 use blobaccess_proto::remote_execution as re;
@@ -8,21 +8,21 @@ use prost::Message;
 use super::super::options::ServiceOptions;
 use crate::status;
 
-/// What an entry of an answer takes besides its digest, its contents and what is said of its error, at most: tags,
-/// lengths, two codes and an outcome come to 55 bytes.
+/// The maximum that an entry of a response takes besides its digest, contents and error message: tags, lengths, two
+/// codes and an outcome are 55 bytes.
 const ENTRY_BYTES: usize = 64;
 
 /// The bytes of a message that are left for contents and error messages.
 ///
-/// The limit that is advertised counts contents only, and so many small blobs may keep to it and yet not fit. Entries
-/// then go without contents, and are asked for again; that is better than a message that the client has to refuse.
+/// The advertised limit counts contents only, so many small blobs may respect it and still not fit. Entries then go
+/// without contents, and are requested again. That is better than a message that the client must refuse.
 #[derive(Debug)]
 pub(super) struct MessageBudget {
     left_bytes: usize,
 }
 
 impl MessageBudget {
-    /// Makes the budget that answers about `digests` leave of a message.
+    /// Makes the budget that responses about `digests` leave of a message.
     ///
     /// # Errors
     ///

@@ -118,7 +118,7 @@ impl ContentAddressableStorage for CasService {
     }
 }
 
-/// Returns the status for clients that did not look at the capabilities, which lack these methods.
+/// Returns the status for clients that ignored the capabilities, which lack these methods.
 fn no_chunks(what: &str) -> Status {
     Status::unimplemented(format!("{what} is not supported"))
 }

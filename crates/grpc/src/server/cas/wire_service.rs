@@ -18,7 +18,7 @@ use crate::stubs::remote_execution::content_addressable_storage_server::{
     ContentAddressableStorageServer, SERVICE_NAME,
 };
 
-/// The content-addressable storage as it is generated, except that `FindMissingBlobs` is answered from bytes to bytes.
+/// The content-addressable storage as generated, except that `FindMissingBlobs` works on encoded messages.
 #[derive(Clone, Debug)]
 pub(crate) struct CasWireService {
     service: CasService,

@@ -1,23 +1,23 @@
-//! A request for what is missing, read where it lies.
+//! A `FindMissing` request that is parsed without copying.
 
 use prost::encoding::{self, WireType};
 
-/// What a [`FindMissingBlobsRequest`](blobaccess_proto::remote_execution::FindMissingBlobsRequest) says, in the memory
-/// of its message.
+/// The fields of a [`FindMissingBlobsRequest`](blobaccess_proto::remote_execution::FindMissingBlobsRequest), in the
+/// memory of its message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct BorrowedRequest<'a> {
     pub(super) instance_name: &'a str,
-    /// The hash and the size in bytes of each.
+    /// The hash and the size in bytes of each digest.
     pub(super) digests: Vec<(&'a str, i64)>,
     pub(super) digest_function: i32,
 }
 
-/// What the digest of a SHA-256 takes at least. Those of other functions are counted on as well as they are.
+/// The minimum that a SHA-256 digest takes. It is only an estimate for other functions.
 const USUAL_DIGEST_BYTES: usize = 70;
 
 impl<'a> BorrowedRequest<'a> {
-    /// What `message` says. `None` if it is malformed, and also if it has a field that is not known or a number that
-    /// is negative: it does not say less than a decoder would, but says all or nothing.
+    /// Parses `message`. Returns `None` if it is malformed, has an unknown field or a negative number: the result has
+    /// either everything that a decoder would find, or nothing.
     pub(super) fn read(message: &'a [u8]) -> Option<Self> {
         let digests = Vec::with_capacity(message.len() / USUAL_DIGEST_BYTES);
         let mut request = Self { digests, ..Self::default() };
@@ -55,7 +55,7 @@ fn bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     rest.split_off(..length)
 }
 
-/// A varint that has nothing to be cut off to be a `T`.
+/// Reads a varint that fits a `T` without truncation.
 fn number<T: TryFrom<u64>>(rest: &mut &[u8]) -> Option<T> {
     encoding::decode_varint(rest).ok()?.try_into().ok()
 }
@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    /// As the generated message has it.
+    /// Returns the fields of the generated message.
     fn of(request: &re::FindMissingBlobsRequest) -> BorrowedRequest<'_> {
         BorrowedRequest {
             instance_name: &request.instance_name,
@@ -78,7 +78,7 @@ mod tests {
         }
     }
 
-    /// What is read is what the generated message says.
+    /// Asserts that the parsed request equals the generated message.
     fn agrees(message: &[u8]) {
         let decoded = re::FindMissingBlobsRequest::decode(message);
         if let Some(request) = BorrowedRequest::read(message) {
@@ -97,7 +97,7 @@ mod tests {
         })
     }
 
-    /// A field with a value that it may have, or not: known and unknown numbers, all types.
+    /// Draws a field with a valid or invalid value: known and unknown numbers, all types.
     fn any_field() -> impl Strategy<Value = Vec<u8>> {
         let varint = prop_oneof![0..200_u64, any::<u64>()];
         let value = prop_oneof![

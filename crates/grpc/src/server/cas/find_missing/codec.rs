@@ -1,4 +1,4 @@
-//! The codec of a request as it is, and of the answer that is written without a message in between.
+//! The codec of an unparsed request, and of a response that is encoded directly.
 
 use blobaccess::{Digest, DigestSet};
 use bytes::{BufMut, Bytes};
@@ -8,11 +8,11 @@ use tonic::codec::{Codec, EncodeBuf, Encoder};
 
 use crate::raw_codec::RawCodec;
 
-/// What a SHA-256 and the size of a blob below 256 MiB take at most.
+/// The maximum that a SHA-256 and the size of a blob below 256 MiB take.
 const USUAL_DIGEST_BYTES: usize = 75;
 
-/// Writes a set as the [`FindMissingBlobsResponse`](blobaccess_proto::remote_execution::FindMissingBlobsResponse) that
-/// names its digests.
+/// A codec that encodes a set as the
+/// [`FindMissingBlobsResponse`](blobaccess_proto::remote_execution::FindMissingBlobsResponse) that names its digests.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::server::cas) struct FindMissingCodec;
 
@@ -65,7 +65,7 @@ fn append(digest: &Digest, answer: &mut Vec<u8>) {
     }
 }
 
-/// How long both fields are together. A key has one byte.
+/// Returns the length of both fields together. A key has one byte.
 fn fields_length(hash_length: usize, size_bytes: u64) -> u64 {
     let hash = 1 + encoded_len_varint(wide(hash_length)) + hash_length;
     let size = if size_bytes > 0 { 1 + encoded_len_varint(size_bytes) } else { 0 };

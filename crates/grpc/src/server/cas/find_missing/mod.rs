@@ -1,4 +1,4 @@
-//! Tells which of many blobs are not stored.
+//! Finds which of many blobs are not stored.
 
 mod borrowed_request;
 mod codec;
@@ -26,10 +26,9 @@ impl CasService {
         missing.map_err(|error| to_status(&error))
     }
 
-    /// Finds what is missing from the bytes of a message.
+    /// Finds the missing blobs of an encoded request.
     ///
-    /// Clients ask about tens of thousands of digests at once, and a string for each, twice, would take longer than all
-    /// the rest.
+    /// Clients query tens of thousands of digests together. Two strings for each would take longer than all the rest.
     pub(super) async fn find_missing_encoded(&self, request: Request<Bytes>) -> Result<Response<DigestSet>, Status> {
         let ctx = request::context(&request, &self.options);
         let digests = decode(request.into_inner())?;
@@ -37,7 +36,7 @@ impl CasService {
     }
 }
 
-/// Reads the digests that `message` asks for. What is written in an unusual way is left to the generated message.
+/// Reads the digests that `message` queries. An unusual encoding is left to the generated message.
 #[expect(clippy::needless_pass_by_value, reason = "a large message is freed before its digests are looked for")]
 fn decode(message: Bytes) -> Result<Result<DigestSet>, Status> {
     if let Some(request) = BorrowedRequest::read(&message) {

@@ -18,27 +18,27 @@ use super::super::options::ServiceOptions;
 use crate::server::requested_digest;
 use crate::status::to_status;
 
-/// The size that pages are filled up to, in bytes, unless a single directory is larger: 1 MiB. A client gets the first
+/// The size up to which pages are filled, in bytes, unless a single directory is larger: 1 MiB. A client gets the first
 /// directories while others are still being read.
 const PAGE_BYTES: usize = 1 << 20;
 
-/// What a page may have besides directories, in bytes: a token takes some 320.
+/// The space for everything in a page besides directories, in bytes: a token takes some 320.
 const PAGE_HEADROOM_BYTES: usize = 1 << 10;
 
-/// What a page has for each directory besides the directory itself, in bytes, at most: a tag and a length.
+/// The maximum that a page takes for each directory besides the directory itself, in bytes: a tag and a length.
 const FRAMING_BYTES: usize = 8;
 
 type Pages = BoxStream<'static, Result<re::GetTreeResponse, Status>>;
 
-/// The directories from the root on, or from where the page token says, breadth first and each once.
+/// Returns the directories from the root on, or from the page token on, breadth first and each once.
 ///
-/// All pages come in one call. Each but the last has the token by which a further call goes on behind it, for a client
-/// that was interrupted. What is missing below the root is left out, as the protocol has it.
+/// All pages come in one call. Each but the last has the token with which an interrupted client continues after it.
+/// Directories that are missing below the root are left out, as the protocol has it.
 ///
 /// # Memory
 ///
-/// A page, what is read ahead, which is about one message, and some 300 bytes for each directory: the tree may have
-/// [`MAX_DIRECTORIES`](walk::MAX_DIRECTORIES).
+/// A page, the directories read ahead, which are about one message, and some 300 bytes for each directory: the tree may
+/// have [`MAX_DIRECTORIES`](walk::MAX_DIRECTORIES).
 pub(super) async fn get_tree(
     store: Arc<dyn BlobAccess<Kind = Cas>>,
     ctx: Context,
@@ -59,7 +59,7 @@ pub(super) async fn get_tree(
     };
     let max_directory_bytes = options.max_message_size_bytes.saturating_sub(PAGE_HEADROOM_BYTES);
     let mut walk = Walk::new(store, ctx, root, options.batch_concurrency, max_directory_bytes);
-    // The root decides what becomes of the call, before it is answered.
+    // The root decides the result of the call, before the response begins.
     let root = walk.read_root().await?;
     let next = match after {
         None => Some(root),
@@ -75,7 +75,7 @@ pub(super) async fn get_tree(
     Ok(pages.map_err(|error: Error| to_status(&error)).boxed())
 }
 
-/// Puts directories together to pages.
+/// A reader that groups directories into pages.
 struct Pager {
     walk: Walk,
     /// The first directory of the next page.
@@ -85,7 +85,7 @@ struct Pager {
 }
 
 impl Pager {
-    /// A page, and unless it is the last what follows it.
+    /// Returns a page, and unless it is the last the pager for the rest.
     async fn next_page(mut self) -> Result<(re::GetTreeResponse, Option<Self>)> {
         let mut page = re::GetTreeResponse::default();
         let mut left_bytes = self.page_bytes;

@@ -1,23 +1,23 @@
-//! Where a page of a tree ends, as text.
+//! The end of a page of a tree, as text.
 
 use blobaccess::{Digest, DigestFunction, Error, KeyFormat, Result};
 
-/// Where a page of a tree ends: behind which directory, in the order that the tree is walked in.
+/// The end of a page of a tree: a directory, in the order in which the tree is walked.
 ///
-/// It says all that is needed to go on, so that servers keep nothing and any of them can. As text it is the keys of the
-/// root and of that directory.
+/// The token holds everything needed to continue, so that servers keep no state and any of them can continue. As text
+/// it is the keys of the root and of that directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PageToken {
-    /// The last directory of the page before.
+    /// The last directory of the previous page.
     pub(super) after: Digest,
 }
 
 impl PageToken {
-    /// The token in `text`, which must be one of the tree under `root`.
+    /// Parses the token in `text`, which must belong to the tree under `root`.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if it is not.
+    /// `InvalidArgument` if it does not.
     pub(super) fn parse(text: &str, root: &Digest) -> Result<Self> {
         let after = text
             .split_once('/')
@@ -29,7 +29,7 @@ impl PageToken {
         }
     }
 
-    /// The token as text, of the tree under `root`.
+    /// Returns the token as text, for the tree under `root`.
     pub(super) fn to_text(&self, root: &Digest) -> String {
         let (root, after) = (root.key(KeyFormat::WithoutInstanceName), self.after.key(KeyFormat::WithoutInstanceName));
         format!("{root}/{after}")

@@ -12,7 +12,7 @@ use prost::Message;
 
 use crate::server::requested_digest;
 
-/// How many directories a tree may have that is walked. It bounds the memory of a call.
+/// The maximum number of directories of a walked tree. It bounds the memory of a call.
 pub(super) const MAX_DIRECTORIES: usize = 100_000;
 
 /// A directory of the tree.
@@ -22,29 +22,29 @@ pub(super) struct Found {
     pub(super) directory: re::Directory,
 }
 
-/// What a step of a walk comes to: a directory, or a digest whose directory is missing.
+/// The result of one step: a directory, or a digest whose directory is missing.
 type Step = (Digest, Option<re::Directory>);
 
-/// A walk through all directories of a tree, each once. Those that are missing are passed over.
+/// A walk through all directories of a tree, each once. Missing directories are skipped.
 pub(super) struct Walk {
     store: Arc<dyn BlobAccess<Kind = Cas>>,
     ctx: Context,
     root: Digest,
     max_concurrent: usize,
     max_directory_bytes: usize,
-    /// Met, but not being read yet, in order.
+    /// The directories found and not being read yet, in order.
     pending: VecDeque<Digest>,
-    /// Whatever has been met.
+    /// All directories found so far.
     met: HashSet<Digest>,
-    /// Being read, in order.
+    /// The directories being read, in order.
     reading: FuturesOrdered<BoxFuture<'static, Result<Step>>>,
-    /// The sizes of those, in bytes.
+    /// The sizes of the directories being read, in bytes.
     reading_bytes: u64,
 }
 
 impl Walk {
-    /// A walk from `root`. At most `max_concurrent` directories are read at once, and no more than
-    /// `max_directory_bytes` of them, which each must keep to.
+    /// Makes a walk from `root`. Up to `max_concurrent` directories are read concurrently, with up to
+    /// `max_directory_bytes` in total and each.
     pub(super) fn new(
         store: Arc<dyn BlobAccess<Kind = Cas>>,
         ctx: Context,
@@ -65,12 +65,12 @@ impl Walk {
         }
     }
 
-    /// Where the walk begins.
+    /// Returns the root of the walk.
     pub(super) fn root(&self) -> &Digest {
         &self.root
     }
 
-    /// The root, which must be there.
+    /// Reads the root, which must exist.
     pub(super) async fn read_root(&mut self) -> Result<Found> {
         let digest = self.root.clone();
         let directory = read(Arc::clone(&self.store), self.ctx.clone(), &digest, self.max_directory_bytes).await?;
@@ -78,7 +78,7 @@ impl Walk {
         Ok(Found { digest, directory })
     }
 
-    /// The directory that comes next, if any.
+    /// Returns the next directory, if any.
     pub(super) async fn next(&mut self) -> Result<Option<Found>> {
         Ok(loop {
             match self.step().await? {
@@ -89,7 +89,8 @@ impl Walk {
         })
     }
 
-    /// The directory that comes next behind `after`, which may be missing by now, when `root` was the first.
+    /// Returns the next directory after `after`, which may be missing by now, for a walk whose first directory was
+    /// `root`.
     pub(super) async fn find_next(&mut self, root: Found, after: &Digest) -> Result<Option<Found>> {
         let mut passed = root.digest;
         while passed != *after {
@@ -101,7 +102,7 @@ impl Walk {
         self.next().await
     }
 
-    /// What comes next, even if it is missing.
+    /// Returns the next directory, even if it is missing.
     async fn step(&mut self) -> Result<Option<Step>> {
         self.read_ahead();
         let Some((digest, directory)) = self.reading.try_next().await? else { return Ok(None) };
