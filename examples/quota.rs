@@ -12,7 +12,7 @@ use blobaccess_accounting::{Accounted, Accounts, AccountsOptions, Quota, Quotas,
 #[tokio::main]
 async fn main() -> Result<()> {
     // The account of an upload is its instance name, unless its context names another.
-    let limits = Quotas::new().with(AccountName::new("acme"), Quota { soft_bytes: 700, hard_bytes: 1_000 });
+    let limits = Quotas::new().with_quota(AccountName::new("acme"), Quota { soft_bytes: 700, hard_bytes: 1_000 });
     let accounts = Accounts::open(AccountsOptions::new(Reporter::new("this-host")).with_quotas(limits))?;
     let store = Accounted::new(MemoryStore::<Cas>::new(1 << 20), Arc::clone(&accounts));
     println!("the store is {store}");

@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The flags of the command line.
 
 use std::path::PathBuf;
 
@@ -10,8 +10,8 @@ use clap::Parser;
 pub(crate) struct Flags {
     /// The bucket: `s3://NAME/PREFIX?endpoint=URL&region=REGION`, `gs://..`, `az://..` or `file:///FOLDER`, with
     /// credentials from the environment (such as `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`), or the path of a
-    /// directory. An endpoint without TLS also takes `allow_http=true`. Everything below the prefix has to be in the
-    /// ledger in `--directory`. [default: a folder in `--directory`]
+    /// directory. An endpoint without TLS also takes `allow_http=true`. A new ledger begins with
+    /// the bytes below the prefix; an older one has to be the ledger of this bucket. [default: a folder in `--directory`]
     #[arg(long, value_name = "URL")]
     pub(crate) bucket: Option<String>,
 

@@ -1,21 +1,21 @@
-//! What two tenants of one bucket upload: contents, some of them twice and some in both accounts, and action results.
+//! The uploads of two accounts that share a bucket: contents, some twice and some in both accounts, and action results.
 
 use blobaccess::{Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName, Result};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-/// How many puts are on their way at once.
+/// The number of concurrent puts.
 const AT_ONCE: usize = 16;
 
 /// The accounts. Of every three blobs, one is in both.
 pub(crate) const ACCOUNTS: [&str; 2] = ["acme", "globex"];
 
-/// One blob, and the action result that is stored beside it.
+/// One blob, and the action result that is stored along with it.
 #[derive(Clone, Copy, Debug)]
 struct Number(u32);
 
 impl Number {
-    /// Contents of 1 KiB to 64 KiB, which `account_name` has to itself or not.
+    /// Returns contents of 1 KiB to 64 KiB, which `account_name` shares with the other account or not.
     fn contents(self, account_name: &str) -> Bytes {
         let owner = if self.0.is_multiple_of(3) { "everybody" } else { account_name };
         let seed = format!("{owner} {}\n", self.0);
@@ -58,7 +58,7 @@ async fn put(
     Ok(())
 }
 
-/// What of all that is missing.
+/// Returns the digests that are missing.
 pub(crate) async fn missing(cas: &dyn BlobAccess<Kind = Cas>, blobs: u32) -> Result<DigestSet> {
     let names = ACCOUNTS.iter().flat_map(|account_name| (0..blobs).map(|number| Number(number).digest(account_name)));
     cas.find_missing(&Context::background(), &names.collect::<Result<_>>()?).await

@@ -1,4 +1,4 @@
-//! What it costs a put to be counted: run with `cargo bench -p blobaccess-accounting`.
+//! The cost of counting a put: run with `cargo bench -p blobaccess-accounting`.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -20,11 +20,11 @@ use blobaccess_accounting::{Accounted, Accounts, AccountsOptions, Outcome, Repor
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures::FutureExt;
 
-/// Stores nothing, at once: what is left is the cost of the layers.
+/// A store that stores nothing, so that only the cost of the layers is left.
 #[derive(Debug)]
 struct Nowhere;
 
-/// Passes on what is put, and nothing else: what any layer costs.
+/// A layer that forwards puts and does nothing else: the cost of any layer.
 #[derive(Debug)]
 struct Passing<B>(B);
 
@@ -89,11 +89,11 @@ store!(Nowhere, [], |self, ctx, digest, blob| {
 });
 store!(Passing<B>, [B: BlobAccess<Kind = Cas>], |self, ctx, digest, blob| self.0.put(ctx, digest, blob).await);
 
-/// Rounds short enough that some are not interrupted, on a machine that others use too.
+/// The calls in a round: so few that some rounds are not interrupted on a shared machine.
 const ROUNDS: u32 = 400;
 const CALLS: u32 = 4_000;
 
-/// What a call takes in the round in which it takes least, in nanoseconds.
+/// Returns the time of a call in the quickest round, in nanoseconds.
 fn best_round<T>(mut call: impl FnMut() -> T) -> u128 {
     let mut round = || {
         let begin = Instant::now();

@@ -1,11 +1,11 @@
-//! Whose uploads are added up together: a account, and what kind of store they went to.
+//! The account that an upload is counted for: an account name and a kind of store.
 
 use std::cmp::Ordering;
 use std::fmt::{self, Display, Formatter};
 
 use blobaccess::{AccountName, StorageType};
 
-/// What uploads are added up by: a [`AccountName`] and a kind of store.
+/// The account that an upload is counted for: an [`AccountName`] and a kind of store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Account {
     account_name: AccountName,
@@ -17,31 +17,31 @@ const STORAGE_TYPES: [StorageType; 5] =
     [StorageType::Cas, StorageType::Ac, StorageType::Icas, StorageType::Iscc, StorageType::Fsac];
 
 impl Account {
-    /// The account of `account_name` for stores of one kind.
+    /// Makes the account of `account_name` for stores of one kind.
     #[must_use]
     pub const fn new(account_name: AccountName, storage_type: StorageType) -> Self {
         Self { account_name, storage_type }
     }
 
-    /// The account of those whose account there was no room for: `__other__`.
+    /// Returns the account `__other__`, for uploads whose own account found no room.
     #[must_use]
     pub fn overflow(storage_type: StorageType) -> Self {
         Self::new(AccountName::new(OVERFLOW), storage_type)
     }
 
-    /// The account.
+    /// Returns the account name.
     #[must_use]
     pub const fn account_name(&self) -> &AccountName {
         &self.account_name
     }
 
-    /// What kind of store it is about.
+    /// Returns the kind of store.
     #[must_use]
     pub const fn storage_type(&self) -> StorageType {
         self.storage_type
     }
 
-    /// The number that files know a kind of store by.
+    /// Returns the number of a kind of store in files.
     #[must_use]
     pub const fn storage_code(storage_type: StorageType) -> u8 {
         match storage_type {
@@ -53,15 +53,15 @@ impl Account {
         }
     }
 
-    /// The kind of store with this number.
+    /// Returns the kind of store with this number.
     #[must_use]
-    pub fn storage_of_code(code: u8) -> Option<StorageType> {
+    pub fn storage_type_from_code(code: u8) -> Option<StorageType> {
         STORAGE_TYPES.get(usize::from(code)).copied()
     }
 
-    /// The kind of store with this name: `cas`.
+    /// Returns the kind of store with this name, such as `cas`.
     #[must_use]
-    pub fn storage_of_name(name: &str) -> Option<StorageType> {
+    pub fn storage_type_from_name(name: &str) -> Option<StorageType> {
         STORAGE_TYPES.into_iter().find(|storage_type| storage_type.name() == name)
     }
 
@@ -70,7 +70,7 @@ impl Account {
     }
 }
 
-/// The account that stands for all that there was no room for.
+/// The name of the account that takes all uploads whose own account found no room.
 pub(crate) const OVERFLOW: &str = "__other__";
 
 impl Ord for Account {
@@ -98,10 +98,10 @@ mod tests {
     #[test]
     fn every_kind_of_store_is_found_by_its_code_and_name() {
         for storage_type in STORAGE_TYPES {
-            assert_eq!(Account::storage_of_code(Account::storage_code(storage_type)), Some(storage_type));
-            assert_eq!(Account::storage_of_name(storage_type.name()), Some(storage_type));
+            assert_eq!(Account::storage_type_from_code(Account::storage_code(storage_type)), Some(storage_type));
+            assert_eq!(Account::storage_type_from_name(storage_type.name()), Some(storage_type));
         }
-        assert_eq!(Account::storage_of_code(5), None);
-        assert_eq!(Account::storage_of_name("CAS"), None);
+        assert_eq!(Account::storage_type_from_code(5), None);
+        assert_eq!(Account::storage_type_from_name("CAS"), None);
     }
 }

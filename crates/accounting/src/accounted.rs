@@ -1,4 +1,4 @@
-//! Counts every put, in front of any store.
+//! A layer that counts every put, in front of any store.
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
@@ -11,30 +11,29 @@ use blobaccess::{
 
 use crate::Accounts;
 
-/// A [`BlobAccess`] of which every put ends in exactly one outcome, which is counted.
+/// A [`BlobAccess`] that counts the outcome of every put, exactly one for each.
 ///
-/// Each put is given a token, unless its context has one, so that it can be found out what became of it after its
-/// answer was lost. Everything else passes by.
+/// Each put gets a token, unless its context has one, so that the store can be asked about the put after its answer was
+/// lost. All other calls are forwarded.
 ///
 /// # Order
 ///
-/// Directly above a backend: what is counted is what that has stored. Never above a mirror, which stores twice: above
-/// each half of it, with accounts of its own for each. Inside of an existence cache, whose answers cost the store
-/// nothing.
+/// Directly above a backend, as the outcomes counted are those of the inner store. Not above a mirror, which stores
+/// everything twice, but above each of its halves, with separate accounts. Inside an existence cache, whose answers cost
+/// the store nothing.
 ///
 /// # Memory
 ///
-/// No allocation but the one that any layer takes for its future. A account that is seen for the first time takes
-/// those of its account.
+/// A put allocates no more than the future of any layer does. The first put to an account also allocates its counters.
 ///
 /// # Cancel safety
 ///
-/// A put that is dropped has its outcome: what the store says about it if that can be asked, else an ambiguous error.
+/// A put that is dropped has its outcome too: the store is asked about it if it can be, else it is an ambiguous error.
 ///
 /// # Errors
 ///
-/// Those of the inner store come as they are. `ResourceExhausted` for a put that would lead beyond the quota of its
-/// account; the store is not asked then.
+/// Errors of the inner store are returned unchanged. `ResourceExhausted` for a put that could pass the quota of its
+/// account; the inner store is not called then.
 ///
 /// # Examples
 ///
@@ -52,7 +51,7 @@ use crate::Accounts;
 /// }
 /// let (account, tally) = accounts.tallies().accounts.remove(0);
 /// assert_eq!(account.to_string(), "cas of acme");
-/// assert_eq!((tally.of(Class::Created).objects, tally.of(Class::AlreadyExists).objects), (1, 2));
+/// assert_eq!((tally.get(Class::Created).objects, tally.get(Class::AlreadyExists).objects), (1, 2));
 /// assert_eq!(tally.net_bytes(), 5);
 /// # Ok(())
 /// # }
@@ -64,15 +63,19 @@ pub struct Accounted<B> {
 }
 
 impl<B> Accounted<B> {
-    /// Counts what is put to `inner` in `accounts`.
+    /// Counts the puts to `inner` in `accounts`.
     pub const fn new(inner: B, accounts: Arc<Accounts>) -> Self {
         Self { inner, accounts }
     }
 
-    #[cfg(test)]
-    #[cfg(not(loom))]
-    pub(crate) const fn inner_for_tests(&self) -> &B {
+    /// Returns the store in which puts are counted.
+    pub const fn inner(&self) -> &B {
         &self.inner
+    }
+
+    /// Returns the store in which puts are counted, and stops counting.
+    pub fn into_inner(self) -> B {
+        self.inner
     }
 }
 

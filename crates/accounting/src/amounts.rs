@@ -1,42 +1,42 @@
-//! How much: objects and bytes, in columns that are never mixed.
+//! Amounts: objects and bytes, in columns that are never mixed.
 
 use crate::Outcome;
 
 /// Objects and bytes that were counted. Every column only ever grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Amounts {
-    /// Uploads, or blobs that were deleted.
+    /// The number of uploads, or of deleted blobs.
     pub objects: u64,
-    /// What they take in the store, in bytes, as far as that is known.
+    /// The bytes that they take in the store, as far as that is known.
     pub stored_bytes: u64,
-    /// Their size as their digests have it, in bytes.
+    /// The sum of the sizes in their digests, in bytes.
     pub logical_bytes: u64,
-    /// The part of [`logical_bytes`](Self::logical_bytes) of those of which it is not known what they take.
+    /// The part of [`logical_bytes`](Self::logical_bytes) whose stored size is not known.
     pub unsized_bytes: u64,
-    /// What the values that they replaced took in the store, in bytes.
+    /// The bytes that the replaced values took in the store.
     pub old_bytes: u64,
 }
 
 impl Amounts {
-    /// The columns, in the order of files.
+    /// Returns the columns, in the order of files.
     #[must_use]
     pub const fn columns(&self) -> [u64; 5] {
         [self.objects, self.stored_bytes, self.logical_bytes, self.unsized_bytes, self.old_bytes]
     }
 
-    /// Those with these columns.
+    /// Makes amounts of columns, in the order of files.
     #[must_use]
-    pub const fn of_columns([objects, stored_bytes, logical_bytes, unsized_bytes, old_bytes]: [u64; 5]) -> Self {
+    pub const fn from_columns([objects, stored_bytes, logical_bytes, unsized_bytes, old_bytes]: [u64; 5]) -> Self {
         Self { objects, stored_bytes, logical_bytes, unsized_bytes, old_bytes }
     }
 
-    /// One upload of a blob of `logical_bytes` that was begun.
+    /// Returns the amounts of one upload of a blob of `logical_bytes` that has begun.
     #[must_use]
     pub const fn started(logical_bytes: u64) -> Self {
         Self { objects: 1, stored_bytes: 0, logical_bytes, unsized_bytes: 0, old_bytes: 0 }
     }
 
-    /// One upload of a blob of `logical_bytes` that ended so.
+    /// Returns the amounts of one upload of a blob of `logical_bytes` that ended with `outcome`.
     #[must_use]
     pub const fn ended(outcome: Outcome, logical_bytes: u64) -> Self {
         let (stored, old_bytes) = match outcome {
@@ -52,7 +52,7 @@ impl Amounts {
         Self { objects: 1, stored_bytes, logical_bytes, unsized_bytes, old_bytes }
     }
 
-    /// Blobs that were deleted, which took `stored_bytes`.
+    /// Returns the amounts of deleted blobs, which took `stored_bytes`.
     #[must_use]
     pub const fn deleted(objects: u64, stored_bytes: u64) -> Self {
         Self { objects, stored_bytes, logical_bytes: 0, unsized_bytes: 0, old_bytes: 0 }
@@ -68,25 +68,25 @@ impl Amounts {
         }
     }
 
-    /// Both together.
+    /// Adds `other`, column by column.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         self.with(other, u64::saturating_add)
     }
 
-    /// The higher of both, column by column: what is known after either of two cumulative reports, in any order.
+    /// Returns the higher of both, column by column: the state after two cumulative reports, in any order.
     #[must_use]
     pub fn highest(self, other: Self) -> Self {
         self.with(other, u64::max)
     }
 
-    /// What these have beyond `other`, column by column.
+    /// Subtracts `other`, column by column; no column falls below 0.
     #[must_use]
     pub fn beyond(self, other: Self) -> Self {
         self.with(other, u64::saturating_sub)
     }
 
-    /// Whether nothing was counted.
+    /// Returns whether nothing was counted.
     #[must_use]
     pub fn is_zero(&self) -> bool {
         *self == Self::default()

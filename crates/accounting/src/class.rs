@@ -1,14 +1,14 @@
-//! What a counted thing was: the rows of an account.
+//! The classes of things that are counted: the rows of an account.
 
 use crate::{DropReason, ErrorReason, Outcome};
 
-/// What is counted apart within an account: an upload that was begun, an outcome with its reason, or a deletion.
+/// A class of things that are counted apart within an account: uploads begun, outcomes by reason, and deletions.
 ///
 /// The numbers are those of files and are never changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Class {
-    /// An upload was begun: each has, or will have, exactly one outcome.
+    /// An upload that has begun. Each has, or will have, exactly one outcome.
     Started = 0,
     /// [`Outcome::Created`].
     Created = 1,
@@ -36,16 +36,16 @@ pub enum Class {
     Shutdown = 12,
     /// [`DropReason::Disabled`].
     Disabled = 13,
-    /// A store gave a blob up by itself to make room, or because it proved wrong.
+    /// A blob that a store evicted by itself, to make room or because it failed verification.
     DeletedByRotation = 14,
-    /// Somebody asked for a blob to be deleted.
+    /// A blob that was deleted on request.
     DeletedOnRequest = 15,
-    /// Whoever keeps a bucket within its limits deleted a blob.
+    /// A blob that was deleted to keep a bucket within its limits.
     DeletedByCollection = 16,
 }
 
 impl Class {
-    /// Every class, by its number.
+    /// Every class, in the order of the numbers.
     pub const ALL: [Self; 17] = [
         Self::Started,
         Self::Created,
@@ -66,28 +66,28 @@ impl Class {
         Self::DeletedByCollection,
     ];
 
-    /// The outcomes: what an upload that was begun ends in. They follow one another.
+    /// The outcomes: the classes in which uploads end. Their numbers are consecutive.
     pub const OUTCOMES: &[Self] = {
         let (_, from_first) = Self::ALL.split_at(1);
         let (outcomes, _deletions) = from_first.split_at(13);
         outcomes
     };
 
-    /// The number of this class.
+    /// Returns the number of this class.
     #[must_use]
     #[expect(clippy::as_conversions, reason = "the discriminants are the numbers")]
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// The class with this number.
+    /// Returns the class with this number.
     #[must_use]
-    pub fn of_code(code: u8) -> Option<Self> {
+    pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
     }
 
-    /// The status that goes over the wire: `created`, `already_exists`, `error` or `dropped`, of outcomes; of others
-    /// `started`, `replaced`, `unclassified`, `deleted`.
+    /// Returns the status: `created`, `already_exists`, `error` or `dropped`, which consumers know, and also `started`,
+    /// `replaced`, `unclassified` and `deleted`.
     #[must_use]
     pub const fn status(self) -> &'static str {
         match self {
@@ -102,7 +102,7 @@ impl Class {
         }
     }
 
-    /// Why it came to this status; empty where there is nothing to tell apart.
+    /// Returns the reason of the status; empty where a status has no reasons.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -122,9 +122,9 @@ impl Class {
         }
     }
 
-    /// The class that `outcome` is counted in.
+    /// Returns the class in which `outcome` is counted.
     #[must_use]
-    pub const fn of(outcome: Outcome) -> Self {
+    pub const fn from_outcome(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Created { .. } => Self::Created,
             Outcome::AlreadyExists { .. } => Self::AlreadyExists,
@@ -155,10 +155,10 @@ mod tests {
     fn every_class_is_found_by_its_code_and_has_a_name_of_its_own() {
         let mut names = std::collections::HashSet::new();
         for class in Class::ALL {
-            assert_eq!(Class::of_code(class.code()), Some(class));
+            assert_eq!(Class::from_code(class.code()), Some(class));
             assert!(names.insert((class.status(), class.reason())), "{class:?}");
         }
-        assert_eq!(Class::of_code(17), None);
+        assert_eq!(Class::from_code(17), None);
     }
 
     #[test]

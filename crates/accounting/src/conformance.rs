@@ -1,8 +1,7 @@
-//! The contracts that every ledger is held to, for the tests of those who write one.
+//! The contracts of ledgers, for tests of your own ledger.
 //!
-//! Each is a function whose name is a sentence, and panics where a ledger breaks it. They use reporters and accounts
-//! that begin with a prefix, so that a ledger that others use too, or have used, can be held to them; only
-//! [`consuming`] needs to be the only one who consumes.
+//! Each contract is a function that panics if a ledger breaks it. The contracts use reporters and accounts with a prefix,
+//! so that a ledger that is in use can be tested too. Only [`consuming`] must be the only consumer.
 #![expect(clippy::expect_used, clippy::panic, reason = "a contract that is broken fails the test that runs it")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,16 +11,16 @@ use blobaccess::{AccountName, StorageType};
 
 use crate::{Account, Accumulator, Adjustment, Amounts, Class, Epoch, Ledger, Outcome, Report, Reporter, Tally};
 
-/// What was reported, and what it must come to.
+/// The reports of a test, and their sums.
 #[derive(Debug)]
 struct Truth {
     reports: Vec<Report>,
     totals: BTreeMap<Account, Tally>,
-    /// The number of the last report of each life, and whether it closed it.
+    /// The number of the last report of each life, and whether that report closed the life.
     lives: BTreeMap<(Reporter, Epoch), (u64, bool)>,
 }
 
-/// Numbers that follow from a seed.
+/// A source of numbers that follow from a seed.
 #[derive(Debug)]
 struct Random(u64);
 
@@ -56,7 +55,7 @@ fn accounts(prefix: &str) -> Vec<Account> {
     [("a", StorageType::Cas), ("a", StorageType::Ac), ("b'\"\\ü", StorageType::Cas)].map(account).to_vec()
 }
 
-/// Six lives of three reporters, ten reports each.
+/// Draws six lives of three reporters, with ten reports each.
 fn truth(prefix: &str, random: &mut Random) -> Truth {
     let mut truth = Truth { reports: Vec::new(), totals: BTreeMap::new(), lives: BTreeMap::new() };
     for number in 0..6 {
@@ -96,13 +95,13 @@ fn count(tally: &mut Tally, random: &mut Random) {
     };
     let logical_bytes = stored_bytes.saturating_mul(2);
     tally.add(Class::Started, Amounts::started(logical_bytes));
-    tally.add(Class::of(outcome), Amounts::ended(outcome, logical_bytes));
+    tally.add(Class::from_outcome(outcome), Amounts::ended(outcome, logical_bytes));
     if random.below(4) == 0 {
         tally.add(Class::DeletedByRotation, Amounts::deleted(1, 1));
     }
 }
 
-/// Every report three times, in any order, in batches of up to five.
+/// Draws batches of up to five reports, in which every report occurs three times, in any order.
 fn deliveries(truth: &Truth, random: &mut Random) -> Vec<Vec<Report>> {
     let mut all: Vec<Report> = (0..3).flat_map(|_| truth.reports.iter().cloned()).collect();
     random.shuffle(&mut all);
@@ -137,11 +136,11 @@ async fn assert_totals(ledger: &dyn Ledger, prefix: &str, truth: &Truth, adjuste
     }
 }
 
-/// Every report comes three times, in any order, in batches of any size: the ledger says what is true.
+/// Checks that the totals are right after every report arrived three times, in any order, in batches of any size.
 ///
 /// # Panics
 ///
-/// If it does not.
+/// Panics if they are not.
 pub async fn reports_in_any_order_and_number_come_to_the_truth(ledger: &dyn Ledger, prefix: &str, seed: u64) {
     let mut random = Random(seed);
     let truth = truth(prefix, &mut random);
@@ -159,11 +158,11 @@ pub async fn reports_in_any_order_and_number_come_to_the_truth(ledger: &dyn Ledg
     assert!(taken.into_iter().all(|taken_at| taken_at == at(600)), "the latest report of a life is not known");
 }
 
-/// An adjustment counts once, whoever sends it again and whatever it says then, and can be read with its proof.
+/// Checks that an adjustment counts once, even if it is repeated with other numbers, and can be read with its proof.
 ///
 /// # Panics
 ///
-/// If it does not.
+/// Panics if it does not.
 pub async fn an_adjustment_counts_once_and_is_kept_with_its_proof(ledger: &dyn Ledger, prefix: &str) {
     let all = accounts(prefix);
     let Some(account) = all.first() else { panic!("there are accounts") };
@@ -184,12 +183,12 @@ pub async fn an_adjustment_counts_once_and_is_kept_with_its_proof(ledger: &dyn L
     assert_eq!(kept, [one, two]);
 }
 
-/// However often and whenever it is consumed, everything that is reported moves once, and the statements are its sum and
-/// its integral.
+/// Checks that everything reported moves once, whenever and however often it is consumed, and that statements are its sum
+/// and its integral.
 ///
 /// # Panics
 ///
-/// If it does not.
+/// Panics if they are not.
 pub async fn consuming<L: Accumulator>(ledger: &L, prefix: &str, seed: u64) {
     let mut random = Random(seed);
     let truth = truth(prefix, &mut random);

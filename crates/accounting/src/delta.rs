@@ -1,4 +1,4 @@
-//! What was counted since the report before, as rows, for consumers that add rows up.
+//! The difference between two reports as rows, for consumers that add rows up.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -8,39 +8,39 @@ use blobaccess::Result;
 
 use crate::{Account, Amounts, Class, Epoch, Report, Reporter, Tally};
 
-/// What was counted of one class of an account since the report before.
+/// The amounts that were counted for one class of an account since the previous report.
 ///
-/// Reporter, epoch, number, account and class tell it from all others: a consumer that has a row with the same passes
-/// over it, and then nothing counts twice.
+/// Reporter, epoch, number, account and class identify a row. A consumer that skips rows that it already has counts
+/// nothing twice.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct DeltaRow {
-    /// Who reports.
+    /// The reporter.
     pub reporter: Reporter,
-    /// Which life of it.
+    /// The life of the reporter.
     pub epoch: Epoch,
-    /// The number of the report that it belongs to.
+    /// The number of the report to which the row belongs.
     pub seq: u64,
-    /// Whose it is.
+    /// The account.
     pub account: Account,
-    /// What was counted: status and reason are its [`status`](Class::status) and [`reason`](Class::reason).
+    /// The class that was counted, with its [`status`](Class::status) and [`reason`](Class::reason).
     pub class: Class,
-    /// How much.
+    /// The amounts.
     pub amounts: Amounts,
 }
 
-/// Where rows are written to.
+/// A destination of rows.
 #[async_trait]
 pub trait DeltaSink: Debug + Send + Sync + 'static {
-    /// Writes rows. To return is to acknowledge all of them.
+    /// Writes rows. Returning acknowledges all of them.
     ///
     /// # Errors
     ///
-    /// If not all were written. The same rows are written again then, until they are acknowledged.
+    /// Fails if not all rows were written. The same rows are then written again, until they are acknowledged.
     async fn write(&self, rows: &[DeltaRow]) -> Result<()>;
 }
 
-/// What was written, and what is to be written again until it is acknowledged.
+/// The amounts that were written, and the rows that are written again until they are acknowledged.
 #[derive(Debug, Default)]
 pub(crate) struct Deltas {
     written: BTreeMap<Account, Tally>,
@@ -48,8 +48,8 @@ pub(crate) struct Deltas {
 }
 
 impl Deltas {
-    /// Writes what `report` has beyond the one before, after what was not acknowledged so far. That is written again as
-    /// it was: nobody knows what became of it.
+    /// Writes the rows that were not acknowledged so far, and then the difference between `report` and the previous one.
+    /// Unacknowledged rows are repeated unchanged, as the sink may have them already.
     pub(crate) async fn deliver(&mut self, sink: &dyn DeltaSink, report: &Report) -> Result<()> {
         if !self.outstanding.is_empty() {
             sink.write(&self.outstanding).await?;
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::Outcome;
 
-    /// Writes everything, and loses every other acknowledgement.
+    /// A sink that writes everything, and loses every other acknowledgement.
     #[derive(Debug, Default)]
     struct Forgetful {
         rows: Mutex<Vec<DeltaRow>>,
@@ -130,6 +130,6 @@ mod tests {
             .map(|row| ((row.seq, row.account.clone(), row.class), row.amounts))
             .collect();
         let sum = by_key.values().fold(Amounts::default(), |sum, amounts| sum.plus(*amounts));
-        assert_eq!(sum, tally.of(Class::Created));
+        assert_eq!(sum, tally.get(Class::Created));
     }
 }

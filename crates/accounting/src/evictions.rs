@@ -1,4 +1,4 @@
-//! What stores gave up by themselves, as reports.
+//! Reports of the blobs that stores evicted by themselves.
 
 use std::time::SystemTime;
 
@@ -6,16 +6,16 @@ use blobaccess::{EvictionTotals, StorageType};
 
 use crate::{Account, Amounts, Class, Epoch, Report, Reporter, Tally};
 
-/// What a store gave up in its whole life, as a report of `reporter`, whose life is that of the store.
+/// Makes a report of everything that a store evicted in its whole life. The life of `reporter` is that of the store.
 ///
-/// Its number follows from what it says: neither of the totals ever falls.
+/// The number of the report follows from the totals, which never fall.
 pub(crate) fn report(
     reporter: Reporter,
     storage_type: StorageType,
-    released: &EvictionTotals,
+    evicted: &EvictionTotals,
     now: SystemTime,
 ) -> Report {
-    let accounts: Vec<_> = released
+    let accounts: Vec<_> = evicted
         .totals
         .iter()
         .map(|total| {
@@ -24,8 +24,8 @@ pub(crate) fn report(
             (Account::new(total.account_name.clone(), storage_type), tally)
         })
         .collect();
-    let objects = released.totals.iter().fold(0_u64, |sum, total| sum.saturating_add(total.objects));
+    let objects = evicted.totals.iter().fold(0_u64, |sum, total| sum.saturating_add(total.objects));
     // Within the signed numbers of databases.
     let seq = objects.saturating_add(1).min(i64::MAX.unsigned_abs());
-    Report::new(reporter, Epoch::from_bytes(released.source), seq, now, accounts)
+    Report::new(reporter, Epoch::from_bytes(evicted.source), seq, now, accounts)
 }

@@ -1,24 +1,24 @@
-//! Who reports: a host, and a life of its program.
+//! The identity of a reporter: the name of a host, and a life of its program.
 
 use std::fmt::{self, Debug, Display, Formatter};
 use std::sync::Arc;
 
 use blobaccess::{Error, Result};
 
-/// The stable name of who reports: a host, or one of several stores of a host.
+/// The stable name of a reporter: a host, or one of several stores of a host.
 ///
-/// Each store that is accounted for apart reports under a name of its own: `host-7/bucket`, `host-7/mirror`.
+/// Each store with accounts of its own reports under its own name: `host-7/bucket`, `host-7/mirror`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reporter(Arc<str>);
 
 impl Reporter {
-    /// The reporter of this name.
+    /// Makes the reporter with this name.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -31,19 +31,19 @@ impl Display for Reporter {
     }
 }
 
-/// What tells one life of a reporter from all others: sixteen random bytes, drawn at each start.
+/// The identifier of one life of a reporter: sixteen random bytes, drawn at each start.
 ///
-/// Counters begin anew with each life. Were two lives to share an epoch, as after a host was cloned, the higher count
-/// of the two would hide the other; so it is random, and not made of names or times.
+/// Counters begin anew with each life. If two lives shared an epoch, as after a host was cloned, the higher count would
+/// hide the other. So epochs are random, and not made of names or times.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch([u8; 16]);
 
 impl Epoch {
-    /// A new epoch, drawn from the system's randomness.
+    /// Draws a new epoch from the system's randomness.
     ///
     /// # Errors
     ///
-    /// `Internal` if the system has none to give.
+    /// `Internal` if the system has no randomness.
     pub fn random() -> Result<Self> {
         let mut bytes = [0; 16];
         match draw(&mut bytes) {
@@ -53,20 +53,20 @@ impl Epoch {
         }
     }
 
-    /// The epoch with these bytes: one that was written down before, or the life of a store
+    /// Makes the epoch with these bytes: an epoch that was stored before, or the life of a store
     /// ([`EvictionTotals`](blobaccess::EvictionTotals)).
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// The epoch that prints so.
+    /// Parses an epoch as [`Display`] prints it; `None` for any other text.
     #[must_use]
     pub fn parse(hex: &str) -> Option<Self> {
         if hex.len() != 32 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -77,7 +77,7 @@ impl Epoch {
 }
 
 impl Display for Epoch {
-    /// 32 digits of lower-case hexadecimal.
+    /// Prints 32 lower-case hexadecimal digits.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }

@@ -1,28 +1,28 @@
-//! Accounts for what is uploaded: each upload ends in exactly one outcome, and a ledger says what the store holds.
-//!
-//! # The idea
+//! Accounts of uploads: each upload ends in exactly one outcome, and a ledger says how much each account stores.
 //!
 //! ```text
 //!   Ticket ── journal ── store ── outcome ──> counters ──> report ──> ledger
-//!   (one      (before     (any)   (exactly    (only        (all of    (keeps the
-//!    upload)   a byte)             one)        grow)        it, again)  highest)
+//!   (one      (before     (any)   (exactly    (only        (all counts, (keeps the
+//!    upload)   a byte)             one)        grow)        repeated)    highest)
 //! ```
 //!
-//! An upload is a [`Ticket`]: it ends in exactly one [`Outcome`], though its future is dropped, its task panics or its
-//! runtime stops. Outcomes are added to counters that only grow. A [`Report`] says all that was counted in this life of
-//! the program, so that it may be sent twice, late, or not at all if another follows: a [`Ledger`] keeps the highest of
-//! each number. What was under way when a program died is in its journal; the next life asks the store, under the token
-//! of each upload, and reports for the dead.
+//! An upload is a [`Ticket`]. It ends in exactly one [`Outcome`], even if its future is dropped, its task panics or its
+//! runtime stops. Outcomes are added to counters that only grow. A [`Report`] holds all counts of this life of the program,
+//! so it may be sent twice, late, or not at all if another follows: a [`Ledger`] keeps the highest of each number. Uploads
+//! that were under way when a program died are in its journal; the next life asks the store about them, by the token of
+//! each upload, and reports for the dead one.
 //!
 //! | | |
 //! |---|---|
-//! | [`Accounted`] | counts every put in front of a store |
-//! | [`Accounts`] | what was counted, and the journal |
-//! | [`Reporting`] | takes it to a ledger |
-//! | [`Ledger`], [`Accumulator`] | keep it: [`MemoryLedger`], [`RedbLedger`]; PostgreSQL and ClickHouse are crates of their own |
-//! | [`DriftScan`], [`DriftInterval`] | compare it with what is stored |
-//! | [`Quotas`] | refuse what would be too much |
-//! | [`Metrics`] | shows all of it to Prometheus |
+//! | [`Accounted`] | a layer that counts every put, in front of any store |
+//! | [`Accounts`] | the counters, and the journal |
+//! | [`Reporting`] | sends the counts to a ledger |
+//! | [`Ledger`], [`Accumulator`] | keep them: [`MemoryLedger`], [`RedbLedger`] in a file; PostgreSQL and ClickHouse have crates of their own |
+//! | [`DriftScan`], [`DriftInterval`] | compare the ledger with the store |
+//! | [`Quotas`] | refuse uploads beyond the limit of an account |
+//! | [`Metrics`] | shows all counts to Prometheus |
+//!
+//! Uploads in the background, through a bounded queue, are in the crate `blobaccess-write-behind`.
 //!
 //! # Examples
 //!
@@ -50,10 +50,15 @@
 //! # }
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! The invariants I1 to I7 of `docs/accounting.md`, which also lists what can go wrong and what prevents each. Nothing
-//! here starts a task or registers a metric.
+//! Nothing here starts a task or registers a metric. The document `docs/accounting.md` in the repository has the invariants
+//! I1 to I7, lists what can go wrong and what prevents each, and says how all of it is tested.
+//!
+//! # Where to read on
+//!
+//! [`Accounted`] is where most hosts begin, and [`Reporting`] comes next. To write a ledger of your own, read [`Ledger`] and
+//! the module `conformance` (feature `conformance`).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -65,6 +70,7 @@ mod accounted;
 mod accounts;
 mod amounts;
 mod class;
+mod concurrency;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod delta;
@@ -79,18 +85,15 @@ mod outcome;
 mod quota;
 mod report;
 mod reporting;
-mod resolving;
-mod sync;
 mod tally;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests;
-mod ticket;
 mod tokens;
 
 pub use self::account::Account;
 pub use self::accounted::Accounted;
-pub use self::accounts::{Accounts, AccountsOptions, AccountsSnapshot, Deletion};
+pub use self::accounts::{Accounts, AccountsOptions, AccountsSnapshot, Deletion, Ticket};
 pub use self::amounts::Amounts;
 pub use self::class::Class;
 pub use self::delta::{DeltaRow, DeltaSink};
@@ -105,7 +108,6 @@ pub use self::metrics::Metrics;
 pub use self::observer::{AccountingObserver, NoAccountingObserver};
 pub use self::outcome::{DropReason, ErrorReason, Outcome};
 pub use self::quota::{Quota, QuotaUsage, Quotas};
-pub use self::report::{Report, of_unix_millis, unix_millis};
+pub use self::report::{Report, from_unix_millis, unix_millis};
 pub use self::reporting::{Reporting, ReportingSnapshot};
 pub use self::tally::{Tally, TallySnapshot};
-pub use self::ticket::Ticket;

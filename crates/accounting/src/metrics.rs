@@ -1,4 +1,4 @@
-//! What is counted, as Prometheus metrics, under the names that operators of a cache know.
+//! The counters as Prometheus metrics, some of them under the names that operators' dashboards know.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::drift::{Histogram, HistogramSnapshot};
 use crate::{Accounts, Amounts, Class, DriftInterval, Reporting};
 
-/// A thousand bytes to a petabyte.
+/// The bounds of sizes: a thousand bytes to a petabyte.
 const BYTES: &[i64] = &[
     1_000,
     1_000_000,
@@ -20,7 +20,7 @@ const BYTES: &[i64] = &[
     1_000_000_000_000_000,
 ];
 
-/// The same, both ways from 0.
+/// The bounds of differences of sizes, in both directions from 0.
 const SIGNED_BYTES: &[i64] = &[
     -1_000_000_000_000,
     -10_000_000_000,
@@ -37,32 +37,36 @@ const SIGNED_BYTES: &[i64] = &[
 
 const SIGNED_PERCENT: &[i64] = &[-50, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50];
 
-/// One of the columns of amounts.
+/// One column of amounts.
 type Column = fn(&Amounts) -> u64;
 
-/// What is counted, as text that Prometheus scrapes.
+/// The counters of [`Accounts`] and [`Reporting`], as text that Prometheus scrapes.
 ///
-/// It reads the counters when it is asked to, and costs uploads nothing. No account is ever a label.
+/// Encoding reads the counters and costs uploads nothing. No account is ever a label.
 ///
-/// | metric | type | is |
+/// Names that begin with `bazelre_cache_` are those that the dashboards and alerts of operators query already: they come
+/// from the accounting of an earlier remote cache for Bazel and are kept unchanged, so that its dashboards show this one.
+/// All other names begin with `blobaccess_`.
+///
+/// | metric | type | value |
 /// |---|---|---|
-/// | `bazelre_cache_upload_bytes_created` | counter | what uploads created, in bytes as stored |
+/// | `bazelre_cache_upload_bytes_created` | counter | bytes that uploads created, as stored |
 /// | `bazelre_cache_accounting_reports_completed` | counter | reports that were acknowledged |
 /// | `bazelre_cache_accounting_reports_failed_to_send` | counter | reports that were not |
-/// | `bazelre_cache_actual_storage_bytes` | histogram | what scans have listed, in bytes |
-/// | `bazelre_cache_reported_storage_bytes` | histogram | what had been reported before them, in bytes |
-/// | `bazelre_cache_storage_drift_bytes` | histogram | the middle of the drift that they showed, in bytes |
-/// | `bazelre_cache_storage_drift_percent` | histogram | the same, in percent of what is stored |
-/// | `blobaccess_accounting_drift_width_bytes` | histogram | how wide the interval of the drift was, in bytes |
+/// | `bazelre_cache_actual_storage_bytes` | histogram | bytes that scans listed |
+/// | `bazelre_cache_reported_storage_bytes` | histogram | bytes that were reported before those scans |
+/// | `bazelre_cache_storage_drift_bytes` | histogram | the middle of the drift that scans showed, in bytes |
+/// | `bazelre_cache_storage_drift_percent` | histogram | that middle, in percent of the bytes stored |
+/// | `blobaccess_accounting_drift_width_bytes` | histogram | the width of the interval of the drift, in bytes |
 /// | `blobaccess_accounting_uploads_total` | counter, by `storage_type`, `status`, `reason` | uploads begun, and how they ended |
-/// | `blobaccess_accounting_stored_bytes_total` | same | what they take in the store, in bytes |
-/// | `blobaccess_accounting_logical_bytes_total` | same | their size, in bytes |
-/// | `blobaccess_accounting_unsized_logical_bytes_total` | same | the size of those of which it is not known what they take, in bytes |
+/// | `blobaccess_accounting_stored_bytes_total` | counter, by the same | their bytes, as stored |
+/// | `blobaccess_accounting_logical_bytes_total` | counter, by the same | their bytes, by the sizes in their digests |
+/// | `blobaccess_accounting_unsized_logical_bytes_total` | counter, by the same | the part of the logical bytes whose stored size is unknown |
 /// | `blobaccess_accounting_in_flight_uploads` | gauge, by `storage_type` | uploads without an outcome |
-/// | `blobaccess_accounting_overflowed_uploads_total` | counter | uploads that went to `__other__` |
+/// | `blobaccess_accounting_overflowed_uploads_total` | counter | uploads that were counted for `__other__` |
 /// | `blobaccess_accounting_unresolved_uploads` | gauge | uploads whose answer was lost |
-/// | `blobaccess_accounting_dead_lives` | gauge | earlier lives not yet reported to their end |
-/// | `blobaccess_accounting_journal_failures_total` | counter | times that the journal could not be written |
+/// | `blobaccess_accounting_dead_lives` | gauge | earlier lives whose last report is not acknowledged yet |
+/// | `blobaccess_accounting_journal_failures_total` | counter | failures to write the journal |
 #[derive(Debug)]
 pub struct Metrics {
     accounts: Arc<Accounts>,
@@ -75,7 +79,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Shows what `accounts` and `reporting` say.
+    /// Makes metrics of `accounts` and `reporting`.
     #[must_use]
     pub fn new(accounts: Arc<Accounts>, reporting: Arc<Reporting>) -> Self {
         Self {
@@ -89,7 +93,7 @@ impl Metrics {
         }
     }
 
-    /// Takes note of what a scan showed.
+    /// Records the result of a scan.
     pub fn observe_drift(&self, drift: &DriftInterval) {
         self.actual.observe(drift.actual_bytes.into());
         self.reported.observe(drift.reported_bytes);
@@ -98,7 +102,7 @@ impl Metrics {
         self.width.observe(drift.width_bytes());
     }
 
-    /// All of it as text.
+    /// Returns all metrics as text.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = Text(String::new());
@@ -117,25 +121,35 @@ impl Metrics {
         let created = created.fold(0_u64, |sum, (_, amounts)| sum.saturating_add(amounts.stored_bytes));
         let reporting = self.reporting.snapshot();
         let accounts = self.accounts.snapshot();
-        for (name, value) in [
-            ("bazelre_cache_upload_bytes_created", created),
-            ("bazelre_cache_accounting_reports_completed", reporting.completed),
-            ("bazelre_cache_accounting_reports_failed_to_send", reporting.failed_to_send),
-            ("blobaccess_accounting_overflowed_uploads_total", tallies.overflowed),
-            ("blobaccess_accounting_journal_failures_total", accounts.journal_failures),
+        for (name, help, value) in [
+            ("bazelre_cache_upload_bytes_created", "Bytes that uploads created, as stored.", created),
+            ("bazelre_cache_accounting_reports_completed", "Reports acknowledged by the ledger.", reporting.completed),
+            (
+                "bazelre_cache_accounting_reports_failed_to_send",
+                "Reports that the ledger did not acknowledge.",
+                reporting.failed_to_send,
+            ),
+            ("blobaccess_accounting_overflowed_uploads_total", "Uploads counted for __other__.", tallies.overflowed),
+            (
+                "blobaccess_accounting_journal_failures_total",
+                "Failures to write the journal.",
+                accounts.journal_failures,
+            ),
         ] {
-            text.metric(name, "counter");
+            text.metric(name, "counter", help);
             text.line(name, "", value);
         }
-        let columns: [(&str, Column); 4] = [
-            ("uploads_total", |amounts| amounts.objects),
-            ("stored_bytes_total", |amounts| amounts.stored_bytes),
-            ("logical_bytes_total", |amounts| amounts.logical_bytes),
-            ("unsized_logical_bytes_total", |amounts| amounts.unsized_bytes),
+        let columns: [(&str, &str, Column); 4] = [
+            ("uploads_total", "Uploads begun, and how they ended.", |amounts| amounts.objects),
+            ("stored_bytes_total", "Bytes of uploads, as stored.", |amounts| amounts.stored_bytes),
+            ("logical_bytes_total", "Bytes of uploads, by their digests.", |amounts| amounts.logical_bytes),
+            ("unsized_logical_bytes_total", "Logical bytes whose stored size is unknown.", |amounts| {
+                amounts.unsized_bytes
+            }),
         ];
-        for (name, column) in columns {
+        for (name, help, column) in columns {
             let name = format!("blobaccess_accounting_{name}");
-            text.metric(&name, "counter");
+            text.metric(&name, "counter", help);
             for ((storage_type, class), amounts) in &by_class {
                 let (status, reason) = (class.status(), class.reason());
                 let labels = format!(r#"storage_type="{storage_type}",status="{status}",reason="{reason}""#);
@@ -143,36 +157,44 @@ impl Metrics {
             }
         }
         let name = "blobaccess_accounting_in_flight_uploads";
-        text.metric(name, "gauge");
+        text.metric(name, "gauge", "Uploads without an outcome.");
         for (storage_type, uploads) in in_flight {
             text.line(name, &format!(r#"storage_type="{storage_type}""#), uploads);
         }
-        for (name, value) in [
-            ("blobaccess_accounting_unresolved_uploads", accounts.unresolved),
-            ("blobaccess_accounting_dead_lives", accounts.dead_lives),
+        for (name, help, value) in [
+            ("blobaccess_accounting_unresolved_uploads", "Uploads whose answer was lost.", accounts.unresolved),
+            (
+                "blobaccess_accounting_dead_lives",
+                "Earlier lives that are not reported to their end.",
+                accounts.dead_lives,
+            ),
         ] {
-            text.metric(name, "gauge");
+            text.metric(name, "gauge", help);
             text.line(name, "", value);
         }
-        for (name, histogram) in [
-            ("bazelre_cache_actual_storage_bytes", &self.actual),
-            ("bazelre_cache_reported_storage_bytes", &self.reported),
-            ("bazelre_cache_storage_drift_bytes", &self.drift),
-            ("bazelre_cache_storage_drift_percent", &self.percent),
-            ("blobaccess_accounting_drift_width_bytes", &self.width),
+        for (name, help, histogram) in [
+            ("bazelre_cache_actual_storage_bytes", "Bytes that scans listed.", &self.actual),
+            ("bazelre_cache_reported_storage_bytes", "Bytes reported before scans.", &self.reported),
+            ("bazelre_cache_storage_drift_bytes", "Middle of the drift, in bytes.", &self.drift),
+            (
+                "bazelre_cache_storage_drift_percent",
+                "Middle of the drift, in percent of the bytes stored.",
+                &self.percent,
+            ),
+            ("blobaccess_accounting_drift_width_bytes", "Width of the interval of the drift, in bytes.", &self.width),
         ] {
-            text.histogram(name, &histogram.snapshot());
+            text.histogram(name, help, &histogram.snapshot());
         }
         text.0
     }
 }
 
-/// Text in the format of Prometheus. To write to a string cannot fail.
+/// Text in the format of Prometheus. Writing to a string cannot fail.
 struct Text(String);
 
 impl Text {
-    fn metric(&mut self, name: &str, kind: &str) {
-        let _: std::fmt::Result = writeln!(self.0, "# TYPE {name} {kind}");
+    fn metric(&mut self, name: &str, kind: &str, help: &str) {
+        let _: std::fmt::Result = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
     fn line(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
@@ -183,8 +205,8 @@ impl Text {
         };
     }
 
-    fn histogram(&mut self, name: &str, snapshot: &HistogramSnapshot) {
-        self.metric(name, "histogram");
+    fn histogram(&mut self, name: &str, help: &str, snapshot: &HistogramSnapshot) {
+        self.metric(name, "histogram", help);
         let bucket = format!("{name}_bucket");
         for (bound, count) in &snapshot.at_most {
             self.line(&bucket, &format!(r#"le="{bound}""#), count);

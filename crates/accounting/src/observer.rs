@@ -1,4 +1,4 @@
-//! Is told what becomes of uploads, reports and limits.
+//! The observer of uploads, reports and limits.
 
 use std::fmt::Debug;
 
@@ -6,32 +6,35 @@ use blobaccess::{AccountName, Error};
 
 use crate::{Account, DriftInterval, Outcome};
 
-/// Is told what becomes of uploads, reports and limits: for logs, alarms and metrics of a host's own.
+/// An observer of uploads, reports and limits, for logs, alarms and metrics of the host.
 ///
-/// Every method has an empty body. They are called on the way of an upload: an observer counts and returns.
+/// Every method has an empty default body. They are called within an upload, at times with a lock held: count and return,
+/// and put or queue nothing.
 pub trait AccountingObserver: Debug + Send + Sync + 'static {
-    /// An upload of a blob of `logical_bytes` has ended.
+    /// Handles the end of an upload of a blob of `logical_bytes`.
     fn upload_ended(&self, account: &Account, outcome: Outcome, logical_bytes: u64) {
         let _: (&Account, Outcome, u64) = (account, outcome, logical_bytes);
     }
 
-    /// A report was acknowledged, or not.
+    /// Handles a report that was acknowledged, or failed.
     fn reported(&self, result: Result<(), &Error>) {
         let _: Result<(), &Error> = result;
     }
 
-    /// With this upload, a account passes its soft limit: it has and reserves `used_bytes` of `soft_bytes`.
+    /// Handles an upload with which an account passes its soft limit: `used_bytes` are stored or reserved, and the limit is
+    /// `soft_bytes`.
     fn soft_limit_passed(&self, account_name: &AccountName, used_bytes: u64, soft_bytes: u64) {
         let _: (&AccountName, u64, u64) = (account_name, used_bytes, soft_bytes);
     }
 
-    /// A scan has ended, as told by [`DriftAlarm::observe_and_tell`](crate::DriftAlarm::observe_and_tell). `alarm` if the drift has now been too large for as often as the rule says.
+    /// Handles the end of a scan, on behalf of [`DriftAlarm::observe_and_tell`](crate::DriftAlarm::observe_and_tell).
+    /// `alarm` says whether the rule of the alarm is met.
     fn scanned(&self, drift: &DriftInterval, alarm: bool) {
         let _: (&DriftInterval, bool) = (drift, alarm);
     }
 }
 
-/// An observer that is told everything and keeps nothing.
+/// An observer that ignores everything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoAccountingObserver;
 

@@ -1,72 +1,72 @@
-//! How an upload ended: exactly one of these, whatever happened.
+//! The outcome of an upload: exactly one, whatever happened.
 
 use blobaccess::{Error, ErrorKind, PutCertainty, PutOutcome};
 
-/// How an upload ended.
+/// The outcome of an upload.
 ///
-/// The statuses on the wire are four, `created`, `already_exists`, `error` and `dropped`, of which the last two have
-/// a reason. `replaced` and `unclassified` are counted apart from them.
+/// Consumers know four statuses, `created`, `already_exists`, `error` and `dropped`; the last two have a reason.
+/// `replaced` and `unclassified` are counted apart from these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// This upload added the blob.
     Created {
-        /// What it takes in the store, in bytes.
+        /// The bytes that the blob takes in the store.
         stored_bytes: u64,
     },
-    /// An equal blob was there.
+    /// An equal blob was already stored.
     AlreadyExists {
-        /// What that takes in the store, in bytes.
+        /// The bytes that the stored blob takes.
         stored_bytes: u64,
     },
     /// An entry of a mutable kind got a new value.
     Replaced {
-        /// What the new value takes, in bytes.
+        /// The bytes that the new value takes.
         stored_bytes: u64,
-        /// What the value before took, in bytes.
+        /// The bytes that the old value took.
         old_bytes: u64,
     },
-    /// It is stored, but nobody can tell whether by this upload.
+    /// The blob is stored, but possibly not by this upload.
     Unclassified {
-        /// What it takes in the store, in bytes, if that is known.
+        /// The bytes that the blob takes in the store, if known.
         stored_bytes: Option<u64>,
     },
-    /// It failed after it had been begun.
+    /// The upload failed after it had begun.
     Error(ErrorReason),
-    /// It was given up before its first byte was sent.
+    /// The upload was given up before its first byte was sent.
     Dropped {
-        /// Why.
+        /// The reason.
         reason: DropReason,
-        /// What it would have taken in the store, in bytes, if that is known.
+        /// The bytes that the blob would have taken in the store, if known.
         stored_bytes: Option<u64>,
     },
 }
 
-/// Why an upload failed.
+/// The reason why an upload failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorReason {
-    /// The store, a limit or a right refused it: nothing is stored.
+    /// A refusal by the store, a limit or a missing right: nothing is stored.
     Rejected,
-    /// It may be stored or not, and nobody can tell.
+    /// An unknown end: the blob may be stored or not.
     Ambiguous,
-    /// Whoever waited for it gave up, and nothing is stored.
+    /// A caller that gave up: nothing is stored.
     Cancelled,
-    /// A panic ended it.
+    /// A panic.
     Panicked,
-    /// Its time ran out, and nothing is stored.
+    /// A deadline that passed: nothing is stored.
     Deadline,
 }
 
-/// Why an upload was given up before its first byte was sent.
+/// The reason why an upload was given up before its first byte was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DropReason {
-    /// The queue had no room.
+    /// A queue without room.
     QueueFull,
-    /// What was to be uploaded, or what it refers to, could not be had any more. Of an entry of a mutable kind, too: a
-    /// newer value took its place in the queue.
+    /// A blob, or contents that it needs, that could no longer be read. For a mutable kind, also a value that a newer one
+    /// replaced in the queue.
     SourceUnavailable,
-    /// The program stopped first.
+    /// A program that stopped first.
     Shutdown,
-    /// Uploads are switched off.
+    /// Uploads that are switched off.
     Disabled,
 }
 
@@ -82,9 +82,9 @@ impl From<PutOutcome> for Outcome {
 }
 
 impl ErrorReason {
-    /// Why a put failed of which it is certain that it stored nothing.
+    /// Returns the reason of a failed put that is certain to have stored nothing.
     #[must_use]
-    pub fn of_refused(error: &Error) -> Self {
+    pub fn from_refusal(error: &Error) -> Self {
         if error.kind() == ErrorKind::DeadlineExceeded {
             Self::Deadline
         } else if error.kind() == ErrorKind::Cancelled {
@@ -94,11 +94,11 @@ impl ErrorReason {
         }
     }
 
-    /// Why a put failed, where nobody is asked what became of it.
+    /// Returns the reason of a failed put if the store is not asked about it.
     #[must_use]
-    pub fn of(error: &Error) -> Self {
+    pub fn from_error(error: &Error) -> Self {
         match error.put_certainty() {
-            PutCertainty::NotStored => Self::of_refused(error),
+            PutCertainty::NotStored => Self::from_refusal(error),
             PutCertainty::MaybeStored => Self::Ambiguous,
         }
     }
@@ -110,12 +110,12 @@ mod tests {
 
     #[test]
     fn an_error_is_ambiguous_unless_the_store_is_certain() {
-        assert_eq!(ErrorReason::of(&Error::unavailable("lost")), ErrorReason::Ambiguous);
-        assert_eq!(ErrorReason::of(&Error::invalid_argument("bad")), ErrorReason::Rejected);
+        assert_eq!(ErrorReason::from_error(&Error::unavailable("lost")), ErrorReason::Ambiguous);
+        assert_eq!(ErrorReason::from_error(&Error::invalid_argument("bad")), ErrorReason::Rejected);
         let late = Error::deadline_exceeded("late");
-        assert_eq!(ErrorReason::of(&late), ErrorReason::Ambiguous);
-        assert_eq!(ErrorReason::of(&late.not_stored()), ErrorReason::Deadline);
+        assert_eq!(ErrorReason::from_error(&late), ErrorReason::Ambiguous);
+        assert_eq!(ErrorReason::from_error(&late.not_stored()), ErrorReason::Deadline);
         let gone = Error::cancelled("gone").not_stored();
-        assert_eq!(ErrorReason::of(&gone), ErrorReason::Cancelled);
+        assert_eq!(ErrorReason::from_error(&gone), ErrorReason::Cancelled);
     }
 }

@@ -1,4 +1,4 @@
-//! How much a account may have: refused before a byte is sent, by what it has and has reserved.
+//! Quotas: uploads beyond the limit of an account are refused before a byte is sent.
 
 use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
@@ -12,18 +12,18 @@ use crate::{Account, Class, Report, Total};
 /// The limits of one account, in bytes as stored, over all kinds of stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// From here on the observer is told.
+    /// The number of bytes above which the observer is notified.
     pub soft_bytes: u64,
-    /// An upload that could lead beyond it is refused.
+    /// The number of bytes beyond which uploads are refused.
     pub hard_bytes: u64,
 }
 
 /// The limits of accounts.
 ///
-/// What counts against a limit is what the account has, by the ledger and by what was counted here since, and the
-/// size of every blob that is on its way: all of it, as nobody knows before how small the store will make it. So a hard
-/// limit is never passed by what this process admits. Others that upload to the same account are known as of the
-/// last [`rebase`](Self::rebase), which [`Reporting`](crate::Reporting) does after each report.
+/// Two things count against a limit: the bytes that the account has, and the full size of every blob under way, as
+/// nobody knows yet how small the store will make it. So the uploads that this process admits never pass a hard limit.
+/// Uploads by other processes are known as of the last [`rebase`](Self::rebase), which
+/// [`Reporting`](crate::Reporting) does after each report.
 #[derive(Default)]
 pub struct Quotas {
     by_account_name: HashMap<AccountName, Usage>,
@@ -31,44 +31,44 @@ pub struct Quotas {
 
 struct Usage {
     quota: Quota,
-    /// On their way.
+    /// The size of the blobs under way.
     reserved_bytes: AtomicU64,
-    /// What the ledger has beyond what this process reported to it.
+    /// The bytes in the ledger that other processes reported.
     others_bytes: AtomicI64,
     soft_passed: AtomicBool,
 }
 
-/// What was reserved for an upload on its way.
+/// A reservation for an upload under way.
 #[derive(Debug)]
 pub(crate) struct Reserved {
     account_name: AccountName,
     bytes: u64,
-    /// What the account uses now, if that has just passed the soft limit.
+    /// The bytes in use and the soft limit, if the limit has just been passed.
     pub(crate) passed_soft: Option<(u64, u64)>,
 }
 
-/// What a account uses of its limits, in bytes.
+/// The use of an account's limits, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QuotaUsage {
-    /// Its limits.
+    /// The limits.
     pub quota: Quota,
-    /// What it has.
+    /// The bytes stored.
     pub used_bytes: u64,
-    /// What is on its way.
+    /// The size of the blobs under way.
     pub reserved_bytes: u64,
 }
 
 impl Quotas {
-    /// No limits.
+    /// Makes quotas without any limit.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same, with limits for `account_name`.
+    /// Sets the limits of `account_name`.
     #[must_use]
-    pub fn with(mut self, account_name: AccountName, quota: Quota) -> Self {
+    pub fn with_quota(mut self, account_name: AccountName, quota: Quota) -> Self {
         let usage = Usage {
             quota,
             reserved_bytes: AtomicU64::new(0),
@@ -79,10 +79,9 @@ impl Quotas {
         self
     }
 
-    /// Reserves room for an upload, where its account has limits.
+    /// Reserves room for an upload if its account has limits.
     ///
-    /// The size is reserved before the limit is looked at, so that of two uploads that do not both fit, at most one
-    /// passes.
+    /// The size is reserved before the limit is checked, so that at most one of two uploads passes that do not both fit.
     pub(crate) fn admit(&self, table: &Table, account_name: &AccountName, bytes: u64) -> Result<Option<Reserved>> {
         let Some(usage) = self.by_account_name.get(account_name) else { return Ok(None) };
         let reserved = usage.reserved_bytes.fetch_add(bytes, Ordering::AcqRel);
@@ -92,37 +91,37 @@ impl Quotas {
         if taken > hard_bytes {
             usage.release(bytes);
             let message = format!(
-                "account_name {account_name} has {used} bytes and {reserved} on their way, of {hard_bytes} that it may have: \
+                "account {account_name} has {used} bytes and {reserved} under way; the maximum is {hard_bytes}: \
                  {bytes} more are refused"
             );
             return Err(Error::resource_exhausted(message).not_stored());
         }
         let passed = taken > soft_bytes;
-        let told = usage.soft_passed.swap(passed, Ordering::AcqRel);
+        let notified = usage.soft_passed.swap(passed, Ordering::AcqRel);
         Ok(Some(Reserved {
             account_name: account_name.clone(),
             bytes,
-            passed_soft: (passed && !told).then_some((taken, soft_bytes)),
+            passed_soft: (passed && !notified).then_some((taken, soft_bytes)),
         }))
     }
 
-    /// Gives back what was reserved, once what became of the upload was counted.
+    /// Gives a reservation back, after the outcome of the upload was counted.
     pub(crate) fn release(&self, reserved: &Reserved) {
         if let Some(usage) = self.by_account_name.get(&reserved.account_name) {
             usage.release(reserved.bytes);
         }
     }
 
-    /// Takes from the ledger what others have put into the accounts: `totals` were read after `acknowledged`, the
-    /// latest report of this process, and before the next.
+    /// Learns from the ledger how much other processes have put into the accounts. Read `totals` after `acknowledged`, the
+    /// latest report of this process, and before its next.
     pub fn rebase(&self, totals: &[Total], acknowledged: &Report) {
         for (account_name, usage) in &self.by_account_name {
-            let of = |account: &Account| account.account_name() == account_name;
-            let all: i128 = totals.iter().filter(|total| of(&total.account)).map(Total::footprint_bytes).sum();
+            let is_same = |account: &Account| account.account_name() == account_name;
+            let all: i128 = totals.iter().filter(|total| is_same(&total.account)).map(Total::footprint_bytes).sum();
             let own: i128 = acknowledged
                 .accounts
                 .iter()
-                .filter(|(account, _)| of(account))
+                .filter(|(account, _)| is_same(account))
                 .map(|(_, tally)| tally.net_bytes())
                 .sum();
             let others = i64::try_from(all - own).unwrap_or(i64::MAX);
@@ -130,7 +129,7 @@ impl Quotas {
         }
     }
 
-    /// What `account_name` uses; `None` if it has no limits.
+    /// Returns the use of the limits of `account_name`; `None` if it has none.
     pub(crate) fn usage(&self, table: &Table, account_name: &AccountName) -> Option<QuotaUsage> {
         let usage = self.by_account_name.get(account_name)?;
         Some(QuotaUsage {
@@ -147,7 +146,7 @@ impl Quotas {
 
 impl Usage {
     fn used_bytes(&self, table: &Table, account_name: &AccountName) -> u64 {
-        let slots = (0..5).filter_map(Account::storage_of_code);
+        let slots = (0..5).filter_map(Account::storage_type_from_code);
         let own: i128 =
             slots.filter_map(|kind| table.find(account_name.as_str(), kind)).map(|slot| net_bytes(table, slot)).sum();
         let others = i128::from(self.others_bytes.load(Ordering::Acquire));
@@ -160,8 +159,8 @@ impl Usage {
 }
 
 fn net_bytes(table: &Table, slot: Slot) -> i128 {
-    let stored = |class| i128::from(table.of(slot, class).stored_bytes);
-    let replaced = table.of(slot, Class::Replaced);
+    let stored = |class| i128::from(table.amounts(slot, class).stored_bytes);
+    let replaced = table.amounts(slot, Class::Replaced);
     let deleted: i128 =
         [Class::DeletedByRotation, Class::DeletedOnRequest, Class::DeletedByCollection].into_iter().map(stored).sum();
     stored(Class::Created) + i128::from(replaced.stored_bytes) - i128::from(replaced.old_bytes) - deleted
@@ -188,9 +187,9 @@ mod tests {
     };
 
     #[derive(Debug, Default)]
-    struct Told(Mutex<Vec<(u64, u64)>>);
+    struct SoftLimits(Mutex<Vec<(u64, u64)>>);
 
-    impl AccountingObserver for Told {
+    impl AccountingObserver for SoftLimits {
         fn soft_limit_passed(&self, _account_name: &AccountName, used_bytes: u64, soft_bytes: u64) {
             self.0.lock().unwrap().push((used_bytes, soft_bytes));
         }
@@ -200,11 +199,11 @@ mod tests {
         AccountName::new("acme")
     }
 
-    fn open(told: &Arc<Told>) -> Arc<Accounts> {
-        let quotas = Quotas::new().with(account_name(), Quota { soft_bytes: 60, hard_bytes: 100 });
-        // So few accounts that the account shares one.
+    fn open(told: &Arc<SoftLimits>) -> Arc<Accounts> {
+        let quotas = Quotas::new().with_quota(account_name(), Quota { soft_bytes: 60, hard_bytes: 100 });
+        // Room for no account, so that this one is counted for `__other__`.
         let options = AccountsOptions::new(Reporter::new("host")).with_quotas(quotas).with_max_accounts(0);
-        Accounts::open(options.with_observer(Arc::<Told>::clone(told))).unwrap()
+        Accounts::open(options.with_observer(Arc::<SoftLimits>::clone(told))).unwrap()
     }
 
     fn digest() -> Digest {
@@ -213,29 +212,29 @@ mod tests {
 
     #[test]
     fn what_is_on_its_way_counts_until_it_is_known_what_became_of_it() {
-        let told = Arc::new(Told::default());
+        let told = Arc::new(SoftLimits::default());
         let accounts = open(&told);
         let begin = |bytes| accounts.begin(&Context::background(), &digest(), StorageType::Cas, bytes);
         let one = begin(60).unwrap();
         let two = begin(40).unwrap();
         let error = begin(1).unwrap_err();
         assert_eq!((error.kind(), error.put_certainty()), (ErrorKind::ResourceExhausted, PutCertainty::NotStored));
-        assert!(error.to_string().contains("has 0 bytes and 100 on their way, of 100"), "{error}");
+        assert!(error.to_string().contains("has 0 bytes and 100 under way; the maximum is 100"), "{error}");
         assert_eq!(*told.0.lock().unwrap(), [(100, 60)]);
         drop(two);
         one.finish(Outcome::Created { stored_bytes: 30 });
         let usage = accounts.quota_usage(&account_name()).unwrap();
         assert_eq!(usage.reserved_bytes, 0);
-        assert_eq!(accounts.tallies().accounts[0].1.of(Class::Rejected).objects, 1);
+        assert_eq!(accounts.tallies().accounts[0].1.get(Class::Rejected).objects, 1);
     }
 
     #[tokio::test]
     async fn what_others_have_counts_as_of_the_last_report() {
-        let told = Arc::new(Told::default());
-        let quotas = || Quotas::new().with(account_name(), Quota { soft_bytes: 60, hard_bytes: 100 });
+        let told = Arc::new(SoftLimits::default());
+        let quotas = || Quotas::new().with_quota(account_name(), Quota { soft_bytes: 60, hard_bytes: 100 });
         let open = |name: &'static str| {
             let options = AccountsOptions::new(Reporter::new(name)).with_quotas(quotas());
-            Accounts::open(options.with_observer(Arc::<Told>::clone(&told))).unwrap()
+            Accounts::open(options.with_observer(Arc::<SoftLimits>::clone(&told))).unwrap()
         };
         let ledger = Arc::new(MemoryLedger::new());
         let (one, two) = (open("one"), open("two"));
@@ -265,7 +264,7 @@ mod tests {
 
     #[test]
     fn of_uploads_that_race_for_the_last_room_no_more_pass_than_fit() {
-        let accounts = open(&Arc::new(Told::default()));
+        let accounts = open(&Arc::new(SoftLimits::default()));
         let passed = std::thread::scope(|scope| {
             let begin = || accounts.begin(&Context::background(), &digest(), StorageType::Cas, 30);
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(begin)).collect();

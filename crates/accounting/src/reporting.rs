@@ -1,4 +1,4 @@
-//! Takes what was counted to a ledger, again and again, until it is acknowledged.
+//! Reporting: sends the counts to a ledger until they are acknowledged.
 
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::journal::{Dead, Journal};
 use crate::ledger::Ledger;
 use crate::{Report, Reporter};
 
-/// Takes what [`Accounts`] say to a [`Ledger`], again and again, until it is acknowledged.
+/// Sends the counts of [`Accounts`] to a [`Ledger`] until they are acknowledged.
 ///
-/// A report is cumulative, so that one that failed need not be kept: the next says all that it said. The reports of
-/// earlier lives that ended in a crash are sent too, until they are acknowledged, and their journals deleted then.
+/// Reports are cumulative, so a failed report need not be kept: the next one contains it. The reports of earlier lives
+/// that ended in a crash are sent too, until they are acknowledged; then their journals are deleted.
 ///
 /// Nothing happens by itself: spawn [`run`](Self::run), or call [`flush`](Self::flush).
 ///
@@ -57,14 +57,14 @@ pub struct Reporting {
     acknowledged_seq: AtomicU64,
 }
 
-/// A store that gives up blobs by itself.
+/// A store that evicts blobs by itself.
 struct Source {
     reporter: Reporter,
     storage_type: StorageType,
     evictions: Arc<dyn Evictions>,
 }
 
-/// What one flush after another goes on from.
+/// The state between one flush and the next.
 #[derive(Debug, Default)]
 struct Turn {
     seq: u64,
@@ -72,20 +72,20 @@ struct Turn {
     deltas: Deltas,
 }
 
-/// How reporting goes.
+/// The number of reports that were acknowledged, and of those that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReportingSnapshot {
-    /// Reports that were acknowledged.
+    /// The number of reports that were acknowledged.
     pub completed: u64,
-    /// Reports that could not be sent. What they said, a later one says too.
+    /// The number of reports that could not be sent. Later reports contain them.
     pub failed_to_send: u64,
     /// The number of the latest report that was acknowledged; 0 if none was.
     pub acknowledged_seq: u64,
 }
 
 impl Reporting {
-    /// Takes what `accounts` say to `ledger`, every minute.
+    /// Reports the counts of `accounts` to `ledger`, every minute.
     #[must_use]
     pub fn new(accounts: Arc<Accounts>, ledger: Arc<dyn Ledger>) -> Self {
         let opened_at = accounts.clock().monotonic();
@@ -103,16 +103,16 @@ impl Reporting {
         }
     }
 
-    /// How often [`run`](Self::run) reports: every minute by default. With a journal, nothing depends on it but how
-    /// current the ledger is; without, what a crash loses.
+    /// Sets the interval of [`run`](Self::run): a minute by default. With a journal, it decides only how current the ledger
+    /// is; without one, also how much a crash loses.
     #[must_use]
     pub const fn with_interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// Reports, too, what a store of this kind gave up by itself. It is subtracted in the ledger as what `reporter` says;
-    /// the life of that is the life of the store.
+    /// Reports, in addition, the blobs that a store of this kind evicted by itself. The ledger subtracts them, as counts of
+    /// `reporter`, whose life is that of the store.
     #[must_use]
     pub fn with_evictions(
         mut self,
@@ -124,20 +124,19 @@ impl Reporting {
         self
     }
 
-    /// Writes, too, a row to `sink` for each thing that was counted since the report before, for consumers that read
-    /// rows.
+    /// Writes, in addition, the difference between two reports to `sink`, as rows for consumers that add rows up.
     #[must_use]
     pub fn with_delta_rows(mut self, sink: Arc<dyn DeltaSink>) -> Self {
         self.deltas = Some(sink);
         self
     }
 
-    /// Reports every interval, for as long as this is polled. What fails is logged, counted, and tried again.
+    /// Reports at each interval, for as long as the future is polled. Failures are logged, counted, and tried again.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time. What was not acknowledged is reported by whoever reports next, in this life or,
-    /// with a journal, in another.
+    /// The future may be dropped at any time. Counts that were not acknowledged are in the next report of this life or,
+    /// with a journal, of another.
     pub async fn run(&self) {
         loop {
             let next = self.accounts.clock().monotonic() + self.interval;
@@ -148,39 +147,38 @@ impl Reporting {
         }
     }
 
-    /// Asks what became of uploads whose answer was lost, and reports once.
+    /// Asks the store about uploads whose answer was lost, and reports once.
     ///
     /// # Errors
     ///
-    /// If the ledger did not acknowledge. What was counted is counted, and is reported the next time.
+    /// Fails if the ledger did not acknowledge. The counts stay, and are in the next report.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time.
+    /// The future may be dropped at any time.
     pub async fn flush(&self) -> Result<()> {
         self.report(false).await.map(drop)
     }
 
-    /// Reports for the last time in this life, and deletes the journal once that is acknowledged. Nothing may be counted
-    /// afterwards.
+    /// Reports for the last time in this life, deletes the journal once that is acknowledged, and returns whether the life
+    /// was closed. Nothing may be counted afterwards.
     ///
-    /// Uploads that are still under way keep the life open, and their journal for the life that follows; without a
-    /// journal, those whose answer was lost end as ambiguous errors.
-    ///
-    /// Whether the life was closed.
+    /// Uploads that are still under way keep the life open, and their journal for the life that follows. Without a
+    /// journal, uploads whose answer was lost end as ambiguous errors.
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush). Without a journal, what was not acknowledged is lost if this is not called again.
+    /// As [`flush`](Self::flush). Without a journal, counts that were not acknowledged are lost unless this is called
+    /// again.
     pub async fn close(&self) -> Result<bool> {
         self.accounts.resolve().await;
-        if self.accounts.journal.is_none() {
+        if self.accounts.journal().is_none() {
             self.accounts.give_up_unresolved();
         }
         self.report(true).await
     }
 
-    /// How reporting goes.
+    /// Returns the number of reports that were acknowledged, and of those that failed.
     #[must_use]
     pub fn snapshot(&self) -> ReportingSnapshot {
         ReportingSnapshot {
@@ -190,7 +188,7 @@ impl Reporting {
         }
     }
 
-    /// Reports. Whether that was the last report of this life.
+    /// Reports, and returns whether that was the last report of this life.
     async fn report(&self, closing: bool) -> Result<bool> {
         let mut turn = self.turn.lock().await;
         if turn.closed {
@@ -201,7 +199,7 @@ impl Reporting {
             Ok(_) => self.completed.fetch_add(1, Ordering::Relaxed),
             Err(_) => self.failed_to_send.fetch_add(1, Ordering::Relaxed),
         };
-        self.accounts.observer.reported(result.as_ref().map(|_| ()));
+        self.accounts.observer().reported(result.as_ref().map(|_| ()));
         result
     }
 
@@ -220,9 +218,9 @@ impl Reporting {
         if last {
             report = report.closing();
         }
-        // What is reported must be in the journal, whatever happens to the machine.
+        // Everything reported must be in the journal, whatever happens to the machine.
         let accounts = Arc::clone(&self.accounts);
-        blocking(move || accounts.journal.as_ref().map_or(Ok(()), Journal::sync)).await?;
+        blocking(move || accounts.journal().map_or(Ok(()), Journal::sync)).await?;
         let mut reports = vec![report.clone()];
         let now = self.accounts.clock().now();
         reports.extend(dead.lives.iter().map(|life| life.report(now)));
@@ -233,14 +231,14 @@ impl Reporting {
         self.after(turn, &report).await?;
         if last {
             turn.closed = true;
-            if let Some(journal) = &self.accounts.journal {
+            if let Some(journal) = self.accounts.journal() {
                 journal.remove_if_idle()?;
             }
         }
         Ok(last)
     }
 
-    /// What follows from a report that was acknowledged.
+    /// Writes the delta rows and updates the quotas, after a report was acknowledged.
     async fn after(&self, turn: &mut Turn, report: &Report) -> Result<()> {
         if let Some(sink) = &self.deltas {
             turn.deltas.deliver(sink.as_ref(), report).await?;
@@ -252,8 +250,8 @@ impl Reporting {
         Ok(())
     }
 
-    /// What stores gave up by themselves. One that cannot be asked now is asked the next time: its totals are those of its
-    /// whole life.
+    /// Makes reports of the blobs that stores evicted. A store that cannot be asked now is asked next time: its totals
+    /// cover its whole life.
     async fn evicted(&self) -> Vec<Report> {
         let mut reports = Vec::new();
         for source in &self.evictions {
@@ -262,14 +260,16 @@ impl Reporting {
                     let now = self.accounts.clock().now();
                     reports.push(evictions::report(source.reporter.clone(), source.storage_type, &totals, now));
                 }
-                Err(error) => tracing::warn!(%error, reporter = %source.reporter, "cannot tell what a store gave up"),
+                Err(error) => {
+                    tracing::warn!(%error, reporter = %source.reporter, "cannot read what a store has evicted");
+                }
             }
         }
         reports
     }
 }
 
-/// Earlier lives, which go back to their accounts unless they were reported to their end.
+/// Earlier lives, which go back to their accounts unless their last report was acknowledged.
 struct TakenDead<'a> {
     accounts: &'a Accounts,
     lives: Vec<Dead>,
@@ -280,7 +280,7 @@ impl<'a> TakenDead<'a> {
         Self { accounts, lives: accounts.take_dead() }
     }
 
-    /// Deletes the journals of those of whom the ledger has acknowledged the last.
+    /// Deletes the journals of the lives whose last report the ledger has acknowledged.
     fn remove_reported(&mut self) -> Result<(), Error> {
         let (reported, open): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.lives).into_iter().partition(|life| life.state.intents().is_empty());
@@ -288,7 +288,7 @@ impl<'a> TakenDead<'a> {
         let mut result = Ok(());
         for life in reported {
             if let Err(error) = life.remove() {
-                // It is reported again, which changes nothing, and deleted then.
+                // The life is reported again, which changes nothing, and its journal is then deleted.
                 self.lives.push(life);
                 result = Err(error);
             }

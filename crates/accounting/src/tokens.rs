@@ -1,4 +1,4 @@
-//! Makes the tokens of uploads: unique without a draw for each.
+//! The tokens of uploads: unique without drawing randomness for each.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,10 +6,10 @@ use blobaccess::UploadToken;
 
 use crate::Epoch;
 
-/// Makes tokens: ten bytes of the epoch, and six that count.
+/// A source of tokens: ten bytes of the epoch, and a counter of six bytes.
 ///
-/// So all tokens of one epoch have a beginning in common, and a listing that shows tokens shows who uploaded. Two
-/// epochs of a million share a beginning with a chance of one in 10^12.
+/// All tokens of one epoch begin alike, so a listing with tokens shows which life uploaded what. Among a million epochs,
+/// two begin alike with a chance of one in 10^12.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     epoch: Epoch,
@@ -21,18 +21,18 @@ impl Tokens {
         Self { epoch, next: AtomicU64::new(1) }
     }
 
-    /// The number of the next upload, which no other of this epoch has.
+    /// Returns the number of the next upload, unique in this epoch.
     pub(crate) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The token of the upload with this number.
+    /// Returns the token of the upload with this number.
     pub(crate) fn token(&self, number: u64) -> UploadToken {
         token_of(self.epoch, number)
     }
 }
 
-/// The token of the upload with this number in its epoch.
+/// Returns the token of the upload with this number in `epoch`.
 pub(crate) fn token_of(epoch: Epoch, number: u64) -> UploadToken {
     // Six bytes count 2.8 * 10^14 uploads: a thousand a second for 8,900 years.
     let begin = u128::from_be_bytes(*epoch.as_bytes()) & !0xffff_ffff_ffff;

@@ -1,4 +1,4 @@
-//! How often counting a put allocates.
+//! The number of allocations for counting a put.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use blobaccess::{AccountName, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, MemoryStore};

@@ -1,4 +1,4 @@
-//! `Accounted`, held to the contracts of stores.
+//! The contracts of stores, for `Accounted`.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a store gave up by itself arrives in the ledger, and counts once.
+//! Blobs that a store evicts by itself reach the ledger, and count once.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ async fn open(device: &Arc<MemoryDevice>) -> Arc<LocalStore<Cas>> {
     Arc::new(LocalStore::open_on(options, Arc::clone(device), Environment::default()).await.unwrap())
 }
 
-/// A life of the program, over a store that lives longer.
+/// Begins a life of the program, over a store that lives longer.
 fn begin(store: &Arc<LocalStore<Cas>>, ledger: &Arc<MemoryLedger>) -> (Accounted<Arc<LocalStore<Cas>>>, Reporting) {
     let accounts = Accounts::open(AccountsOptions::new(Reporter::new("host"))).unwrap();
     let evictions: Arc<dyn Evictions> = Arc::<LocalStore<Cas>>::clone(store);
@@ -44,7 +44,7 @@ async fn upload(store: &dyn BlobAccess<Kind = Cas>, numbers: std::ops::Range<u64
     }
 }
 
-/// What is stored, in objects and bytes.
+/// Returns the objects and the bytes that are stored.
 async fn held(store: &LocalStore<Cas>) -> (i128, i128) {
     let entries = list_all(store, &Context::background()).await.unwrap();
     entries.iter().fold((0, 0), |(objects, bytes), entry| (objects + 1, bytes + i128::from(entry.stored_bytes)))
@@ -59,9 +59,9 @@ fn net(totals: &[Total]) -> (i128, i128) {
     (objects, totals.iter().map(Total::footprint_bytes).sum())
 }
 
-/// What a ledger has as given up, of all accounts.
+/// Returns the evictions in a ledger, of all accounts.
 fn given_up(totals: &[Total]) -> u64 {
-    totals.iter().map(|total| total.tally.of(Class::DeletedByRotation).objects).sum()
+    totals.iter().map(|total| total.tally.get(Class::DeletedByRotation).objects).sum()
 }
 
 #[tokio::test]
@@ -70,23 +70,23 @@ async fn what_a_store_gave_up_is_subtracted_once_over_all_its_lives() {
     let ledger = Arc::new(MemoryLedger::new());
     let store = open(&device).await;
     let (uploads, reporting) = begin(&store, &ledger);
-    // Three times what there is room for.
+    // Three times the capacity.
     upload(&uploads, 0..600).await;
-    // What could still be undone by a crash is not told.
+    // Evictions that a crash could undo are not reported.
     store.sync().await.unwrap();
     reporting.flush().await.unwrap();
     let first = totals(&ledger).await;
     assert!(given_up(&first) > 300, "{first:?}");
     assert_eq!(net(&first), held(&store).await);
     assert!(first.iter().all(|total| given_up(std::slice::from_ref(total)) > 0), "each account has lost some");
-    // To report again changes nothing.
+    // Reporting again changes nothing.
     reporting.flush().await.unwrap();
     assert_eq!(totals(&ledger).await, first);
     assert!(reporting.close().await.unwrap());
     drop((uploads, reporting));
     Arc::into_inner(store).unwrap().close().await.unwrap();
 
-    // In another life of the program the store goes on where it was: its totals are those of all its lives.
+    // The store keeps its totals over all lives of the program.
     let store = open(&device).await;
     let (uploads, reporting) = begin(&store, &ledger);
     reporting.flush().await.unwrap();

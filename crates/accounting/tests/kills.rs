@@ -24,15 +24,15 @@ use tokio::runtime::{Builder, Runtime};
 
 const TEST: &str = "killed_programs_have_counted_what_is_in_the_bucket";
 
-/// Set for the program that is killed: where the bucket is served, and which of its uploads to draw.
+/// Variables of the program that is killed: the address of the bucket, the seed of its uploads, and its folder.
 const ENDPOINT: &str = "BLOBACCESS_KILLED_ENDPOINT";
 const SEED: &str = "BLOBACCESS_KILLED_SEED";
 const DIRECTORY: &str = "BLOBACCESS_KILLED_DIRECTORY";
 
-/// Uploads under way at once.
+/// The number of concurrent uploads.
 const CONCURRENT: usize = 8;
 
-/// Of the bucket, once it was opened: a program that cannot open it has nothing to account for.
+/// The faults of the bucket once it is open: a program that cannot open it has nothing to account for.
 const FAULTS: FaultPlan = FaultPlan::NONE.with_reset_after_commit(20).with_closed_before_commit(20);
 
 fn number_of(name: &str) -> Option<u64> {
@@ -48,7 +48,7 @@ async fn open(endpoint: &str) -> Arc<BucketStore<Cas>> {
     Arc::new(BucketStore::open(bucket, BucketOptions::default()).await.unwrap())
 }
 
-/// One life. Nothing of the life before is on its way any more, so that absence is believed at once.
+/// Begins a life. No request of the previous life is under way any more, so absence is believed immediately.
 fn begin(store: Arc<BucketStore<Cas>>, directory: &Path) -> (Arc<Accounts>, Arc<RedbLedger>, Reporting) {
     let resolver: Arc<dyn ResolveUpload> = store;
     let options = AccountsOptions::new(Reporter::new("host"))
@@ -61,7 +61,7 @@ fn begin(store: Arc<BucketStore<Cas>>, directory: &Path) -> (Arc<Accounts>, Arc<
     (accounts, ledger, reporting)
 }
 
-/// The program that is killed: it uploads and reports without end, and says a byte for each of it.
+/// Runs the program that is killed: it uploads and reports without end, and prints a byte for each.
 fn be_killed(endpoint: &str) {
     let directory = env::var(DIRECTORY).unwrap();
     let mut numbers = Numbers::new(number_of(SEED).unwrap());
@@ -72,7 +72,7 @@ fn be_killed(endpoint: &str) {
         let store = Accounted::new(store, accounts);
         let (store, reporting) = (&store, &reporting);
         let uploads = stream::iter(0_u64..).map(|turn| {
-            // Some are of what another life has uploaded, or may have.
+            // Another life may have uploaded some of these blobs.
             let contents = format!("{:0>1$}", numbers.below(4_000), 8 + numbers.below(2));
             async move {
                 if turn % 16 == 0 {
@@ -89,12 +89,12 @@ fn be_killed(endpoint: &str) {
     });
 }
 
-/// Tells whoever kills how far this is. If nobody listens any more, there is no reason to go on.
+/// Prints a byte for the test that kills. If nobody reads it any more, the program fails.
 fn say(byte: u8) {
     std::io::stderr().write_all(&[byte]).unwrap();
 }
 
-/// The next byte that was said must be this.
+/// Reads the next byte that the program printed, and checks it.
 fn hear(said: &mut ChildStderr, expected: u8) {
     let mut heard = vec![0];
     said.read_exact(&mut heard).unwrap();
@@ -124,7 +124,7 @@ impl Killing {
         result
     }
 
-    /// One program, which is killed after it has uploaded `steps` times, and a little while.
+    /// Runs one program, and kills it a little while after it has uploaded `steps` times.
     fn kill(&self, seed: u64, steps: usize, while_: usize) {
         self.served(|endpoint| {
             let mut child = Command::new(env::current_exe().unwrap())
@@ -149,7 +149,7 @@ impl Killing {
         });
     }
 
-    /// What the ledger says after the dead were reported, and what the bucket lists, in objects and bytes.
+    /// Reports the dead lives, and returns the objects and bytes in the ledger and in the listing of the bucket.
     fn compare(&self) -> ((u64, i128), (u64, i128), Tally) {
         self.served(|endpoint| {
             self.runtime.block_on(async {
@@ -164,7 +164,7 @@ impl Killing {
                 let entries = list_all(&*store, &Context::background()).await.unwrap();
                 let bytes: i128 = entries.iter().map(|entry| i128::from(entry.stored_bytes)).sum();
                 let listed = (u64::try_from(entries.len()).unwrap(), bytes);
-                ((tally.of(Class::Created).objects, tally.net_bytes()), listed, tally)
+                ((tally.get(Class::Created).objects, tally.net_bytes()), listed, tally)
             })
         })
     }
@@ -191,10 +191,10 @@ fn killed_programs_have_counted_what_is_in_the_bucket() {
             let (counted, listed, tally) = killing.compare();
             assert_eq!(counted, listed, "objects and bytes after {kill} kills, seed {seed}: {tally:?}");
             assert_eq!(tally.in_flight().objects, 0, "seed {seed}");
-            assert_eq!(tally.of(Class::Ambiguous).objects, 0, "seed {seed}");
+            assert_eq!(tally.get(Class::Ambiguous).objects, 0, "seed {seed}");
             last = tally;
         }
     }
-    let (created, begun) = (last.of(Class::Created).objects, last.of(Class::Started).objects);
+    let (created, begun) = (last.get(Class::Created).objects, last.get(Class::Started).objects);
     eprintln!("seed {seed}: {kills} kills, {begun} uploads, {created} created");
 }

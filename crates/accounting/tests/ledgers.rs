@@ -1,4 +1,4 @@
-//! Every ledger of this crate, held to the contracts of ledgers.
+//! The contracts of ledgers, for every ledger of this crate.
 
 use blobaccess_accounting::conformance::{
     an_adjustment_counts_once_and_is_kept_with_its_proof, consuming, reports_in_any_order_and_number_come_to_the_truth,

@@ -1,4 +1,4 @@
-//! What is shown as metrics after a history that is known, under the names that operators know.
+//! The metrics after a known history, under the names that operators know.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
 
 use std::sync::Arc;
@@ -48,7 +48,7 @@ fn digest(name: &str) -> Digest {
     Digest::of(InstanceName::new(name).unwrap(), DigestFunction::Sha256, b"contents")
 }
 
-/// The value on the line that begins with `what` and a space.
+/// Returns the value on the line that begins with `what` and a space.
 fn value<'a>(text: &'a str, what: &str) -> &'a str {
     let line = text.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(' '));
     assert!(line.is_some(), "no line for {what} in\n{text}");
@@ -83,7 +83,7 @@ async fn metrics_have_the_names_that_operators_know_and_the_values_of_the_histor
     ledger.down.store(false, Ordering::Relaxed);
     reporting.flush().await.unwrap();
 
-    let reading = Reading::of(&ledger.totals(None).await.unwrap(), StorageType::Cas);
+    let reading = Reading::from_totals(&ledger.totals(None).await.unwrap(), StorageType::Cas);
     assert_eq!(reading.footprint_bytes, 13);
     metrics.observe_drift(&DriftInterval::new(&reading, &Scanned { objects: 2, stored_bytes: 10 }, &reading));
 
@@ -92,14 +92,14 @@ async fn metrics_have_the_names_that_operators_know_and_the_values_of_the_histor
         let labels = format!(r#"storage_type="{kind}",status="{status}",reason="{reason}""#);
         value(&text, &format!("blobaccess_accounting_{column}_total{{{labels}}}")).parse::<u64>().unwrap()
     };
-    // Those of the pipeline that came before.
+    // The names of the earlier accounting.
     assert_eq!(value(&text, "bazelre_cache_upload_bytes_created"), "113");
     assert_eq!(value(&text, "bazelre_cache_accounting_reports_completed"), "2");
     assert_eq!(value(&text, "bazelre_cache_accounting_reports_failed_to_send"), "2");
     for (name, sum) in [
         ("bazelre_cache_actual_storage_bytes", "10"),
         ("bazelre_cache_reported_storage_bytes", "13"),
-        // Between 3 and 13, as what is under way may have been listed and not yet counted.
+        // Between 3 and 13, as uploads under way may have been listed and not yet counted.
         ("bazelre_cache_storage_drift_bytes", "8"),
         ("bazelre_cache_storage_drift_percent", "80"),
         ("blobaccess_accounting_drift_width_bytes", "10"),
@@ -108,7 +108,7 @@ async fn metrics_have_the_names_that_operators_know_and_the_values_of_the_histor
         assert_eq!((value(&text, &format!("{name}_sum")), value(&text, &format!("{name}_count"))), (sum, "1"));
         assert_eq!(value(&text, &format!(r#"{name}_bucket{{le="+Inf"}}"#)), "1");
     }
-    // Ours.
+    // Names of this project.
     assert_eq!((uploads("cas", "started", "", "uploads"), uploads("ac", "started", "", "uploads")), (6, 2));
     assert_eq!(uploads("cas", "created", "", "uploads"), 2);
     assert_eq!(uploads("cas", "created", "", "stored_bytes"), 13);
@@ -123,8 +123,10 @@ async fn metrics_have_the_names_that_operators_know_and_the_values_of_the_histor
         assert_eq!(value(&text, &format!("blobaccess_accounting_{name}")), "0");
     }
     // No account is a label.
-    assert!(!text.contains("namespace"));
-    // Every metric says its type once.
+    assert!(!text.contains("account_name"));
+    // Every metric says its meaning and its type once.
+    let described = text.lines().filter(|line| line.starts_with("# HELP")).count();
+    assert_eq!(described, text.lines().filter(|line| line.starts_with("# TYPE")).count());
     let mut types: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
     let all = types.len();
     types.sort_unstable();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::{failed, insert};
 use crate::schema;
 
-/// Writes delta rows to the table `blobaccess_delta_rows`: who counted how much of what since the report before.
+/// A sink of delta rows in the table `blobaccess_delta_rows`: the counts of each reporter since its previous report.
 ///
 /// `status` has the words that consumers know: `created`, `already_exists`, `error`, `dropped`. `ingested_at` is set by
 /// the server. A row may come twice, with the same key; read the table with `FINAL`, or by distinct keys.
@@ -54,7 +54,7 @@ impl ClickHouseDeltaRows {
 }
 
 impl Delta {
-    fn of(row: &DeltaRow) -> Self {
+    fn from_row(row: &DeltaRow) -> Self {
         Self {
             reporter: row.reporter.as_str().to_owned(),
             epoch: row.epoch.to_string(),
@@ -80,7 +80,7 @@ impl Delta {
 #[async_trait]
 impl DeltaSink for ClickHouseDeltaRows {
     async fn write(&self, rows: &[DeltaRow]) -> Result<()> {
-        let rows: Vec<_> = rows.iter().map(Delta::of).collect();
+        let rows: Vec<_> = rows.iter().map(Delta::from_row).collect();
         insert(&self.client, "blobaccess_delta_rows", &rows).await
     }
 }

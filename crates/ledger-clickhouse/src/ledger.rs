@@ -11,17 +11,16 @@ use clickhouse::{Client, RowOwned, RowRead, RowWrite};
 use crate::rows::{AdjustmentRow, LifeRow, ReportedRow, TotalRow};
 use crate::schema;
 
-/// A [`Ledger`] in ClickHouse.
+/// A [`Ledger`] in ClickHouse. Experimental: see the page of this crate.
 ///
 /// # Weakens
 ///
-/// A report of many rows is taken up as a whole only as far as the server inserts a block as a whole; since it is sent
-/// again until it is acknowledged, a part of one is a state that passes. Of adjustments with one scan and account, the
-/// one that was made first counts.
+/// A report of many rows is atomic only as far as the server inserts a block atomically. As reports are sent until they are
+/// acknowledged, a partial report is completed later. Among adjustments with the same scan and account, the earliest counts.
 ///
 /// # Errors
 ///
-/// `Unavailable` with what the server says, for whatever it refuses; `DataLoss` if the tables have rows that no ledger
+/// `Unavailable` with the message of the server, whatever it refuses; `DataLoss` if the tables have rows that no ledger
 /// wrote.
 #[derive(Clone)]
 pub struct ClickHouseLedger {
@@ -48,13 +47,13 @@ where
 }
 
 impl ClickHouseLedger {
-    /// The ledger in the database of `client`, which has its address, name and password.
+    /// Makes the ledger in the database of `client`, which has the address, name and password.
     #[must_use]
     pub const fn new(client: Client) -> Self {
         Self { client }
     }
 
-    /// Makes the tables that are not there. Their names begin with `blobaccess_`.
+    /// Makes the tables that are missing. Their names begin with `blobaccess_`.
     ///
     /// # Errors
     ///
@@ -74,15 +73,15 @@ impl ClickHouseLedger {
 #[async_trait]
 impl Ledger for ClickHouseLedger {
     async fn apply(&self, reports: &[Report]) -> Result<()> {
-        let reported: Vec<_> = reports.iter().flat_map(ReportedRow::all_of).collect();
+        let reported: Vec<_> = reports.iter().flat_map(ReportedRow::from_report).collect();
         insert(&self.client, "blobaccess_reported", &reported).await?;
-        // Only then are they heard of.
-        let lives: Vec<_> = reports.iter().map(LifeRow::of).collect();
+        // The lives come last, so that a life in the ledger has its counts.
+        let lives: Vec<_> = reports.iter().map(LifeRow::from_report).collect();
         insert(&self.client, "blobaccess_lives", &lives).await
     }
 
     async fn adjust(&self, adjustments: &[Adjustment]) -> Result<()> {
-        let rows: Vec<_> = adjustments.iter().map(AdjustmentRow::of).collect();
+        let rows: Vec<_> = adjustments.iter().map(AdjustmentRow::from_adjustment).collect();
         insert(&self.client, "blobaccess_adjustments", &rows).await
     }
 

@@ -1,13 +1,16 @@
-//! A ledger in ClickHouse: for history, for analytics, and for those who read delta rows there.
+//! A ledger in ClickHouse, for history and analytics, and for consumers that read delta rows there.
 //!
-//! A [`ClickHouseLedger`] is a [`Ledger`](blobaccess_accounting::Ledger). Every report is inserted as it is, and tables
-//! keep the highest of each number, when they merge as when they are read: so inserts may be repeated, late and in any
+//! **Experimental:** it is tested with the mock of its client library only, not against a server in continuous integration.
+//! The repository has tests for a real server, which run where `BLOBACCESS_CLICKHOUSE_URL` names one.
+//!
+//! A [`ClickHouseLedger`] is a [`Ledger`](blobaccess_accounting::Ledger). Every report is inserted unchanged, and the tables
+//! keep the highest of each number, both when they merge and when they are read. So inserts may be repeated, late and in any
 //! order, and nothing depends on the server's deduplication of inserts.
 //!
-//! It is no `Accumulator`: ClickHouse has no lock to move a cursor under. Statements are kept in the embedded ledger or
-//! in PostgreSQL, or follow from the totals.
+//! It is no `Accumulator`: ClickHouse has no lock under which a cursor could move. Keep statements in the embedded ledger or
+//! in PostgreSQL, or compute them from the totals.
 //!
-//! [`ClickHouseDeltaRows`] writes what was counted since the report before, for consumers that add rows up.
+//! [`ClickHouseDeltaRows`] writes the difference between two reports, for consumers that add rows up.
 //!
 //! # Examples
 //!
@@ -24,6 +27,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Where to read on
+//!
+//! [`blobaccess_accounting`] explains accounts, reports and ledgers.
 
 mod delta;
 mod ledger;

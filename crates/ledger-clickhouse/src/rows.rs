@@ -1,8 +1,8 @@
-//! Rows of a database as what they mean.
+//! The rows of the database, and their meaning.
 
 use blobaccess::{AccountName, Error, Result};
 use blobaccess_accounting::{
-    Account, Adjustment, Amounts, Class, Epoch, Life, Report, Reporter, of_unix_millis, unix_millis,
+    Account, Adjustment, Amounts, Class, Epoch, Life, Report, Reporter, from_unix_millis, unix_millis,
 };
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
@@ -16,16 +16,16 @@ pub(crate) struct LifeRow {
     pub(crate) closed: u8,
 }
 
-/// What a life has counted of a class of an account.
+/// The counts of one life for a class of an account.
 ///
-/// It has the columns of a [`TotalRow`] and two more. They are spelled out in both: a row of the client library is one
-/// flat struct, and to flatten one into another, as serde does it, makes a map of it, which its format has not.
+/// The columns are those of a [`TotalRow`] and two more, spelled out in both: a row of the client library is a flat struct,
+/// and serde flattens structs into maps, which the format does not have.
 #[derive(Clone, Debug, PartialEq, Eq, Row, Serialize, Deserialize)]
 pub(crate) struct ReportedRow {
     pub(crate) reporter: String,
     pub(crate) epoch: String,
     pub(crate) storage_type: String,
-    pub(crate) namespace: String,
+    pub(crate) account_name: String,
     pub(crate) class: u8,
     pub(crate) objects: u64,
     pub(crate) stored_bytes: u64,
@@ -34,11 +34,11 @@ pub(crate) struct ReportedRow {
     pub(crate) old_bytes: u64,
 }
 
-/// What all lives have counted of a class of an account.
+/// The counts of all lives for a class of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Row, Serialize, Deserialize)]
 pub(crate) struct TotalRow {
     pub(crate) storage_type: String,
-    pub(crate) namespace: String,
+    pub(crate) account_name: String,
     pub(crate) class: u8,
     pub(crate) objects: u64,
     pub(crate) stored_bytes: u64,
@@ -51,7 +51,7 @@ pub(crate) struct TotalRow {
 pub(crate) struct AdjustmentRow {
     pub(crate) scan_id: String,
     pub(crate) storage_type: String,
-    pub(crate) namespace: String,
+    pub(crate) account_name: String,
     pub(crate) delta_bytes: i64,
     pub(crate) drift_low_bytes: i64,
     pub(crate) drift_high_bytes: i64,
@@ -62,13 +62,13 @@ fn alien(what: &str, value: &dyn std::fmt::Debug) -> Error {
     Error::data_loss(format!("the ledger in clickhouse has {what} {value:?}"))
 }
 
-fn account(storage_type: &str, namespace: &str) -> Result<Account> {
-    let kind = Account::storage_of_name(storage_type).ok_or_else(|| alien("a kind of store", &storage_type))?;
-    Ok(Account::new(AccountName::new(namespace), kind))
+fn account(storage_type: &str, account_name: &str) -> Result<Account> {
+    let kind = Account::storage_type_from_name(storage_type).ok_or_else(|| alien("a kind of store", &storage_type))?;
+    Ok(Account::new(AccountName::new(account_name), kind))
 }
 
 impl LifeRow {
-    pub(crate) fn of(report: &Report) -> Self {
+    pub(crate) fn from_report(report: &Report) -> Self {
         Self {
             reporter: report.reporter.as_str().to_owned(),
             epoch: report.epoch.to_string(),
@@ -80,13 +80,13 @@ impl LifeRow {
 
     pub(crate) fn life(&self) -> Result<Life> {
         let epoch = Epoch::parse(&self.epoch).ok_or_else(|| alien("an epoch", &self.epoch))?;
-        let taken_at = of_unix_millis(self.taken_at_millis);
+        let taken_at = from_unix_millis(self.taken_at_millis);
         Ok(Life::new(Reporter::new(self.reporter.as_str()), epoch, self.seq, taken_at).with_closed(self.closed != 0))
     }
 }
 
 impl ReportedRow {
-    pub(crate) fn all_of(report: &Report) -> Vec<Self> {
+    pub(crate) fn from_report(report: &Report) -> Vec<Self> {
         let mut rows = Vec::new();
         for (account, tally) in &report.accounts {
             for (class, amounts) in tally.iter() {
@@ -94,7 +94,7 @@ impl ReportedRow {
                     reporter: report.reporter.as_str().to_owned(),
                     epoch: report.epoch.to_string(),
                     storage_type: account.storage_type().name().to_owned(),
-                    namespace: account.account_name().as_str().to_owned(),
+                    account_name: account.account_name().as_str().to_owned(),
                     class: class.code(),
                     objects: amounts.objects,
                     stored_bytes: amounts.stored_bytes,
@@ -110,18 +110,18 @@ impl ReportedRow {
 
 impl TotalRow {
     pub(crate) fn counted(&self) -> Result<(Account, Class, Amounts)> {
-        let class = Class::of_code(self.class).ok_or_else(|| alien("a class", &self.class))?;
+        let class = Class::from_code(self.class).ok_or_else(|| alien("a class", &self.class))?;
         let columns = [self.objects, self.stored_bytes, self.logical_bytes, self.unsized_bytes, self.old_bytes];
-        Ok((account(&self.storage_type, &self.namespace)?, class, Amounts::of_columns(columns)))
+        Ok((account(&self.storage_type, &self.account_name)?, class, Amounts::from_columns(columns)))
     }
 }
 
 impl AdjustmentRow {
-    pub(crate) fn of(adjustment: &Adjustment) -> Self {
+    pub(crate) fn from_adjustment(adjustment: &Adjustment) -> Self {
         Self {
             scan_id: adjustment.scan_id.clone(),
             storage_type: adjustment.account.storage_type().name().to_owned(),
-            namespace: adjustment.account.account_name().as_str().to_owned(),
+            account_name: adjustment.account.account_name().as_str().to_owned(),
             delta_bytes: adjustment.delta_bytes,
             drift_low_bytes: adjustment.drift_low_bytes,
             drift_high_bytes: adjustment.drift_high_bytes,
@@ -130,9 +130,9 @@ impl AdjustmentRow {
     }
 
     pub(crate) fn adjustment(&self) -> Result<Adjustment> {
-        let account = account(&self.storage_type, &self.namespace)?;
+        let account = account(&self.storage_type, &self.account_name)?;
         let drift = (self.drift_low_bytes, self.drift_high_bytes);
-        let made_at = of_unix_millis(self.made_at_millis);
+        let made_at = from_unix_millis(self.made_at_millis);
         Ok(Adjustment::new(self.scan_id.as_str(), account, self.delta_bytes, drift, made_at))
     }
 }

@@ -1,7 +1,7 @@
-//! The tables of a ledger, and how they are read.
+//! The tables of a ledger, and the queries that read them.
 
-/// What makes them. An adjustment is kept as often as it was inserted; of those with one scan and account, the first
-/// counts.
+/// The statements that make the tables. An adjustment is kept as often as it was inserted; among those with the same scan
+/// and account, the first counts.
 pub(crate) const TABLES: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS blobaccess_lives (
         reporter String,
@@ -50,7 +50,7 @@ pub(crate) const DELTA_ROWS: &str = "CREATE TABLE IF NOT EXISTS blobaccess_delta
         ingested_at DateTime64(3) DEFAULT now64(3)
     ) ENGINE = ReplacingMergeTree ORDER BY (reporter, epoch, seq, account_name, kind, status, reason)";
 
-/// The highest of each number in each life, and the sum of those. It does not matter what was merged.
+/// The highest of each number in each life, and their sum, whatever was merged so far.
 pub(crate) const TOTALS: &str = "
     SELECT storage_type, account_name, class, sum(o) AS objects, sum(s) AS stored_bytes, sum(l) AS logical_bytes,
         sum(u) AS unsized_bytes, sum(r) AS old_bytes

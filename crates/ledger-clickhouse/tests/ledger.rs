@@ -1,6 +1,6 @@
-//! The ledger in ClickHouse, held to the contracts of ledgers on a real server.
+//! The contracts of ledgers, for the ledger in ClickHouse on a real server.
 //!
-//! `BLOBACCESS_CLICKHOUSE_URL` is the server's URL: `http://localhost:8123`. What it needs besides is in
+//! `BLOBACCESS_CLICKHOUSE_URL` is the URL of the server: `http://localhost:8123`. Credentials are in
 //! `BLOBACCESS_CLICKHOUSE_USER` and `BLOBACCESS_CLICKHOUSE_PASSWORD`.
 
 use blobaccess_accounting::Epoch;
@@ -22,7 +22,7 @@ async fn a_ledger_in_clickhouse_keeps_the_contracts() {
     }
     let ledger = ClickHouseLedger::new(client);
     ledger.create_tables().await.unwrap();
-    // It may have been held to them before.
+    // The server may have been tested before.
     let run = Epoch::random().unwrap();
     println!("run {run}");
     for seed in 0..2 {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use blobaccess::{AccountName, Error, Result};
 use blobaccess_accounting::{
-    Account, Accumulator, Adjustment, Ledger, Life, Movement, Report, Statement, Tally, Total, of_unix_millis,
+    Account, Accumulator, Adjustment, Ledger, Life, Movement, Report, Statement, Tally, Total, from_unix_millis,
     unix_millis,
 };
 use futures::FutureExt;
@@ -16,12 +16,11 @@ use crate::rows::{self, get, signed, unsigned};
 use crate::schema;
 use crate::session::Sessions;
 
-/// A [`Ledger`] in PostgreSQL, over one connection that is made when it is needed.
+/// A [`Ledger`] in PostgreSQL, over one connection that is opened when it is needed.
 ///
 /// # Memory
 ///
-/// In the database some 200 bytes for each life, account and class of which anything was reported. To consume reads a
-/// sum for each account.
+/// In the database, some 200 bytes for each life, account and class with counts. Consuming reads one sum for each account.
 ///
 /// # Cancel safety
 ///
@@ -29,7 +28,7 @@ use crate::session::Sessions;
 ///
 /// # Errors
 ///
-/// `Unavailable` with what the server says, for whatever it refuses; `DataLoss` if the tables have rows that no ledger
+/// `Unavailable` with the message of the server, whatever it refuses; `DataLoss` if the tables have rows that no ledger
 /// wrote.
 #[derive(Debug)]
 pub struct PostgresLedger {
@@ -46,14 +45,14 @@ struct Columns {
 }
 
 impl PostgresLedger {
-    /// The ledger in the database that `config` describes, as a connection string or URL of PostgreSQL. Nothing is
-    /// connected to yet.
+    /// Makes the ledger in the database that `config` describes, a connection string or URL of PostgreSQL. This does not
+    /// connect yet.
     ///
-    /// The connection is not encrypted: reach a distant server through something that is.
+    /// The connection is not encrypted: reach a distant server through an encrypted tunnel.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if it describes none.
+    /// `InvalidArgument` if `config` describes no database.
     pub fn new(config: &str) -> Result<Self> {
         let config = config.parse().map_err(|error: tokio_postgres::Error| {
             Error::invalid_argument(format!("ledger in postgresql: {error}"))
@@ -61,7 +60,7 @@ impl PostgresLedger {
         Ok(Self { sessions: Sessions::new(config) })
     }
 
-    /// Makes the tables that are not there. Their names begin with `blobaccess_`.
+    /// Makes the tables that are missing. Their names begin with `blobaccess_`.
     ///
     /// # Errors
     ///
@@ -74,7 +73,7 @@ impl PostgresLedger {
         self.sessions.run(move |client| async move { client.query(sql, &[]).await }.boxed()).await
     }
 
-    /// Rows of one account, or of all of them.
+    /// Reads the rows of one account name, or of all.
     async fn rows_of(&self, sql: &'static str, account_name: Option<&AccountName>) -> Result<Vec<Row>> {
         let account_name = account_name.map(|account_name| account_name.as_str().to_owned());
         self.sessions.run(move |client| async move { client.query(sql, &[&account_name]).await }.boxed()).await
@@ -82,8 +81,8 @@ impl PostgresLedger {
 }
 
 impl Columns {
-    /// In the order of the key, so that two reports at once lock their rows in the same order.
-    fn of(report: &Report) -> Self {
+    /// Collects the rows of `report` in the order of the key, so that concurrent reports lock their rows in the same order.
+    fn from_report(report: &Report) -> Self {
         let mut merged: BTreeMap<&Account, Tally> = BTreeMap::new();
         for (account, tally) in &report.accounts {
             merged.entry(account).or_default().raise(tally);
@@ -110,7 +109,7 @@ async fn apply(client: &mut Client, reports: &[Report]) -> Result<(), tokio_post
         let (seq, taken_at) = (signed(report.seq), signed(unix_millis(report.taken_at)));
         transaction.execute(schema::UPSERT_LIFE, &[&reporter, &epoch, &seq, &taken_at, &report.closed]).await?;
         let Columns { storage_types, account_names, classes, numbers: [objects, stored, logical, unsize, old] } =
-            Columns::of(report);
+            Columns::from_report(report);
         if !classes.is_empty() {
             transaction
                 .execute(
@@ -134,7 +133,7 @@ async fn apply(client: &mut Client, reports: &[Report]) -> Result<(), tokio_post
     transaction.commit().await
 }
 
-/// What was read of a ledger before it is consumed, and what is to be consumed.
+/// The rows that were read before consuming, and the rows to be consumed.
 struct Unconsumed {
     consumed: Vec<Row>,
     consumed_adjustments: Vec<Row>,
@@ -180,7 +179,7 @@ async fn write_consumed(
     transaction.commit().await
 }
 
-/// Tallies by account, of rows that have an account, a class and amounts.
+/// Collects tallies by account from rows that have an account, a class and amounts.
 fn tallies(rows: &[Row]) -> Result<BTreeMap<Account, Tally>> {
     let mut tallies: BTreeMap<Account, Tally> = BTreeMap::new();
     for row in rows {
@@ -190,7 +189,7 @@ fn tallies(rows: &[Row]) -> Result<BTreeMap<Account, Tally>> {
     Ok(tallies)
 }
 
-/// Sums by account, of rows that have an account and a number.
+/// Sums up by account rows that have an account and a number.
 fn adjusted(rows: &[Row]) -> Result<BTreeMap<Account, i64>> {
     let mut sums: BTreeMap<Account, i64> = BTreeMap::new();
     for row in rows {
@@ -200,7 +199,7 @@ fn adjusted(rows: &[Row]) -> Result<BTreeMap<Account, i64>> {
     Ok(sums)
 }
 
-/// Statements, of what was consumed and of rows that have an account, an integral and a time.
+/// Makes statements of the consumed tallies and of rows that have an account, an integral and a time.
 fn statements(
     rows: &[Row],
     tallies: &BTreeMap<Account, Tally>,
@@ -212,7 +211,7 @@ fn statements(
         let byte_millis = get::<&str>(row, 2)?
             .parse()
             .map_err(|error| Error::data_loss(format!("the ledger in postgresql has a bad integral: {error}")))?;
-        let as_of = of_unix_millis(unsigned(row, 3)?);
+        let as_of = from_unix_millis(unsigned(row, 3)?);
         let mut statement = Statement::new(account.clone(), as_of).with_byte_millis(byte_millis);
         statement.tally = tallies.get(&account).cloned().unwrap_or_default();
         statement.adjusted_bytes = adjusted.get(&account).copied().unwrap_or(0);
@@ -222,7 +221,7 @@ fn statements(
 }
 
 impl Unconsumed {
-    /// What moves, and what the statements are at `now`.
+    /// Returns the movements, and the statements at `now`.
     fn advance(&self, now: SystemTime) -> Result<(Vec<Movement>, BTreeMap<Account, Statement>)> {
         let consumed = tallies(&self.consumed)?;
         let mut statements = statements(&self.statements, &consumed, &adjusted(&self.consumed_adjustments)?)?;
@@ -232,7 +231,7 @@ impl Unconsumed {
             moved.entry(rows::account(row, 2)?).or_default().add(rows::class(row, 4)?, beyond);
         }
         let adjusted = adjusted(&self.adjustments)?;
-        // Those of which nothing moved move on in time.
+        // Statements without movements still advance in time.
         let known = consumed.into_keys().chain(statements.keys().cloned()).chain(adjusted.keys().cloned());
         for account in known.collect::<Vec<_>>() {
             moved.entry(account).or_default();

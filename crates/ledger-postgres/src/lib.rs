@@ -1,8 +1,8 @@
-//! A ledger in PostgreSQL, or in what speaks its protocol: for a fleet that reports to one place.
+//! A ledger in PostgreSQL, or in a database that speaks its protocol, for many hosts that report to one place.
 //!
 //! A [`PostgresLedger`] is a [`Ledger`](blobaccess_accounting::Ledger) and an
-//! [`Accumulator`](blobaccess_accounting::Accumulator). Reports are upserts that keep the higher of each number, so that
-//! any host may send any report any number of times. To consume is one transaction under a row lock.
+//! [`Accumulator`](blobaccess_accounting::Accumulator). Reports are upserts that keep the higher of each number, so any host
+//! may send any report any number of times. Consuming is one transaction under a row lock.
 //!
 //! # Examples
 //!
@@ -20,6 +20,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Where to read on
+//!
+//! [`blobaccess_accounting`] explains accounts, reports and ledgers.
 
 mod ledger;
 mod rows;

@@ -1,7 +1,7 @@
-//! Rows of a database as what they mean.
+//! The rows of the database, and their meaning.
 
 use blobaccess::{AccountName, Error, Result};
-use blobaccess_accounting::{Account, Adjustment, Amounts, Class, Epoch, Life, Reporter, of_unix_millis};
+use blobaccess_accounting::{Account, Adjustment, Amounts, Class, Epoch, Life, Reporter, from_unix_millis};
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
@@ -15,15 +15,15 @@ pub(crate) fn unsigned(row: &Row, column: usize) -> Result<u64> {
     Ok(u64::try_from(get::<i64>(row, column)?).unwrap_or(0))
 }
 
-/// What fits into a column.
+/// Converts a number into what fits into a column.
 pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The account in the column and the one after it.
+/// Reads the account in this column and the next one.
 pub(crate) fn account(row: &Row, column: usize) -> Result<Account> {
     let name = get::<&str>(row, column)?;
-    let storage_type = Account::storage_of_name(name)
+    let storage_type = Account::storage_type_from_name(name)
         .ok_or_else(|| Error::data_loss(format!("the ledger in postgresql has a kind of store {name:?}")))?;
     Ok(Account::new(AccountName::new(get::<&str>(row, column + 1)?), storage_type))
 }
@@ -32,17 +32,17 @@ pub(crate) fn class(row: &Row, column: usize) -> Result<Class> {
     let code = get::<i16>(row, column)?;
     u8::try_from(code)
         .ok()
-        .and_then(Class::of_code)
+        .and_then(Class::from_code)
         .ok_or_else(|| Error::data_loss(format!("the ledger in postgresql has a class {code}")))
 }
 
-/// The amounts in the column and the four after it.
+/// Reads the amounts in this column and the next four.
 pub(crate) fn amounts(row: &Row, column: usize) -> Result<Amounts> {
     let mut columns = [0; 5];
     for (number, place) in columns.iter_mut().zip(column..) {
         *number = unsigned(row, place)?;
     }
-    Ok(Amounts::of_columns(columns))
+    Ok(Amounts::from_columns(columns))
 }
 
 pub(crate) fn epoch(row: &Row, column: usize) -> Result<Epoch> {
@@ -53,13 +53,13 @@ pub(crate) fn epoch(row: &Row, column: usize) -> Result<Epoch> {
 }
 
 pub(crate) fn life(row: &Row) -> Result<Life> {
-    let taken_at = of_unix_millis(unsigned(row, 3)?);
+    let taken_at = from_unix_millis(unsigned(row, 3)?);
     let life = Life::new(Reporter::new(get::<&str>(row, 0)?), epoch(row, 1)?, unsigned(row, 2)?, taken_at);
     Ok(life.with_closed(get(row, 4)?))
 }
 
 pub(crate) fn adjustment(row: &Row) -> Result<Adjustment> {
     let drift = (get(row, 4)?, get(row, 5)?);
-    let made_at = of_unix_millis(unsigned(row, 6)?);
+    let made_at = from_unix_millis(unsigned(row, 6)?);
     Ok(Adjustment::new(get::<&str>(row, 0)?, account(row, 1)?, get(row, 3)?, drift, made_at))
 }

@@ -1,6 +1,6 @@
 //! The tables of a ledger.
 
-/// What makes them. Numbers beyond `i64` cannot be kept; in bytes, that is 9 exabytes.
+/// The statements that make the tables. Numbers beyond `i64` cannot be kept; in bytes, that is 9 exabytes.
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS blobaccess_lives (
     reporter text NOT NULL,
@@ -100,12 +100,12 @@ SELECT storage_type, account_name, SUM(delta_bytes)::bigint
 FROM blobaccess_adjustments WHERE consumed GROUP BY storage_type, account_name";
 
 pub(crate) const STATEMENTS: &str =
-    "SELECT storage_type, namespace, byte_millis::text, as_of_millis FROM blobaccess_statements";
+    "SELECT storage_type, account_name, byte_millis::text, as_of_millis FROM blobaccess_statements";
 
-/// Whoever consumes holds this row: one at a time.
+/// The row that a consumer locks: one consumer at a time.
 pub(crate) const LOCK: &str = "SELECT id FROM blobaccess_cursor WHERE id = 1 FOR UPDATE";
 
-/// What has been reported and not consumed. The rows stay as they are until they are marked: reports wait.
+/// The rows that were reported and not consumed. They are locked until they are marked, so reports wait.
 pub(crate) const UNCONSUMED: &str = "
 SELECT reporter, epoch, storage_type, account_name, class, objects, stored_bytes, logical_bytes, unsized_bytes, old_bytes,
     consumed_objects, consumed_stored_bytes, consumed_logical_bytes, consumed_unsized_bytes, consumed_old_bytes

@@ -1,4 +1,4 @@
-//! A connection that is made when it is needed, and driven by whoever uses it.
+//! A connection that is opened when it is needed, and driven by the calls that use it.
 
 use blobaccess::{Error, Result};
 use futures::FutureExt;
@@ -6,8 +6,8 @@ use futures::future::{BoxFuture, Either, select};
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, Config, NoTls};
 
-/// One connection at a time. It is polled by the call that uses it, so that no task is needed, and made anew after
-/// anything went wrong with it.
+/// One connection at a time. The call that uses it polls it, so that no task is needed. After any failure, a new one is
+/// opened.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     config: Config,
@@ -26,7 +26,7 @@ impl Sessions {
 
     /// Runs `work` with a connection, one call after another.
     ///
-    /// If it is dropped or fails, so does the connection, and with it whatever it had begun.
+    /// If the future is dropped or fails, the connection is closed, and its transaction is rolled back.
     pub(crate) async fn run<T, F>(&self, work: F) -> Result<T>
     where
         F: for<'a> FnOnce(&'a mut Client) -> BoxFuture<'a, Result<T, tokio_postgres::Error>> + Send,
@@ -40,7 +40,7 @@ impl Sessions {
         let result = match select(working, &mut session.connection).await {
             Either::Left((result, _)) => result.map_err(|error| failed(&error)),
             Either::Right((Err(error), _)) => Err(failed(&error)),
-            // The server hung up, and the call learns of it.
+            // The server closed the connection, and the call fails.
             Either::Right((Ok(()), working)) => working.await.map_err(|error| failed(&error)),
         };
         if result.is_ok() {
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// What the server says is for operators: a ledger that cannot be reached now is tried again.
+/// Makes an error of the server's message, which is for operators: a ledger that cannot be reached now is tried again.
 fn failed(error: &tokio_postgres::Error) -> Error {
     let told = error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string);
     Error::unavailable(format!("ledger in postgresql: {told}"))

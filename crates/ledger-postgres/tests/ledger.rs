@@ -1,4 +1,4 @@
-//! The ledger in PostgreSQL, held to the contracts of ledgers on a real server.
+//! The contracts of ledgers, for the ledger in PostgreSQL on a real server.
 //!
 //! `BLOBACCESS_POSTGRESQL_URL` is its address; `tests/servers/postgresql start DIRECTORY` starts one and prints it.
 
@@ -16,7 +16,7 @@ async fn a_ledger_in_postgresql_keeps_the_contracts() {
         std::env::var("BLOBACCESS_POSTGRESQL_URL").expect("BLOBACCESS_POSTGRESQL_URL is the server's address");
     let ledger = PostgresLedger::new(&address).unwrap();
     ledger.create_tables().await.unwrap();
-    // It may have been held to them before.
+    // The server may have been tested before.
     let run = Epoch::random().unwrap();
     println!("run {run}");
     for seed in 0..2 {

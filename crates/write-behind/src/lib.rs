@@ -39,7 +39,7 @@
 //! // A host spawns this; it ends once a closed queue is empty.
 //! queue.close();
 //! queue.run().await;
-//! assert_eq!(accounts.tallies().sum().of(Class::Created).stored_bytes, 5);
+//! assert_eq!(accounts.tallies().sum().get(Class::Created).stored_bytes, 5);
 //! # Ok(())
 //! # }
 //! ```

@@ -1,4 +1,4 @@
-//! The queue, and the pair of stores around it, held to the contracts of stores.
+//! The contracts of stores, for the queue and for the pair of stores around it.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fmt::{self, Display, Formatter};
@@ -19,7 +19,7 @@ conformance! {
     queue =>
         Layered::<Cas, _>::new(|beneath| Running::queue(beneath.store("inner")))
             .promising(|promises| promises.with_max_blob_size_bytes(Some(MAX_BLOB_SIZE_BYTES))),
-    // A value that takes the place of one that still waits is not told apart from it.
+    // A value that replaces one that still waits cannot be told from it.
     queue_of_messages: Ac =>
         Layered::<Ac, _>::new(|beneath| Running::queue(beneath.store("inner")))
             .promising(|promises| {
@@ -31,7 +31,7 @@ conformance! {
             .promising(|promises| {
                 promises.with_max_blob_size_bytes(Some(MAX_BLOB_SIZE_BYTES)).with_exact_outcomes(false)
             }),
-    // Nothing is promised to be left by a queue that lost what it held, so neither is what is beneath.
+    // A queue that lost its contents leaves nothing for sure, and neither do the stores beneath.
     write_behind_when_queued => Volatile::new(behind_queued::<Cas>).promising(promises_when_queued()),
     write_behind_of_messages_when_queued: Ac =>
         Volatile::new(behind_queued::<Ac>)
@@ -43,7 +43,7 @@ fn accounts() -> Arc<Accounts> {
 }
 
 fn promises_when_queued() -> Promises {
-    // What is read from the fast store is not used in the slow one, which evicts.
+    // A read from the fast store does not count as use in the slow one, which evicts.
     let promises = Promises::for_memory_store(CAPACITY_BYTES).with_keeps_bytes(Some(1 << 20));
     promises.with_capacity_bytes(None).with_exact_outcomes(false)
 }

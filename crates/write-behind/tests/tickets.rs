@@ -14,19 +14,19 @@ use tokio::runtime::{Builder, Runtime};
 use blobaccess_accounting::{Account, AccountingObserver, Accounts, AccountsOptions, Class, Outcome, Reporter};
 use blobaccess_write_behind::{QueueOptions, UploadQueue};
 
-/// Counts what it is told.
+/// An observer that counts the outcomes.
 #[derive(Debug, Default)]
-struct Told {
+struct CountingObserver {
     outcomes: AtomicU64,
 }
 
-impl AccountingObserver for Told {
+impl AccountingObserver for CountingObserver {
     fn upload_ended(&self, _account: &Account, _outcome: Outcome, _logical_bytes: u64) {
         self.outcomes.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// A store that, by what is put, stores, refuses, panics, waits a while, or never answers.
+/// A store that stores, refuses, panics, waits a while, or never answers, one put after another.
 #[derive(Debug)]
 struct Moody {
     inner: MemoryStore<Cas>,
@@ -102,27 +102,28 @@ fn blob(number: u32) -> (Digest, Blob) {
 
 struct Setup {
     accounts: Arc<Accounts>,
-    told: Arc<Told>,
+    observer: Arc<CountingObserver>,
 }
 
 impl Setup {
     fn new() -> Self {
-        let told = Arc::new(Told::default());
-        let options = AccountsOptions::new(Reporter::new("host")).with_observer(Arc::<Told>::clone(&told));
-        Self { accounts: Accounts::open(options).unwrap(), told }
+        let observer = Arc::new(CountingObserver::default());
+        let options =
+            AccountsOptions::new(Reporter::new("host")).with_observer(Arc::<CountingObserver>::clone(&observer));
+        Self { accounts: Accounts::open(options).unwrap(), observer }
     }
 
-    /// As many as were begun have ended, each once.
+    /// Checks that all uploads that began have ended, each once.
     fn assert_all_ended(&self, uploads: u64) {
         let tally = self.accounts.tallies().sum();
-        assert_eq!(tally.of(Class::Started).objects, uploads);
+        assert_eq!(tally.get(Class::Started).objects, uploads);
         assert_eq!(tally.ended().objects, uploads, "{tally:?}");
-        assert_eq!(tally.ended().logical_bytes, tally.of(Class::Started).logical_bytes);
-        assert_eq!(self.told.outcomes.load(Ordering::Relaxed), uploads);
+        assert_eq!(tally.ended().logical_bytes, tally.get(Class::Started).logical_bytes);
+        assert_eq!(self.observer.outcomes.load(Ordering::Relaxed), uploads);
     }
 }
 
-/// The queue is much too small, and its runner dies again and again.
+/// Uses a queue that is much too small, and whose runner dies again and again.
 #[test]
 fn ten_thousand_queued_uploads_have_ten_thousand_outcomes() {
     let setup = Setup::new();
@@ -163,8 +164,8 @@ fn ten_thousand_queued_uploads_have_ten_thousand_outcomes() {
     assert_eq!(queue.snapshot().items, 0);
     assert_eq!(queue.snapshot().held_bytes, 0);
     setup.assert_all_ended(10_000 - joined);
-    assert!(setup.accounts.tallies().sum().of(Class::QueueFull).objects == refused);
-    assert!(setup.accounts.tallies().sum().of(Class::Shutdown).objects > 0);
+    assert!(setup.accounts.tallies().sum().get(Class::QueueFull).objects == refused);
+    assert!(setup.accounts.tallies().sum().get(Class::Shutdown).objects > 0);
 }
 
 #[test]
@@ -179,5 +180,5 @@ fn a_queue_that_is_dropped_drops_its_uploads() {
     });
     drop(queue);
     setup.assert_all_ended(3);
-    assert_eq!(setup.accounts.tallies().sum().of(Class::Shutdown).objects, 3);
+    assert_eq!(setup.accounts.tallies().sum().get(Class::Shutdown).objects, 3);
 }

@@ -1,10 +1,11 @@
-//! Local stores in front of a bucket: uploads through queues, accounts, and a ledger with a journal beside it.
+//! Local stores in front of a bucket, with queues of uploads, accounts, and a ledger with its journal.
 
+mod opening;
 mod place;
 mod report;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use blobaccess::decorators::{ExistenceCaching, QueryCoalescing};
@@ -20,24 +21,24 @@ use tokio::task::JoinHandle;
 
 use self::place::bucket;
 
-/// How many digests are remembered as present in the bucket, at some 170 bytes each, and for how long.
+/// The number of digests that are remembered as present in the bucket, at some 170 bytes each, and for how long.
 const REMEMBERED: usize = 200_000;
 const REMEMBERED_FOR: Duration = Duration::from_mins(5);
 
 /// The bucket behind a memory of the digests that it was found to have.
 type RememberedBucket = ExistenceCaching<QueryCoalescing<Arc<BucketStore<Cas>>>>;
 
-/// How long uploads that wait may take when everything is stopped.
+/// The time that queued uploads get when everything is stopped.
 const DRAIN: Duration = Duration::from_mins(1);
 
-/// Local stores in front of a bucket, in which nobody else puts what is not in the same ledger.
+/// Local stores in front of a bucket. All that put into the bucket report to the same ledger.
 #[derive(Debug)]
 pub(crate) struct CachedBucket {
-    /// Contents.
+    /// The store of contents.
     pub(crate) cas: Arc<dyn BlobAccess<Kind = Cas>>,
-    /// Action results.
+    /// The store of action results.
     pub(crate) ac: Arc<dyn BlobAccess<Kind = Ac>>,
-    /// What is in front.
+    /// The local store in front of the contents in the bucket.
     pub(crate) local_cas: Arc<LocalStore<Cas>>,
     pub(crate) local_ac: Arc<LocalStore<Ac>>,
     bucket_cas: Arc<BucketStore<Cas>>,
@@ -48,14 +49,15 @@ pub(crate) struct CachedBucket {
     reporting: Arc<Reporting>,
     metrics: Arc<Metrics>,
     report_every: Duration,
-    /// What the ledger said last.
+    /// The totals that were read last.
     totals: Mutex<Vec<Total>>,
-    running: OnceLock<JoinHandle<()>>,
+    running: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl CachedBucket {
-    /// Local stores in front of the bucket that is called `called`. The ledger and the journal lie in `accounts`, which
-    /// is made if it is not there. What is to be done in the background is begun.
+    /// Opens the bucket that is called `called` behind the local stores, and begins the work in the background. The ledger
+    /// and the journal are kept in the folder `accounts`, which is made if it is missing. A new ledger begins with the
+    /// bytes that are in the bucket.
     pub(crate) async fn open(
         called: &str,
         accounts: &Path,
@@ -96,11 +98,12 @@ impl CachedBucket {
             metrics,
             report_every,
             totals: Mutex::default(),
-            running: OnceLock::new(),
+            running: Mutex::default(),
         });
+        opening::enter(this.ledger.as_ref(), &this.reporting, &this.shards()).await?;
         let running = Arc::clone(&this);
-        // A task of its own, as uploads go on when those who put have gone.
-        this.running.get_or_init(|| tokio::spawn(async move { running.run().await }));
+        // A task of its own, as uploads go on after their callers have gone.
+        *this.running() = Some(tokio::spawn(async move { running.run().await }));
         Ok(this)
     }
 
@@ -111,7 +114,7 @@ impl CachedBucket {
         Box::pin(async { futures::join!(stores, buckets, queues, self.report()) }).await;
     }
 
-    /// Takes what was counted to the ledger, again and again.
+    /// Reports to the ledger at each interval.
     async fn report(&self) {
         loop {
             let next = SystemClock.monotonic() + self.report_every;
@@ -133,37 +136,38 @@ impl CachedBucket {
         Ok(())
     }
 
-    /// What the ledger said last.
+    /// Returns the totals that were read last.
     pub(crate) fn totals(&self) -> Vec<Total> {
         self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Total>> {
-        // A panic cannot leave it half changed: it is replaced as a whole.
+        // A panic cannot leave the totals half changed: they are replaced as a whole.
         self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it has come to, for people.
+    fn running(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        // A panic cannot leave the handle half changed.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Describes the accounts and the queues, for people.
     pub(crate) fn describe(&self) -> String {
         let queues =
             [("uploads of contents", self.cas_queue.snapshot()), ("of action results", self.ac_queue.snapshot())];
         report::report(&self.totals(), queues)
     }
 
-    /// The same, for Prometheus.
+    /// Returns the same for Prometheus.
     pub(crate) fn metrics(&self) -> String {
         self.metrics.encode() + &self.cas_queue.snapshot().encode_metrics()
     }
 
-    /// Lists the bucket, and compares it with the ledger: by kind, what there is and between which two numbers the drift
-    /// lies.
+    /// Lists the bucket and compares it with the ledger. Returns, for each kind, what was listed and the interval in which
+    /// the drift lies.
     pub(crate) async fn scan(&self) -> Result<Vec<(StorageType, Scanned, DriftInterval)>> {
-        let shards: [(StorageType, Arc<dyn Inventory>); 2] = [
-            (StorageType::Cas, Arc::<BucketStore<Cas>>::clone(&self.bucket_cas)),
-            (StorageType::Ac, Arc::<BucketStore<Ac>>::clone(&self.bucket_ac)),
-        ];
         let mut found = Vec::new();
-        for (storage_type, shard) in shards {
+        for (storage_type, shard) in self.shards() {
             let before = self.reading(storage_type).await?;
             let scan = DriftScan::new(storage_type.name(), vec![shard], before);
             let scanned = scan.run(&Context::background(), 1).await?;
@@ -175,26 +179,37 @@ impl CachedBucket {
         Ok(found)
     }
 
-    async fn reading(&self, storage_type: StorageType) -> Result<Reading> {
-        self.flush().await?;
-        Ok(Reading::of(&self.totals(), storage_type))
+    /// Returns the parts of the bucket that are listed, by kind.
+    fn shards(&self) -> [(StorageType, Arc<dyn Inventory>); 2] {
+        [
+            (StorageType::Cas, Arc::<BucketStore<Cas>>::clone(&self.bucket_cas)),
+            (StorageType::Ac, Arc::<BucketStore<Ac>>::clone(&self.bucket_ac)),
+        ]
     }
 
-    /// Waits for the uploads that are queued, reports for the last time, and makes everything durable. Nothing may be put
+    async fn reading(&self, storage_type: StorageType) -> Result<Reading> {
+        self.flush().await?;
+        Ok(Reading::from_totals(&self.totals(), storage_type))
+    }
+
+    /// Waits for the queued uploads, reports for the last time, and makes everything durable. Nothing may be put
     /// afterwards.
     pub(crate) async fn stop(&self) -> Result<()> {
         let deadline = SystemClock.monotonic() + DRAIN;
         let contents = self.cas_queue.drain(deadline).await.dropped;
         let results = self.ac_queue.drain(deadline).await.dropped;
         if contents + results > 0 {
-            tracing::warn!(contents, results, "uploads were given up because the bucket is too slow");
+            tracing::warn!(contents, results, "uploads were given up: the bucket was too slow");
         }
         if !self.reporting.close().await? {
-            tracing::warn!("uploads are still under way: the next start reports what became of them");
+            tracing::warn!("uploads are still under way: the next start reports their outcomes");
         }
         self.read_totals().await?;
-        if let Some(running) = self.running.get() {
+        let running = self.running().take();
+        if let Some(running) = running {
             running.abort();
+            // Once the task has ended, it holds the stores no longer.
+            drop(running.await);
         }
         futures::try_join!(self.local_cas.sync(), self.local_ac.sync())?;
         Ok(())

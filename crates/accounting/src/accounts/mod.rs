@@ -1,7 +1,8 @@
-//! The accounts of one store: what is counted, where it is written down, and who is asked and told.
+//! The accounts of one store: counters, journal, resolvers, quotas and observer.
 
 mod options;
-mod unresolved;
+mod resolving;
+mod ticket;
 
 use std::collections::VecDeque;
 use std::fmt::{self, Debug, Formatter};
@@ -10,12 +11,11 @@ use std::time::Duration;
 
 use blobaccess::{AccountName, Clock, Context, Digest, Result, StorageType, UploadToken};
 
-use self::unresolved::Unresolved;
+use self::resolving::{Resolvers, Unresolved};
+use self::ticket::{BorrowedTicket, TicketState};
 use crate::journal::{Dead, Journal};
 use crate::quota::Reserved;
-use crate::resolving::Resolvers;
 use crate::tally::{Slot, Table};
-use crate::ticket::{BorrowedTicket, Held, Ticket};
 use crate::tokens::Tokens;
 use crate::{
     AccountingObserver, Amounts, Class, Epoch, ErrorReason, Outcome, QuotaUsage, Quotas, Report, Reporter,
@@ -23,12 +23,15 @@ use crate::{
 };
 
 pub use self::options::AccountsOptions;
+#[cfg(test)]
+pub(crate) use self::resolving::outcome_of;
+pub use self::ticket::Ticket;
 
-/// The accounts of one store: what was uploaded to it, by account and kind.
+/// The accounts of one store: the uploads to it, by account name and kind of store.
 ///
-/// Everything that uploads to one store shares one of these: [`Accounted`](crate::Accounted) stores of each kind, and
-/// queues of uploads (the crate `blobaccess-write-behind`). Stores that are filled apart, as the halves of a mirror are, have accounts of
-/// their own, under reporters of their own. [`Reporting`](crate::Reporting) takes what they say to a ledger.
+/// Everything that uploads to one store shares its accounts: [`Accounted`](crate::Accounted) stores of each kind, and
+/// queues of uploads (the crate `blobaccess-write-behind`). Stores that are filled separately, such as the halves of a
+/// mirror, have accounts and reporters of their own. [`Reporting`](crate::Reporting) reports the counts to a ledger.
 ///
 /// # Memory
 ///
@@ -37,47 +40,47 @@ pub use self::options::AccountsOptions;
 pub struct Accounts {
     reporter: Reporter,
     epoch: Epoch,
-    pub(crate) table: Table,
+    table: Table,
     tokens: Tokens,
-    pub(crate) journal: Option<Journal>,
+    journal: Option<Journal>,
     dead: Mutex<Vec<Dead>>,
     resolvers: Resolvers,
     unresolved: Mutex<VecDeque<Unresolved>>,
     settle_after: Duration,
     max_unresolved: usize,
     quotas: Quotas,
-    pub(crate) observer: Arc<dyn AccountingObserver>,
+    observer: Arc<dyn AccountingObserver>,
     clock: Arc<dyn Clock>,
 }
 
-/// What it takes to count the outcome of an upload.
+/// The data that is needed to count the outcome of an upload.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    pub(crate) slot: Slot,
-    pub(crate) number: u64,
-    pub(crate) logical_bytes: u64,
-    pub(crate) reserved: Option<Reserved>,
+    slot: Slot,
+    number: u64,
+    logical_bytes: u64,
+    reserved: Option<Reserved>,
 }
 
-/// What is kept in [`Accounts`] besides the counters.
+/// The state of [`Accounts`] apart from the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AccountsSnapshot {
-    /// Uploads whose answer was lost and of which the store is yet to be asked.
+    /// The number of uploads whose answer was lost and about which the store is still to be asked.
     pub unresolved: usize,
-    /// Earlier lives whose last report has not been acknowledged.
+    /// The number of earlier lives whose last report has not been acknowledged.
     pub dead_lives: usize,
-    /// Uploads that the journal has as open; 0 without a journal.
+    /// The number of open uploads in the journal; 0 without a journal.
     pub journal_open: usize,
-    /// How often the journal could not be written. A crash at such a time may cost an outcome.
+    /// The number of failures to write the journal. A crash at such a time may lose an outcome.
     pub journal_failures: u64,
-    /// How large the journal is, in bytes.
+    /// The size of the journal, in bytes.
     pub journal_bytes: u64,
 }
 
 impl Accounts {
-    /// New accounts, in an epoch of their own. The journals of earlier lives in the same directory are taken up:
-    /// [`Reporting`](crate::Reporting) sees to it that their uploads get an outcome, and the ledger learns of it.
+    /// Opens accounts in a new epoch, and reads the journals of earlier lives in the same directory.
+    /// [`Reporting`](crate::Reporting) then ends the open uploads of those lives and reports their counts.
     ///
     /// # Errors
     ///
@@ -109,7 +112,7 @@ impl Accounts {
         }))
     }
 
-    /// Who reports what is counted here.
+    /// Returns the reporter of these accounts.
     #[must_use]
     pub const fn reporter(&self) -> &Reporter {
         &self.reporter
@@ -121,7 +124,17 @@ impl Accounts {
         &self.clock
     }
 
-    /// Which life of the reporter this is.
+    /// Returns the journal, if there is one.
+    pub(crate) const fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
+    /// Returns the observer.
+    pub(crate) fn observer(&self) -> &dyn AccountingObserver {
+        self.observer.as_ref()
+    }
+
+    /// Returns the epoch, which identifies this life of the reporter.
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
         self.epoch
@@ -130,11 +143,12 @@ impl Accounts {
     /// Begins an upload of a blob of `logical_bytes` to a store of this kind: the [`Ticket`] will have exactly one
     /// outcome, whatever happens.
     ///
-    /// It goes to the account of [`AccountName::for_call`] the context and the digest.
+    /// The upload is counted for the account name of the context or, if it has none, of the digest
+    /// ([`AccountName::for_call`]).
     ///
     /// # Errors
     ///
-    /// `ResourceExhausted` if the account would have more than it may. That was counted, as rejected.
+    /// `ResourceExhausted` if the upload could pass the quota of its account. That is counted as rejected.
     pub fn begin(
         self: &Arc<Self>,
         ctx: &Context,
@@ -143,10 +157,10 @@ impl Accounts {
         logical_bytes: u64,
     ) -> Result<Ticket> {
         let (upload, token) = self.start(ctx, digest, storage_type, logical_bytes)?;
-        Ok(Ticket::new(Held::new(Arc::clone(self), digest.clone(), storage_type, upload, token)))
+        Ok(Ticket::new(TicketState::new(Arc::clone(self), digest.clone(), storage_type, upload, token)))
     }
 
-    /// The same for who waits for the upload.
+    /// Begins an upload as [`begin`](Self::begin) does, borrowing, for callers that await the upload.
     #[inline]
     pub(crate) fn begin_borrowed<'a>(
         &'a self,
@@ -156,7 +170,7 @@ impl Accounts {
         logical_bytes: u64,
     ) -> Result<BorrowedTicket<'a>> {
         let (upload, token) = self.start(ctx, digest, storage_type, logical_bytes)?;
-        Ok(Held::new(self, digest, storage_type, upload, token))
+        Ok(TicketState::new(self, digest, storage_type, upload, token))
     }
 
     fn start(
@@ -176,7 +190,7 @@ impl Accounts {
         }
         let mut upload = Upload { slot, number, logical_bytes, reserved: None };
         if !self.quotas.is_empty() {
-            // The account may be that of all others, while the limit is that of this one.
+            // The upload may be counted for `__other__`, while the limit is that of its own account.
             let account_name = AccountName::for_call(ctx, digest);
             match self.quotas.admit(&self.table, &account_name, logical_bytes) {
                 Ok(reserved) => {
@@ -196,7 +210,7 @@ impl Accounts {
 
     /// Counts blobs that were deleted, whose `stored_bytes` had been counted for `account_name`.
     ///
-    /// Call it once they are gone. A crash in between leaves them in the footprint until a scan shows it.
+    /// Call this after the blobs are gone. A crash in between leaves them in the footprint until a scan shows it.
     pub fn deleted(
         &self,
         account_name: &AccountName,
@@ -217,13 +231,13 @@ impl Accounts {
         self.table.add(slot, class, amounts);
     }
 
-    /// What was counted so far, in this life.
+    /// Returns the counts of this life so far.
     #[must_use]
     pub fn tallies(&self) -> TallySnapshot {
         self.table.snapshot()
     }
 
-    /// What is kept besides the counters.
+    /// Returns the state apart from the counters.
     #[must_use]
     pub fn snapshot(&self) -> AccountsSnapshot {
         let (journal_open, journal_failures, journal_bytes) =
@@ -237,7 +251,7 @@ impl Accounts {
         }
     }
 
-    /// What `account_name` uses of its limits; `None` if it has none.
+    /// Returns the use of the limits of `account_name`; `None` if it has none.
     #[must_use]
     pub fn quota_usage(&self, account_name: &AccountName) -> Option<QuotaUsage> {
         self.quotas.usage(&self.table, account_name)
@@ -247,18 +261,18 @@ impl Accounts {
         &self.quotas
     }
 
-    /// What was counted in this life, as its report with this number.
+    /// Makes the report with this number, of the counts of this life.
     pub(crate) fn report(&self, seq: u64) -> Report {
         let taken_at = self.clock.now();
         Report::new(self.reporter.clone(), self.epoch, seq, taken_at, self.table.snapshot().accounts)
     }
 
-    /// Counts the outcome of an upload. What is written down comes first: so whatever was reported is in the journal.
+    /// Counts the outcome of an upload. The journal is written first, so that everything reported is in it.
     pub(crate) fn end(&self, upload: &Upload, outcome: Outcome) {
         if let Some(journal) = &self.journal {
             journal.end(upload.number, outcome);
         }
-        self.table.add(upload.slot, Class::of(outcome), Amounts::ended(outcome, upload.logical_bytes));
+        self.table.add(upload.slot, Class::from_outcome(outcome), Amounts::ended(outcome, upload.logical_bytes));
         if let Some(reserved) = &upload.reserved {
             self.quotas.release(reserved);
         }
@@ -272,17 +286,17 @@ impl Accounts {
         self.dead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The earlier lives that have not been reported to their end, for whoever reports them.
+    /// Takes the earlier lives whose last report has not been acknowledged.
     pub(crate) fn take_dead(&self) -> Vec<Dead> {
         std::mem::take(&mut *self.dead())
     }
 
-    /// Gives back those that are still not.
+    /// Gives back the lives that are still not reported to their end.
     pub(crate) fn put_back(&self, dead: Vec<Dead>) {
         self.dead().extend(dead);
     }
 
-    /// For tests: from here on nothing is written down, as after `kill -9`.
+    /// Loses the journal, for tests: from here on nothing is written down, as after `kill -9`.
     #[cfg(test)]
     #[cfg(not(loom))]
     pub(crate) fn lose_the_journal(&self) {
@@ -296,12 +310,12 @@ impl Accounts {
     }
 }
 
-/// Why a blob was deleted.
+/// The reason why a blob was deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Deletion {
-    /// Somebody asked for it.
+    /// A request to delete it.
     Requested,
-    /// Whoever keeps the store within its limits deleted it.
+    /// A collection that keeps the store within its limits.
     Collected,
 }
 

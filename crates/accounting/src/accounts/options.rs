@@ -1,4 +1,4 @@
-//! How accounts are kept.
+//! The settings of accounts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use blobaccess::{Clock, ResolveUpload, StorageType, SystemClock};
 
-use crate::resolving::Resolvers;
+use super::resolving::Resolvers;
 use crate::{AccountingObserver, NoAccountingObserver, Quotas, Reporter};
 
-/// How [`Accounts`](super::Accounts) are kept.
+/// The settings of [`Accounts`](super::Accounts).
 #[derive(Debug)]
 pub struct AccountsOptions {
     pub(super) reporter: Reporter,
@@ -24,7 +24,7 @@ pub struct AccountsOptions {
 }
 
 impl AccountsOptions {
-    /// Those for `reporter`: 4,096 accounts, no journal, nobody to ask, no limits.
+    /// Returns the defaults for `reporter`: 4,096 accounts, no journal, no resolvers, no quotas.
     #[must_use]
     pub fn new(reporter: Reporter) -> Self {
         Self {
@@ -40,15 +40,15 @@ impl AccountsOptions {
         }
     }
 
-    /// How many accounts there may be: a account has one for each kind of store it puts to. Further ones share
-    /// `__other__`, and are counted; if that number grows, this one is too small.
+    /// Sets the maximum number of accounts: each account name takes one for each kind of store. Further uploads are counted
+    /// for `__other__`, and as overflowed; if that number grows, the maximum is too small.
     #[must_use]
     pub const fn with_max_accounts(mut self, max_accounts: usize) -> Self {
         self.max_accounts = max_accounts;
         self
     }
 
-    /// Writes down in `directory` which uploads are under way, so that a crash changes no count.
+    /// Keeps a journal of the uploads under way in `directory`, so that a crash changes no count.
     ///
     /// Several processes may share a directory.
     #[must_use]
@@ -57,38 +57,38 @@ impl AccountsOptions {
         self
     }
 
-    /// Asks `resolver`, for stores of this kind, what became of uploads whose answer was lost. Without it they end as
-    /// ambiguous errors.
+    /// Asks `resolver` about uploads to stores of this kind whose answer was lost. Without a resolver they end as ambiguous
+    /// errors.
     #[must_use]
     pub fn with_resolver(mut self, storage_type: StorageType, resolver: Arc<dyn ResolveUpload>) -> Self {
         self.resolvers.set(storage_type, resolver);
         self
     }
 
-    /// How long after an answer was lost, or the process before died, absence is believed: 30 s by default. Until then
-    /// what had been sent may still arrive at the store. Take the time after which the store gives up on a request.
+    /// Sets the time after a lost answer, or after a crash, from which absence is believed: 30 s by default. Until then, a
+    /// request may still reach the store. Take the time after which the store gives up on a request.
     #[must_use]
     pub const fn with_settle_after(mut self, settle_after: Duration) -> Self {
         self.settle_after = settle_after;
         self
     }
 
-    /// How many uploads may wait for the store to be asked: 65,536 by default, at some 200 bytes each. Further ones end
-    /// as ambiguous errors.
+    /// Sets how many uploads may wait for the store to be asked: 65,536 by default, some 200 bytes each. Further uploads
+    /// end as ambiguous errors.
     #[must_use]
     pub const fn with_max_unresolved(mut self, max_unresolved: usize) -> Self {
         self.max_unresolved = max_unresolved;
         self
     }
 
-    /// Limits what accounts may have.
+    /// Sets the limits of accounts.
     #[must_use]
     pub fn with_quotas(mut self, quotas: Quotas) -> Self {
         self.quotas = quotas;
         self
     }
 
-    /// Tells `observer`.
+    /// Notifies `observer` of outcomes, reports and limits.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn AccountingObserver>) -> Self {
         self.observer = observer;

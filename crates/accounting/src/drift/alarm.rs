@@ -1,12 +1,12 @@
-//! When a drift is cause for alarm: when all of it is too large, and not just once.
+//! The rule by which a drift is cause for alarm: the whole interval is too large, several times in a row.
 
 use super::DriftInterval;
 use crate::AccountingObserver;
 
 /// The rule by which a drift is cause for alarm.
 ///
-/// The whole interval has to lie beyond a share of what is stored, and several times in a row: a scan of a busy store
-/// proves little, and one that proves too much may have met an outage.
+/// The whole interval has to lie beyond a share of the bytes stored, several times in a row. A scan of a busy store proves
+/// little, and a single scan that proves much may have met an outage.
 #[derive(Clone, Debug)]
 pub struct DriftAlarm {
     percent: u32,
@@ -22,34 +22,34 @@ impl Default for DriftAlarm {
 }
 
 impl DriftAlarm {
-    /// Beyond 10 % of what is stored, or of 64 MiB if that is more, twice in a row.
+    /// Returns the default rule: beyond 10 % of the bytes stored, or of 64 MiB if that is more, twice in a row.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Beyond this share of what is stored, in percent.
+    /// Sets the share of the bytes stored that is tolerated, in percent.
     #[must_use]
     pub const fn with_percent(mut self, percent: u32) -> Self {
         self.percent = percent;
         self
     }
 
-    /// Takes shares of at least this many bytes, so that an almost empty store raises no alarm.
+    /// Sets the number of bytes below which the store counts as that large, so that an almost empty store raises no alarm.
     #[must_use]
     pub const fn with_floor_bytes(mut self, floor_bytes: u64) -> Self {
         self.floor_bytes = floor_bytes;
         self
     }
 
-    /// As often as this in a row.
+    /// Sets the number of consecutive scans beyond the share that raise an alarm.
     #[must_use]
     pub const fn with_times(mut self, times: u32) -> Self {
         self.times = times;
         self
     }
 
-    /// Takes note of a scan. Whether there is cause for alarm now.
+    /// Records a scan, and returns whether there is cause for alarm now.
     pub fn observe(&mut self, drift: &DriftInterval) -> bool {
         let base = u128::from(drift.actual_bytes.max(self.floor_bytes));
         let is_beyond = drift.proved_bytes().unsigned_abs() * 100 > base * u128::from(self.percent);
@@ -57,7 +57,7 @@ impl DriftAlarm {
         self.beyond >= self.times.max(1)
     }
 
-    /// The same, and tells `observer`.
+    /// Records a scan as [`observe`](Self::observe) does, and notifies `observer`.
     pub fn observe_and_tell(&mut self, drift: &DriftInterval, observer: &dyn AccountingObserver) -> bool {
         let alarm = self.observe(drift);
         observer.scanned(drift, alarm);

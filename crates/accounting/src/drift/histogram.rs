@@ -1,39 +1,39 @@
-//! How often numbers fell where, so that many reporters can be looked at together.
+//! Histograms of observed numbers, which can be added up over many reporters.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// How often observed numbers were at most each of some bounds.
+/// A histogram: for each bound, the count of observed numbers that were not above it.
 ///
-/// A gauge shows whoever wrote last; of several scanners, or scans of several regions, histograms can be added up.
+/// A gauge shows the last value only. Histograms of several scanners, or of scans of several regions, can be added up.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [i64],
-    /// One more than there are bounds.
+    /// The counts between the bounds, one more than there are bounds.
     counts: Box<[AtomicU64]>,
     sum: AtomicI64,
 }
 
-/// What a [`Histogram`] has observed.
+/// The numbers that a [`Histogram`] has observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistogramSnapshot {
-    /// The bounds, and how many numbers were at most that.
+    /// The bounds, each with the count of numbers that were not above it.
     pub at_most: Vec<(i64, u64)>,
-    /// How many numbers there were.
+    /// The count of all numbers.
     pub count: u64,
-    /// Their sum.
+    /// The sum of all numbers.
     pub sum: i64,
 }
 
 impl Histogram {
-    /// One with these bounds, which ascend.
+    /// Makes a histogram with these bounds, which ascend.
     #[must_use]
     pub fn new(bounds: &'static [i64]) -> Self {
         let counts = std::iter::repeat_with(|| AtomicU64::new(0)).take(bounds.len().saturating_add(1)).collect();
         Self { bounds, counts, sum: AtomicI64::new(0) }
     }
 
-    /// Takes note of a number. What does not fit counts as the largest that does.
+    /// Records a number. A number that does not fit into 64 bits counts as the closest that does.
     pub fn observe(&self, number: i128) {
         let number = i64::try_from(number).unwrap_or(if number < 0 { i64::MIN } else { i64::MAX });
         let place = self.bounds.partition_point(|bound| *bound < number);
@@ -43,7 +43,7 @@ impl Histogram {
         self.sum.fetch_add(number, Ordering::Relaxed);
     }
 
-    /// What was observed so far.
+    /// Returns the numbers observed so far.
     #[must_use]
     pub fn snapshot(&self) -> HistogramSnapshot {
         let mut count = 0;

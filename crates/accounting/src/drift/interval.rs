@@ -1,4 +1,4 @@
-//! Between which two numbers the drift lies, though uploads go on while the store is listed.
+//! The interval in which the drift lies, though uploads go on while the store is listed.
 
 use std::time::SystemTime;
 
@@ -7,24 +7,24 @@ use blobaccess::StorageType;
 use super::Scanned;
 use crate::{Account, Adjustment, Total};
 
-/// What a ledger said of all accounts of one kind at one moment.
+/// The sums of a ledger over all accounts of one kind, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Reading {
-    /// What they have in the store, in bytes.
+    /// The bytes that the accounts have in the store.
     pub footprint_bytes: i128,
-    /// What was ever added, in bytes.
+    /// The bytes that were ever added.
     pub added_bytes: u64,
-    /// What was ever removed, in bytes.
+    /// The bytes that were ever removed.
     pub removed_bytes: u64,
     /// The logical size of uploads under way, in bytes.
     pub in_flight_bytes: u64,
 }
 
 impl Reading {
-    /// What `totals` say of stores of this kind.
+    /// Sums up the `totals` of stores of this kind.
     #[must_use]
-    pub fn of(totals: &[Total], storage_type: StorageType) -> Self {
+    pub fn from_totals(totals: &[Total], storage_type: StorageType) -> Self {
         let mut reading = Self::default();
         for total in totals.iter().filter(|total| total.account.storage_type() == storage_type) {
             reading.footprint_bytes += total.footprint_bytes();
@@ -37,28 +37,28 @@ impl Reading {
     }
 }
 
-/// Between which two numbers the drift lies: what was reported, less what is stored, in bytes.
+/// The interval in which the drift lies: the bytes reported minus the bytes stored.
 ///
-/// A listing takes time. What is created meanwhile may be listed or not, and so may what is deleted. So what is proved
-/// is an interval: with nothing going on, a single number.
+/// A listing takes time. Blobs that are created or deleted meanwhile may be listed or not, so a scan proves an interval.
+/// In a quiet store, it is a single number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct DriftInterval {
-    /// The lowest that the drift can be, in bytes. Above 0, too much was reported.
+    /// The lowest possible drift, in bytes. If it is above 0, too much was reported.
     pub low_bytes: i128,
-    /// The highest that the drift can be, in bytes. Below 0, too little was reported.
+    /// The highest possible drift, in bytes. If it is below 0, too little was reported.
     pub high_bytes: i128,
-    /// What was reported before the listing, in bytes.
+    /// The bytes that were reported before the listing.
     pub reported_bytes: i128,
-    /// What was listed, in bytes.
+    /// The bytes that were listed.
     pub actual_bytes: u64,
 }
 
 impl DriftInterval {
-    /// The interval for a listing between two readings.
+    /// Computes the interval for a listing between two readings.
     ///
-    /// Take the second one once every reporter has reported what happened until the end of the listing, and the interval
-    /// holds however late they report: 0 lies in it if the accounts are right.
+    /// Take the second reading after every reporter has reported everything until the end of the listing. The interval then
+    /// holds however late the reports were: 0 lies in it if the accounts are right.
     #[must_use]
     pub fn new(before: &Reading, scanned: &Scanned, after: &Reading) -> Self {
         let added = after.added_bytes.saturating_sub(before.added_bytes).saturating_add(after.in_flight_bytes);
@@ -72,26 +72,26 @@ impl DriftInterval {
         }
     }
 
-    /// The middle of the interval, in bytes.
+    /// Returns the middle of the interval, in bytes.
     #[must_use]
     pub const fn middle_bytes(&self) -> i128 {
         i128::midpoint(self.low_bytes, self.high_bytes)
     }
 
-    /// How wide the interval is, in bytes.
+    /// Returns the width of the interval, in bytes.
     #[must_use]
     pub const fn width_bytes(&self) -> i128 {
         self.high_bytes - self.low_bytes
     }
 
-    /// The middle in hundredths of a percent of what is stored, or of `floor_bytes` if that is more.
+    /// Returns the middle in hundredths of a percent of the bytes stored, or of `floor_bytes` if that is more.
     #[must_use]
     pub fn basis_points(&self, floor_bytes: u64) -> i64 {
         let base = i128::from(self.actual_bytes.max(floor_bytes).max(1));
         i64::try_from(self.middle_bytes().saturating_mul(10_000) / base).unwrap_or(i64::MAX)
     }
 
-    /// What is certain to be wrong, in bytes: the end of the interval that is closer to 0, or 0 if that lies in it.
+    /// Returns the drift that is proved, in bytes: the end of the interval that is closer to 0, or 0 if 0 lies in it.
     #[must_use]
     pub const fn proved_bytes(&self) -> i128 {
         if self.low_bytes > 0 {
@@ -103,7 +103,7 @@ impl DriftInterval {
         }
     }
 
-    /// A correction of `account` by what is certain to be wrong, and no more; `None` if nothing is.
+    /// Makes a correction of `account` by the proved drift and no more; `None` if no drift is proved.
     #[must_use]
     pub fn repair(&self, scan_id: &str, account: Account, now: SystemTime) -> Option<Adjustment> {
         let clamp = |bytes: i128| i64::try_from(bytes).unwrap_or(if bytes < 0 { i64::MIN } else { i64::MAX });
@@ -145,7 +145,8 @@ mod tests {
     }
 
     proptest! {
-        /// Right accounts, reported late, of a store that is listed while blobs come and go: 0 is never ruled out.
+        /// Checks that 0 is never ruled out for right accounts, reported late, of a store that is listed while blobs come and
+        /// go.
         #[test]
         fn right_accounts_are_never_proved_wrong(
             events in proptest::collection::vec((1_u64..1_000, any::<bool>(), 0_usize..20, 0_usize..20), 0..40),

@@ -1,4 +1,4 @@
-//! How far what is stored is from what was counted, as an interval that is proved, and what is done about it.
+//! Drift: the difference between the bytes reported and the bytes stored, as an interval that is proved.
 
 mod alarm;
 mod histogram;

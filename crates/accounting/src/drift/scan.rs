@@ -1,4 +1,4 @@
-//! Lists a store, shard by shard and page by page, and can go on where it was interrupted.
+//! A scan that lists a store, shard by shard and page by page, and can resume after an interruption.
 
 use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,38 +9,38 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::Reading;
 use crate::ledger::codec::{Bytes, put_text};
 
-/// What was listed.
+/// The sums of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Scanned {
-    /// Blobs.
+    /// The number of blobs.
     pub objects: u64,
-    /// What they take, in bytes.
+    /// The bytes that they take.
     pub stored_bytes: u64,
 }
 
-/// How far the listing of one shard has come.
+/// The progress of the listing of one shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShardProgress {
-    /// What was listed so far.
+    /// The sums of the listing so far.
     pub scanned: Scanned,
-    /// Pages listed so far.
+    /// The number of pages listed so far.
     pub pages: u64,
-    /// Where it goes on; `None` at the beginning and once it is done.
+    /// The cursor of the next page; `None` at the beginning and at the end.
     pub next: Option<InventoryCursor>,
-    /// Whether all of it was listed.
+    /// Whether the whole shard was listed.
     pub done: bool,
 }
 
-/// How far a scan has come: all that it takes to go on after a restart.
+/// The progress of a scan: everything that is needed to resume it after a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScanProgress {
-    /// What tells the scan from all others.
+    /// The identifier of the scan.
     pub scan_id: String,
-    /// What the ledger said before the listing began.
+    /// The reading of the ledger before the listing began.
     pub before: Reading,
-    /// By shard, in the order in which they were given.
+    /// The progress of each shard, in the order of the shards.
     pub shards: Vec<ShardProgress>,
 }
 
@@ -53,7 +53,7 @@ pub struct DriftScan {
 }
 
 impl DriftScan {
-    /// A scan of `shards` that has yet to begin. `before` is what the ledger says now.
+    /// Makes a scan of `shards`. `before` is the present reading of the ledger.
     #[must_use]
     pub fn new(scan_id: impl Into<String>, shards: Vec<Arc<dyn Inventory>>, before: Reading) -> Self {
         let progress =
@@ -61,34 +61,34 @@ impl DriftScan {
         Self { shards, progress: Mutex::new(progress) }
     }
 
-    /// The scan that has come to `progress`, of the same shards.
+    /// Makes a scan that resumes at `progress`, over the same shards.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if it was of another number of shards.
+    /// `InvalidArgument` if the number of shards differs.
     pub fn resume(shards: Vec<Arc<dyn Inventory>>, progress: ScanProgress) -> Result<Self> {
         if progress.shards.len() != shards.len() {
             let (was, is) = (progress.shards.len(), shards.len());
-            return Err(Error::invalid_argument(format!("scan of {was} shards cannot go on with {is}")));
+            return Err(Error::invalid_argument(format!("scan of {was} shards cannot resume with {is}")));
         }
         Ok(Self { shards, progress: Mutex::new(progress) })
     }
 
-    /// How far it has come.
+    /// Returns the progress.
     #[must_use]
     pub fn progress(&self) -> ScanProgress {
         self.lock().clone()
     }
 
-    /// Lists what is left, of up to `at_once` shards at a time, and returns what all of it comes to.
+    /// Lists the remaining pages, of up to `at_once` shards concurrently, and returns the sums of the whole scan.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time, and goes on after the last whole page.
+    /// The future may be dropped at any time; the next call resumes after the last whole page.
     ///
     /// # Errors
     ///
-    /// Those of the first shard that cannot be listed. It may be called again, and goes on after the last whole page.
+    /// The error of the first shard that cannot be listed. The next call resumes after the last whole page.
     pub async fn run(&self, ctx: &Context, at_once: usize) -> Result<Scanned> {
         let shards = self.shards.iter().enumerate().map(|(index, shard)| self.run_shard(ctx, index, shard));
         stream::iter(shards).buffer_unordered(at_once.max(1)).try_collect::<()>().await?;
@@ -121,7 +121,7 @@ impl DriftScan {
 }
 
 impl ScanProgress {
-    /// What all shards come to so far.
+    /// Returns the sums of all shards so far.
     #[must_use]
     pub fn scanned(&self) -> Scanned {
         self.shards.iter().fold(Scanned::default(), |sum, shard| Scanned {
@@ -130,13 +130,13 @@ impl ScanProgress {
         })
     }
 
-    /// Whether all was listed.
+    /// Returns whether all shards were listed.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.shards.iter().all(|shard| shard.done)
     }
 
-    /// The progress as bytes, to be kept across restarts.
+    /// Encodes the progress as bytes, to be kept across restarts.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![1];
@@ -157,11 +157,11 @@ impl ScanProgress {
         out
     }
 
-    /// The progress that these bytes are.
+    /// Decodes progress from bytes.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if they are none.
+    /// `InvalidArgument` if the bytes are no progress of this version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         Self::read(Bytes(bytes)).ok_or_else(|| {
             Error::invalid_argument(format!("{} bytes are no progress of a scan of this version", bytes.len()))
@@ -206,7 +206,7 @@ mod tests {
 
     use super::*;
 
-    /// Ten blobs of three bytes to a page, and an outage at one of them.
+    /// A store with ten blobs of three bytes on each page, and an outage at one page.
     #[derive(Debug)]
     struct Pages {
         pages: u8,

@@ -1,4 +1,4 @@
-//! The journals of lives that ended without saying what became of everything.
+//! The journals of lives that ended before all their uploads had an outcome.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -11,11 +11,11 @@ use blobaccess::{Error, Result};
 use super::{Record, SUFFIX, State};
 use crate::{Outcome, Report};
 
-/// The number of the last report of a life that was ended by its successor: higher than any that it sent itself, and
-/// within the signed numbers of databases.
+/// The number of the last report of a life that its successor ends: higher than any that the life sent itself, and within
+/// the signed numbers of databases.
 const LAST_SEQ: u64 = i64::MAX.unsigned_abs();
 
-/// The journal of a life that is over: nobody holds its lock any more, and we do now.
+/// The journal of a life that is over: its owner no longer holds the lock, and this process does.
 #[derive(Debug)]
 pub(crate) struct Dead {
     path: PathBuf,
@@ -24,7 +24,7 @@ pub(crate) struct Dead {
 }
 
 impl Dead {
-    /// Every journal in `directory` that nobody else holds.
+    /// Opens every journal in `directory` that no other process holds.
     pub(crate) fn all(directory: &Path) -> Result<Vec<Self>> {
         let failed = |error: std::io::Error| {
             Error::failed_precondition(format!("cannot read the journals in {}: {error}", directory.display()))
@@ -48,16 +48,16 @@ impl Dead {
 
     fn open(path: PathBuf) -> std::io::Result<Option<Self>> {
         let mut file = OpenOptions::new().read(true).append(true).open(&path)?;
-        // Its owner lives, or has just put another file in its place.
+        // Its owner lives, or has just replaced the file.
         if file.try_lock().is_err() || !is_at(&file, &path) {
             return Ok(None);
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let Some((state, length)) = State::read(&bytes) else {
-            // It was made whole before it got its name, so this is damage, or of another version. It may matter to
-            // somebody.
-            tracing::error!(journal = %path.display(), "passing over what is no journal of uploads of this version");
+            // The file was complete before it got its name, so it is damaged or of another version. It stays, as it may
+            // matter to somebody.
+            tracing::error!(journal = %path.display(), "skipping a file that is no journal of uploads of this version");
             return Ok(None);
         };
         file.set_len(u64::try_from(length).unwrap_or(u64::MAX))?;
@@ -76,7 +76,7 @@ impl Dead {
         Ok(())
     }
 
-    /// Writes down what became of an upload, so that another crash asks no second time.
+    /// Records the outcome of an upload, so that the store is not asked again after another crash.
     pub(crate) fn end(&mut self, number: u64, outcome: Outcome) -> Result<()> {
         self.append(&Record::End { number, outcome }).map_err(|error| {
             Error::unavailable(format!("cannot write to the journal {}: {error}", self.path.display()))
@@ -84,7 +84,7 @@ impl Dead {
         })
     }
 
-    /// What this life counted: all of it, once no upload is open.
+    /// Makes the report of this life: its last one, once no upload is open.
     pub(crate) fn report(&self, now: SystemTime) -> Report {
         let (reporter, epoch) = (self.state.reporter.clone(), self.state.epoch);
         if self.state.intents().is_empty() {
@@ -94,7 +94,7 @@ impl Dead {
         }
     }
 
-    /// Makes what was written down outlive a crash of the machine: before anybody is told of it.
+    /// Makes the records durable, before they are reported.
     pub(crate) fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(|error| {
             Error::unavailable(format!("cannot sync the journal {}: {error}", self.path.display())).with_source(error)

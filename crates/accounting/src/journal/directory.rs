@@ -1,18 +1,18 @@
-//! The folder of a journal, which is there after a power cut as well.
+//! The folder of a journal, made so that it outlives a power cut.
 
 use std::fs::File;
 use std::io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
 use std::io::Result;
 use std::path::Path;
 
-/// Makes a folder, and those above it, if it is not there, and makes durable that it is.
+/// Makes a folder and its parents if they are missing, and syncs them.
 pub(super) fn make(directory: &Path) -> Result<()> {
     std::fs::create_dir_all(directory)?;
-    // Whoever made it may have been killed before this, so they are synced in any case.
+    // The process that made a folder may have been killed before its sync, so all are synced in any case.
     for above in directory.canonicalize()?.ancestors().skip(1) {
         match File::open(above).and_then(|above| above.sync_all()) {
             Ok(()) => {}
-            // One that is not to be read is not one that was made here; some file systems sync no directories.
+            // A folder that cannot be read was not made here; some file systems sync no directories.
             Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => {}
             Err(error) => return Err(error),
         }

@@ -1,4 +1,4 @@
-//! What uploads are under way, written down before their first byte, so that a crash changes no count.
+//! The journal: uploads are recorded before their first byte, so that a crash changes no count.
 
 mod dead;
 mod directory;
@@ -19,20 +19,19 @@ pub(crate) use self::record::{Opened, Record};
 pub(crate) use self::state::State;
 use crate::{Account, Amounts, Class, Epoch, Outcome, Reporter};
 
-/// What the files of journals are called behind their epoch.
+/// The extension of journals; their name is the epoch.
 const SUFFIX: &str = "journal";
 
-/// How large a journal grows before it is written anew with only what is needed, in bytes.
+/// The size at which a journal is rewritten with only the records that are needed, in bytes.
 const COMPACT_AT_BYTES: u64 = 16 << 20;
 
 /// The journal of one life: a file that is only ever appended to.
 ///
-/// A record is in the hands of the system once it was written, and so outlives the process; [`sync`](Self::sync) makes
-/// it outlive the machine. What the file says in sum is kept in memory too, so that it can be written anew when it has
-/// grown, or after it could not be written.
+/// A written record outlives the process; [`sync`](Self::sync) makes it outlive a crash of the machine. The sum of the
+/// records is kept in memory too, so that the file can be rewritten when it has grown, or after a write failed.
 ///
-/// A journal that cannot be written fails no upload: it counts the failure, and is written anew from memory as soon as
-/// that works. Only a crash in between is not made up for.
+/// A journal that cannot be written fails no upload. It counts the failure, and is rewritten from memory as soon as that
+/// works. Only a crash in between loses counts.
 pub(crate) struct Journal {
     path: PathBuf,
     inner: Mutex<Inner>,
@@ -42,18 +41,18 @@ struct Inner {
     file: File,
     length: u64,
     state: State,
-    /// The names that were given to accounts and instance names.
+    /// The numbers that stand for accounts and instance names in the file.
     names: HashMap<(Account, InstanceName), u32>,
     next_name: u32,
     buffer: Vec<u8>,
     compact_at: u64,
-    /// Whether the file lacks something that the state has.
+    /// Whether the file lacks records that the state has.
     lacking: bool,
     failures: u64,
 }
 
 impl Journal {
-    /// A new journal in `directory`, which is made if there is none.
+    /// Makes a journal in `directory`, which is made if it is missing.
     pub(crate) fn create(directory: &Path, reporter: Reporter, epoch: Epoch) -> Result<Self> {
         let failed = |error: std::io::Error| {
             Error::failed_precondition(format!("cannot make a journal in {}: {error}", directory.display()))
@@ -78,12 +77,11 @@ impl Journal {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // What a panic could leave behind is a record that is in the state and not in the file, or torn there: as after
-        // a crash at the same place.
+        // A panic can leave a record in the state that is missing or torn in the file, as a crash at the same place does.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes down that an upload is about to begin.
+    /// Records that an upload is about to begin.
     pub(crate) fn open(
         &self,
         account: &Account,
@@ -99,22 +97,22 @@ impl Journal {
         inner.append(&self.path, &Record::Open(opened));
     }
 
-    /// Writes down that the first byte is about to be sent.
+    /// Records that the first byte is about to be sent.
     pub(crate) fn sent(&self, number: u64) {
         self.inner().append(&self.path, &Record::Sent { number });
     }
 
-    /// Writes down how an upload ended.
+    /// Records the outcome of an upload.
     pub(crate) fn end(&self, number: u64, outcome: Outcome) {
         self.inner().append(&self.path, &Record::End { number, outcome });
     }
 
-    /// Writes down what was deleted.
+    /// Records deletions.
     pub(crate) fn deleted(&self, account: &Account, class: Class, amounts: Amounts) {
         self.inner().append(&self.path, &Record::Deleted { account: account.clone(), class, amounts });
     }
 
-    /// Makes what was written so far outlive a crash of the machine.
+    /// Makes the records so far durable.
     pub(crate) fn sync(&self) -> Result<()> {
         let file = {
             let mut inner = self.inner();
@@ -128,13 +126,13 @@ impl Journal {
         })
     }
 
-    /// How many uploads are open, how often the file could not be written, and how large it is, in bytes.
+    /// Returns the number of open uploads, the number of failed writes, and the size of the file in bytes.
     pub(crate) fn condition(&self) -> (usize, u64, u64) {
         let inner = self.inner();
         (inner.state.intents().len(), inner.failures, inner.length)
     }
 
-    /// Deletes the file, unless an upload is open. Whether it did.
+    /// Deletes the file unless an upload is open, and returns whether it did.
     pub(crate) fn remove_if_idle(&self) -> Result<bool> {
         let inner = self.inner();
         if !inner.state.intents().is_empty() {
@@ -170,7 +168,7 @@ impl Journal {
 }
 
 impl Inner {
-    /// The number that stands for an account and an instance name, which is given if it has none.
+    /// Returns the number that stands for an account and an instance name, which is assigned if there is none.
     fn name(&mut self, account: &Account, instance_name: &InstanceName) -> u32 {
         let key = (account.clone(), instance_name.clone());
         if let Some(id) = self.names.get(&key) {
@@ -181,7 +179,7 @@ impl Inner {
         let record = Record::Name { id, account: key.0.clone(), instance_name: key.1.clone() };
         self.names.insert(key, id);
         self.state.apply(&record);
-        // It goes into the file together with what needs it.
+        // The record goes into the file together with the one that needs it.
         record.put(&mut self.buffer);
         id
     }
@@ -205,28 +203,28 @@ impl Inner {
         self.buffer.clear();
     }
 
-    /// Writes the file anew, with nothing but what is needed.
+    /// Rewrites the file with only the records that are needed.
     fn compact(&mut self, path: &Path) {
         match write_anew(path, &self.state.compacted()) {
             Ok((file, length)) => {
                 self.file = file;
                 self.length = length;
-                // An hour of many uploads under way must not be written anew with each of them.
+                // With many uploads under way, the file must not be rewritten for each of them.
                 self.compact_at = self.compact_at.max(length.saturating_mul(2));
                 self.lacking = false;
             }
             Err(error) => {
-                tracing::error!(journal = %path.display(), %error, "cannot write the journal of uploads anew");
+                tracing::error!(journal = %path.display(), %error, "cannot rewrite the journal of uploads");
                 self.failures += 1;
                 self.lacking = true;
             }
         }
-        // Those that no open upload has are gone from the file.
+        // Numbers that no open upload uses are gone from the file.
         self.names.clear();
     }
 }
 
-/// Puts a file of these records in place of that at `path`, and locks it: while it is locked, its life is not over.
+/// Replaces the file at `path` with one of these records, and locks it: while it is locked, its life is not over.
 fn write_anew(path: &Path, records: &[Record]) -> std::io::Result<(File, u64)> {
     let new = path.with_extension("new");
     let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! The records of a journal, and how they lie in its file.
+//! The records of a journal, and their encoding in its file.
 
 use blobaccess::{Digest, DigestFunction, InstanceName, UploadToken};
 use xxhash_rust::xxh3::xxh3_64;
@@ -9,38 +9,38 @@ use crate::{Account, Amounts, Class, DropReason, Epoch, ErrorReason, Outcome, Re
 /// The version of the format. A journal of another version is left alone.
 pub(super) const VERSION: u8 = 1;
 
-/// What a journal says, one after another.
+/// A record of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Record {
-    /// Whose journal it is. Always the first.
+    /// The owner of the journal; always the first record.
     Head { reporter: Reporter, epoch: Epoch },
-    /// What uploads call an account and an instance name from now on.
+    /// A number that stands for an account and an instance name in the records that follow.
     Name { id: u32, account: Account, instance_name: InstanceName },
-    /// An upload was begun.
+    /// The beginning of an upload.
     Open(Opened),
-    /// Its first byte may have been sent.
+    /// The first byte of an upload, which may have been sent.
     Sent { number: u64 },
-    /// It ended.
+    /// The end of an upload.
     End { number: u64, outcome: Outcome },
-    /// Blobs were deleted.
+    /// Deletions of blobs.
     Deleted { account: Account, class: Class, amounts: Amounts },
-    /// What was counted of an account before all that follows.
+    /// The tally of an account before the records that follow.
     Totals { account: Account, tally: Tally },
 }
 
-/// An upload that was begun.
+/// An upload that has begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Opened {
     pub(crate) number: u64,
     /// The [`Record::Name`] of its account and instance name.
     pub(crate) name: u32,
-    /// In the instance name of that.
+    /// The digest, in the instance name of that record.
     pub(crate) digest: Digest,
     pub(crate) logical_bytes: u64,
-    /// Unless it is the one that follows from epoch and number.
+    /// The token; `None` if it follows from epoch and number.
     pub(crate) token: Option<UploadToken>,
     pub(crate) sent: bool,
-    /// Whether a record of totals has counted it already.
+    /// Whether a record of totals already counts its beginning.
     pub(crate) counted: bool,
 }
 
@@ -57,11 +57,11 @@ const FLAG_COUNTED: u8 = 2;
 const FLAG_TOKEN: u8 = 4;
 const FLAG_LOGICAL: u8 = 8;
 
-/// A length of two bytes and a checksum of four.
+/// The bytes before each record: a length of two and a checksum of four.
 const FRAME_BYTES: usize = 6;
 
 impl Record {
-    /// Appends the record to `out`: its length, a checksum, and what it says.
+    /// Appends the record to `out`: its length, a checksum, and its fields.
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         let begin = out.len();
         out.extend([0; FRAME_BYTES]);
@@ -70,7 +70,7 @@ impl Record {
         else {
             return;
         };
-        // Names that are too long for it would be cut; the checksum then refuses the record, as if it were torn.
+        // A record with names that are too long would be cut; its checksum then fails, as if it were torn.
         let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_le_bytes();
         let [a, b, c, d] = checksum(body);
         *frame = [length[0], length[1], a, b, c, d];
@@ -113,9 +113,9 @@ impl Record {
         }
     }
 
-    /// The record at the beginning of `bytes`, and how long it is there; `None` if there is none that is whole.
+    /// Reads the record at the beginning of `bytes`, and its length there; `None` if there is no whole record.
     ///
-    /// `instance_name` knows the names that were given so far.
+    /// `instance_name` resolves the numbers that were assigned so far.
     pub(super) fn read(bytes: &[u8], instance_name: impl Fn(u32) -> Option<InstanceName>) -> Option<(Self, usize)> {
         let ([a, b, check @ ..], rest) = bytes.split_first_chunk::<FRAME_BYTES>()?;
         let length = usize::from(u16::from_le_bytes([*a, *b]));
@@ -143,7 +143,7 @@ impl Record {
             END => Self::End { number: bytes.u64()?, outcome: read_outcome(bytes)? },
             DELETED => {
                 let account = bytes.account()?;
-                Self::Deleted { account, class: Class::of_code(bytes.byte()?)?, amounts: bytes.amounts()? }
+                Self::Deleted { account, class: Class::from_code(bytes.byte()?)?, amounts: bytes.amounts()? }
             }
             TOTALS => Self::Totals { account: bytes.account()?, tally: bytes.tally()? },
             _ => return None,
@@ -201,13 +201,13 @@ fn put_outcome(out: &mut Vec<u8>, outcome: Outcome) {
         Outcome::Unclassified { stored_bytes } | Outcome::Dropped { stored_bytes, .. } => (stored_bytes, 0),
         Outcome::Error(_) => (None, 0),
     };
-    out.extend([Class::of(outcome).code(), u8::from(stored.is_some())]);
+    out.extend([Class::from_outcome(outcome).code(), u8::from(stored.is_some())]);
     out.extend(stored.unwrap_or(0).to_le_bytes());
     out.extend(old.to_le_bytes());
 }
 
 fn read_outcome(bytes: &mut Bytes<'_>) -> Option<Outcome> {
-    let class = Class::of_code(bytes.byte()?)?;
+    let class = Class::from_code(bytes.byte()?)?;
     let known = bytes.byte()? != 0;
     let (stored_bytes, old_bytes) = (bytes.u64()?, bytes.u64()?);
     let stored = known.then_some(stored_bytes);

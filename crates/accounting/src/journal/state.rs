@@ -1,4 +1,4 @@
-//! What a journal says in sum: what was counted, and which uploads have no outcome yet.
+//! The sum of a journal: the counts, and the uploads that have no outcome yet.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use super::record::{Opened, Record};
 use crate::tokens::token_of;
 use crate::{Account, Amounts, Class, Epoch, Outcome, Reporter, Tally};
 
-/// What the records of a journal come to. A living journal keeps it up to date, one that is read rebuilds it: it is the
-/// same function of the same records.
+/// The sum of the records of a journal. A living journal keeps it up to date; reading a journal rebuilds it by the same
+/// function.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     pub(crate) reporter: Reporter,
@@ -28,7 +28,7 @@ pub(crate) struct Intent {
     pub(crate) logical_bytes: u64,
     pub(crate) token: UploadToken,
     own_token: bool,
-    /// Whether its first byte may have been sent.
+    /// Whether the first byte may have been sent.
     pub(crate) sent: bool,
 }
 
@@ -37,7 +37,7 @@ impl State {
         Self { reporter, epoch, names: BTreeMap::new(), totals: BTreeMap::new(), intents: BTreeMap::new() }
     }
 
-    /// What the records in `bytes` come to, and how far they are whole; `None` if not even the first is.
+    /// Sums up the records in `bytes`, and returns the length of the whole ones too; `None` if not even the first is whole.
     pub(super) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
         let (head, mut length) = Record::read(bytes, |_| None)?;
         let Record::Head { reporter, epoch } = head else { return None };
@@ -61,10 +61,14 @@ impl State {
                     intent.sent = true;
                 }
             }
-            // An outcome of what is not open is one that was written twice.
+            // An outcome of an upload that is not open was written twice.
             Record::End { number, outcome } => {
                 if let Some(intent) = self.intents.remove(number) {
-                    self.count(&intent.account, Class::of(*outcome), Amounts::ended(*outcome, intent.logical_bytes));
+                    self.count(
+                        &intent.account,
+                        Class::from_outcome(*outcome),
+                        Amounts::ended(*outcome, intent.logical_bytes),
+                    );
                 }
             }
             Record::Deleted { account, class, amounts } => self.count(account, *class, *amounts),
@@ -102,17 +106,17 @@ impl State {
         self.names.get(&id).map(|(_, instance_name)| instance_name.clone())
     }
 
-    /// What was counted so far.
+    /// Returns the counts so far.
     pub(crate) fn totals(&self) -> Vec<(Account, Tally)> {
         self.totals.iter().map(|(account, tally)| (account.clone(), tally.clone())).collect()
     }
 
-    /// Uploads that have no outcome, by their number.
+    /// Returns the uploads that have no outcome, by number.
     pub(crate) const fn intents(&self) -> &BTreeMap<u64, Intent> {
         &self.intents
     }
 
-    /// The fewest records that come to the same. Names that no open upload has are forgotten.
+    /// Returns the fewest records with the same sum. Names that no open upload uses are dropped.
     pub(super) fn compacted(&mut self) -> Vec<Record> {
         let used: std::collections::BTreeSet<u32> = self.intents.values().map(|intent| intent.name).collect();
         self.names.retain(|id, _| used.contains(id));
@@ -141,7 +145,7 @@ impl State {
         records
     }
 
-    /// Ends every upload of which no byte was sent.
+    /// Returns the records that end every upload of which no byte was sent.
     pub(crate) fn unsent(&self) -> Vec<Record> {
         let reason = crate::DropReason::Shutdown;
         let outcome = Outcome::Dropped { reason, stored_bytes: None };
@@ -196,7 +200,7 @@ mod tests {
         let counted: Vec<_> = state
             .totals()
             .into_iter()
-            .map(|(_, tally)| (tally.of(Class::Started).objects, tally.of(Class::Created).stored_bytes))
+            .map(|(_, tally)| (tally.get(Class::Started).objects, tally.get(Class::Created).stored_bytes))
             .collect();
         assert_eq!(counted, [(2, 5), (2, 0)]);
         let open: Vec<_> = state.intents().iter().map(|(number, intent)| (*number, intent.sent)).collect();

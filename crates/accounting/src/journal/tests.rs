@@ -37,7 +37,7 @@ fn the_journal_of_the_living_is_left_alone() {
     drop(living);
     let dead = setup.dead();
     assert_eq!(dead.len(), 1);
-    // Whoever found it holds it.
+    // The finder holds its lock.
     assert!(setup.dead().is_empty());
     dead[0].remove().unwrap();
     drop(dead);
@@ -58,12 +58,12 @@ fn what_was_written_is_found_after_the_end_of_the_process() {
     let state = journal.state();
     drop(journal);
     let mut dead = setup.dead().remove(0);
-    // What was not sent is dropped, once and for all.
+    // Uploads that were not sent are dropped for good.
     assert_eq!(dead.state.intents().keys().copied().collect::<Vec<_>>(), [1, 3]);
     assert_eq!(state.intents().len(), 3);
     let tally = dead.state.totals().remove(0).1;
-    assert_eq!(tally.of(Class::Started).objects, 4);
-    assert_eq!(tally.of(Class::Shutdown).objects, 1);
+    assert_eq!(tally.get(Class::Started).objects, 4);
+    assert_eq!(tally.get(Class::Shutdown).objects, 1);
     assert_eq!(tally.net_bytes(), 5);
     assert!(!dead.report(SystemTime::UNIX_EPOCH).closed);
     // A crash in between loses no answer.
@@ -118,7 +118,7 @@ fn a_journal_that_has_grown_is_written_anew_and_says_the_same() {
     let dead = setup.dead().remove(0);
     assert_eq!(dead.state.totals(), state.totals());
     assert_eq!(dead.state.intents(), state.intents());
-    assert_eq!(dead.state.totals()[0].1.of(Class::Created).objects, 990);
+    assert_eq!(dead.state.totals()[0].1.get(Class::Created).objects, 990);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_journal_that_cannot_be_written_fails_nothing_and_is_made_up_for() {
     drop(journal);
     let dead = setup.dead().remove(0);
     assert_eq!((dead.state.intents().len(), state.intents().len()), (1, 2));
-    assert_eq!(dead.state.totals()[0].1.of(Class::Started).objects, 2);
+    assert_eq!(dead.state.totals()[0].1.get(Class::Started).objects, 2);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The books of a ledger as a plain value: what reports mean, without where they are kept.
+//! The books of a ledger as a plain value: the meaning of reports, apart from their storage.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use blobaccess::AccountName;
 
 use super::{Adjustment, Life, Movement, Statement, Total};
-use crate::report::{of_unix_millis, unix_millis};
+use crate::report::{from_unix_millis, unix_millis};
 use crate::{Account, Epoch, Report, Reporter, Tally};
 
 /// The books of a ledger.
@@ -17,7 +17,7 @@ pub(crate) struct Book {
     statements: BTreeMap<Account, Statement>,
 }
 
-/// What one life of a reporter reported.
+/// The reports of one life of a reporter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Pages {
     seq: u64,
@@ -28,7 +28,7 @@ struct Pages {
 }
 
 impl Book {
-    /// Takes up a report: of each column, the higher number counts.
+    /// Applies a report: in each column, the higher number counts.
     pub(crate) fn apply(&mut self, report: &Report) {
         let pages = self.lives.entry((report.reporter.clone(), report.epoch)).or_default();
         pages.seq = pages.seq.max(report.seq);
@@ -60,7 +60,7 @@ impl Book {
 
     pub(crate) fn lives(&self) -> Vec<Life> {
         let life = |((reporter, epoch), pages): (&(Reporter, Epoch), &Pages)| {
-            let taken_at = of_unix_millis(pages.taken_at_millis);
+            let taken_at = from_unix_millis(pages.taken_at_millis);
             Life::new(reporter.clone(), *epoch, pages.seq, taken_at).with_closed(pages.closed)
         };
         self.lives.iter().map(life).collect()

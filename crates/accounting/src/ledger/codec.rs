@@ -4,7 +4,7 @@ use blobaccess::{AccountName, StorageType};
 
 use crate::{Account, Amounts, Class, Tally};
 
-/// Reads numbers and texts one after another; `None` once there are too few bytes.
+/// A reader of numbers and texts, which returns `None` once there are too few bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
 
@@ -41,14 +41,14 @@ impl<'a> Bytes<'a> {
         Some(slice)
     }
 
-    /// A text with its length in front of it.
+    /// Reads a text that its length precedes.
     pub(crate) fn text(&mut self) -> Option<&'a str> {
         let length = usize::try_from(self.u32()?).ok()?;
         std::str::from_utf8(self.slice(length)?).ok()
     }
 
     pub(crate) fn storage_type(&mut self) -> Option<StorageType> {
-        Account::storage_of_code(self.byte()?)
+        Account::storage_type_from_code(self.byte()?)
     }
 
     pub(crate) fn account(&mut self) -> Option<Account> {
@@ -61,13 +61,13 @@ impl<'a> Bytes<'a> {
         for column in &mut columns {
             *column = self.u64()?;
         }
-        Some(Amounts::of_columns(columns))
+        Some(Amounts::from_columns(columns))
     }
 
     pub(crate) fn tally(&mut self) -> Option<Tally> {
         let mut tally = Tally::new();
         for _ in 0..self.byte()? {
-            let class = Class::of_code(self.byte()?)?;
+            let class = Class::from_code(self.byte()?)?;
             tally.add(class, self.amounts()?);
         }
         Some(tally)
@@ -78,7 +78,7 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// Puts a text behind its length. One of 4 GiB would be cut; accounts are not that long.
+/// Appends the length of a text, and the text. A text of 4 GiB would be cut; account names are not that long.
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
     out.extend(length.to_le_bytes());

@@ -1,4 +1,4 @@
-//! A ledger in memory, for tests and for those who keep it elsewhere.
+//! A ledger in memory, for tests and for hosts that keep the totals elsewhere.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -13,21 +13,21 @@ use crate::Report;
 ///
 /// # Memory
 ///
-/// Some 300 bytes for each life, account and class of which anything was reported.
+/// Some 300 bytes for each life, account and class with counts.
 #[derive(Debug, Default)]
 pub struct MemoryLedger {
     book: Mutex<Book>,
 }
 
 impl MemoryLedger {
-    /// An empty ledger.
+    /// Makes an empty ledger.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        // What a panic could leave half done is the taking up of a report, and that may come again.
+        // A panic can leave a report half applied, and a report may be applied again.
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Where reports come together: what was uploaded, by all reporters and all their lives.
+//! Ledgers: they keep the reports of all reporters and all their lives.
 
 mod book;
 pub(crate) mod codec;
@@ -19,128 +19,127 @@ pub use self::statement::{Movement, Statement};
 
 use crate::{Account, Epoch, Report, Reporter, Tally};
 
-/// Keeps what was reported, and adds it up.
+/// A store of reports, which adds them up.
 ///
 /// # Contract
 ///
-/// * **Idempotent and commutative.** Reports may come any number of times, in any order, at any time: once a ledger has
-///   seen the same reports, it says the same.
-/// * **Acknowledged is kept.** What [`apply`](Self::apply) returned for outlives a crash of the ledger, if it outlives
-///   anything at all.
-/// * **All or nothing** of one report is applied.
+/// * **Idempotent and commutative.** Reports may arrive any number of times, in any order, at any time. Ledgers that have
+///   seen the same reports have the same totals.
+/// * **Durable.** A report that [`apply`](Self::apply) acknowledged outlives a crash of the ledger, if the ledger outlives
+///   crashes at all.
+/// * **Atomic.** A report is applied as a whole, or not at all.
 ///
-/// The module `conformance` (feature `conformance`) holds a ledger to it.
+/// The module `conformance` (feature `conformance`) tests a ledger against this contract.
 #[async_trait]
 pub trait Ledger: Debug + Send + Sync + 'static {
-    /// Takes up reports. To return is to acknowledge all of them.
+    /// Applies reports. Returning acknowledges all of them.
     ///
     /// # Errors
     ///
-    /// If not all could be kept. They may be sent again, whatever became of them.
+    /// Fails if not all could be kept. They may be sent again, whether they were kept or not.
     async fn apply(&self, reports: &[Report]) -> Result<()>;
 
-    /// Takes up adjustments, each once: another one with the scan and the account of an earlier one is passed over.
+    /// Applies adjustments, each once: an adjustment with the scan and the account of an earlier one is ignored.
     ///
     /// # Errors
     ///
-    /// If not all could be kept. They may be sent again.
+    /// Fails if not all could be kept. They may be sent again.
     async fn adjust(&self, adjustments: &[Adjustment]) -> Result<()>;
 
-    /// What all reports add up to, by account and in their order; of `account_name` only, if one is given.
+    /// Returns the sums of all reports, by account and in their order; only for `account_name`, if one is given.
     ///
     /// # Errors
     ///
-    /// If the ledger cannot be read now.
+    /// Fails if the ledger cannot be read now.
     async fn totals(&self, account_name: Option<&AccountName>) -> Result<Vec<Total>>;
 
-    /// Every life of every reporter, and what was last heard of it.
+    /// Returns every life of every reporter, with its latest report.
     ///
     /// # Errors
     ///
-    /// If the ledger cannot be read now.
+    /// Fails if the ledger cannot be read now.
     async fn lives(&self) -> Result<Vec<Life>>;
 
-    /// Every adjustment that was made, for those who audit.
+    /// Returns every adjustment, for audits.
     ///
     /// # Errors
     ///
-    /// If the ledger cannot be read now.
+    /// Fails if the ledger cannot be read now.
     async fn adjustments(&self) -> Result<Vec<Adjustment>>;
 }
 
-/// A [`Ledger`] that keeps statements: what each account has had, and for how long.
+/// A [`Ledger`] that keeps statements: the footprint of each account over time.
 #[async_trait]
 pub trait Accumulator: Ledger {
-    /// Adds to the statements what was reported since this was last called, as of `now`, and says what that was.
+    /// Adds everything that was reported since the previous call to the statements, as of `now`, and returns it.
     ///
-    /// How far it has come is kept for each life and account, and is moved on in the same transaction, under a lock: to
-    /// call it twice, or from two places at once, counts nothing twice. No time takes part in that, so nothing that is
-    /// reported late is ever passed over.
+    /// A cursor for each life and account moves in the same transaction, under a lock. So nothing counts twice, whether
+    /// calls follow one another or run concurrently. The cursor is not a time, so late reports are never skipped.
     ///
     /// # Errors
     ///
-    /// If the ledger cannot be changed now. Nothing has been moved on then.
+    /// Fails if the ledger cannot be changed now. No cursor has moved then.
     async fn consume(&self, now: SystemTime) -> Result<Vec<Movement>>;
 
-    /// The statements, by account and in their order.
+    /// Returns the statements, by account and in their order.
     ///
     /// # Errors
     ///
-    /// If the ledger cannot be read now.
+    /// Fails if the ledger cannot be read now.
     async fn statements(&self) -> Result<Vec<Statement>>;
 }
 
-/// What all reports add up to, of one account.
+/// The sums of all reports for one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Total {
-    /// Whose it is.
+    /// The account.
     pub account: Account,
-    /// What was counted, by all reporters.
+    /// The counts of all reporters.
     pub tally: Tally,
-    /// What scans have corrected it by, in bytes as stored.
+    /// The sum of the adjustments, in bytes as stored.
     pub adjusted_bytes: i64,
 }
 
 impl Total {
-    /// What was counted and corrected of `account`.
+    /// Makes the total of `account`.
     #[must_use]
     pub const fn new(account: Account, tally: Tally, adjusted_bytes: i64) -> Self {
         Self { account, tally, adjusted_bytes }
     }
 
-    /// What the account has in the store, in bytes: created, and what values grew by that were replaced, less what was
-    /// deleted, and as corrected.
+    /// Returns the bytes that the account has in the store: created, plus the growth of replaced values, minus deleted, plus
+    /// adjustments.
     #[must_use]
     pub fn footprint_bytes(&self) -> i128 {
         self.tally.net_bytes() + i128::from(self.adjusted_bytes)
     }
 }
 
-/// One life of a reporter, and what was last heard of it.
+/// One life of a reporter, and its latest report.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Life {
-    /// Who reports.
+    /// The reporter.
     pub reporter: Reporter,
-    /// Which life of it.
+    /// The epoch of the life.
     pub epoch: Epoch,
-    /// The number of its latest report.
+    /// The number of the latest report.
     pub seq: u64,
-    /// When that was drawn up, by the clock of the reporter.
+    /// The time of that report, by the clock of the reporter.
     pub taken_at: SystemTime,
-    /// Whether it is over, and all of it was reported.
+    /// Whether the life is over, and completely reported.
     pub closed: bool,
 }
 
 impl Life {
-    /// What was last heard of a life that is not over.
+    /// Makes a life that is not over.
     #[must_use]
     pub const fn new(reporter: Reporter, epoch: Epoch, seq: u64, taken_at: SystemTime) -> Self {
         Self { reporter, epoch, seq, taken_at, closed: false }
     }
 
-    /// The same life; over, or not.
+    /// Sets whether the life is over.
     #[must_use]
     pub const fn with_closed(mut self, closed: bool) -> Self {
         self.closed = closed;
@@ -148,28 +147,28 @@ impl Life {
     }
 }
 
-/// A correction of an account, after a scan has shown that what was counted cannot be right.
+/// A correction of an account, after a scan has shown that the counts cannot be right.
 ///
-/// Nothing that was reported is ever overwritten: a correction is a row of its own, with the proof that led to it.
+/// Reports are never overwritten: a correction is a row of its own, with its proof.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Adjustment {
-    /// Which scan showed it. With the account, it tells this adjustment from all others.
+    /// The scan that showed the drift. With the account, it identifies the adjustment.
     pub scan_id: String,
-    /// Whose account is corrected.
+    /// The account that is corrected.
     pub account: Account,
-    /// What is added to it, in bytes as stored.
+    /// The bytes that are added to it, as stored.
     pub delta_bytes: i64,
-    /// The lowest that the drift can have been, in bytes.
+    /// The lowest possible drift, in bytes.
     pub drift_low_bytes: i64,
-    /// The highest that the drift can have been, in bytes.
+    /// The highest possible drift, in bytes.
     pub drift_high_bytes: i64,
-    /// When it was made.
+    /// The time of the correction.
     pub made_at: SystemTime,
 }
 
 impl Adjustment {
-    /// A correction of `account` by `delta_bytes`, for a drift between `low` and `high`, which the scan showed.
+    /// Makes a correction of `account` by `delta_bytes`, for a drift between `low` and `high`.
     #[must_use]
     pub fn new(
         scan_id: impl Into<String>,
@@ -182,23 +181,23 @@ impl Adjustment {
     }
 }
 
-/// Until when a ledger is complete.
+/// The time until which a ledger is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Completeness {
-    /// Everything that was counted until then has been reported, by all reporters that are not silent. `None` if no
-    /// life is open, so that nothing is outstanding at all.
+    /// The time until which all reporters that are not silent have reported everything. `None` if no life is open, so that
+    /// nothing is outstanding.
     pub exact_as_of: Option<SystemTime>,
-    /// Lives that are not over and have not been heard of for too long: what they counted since is missing, until
-    /// they are, or their journal is read by the life that follows.
+    /// The lives that are not over and have not reported for too long. Their later counts are missing until they report
+    /// again, or until the next life reads their journal.
     pub silent: Vec<Life>,
 }
 
 impl Completeness {
-    /// Until when a ledger with these `lives` is complete at `now`, if a reporter that was not heard of for
+    /// Computes the time until which a ledger with these `lives` is complete at `now`. A reporter without a report for
     /// `silent_after` counts as silent.
     #[must_use]
-    pub fn of(lives: &[Life], now: SystemTime, silent_after: Duration) -> Self {
+    pub fn from_lives(lives: &[Life], now: SystemTime, silent_after: Duration) -> Self {
         let is_silent = |life: &Life| now.duration_since(life.taken_at).is_ok_and(|since| since > silent_after);
         let (silent, heard): (Vec<_>, Vec<_>) =
             lives.iter().filter(|life| !life.closed).partition(|life| is_silent(life));
@@ -218,9 +217,9 @@ mod tests {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let life = |name: &str, seconds| Life::new(Reporter::new(name), Epoch::from_bytes([1; 16]), 1, at(seconds));
         let lives = [life("a", 1000), life("b", 960), life("gone", 100), life("over", 5).with_closed(true)];
-        let completeness = Completeness::of(&lives, at(1001), Duration::from_mins(5));
+        let completeness = Completeness::from_lives(&lives, at(1001), Duration::from_mins(5));
         assert_eq!(completeness.exact_as_of, Some(at(960)));
         assert_eq!(completeness.silent, [life("gone", 100)]);
-        assert_eq!(Completeness::of(&lives[3..], at(1001), Duration::ZERO).exact_as_of, None);
+        assert_eq!(Completeness::from_lives(&lives[3..], at(1001), Duration::ZERO).exact_as_of, None);
     }
 }

@@ -1,4 +1,4 @@
-//! A ledger in a file, for a host that keeps its own.
+//! A ledger in a file, for a host with a ledger of its own.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};
@@ -12,7 +12,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, Wr
 
 use super::codec::{Bytes, put_account, put_tally, put_text};
 use super::{Accumulator, Adjustment, Ledger, Life, Movement, Statement, Total};
-use crate::report::{of_unix_millis, unix_millis};
+use crate::report::{from_unix_millis, unix_millis};
 use crate::{Account, Epoch, Report, Reporter, Tally};
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -25,13 +25,13 @@ const STATEMENTS: Definition = TableDefinition::new("statements");
 
 /// A [`Ledger`] in a file of its own, which one process has open at a time.
 ///
-/// Every change is one transaction, and is durable when it is acknowledged. They run on the threads that tokio keeps
-/// for what blocks, if there is a runtime.
+/// Every change is one transaction, and is durable when it is acknowledged. Transactions run on tokio's threads for
+/// blocking work, if there is a runtime.
 ///
 /// # Memory
 ///
-/// The file takes some 100 bytes for each life and account, and 41 for each class of it. Reading the totals goes
-/// through all of that.
+/// The file takes some 100 bytes for each life and account, and 41 for each of its classes. Reading the totals reads all
+/// of them.
 ///
 /// # Cancel safety
 ///
@@ -42,16 +42,16 @@ pub struct RedbLedger {
 }
 
 impl RedbLedger {
-    /// The ledger in the file at `path`, which is made if there is none.
+    /// Opens the ledger in the file at `path`, which is made if it is missing.
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened, is no ledger, or another process has it open.
+    /// Fails if the file cannot be opened, is no ledger, or is open in another process.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let open = || -> Result<_, redb::Error> {
             let database = Database::create(path)?;
-            // So that there are tables to be read.
+            // Makes the tables, so that they can be read.
             let transaction = database.begin_write()?;
             for table in [LIVES, REPORTED, CONSUMED, ADJUSTMENTS, STATEMENTS] {
                 drop(transaction.open_table(table)?);
@@ -88,7 +88,7 @@ impl RedbLedger {
         .await
     }
 
-    /// Every row of `table`, of which `decode` makes what it means.
+    /// Reads every row of `table`, as `decode` decodes it.
     async fn rows<T, F>(&self, table: Definition, decode: F) -> Result<Vec<T>>
     where
         T: Send + 'static,
@@ -107,7 +107,7 @@ impl RedbLedger {
     }
 }
 
-/// What can go wrong within a transaction.
+/// The failure of a transaction.
 enum Fault {
     Database(redb::Error),
     Malformed,
@@ -123,7 +123,7 @@ impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Database(error) => Self::internal(format!("ledger: {error}")).with_source(error),
-            Fault::Malformed => Self::data_loss("the ledger has a row that is none of its own"),
+            Fault::Malformed => Self::data_loss("the ledger has a row that no ledger wrote"),
         }
     }
 }
@@ -137,22 +137,22 @@ fn life_key(reporter: &Reporter, epoch: Epoch) -> Vec<u8> {
 fn read_life(mut key: Bytes<'_>, mut value: Bytes<'_>) -> Option<Life> {
     let epoch = Epoch::from_bytes(key.array()?);
     let (seq, taken_at, closed) = (value.u64()?, value.u64()?, value.byte()?);
-    Some(Life::new(Reporter::new(key.text()?), epoch, seq, of_unix_millis(taken_at)).with_closed(closed != 0))
+    Some(Life::new(Reporter::new(key.text()?), epoch, seq, from_unix_millis(taken_at)).with_closed(closed != 0))
 }
 
-/// The account at the end of the key of a row that belongs to a life.
+/// Reads the account at the end of the key of a row that belongs to a life.
 fn reported_account(mut key: Bytes<'_>) -> Option<Account> {
     key.array::<16>()?;
     key.text()?;
     key.account()
 }
 
-/// An adjustment, and whether it was consumed.
+/// Reads an adjustment, and whether it was consumed.
 fn read_adjustment(mut key: Bytes<'_>, mut value: Bytes<'_>) -> Option<(Adjustment, bool)> {
     let scan_id = key.text()?;
     let consumed = value.byte()? != 0;
     let (delta, low, high) = (value.i64()?, value.i64()?, value.i64()?);
-    let made_at = of_unix_millis(value.u64()?);
+    let made_at = from_unix_millis(value.u64()?);
     Some((Adjustment::new(scan_id, key.account()?, delta, (low, high), made_at), consumed))
 }
 
@@ -173,7 +173,7 @@ fn read_statement(mut key: Bytes<'_>, mut value: Bytes<'_>) -> Option<Statement>
     let account = key.account()?;
     let (byte_millis, adjusted_bytes, as_of) = (value.i128()?, value.i64()?, value.u64()?);
     let tally = value.tally()?;
-    let statement = Statement::new(account, of_unix_millis(as_of)).with_byte_millis(byte_millis);
+    let statement = Statement::new(account, from_unix_millis(as_of)).with_byte_millis(byte_millis);
     Some(Statement { tally, adjusted_bytes, ..statement })
 }
 

@@ -1,82 +1,82 @@
-//! What an account has had, and for how long.
+//! Statements: the footprint of an account over time.
 
 use std::time::SystemTime;
 
 use crate::{Account, Tally};
 
-/// What was reported of an account since it was last looked at.
+/// The changes of an account since its statement was last updated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Movement {
-    /// Whose it is.
+    /// The account.
     pub account: Account,
-    /// What was counted since.
+    /// The counts since then.
     pub tally: Tally,
-    /// What it was corrected by since, in bytes.
+    /// The adjustments since then, in bytes.
     pub adjusted_bytes: i64,
 }
 
 impl Movement {
-    /// What was counted and corrected of `account` since it was last looked at.
+    /// Makes a movement of `account`.
     #[must_use]
     pub const fn new(account: Account, tally: Tally, adjusted_bytes: i64) -> Self {
         Self { account, tally, adjusted_bytes }
     }
 
-    /// What the footprint changes by, in bytes.
+    /// Returns the change of the footprint, in bytes.
     #[must_use]
     pub fn bytes(&self) -> i128 {
         self.tally.net_bytes() + i128::from(self.adjusted_bytes)
     }
 }
 
-/// What an account has had until it was last looked at.
+/// The footprint of an account over time, until its latest update.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Statement {
-    /// Whose it is.
+    /// The account.
     pub account: Account,
-    /// What was counted.
+    /// The counts.
     pub tally: Tally,
-    /// What it was corrected by, in bytes.
+    /// The sum of the adjustments, in bytes.
     pub adjusted_bytes: i64,
     /// The integral of the footprint over time, in bytes times milliseconds.
     pub byte_millis: i128,
-    /// Until when that is.
+    /// The time of the latest update.
     pub as_of: SystemTime,
 }
 
-/// The milliseconds of an hour.
+/// The number of milliseconds in an hour.
 const HOUR_MILLIS: i128 = 3_600_000;
 
 impl Statement {
-    /// The statement of an account of which nothing was known before `as_of`.
+    /// Makes the statement of an account of which nothing was known before `as_of`.
     #[must_use]
     pub const fn new(account: Account, as_of: SystemTime) -> Self {
         Self { account, tally: Tally::new(), adjusted_bytes: 0, byte_millis: 0, as_of }
     }
 
-    /// The same, with this integral.
+    /// Sets the integral.
     #[must_use]
     pub const fn with_byte_millis(mut self, byte_millis: i128) -> Self {
         self.byte_millis = byte_millis;
         self
     }
 
-    /// What the account had in the store at `as_of`, in bytes.
+    /// Returns the bytes that the account had in the store at `as_of`.
     #[must_use]
     pub fn footprint_bytes(&self) -> i128 {
         self.tally.net_bytes() + i128::from(self.adjusted_bytes)
     }
 
-    /// The integral of the footprint over time, in bytes times hours, rounded towards zero.
+    /// Returns the integral of the footprint over time, in bytes times hours, rounded towards zero.
     #[must_use]
     pub const fn byte_hours(&self) -> i128 {
         self.byte_millis / HOUR_MILLIS
     }
 
-    /// Moves on to `now`, with what was reported until then. What has been reported since the last time counts from
-    /// `now`, as nobody knows since when exactly it was there. A clock that went back moves nothing.
+    /// Advances the statement to `now`. The changes in `movement` count from `now`, as their exact times are not known. A
+    /// clock that went back changes no integral.
     pub fn advance(&mut self, now: SystemTime, movement: &Movement) {
         let since = now.duration_since(self.as_of).unwrap_or_default();
         let millis = i128::try_from(since.as_millis()).unwrap_or(i128::MAX);

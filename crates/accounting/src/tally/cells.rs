@@ -1,13 +1,13 @@
-//! The counters of one account: additions without a lock, and snapshots in which nothing ended that was not begun.
+//! The counters of one account: additions without a lock, and snapshots in which no upload ended before it began.
 
 use super::Tally;
-use crate::sync::{AtomicU64, Ordering};
+use crate::concurrency::{AtomicU64, Ordering};
 use crate::{Amounts, Class};
 
 /// The counters of one account.
 ///
-/// Every column only grows. That an upload was begun is counted before its outcome is, and read after it: so a
-/// snapshot never has more outcomes than beginnings, though it is taken while others count.
+/// Every column only grows. The beginning of an upload is counted before its outcome, and read after it. So a snapshot
+/// never has more outcomes than beginnings, though other threads count while it is taken.
 #[derive(Debug)]
 pub(super) struct Cells([[AtomicU64; 5]; Class::ALL.len()]);
 
@@ -27,18 +27,18 @@ impl Cells {
         }
     }
 
-    /// What was counted of `class` so far.
-    pub(super) fn of(&self, class: Class) -> Amounts {
+    /// Returns the amounts of `class` so far.
+    pub(super) fn get(&self, class: Class) -> Amounts {
         let Some(columns) = self.0.get(usize::from(class.code())) else { return Amounts::default() };
-        Amounts::of_columns(std::array::from_fn(|column| {
+        Amounts::from_columns(std::array::from_fn(|column| {
             columns.get(column).map_or(0, |column| column.load(Ordering::Acquire))
         }))
     }
 
-    /// What was counted so far.
+    /// Returns the amounts of all classes so far.
     pub(super) fn snapshot(&self) -> Tally {
         // Beginnings have the lowest number, and are read last.
-        Class::ALL.into_iter().rev().map(|class| (class, self.of(class))).collect()
+        Class::ALL.into_iter().rev().map(|class| (class, self.get(class))).collect()
     }
 }
 
@@ -51,8 +51,8 @@ mod models_under_loom {
     use super::*;
     use crate::Outcome;
 
-    /// Two uploads end while a third thread takes two snapshots: under every interleaving, no snapshot has more
-    /// outcomes than beginnings, none has less than the one before, and in the end all is there.
+    /// Checks that two uploads end while a third thread takes two snapshots. Under every interleaving, no snapshot has more
+    /// outcomes than beginnings or less than the previous one, and in the end all counts are there.
     #[test]
     fn a_snapshot_is_conserving_and_monotone_under_every_interleaving() {
         let mut model = loom::model::Builder::new();
@@ -62,7 +62,7 @@ mod models_under_loom {
             let upload = |cells: &Cells| {
                 let outcome = Outcome::Error(crate::ErrorReason::Cancelled);
                 cells.add(Class::Started, Amounts { logical_bytes: 0, ..Amounts::started(0) });
-                cells.add(Class::of(outcome), Amounts::ended(outcome, 0));
+                cells.add(Class::from_outcome(outcome), Amounts::ended(outcome, 0));
             };
             let other = {
                 let cells = Arc::clone(&cells);
@@ -72,8 +72,8 @@ mod models_under_loom {
                 let cells = Arc::clone(&cells);
                 thread::spawn(move || {
                     let read = || {
-                        let ended = cells.of(Class::Cancelled).objects;
-                        let started = cells.of(Class::Started).objects;
+                        let ended = cells.get(Class::Cancelled).objects;
+                        let started = cells.get(Class::Started).objects;
                         assert!(ended <= started, "{ended} ended of {started}");
                         (ended, started)
                     };
@@ -85,7 +85,7 @@ mod models_under_loom {
             other.join().unwrap();
             reader.join().unwrap();
             let all = cells.snapshot();
-            assert_eq!((all.of(Class::Started).objects, all.of(Class::Cancelled).objects), (2, 2));
+            assert_eq!((all.get(Class::Started).objects, all.get(Class::Cancelled).objects), (2, 2));
         });
     }
 }

@@ -1,4 +1,4 @@
-//! What was counted for one account, by class.
+//! The amounts that were counted for one account, by class.
 
 mod cells;
 mod table;
@@ -10,31 +10,31 @@ pub(crate) use self::table::{Slot, Table};
 
 use crate::{Amounts, Class};
 
-/// What was counted for one account, by class. Classes of which nothing was counted are left out.
+/// The amounts that were counted for one account, by class. Classes without counts are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tally {
     by_class: BTreeMap<Class, Amounts>,
 }
 
 impl Tally {
-    /// Nothing counted.
+    /// Makes an empty tally.
     #[must_use]
     pub const fn new() -> Self {
         Self { by_class: BTreeMap::new() }
     }
 
-    /// What was counted of `class`.
+    /// Returns the amounts of `class`.
     #[must_use]
-    pub fn of(&self, class: Class) -> Amounts {
+    pub fn get(&self, class: Class) -> Amounts {
         self.by_class.get(&class).copied().unwrap_or_default()
     }
 
-    /// The classes of which something was counted, in their order.
+    /// Iterates over the classes that have counts, in their order.
     pub fn iter(&self) -> impl Iterator<Item = (Class, Amounts)> {
         self.by_class.iter().map(|(class, amounts)| (*class, *amounts))
     }
 
-    /// Whether nothing was counted.
+    /// Returns whether nothing was counted.
     #[must_use]
     pub fn is_zero(&self) -> bool {
         self.by_class.is_empty()
@@ -45,7 +45,7 @@ impl Tally {
         self.change(class, amounts, Amounts::plus);
     }
 
-    /// Takes over from `other` whatever is higher there: what a ledger does with a cumulative report.
+    /// Raises each number to that of `other` if that is higher, as a ledger does with a cumulative report.
     pub fn raise(&mut self, other: &Self) {
         for (class, amounts) in other.iter() {
             self.change(class, amounts, Amounts::highest);
@@ -59,26 +59,26 @@ impl Tally {
         }
     }
 
-    /// What this has beyond `other`.
+    /// Returns the difference between this tally and `other`, column by column; no column falls below 0.
     #[must_use]
     pub fn beyond(&self, other: &Self) -> Self {
         let mut beyond = Self::new();
         for (class, amounts) in self.iter() {
-            beyond.add(class, amounts.beyond(other.of(class)));
+            beyond.add(class, amounts.beyond(other.get(class)));
         }
         beyond
     }
 
-    /// What all outcomes come to.
+    /// Returns the sum of all outcomes.
     #[must_use]
     pub fn ended(&self) -> Amounts {
-        Class::OUTCOMES.iter().copied().fold(Amounts::default(), |sum, class| sum.plus(self.of(class)))
+        Class::OUTCOMES.iter().copied().fold(Amounts::default(), |sum, class| sum.plus(self.get(class)))
     }
 
-    /// Uploads that were begun and have no outcome yet, and their logical bytes.
+    /// Returns the uploads that have begun and have no outcome yet, and their logical bytes.
     #[must_use]
     pub fn in_flight(&self) -> Amounts {
-        let (started, ended) = (self.of(Class::Started), self.ended());
+        let (started, ended) = (self.get(Class::Started), self.ended());
         let objects = started.objects.saturating_sub(ended.objects);
         Amounts {
             objects,
@@ -87,37 +87,36 @@ impl Tally {
         }
     }
 
-    /// What the uploads left in the store, in bytes: created, and what values grew by that were replaced, less what
-    /// was deleted.
+    /// Returns the bytes that the uploads left in the store: created, plus the growth of replaced values, minus deleted.
     #[must_use]
     pub fn net_bytes(&self) -> i128 {
         i128::from(self.added_bytes()) - i128::from(self.removed_bytes())
     }
 
-    /// What the uploads added to the store, in bytes.
+    /// Returns the bytes that the uploads added to the store.
     #[must_use]
     pub fn added_bytes(&self) -> u64 {
-        self.of(Class::Created).stored_bytes.saturating_add(self.of(Class::Replaced).stored_bytes)
+        self.get(Class::Created).stored_bytes.saturating_add(self.get(Class::Replaced).stored_bytes)
     }
 
-    /// What went from the store, in bytes: deleted, or replaced.
+    /// Returns the bytes that left the store: deleted or replaced.
     #[must_use]
     pub fn removed_bytes(&self) -> u64 {
-        self.of(Class::Replaced).old_bytes.saturating_add(self.deleted().stored_bytes)
+        self.get(Class::Replaced).old_bytes.saturating_add(self.deleted().stored_bytes)
     }
 
-    /// What was deleted, for whatever reason.
+    /// Returns the deletions, for whatever reason.
     #[must_use]
     pub fn deleted(&self) -> Amounts {
         [Class::DeletedByRotation, Class::DeletedOnRequest, Class::DeletedByCollection]
             .into_iter()
-            .fold(Amounts::default(), |sum, class| sum.plus(self.of(class)))
+            .fold(Amounts::default(), |sum, class| sum.plus(self.get(class)))
     }
 
-    /// How many objects the uploads left in the store.
+    /// Returns the number of objects that the uploads left in the store.
     #[must_use]
     pub fn net_objects(&self) -> i128 {
-        i128::from(self.of(Class::Created).objects) - i128::from(self.deleted().objects)
+        i128::from(self.get(Class::Created).objects) - i128::from(self.deleted().objects)
     }
 
     fn change(&mut self, class: Class, amounts: Amounts, change: impl FnOnce(Amounts, Amounts) -> Amounts) {
@@ -152,7 +151,7 @@ mod tests {
             (Outcome::Replaced { stored_bytes: 30, old_bytes: 50 }, 60),
         ] {
             tally.add(Class::Started, Amounts::started(logical));
-            tally.add(Class::of(outcome), Amounts::ended(outcome, logical));
+            tally.add(Class::from_outcome(outcome), Amounts::ended(outcome, logical));
         }
         tally.add(Class::Started, Amounts::started(7));
         tally.add(Class::DeletedByRotation, Amounts::deleted(1, 25));
@@ -171,7 +170,7 @@ mod tests {
             }
             assert_eq!(tally, late);
         }
-        assert_eq!(late.beyond(&early).of(Class::Created).stored_bytes, 4);
+        assert_eq!(late.beyond(&early).get(Class::Created).stored_bytes, 4);
         assert!(early.beyond(&late).is_zero());
     }
 }

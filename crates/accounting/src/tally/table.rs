@@ -1,4 +1,4 @@
-//! All accounts: found without a lock, added once, never removed, and no more than a fixed number.
+//! The table of all accounts: found without a lock, added once, never removed, up to a fixed number.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,20 +11,20 @@ use super::Tally;
 use super::cells::Cells;
 use crate::{Account, Amounts, Class};
 
-/// The kinds of store, each of which has an account for what there was no room for.
+/// The number of kinds of store, each of which has an account `__other__`.
 const STORAGE_CODES: u8 = 5;
 
 /// All accounts and their counters.
 ///
-/// It is a table of fixed size with open addressing. An entry is set once and never removed, so that to find one takes
-/// neither a lock nor a reference count. When as many accounts are there as permitted, further accounts share one
-/// account for each kind of store, `__other__`, and how many uploads went there is counted.
+/// The table has a fixed size and open addressing. An entry is set once and never removed, so finding one takes neither a
+/// lock nor a reference count. When the table is full, further account names share the account `__other__` of their kind
+/// of store, and the uploads that were counted there are counted as overflowed.
 #[derive(Debug)]
 pub(crate) struct Table {
     slots: Box<[OnceLock<Entry>]>,
-    /// What hashes begin with, so that nobody can choose accounts that collide.
+    /// The seed of the hashes, so that nobody can choose account names that collide.
     seed: u64,
-    /// How many entries are set. It only grows, and only under the lock.
+    /// The number of entries that are set. It only grows, and only under the lock.
     taken: AtomicUsize,
     adding: Mutex<()>,
     max_accounts: usize,
@@ -38,17 +38,17 @@ struct Entry {
     cells: Box<Cells>,
 }
 
-/// Where an account is in its [`Table`].
+/// The place of an account in its [`Table`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Slot(usize);
 
-/// What was counted so far, of all accounts.
+/// The counts of all accounts so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TallySnapshot {
-    /// Every account of which anything was counted, in their order.
+    /// The accounts that have counts, in their order.
     pub accounts: Vec<(Account, Tally)>,
-    /// How many uploads went to `__other__`, because there were as many accounts as permitted.
+    /// The number of uploads that were counted for `__other__`, because the table was full.
     pub overflowed: u64,
 }
 
@@ -75,13 +75,13 @@ impl Table {
             max_accounts: max_accounts.saturating_add(overflow),
             overflowed: AtomicU64::new(0),
         };
-        for storage_type in (0..STORAGE_CODES).filter_map(Account::storage_of_code) {
+        for storage_type in (0..STORAGE_CODES).filter_map(Account::storage_type_from_code) {
             table.find_or_add(crate::account::OVERFLOW, storage_type, || Account::overflow(storage_type));
         }
         table
     }
 
-    /// The account of `account_name`, which is made if there is room.
+    /// Returns the account of `account_name`, which is added if there is room.
     pub(crate) fn slot(&self, account_name: &str, storage_type: StorageType) -> Slot {
         let make = || Account::new(AccountName::new(account_name), storage_type);
         if let Some(slot) = self.find_or_add(account_name, storage_type, make) {
@@ -89,11 +89,11 @@ impl Table {
         }
         self.overflowed.fetch_add(1, Ordering::Relaxed);
         let overflow = || Account::overflow(storage_type);
-        // It was added first of all, so that it is found.
+        // `__other__` was added first, so it is found.
         self.find_or_add(crate::account::OVERFLOW, storage_type, overflow).unwrap_or(Slot(0))
     }
 
-    /// The account of `account_name`, if there is one.
+    /// Returns the account of `account_name`, if there is one.
     pub(crate) fn find(&self, account_name: &str, storage_type: StorageType) -> Option<Slot> {
         let hash = self.hash(account_name, storage_type);
         for index in self.probe(hash) {
@@ -105,10 +105,10 @@ impl Table {
         None
     }
 
-    /// Sets `slot`, unless another has. Whether it is set now: it is not if there is no room.
+    /// Sets `slot` unless another thread has, and returns whether it is set now: it is not if there is no room.
     ///
-    /// Room that is claimed and given back would look to others as if there were none, so adding takes a lock. It is
-    /// rare, and when there is no room, the lock is not taken.
+    /// Adding takes a lock, as room that is claimed and given back would look like no room to other threads. Adding is
+    /// rare, and the lock is not taken when there is no room.
     fn make_entry(&self, slot: &OnceLock<Entry>, make: impl FnOnce() -> Entry) -> bool {
         if self.taken.load(Ordering::Acquire) >= self.max_accounts {
             return slot.get().is_some();
@@ -137,7 +137,7 @@ impl Table {
                 // Nothing is added any more, but another may have added it meanwhile.
                 return self.find(account_name, storage_type);
             }
-            // It is set now, by whomever.
+            // The slot is set now, by this thread or another.
             if slot.get().is_some_and(|entry| entry.is(hash, account_name, storage_type)) {
                 return Some(Slot(index));
             }
@@ -168,12 +168,12 @@ impl Table {
         }
     }
 
-    /// What was counted of `class` so far.
-    pub(crate) fn of(&self, slot: Slot, class: Class) -> Amounts {
-        self.entry(slot).map_or_else(Amounts::default, |entry| entry.cells.of(class))
+    /// Returns the amounts of `class` so far.
+    pub(crate) fn amounts(&self, slot: Slot, class: Class) -> Amounts {
+        self.entry(slot).map_or_else(Amounts::default, |entry| entry.cells.get(class))
     }
 
-    /// Whose account it is.
+    /// Returns the account in `slot`.
     pub(crate) fn account(&self, slot: Slot) -> Option<&Account> {
         self.entry(slot).map(|entry| &entry.account)
     }
@@ -218,7 +218,7 @@ mod tests {
             .snapshot()
             .accounts
             .into_iter()
-            .map(|(account, tally)| (account.to_string(), tally.of(Class::Started).objects))
+            .map(|(account, tally)| (account.to_string(), tally.get(Class::Started).objects))
             .collect();
         assert_eq!(counted, [("cas of a".to_owned(), 2), ("ac of a".to_owned(), 1), ("cas of b".to_owned(), 1)]);
     }
@@ -233,8 +233,8 @@ mod tests {
         assert_eq!(snapshot.overflowed, 7);
         assert_eq!(snapshot.accounts.len(), 4);
         let other = snapshot.accounts.iter().find(|(account, _)| *account == Account::overflow(StorageType::Cas));
-        assert_eq!(other.unwrap().1.of(Class::Started).objects, 7);
-        // Those that had room keep their accounts.
+        assert_eq!(other.unwrap().1.get(Class::Started).objects, 7);
+        // Account names that had room keep their accounts.
         assert_eq!(table.account(table.slot("2", StorageType::Cas)).unwrap().account_name().as_str(), "2");
     }
 
@@ -252,6 +252,6 @@ mod tests {
         });
         let snapshot = table.snapshot();
         assert_eq!((snapshot.accounts.len(), snapshot.overflowed), (64, 0));
-        assert!(snapshot.accounts.iter().all(|(_, tally)| tally.of(Class::Started).objects == 400));
+        assert!(snapshot.accounts.iter().all(|(_, tally)| tally.get(Class::Started).objects == 400));
     }
 }

@@ -1,4 +1,4 @@
-//! What the parts come to together.
+//! Tests of several parts together.
 
 mod model;
 mod recovering;

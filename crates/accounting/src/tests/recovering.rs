@@ -98,12 +98,12 @@ async fn a_crash_between_the_store_and_the_count_changes_nothing() {
     reporting.flush().await.unwrap();
     // What was sent may still arrive: absence is not believed yet.
     let tally = setup.total().await;
-    assert_eq!((tally.of(Class::Created).stored_bytes, tally.of(Class::AlreadyExists).objects), (104, 1));
-    assert_eq!((tally.in_flight().objects, tally.of(Class::Shutdown).objects), (1, 1));
+    assert_eq!((tally.get(Class::Created).stored_bytes, tally.get(Class::AlreadyExists).objects), (104, 1));
+    assert_eq!((tally.in_flight().objects, tally.get(Class::Shutdown).objects), (1, 1));
     setup.clock.advance(SETTLE);
     reporting.flush().await.unwrap();
     let tally = setup.total().await;
-    assert_eq!((tally.in_flight().objects, tally.of(Class::Cancelled).objects), (0, 1));
+    assert_eq!((tally.in_flight().objects, tally.get(Class::Cancelled).objects), (0, 1));
     assert_eq!(tally.net_bytes(), 104);
     assert_eq!((accounts.snapshot().dead_lives, setup.journals()), (0, 1));
     assert!(reporting.close().await.unwrap());
@@ -169,10 +169,10 @@ async fn a_lost_answer_is_asked_about_and_absence_believed_late() {
     assert_eq!(accounts.snapshot().unresolved, 2);
     reporting.flush().await.unwrap();
     let tally = setup.total().await;
-    assert_eq!((tally.of(Class::Created).stored_bytes, tally.in_flight().objects), (6, 1));
+    assert_eq!((tally.get(Class::Created).stored_bytes, tally.in_flight().objects), (6, 1));
     setup.clock.advance(SETTLE);
     reporting.flush().await.unwrap();
-    assert_eq!(setup.total().await.of(Class::Rejected).objects, 1);
+    assert_eq!(setup.total().await.get(Class::Rejected).objects, 1);
     assert_eq!(accounts.snapshot().unresolved, 0);
 }
 
@@ -187,5 +187,5 @@ async fn what_cannot_be_asked_is_ambiguous_and_an_entry_is_not_guessed() {
     ac.put(&sending, &digest("action"), Blob::from_bytes("result")).await.unwrap();
     ticket.fail(&Error::unavailable("lost"));
     reporting.flush().await.unwrap();
-    assert_eq!(setup.total().await.of(Class::Ambiguous).objects, 1);
+    assert_eq!(setup.total().await.get(Class::Ambiguous).objects, 1);
 }

@@ -12,19 +12,19 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{Account, Accounted, AccountingObserver, Accounts, AccountsOptions, Class, Outcome, Reporter};
 
-/// Counts what it is told.
+/// An observer that counts the outcomes.
 #[derive(Debug, Default)]
-struct Told {
+struct CountingObserver {
     outcomes: AtomicU64,
 }
 
-impl AccountingObserver for Told {
+impl AccountingObserver for CountingObserver {
     fn upload_ended(&self, _account: &Account, _outcome: Outcome, _logical_bytes: u64) {
         self.outcomes.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// A store that, by what is put, stores, refuses, panics, waits a while, or never answers.
+/// A store that stores, refuses, panics, waits a while, or never answers, one put after another.
 #[derive(Debug)]
 struct Moody {
     inner: MemoryStore<Cas>,
@@ -100,27 +100,28 @@ fn blob(number: u32) -> (Digest, Blob) {
 
 struct Setup {
     accounts: Arc<Accounts>,
-    told: Arc<Told>,
+    observer: Arc<CountingObserver>,
 }
 
 impl Setup {
     fn new() -> Self {
-        let told = Arc::new(Told::default());
-        let options = AccountsOptions::new(Reporter::new("host")).with_observer(Arc::<Told>::clone(&told));
-        Self { accounts: Accounts::open(options).unwrap(), told }
+        let observer = Arc::new(CountingObserver::default());
+        let options =
+            AccountsOptions::new(Reporter::new("host")).with_observer(Arc::<CountingObserver>::clone(&observer));
+        Self { accounts: Accounts::open(options).unwrap(), observer }
     }
 
-    /// As many as were begun have ended, each once.
+    /// Checks that all uploads that began have ended, each once.
     fn assert_all_ended(&self, uploads: u64) {
         let tally = self.accounts.tallies().sum();
-        assert_eq!(tally.of(Class::Started).objects, uploads);
+        assert_eq!(tally.get(Class::Started).objects, uploads);
         assert_eq!(tally.ended().objects, uploads, "{tally:?}");
-        assert_eq!(tally.ended().logical_bytes, tally.of(Class::Started).logical_bytes);
-        assert_eq!(self.told.outcomes.load(Ordering::Relaxed), uploads);
+        assert_eq!(tally.ended().logical_bytes, tally.get(Class::Started).logical_bytes);
+        assert_eq!(self.observer.outcomes.load(Ordering::Relaxed), uploads);
     }
 }
 
-/// A third of the puts is aborted, and the rest by the end of the runtime.
+/// Aborts a third of the puts, and the rest by the end of the runtime.
 #[test]
 fn ten_thousand_puts_have_ten_thousand_outcomes() {
     let setup = Setup::new();
@@ -151,13 +152,13 @@ fn ten_thousand_puts_have_ten_thousand_outcomes() {
     setup.assert_all_ended(begun.load(Ordering::Relaxed));
     let tally = setup.accounts.tallies().sum();
     for class in [Class::Created, Class::AlreadyExists, Class::Rejected, Class::Ambiguous, Class::Panicked] {
-        assert!(tally.of(class).objects > 0, "{class:?} in {tally:?}");
+        assert!(tally.get(class).objects > 0, "{class:?} in {tally:?}");
     }
-    assert_eq!(tally.of(Class::Created).objects, u64::try_from(store.snapshot_blobs()).unwrap());
+    assert_eq!(tally.get(Class::Created).objects, u64::try_from(store.snapshot_blobs()).unwrap());
 }
 
 impl Accounted<Moody> {
     fn snapshot_blobs(&self) -> usize {
-        self.inner_for_tests().inner.snapshot().blobs
+        self.inner().inner.snapshot().blobs
     }
 }

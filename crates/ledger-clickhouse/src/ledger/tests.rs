@@ -2,6 +2,7 @@ use std::time::SystemTime;
 
 use blobaccess::{ErrorKind, StorageType};
 use blobaccess_accounting::{Amounts, Class, DeltaSink, Epoch, Outcome, Reporter, Reporting};
+use clickhouse::Row;
 use clickhouse::test::{Mock, handlers, status};
 
 use super::*;
@@ -43,9 +44,9 @@ async fn a_report_is_inserted_as_it_is() {
     let reported: Vec<ReportedRow> = reported.collect().await;
     let classes: Vec<_> = reported.iter().map(|row| (row.class, row.objects, row.stored_bytes)).collect();
     assert_eq!(classes, [(Class::Started.code(), 1, 0), (Class::Created.code(), 1, 3)]);
-    assert_eq!((reported[0].namespace.as_str(), reported[0].storage_type.as_str()), ("acme", "cas"));
+    assert_eq!((reported[0].account_name.as_str(), reported[0].storage_type.as_str()), ("acme", "cas"));
     let lives: Vec<LifeRow> = lives.collect().await;
-    assert_eq!(lives, [LifeRow::of(&report())]);
+    assert_eq!(lives, [LifeRow::from_report(&report())]);
     assert_eq!((lives[0].epoch.as_str(), lives[0].seq, lives[0].closed), ("07".repeat(16).as_str(), 4, 1));
 }
 
@@ -63,7 +64,7 @@ async fn what_is_not_inserted_is_not_acknowledged() {
 fn total(class: u8, storage_type: &str) -> TotalRow {
     TotalRow {
         storage_type: storage_type.to_owned(),
-        namespace: "acme".to_owned(),
+        account_name: "acme".to_owned(),
         class,
         objects: 2,
         stored_bytes: 10,
@@ -77,7 +78,7 @@ fn adjustment(account_name: &str) -> AdjustmentRow {
     AdjustmentRow {
         scan_id: "scan".to_owned(),
         storage_type: "cas".to_owned(),
-        namespace: account_name.to_owned(),
+        account_name: account_name.to_owned(),
         delta_bytes: -4,
         drift_low_bytes: 4,
         drift_high_bytes: 9,
@@ -103,14 +104,14 @@ async fn rows_of_others_are_data_loss() {
         assert_eq!(ledger(&mock).totals(None).await.unwrap_err().kind(), ErrorKind::DataLoss);
     }
     let mock = Mock::new();
-    mock.add(handlers::provide([LifeRow { epoch: "7".to_owned(), ..LifeRow::of(&report()) }]));
+    mock.add(handlers::provide([LifeRow { epoch: "7".to_owned(), ..LifeRow::from_report(&report()) }]));
     assert_eq!(ledger(&mock).lives().await.unwrap_err().kind(), ErrorKind::DataLoss);
 }
 
 #[tokio::test]
 async fn lives_and_adjustments_are_read_as_they_were_written() {
     let mock = Mock::new();
-    mock.add(handlers::provide([LifeRow::of(&report())]));
+    mock.add(handlers::provide([LifeRow::from_report(&report())]));
     let lives = ledger(&mock).lives().await.unwrap();
     assert_eq!(lives, [Life::new(report().reporter, report().epoch, 4, SystemTime::UNIX_EPOCH).with_closed(true)]);
     let recording = mock.add(handlers::record());
@@ -145,4 +146,22 @@ async fn delta_rows_have_the_words_that_consumers_know() {
     let rows: Vec<Delta> = recording.collect().await;
     let words: Vec<_> = rows.iter().map(Delta::words).collect();
     assert_eq!(words, [("started", "", 5), ("dropped", "queue_full", 5)]);
+}
+
+/// Compares the fields of rows, after which the client library names columns, with the tables. Its mock does not.
+#[test]
+fn the_fields_of_rows_are_columns_of_their_tables() {
+    let rows = [
+        (LifeRow::COLUMN_NAMES, schema::TABLES[0]),
+        (ReportedRow::COLUMN_NAMES, schema::TABLES[1]),
+        (AdjustmentRow::COLUMN_NAMES, schema::TABLES[2]),
+        (TotalRow::COLUMN_NAMES, schema::TOTALS),
+        (Delta::COLUMN_NAMES, schema::DELTA_ROWS),
+    ];
+    for (names, statement) in rows {
+        for name in names {
+            let column = statement.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == *name);
+            assert!(column, "{name} is no column of\n{statement}");
+        }
+    }
 }

@@ -65,8 +65,8 @@ impl<B: BlobAccess> UploadQueue<B> {
         self.enqueue(job, Contents::Stored(store), reservation, None)
     }
 
-    /// As [`enqueue_from`](Self::enqueue_from), but [acknowledged](Acknowledge) as puts are: when the upload is queued, or
-    /// with its outcome.
+    /// Queues an upload as [`enqueue_from`](Self::enqueue_from) does, but is [acknowledged](Acknowledge) as puts are: when
+    /// the upload is queued, or with its outcome.
     ///
     /// # Cancel safety
     ///

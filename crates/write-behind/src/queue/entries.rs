@@ -44,6 +44,7 @@ struct Counts {
     failed: u64,
     dropped: u64,
     joined: u64,
+    superseded: u64,
 }
 
 /// The uploads of one key: one under way, and one that waits.
@@ -114,7 +115,7 @@ impl<K: Kind> Entries<K> {
         let mut older = entry.waiting.take();
         if let Some(older) = &mut older {
             self.pending.remove(&older.sequence);
-            self.counts.joined += 1;
+            self.counts.superseded += 1;
             queued.supersede(older);
         }
         entry.waiting = Some(queued);
@@ -156,7 +157,7 @@ impl<K: Kind> Entries<K> {
             }
             Some(newer) => {
                 self.pending.remove(&queued.sequence);
-                self.counts.joined += 1;
+                self.counts.superseded += 1;
                 newer.supersede(&mut queued);
                 PutBack::Superseded(queued)
             }
@@ -227,6 +228,7 @@ impl<K: Kind> Entries<K> {
             failed: self.counts.failed,
             dropped: self.counts.dropped,
             joined: self.counts.joined,
+            superseded: self.counts.superseded,
         }
     }
 }

@@ -20,6 +20,9 @@ pub struct QueueSnapshot {
     pub dropped: u64,
     /// The number of puts that an upload already queued made unnecessary.
     pub joined: u64,
+    /// The number of values that a newer one replaced before their turn came. The accounts count them as
+    /// [`SourceUnavailable`](blobaccess_accounting::DropReason::SourceUnavailable).
+    pub superseded: u64,
 }
 
 impl QueueSnapshot {
@@ -34,6 +37,7 @@ impl QueueSnapshot {
             ("failed_total", "counter", "Uploads that failed.", self.failed),
             ("dropped_total", "counter", "Uploads dropped before their first byte.", self.dropped),
             ("joined_total", "counter", "Puts that an upload already queued made unnecessary.", self.joined),
+            ("superseded_total", "counter", "Values replaced by a newer one before their turn.", self.superseded),
         ] {
             let name = format!("blobaccess_upload_queue_{name}");
             // Writing to a string cannot fail.
@@ -49,11 +53,19 @@ mod tests {
 
     #[test]
     fn every_metric_says_its_meaning_its_type_and_its_value() {
-        let snapshot =
-            QueueSnapshot { items: 1, held_bytes: 2, uploading: 1, uploaded: 3, failed: 4, dropped: 5, joined: 6 };
+        let snapshot = QueueSnapshot {
+            items: 1,
+            held_bytes: 2,
+            uploading: 1,
+            uploaded: 3,
+            failed: 4,
+            dropped: 5,
+            joined: 6,
+            superseded: 7,
+        };
         let text = snapshot.encode_metrics();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 18);
+        assert_eq!(lines.len(), 21);
         for metric in lines.chunks(3) {
             let name = metric[2].split(' ').next().unwrap();
             assert!(metric[0].starts_with(&format!("# HELP {name} ")), "{metric:?}");

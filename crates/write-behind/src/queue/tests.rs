@@ -49,7 +49,7 @@ async fn put<B: BlobAccess>(queue: &UploadQueue<B>, contents: &'static [u8]) -> 
     queue.put(&Context::background(), &digest(contents), Blob::from_bytes(contents)).await
 }
 
-/// Runs until there is nothing to do.
+/// Runs the queue until there is nothing to do.
 async fn settle<B: BlobAccess>(queue: &UploadQueue<B>) {
     let mut run = std::pin::pin!(queue.run());
     for _ in 0..100 {
@@ -58,7 +58,7 @@ async fn settle<B: BlobAccess>(queue: &UploadQueue<B>) {
     }
 }
 
-/// An action result with one output file, or one output directory.
+/// Makes an action result with one output file, or one output directory.
 fn result_of(field: u8, named: &Digest) -> Vec<u8> {
     let message = |number: u8, body: &[u8]| {
         let mut bytes = vec![number << 3 | 2, u8::try_from(body.len()).unwrap()];
@@ -67,7 +67,7 @@ fn result_of(field: u8, named: &Digest) -> Vec<u8> {
     };
     let mut body = message(1, named.hash().to_string().as_bytes());
     body.extend([2 << 3, u8::try_from(named.size_bytes()).unwrap()]);
-    // Of a file, and of a directory, the digest is their second and third field.
+    // The digest is the second field of a file, and the third of a directory.
     let inner = message(if field == 2 { 2 } else { 3 }, &body);
     message(field, &inner)
 }
@@ -84,7 +84,7 @@ async fn what_is_queued_can_be_read_and_is_not_missing() {
     assert_eq!(queue.find_missing(&ctx, &asked).await.unwrap(), digest(b"other").into());
     settle(&queue).await;
     assert_eq!((setup.cas.snapshot().blobs, queue.snapshot().items), (1, 0));
-    assert_eq!(setup.accounts.tallies().sum().of(Class::Created).stored_bytes, 5);
+    assert_eq!(setup.accounts.tallies().sum().get(Class::Created).stored_bytes, 5);
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn equal_uploads_are_one() {
     }
     settle(&queue).await;
     assert_eq!((queue.snapshot().joined, queue.snapshot().uploaded), (4, 1));
-    assert_eq!(setup.accounts.tallies().sum().of(Class::Started).objects, 1);
+    assert_eq!(setup.accounts.tallies().sum().get(Class::Started).objects, 1);
 }
 
 #[tokio::test]
@@ -112,9 +112,9 @@ async fn a_full_queue_refuses_and_counts_what_it_drops() {
     let refused = full.enqueue_from(&Context::background(), &digest(b"x"), 9, Some(3), store);
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::FailedPrecondition);
     let tally = setup.accounts.tallies().sum();
-    let full = tally.of(Class::QueueFull);
+    let full = tally.get(Class::QueueFull);
     assert_eq!((full.objects, full.stored_bytes, full.unsized_bytes), (1, 0, 5));
-    let disabled = tally.of(Class::Disabled);
+    let disabled = tally.get(Class::Disabled);
     assert_eq!((disabled.objects, disabled.stored_bytes, disabled.unsized_bytes), (1, 3, 0));
     assert_eq!(tally.in_flight().objects, 1);
 }
@@ -131,8 +131,8 @@ async fn a_blob_can_wait_in_a_store_and_be_gone_by_then() {
     }
     settle(&queue).await;
     let tally = setup.accounts.tallies().sum();
-    assert_eq!(tally.of(Class::Created).objects, 1);
-    assert_eq!(tally.of(Class::SourceUnavailable).stored_bytes, 4);
+    assert_eq!(tally.get(Class::Created).objects, 1);
+    assert_eq!(tally.get(Class::SourceUnavailable).stored_bytes, 4);
     assert_eq!(queue.snapshot().items, 0);
 }
 
@@ -152,7 +152,7 @@ async fn a_drain_gives_up_what_is_left_at_its_deadline() {
         drain
     );
     assert_eq!(drained.dropped, 2);
-    assert_eq!(setup.accounts.tallies().sum().of(Class::Shutdown).objects, 2);
+    assert_eq!(setup.accounts.tallies().sum().get(Class::Shutdown).objects, 2);
     assert_eq!((queue.snapshot().items, queue.snapshot().held_bytes), (0, 0));
     assert_eq!(put(&queue, b"later").await.unwrap_err().kind(), ErrorKind::FailedPrecondition);
     // Closed and empty, it ends.
@@ -180,8 +180,10 @@ async fn a_newer_value_takes_the_place_of_one_that_waits() {
     settle(&results).await;
     assert_eq!(setup.ac.get(&ctx, &action).await.unwrap().into_bytes(9).await.unwrap(), "three");
     let tally = setup.accounts.tallies().sum();
-    assert_eq!((tally.of(Class::Started).objects, tally.of(Class::Created).objects), (3, 1));
+    assert_eq!((tally.get(Class::Started).objects, tally.get(Class::Created).objects), (3, 1));
     assert_eq!((tally.in_flight().objects, results.snapshot().items), (0, 0));
+    assert_eq!(tally.get(Class::SourceUnavailable).objects, results.snapshot().superseded);
+    assert_eq!((results.snapshot().superseded, results.snapshot().joined, results.snapshot().dropped), (2, 0, 0));
 }
 
 #[tokio::test]
@@ -232,15 +234,15 @@ async fn a_result_is_dropped_with_what_it_names() {
         put(&contents, b"lost").await.unwrap();
         settle(&contents).await;
         setup.outage.end();
-        // One names what was lost; the other what is there, by itself or as a tree that may name what was lost.
+        // One names lost contents; the other names stored contents, as a file or as a tree that may name lost contents.
         for (action, named) in [(b"one", &b"lost"[..]), (b"two", b"there")] {
             let message = result_of(field, &digest(named));
             results.put(&ctx, &digest(action), Blob::from_bytes(message)).await.unwrap();
         }
         settle(&results).await;
-        assert_eq!(setup.accounts.tallies().sum().of(Class::SourceUnavailable).objects, expected, "field {field}");
+        assert_eq!(setup.accounts.tallies().sum().get(Class::SourceUnavailable).objects, expected, "field {field}");
         assert_eq!(setup.ac.snapshot().blobs, 2 - usize::try_from(expected).unwrap());
-        // Once it is uploaded after all, results follow again.
+        // Once the contents are uploaded after all, results follow again.
         put(&contents, b"lost").await.unwrap();
         settle(&contents).await;
         let message = result_of(field, &digest(b"lost"));
@@ -265,7 +267,7 @@ async fn a_result_that_waits_outlives_whoever_ran_the_queue() {
         assert_eq!(results.snapshot().uploading, 1);
     }
     assert_eq!((results.snapshot().uploading, results.snapshot().items), (0, 1));
-    assert_eq!(setup.accounts.tallies().sum().of(Class::Shutdown).objects, 0);
+    assert_eq!(setup.accounts.tallies().sum().get(Class::Shutdown).objects, 0);
     {
         // A newer value that came in the meantime is the one that stays.
         let mut running = std::pin::pin!(results.run());
@@ -277,7 +279,7 @@ async fn a_result_that_waits_outlives_whoever_ran_the_queue() {
     settle(&results).await;
     assert_eq!((setup.ac.snapshot().blobs, results.snapshot().items, results.snapshot().held_bytes), (1, 0, 0));
     let tally = setup.accounts.tallies().sum();
-    assert_eq!((tally.of(Class::Created).objects, tally.of(Class::SourceUnavailable).objects), (2, 1));
+    assert_eq!((tally.get(Class::Created).objects, tally.get(Class::SourceUnavailable).objects), (2, 1));
     assert_eq!(tally.in_flight().objects, 0);
 }
 
@@ -293,5 +295,5 @@ async fn what_is_interrupted_after_a_drain_is_given_up() {
         assert!(futures::poll!(&mut running).is_pending());
         results.drain(setup.clock.monotonic()).await;
     }
-    assert_eq!((setup.accounts.tallies().sum().of(Class::Shutdown).objects, results.snapshot().items), (1, 0));
+    assert_eq!((setup.accounts.tallies().sum().get(Class::Shutdown).objects, results.snapshot().items), (1, 0));
 }

@@ -5,7 +5,6 @@ use blobaccess_accounting::{Accounts, AccountsOptions, Class, Reporter};
 use blobaccess_testkit::fakes::{CountingStore, InterruptibleStore, Outage};
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream;
 
 use super::*;
 use crate::QueueOptions;
@@ -70,7 +69,7 @@ async fn what_is_queued_is_present_and_takes_no_memory() {
     assert_eq!((queued.items, queued.held_bytes), (1, 0));
     setup.settle().await;
     assert_eq!(read(&*setup.slow, &digest(b"contents")).await.unwrap(), "contents");
-    assert_eq!(setup.accounts.tallies().sum().of(Class::Created).stored_bytes, 8);
+    assert_eq!(setup.accounts.tallies().sum().get(Class::Created).stored_bytes, 8);
 }
 
 #[tokio::test]
@@ -92,7 +91,7 @@ async fn what_was_evicted_before_its_upload_is_missing() {
     setup.store.upload(&ctx(), &digest(b"contents")).await.unwrap();
     assert!(is_missing(&setup.store, &digest(b"contents")).await.unwrap());
     setup.settle().await;
-    assert_eq!(setup.accounts.tallies().sum().of(Class::Created).objects, 0);
+    assert_eq!(setup.accounts.tallies().sum().get(Class::Created).objects, 0);
     assert!(is_missing(&setup.store, &digest(b"contents")).await.unwrap());
 }
 
@@ -143,20 +142,18 @@ async fn a_full_queue_refuses_a_put_that_the_fast_store_took() {
 }
 
 #[tokio::test]
-async fn readers_at_once_make_one_copy() {
+async fn concurrent_readers_make_one_copy() {
     let setup = Setup::<Cas>::new(QueueOptions::new());
     let contents: Bytes = vec![7; 3 << 20].into();
     let name = digest(&contents);
-    // In pieces, so that it is not at hand.
-    let pieces: Vec<Result<Bytes>> = contents.chunks(1 << 16).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-    let streamed = || Blob::from_verified_stream(&name, stream::iter(pieces.clone()));
-    let blobs = [streamed(), streamed(), streamed()].map(|blob| setup.store.filling(&ctx(), &name, blob).unwrap());
-    for read in futures::future::join_all(blobs.map(|blob| blob.into_bytes(4 << 20))).await {
+    setup.slow.put(&ctx(), &name, Blob::from_bytes(contents.clone())).await.unwrap();
+    let blobs = futures::future::try_join_all((0..3).map(|_| async { setup.store.get(&ctx(), &name).await }));
+    for read in futures::future::join_all(blobs.await.unwrap().into_iter().map(|blob| blob.into_bytes(4 << 20))).await {
         assert!(read.unwrap() == contents);
     }
     assert_eq!(setup.fast.counts().puts, 1);
     assert!(read(&setup.fast, &name).await.unwrap() == contents);
-    assert_eq!(setup.queue.snapshot().items, 0, "what came from the slow store is not uploaded to it");
+    assert_eq!(setup.queue.snapshot().items, 0, "a blob from the slow store is not uploaded to it");
 }
 
 #[tokio::test]
@@ -188,11 +185,41 @@ async fn a_message_is_copied_unless_there_is_a_newer_one() {
     let setup = Setup::<Ac>::new(QueueOptions::new());
     let key = digest(b"action");
     setup.slow.put(&ctx(), &key, Blob::from_bytes("old")).await.unwrap();
-    let old = setup.slow.get(&ctx(), &key).await.unwrap();
-    setup.store.put(&ctx(), &key, Blob::from_bytes("new")).await.unwrap();
-    let got = setup.store.fill_message(&ctx(), &key, old).await.unwrap();
-    assert_eq!(got.into_bytes(10).await.unwrap(), "new");
+    // A put that has the lock of the entry while a reader has read the old value from the slow store.
+    let guard = setup.store.locks.lock(&key.cache_key(setup.fast.key_format())).await;
+    let ctx = ctx();
+    let mut reading = std::pin::pin!(setup.store.get(&ctx, &key));
+    assert!(futures::poll!(&mut reading).is_pending());
+    setup.fast.put(&ctx, &key, Blob::from_bytes("new")).await.unwrap();
+    drop(setup.queue.enqueue_value(&ctx, &key, Bytes::from("new")).unwrap());
+    drop(guard);
+    assert_eq!(reading.await.unwrap().into_bytes(10).await.unwrap(), "new");
     assert_eq!(read(&setup.fast, &key).await.unwrap(), "new");
     setup.settle().await;
-    assert_eq!(setup.accounts.tallies().sum().of(Class::Replaced).objects, 1);
+    assert_eq!(setup.accounts.tallies().sum().get(Class::Replaced).objects, 1);
+}
+
+/// A slicer of composites that have no parts.
+#[derive(Debug)]
+struct NoParts(std::sync::atomic::AtomicUsize);
+
+#[async_trait]
+impl Slicer for NoParts {
+    async fn slice(&self, _parent: Blob, child: &Digest) -> Result<blobaccess::Sliced> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Err(Error::not_found(format!("no part {child}")))
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_does_not_exist_is_looked_for_once() {
+    let setup = Setup::<Cas>::new(QueueOptions::new());
+    put(&setup.store, b"composite").await.unwrap();
+    let slicer = Arc::new(NoParts(std::sync::atomic::AtomicUsize::new(0)));
+    let (parent, child) = (digest(b"composite"), digest(b"part"));
+    let slicer_of_get: Arc<dyn Slicer> = Arc::<NoParts>::clone(&slicer);
+    let error = setup.store.get_from_composite(&ctx(), &parent, &child, slicer_of_get).await.unwrap_err();
+    assert!(error.is_not_found() && error.is_part_missing(), "{error}");
+    assert_eq!(slicer.0.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(setup.slow.counts().calls(), 0);
 }

@@ -1,4 +1,4 @@
-//! What must hold in each state of a world, and what once it has come to rest.
+//! The invariants of each state of a world, and of a world at rest.
 
 use std::time::SystemTime;
 
@@ -9,11 +9,11 @@ use crate::drift::{DriftInterval, Reading, Scanned};
 use crate::{Class, Tally};
 
 impl World {
-    /// The first half reads the ledger and lists the store; the second reads the ledger again.
+    /// Scans in two halves: the first reads the ledger and lists the store, the second reads the ledger again.
     ///
-    /// In between anything may happen. All that is said then has been reported, or the second half waits.
+    /// Anything may happen in between. The second half waits until everything until then has been reported.
     pub(super) fn scan(&mut self) {
-        let reading = |world: &Self| Reading::of(&world.book.totals(None), StorageType::Cas);
+        let reading = |world: &Self| Reading::from_totals(&world.book.totals(None), StorageType::Cas);
         match self.scan.take() {
             None => {
                 self.bounds.scans -= 1;
@@ -30,7 +30,7 @@ impl World {
         }
     }
 
-    /// Lets everything come to its end: no more faults, and all that was begun is finished and reported.
+    /// Lets everything come to its end: no more faults, and all uploads are finished and reported.
     fn rest(&mut self) {
         if self.process.is_none() {
             self.restart();
@@ -55,12 +55,12 @@ impl World {
                 let logical: u64 = under_way.iter().map(|upload| logical_bytes(upload.number)).sum();
                 let of = |tally: Option<&Tally>| tally.cloned().unwrap_or_default();
                 let counted = of(process.counted.get(&account(key)));
-                // I1: what was begun has ended or is under way, in objects and bytes.
-                let (started, ended) = (counted.of(Class::Started), counted.ended());
+                // I1: every upload that began has ended or is under way, in objects and bytes.
+                let (started, ended) = (counted.get(Class::Started), counted.ended());
                 assert_eq!(started.objects, ended.objects + u64::try_from(under_way.len()).unwrap());
                 assert_eq!(started.logical_bytes, ended.logical_bytes + logical);
             }
-            // I2: what is under way has no outcome, and all else has one.
+            // I2: uploads under way have no outcome, and all others have one.
             let open: Vec<_> = process.journal.intents().keys().copied().collect();
             let mut under_way: Vec<_> = process.uploads.iter().map(|upload| upload.number).collect();
             under_way.sort_unstable();
@@ -70,17 +70,17 @@ impl World {
         }
         for total in self.book.totals(None) {
             let truth = self.truth.get(&total.account).copied().unwrap_or_default();
-            // I4: never more than what happened.
+            // I4: never more than happened.
             assert!(total.tally.added_bytes() <= truth.added_bytes, "{total:?} of {truth:?}");
             assert!(total.tally.removed_bytes() <= truth.removed_bytes, "{total:?} of {truth:?}");
             // I6: sizes in the store are below 100, logical ones above 1,000.
-            let created = total.tally.of(Class::Created);
+            let created = total.tally.get(Class::Created);
             assert!(created.stored_bytes < 100 * created.objects + 1);
             assert!(created.logical_bytes >= 1_000 * created.objects);
         }
     }
 
-    /// Brought to rest, the ledger is the store, and so is what was consumed.
+    /// Brings the world to rest, and checks that the ledger and the statements equal the store.
     pub(super) fn check_rested(&self) {
         let mut rested = self.clone();
         rested.rest();
@@ -94,7 +94,7 @@ impl World {
             if self.mistake == Mistake::DeltaReports {
                 footprint = rested.added_up.get(&account(key)).map_or(0, Tally::net_bytes);
             }
-            // I7: the net is what is stored, and so never less than nothing.
+            // I7: the net is what is stored, so it is never negative.
             assert_eq!(footprint, stored, "account {key} at rest");
             let statements = rested.book.statements();
             let statement = statements.iter().find(|statement| statement.account == account(key));

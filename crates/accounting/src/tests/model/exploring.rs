@@ -1,4 +1,4 @@
-//! Which states are visited: all within small bounds, and far beyond them some by chance.
+//! The exploration of states: all within small bounds, and some by chance far beyond.
 
 use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
@@ -17,7 +17,7 @@ fn digest_of(world: &World) -> u128 {
     half(0) << 64 | half(1)
 }
 
-/// Visits every state that can be reached, depth first. How many there are.
+/// Visits every state that can be reached, depth first, and returns their number.
 fn explore(bounds: Bounds, mistake: Mistake) -> usize {
     let mut seen = HashSet::new();
     let mut open = vec![World::new(bounds, mistake)];
@@ -39,7 +39,7 @@ fn explore(bounds: Bounds, mistake: Mistake) -> usize {
 const NONE: Bounds =
     Bounds { uploads: 0, crashes: 0, flushes: 0, deletions: 0, faults: 0, consumptions: 0, adjustments: 0, scans: 0 };
 
-/// What is explored whole: each of these takes seconds without optimization. With it, more of everything is.
+/// Returns the bounds within which all states are visited: each takes seconds without optimization, and more with it.
 const SMALL: [Bounds; 4] = [
     Bounds { uploads: 2, crashes: 1, flushes: 1, ..NONE },
     Bounds { uploads: 1, crashes: 1, flushes: 2, faults: 1, deletions: 1, ..NONE },
@@ -54,7 +54,7 @@ fn in_every_state_within_small_bounds_the_invariants_hold() {
     assert!(states.iter().all(|states| *states > 100), "{states:?} states");
 }
 
-/// The same within larger bounds.
+/// Visits every state within larger bounds.
 #[test]
 #[ignore = "takes two minutes with --release: for whoever changes what it is a model of"]
 fn in_every_state_within_larger_bounds_the_invariants_hold() {
@@ -64,7 +64,7 @@ fn in_every_state_within_larger_bounds_the_invariants_hold() {
     assert!(states > 1_000_000, "{states} states");
 }
 
-/// The model has teeth: each of these mistakes shows within the same bounds.
+/// Checks that the model has teeth: each mistake shows within the same bounds.
 #[test]
 fn mistakes_are_found() {
     for mistake in
@@ -89,7 +89,7 @@ const LARGE: Bounds = Bounds {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The same, far beyond those bounds, by chance.
+    /// Visits states far beyond those bounds, by chance.
     #[test]
     fn in_long_runs_the_invariants_hold(choices in proptest::collection::vec(any::<usize>(), 1..400)) {
         let mut world = World::new(LARGE, Mistake::None);

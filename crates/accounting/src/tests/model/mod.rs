@@ -1,4 +1,4 @@
-//! A model of everything between an upload and the ledger, of which every state within small bounds is visited.
+//! A model of everything between an upload and the ledger. Every state within small bounds is visited.
 //!
 //! Journal, reports and books are the real ones, as plain values; store, processes and network are a few fields. After
 //! each step the invariants I1 to I7 are checked, and from each state the world is brought to rest: then the ledger must
@@ -23,17 +23,17 @@ use crate::{Account, Outcome, Report, Reporter, Tally};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Mistake {
     None,
-    /// Reports say what happened since the one before, and ledgers add them up.
+    /// Reports hold the difference from the previous one, and ledgers add them up.
     DeltaReports,
     /// The journals of earlier lives are not read.
     NoReplay,
     /// An outcome is counted and reported before it is written down.
     CountedBeforeWritten,
-    /// What exists is taken for somebody else's.
+    /// Blobs that exist are taken for another upload's.
     ExistsMeansAnothers,
 }
 
-/// How many steps of each kind a run may have.
+/// The number of steps of each kind in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Bounds {
     uploads: u8,
@@ -50,23 +50,23 @@ struct Bounds {
 struct Upload {
     number: u64,
     key: u8,
-    /// What the store came to, once it did.
+    /// The outcome in the store, once there is one.
     stored: Option<Outcome>,
 }
 
 /// A life of the reporter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Process {
-    /// What is on disk.
+    /// The journal on disk.
     journal: State,
-    /// What is in memory only.
+    /// The counts, in memory only.
     counted: BTreeMap<Account, Tally>,
     uploads: Vec<Upload>,
     seq: u64,
     next_number: u64,
     /// Earlier lives whose last report was not acknowledged.
     dead: Vec<State>,
-    /// What the report before said, for the mistake that needs it.
+    /// The counts of the previous report, for the mistake that needs them.
     reported: BTreeMap<Account, Tally>,
 }
 
@@ -74,7 +74,7 @@ struct Process {
 struct World {
     mistake: Mistake,
     bounds: Bounds,
-    /// Token and size of what is stored.
+    /// The token and the size of each stored blob.
     store: BTreeMap<u8, (UploadToken, u64)>,
     process: Option<Process>,
     /// Journals that nobody holds.
@@ -82,23 +82,23 @@ struct World {
     epochs: u8,
     network: Vec<Report>,
     book: Book,
-    /// For the mistake that needs it: all that was delivered, added up.
+    /// The sum of all delivered reports, for the mistake that needs it.
     added_up: BTreeMap<Account, Tally>,
-    /// Who has created what, in truth: token and size.
+    /// The uploads that created something, in truth.
     created: BTreeSet<(u8, u8, u64)>,
     truth: BTreeMap<Account, Truth>,
     scan: Option<Reading>,
     adjusted: i64,
 }
 
-/// What happened to the store, in truth.
+/// The changes of the store, in truth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Truth {
     added_bytes: u64,
     removed_bytes: u64,
 }
 
-/// Contents, of which two uploads may race for the first; an entry that is replaced.
+/// The keys: contents, where two uploads may race for the first, and an entry that is replaced.
 const KEYS: [(u8, StorageType); 2] = [(0, StorageType::Cas), (1, StorageType::Ac)];
 
 fn storage_type(key: u8) -> StorageType {

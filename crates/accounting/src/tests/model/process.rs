@@ -1,12 +1,12 @@
-//! The process that uploads and writes its journal, and the one that takes its place.
+//! The process that uploads and writes its journal, and its successor.
 
 use std::collections::BTreeMap;
 
 use blobaccess::{InstanceName, UploadResolution, UploadToken};
 
 use super::{KEYS, Mistake, Process, Upload, World, account, digest, logical_bytes, reporter, storage_type};
+use crate::accounts::outcome_of;
 use crate::journal::{Opened, Record, State};
-use crate::resolving::outcome_of;
 use crate::{Amounts, Class, Epoch, ErrorReason, Outcome};
 
 impl World {
@@ -33,7 +33,7 @@ impl World {
         process.journal.apply(&Record::Sent { number });
     }
 
-    /// The store takes it up, if it is not there; of a mutable kind in any case.
+    /// Stores the blob if it is not there, and entries of a mutable kind in any case.
     pub(super) fn commit(&mut self, index: usize) {
         let epoch = self.process().journal.epoch;
         let upload = self.process().uploads[index].clone();
@@ -61,7 +61,7 @@ impl World {
     pub(super) fn finish(&mut self, index: usize) {
         let upload = self.process().uploads.remove(index);
         let outcome = upload.stored.unwrap();
-        // I3: an upload is created exactly if it is this one that created what was stored.
+        // I3: an upload is `created` exactly if it created the stored blob.
         let epoch = self.process().journal.epoch.as_bytes()[0];
         let created = self.created.contains(&(epoch, upload.key, upload.number));
         assert_eq!(matches!(outcome, Outcome::Created { .. }), created);
@@ -92,13 +92,13 @@ impl World {
         let early = self.mistake == Mistake::CountedBeforeWritten;
         let process = self.process();
         let amounts = Amounts::ended(outcome, logical_bytes(upload.number));
-        process.counted.entry(account(upload.key)).or_default().add(Class::of(outcome), amounts);
+        process.counted.entry(account(upload.key)).or_default().add(Class::from_outcome(outcome), amounts);
         if !early {
             process.journal.apply(&Record::End { number: upload.number, outcome });
         }
     }
 
-    /// Only when nothing is under way: what is deleted before it was counted is not told from what never was.
+    /// Deletes a blob, if nothing is under way: a blob deleted before it was counted looks like one that never was.
     pub(super) fn delete(&mut self, key: u8) {
         if !self.process().uploads.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! The atomics that counters are made of: those of the standard library, or of the model checker.
+//! The atomics of the counters: from the standard library, or from the model checker loom.
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! One upload, which ends in exactly one outcome.
+//! A ticket: one upload, which ends in exactly one outcome.
 
 use std::borrow::Borrow;
 use std::fmt::{self, Debug, Formatter};
@@ -6,27 +6,27 @@ use std::sync::Arc;
 
 use blobaccess::{Context, Digest, Error, PutCertainty, StorageType, UploadToken};
 
-use crate::accounts::{Accounts, Upload};
+use super::{Accounts, Upload};
 use crate::{DropReason, ErrorReason, Outcome};
 
-/// One upload that was begun, and ends in exactly one outcome.
+/// One upload that has begun, and ends in exactly one outcome.
 ///
-/// Its outcome consumes it. A ticket that is dropped without one has one all the same: before its first byte was sent,
-/// it was dropped, because of a shutdown unless [told otherwise](Self::dropped_as); after that, it may be stored, and the
-/// store is asked if it can be, or else it ends as an ambiguous error.
+/// The outcome consumes the ticket. A ticket that is dropped without an outcome gets one anyway. Before the first byte was
+/// sent, the upload ends as dropped, with `shutdown` as the reason unless [another](Self::dropped_as) was set. After that,
+/// the blob may be stored: the store is asked about it, and if it cannot be asked, the upload ends as an ambiguous error.
 ///
-/// Cancellation, a panic and the end of a runtime drop what they interrupt, so they all have an outcome. The death of
-/// the process does not; that is what the journal is for.
-pub struct Ticket(Held<Arc<Accounts>, Digest>);
+/// Cancellation, a panic and the end of a runtime drop the ticket, so each of them has an outcome. The death of the process
+/// does not; the journal covers that.
+pub struct Ticket(TicketState<Arc<Accounts>, Digest>);
 
-/// The same for who waits for the upload: accounts and digest are borrowed, which spares four counts of references.
-pub(crate) type BorrowedTicket<'a> = Held<&'a Accounts, &'a Digest>;
+/// A ticket of a caller that awaits the upload. It borrows accounts and digest, which spares four reference counts.
+pub(crate) type BorrowedTicket<'a> = TicketState<&'a Accounts, &'a Digest>;
 
-/// What a ticket holds, whoever owns the accounts and the digest.
-pub(crate) struct Held<A: Borrow<Accounts>, D: Borrow<Digest>> {
+/// The state of a ticket, with owned or borrowed accounts and digest.
+pub(crate) struct TicketState<A: Borrow<Accounts>, D: Borrow<Digest>> {
     accounts: A,
     digest: D,
-    /// `None` once it has ended.
+    /// The upload; `None` once it has ended.
     upload: Option<Upload>,
     storage_type: StorageType,
     token: UploadToken,
@@ -35,47 +35,47 @@ pub(crate) struct Held<A: Borrow<Accounts>, D: Borrow<Digest>> {
 }
 
 impl Ticket {
-    pub(crate) const fn new(held: Held<Arc<Accounts>, Digest>) -> Self {
+    pub(crate) const fn new(held: TicketState<Arc<Accounts>, Digest>) -> Self {
         Self(held)
     }
 
-    /// The token to leave with what is stored: that of the context, if it had one.
+    /// Returns the token to store with the blob: that of the context, if it had one.
     #[must_use]
     pub const fn token(&self) -> UploadToken {
         self.0.token
     }
 
-    /// Says why the upload is given up, if it is before its first byte.
+    /// Sets the reason that is counted if the ticket is dropped before the first byte is sent.
     #[must_use]
     pub const fn dropped_as(mut self, reason: DropReason) -> Self {
         self.0.dropped_as = reason;
         self
     }
 
-    /// Says that the first byte is about to be sent, and returns the context to send it with: `ctx`, with the token.
+    /// Notes that the first byte is about to be sent, and returns `ctx` with the token, for the call that sends it.
     #[must_use]
     pub fn send(&mut self, ctx: &Context) -> Context {
         self.0.send(ctx)
     }
 
-    /// The upload came to this.
+    /// Ends the upload with `outcome`.
     pub fn finish(mut self, outcome: Outcome) {
         self.0.finish(outcome);
     }
 
-    /// The upload failed so. If it may be stored all the same, the store is asked later on, where it can be.
+    /// Ends the upload with an error. If the blob may be stored anyway, the store is asked about it later, if it can be.
     pub fn fail(mut self, error: &Error) {
         self.0.fail(error);
     }
 
-    /// The upload is given up before its first byte. `stored_bytes` is what it would have taken in the store, if that is
-    /// known.
+    /// Ends the upload as given up before its first byte. `stored_bytes` is the size that the blob would have taken in the
+    /// store, if known.
     pub fn drop_as(self, reason: DropReason, stored_bytes: Option<u64>) {
         self.finish(Outcome::Dropped { reason, stored_bytes });
     }
 }
 
-impl<A: Borrow<Accounts>, D: Borrow<Digest>> Held<A, D> {
+impl<A: Borrow<Accounts>, D: Borrow<Digest>> TicketState<A, D> {
     #[inline]
     pub(crate) const fn new(
         accounts: A,
@@ -97,7 +97,7 @@ impl<A: Borrow<Accounts>, D: Borrow<Digest>> Held<A, D> {
         ctx.clone().with_upload_token(self.token)
     }
 
-    /// In place, since to move what is held costs as much as to count it.
+    /// Ends the upload in place, as moving the state costs as much as counting.
     #[inline]
     pub(crate) fn finish(&mut self, outcome: Outcome) {
         if let Some(upload) = self.upload.take() {
@@ -107,7 +107,7 @@ impl<A: Borrow<Accounts>, D: Borrow<Digest>> Held<A, D> {
 
     pub(crate) fn fail(&mut self, error: &Error) {
         let Some(upload) = self.upload.take() else { return };
-        let reason = ErrorReason::of_refused(error);
+        let reason = ErrorReason::from_refusal(error);
         match error.put_certainty() {
             PutCertainty::NotStored => self.accounts.borrow().end(&upload, Outcome::Error(reason)),
             PutCertainty::MaybeStored => self.lost(upload, reason),
@@ -120,7 +120,7 @@ impl<A: Borrow<Accounts>, D: Borrow<Digest>> Held<A, D> {
     }
 }
 
-impl<A: Borrow<Accounts>, D: Borrow<Digest>> Drop for Held<A, D> {
+impl<A: Borrow<Accounts>, D: Borrow<Digest>> Drop for TicketState<A, D> {
     fn drop(&mut self) {
         let Some(upload) = self.upload.take() else { return };
         if !self.sent {

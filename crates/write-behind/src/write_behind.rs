@@ -1,76 +1,69 @@
-//! A fast store in front of a slow one, which is uploaded to behind those who put.
-
-mod fills;
-mod order;
+//! A fast store in front of a slow one, to which a queue uploads in the background.
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use blobaccess::replication::{EntryLocks, LocalReplicator, Replicator};
 use blobaccess::{
     Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind, PutCertainty,
-    PutOutcome, Result, Slicer, get_and_slice,
+    PutOutcome, ReadRequest, Result, Slicer,
 };
 
-use self::fills::Fills;
-use self::order::Order;
 use crate::queue::{Acknowledge, UploadQueue};
-
-/// How far the copy into the fast store may fall behind its reader, in bytes.
-const MAX_APART_BYTES: u64 = 4 << 20;
 
 /// A [`BlobAccess`] of a fast store in front of a slow one, to which an [`UploadQueue`] uploads: a disk in front of a
 /// bucket.
 ///
-/// * **get**: from the fast store, else from the slow one, and then copied into the fast one while it is read. The copy
-///   is expendable: it is given up rather than hold the reader up, and with the reader. Of several readers of one blob
-///   at once, one makes the copy.
-/// * **put**: into the fast store, then queued. The queue reads contents from the fast store when their turn comes, and
-///   holds neither memory nor a file for them until then. Messages, which are small, wait in memory: by their turn, the
-///   fast store may have a later value, whose contents are yet to be uploaded.
-/// * **find missing**: present is what the fast store has and the queue is about to upload, and what the slow store
-///   has. The fast store is always asked: what is asked for stays there.
+/// * **get** reads from the fast store, else from the slow one, and then copies the blob into the fast one while it is
+///   read. The copy is expendable: it is given up if it falls behind the reader, or if the reader goes away. Of several
+///   concurrent readers of one blob, one makes the copy ([`LocalReplicator`]).
+/// * **put** writes into the fast store, then queues the upload. The queue reads contents from the fast store when their
+///   turn comes, and holds neither memory nor a file for them until then. Messages are small and wait in memory: by their
+///   turn, the fast store may have a later value, whose contents are not uploaded yet.
+/// * **find missing** takes a blob for present if the slow store has it, or if the fast store has it and its upload is
+///   queued. The fast store is always asked, so that it keeps the blob.
 ///
-/// The fast store may lose anything at any time, all of it included, without loss to the slow one, but for what is still
-/// queued. That is dropped, counted so, and missing from then on.
+/// The fast store may lose anything at any time, without loss to the slow one, except for blobs that are still queued.
+/// Those are dropped, counted so, and missing from then on.
 ///
 /// Nothing is uploaded unless the host spawns [`UploadQueue::run`].
 ///
 /// # Outcomes
 ///
-/// That of a put is that of the slow store, which writes go to: its own where the queue acknowledges
-/// [when it is uploaded](Acknowledge::Uploaded), else `Unclassified`, as it is not known yet. What the fast store had
-/// to say about it is not told.
+/// The outcome of a put is that of the slow store if the queue acknowledges puts
+/// [when they are uploaded](Acknowledge::Uploaded), else `Unclassified`, as it is not known yet. The outcome of the fast
+/// store is not returned.
 ///
 /// # Order
 ///
-/// Put an [`ExistenceCaching`](blobaccess::decorators::ExistenceCaching) into the queue, around the slow store: it spares
-/// the slow store the questions of `find_missing`. Layers that check rights stand outside, and one that checks results for
-/// completeness does too. The queue of action results [follows](UploadQueue::following) that of contents.
+/// Put an [`ExistenceCaching`](blobaccess::decorators::ExistenceCaching) into the queue, around the slow store, to answer
+/// most `find_missing` calls without reaching it. Layers that check rights, or results for completeness, stand outside. The
+/// queue of action results [follows](UploadQueue::following) that of contents.
 ///
 /// # Weakens
 ///
-/// * What was put and could not be uploaded is missing, although it can be read from the fast store for as long as that
-///   keeps it. So is what was queued when the process died.
-/// * What is queued is present, also to others than who put it. If its upload fails, it is missing again.
-/// * If the slow store cannot be asked, contents that the fast store has are present, and are queued for upload. Where
-///   the queue acknowledges what is uploaded, that is an error: there, nothing is queued that nobody waits for.
-/// * What is read from the fast store is not used in the slow one. A bucket does not mind; a store that evicts may
-///   evict it.
-/// * Of a mutable kind, the fast store may have a value that others have replaced in the slow one meanwhile.
+/// * A blob that was put and could not be uploaded is missing, although the fast store may still serve it. The same is true
+///   of blobs that were queued when the process died.
+/// * A queued blob is present, also for other callers. If its upload fails, it is missing again.
+/// * If the slow store cannot be asked, contents that the fast store has are present, and are queued for upload. If the
+///   queue acknowledges puts when they are uploaded, that is an error instead: nothing is queued for which nobody waits.
+/// * A read from the fast store does not count as use in the slow one. A bucket does not mind; a store that evicts may evict
+///   the blob.
+/// * For mutable kinds, the fast store may have a value that others have since replaced in the slow one.
 ///
 /// # Memory
 ///
-/// That of the queue; 4 MiB for each copy under way into the fast store.
+/// The memory of the queue, and up to 4 MiB for each copy into the fast store that is under way.
 ///
 /// # Cancel safety
 ///
-/// A put that is dropped while the fast store takes the blob queues nothing. Once it is queued, it is uploaded.
+/// A put that is dropped while the fast store takes the blob queues nothing. A queued blob is uploaded in any case.
 ///
 /// # Errors
 ///
-/// Those of the two stores, as `fast` or `slow`. A put that the fast store took and the queue did not says that it may
-/// be stored.
+/// Errors of the two stores, with the place `fast` or `slow`. A put that the fast store took and the queue did not says
+/// that it may be stored.
 ///
 /// # Examples
 ///
@@ -104,14 +97,38 @@ const MAX_APART_BYTES: u64 = 4 << 20;
 pub struct WriteBehind<F: BlobAccess, S: BlobAccess<Kind = F::Kind>> {
     fast: Arc<F>,
     queue: Arc<UploadQueue<S>>,
-    fills: Arc<Fills>,
-    order: Order,
+    /// The copies from the slow store, and from the queue, into the fast one.
+    replicator: LocalReplicator<UploadQueue<S>, F>,
+    /// The locks of messages, so that both stores get the values of one entry in the same order.
+    locks: Arc<EntryLocks>,
 }
 
 impl<F: BlobAccess, S: BlobAccess<Kind = F::Kind>> WriteBehind<F, S> {
     /// Keeps everything in `fast`, in front of the store that `queue` uploads to.
     pub fn new(fast: F, queue: Arc<UploadQueue<S>>) -> Self {
-        Self { fast: Arc::new(fast), queue, fills: Arc::default(), order: Order::default() }
+        let (fast, locks) = (Arc::new(fast), Arc::new(EntryLocks::new()));
+        let replicator = LocalReplicator::new(Arc::clone(&queue), Arc::clone(&fast))
+            .with_max_message_bytes(queue.max_held_bytes())
+            .with_entry_locks(Arc::clone(&locks));
+        Self { fast, queue, replicator, locks }
+    }
+
+    /// Returns the fast store.
+    #[must_use]
+    pub const fn fast(&self) -> &Arc<F> {
+        &self.fast
+    }
+
+    /// Returns the queue, which has the slow store in [`UploadQueue::inner`].
+    #[must_use]
+    pub const fn queue(&self) -> &Arc<UploadQueue<S>> {
+        &self.queue
+    }
+
+    /// Returns the fast store and the queue. What is queued stays queued.
+    #[must_use]
+    pub fn into_inner(self) -> (Arc<F>, Arc<UploadQueue<S>>) {
+        (self.fast, self.queue)
     }
 
     /// Queues contents that the fast store has.
@@ -129,49 +146,25 @@ impl<F: BlobAccess, S: BlobAccess<Kind = F::Kind>> WriteBehind<F, S> {
     /// Puts a message. Both stores get the values of one entry in the same order.
     async fn put_message(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let value = blob.into_bytes(self.queue.max_held_bytes()).await?;
-        let order = self.order.lock(&digest.cache_key(self.key_format())).await;
+        let guard = self.locks.lock(&digest.cache_key(self.fast.key_format())).await;
         self.fast.put(ctx, digest, Blob::from_bytes(value.clone())).await.map_err(in_fast)?;
         let enqueued = self.queue.enqueue_value(ctx, digest, value).map_err(not_uploaded)?;
-        drop(order);
+        drop(guard);
         enqueued.outcome().await.map_err(not_uploaded)
     }
 
-    /// `blob`, which is copied into the fast store while it is read.
-    fn filling(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<Blob> {
-        let Some(fill) = self.fills.begin(digest.cache_key(self.fast.key_format())) else { return Ok(blob) };
-        // As a stream, of which both readers together read each byte once, even if it could be read from anywhere.
-        let stream = blob.into_stream(..)?;
-        let blob = match stream.at_hand() {
-            Some(bytes) => Blob::from_verified_bytes(digest, bytes.clone()),
-            None => Blob::from_verified_stream(digest, stream),
-        };
-        let (blob, copy) = blob.tee_expendable(MAX_APART_BYTES);
-        let (fast, ctx, digest) = (Arc::clone(&self.fast), ctx.clone(), digest.clone());
-        Ok(blob.with_task(async move {
-            if let Err(error) = fast.put(&ctx, &digest, copy).await {
-                tracing::debug!(%error, %digest, "a blob was not copied into the fast store");
-            }
-            drop(fill);
-            Ok(())
-        }))
+    /// Reads from the fast store, else from the slow one with a copy into the fast one.
+    async fn read(&self, ctx: &Context, request: &ReadRequest) -> Result<Blob> {
+        match request.read_from(&*self.fast, ctx).await {
+            // A part that the fast store's composite lacks is nowhere, as contents are the same in both stores.
+            Err(error) if error.is_not_found() && !error.is_part_missing() => {}
+            result => return result.map_err(in_fast),
+        }
+        self.replicator.replicate(ctx, request).await.map_err(in_slow)
     }
 
-    /// A message, copied into the fast store unless that has got one meanwhile.
-    async fn fill_message(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<Blob> {
-        let value = blob.into_bytes(self.queue.max_held_bytes()).await?;
-        let _order = self.order.lock(&digest.cache_key(self.key_format())).await;
-        match self.fast.get(ctx, digest).await {
-            Ok(newer) => return Ok(newer),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(in_fast(error)),
-        }
-        if let Err(error) = self.fast.put(ctx, digest, Blob::from_bytes(value.clone())).await {
-            tracing::debug!(%error, %digest, "a message was not copied into the fast store");
-        }
-        Ok(Blob::from_bytes(value))
-    }
-
-    /// The slow store could not tell about `asked`. What of it the fast store has is uploaded, so it is present.
+    /// Handles a failure to ask the slow store about `asked`: contents that the fast store has are queued, so they are
+    /// present.
     async fn queue_instead(
         &self,
         ctx: &Context,
@@ -200,7 +193,7 @@ fn in_slow(error: Error) -> Error {
     error.at("slow")
 }
 
-/// The fast store has it all the same.
+/// Marks an error after which the fast store has the blob anyway.
 fn not_uploaded(error: Error) -> Error {
     in_slow(error).with_put_certainty(PutCertainty::MaybeStored)
 }
@@ -211,16 +204,7 @@ impl<F: BlobAccess, S: BlobAccess<Kind = F::Kind>> BlobAccess for WriteBehind<F,
     type Kind = F::Kind;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
-        match self.fast.get(ctx, digest).await {
-            Err(error) if error.is_not_found() => {}
-            result => return result.map_err(in_fast),
-        }
-        let blob = self.queue.get(ctx, digest).await.map_err(in_slow)?;
-        if F::Kind::STORAGE_TYPE.is_mutable() {
-            self.fill_message(ctx, digest, blob).await
-        } else {
-            self.filling(ctx, digest, blob)
-        }
+        self.read(ctx, &ReadRequest::blob(digest)).await
     }
 
     async fn get_from_composite(
@@ -230,13 +214,7 @@ impl<F: BlobAccess, S: BlobAccess<Kind = F::Kind>> BlobAccess for WriteBehind<F,
         child: &Digest,
         slicer: Arc<dyn Slicer>,
     ) -> Result<Blob> {
-        match self.fast.get_from_composite(ctx, parent, child, Arc::clone(&slicer)).await {
-            // All of it is copied, so that the next part comes from the fast store.
-            Err(error) if error.is_not_found() && !error.is_part_missing() => {
-                get_and_slice(self, ctx, parent, child, slicer).await
-            }
-            result => result.map_err(in_fast),
-        }
+        self.read(ctx, &ReadRequest::part(parent, child, slicer)).await
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {

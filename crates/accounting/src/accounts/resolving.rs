@@ -1,0 +1,193 @@
+//! Uploads whose answer was lost, in this life and in earlier ones: the store is asked for their outcome, by token.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use blobaccess::{Context, Digest, ResolveUpload, Result, StorageType, UploadResolution, UploadToken};
+
+use super::{Accounts, Upload};
+use crate::journal::Dead;
+use crate::{Account, ErrorReason, Outcome};
+
+/// The stores that can be asked about uploads, by kind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Resolvers {
+    by_code: [Option<Arc<dyn ResolveUpload>>; 5],
+}
+
+impl Resolvers {
+    pub(crate) fn set(&mut self, storage_type: StorageType, resolver: Arc<dyn ResolveUpload>) {
+        let code = usize::from(Account::storage_code(storage_type));
+        if let Some(place) = self.by_code.get_mut(code) {
+            *place = Some(resolver);
+        }
+    }
+
+    fn resolver(&self, storage_type: StorageType) -> Option<&Arc<dyn ResolveUpload>> {
+        self.by_code.get(usize::from(Account::storage_code(storage_type)))?.as_ref()
+    }
+
+    /// Returns the fate of an upload: `Unknown` if there is no store to ask.
+    pub(crate) async fn ask(
+        &self,
+        storage_type: StorageType,
+        digest: &Digest,
+        token: &UploadToken,
+    ) -> Result<UploadResolution> {
+        match self.resolver(storage_type) {
+            None => Ok(UploadResolution::Unknown),
+            Some(resolver) => resolver.resolve_upload(&Context::background(), digest, token).await,
+        }
+    }
+}
+
+/// Returns the outcome of an upload for which the store gave `resolution`; `absent` is the reason of the failure if nothing
+/// is stored.
+///
+/// Contents never change, so their token decides. In a mutable kind, our entry may have replaced another, and another's
+/// entry may have replaced ours: neither is guessed.
+pub(crate) const fn outcome_of(
+    resolution: UploadResolution,
+    storage_type: StorageType,
+    absent: ErrorReason,
+) -> Outcome {
+    match (resolution, storage_type.is_mutable()) {
+        (UploadResolution::Mine { stored_bytes }, false) => Outcome::Created { stored_bytes },
+        (UploadResolution::Mine { stored_bytes }, true) => Outcome::Unclassified { stored_bytes: Some(stored_bytes) },
+        (UploadResolution::Anothers { stored_bytes }, false) => Outcome::AlreadyExists { stored_bytes },
+        (UploadResolution::Absent, _) => Outcome::Error(absent),
+        (UploadResolution::Anothers { .. }, true) | (UploadResolution::Unknown, _) => {
+            Outcome::Error(ErrorReason::Ambiguous)
+        }
+    }
+}
+
+/// An upload whose answer was lost, and about which the store is still to be asked.
+#[derive(Debug)]
+pub(super) struct Unresolved {
+    upload: Upload,
+    storage_type: StorageType,
+    digest: Digest,
+    token: UploadToken,
+    /// The reason of the failure, if nothing is stored.
+    absent: ErrorReason,
+    /// The time from which absence is believed: until then, the request may still reach the store.
+    settled_at: Instant,
+}
+
+impl Accounts {
+    /// Remembers an upload whose answer was lost, to ask the store about it later. If the store cannot be asked, the
+    /// upload ends here.
+    pub(crate) fn lost(
+        &self,
+        upload: Upload,
+        storage_type: StorageType,
+        digest: Digest,
+        token: UploadToken,
+        absent: ErrorReason,
+    ) {
+        let settled_at = self.clock.monotonic() + self.settle_after;
+        let unresolved = Unresolved { upload, storage_type, digest, token, absent, settled_at };
+        let refused = {
+            let mut waiting = self.unresolved();
+            if self.resolvers.resolver(storage_type).is_some() && waiting.len() < self.max_unresolved {
+                waiting.push_back(unresolved);
+                None
+            } else {
+                Some(unresolved)
+            }
+        };
+        if let Some(unresolved) = refused {
+            // Where the fate of the upload stays unknown, a panic is still counted as a panic.
+            let reason = match absent {
+                ErrorReason::Panicked => ErrorReason::Panicked,
+                ErrorReason::Rejected | ErrorReason::Ambiguous | ErrorReason::Cancelled | ErrorReason::Deadline => {
+                    ErrorReason::Ambiguous
+                }
+            };
+            self.end(&unresolved.upload, Outcome::Error(reason));
+        }
+    }
+
+    /// Asks the store about every upload whose answer was lost. Uploads about which the store cannot tell yet stay.
+    ///
+    /// # Cancel safety
+    ///
+    /// Uploads that were asked about before the future is dropped have their outcome. The others are asked about next time.
+    pub async fn resolve(&self) {
+        let waiting = self.unresolved().len();
+        for _ in 0..waiting {
+            // The upload stays in the list while the store is asked, so that nothing is lost if this future is dropped.
+            let Some((storage_type, digest, token)) =
+                self.unresolved().front().map(|front| (front.storage_type, front.digest.clone(), front.token))
+            else {
+                return;
+            };
+            let answer = self.resolvers.ask(storage_type, &digest, &token).await;
+            let now = self.clock.monotonic();
+            let mut unresolved = self.unresolved();
+            // Another caller may have taken it meanwhile.
+            if unresolved.front().is_none_or(|front| front.token != token || front.digest != digest) {
+                continue;
+            }
+            let Some(front) = unresolved.pop_front() else { return };
+            match answer {
+                Ok(resolution) if resolution != UploadResolution::Absent || front.settled_at <= now => {
+                    drop(unresolved);
+                    self.end(&front.upload, outcome_of(resolution, storage_type, front.absent));
+                }
+                Ok(_) | Err(_) => unresolved.push_back(front),
+            }
+        }
+    }
+
+    /// Ends every upload whose answer was lost as an ambiguous error. Call it when the store will not be asked again.
+    pub fn give_up_unresolved(&self) {
+        let unresolved = std::mem::take(&mut *self.unresolved());
+        for unresolved in unresolved {
+            self.end(&unresolved.upload, Outcome::Error(ErrorReason::Ambiguous));
+        }
+    }
+
+    pub(super) fn unresolved(&self) -> MutexGuard<'_, VecDeque<Unresolved>> {
+        // Nothing that panics is called while the list is half changed.
+        self.unresolved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the store about the open uploads of an earlier life. Absence is believed if `settled`.
+    pub(crate) async fn resolve_dead(&self, dead: &mut Dead, settled: bool) -> Result<()> {
+        let open: Vec<_> = dead.state.intents().iter().map(|(number, intent)| (*number, intent.clone())).collect();
+        for (number, intent) in open {
+            let storage_type = intent.account.storage_type();
+            match self.resolvers.ask(storage_type, &intent.digest, &intent.token).await {
+                Ok(UploadResolution::Absent) if !settled => {}
+                Ok(resolution) => dead.end(number, outcome_of(resolution, storage_type, ErrorReason::Cancelled))?,
+                // The store is asked again before the next report.
+                Err(error) => tracing::debug!(%error, digest = %intent.digest, "cannot ask about an earlier upload"),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_are_told_by_their_token_and_entries_are_not_guessed() {
+        let of = |resolution, storage_type| outcome_of(resolution, storage_type, ErrorReason::Cancelled);
+        let (mine, anothers) =
+            (UploadResolution::Mine { stored_bytes: 3 }, UploadResolution::Anothers { stored_bytes: 4 });
+        let ambiguous = Outcome::Error(ErrorReason::Ambiguous);
+        assert_eq!(of(mine, StorageType::Cas), Outcome::Created { stored_bytes: 3 });
+        assert_eq!(of(anothers, StorageType::Cas), Outcome::AlreadyExists { stored_bytes: 4 });
+        assert_eq!(of(mine, StorageType::Ac), Outcome::Unclassified { stored_bytes: Some(3) });
+        assert_eq!(of(anothers, StorageType::Ac), ambiguous);
+        for storage_type in [StorageType::Cas, StorageType::Ac] {
+            assert_eq!(of(UploadResolution::Absent, storage_type), Outcome::Error(ErrorReason::Cancelled));
+            assert_eq!(of(UploadResolution::Unknown, storage_type), ambiguous);
+        }
+    }
+}
