@@ -1,4 +1,4 @@
-//! The trait that backends and decorators share, and what a put came to.
+//! The trait that backends and layers share, and the outcomes of a put.
 
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::{Blob, Capabilities, Context, Digest, DigestSet, InstanceName, KeyFor
 ///   its own kind. It is returned by [`get`](Self::get), never later by the blob: whoever streams waits for the first
 ///   bytes only.
 /// * **[`find_missing`](Self::find_missing) is exact.** What it reports cannot be read; what it does not report can be,
-///   and stays for as long as the store promises, for to be asked about counts as use.
+///   and stays for as long as the store promises, because a query counts as a use.
 /// * **A put decides about existence.** It may return [`AlreadyExists`](PutOutcome::AlreadyExists) before it reads a
 ///   byte of the blob. Of any number of concurrent puts of one absent digest, exactly one is
 ///   [`Created`](PutOutcome::Created).
@@ -44,7 +44,7 @@ use crate::{Blob, Capabilities, Context, Digest, DigestSet, InstanceName, KeyFor
 /// the store chosen; a mirror that of its first backend. A layer that knows may answer by itself.
 #[async_trait]
 pub trait BlobAccess: Debug + Display + Send + Sync + 'static {
-    /// What this store holds.
+    /// The kind of blobs that this store holds.
     type Kind: Kind;
 
     /// Reads the blob that `digest` names.
@@ -85,7 +85,7 @@ pub trait BlobAccess: Debug + Display + Send + Sync + 'static {
     /// A dropped put leaves nothing partial: either all of the blob is stored or none.
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome>;
 
-    /// Those of `digests` that are not stored.
+    /// Returns the `digests` that are not stored.
     ///
     /// A set of no digests needs no store and cannot fail. Callers keep a set under some
     /// [`RECOMMENDED_FIND_MISSING_DIGESTS`]; stores take any number.
@@ -96,17 +96,17 @@ pub trait BlobAccess: Debug + Display + Send + Sync + 'static {
     /// ([`finds_in_bulk`](Self::finds_in_bulk)).
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet>;
 
-    /// What this store can do for callers in `instance_name`.
+    /// Returns the abilities of this store for callers in `instance_name`.
     ///
     /// # Errors
     ///
     /// If a store behind this one cannot be asked.
     async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities>;
 
-    /// Whether a blob of one instance name is visible in another: what caches above this store are to key by.
+    /// Returns whether a blob of one instance name is visible in another, which decides the keys of caches above.
     fn key_format(&self) -> KeyFormat;
 
-    /// Whether this store offers [`find_missing`](Self::find_missing), without asking anything behind it.
+    /// Returns whether this store offers [`find_missing`](Self::find_missing), without asking anything behind it.
     ///
     /// The Remote Execution API has no such call for action results, so a remote action cache does not. Layers over two
     /// stores that repair one from the other then skip the repair.
@@ -118,37 +118,37 @@ pub trait BlobAccess: Debug + Display + Send + Sync + 'static {
 /// At some 70 bytes each they take 700 KB on the wire, well below the smallest common message limit of 4 MiB.
 pub const RECOMMENDED_FIND_MISSING_DIGESTS: usize = 10_000;
 
-/// How a put ended that did not fail.
+/// The outcome of a put that succeeded.
 ///
 /// Each counts bytes as the store keeps them, which for a store that compresses is not the size of the blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PutOutcome {
     /// This call added the blob.
     Created {
-        /// What it takes in the store, in bytes.
+        /// The bytes that the blob takes in the store.
         stored_bytes: u64,
     },
     /// An equal blob (an equal value, in a mutable kind) was there. Nothing was added.
     AlreadyExists {
-        /// What that takes in the store, in bytes.
+        /// The bytes that the blob takes in the store.
         stored_bytes: u64,
     },
     /// An entry of a mutable kind got a new value.
     Replaced {
-        /// What the new value takes in the store, in bytes.
+        /// The bytes that the new value takes in the store.
         stored_bytes: u64,
-        /// What the value before took, in bytes.
+        /// The bytes that the previous value took.
         old_bytes: u64,
     },
     /// It is stored, but the store cannot tell whether this call added it. Counted apart, never guessed.
     Unclassified {
-        /// What it takes in the store, in bytes, if that is known.
+        /// The bytes that the blob takes in the store, if the store knows.
         stored_bytes: Option<u64>,
     },
 }
 
 impl PutOutcome {
-    /// What the blob takes in the store, in bytes, if that is known.
+    /// Returns the bytes that the blob takes in the store, if the store knows.
     #[must_use]
     pub const fn stored_bytes(self) -> Option<u64> {
         match self {
@@ -159,7 +159,8 @@ impl PutOutcome {
         }
     }
 
-    /// The name of this outcome in metrics and logs: `created`, `already_exists`, `replaced` or `unclassified`.
+    /// Returns the name of this outcome in metrics and logs: `created`, `already_exists`, `replaced` or
+    /// `unclassified`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -13,10 +13,10 @@ use futures::future::BoxFuture;
 ///
 /// Everything in these crates that depends on time takes one, so that a test needs neither to wait nor to hope.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// The time of day.
+    /// Returns the time of day.
     fn now(&self) -> SystemTime;
 
-    /// A time that never goes back, to measure durations by.
+    /// Returns a time that never goes back, to measure durations by.
     ///
     /// Instants of different clocks must not be compared.
     fn monotonic(&self) -> Instant;

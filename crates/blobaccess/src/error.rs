@@ -1,4 +1,4 @@
-//! What can go wrong, as one type with a closed set of kinds.
+//! Errors, as one type with a closed set of kinds.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// The result of an operation on blobs.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, in terms of what a caller can do about it.
+/// The kind of an error, in terms of what a caller can do about it.
 ///
 /// These are the sixteen status codes of gRPC other than `OK`, under their standard names and numbers, so that a
 /// server maps them without judgement and a policy needs to know nothing of backends.
@@ -44,7 +44,7 @@ pub enum ErrorKind {
     Internal = 13,
     /// The store cannot be reached now. The same request may pass later.
     Unavailable = 14,
-    /// What is stored is not what was put: a size, a hash or a checksum disagrees.
+    /// The stored data is not what was put: a size, a hash or a checksum disagrees.
     DataLoss = 15,
     /// The caller has not said who it is.
     Unauthenticated = 16,
@@ -71,21 +71,21 @@ impl ErrorKind {
         Self::Unauthenticated,
     ];
 
-    /// The number of this kind among gRPC's status codes (`google.rpc.Code`): 1 to 16.
+    /// Returns the number of this kind among gRPC's status codes (`google.rpc.Code`): 1 to 16.
     #[must_use]
     #[expect(clippy::as_conversions, reason = "the discriminants are the numbers")]
     pub const fn grpc_code(self) -> i32 {
         self as i32
     }
 
-    /// The kind with this number; `None` for 0 (`OK`) and for numbers that are not assigned.
+    /// Returns the kind with this number; `None` for 0 (`OK`) and for numbers that are not assigned.
     #[must_use]
     pub fn from_grpc_code(code: i32) -> Option<Self> {
         let index = usize::try_from(code).ok()?.checked_sub(1)?;
         Self::ALL.get(index).copied()
     }
 
-    /// The name of this kind, as gRPC's metrics spell it: `NotFound`.
+    /// Returns the name of this kind, as gRPC's metrics spell it: `NotFound`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -127,7 +127,7 @@ impl ErrorKind {
         self.is_infrastructure() || matches!(self, Self::DataLoss)
     }
 
-    /// What is assumed of a failed put of this kind, unless the store says better.
+    /// Returns the certainty assumed of a failed put of this kind, unless the store says better.
     const fn put_certainty(self) -> PutCertainty {
         match self {
             Self::InvalidArgument
@@ -156,7 +156,7 @@ impl Display for ErrorKind {
     }
 }
 
-/// Whether a put that failed may have stored its blob all the same.
+/// Whether a put that failed may have stored its blob anyway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PutCertainty {
     /// It is certain that this put stored nothing.
@@ -176,9 +176,9 @@ impl PutCertainty {
     }
 }
 
-/// Why an operation on blobs failed: a kind, a message, the places it went through and what caused it.
+/// The failure of an operation on blobs: a kind, a message, the places it went through and its cause.
 ///
-/// An `Error` is as wide as a pointer, so that a [`Result`] costs the way that succeeds nothing. It can be cloned, as
+/// An `Error` is as wide as a pointer, so that a [`Result`] costs calls that succeed nothing. It can be cloned, as
 /// several waiters may share one failure.
 ///
 /// It prints as its places, outermost first, and its message: `mirror a: shard 3: disk on fire`.
@@ -210,7 +210,7 @@ macro_rules! constructors {
 }
 
 impl Error {
-    /// An error of `kind`. By convention, messages are in lower case, without a full stop, and name the digest.
+    /// Makes an error of `kind`. By convention, messages are in lower case, without a full stop, and name the digest.
     ///
     /// It is retryable if it is [`Unavailable`](ErrorKind::Unavailable): for others, say so with
     /// [`with_retryable`](Self::with_retryable).
@@ -252,7 +252,7 @@ impl Error {
         internal => Internal;
         /// The store cannot be reached now.
         unavailable => Unavailable;
-        /// What is stored is not what was put.
+        /// The stored data is not what was put.
         data_loss => DataLoss;
         /// The caller has not said who it is.
         unauthenticated => Unauthenticated;
@@ -264,13 +264,13 @@ impl Error {
         Self::not_found(message).with_part_missing()
     }
 
-    /// What went wrong.
+    /// Returns the kind of this error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Whether this says that the blob is absent. Only then may another store be asked for it instead.
+    /// Returns whether the blob is absent. Only then may another store be asked for it instead.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.kind() == ErrorKind::NotFound
@@ -297,24 +297,24 @@ impl Error {
         self.kind().is_store_fault()
     }
 
-    /// The message, without the places.
+    /// Returns the message, without the places.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The places that this error went through, outermost first.
+    /// Returns the places that this error went through, outermost first.
     pub fn trail(&self) -> impl Iterator<Item = &str> {
         self.0.trail.iter().rev().map(AsRef::as_ref)
     }
 
-    /// Whether the same request may pass if it is sent again.
+    /// Returns whether the same request may pass if it is sent again.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }
 
-    /// Whether a put that failed so may have stored its blob all the same.
+    /// Returns whether the failed put may have stored its blob anyway.
     ///
     /// Where the store has not said, it follows from the kind: a request that was refused stored nothing, of all
     /// others nothing is known.
@@ -323,7 +323,7 @@ impl Error {
         self.0.put_certainty.unwrap_or_else(|| self.0.kind.put_certainty())
     }
 
-    /// The same error, of another kind.
+    /// Changes the kind of this error.
     #[must_use]
     pub fn with_kind(mut self, kind: ErrorKind) -> Self {
         self.0.kind = kind;

@@ -13,15 +13,28 @@ use crate::{
 
 /// A backend of any kind whose every call fails with the error that it was given.
 ///
-/// It stands where nothing is to be had: for instance names that nobody serves, for a store that is out of use. To be
-/// asked about no digests needs no store, and alone does not fail.
+/// Use it for instance names that nobody serves, or for a store that is out of use. A query about no digests needs no
+/// store, and is the only call that succeeds.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use blobaccess::{BlobAccess, Cas, Context, Digest, DigestFunction, Error, FailingStore, InstanceName};
+///
+/// let store = FailingStore::<Cas>::new(Error::unavailable("under repair"));
+/// let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
+/// assert_eq!(store.get(&Context::background(), &digest).await.unwrap_err().to_string(), "under repair");
+/// # }
+/// ```
 pub struct FailingStore<K> {
     error: Error,
     kind: PhantomData<K>,
 }
 
 impl<K: Kind> FailingStore<K> {
-    /// Fails with `error`; of puts it is added that they stored nothing.
+    /// Fails with `error`, which says of puts that they stored nothing.
     #[must_use]
     pub fn new(error: Error) -> Self {
         Self { error: error.not_stored(), kind: PhantomData }
@@ -59,7 +72,7 @@ impl<K: Kind> BlobAccess for FailingStore<K> {
         Err(self.error.clone())
     }
 
-    /// Without instance names, since all of them fail alike: beside another store, that one decides.
+    /// Returns the format without instance names, since all of them fail alike: the other store of a layer decides.
     fn key_format(&self) -> KeyFormat {
         KeyFormat::WithoutInstanceName
     }

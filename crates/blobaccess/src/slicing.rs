@@ -1,4 +1,4 @@
-//! How one blob is found within another.
+//! The slicing of a blob into the blobs within it.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub trait Slicer: Debug + Send + Sync + 'static {
     async fn slice(&self, parent: Blob, child: &Digest) -> Result<Sliced>;
 }
 
-/// What a slicer found.
+/// The result of a slicer.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Sliced {
@@ -32,13 +32,13 @@ pub struct Sliced {
 }
 
 impl Sliced {
-    /// The part that was asked for, without any other.
+    /// Makes a result of the requested part, without any other.
     #[must_use]
     pub fn new(child: Blob) -> Self {
         Self { child, slices: Vec::new() }
     }
 
-    /// The same, with the places of these parts.
+    /// Adds the places of these parts.
     #[must_use]
     pub fn with_slices(mut self, slices: Vec<Slice>) -> Self {
         self.slices = slices;

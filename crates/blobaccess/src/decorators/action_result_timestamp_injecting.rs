@@ -34,6 +34,23 @@ use crate::{
 /// Of a put: `InvalidArgument` if it is not an `ActionResult`, or if it is larger than is permitted, with what is
 /// appended. Nothing is stored then. What is larger by itself is not even read; what is permitted here, but too large
 /// for the store, is.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> blobaccess::Result<()> {
+/// use blobaccess::decorators::ActionResultTimestampInjecting;
+/// use blobaccess::{Ac, BlobAccessExt, Context, Digest, DigestFunction, InstanceName, MemoryStore};
+///
+/// let store = ActionResultTimestampInjecting::new(MemoryStore::<Ac>::new(1 << 20), 4 << 20);
+/// let (ctx, action) = (Context::background(), Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"action"));
+/// // An action result with exit code 3 and nothing else.
+/// store.put_bytes(&ctx, &action, &b"\x20\x03"[..]).await?;
+/// assert!(store.get_bytes(&ctx, &action, 1024).await?.len() > 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ActionResultTimestampInjecting<B> {
     inner: B,
@@ -58,7 +75,7 @@ impl<B> ActionResultTimestampInjecting<B> {
         self
     }
 
-    /// Tells `observer` of each put whether the time was there ([`Event::ActionResultPut`]).
+    /// Notifies `observer` of each put, and whether its result had the time ([`Event::ActionResultPut`]).
     #[must_use]
     pub fn with_observer(mut self, observer: impl Observer) -> Self {
         self.observer = Arc::new(observer);
@@ -77,7 +94,7 @@ impl<B> ActionResultTimestampInjecting<B> {
 }
 
 impl<B: BlobAccess<Kind = Ac>> ActionResultTimestampInjecting<B> {
-    /// The message in `blob`, with the time.
+    /// Returns the message in `blob`, with the time.
     async fn inject(&self, digest: &Digest, blob: Blob) -> Result<Bytes> {
         let message = blob.into_bytes(self.max_message_size_bytes).await?;
         let decoded = ActionResult::decode(message.clone()).map_err(|error| {
@@ -102,7 +119,7 @@ impl<B: BlobAccess<Kind = Ac>> ActionResultTimestampInjecting<B> {
     }
 }
 
-/// A message of nothing but the time, which can be appended to any other.
+/// Makes a message of nothing but the time, which can be appended to any other.
 fn worker_completed(time: SystemTime) -> ActionResult {
     let mut metadata = ExecutedActionMetadata::default();
     let timestamp = metadata.worker_completed_timestamp.get_or_insert_default();

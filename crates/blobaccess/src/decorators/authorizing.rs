@@ -15,7 +15,7 @@ use crate::{
 /// Tells whether a caller may work in instance names.
 #[async_trait]
 pub trait Authorizer: Debug + Send + Sync + 'static {
-    /// Whether the caller of `ctx` may: one answer for each of `instance_names`, in their order.
+    /// Returns one answer for each of `instance_names`, in their order: whether the caller of `ctx` may use it.
     ///
     /// `PermissionDenied` is the error of a caller who may not. Any other says that it cannot be told, and does not
     /// let the caller pass either.
@@ -42,26 +42,26 @@ impl Authorizer for StaticAuthorizer {
     }
 }
 
-/// Who may do what: an [`Authorizer`] for each operation.
+/// The [`Authorizer`] of each operation.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Authorizers {
-    /// Of `get` and `get_from_composite`.
+    /// The authorizer of `get` and `get_from_composite`.
     pub get: Arc<dyn Authorizer>,
-    /// Of `put`.
+    /// The authorizer of `put`.
     pub put: Arc<dyn Authorizer>,
-    /// Of `find_missing`.
+    /// The authorizer of `find_missing`.
     pub find_missing: Arc<dyn Authorizer>,
 }
 
 impl Authorizers {
-    /// One for each operation.
+    /// Makes a set of one authorizer for each operation.
     #[must_use]
     pub fn new(get: Arc<dyn Authorizer>, put: Arc<dyn Authorizer>, find_missing: Arc<dyn Authorizer>) -> Self {
         Self { get, put, find_missing }
     }
 
-    /// The same for every operation.
+    /// Makes a set with the same authorizer for every operation.
     #[must_use]
     pub fn all(authorizer: Arc<dyn Authorizer>) -> Self {
         Self { get: Arc::clone(&authorizer), put: Arc::clone(&authorizer), find_missing: authorizer }
@@ -73,8 +73,8 @@ impl Authorizers {
 /// A part of a composite is authorized by the instance name of the composite. A question about several instance names
 /// is one question to the authorizer, and is refused if one of them is.
 ///
-/// What the store can do is told to everybody, but who may not put is told that there are no updates. A client can so
-/// leave out uploads that would be refused one by one.
+/// Capabilities are not restricted, but callers that may not put see updates disabled. So clients can skip uploads that
+/// would be refused one by one.
 ///
 /// # Order
 ///
@@ -88,6 +88,28 @@ impl Authorizers {
 ///
 /// Those of the authorizer, from `authorization`, or of several instance names from
 /// `authorization of instance name "x"`. A put that it refuses has stored nothing.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> blobaccess::Result<()> {
+/// use std::sync::Arc;
+///
+/// use blobaccess::decorators::{Authorizers, Authorizing, StaticAuthorizer};
+/// use blobaccess::{BlobAccessExt, Cas, Context, Digest, DigestFunction, ErrorKind, InstanceName, MemoryStore};
+///
+/// let (allow, deny) = (Arc::new(StaticAuthorizer::Allow), Arc::new(StaticAuthorizer::Deny));
+/// let read_only = Authorizers::new(allow.clone(), deny, allow);
+/// let store = Authorizing::new(MemoryStore::<Cas>::new(1 << 20), read_only);
+///
+/// let (ctx, digest) = (Context::background(), Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello"));
+/// assert!(!store.contains(&ctx, &digest).await?);
+/// let refused = store.put_bytes(&ctx, &digest, "hello").await;
+/// assert!(refused.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Authorizing<B> {
     inner: B,
@@ -111,14 +133,14 @@ impl<B> Authorizing<B> {
     }
 }
 
-/// Whether the caller may work in `instance_name`.
+/// Checks that the caller may work in `instance_name`.
 async fn authorize(authorizer: &dyn Authorizer, ctx: &Context, instance_name: &InstanceName) -> Result<()> {
     let answers = authorizer.authorize(ctx, slice::from_ref(instance_name)).await;
     let answer = answers.into_iter().next().unwrap_or_else(|| Err(no_answer(authorizer)));
     answer.map_err(|error| error.at("authorization").not_stored())
 }
 
-/// Whether the caller may work in all of `instance_names`.
+/// Checks that the caller may work in all of `instance_names`.
 async fn authorize_all(authorizer: &dyn Authorizer, ctx: &Context, instance_names: &[InstanceName]) -> Result<()> {
     let mut answers = authorizer.authorize(ctx, instance_names).await.into_iter();
     instance_names.iter().try_for_each(|name| {
@@ -132,7 +154,7 @@ fn no_answer(authorizer: &dyn Authorizer) -> Error {
     Error::internal(format!("{authorizer:?} gave fewer answers than it was asked for"))
 }
 
-/// Each instance name of `digests` once, in order.
+/// Returns each instance name of `digests` once, in order.
 fn instance_names(digests: &DigestSet) -> Vec<InstanceName> {
     let mut names = BTreeSet::new();
     let mut last = None;

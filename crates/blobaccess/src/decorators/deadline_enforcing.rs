@@ -33,6 +33,27 @@ use crate::{
 ///
 /// A call that is ended is dropped, which every store allows. Whether a put that was ended has stored its blob is not
 /// known, and its error says so; one whose time had run out before it began has stored nothing.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> blobaccess::Result<()> {
+/// use std::time::Duration;
+///
+/// use blobaccess::decorators::DeadlineEnforcing;
+/// use blobaccess::{BlobAccessExt, Cas, Context, Digest, DigestFunction, ErrorKind, InstanceName, MemoryStore};
+///
+/// let (ctx, digest) = (Context::background(), Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello"));
+/// let store = DeadlineEnforcing::new(MemoryStore::<Cas>::new(1 << 20), Duration::from_secs(30));
+/// store.put_bytes(&ctx, &digest, "hello").await?;
+///
+/// let hurried = DeadlineEnforcing::new(store, Duration::ZERO);
+/// let late = hurried.get_bytes(&ctx, &digest, 1024).await;
+/// assert!(late.is_err_and(|error| error.kind() == ErrorKind::DeadlineExceeded));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct DeadlineEnforcing<B> {
     inner: B,
@@ -41,7 +62,7 @@ pub struct DeadlineEnforcing<B> {
 }
 
 impl<B> DeadlineEnforcing<B> {
-    /// Ends calls of `inner` after `timeout`. With none at all, every call fails.
+    /// Ends calls of `inner` after `timeout`. A zero `timeout` fails every call.
     pub fn new(inner: B, timeout: Duration) -> Self {
         Self { inner, timeout, clock: Arc::new(SystemClock) }
     }

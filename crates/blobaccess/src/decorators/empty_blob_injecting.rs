@@ -23,6 +23,22 @@ use crate::{
 /// # Order
 ///
 /// Outermost of a stack for contents, inside of what checks a caller's rights only.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> blobaccess::Result<()> {
+/// use blobaccess::decorators::EmptyBlobInjecting;
+/// use blobaccess::{BlobAccessExt, Cas, Context, Digest, DigestFunction, InstanceName, MemoryStore};
+///
+/// let store = EmptyBlobInjecting::new(MemoryStore::<Cas>::new(1 << 20));
+/// let empty = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"");
+/// assert!(store.contains(&Context::background(), &empty).await?);
+/// assert_eq!(store.inner().snapshot().blobs, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct EmptyBlobInjecting<B> {
     inner: B,
@@ -45,7 +61,7 @@ impl<B> EmptyBlobInjecting<B> {
     }
 }
 
-/// Whether `digest`, whose size is 0, is that of 0 bytes.
+/// Checks that `digest`, whose size is 0, is that of 0 bytes.
 fn check(digest: &Digest) -> Result<()> {
     let hash = digest.function().hasher(0).finish();
     if hash == *digest.hash() {
@@ -68,7 +84,7 @@ impl<B: BlobAccess<Kind = Cas>> BlobAccess for EmptyBlobInjecting<B> {
         if digest.is_empty_blob() { empty_blob(digest) } else { self.inner.get(ctx, digest).await }
     }
 
-    /// A part of size 0 is answered without a look at its parent.
+    /// Answers for a part of size 0 without looking at its parent.
     async fn get_from_composite(
         &self,
         ctx: &Context,
@@ -82,7 +98,7 @@ impl<B: BlobAccess<Kind = Cas>> BlobAccess for EmptyBlobInjecting<B> {
         self.inner.get_from_composite(ctx, parent, child, slicer).await
     }
 
-    /// A blob of size 0 is read all the same, so that who sends too much is told.
+    /// Reads a blob of size 0 anyway, so that a caller that sends too much gets an error.
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         if !digest.is_empty_blob() {
             return self.inner.put(ctx, digest, blob).await;

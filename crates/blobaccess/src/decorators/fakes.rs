@@ -64,12 +64,12 @@ impl<K: Kind> Noting<K> {
         self.noted.lock().unwrap().clone()
     }
 
-    /// How often `operation` was asked for.
+    /// Counts the calls of `operation`.
     pub(crate) fn count(&self, operation: Operation) -> usize {
         self.noted().iter().filter(|noted| noted.operation == operation).count()
     }
 
-    /// What each call of `operation` was about.
+    /// Returns the digests of each call of `operation`.
     pub(crate) fn asked(&self, operation: Operation) -> Vec<Vec<Digest>> {
         let noted = self.noted().into_iter();
         noted.filter(|noted| noted.operation == operation).map(|noted| noted.digests).collect()
@@ -170,7 +170,7 @@ pub(crate) fn instance_name(name: &str) -> InstanceName {
     InstanceName::new(name).unwrap()
 }
 
-/// The digest of `contents` in the empty instance name.
+/// Returns the digest of `contents` in the empty instance name.
 pub(crate) fn digest_of(contents: &str) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents.as_bytes())
 }

@@ -45,6 +45,9 @@
 //! that a layer above it can still do something about it. An observer may stand anywhere, with a label of its own: two
 //! of them show what the layers between them cost and spare.
 //!
+//! Order is arithmetic. Of 100 queries that an [`ExistenceCaching`] gets, 90 may be answered from memory: an observer
+//! outside counts 100 calls, one inside 10, and a deadline inside makes 10 timers in place of 100.
+//!
 //! # Examples
 //!
 //! ```

@@ -53,7 +53,7 @@ impl Batches {
         self.full.close_channel();
     }
 
-    /// Whether nobody looks for more.
+    /// Returns whether nobody looks for more.
     pub(super) fn is_closed(&self) -> bool {
         self.full.is_closed()
     }
@@ -70,7 +70,7 @@ impl Batches {
 }
 
 impl FullBatches {
-    /// The next set; `None` once there are no more to come.
+    /// Waits for the next set; `None` once there are no more to come.
     pub(super) async fn next(&mut self) -> Option<DigestSet> {
         self.0.next().await
     }

@@ -26,7 +26,7 @@ impl CompleteTrees {
         Self { since: capacity.map(|capacity| Mutex::new(LruCache::sparse(capacity))), duration, key_format }
     }
 
-    /// Whether all of `tree` was stored at a time that is no longer ago than the duration.
+    /// Returns whether all of `tree` was stored at a time that is no longer ago than the duration.
     pub(super) fn knows(&self, tree: &TreeReference, now: Instant) -> bool {
         let Some(mut since) = self.since() else { return false };
         // A tree that is complete with its directories is so without them.

@@ -35,7 +35,7 @@ pub(super) struct Field {
 #[derive(Debug)]
 pub(super) struct FieldReader {
     stream: BlobStream,
-    /// What was received and is yet to be looked at.
+    /// The bytes that were received and not parsed yet.
     piece: Bytes,
     /// Where `piece` begins, in bytes from the beginning of the message.
     offset: u64,
@@ -45,13 +45,13 @@ pub(super) struct FieldReader {
 }
 
 impl FieldReader {
-    /// The fields of the message that `stream` has, all of it.
+    /// Reads the fields of the message that `stream` yields whole.
     pub(super) fn new(stream: BlobStream) -> Self {
         let size_bytes = stream.remaining_bytes();
         Self { stream, piece: Bytes::new(), offset: 0, size_bytes, payload_end: 0 }
     }
 
-    /// The next field. What is left of the payload of the one before is passed over.
+    /// Reads the next field. The rest of the previous payload is skipped.
     ///
     /// `None` comes after the stream has ended well, and so found all of the message right.
     pub(super) async fn next(&mut self) -> Result<Option<Field>, Failure> {
@@ -91,7 +91,7 @@ impl FieldReader {
         Ok(Some(Field { number, offset: self.offset, size_bytes }))
     }
 
-    /// The payload of `field`, the one that came last, unless it is larger than `max` bytes.
+    /// Reads the payload of `field`, the most recent one, unless it is larger than `max` bytes.
     ///
     /// It shares the memory of the stream where it arrived in one piece.
     pub(super) async fn payload(&mut self, field: &Field, max: u64) -> Result<Bytes, Failure> {
@@ -124,14 +124,14 @@ impl FieldReader {
         Ok(())
     }
 
-    /// Up to `size` of the bytes that were received.
+    /// Takes up to `size` of the bytes that were received.
     fn take(&mut self, size: usize) -> Bytes {
         let taken = self.piece.split_to(size.min(self.piece.len()));
         self.offset += u64::try_from(taken.len()).unwrap_or(u64::MAX);
         taken
     }
 
-    /// A number of up to 64 bits, or why there is none.
+    /// Reads a number of up to 64 bits, or says why there is none.
     async fn varint(&mut self) -> Result<Result<u64, &'static str>, Failure> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {

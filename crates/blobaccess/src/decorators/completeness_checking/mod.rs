@@ -116,13 +116,13 @@ pub struct CompletenessChecking<A, C> {
     trees_known: AtomicU64,
 }
 
-/// What a [`CompletenessChecking`] did so far, and what it remembers.
+/// The work of a [`CompletenessChecking`] so far, and the size of its memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CompletenessSnapshot {
-    /// How often a tree was found complete by reading it.
+    /// The number of times that a tree was found complete by reading it.
     pub trees_read: u64,
-    /// How often a tree was known to be complete, and was not read.
+    /// The number of times that a tree was known to be complete, and was not read.
     pub trees_known: u64,
     /// The trees that are remembered, some of them perhaps for too long to count.
     pub remembered_trees: usize,
@@ -152,7 +152,7 @@ impl<A, C> CompletenessChecking<A, C> {
         self.inner
     }
 
-    /// What it did so far, and what it remembers.
+    /// Returns the work done so far, and the size of the memory.
     #[must_use]
     pub fn snapshot(&self) -> CompletenessSnapshot {
         CompletenessSnapshot {

@@ -36,14 +36,14 @@ impl Default for CompletenessOptions {
 }
 
 impl CompletenessOptions {
-    /// Those that suit most: the defaults below.
+    /// Makes options with the defaults below, which suit most stores.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many digests one call of [`find_missing`](crate::BlobAccess::find_missing) asks for at most: 1 or more, by
-    /// default [`RECOMMENDED_FIND_MISSING_DIGESTS`].
+    /// Sets the maximum number of digests in one call of [`find_missing`](crate::BlobAccess::find_missing): 1 or more,
+    /// by default [`RECOMMENDED_FIND_MISSING_DIGESTS`].
     ///
     /// Too few cost a round trip each; too many may exceed what a remote store takes in one message.
     #[must_use]
@@ -52,8 +52,8 @@ impl CompletenessOptions {
         self
     }
 
-    /// The largest message that is held in memory, in bytes, by default 16 MiB: an action result, or one directory of a
-    /// tree.
+    /// Sets the size of the largest message that is held in memory, in bytes, by default 16 MiB. A message is an action
+    /// result, or one directory of a tree.
     ///
     /// Too small, and results of actions with many outputs, or trees with a large directory, are refused with
     /// `InvalidArgument`. A file in a directory takes some 100 bytes, so the default is enough for 160,000 of them.
@@ -63,7 +63,7 @@ impl CompletenessOptions {
         self
     }
 
-    /// The size that all trees of one action result may have together, in bytes, by default 64 MiB. A tree that is
+    /// Sets the size that all trees of one action result may have together, in bytes, by default 64 MiB. A tree that is
     /// named twice counts once; one that is remembered as complete counts too.
     ///
     /// Too small, and results with large output directories are `NotFound`, each time: such actions run again and
@@ -74,7 +74,7 @@ impl CompletenessOptions {
         self
     }
 
-    /// How many trees one check reads at once: 1 or more, by default 8.
+    /// Sets the number of trees that one check reads concurrently: 1 or more, by default 8.
     ///
     /// Each costs a round trip and more to a remote store, which few make one wait for one after another. Each takes
     /// memory for up to one directory of the largest size permitted.
@@ -84,8 +84,8 @@ impl CompletenessOptions {
         self
     }
 
-    /// How many complete trees are remembered, and for how long: by default 10,000, for one minute. None are if either
-    /// is zero.
+    /// Sets the number of complete trees that are remembered, and for how long: by default 10,000, for one minute. With
+    /// either at zero, none are remembered.
     ///
     /// Too few or too short, and trees that many results share, or that many clients ask for at a time, are read again.
     /// Too long, and a result may be returned although files in its trees are gone: see *Weakens* at
@@ -98,7 +98,7 @@ impl CompletenessOptions {
         self
     }
 
-    /// The clock that tells how long ago a tree was complete; that of the system by default.
+    /// Takes the time from `clock`, by default from that of the system.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;

@@ -1,4 +1,4 @@
-//! What an action result refers to: the blobs that it names, and the trees that name further ones.
+//! The references of an action result: the blobs that it names, and the trees that name further ones.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,7 +8,7 @@ use prost::Message;
 
 use crate::{Digest, Error, ErrorKind, Result};
 
-/// What an action result names, itself and not through a tree.
+/// The blobs that an action result names itself, not through a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NamedBlobs {
@@ -18,7 +18,7 @@ pub struct NamedBlobs {
     pub has_directories: bool,
 }
 
-/// What `message`, the result of `action`, names: for those who upload or copy a result after its blobs.
+/// Lists the blobs that `message`, the result of `action`, names: for programs that upload a result after its blobs.
 ///
 /// # Errors
 ///
@@ -31,7 +31,7 @@ pub fn named_by_action_result(action: &Digest, message: &[u8]) -> Result<NamedBl
     Ok(NamedBlobs { has_directories: !references.trees.is_empty(), digests: references.digests })
 }
 
-/// What an action result refers to.
+/// The references of an action result.
 #[derive(Debug, Default)]
 pub(super) struct References {
     /// Every digest that the result itself names, in the order of its fields; the trees are among them.
@@ -51,7 +51,7 @@ pub(super) struct TreeReference {
 }
 
 impl References {
-    /// What `result`, the result of `action`, refers to.
+    /// Collects the references of `result`, the result of `action`.
     ///
     /// Symbolic links refer to nothing that is stored, and contents that came along are not looked at: where a digest
     /// stands beside them, it counts.
@@ -86,7 +86,7 @@ impl References {
         Ok(references)
     }
 
-    /// The size of all trees, in bytes.
+    /// Returns the size of all trees, in bytes.
     pub(super) fn total_tree_size_bytes(&self) -> u64 {
         self.trees.iter().fold(0, |total, tree| total.saturating_add(tree.digest.size_bytes()))
     }
@@ -99,18 +99,18 @@ impl References {
     }
 }
 
-/// The digest that a message below the result of `action` names: of the same instance name and function.
+/// Parses a digest that a message below the result of `action` names, in its instance name and hash function.
 pub(super) fn child_digest(action: &Digest, child: &remote_execution::Digest) -> Result<Digest> {
     Digest::parse(action.instance_name().clone(), action.function(), &child.hash, child.size_bytes)
         .map_err(|error| malformed(error.message().to_owned()))
 }
 
-/// Where an error came about.
+/// Formats the place of an error.
 pub(super) fn output_directory(path: &str) -> String {
     format!("output directory {path:?}")
 }
 
-/// A result with a digest that can name nothing is of no use: the action is to be run again.
+/// Makes the error of a digest that can name nothing: the result is of no use, and the action is to be run again.
 fn malformed(reason: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::NotFound, reason).at("action result contained malformed digest")
 }

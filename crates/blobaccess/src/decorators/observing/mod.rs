@@ -1,4 +1,4 @@
-//! Tells an observer of every call: metrics, logs and traces.
+//! Notifies an observer of every call, for metrics, logs and traces.
 
 mod ongoing;
 
@@ -14,7 +14,7 @@ use crate::{
     Operation, PutOutcome, Result, Slicer, SystemClock,
 };
 
-/// A [`BlobAccess`] that tells an [`Observer`] of every call, and `tracing` too.
+/// A [`BlobAccess`] that notifies an [`Observer`] of every call, and `tracing` too.
 ///
 /// The observer is told once of each call, when it has ended: how long it took, how it ended, how large the blob was
 /// or how many digests were asked about, and what a put came to. A `get` that returns a blob has ended when the blob
@@ -39,6 +39,35 @@ use crate::{
 ///
 /// About 200 bytes for a call while it runs. Five allocations for a blob that is read (measured): that of the layer
 /// itself, and those of being told of the end, for which even bytes at hand are read as a stream.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> blobaccess::Result<()> {
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// use blobaccess::decorators::Observing;
+/// use blobaccess::{BlobAccessExt, Call, Cas, Context, Digest, DigestFunction, InstanceName, MemoryStore, Observer};
+///
+/// #[derive(Debug, Default)]
+/// struct Calls(AtomicU64);
+///
+/// impl Observer for Calls {
+///     fn call_ended(&self, _call: &Call) {
+///         self.0.fetch_add(1, Ordering::Relaxed);
+///     }
+/// }
+///
+/// let calls = Arc::new(Calls::default());
+/// let store = Observing::new(MemoryStore::<Cas>::new(1 << 20), "memory", Arc::clone(&calls));
+/// let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello");
+/// store.put_bytes(&Context::background(), &digest, "hello").await?;
+/// assert_eq!(calls.0.load(Ordering::Relaxed), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Observing<B> {
     inner: B,

@@ -1,4 +1,4 @@
-//! A call that has begun and is to be told of, exactly once, when it has ended.
+//! A call that has begun, whose end is reported exactly once.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::{
     StorageType,
 };
 
-/// Who is told, of what, and by which clock.
+/// The observer, its label and the clock.
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) backend: &'static str,
@@ -65,7 +65,7 @@ impl Ongoing {
         )
     }
 
-    /// The call has come to `result`.
+    /// Ends the call with `result`.
     pub(super) fn end<T>(mut self, result: Result<T>) -> Result<T> {
         match &result {
             Ok(_) => self.tell(None, None),
@@ -74,7 +74,7 @@ impl Ongoing {
         result
     }
 
-    /// The call has come to `result`; if that is a blob, it ends when the blob is finished.
+    /// Ends the call with `result`; if that is a blob, when the blob is finished.
     pub(super) fn until_finished(mut self, result: Result<Blob>) -> Result<Blob> {
         match result {
             Err(_) => self.end(result),

@@ -23,7 +23,7 @@ fn set(digests: &[&Digest]) -> DigestSet {
     digests.iter().copied().cloned().collect()
 }
 
-/// The digests that the inner store was asked about, call by call.
+/// Returns the digests that the inner store was asked about, call by call.
 fn asked(inner: &Inner) -> Vec<DigestSet> {
     inner.asked(Operation::FindMissing).into_iter().map(DigestSet::from).collect()
 }

@@ -24,7 +24,7 @@ fn has<K: Kind>(store: &Store<K>) -> bool {
     store.memory.snapshot().blobs > 0
 }
 
-/// A blob that is not at hand.
+/// Makes a blob that is not at hand.
 fn streamed(contents: &'static str) -> Blob {
     let pieces = contents.as_bytes().chunks(2).map(|piece| Ok(Bytes::from_static(piece)));
     Blob::from_verified_stream(&digest_of(contents), stream::iter(pieces.collect::<Vec<_>>()))

@@ -7,12 +7,12 @@ use prost::Message;
 use super::*;
 use crate::{Blob, Digest, DigestFunction, ErrorKind, InstanceName};
 
-/// Everything here is at hand, so that nothing ever waits.
+/// Polls `future` once: everything here is at hand, so that nothing ever waits.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().unwrap()
 }
 
-/// `message` as a stream of pieces of these sizes, and the rest.
+/// Cuts `message` into a stream of pieces of these sizes, and the rest.
 fn pieces(message: &[u8], sizes: &[usize]) -> Vec<Bytes> {
     let mut rest = Bytes::copy_from_slice(message);
     let mut pieces: Vec<_> = sizes.iter().map(|size| rest.split_to((*size).min(rest.len()))).collect();
@@ -30,7 +30,7 @@ fn reader(message: &[u8]) -> FieldReader {
     reader_of(message, &[1, 3])
 }
 
-/// Every field with its payload.
+/// Reads every field with its payload.
 fn fields(mut reader: FieldReader) -> Result<Vec<(Field, Bytes)>, Failure> {
     block_on(async {
         let mut fields = Vec::new();
@@ -162,7 +162,7 @@ fn the_end_of_a_message_waits_for_the_verdict_on_it() {
     assert!(matches!(block_on(reader.next()), Err(Failure::Read(error)) if error.kind() == ErrorKind::DataLoss));
 }
 
-/// What a decoder that holds the whole message makes of fields 1 and 2; `None` where it refuses.
+/// Decodes fields 1 and 2 from the whole message; `None` where the decoder refuses.
 #[derive(Clone, PartialEq, Message)]
 struct Whole {
     #[prost(bytes = "bytes", repeated, tag = "1")]

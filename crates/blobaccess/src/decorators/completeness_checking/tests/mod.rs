@@ -1,4 +1,5 @@
-//! What the tests have in common: digests, results and trees of nothing in particular, and the layer over a scripted store.
+//! The common parts of the tests: digests, results and trees of nothing in particular, and the layer over a scripted
+//! store.
 
 mod scripted_cas;
 mod several_trees;
@@ -31,7 +32,7 @@ fn account_name() -> InstanceName {
     InstanceName::new("hello").unwrap()
 }
 
-/// A digest of nothing in particular, told by its number.
+/// Makes a digest of nothing in particular from a number.
 fn digest(number: u8) -> Digest {
     Digest::from_hash(account_name(), DigestFunction::Sha1, &[number; 20], u64::from(number)).unwrap()
 }
@@ -68,7 +69,7 @@ fn tree(root: Directory, children: &[Directory]) -> Bytes {
     Tree { root: Some(root), children: children.to_vec() }.encode_to_vec().into()
 }
 
-/// A tree of one directory with these files.
+/// Makes a tree of one directory with these files.
 fn flat(files: &[u8]) -> Bytes {
     tree(directory(files, &[]), &[])
 }
@@ -86,7 +87,7 @@ fn output_directory_of(path: &str, tree: &Digest, root: Option<&Digest>) -> Outp
     }
 }
 
-/// A result with an output directory for each of `trees`, at `0`, `1` and so on.
+/// Makes a result with an output directory for each of `trees`, at `0`, `1` and so on.
 fn with_trees(trees: &[&Bytes]) -> ActionResult {
     let directories =
         trees.iter().enumerate().map(|(i, tree)| output_directory_of(&i.to_string(), &digest_of(tree), None));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Three directories, the last of which is not what was stored, each in a piece of its own.
+/// Makes three directories, each in a piece of its own, the last of which is not the one stored.
 fn corrupt() -> (Digest, Vec<Result<Bytes>>) {
     let [root, child] = [&[11, 12, 13], &[14, 15, 16]].map(|files| directory(files, &[]));
     let good = tree(root.clone(), &[child.clone(), directory(&[17, 18, 19], &[])]);

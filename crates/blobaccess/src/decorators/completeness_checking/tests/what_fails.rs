@@ -1,4 +1,4 @@
-//! What fails: each way in which a result is not complete, or cannot be told to be.
+//! The failures: each way in which a result is not complete, or cannot be told to be.
 
 use super::*;
 

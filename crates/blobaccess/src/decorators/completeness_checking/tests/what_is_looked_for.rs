@@ -1,4 +1,4 @@
-//! What is looked for: every digest that a result names, in sets of the size permitted.
+//! The digests that are looked for: every digest that a result names, in sets of the size permitted.
 
 use super::*;
 

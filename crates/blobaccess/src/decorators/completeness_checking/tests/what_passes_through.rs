@@ -1,4 +1,4 @@
-//! What is left to the stores.
+//! The calls that are left to the stores.
 
 use super::*;
 
