@@ -130,6 +130,8 @@ impl Options {
 
     /// A store in the file or block device at `path`, of which it takes `capacity_bytes`.
     ///
+    /// **It starts empty each time it is opened**, unless [`persistent`](Self::persistent) says when to sync.
+    ///
     /// A file is created if it is not there. It is allocated in full when the store is opened, so that a full disk
     /// shows there and nowhere else.
     #[must_use]
@@ -188,8 +190,23 @@ impl Options {
         self
     }
 
-    /// Keeps what is stored when the store is closed or its process dies, and makes it durable as `policy` says.
-    /// Unset, a store starts empty.
+    /// Keeps what a sync has covered for the next time that the store is opened, and syncs as `policy` says. Unset, a
+    /// store starts empty each time.
+    ///
+    /// No file is needed after an end but what a sync has written. So these puts are there after reopening:
+    ///
+    /// | policy | after `sync` or `close` | after a drop, an exit, a kill or a power cut |
+    /// |---|---|---|
+    /// | not persistent | none | none |
+    /// | [`OnPut`](SyncPolicy::OnPut) | all | all that were answered |
+    /// | [`Interval`](SyncPolicy::Interval), `run` polled | all | all but those of the last interval |
+    /// | [`Interval`](SyncPolicy::Interval), `run` never polled | all | none but those that the recycling of a block synced |
+    /// | [`OnClose`](SyncPolicy::OnClose) | all | none but those that the recycling of a block synced |
+    ///
+    /// Dropping a store is not closing it. Use [`sync`](crate::LocalStore::sync) where the store is shared, as
+    /// [`close`](crate::LocalStore::close) takes it by value. Two warnings are logged by `tracing`: when a persistent store
+    /// is dropped with changes that no sync has covered, and at the first put that begins an interval after opening
+    /// although [`run`](crate::LocalStore::run) was never polled.
     #[must_use]
     pub fn persistent(mut self, policy: SyncPolicy) -> Self {
         self.persistence = Some(policy);

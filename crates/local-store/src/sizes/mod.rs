@@ -169,6 +169,11 @@ impl Sizes {
     }
 
     /// The largest blob that the store takes, in bytes: it must fit into a block.
+    ///
+    /// It follows from the capacity and the number of blocks. With the default number of blocks it is about a
+    /// thirty-sixth of the capacity up to 36 GiB, and 1 GiB or more beyond: 17 MB of 600 MiB, 59 MB of 2 GiB, 296 MB of
+    /// 10 GiB. A larger put is refused as `InvalidArgument`, with both numbers. Fewer blocks
+    /// ([`Options::with_blocks`]) make it larger.
     #[must_use]
     pub fn max_blob_size_bytes(&self) -> u64 {
         let room = self.data_bytes.saturating_sub(self.max_tail_bytes);

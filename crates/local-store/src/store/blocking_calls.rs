@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use blobaccess::{Context, Digest, Error, Kind, PutOutcome, Result};
+use blobaccess::{Context, Digest, Kind, PutOutcome, Result};
 use bytes::Bytes;
 
 use super::visibility::MasksByName;
@@ -139,12 +139,8 @@ impl<K: Kind> LocalStore<K> {
     ///
     /// `InvalidArgument` if the contents are larger than the store takes. `Unavailable` if the device has failed.
     pub fn put_blocking(&self, digest: &Digest, contents: Bytes) -> Result<PutOutcome> {
-        let max = self.engine.sizes.max_blob_size_bytes();
         let size = casts::on_device(contents.len());
-        if size > max {
-            let message = format!("blob {digest} is {size} bytes; the maximum is {max}");
-            return Err(Error::invalid_argument(message));
-        }
+        self.begin_put(digest, size)?;
         let key = self.engine.keys.key(digest);
         self.engine.expect(&key);
         let name = self.key_of_name(digest)?;

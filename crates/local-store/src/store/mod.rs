@@ -7,6 +7,7 @@ mod inventory;
 mod object_reader;
 mod put;
 mod resolve_upload;
+mod sync_warnings;
 mod visibility;
 mod waiting;
 
@@ -26,6 +27,7 @@ use tokio::sync::Semaphore;
 
 use self::equal_uploads::EqualUploads;
 use self::object_reader::ObjectReader;
+use self::sync_warnings::{SyncWatch, warn_of_drop};
 use self::waiting::PERMIT_BYTES;
 use crate::device::{Device, Devices, FileDevice};
 use crate::engine::{Engine, Surroundings};
@@ -87,6 +89,7 @@ pub struct LocalStore<K: Kind> {
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) in_flight_permits: u32,
     pub(crate) uploads: EqualUploads,
+    sync_watch: SyncWatch,
     medium: &'static str,
     kind: PhantomData<K>,
 }
@@ -143,6 +146,7 @@ impl<K: Kind> LocalStore<K> {
             policy: options.persistence,
             staged_bytes: options.staged_bytes,
         };
+        let sync_watch = SyncWatch::new(options.persistence, &*surroundings.clock);
         let engine = Engine::open(options, K::STORAGE_TYPE, devices, surroundings)?;
         let permits = u32::try_from(options.in_flight_bytes / PERMIT_BYTES).unwrap_or(u32::MAX >> 4);
         let in_flight = usize::try_from(permits).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
@@ -151,6 +155,7 @@ impl<K: Kind> LocalStore<K> {
             in_flight: Arc::new(Semaphore::new(in_flight)),
             in_flight_permits: permits,
             uploads: EqualUploads::default(),
+            sync_watch,
             medium,
             kind: PhantomData,
         })
@@ -181,8 +186,11 @@ impl<K: Kind> LocalStore<K> {
         self.engine.position(&self.engine.keys.key(digest))
     }
 
-    /// Makes durable everything that was put, found or copied before the call. If the store is not persistent, the call
-    /// only reports whether the device has failed.
+    /// Makes durable everything that was put, found or copied before the call. A store that is not persistent only
+    /// reports whether its device has failed.
+    ///
+    /// A store that is shared, such as by [`run`](Self::run) or by layers, cannot be [closed](Self::close): call this
+    /// at the end instead. Dropping a persistent store does not sync it; it logs a warning if changes may be lost.
     ///
     /// # Errors
     ///
@@ -196,7 +204,10 @@ impl<K: Kind> LocalStore<K> {
         blocking(move || engine.sync()).await
     }
 
-    /// Syncs for the last time.
+    /// Syncs for the last time, and notes in the file that the store ended well. The next start is the same after a
+    /// [`sync`](Self::sync).
+    ///
+    /// It takes the store by value, so a store in an `Arc` is synced instead.
     ///
     /// # Errors
     ///
@@ -221,6 +232,7 @@ impl<K: Kind> LocalStore<K> {
             Some(SyncPolicy::OnPut | SyncPolicy::OnClose) | None => None,
         };
         let mut synced_at = clock.monotonic();
+        self.sync_watch.note_run();
         let _runner = self.engine.begin_to_run();
         loop {
             let next_sync = interval.filter(|_| self.engine.is_dirty()).map(|interval| synced_at + interval);
@@ -376,6 +388,15 @@ impl<K: Kind> BlobAccess for LocalStore<K> {
 
     fn finds_in_bulk(&self) -> bool {
         true
+    }
+}
+
+impl<K: Kind> Drop for LocalStore<K> {
+    fn drop(&mut self) {
+        let unsynced = self.engine.unsynced();
+        if unsynced > 0 {
+            warn_of_drop(unsynced);
+        }
     }
 }
 

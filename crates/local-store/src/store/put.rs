@@ -13,10 +13,15 @@ use crate::key_location_map::Record;
 use crate::object::checksums::PIECE_BYTES;
 
 impl<K: Kind> LocalStore<K> {
-    fn check_size(&self, digest: &Digest, size_bytes: u64) -> Result<()> {
+    /// Refuses a put that is larger than a block.
+    pub(super) fn begin_put(&self, digest: &Digest, size_bytes: u64) -> Result<()> {
+        self.sync_watch.note_put(&*self.engine.surroundings.clock);
         let max = self.engine.sizes.max_blob_size_bytes();
         if size_bytes > max {
-            return Err(Error::invalid_argument(format!("blob {digest} is {size_bytes} bytes; the maximum is {max}")));
+            return Err(Error::invalid_argument(format!(
+                "blob {digest} is {size_bytes} bytes; the maximum is {max}, as a blob must fit into a block: more \
+                 capacity, or fewer blocks (`Options::with_blocks`), make it larger"
+            )));
         }
         Ok(())
     }
@@ -48,7 +53,7 @@ impl<K: Kind> LocalStore<K> {
 
     pub(crate) async fn put_contents(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let size = digest.size_bytes();
-        self.check_size(digest, size.max(blob.size_bytes()))?;
+        self.begin_put(digest, size.max(blob.size_bytes()))?;
         let owner = self.engine.owner(ctx, digest).map_err(Error::not_stored)?;
         let key = self.engine.keys.key(digest);
         if let Some(outcome) = self.find_stored(ctx, digest, &key).await.map_err(Error::not_stored)? {
@@ -191,7 +196,7 @@ impl<K: Kind> LocalStore<K> {
 
     pub(crate) async fn put_message(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let size = blob.size_bytes();
-        self.check_size(digest, size)?;
+        self.begin_put(digest, size)?;
         let owner = self.engine.owner(ctx, digest).map_err(Error::not_stored)?;
         let key = self.engine.keys.key(digest);
         self.engine.check_device().map_err(Error::not_stored)?;
