@@ -7,7 +7,7 @@ use crate::location::Location;
 use crate::machine::casts;
 use crate::machine::concurrency::AtomicU64;
 
-/// What the map knows of an object.
+/// The entry of the map for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     /// The key, and whatever size and function are compared with.
@@ -27,10 +27,10 @@ pub(crate) struct Record {
     pub(crate) entry: u32,
 }
 
-/// What a look-up needs to know of a record, wherever it lies.
+/// The part of a record that a look-up needs, wherever the record lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Brief {
-    /// Of the block that the record lies in.
+    /// The generation of the block that the record lies in.
     pub(crate) generation: u32,
     /// The number of its entry in the log of its block.
     pub(crate) entry: u32,
@@ -68,7 +68,8 @@ pub(crate) const MAX_NAMESPACE: u16 = (1 << 14) - 1;
 
 #[cfg(not(loom))]
 impl Slot {
-    /// Whether the slot is that of `key`. Only the version of the bucket tells whether what it says can be believed.
+    /// Returns whether the slot is that of `key`. Only the version of the bucket tells whether the answer can be
+    /// trusted.
     #[inline]
     pub(super) fn has_key(&self, key: &Key, check_mask: u64) -> bool {
         let (words, [check, ..]) = self.0.split_at(4) else { return false };
@@ -130,7 +131,7 @@ impl Brief {
 
 #[cfg(loom)]
 impl Record {
-    /// What all records of a model have in common.
+    /// Returns a record with the fields that all records of a model share.
     pub(super) fn of_model() -> Self {
         Self::from_words([0, 7, 7, 7, 7 | 1 << 48, 64 | 3 << 40, 1, 4])
     }
@@ -179,8 +180,8 @@ impl Record {
         }
     }
 
-    /// Whether this is the record of an instance name, which shares the contents of another one. It is a part with a
-    /// tail, which no object is.
+    /// Returns whether this is of an instance name, which shares the contents of another one. It is a part with a tail,
+    /// which no object is.
     pub(crate) fn is_name(&self) -> bool {
         self.is_part && self.has_tail
     }
@@ -192,7 +193,7 @@ impl Record {
         Brief { generation: self.location.generation, entry, is_name: self.is_name() }
     }
 
-    /// The key that finds this record.
+    /// Returns the key that finds this record.
     pub(crate) fn key(&self, check_mask: u64) -> Key {
         Key { words: self.key_words, check: crate::key::pack(self.location.size_bytes, self.function) & check_mask }
     }
