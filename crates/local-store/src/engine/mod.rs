@@ -204,6 +204,11 @@ impl Engine {
         self.durability.close(&self.space)
     }
 
+    /// Returns the number of publications that no sync has covered yet; 0 if the store is not persistent.
+    pub(crate) fn unsynced(&self) -> u64 {
+        self.durability.unsynced()
+    }
+
     /// Returns whether anything is not durable.
     pub(crate) fn is_dirty(&self) -> bool {
         self.durability.is_dirty(&self.space)
