@@ -1,9 +1,9 @@
-//! What a store is made of: where it keeps blobs, and its sizes.
+//! The settings of a store: where it keeps blobs, and its sizes.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What a [`LocalStore`](crate::LocalStore) is made of.
+/// The settings of a [`LocalStore`](crate::LocalStore).
 ///
 /// Nothing is checked here. [`Sizes::derive`](crate::Sizes::derive) does that, and prints what follows from it;
 /// opening a store begins with the same.
@@ -60,7 +60,7 @@ pub(crate) enum Medium {
     Memory,
     /// A file, or a block device.
     File(PathBuf),
-    /// Whatever device the store is opened on.
+    /// A device that is handed over when the store is opened.
     Device,
 }
 
@@ -88,8 +88,8 @@ pub enum Refresh {
     OnTouch,
 }
 
-/// How many blocks are current, unless told: with the 8 old, 1 new and 3 spare ones, as many as leave a block 1 GiB, at
-/// least 24 and at most 152. `docs/decisions/0012-how-many-blocks.md` says why.
+/// Returns the default number of current blocks: with the 8 old, 1 new and 3 spare ones, the number that leaves a block
+/// 1 GiB, at least 24 and at most 152. `docs/decisions/0012-how-many-blocks.md` says why.
 fn default_current_blocks(capacity_bytes: u64) -> u32 {
     let others = 12;
     u32::try_from((capacity_bytes >> 30).saturating_sub(others).clamp(24, 152)).unwrap_or(152)
@@ -122,13 +122,13 @@ impl Options {
         }
     }
 
-    /// A store in `capacity_bytes` of memory.
+    /// Makes the options of a store in `capacity_bytes` of memory.
     #[must_use]
     pub fn in_memory(capacity_bytes: u64) -> Self {
         Self::new(Medium::Memory, capacity_bytes)
     }
 
-    /// A store in the file or block device at `path`, of which it takes `capacity_bytes`.
+    /// Makes the options of a store in `capacity_bytes` of the file or block device at `path`.
     ///
     /// **It starts empty each time it is opened**, unless [`persistent`](Self::persistent) says when to sync.
     ///
@@ -139,13 +139,14 @@ impl Options {
         Self::new(Medium::File(path.as_ref().to_owned()), capacity_bytes)
     }
 
-    /// A store on a device that is handed over when it is opened: [`LocalStore::open_on`](crate::LocalStore::open_on).
+    /// Makes the options of a store on a device that is handed over at
+    /// [`LocalStore::open_on`](crate::LocalStore::open_on).
     #[must_use]
     pub fn on_device(capacity_bytes: u64) -> Self {
         Self::new(Medium::Device, capacity_bytes)
     }
 
-    /// How many blocks are old, current and new.
+    /// Sets the number of old, current and new blocks.
     ///
     /// Blobs go into the new blocks. A block that is full becomes current, later old, and is recycled when there are
     /// more old ones than this. Together they say how finely the store forgets: the more blocks, the less goes at once,
@@ -166,7 +167,7 @@ impl Options {
         self
     }
 
-    /// How many blocks are kept free, so that puts need not wait for one to be recycled.
+    /// Sets the number of blocks that are kept free, so that puts need not wait while one is recycled.
     ///
     /// * **Too few**: puts wait while a block is recycled, which [`Snapshot::waits_for_space`](crate::Snapshot) counts.
     /// * **Too many**: space that holds nothing.
@@ -177,7 +178,7 @@ impl Options {
         self
     }
 
-    /// How many slots the map has, at least: an upper bound of what the store can hold.
+    /// Sets the least number of slots of the map: an upper bound of the number of objects that the store can hold.
     ///
     /// * **Too few**: blobs are given up although there is space. [`Snapshot::dropped_records`](crate::Snapshot) counts
     ///   them; the load, `records / slots`, stands beside it and should stay below 0.85.
@@ -213,7 +214,7 @@ impl Options {
         self
     }
 
-    /// How much of all that is written may be copies, made because a blob was touched, in percent.
+    /// Sets the largest share of all writes that may be copies of touched blobs, in percent.
     ///
     /// What is not used up is saved for later, up to the share of four blocks. What was merely read goes before what
     /// somebody was told is there.
@@ -228,7 +229,7 @@ impl Options {
         self
     }
 
-    /// When what is in use is copied to a new block. `docs/decisions/0012-how-many-blocks.md` compares the two.
+    /// Sets when blobs in use are copied to a new block. `docs/decisions/0012-how-many-blocks.md` compares the two.
     ///
     /// * [`Refresh::AtRecycling`]: what was read or found since it was stored is copied when its block goes. It is copied as
     ///   late as can be, and once in a rotation at most. All copying comes at once, when a block is needed.
@@ -247,7 +248,7 @@ impl Options {
         self
     }
 
-    /// Into how many chunks small blobs are put side by side: each thread keeps to one of them.
+    /// Sets the number of chunks into which small blobs are put concurrently: each thread keeps to one of them.
     ///
     /// * **Too few**: threads write into the same lines of memory, and wait for each other.
     /// * **Too many**: each but the first costs up to a chunk of every block, and as much of what is promised.
@@ -258,8 +259,8 @@ impl Options {
         self
     }
 
-    /// How much memory puts may take at once for what has not arrived in full, in bytes. Further puts wait, up to
-    /// their deadline.
+    /// Sets the memory that puts may take at once for blobs that have not arrived in full, in bytes. Further puts wait,
+    /// up to their deadline.
     ///
     /// **Range**: 64 KiB or more. **Default**: 64 MiB.
     #[must_use]
@@ -268,8 +269,8 @@ impl Options {
         self
     }
 
-    /// How much memory may hold what is stored but not yet written to the device, in bytes. Puts wait when it is
-    /// full. It may be exceeded by what is in flight.
+    /// Sets the memory for blobs that are stored but not yet written to the device, in bytes. Puts wait when it is
+    /// full. Blobs in flight may exceed it.
     ///
     /// **Default**: 64 MiB.
     #[must_use]
@@ -278,8 +279,8 @@ impl Options {
         self
     }
 
-    /// How many threads may write to each device at once; further ones wait. The device is that of the blocks, and each
-    /// that logs or state have for themselves.
+    /// Sets the number of threads that may write to each device at once; further ones wait. The devices are that of the
+    /// blocks, and those of logs and state where they are apart.
     ///
     /// Blocks and logs are written behind the puts, by one thread at a time in any case, in pieces of up to 1 MiB; only
     /// the state is written beside it. So 1 is the only limit that shows, and it shows little.
@@ -292,8 +293,8 @@ impl Options {
         self
     }
 
-    /// How many accounts the store tells apart in what it [gave up](blobaccess::Evictions), one of which is
-    /// `__other__`.
+    /// Sets the number of accounts that the store tells apart in its [evictions](blobaccess::Evictions), one of which
+    /// is `__other__`.
     ///
     /// All objects of further accounts count as those of `__other__`, and so do those of a account for whose name
     /// there is no room: names and totals have 96 bytes each in the store's state, of which the totals take 34. A
@@ -324,8 +325,8 @@ impl Options {
         self
     }
 
-    /// As [`with_logs_in`](Self::with_logs_in), on a device that is handed over when the store is opened
-    /// ([`Devices::with_logs`](crate::Devices::with_logs)).
+    /// Keeps logs as [`with_logs_in`](Self::with_logs_in) does, on a device that is handed over when the store is
+    /// opened ([`Devices::with_logs`](crate::Devices::with_logs)).
     #[must_use]
     pub fn with_logs_on_device(mut self, size_bytes: u64) -> Self {
         self.logs = Some((Place::Device, size_bytes));
@@ -345,16 +346,16 @@ impl Options {
         self
     }
 
-    /// As [`with_state_directory`](Self::with_state_directory), on a device that is handed over when the store is opened
-    /// ([`Devices::with_state`](crate::Devices::with_state)).
+    /// Keeps the state as [`with_state_directory`](Self::with_state_directory) does, on a device that is handed over
+    /// when the store is opened ([`Devices::with_state`](crate::Devices::with_state)).
     #[must_use]
     pub fn with_state_on_device(mut self) -> Self {
         self.state = Some(Place::Device);
         self
     }
 
-    /// How long it is remembered that a piece of a blob (of up to 256 KiB) was read from the device and proved right,
-    /// so that it is not verified again meanwhile. What is kept in memory is never verified again.
+    /// Sets how long a piece of a blob (of up to 256 KiB) that was read from the device and verified is not verified
+    /// again. Blobs in memory are never verified again.
     ///
     /// * **Too short, or unset**: each read hashes what it reads, and of a range, the piece that it lies in is read
     ///   whole. Of 4 KiB and less, hashing takes no longer (0.15 µs) than to find out that it is not needed.

@@ -1,4 +1,4 @@
-//! What is stored and given up by account, whose uploads are there, and what a listing shows.
+//! Totals by account of what is stored and evicted, the accounts of uploads, and what a listing shows.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 

@@ -14,7 +14,7 @@ use futures::executor::block_on;
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// How many allocations `action` makes, once it was made before.
+/// Returns the number of allocations that `action` makes, after a first call.
 fn counting<T>(mut action: impl FnMut() -> T) -> u64 {
     drop(action());
     allocations::counting(action).0.calls
@@ -25,7 +25,7 @@ fn digest(number: usize) -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents)
 }
 
-/// A store of blobs of 4 KiB, the first of which lie in chunks that are full.
+/// Makes a store of blobs of 4 KiB, the first of which lie in chunks that are full.
 fn filled(options: Options) -> LocalStore<Cas> {
     let store = block_on(LocalStore::<Cas>::open(options)).unwrap();
     for number in 0..2_000 {

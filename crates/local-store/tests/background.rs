@@ -1,4 +1,4 @@
-//! What `run` does: syncs by interval, none while idle, and recycles ahead of need.
+//! The work of `run`: syncs by interval, none while idle, and recycling ahead of need.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 

@@ -35,7 +35,7 @@ fn open(path: &Path) -> LocalStore<Cas> {
     block_on(LocalStore::open(options)).unwrap()
 }
 
-/// A store that was opened again, so that all of it is in its file.
+/// Returns a store that was opened again, so that all of it is in its file.
 fn reopened(path: &Path, stored: &[Vec<u8>]) -> LocalStore<Cas> {
     let store = open(path);
     for contents in stored {

@@ -58,7 +58,7 @@ fn sees(store: &LocalStore<Cas>, name: &str, contents: &[u8]) -> bool {
     missing.is_empty()
 }
 
-/// Contents that no other test step has, of a size.
+/// Returns contents of a size that no other test step has.
 fn filling(number: u32, size: usize) -> Vec<u8> {
     let mut contents = vec![9; size];
     contents[..4].copy_from_slice(&number.to_le_bytes());

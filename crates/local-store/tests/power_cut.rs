@@ -60,8 +60,8 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The same, where somebody may be in the way for a moment: a write of the store that is given up, which has yet to see
-/// that it failed, or whoever looks at each loop device that comes or goes.
+/// Runs the same, where somebody may be in the way for a moment: a write of the store that is given up, which has yet
+/// to see that it failed, or whoever looks at each loop device that comes or goes.
 fn run_until_it_can(command: &mut Command) {
     for _ in 0..600 {
         if command.output().unwrap().status.success() {

@@ -73,7 +73,7 @@ fn options() -> Options {
     Options::on_device(16 << 20).with_blocks(1, 4, 1).with_spare_blocks(2).with_entries(2_000)
 }
 
-/// A store that was opened again, so that all of it is on its device.
+/// Returns a store that was opened again, so that all of it is on its device.
 fn reopened(options: &Options, stored: &[&[u8]]) -> (Arc<Watched>, Arc<ManualClock>, LocalStore<Cas>) {
     let device = Arc::new(Watched {
         inner: MemoryDevice::new(16 << 20),

@@ -1,4 +1,4 @@
-//! What is used in an old block is copied once and soon, by the background and not by who uses it.
+//! The refresh of blobs in use: a blob in an old block is copied once and soon, in the background and not by its user.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a step that fails is a failed test; seeds are printed")]
 
@@ -34,7 +34,7 @@ fn put<K: Kind>(store: &LocalStore<K>, numbers: &mut Numbers, size: usize) -> (D
     (digest, contents)
 }
 
-/// In which group of blocks it lies.
+/// Returns the group of blocks that a blob lies in.
 fn group<K: Kind>(store: &LocalStore<K>, digest: &Digest) -> Option<BlockGroup> {
     Some(store.snapshot().blocks.get(store.block_of(digest)?)?.group)
 }
@@ -252,7 +252,8 @@ fn a_part_takes_its_object_and_the_other_parts_along_in_one_copy() {
     assert_eq!(store.get_blocking(first).unwrap().unwrap(), contents.slice(..2_000));
 }
 
-/// Random puts, finds, gets and refreshes against a plain map: nothing wrong is read, and what was promised is there.
+/// Checks random puts, finds, gets and refreshes against a plain map: nothing wrong is read, and what was promised is
+/// there.
 fn random<K: Kind>(seed: u64) -> u64 {
     let mut numbers = Numbers::new(seed);
     let shape = |numbers: &mut Numbers| u32::try_from(numbers.below(4)).unwrap();

@@ -45,7 +45,7 @@ async fn read(store: &LocalStore<Cas>, digest: &Digest) -> Option<Bytes> {
 /// As many of the first blobs of a task are asked for all the time, so that they are copied again and again.
 const FAVOURITES: usize = 15;
 
-/// What was put so far, as the promise counts it; `all` counts the puts.
+/// Returns the bytes that were put so far, as the promise counts them; `all` counts the puts.
 fn put_so_far(store: &LocalStore<Cas>, all: &AtomicU64) -> u64 {
     all.load(Ordering::SeqCst) + store.snapshot().syncs * store.sizes().counted_bytes_of_sync()
 }
@@ -211,7 +211,7 @@ fn find_under_puts(kept: usize) -> (u64, Snapshot) {
     (missing, store.snapshot())
 }
 
-/// A digest of contents that nobody verifies.
+/// Returns a digest of contents that nobody verifies.
 fn unread(numbers: &mut Numbers) -> Digest {
     Digest::from_hash(InstanceName::empty(), DigestFunction::Sha256, &numbers.bytes(32), 4096).unwrap()
 }

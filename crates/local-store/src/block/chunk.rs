@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::memory::{Place, Written};
 
-/// What a chunk has in memory.
+/// The memory of a chunk.
 #[derive(Debug, Default)]
 enum ChunkState {
     /// Nothing yet.
@@ -15,9 +15,9 @@ enum ChunkState {
     /// Some of it is written, some is being written, some is to come.
     Open {
         length: usize,
-        /// What nobody has claimed, in no order.
+        /// The ranges that no writer has claimed, in no order.
         unclaimed: Vec<Place>,
-        /// What is written: ranges that do not meet, in no order.
+        /// The ranges that are written, which do not meet, in no order.
         written: Vec<Written>,
     },
     /// All of it is written; the bytes are the same, as readers of a part share them.
@@ -29,14 +29,14 @@ enum ChunkState {
 /// A piece of a block. Its lock is held to claim, to commit and to look; never while bytes are copied.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
-    /// Of the use of the block that this belongs to.
+    /// The generation of the use of the block that this belongs to.
     generation: u32,
     held: ChunkState,
-    /// What is written but not yet on the device: ranges that do not overlap, in no order.
+    /// The ranges that are written but not yet on the device, which do not overlap, in no order.
     dirty: Vec<Range<usize>>,
 }
 
-/// What a chunk has of a range.
+/// The part of a range that a chunk has in memory.
 #[derive(Debug)]
 pub(super) enum Part {
     Bytes(Bytes),
@@ -48,7 +48,7 @@ pub(super) enum Part {
 }
 
 impl Chunk {
-    /// The place of a range that nobody has claimed yet. `fresh` makes the memory for a chunk that has none.
+    /// Claims a range that nobody has claimed yet. `fresh` makes the memory for a chunk that has none.
     pub(super) fn claim(
         &mut self,
         generation: u32,
@@ -94,7 +94,7 @@ impl Chunk {
         true
     }
 
-    /// All of it, once it is written.
+    /// Returns the whole chunk, once it is written.
     #[inline]
     pub(super) fn full(&self, generation: u32) -> Option<&Bytes> {
         match &self.held {
@@ -103,7 +103,7 @@ impl Chunk {
         }
     }
 
-    /// What it has of a range that was written whole.
+    /// Returns the part in memory of a range that was written whole.
     pub(super) fn read(&self, generation: u32, range: Range<usize>) -> Part {
         if self.generation != generation {
             return Part::Gone;
@@ -122,7 +122,7 @@ impl Chunk {
         }
     }
 
-    /// A range of it that was written whole, if that is in memory.
+    /// Returns a range that was written whole, if it is in memory.
     pub(super) fn written(&self, generation: u32, range: &Range<usize>) -> Option<Written> {
         match &self.held {
             ChunkState::Open { written, .. } if self.generation == generation => {
@@ -133,7 +133,7 @@ impl Chunk {
         }
     }
 
-    /// What is to be written to the device, with where it begins; nothing of it is dirty any more.
+    /// Returns the bytes to be written to the device, with their offsets, and marks them as clean.
     pub(super) fn take_dirty(&mut self, generation: u32) -> Vec<(usize, Bytes)> {
         if self.generation != generation {
             return Vec::new();

@@ -9,7 +9,7 @@ use crate::machine::concurrency::locks::{Mutex, MutexGuard};
 #[derive(Debug)]
 pub(super) struct Free {
     pub(super) span_bytes: usize,
-    /// What is kept for later, at most.
+    /// The largest number of bytes that are kept for reuse.
     most: usize,
     buffers: Mutex<Vec<Box<[u8]>>>,
     /// Spans that somebody has.

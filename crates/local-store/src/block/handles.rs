@@ -21,12 +21,12 @@ struct Handle(Mutex<Option<(u32, Bytes)>>);
 pub(super) struct Handles {
     /// A power of two, or 0.
     groups: usize,
-    /// Those of a chunk lie together.
+    /// The handles; those of a chunk lie together.
     all: Box<[Handle]>,
 }
 
 impl Handles {
-    /// None, if there are no `groups`: where chunks give up their memory soon.
+    /// Makes the handles of a block; none if there are no `groups`, where chunks give up their memory soon.
     pub(super) fn new(chunks: usize, groups: usize) -> Self {
         Self { groups, all: (0..chunks * groups).map(|_| Handle::default()).collect() }
     }
@@ -36,7 +36,7 @@ impl Handles {
         self.all.get(chunk * self.groups + (group_of_thread() & self.groups.wrapping_sub(1)))
     }
 
-    /// A range of a chunk, if it has a handle for this thread in this use of the block.
+    /// Returns a range of a chunk, if it has a handle for this thread in this use of the block.
     #[inline]
     pub(super) fn read(&self, generation: u32, chunk: usize, range: &Range<usize>) -> Option<Bytes> {
         // A handle is changed by assignments alone: nothing panics midway.

@@ -59,7 +59,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// All of a buffer, which goes back to `home` in the end, in places of so many bytes.
+    /// Wraps a whole buffer, which returns to `home` in the end, in places of equal length.
     pub(super) fn whole(buffer: Box<[u8]>, home: Arc<Free>, each: usize) -> Vec<Self> {
         let length = buffer.len();
         // A box is never null.
@@ -72,7 +72,7 @@ impl Place {
         (0..length).step_by(each.max(1)).map(place).collect()
     }
 
-    /// Where in the memory it lies.
+    /// Returns the place in the memory.
     pub(super) fn range(&self) -> Range<usize> {
         self.range.clone()
     }
@@ -180,13 +180,13 @@ impl Written {
         is_next
     }
 
-    /// A range of the memory, if this has all of it.
+    /// Returns a range of the memory, if all of it is here.
     pub(super) fn slice(&self, range: Range<usize>) -> Option<Self> {
         let is_within = self.range.start <= range.start && range.start <= range.end && range.end <= self.range.end;
         is_within.then(|| Self { memory: Arc::clone(&self.memory), range })
     }
 
-    /// The same, to be handed out. Whoever holds it keeps the memory.
+    /// Returns the same as a shared handle, which keeps the memory alive.
     pub(super) fn bytes(&self, range: Range<usize>) -> Option<Bytes> {
         self.slice(range).map(Bytes::from_owner)
     }
@@ -218,8 +218,8 @@ impl AsRef<[u8]> for Stretch {
     }
 }
 
-/// What these ranges hold, one after another, if all are there and follow each other in memory. Whoever holds it keeps
-/// the memory.
+/// Returns the contents of these ranges as one, if all are there and follow each other in memory. The returned value
+/// keeps the memory alive.
 pub(super) fn stretch(ranges: impl IntoIterator<Item = Option<Written>>) -> Option<Bytes> {
     let mut all: Option<Stretch> = None;
     for written in ranges {

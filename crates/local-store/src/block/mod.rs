@@ -38,7 +38,7 @@ pub(crate) use self::rotation::{Choice, Rotation};
 /// A row of chunks.
 #[derive(Debug)]
 pub(crate) struct Block {
-    /// Of the present use; 0 if there is none.
+    /// The generation of the present use; 0 if there is none.
     generation: AtomicU32,
     /// Whether what was touched is being copied elsewhere, since the block is to be recycled.
     copying: AtomicBool,
@@ -112,8 +112,8 @@ pub(crate) enum One {
 }
 
 impl Block {
-    /// A block of so many chunks. Where they stay in memory, `reader_groups` says how many groups of threads are to
-    /// read them without getting in each other's way; elsewhere it is 0.
+    /// Makes a block of `chunks` chunks. Where they stay in memory, `reader_groups` is the number of groups of threads
+    /// that read them independently; elsewhere it is 0.
     pub(crate) fn new(chunk_bytes: u64, chunks: usize, touches: Touches, reader_groups: usize) -> Self {
         Self {
             generation: AtomicU32::new(0),
@@ -127,8 +127,8 @@ impl Block {
         }
     }
 
-    /// Whether the block is in the use that `generation` names. What was read from the device before this is asked is
-    /// of that use, if it is.
+    /// Returns whether the block is in the use that `generation` names. If so, bytes read from the device before the
+    /// call are of that use.
     #[inline]
     pub(crate) fn is(&self, generation: u32) -> bool {
         self.generation.load(Ordering::SeqCst) == generation
@@ -143,7 +143,7 @@ impl Block {
         self.copying.load(Ordering::SeqCst)
     }
 
-    /// From now on, whoever touches a record of this block knows that it may be too late.
+    /// Marks the block as being copied: a touch of one of its records from now on learns that it may be too late.
     pub(crate) fn begin_copying(&self) {
         self.copying.store(true, Ordering::SeqCst);
     }
@@ -169,7 +169,7 @@ impl Block {
         Some(self.chunks.get(index)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The parts of a range by chunk: index, range within the chunk.
+    /// Returns the parts of a range by chunk: index, range within the chunk.
     fn parts(&self, range: Range<u64>) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
         let chunk_bytes = self.chunk_bytes;
         let mut from = range.start;
@@ -192,12 +192,12 @@ impl Block {
         Pending(Arc::clone(&self.pending))
     }
 
-    /// For how many entries room is kept.
+    /// Returns the number of entries for which room is kept.
     pub(crate) fn pending(&self) -> u32 {
         self.pending.load(Ordering::Acquire)
     }
 
-    /// The place of a range of one chunk that was reserved, and that nobody has claimed. `None` if the block is in
+    /// Claims a range of one chunk that was reserved and that nobody has claimed. Returns `None` if the block is in
     /// another use.
     pub(crate) fn claim(&self, pool: &ChunkPool, generation: u32, range: Range<u64>) -> Option<Claim> {
         let (chunk, part) = self.parts(range).next()?;
@@ -325,7 +325,7 @@ impl Block {
         self.is(generation).then_some(parts)
     }
 
-    /// What of a chunk is to be written to the device, with where in the block it begins.
+    /// Returns the bytes of a chunk to be written to the device, with their offsets in the block.
     pub(crate) fn take_dirty(&self, generation: u32, index: usize) -> Vec<(u64, Bytes)> {
         let begin = casts::on_device(index) * self.chunk_bytes;
         let dirty = self.chunk(index).map(|mut chunk| chunk.take_dirty(generation)).unwrap_or_default();

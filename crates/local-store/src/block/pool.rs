@@ -21,7 +21,8 @@ pub(crate) struct ChunkPool {
 }
 
 impl ChunkPool {
-    /// Memory for chunks of so many bytes, of which so many lie in one piece. So many bytes are kept for later at most.
+    /// Makes a pool of chunks of `chunk_bytes`, of which `chunks_per_span` lie in one allocation, that keeps at most
+    /// `most_free_bytes` for reuse.
     pub(crate) fn new(chunk_bytes: usize, chunks_per_span: usize, most_free_bytes: u64) -> Self {
         let span_bytes = chunk_bytes * chunks_per_span.max(1);
         let most = casts::in_memory(most_free_bytes / casts::on_device(span_bytes).max(1));
@@ -30,46 +31,46 @@ impl ChunkPool {
         Self { free, chunk_bytes, taken: count(), used: count(), most_lent: usize::MAX }
     }
 
-    /// The same, where readers alone are not to keep more than so many bytes.
+    /// Sets the largest number of bytes that readers alone may keep.
     pub(crate) fn lending(mut self, most_bytes: u64) -> Self {
         self.most_lent = casts::in_memory(most_bytes / casts::on_device(self.free.span_bytes).max(1)).max(1);
         self
     }
 
-    /// Whether readers keep so much memory that no block uses that no more is to be lent.
+    /// Returns whether readers alone already hold the maximum that may be lent.
     #[inline]
     pub(crate) fn has_lent_enough(&self) -> bool {
         let (out, used) = (self.free.out.load(Ordering::Relaxed), self.used.load(Ordering::Relaxed));
         out.saturating_sub(used) > self.most_lent
     }
 
-    /// Memory for the chunks of a span, in their order. What it holds is whatever was there before.
+    /// Returns memory for the chunks of a span, in their order, with arbitrary earlier contents.
     pub(super) fn take(&self) -> Vec<Place> {
         self.used.fetch_add(1, Ordering::Relaxed);
         Place::whole(self.free.pop(), Arc::clone(&self.free), self.chunk_bytes)
     }
 
-    /// A block has given up a span, which may have readers still.
+    /// Notes that a block has given up a span, which may have readers still.
     pub(super) fn gave_up_span(&self) {
         self.used.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// How many chunks lie in one piece of memory.
+    /// Returns how many chunks lie in one allocation.
     pub(super) fn chunks_per_span(&self) -> usize {
         self.free.span_bytes / self.chunk_bytes.max(1)
     }
 
-    /// A chunk has memory now.
+    /// Notes that a chunk has memory now.
     pub(super) fn took(&self) {
         self.taken.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A chunk has given up its memory, which may have readers still.
+    /// Notes that a chunk has given up its memory, which may have readers still.
     pub(super) fn gave_up(&self) {
         self.taken.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// What chunks take of memory now, in bytes, without what only readers hold.
+    /// Returns the memory that chunks take now, in bytes, without memory that only readers hold.
     pub(crate) fn taken_bytes(&self) -> usize {
         self.taken.load(Ordering::Relaxed) * self.chunk_bytes
     }

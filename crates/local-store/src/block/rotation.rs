@@ -22,7 +22,7 @@ pub(crate) struct Rotation {
     attempts: u32,
 }
 
-/// What choosing a block came to.
+/// The result of choosing a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// Write into this one.
@@ -36,18 +36,18 @@ impl Rotation {
         Self { blocks: VecDeque::new(), old: 0, current: 0, new: 0, growth, cursor: None, attempts: 0 }
     }
 
-    /// The groups as they were: `blocks` oldest first, of which so many are old and current.
+    /// Restores the groups: `blocks` oldest first, with the given numbers of old and current ones.
     pub(crate) fn restore(growth: Growth, blocks: VecDeque<u16>, old: usize, current: usize) -> Self {
         let new = blocks.len().saturating_sub(old + current);
         Self { blocks, old, current, new, growth, cursor: None, attempts: 0 }
     }
 
-    /// All blocks, oldest first.
+    /// Returns all blocks, oldest first.
     pub(crate) fn blocks(&self) -> impl DoubleEndedIterator<Item = u16> + ExactSizeIterator {
         self.blocks.iter().copied()
     }
 
-    /// How many are old, current and new.
+    /// Returns the numbers of old, current and new blocks.
     pub(crate) fn groups(&self) -> (usize, usize, usize) {
         (self.old, self.current, self.new)
     }
@@ -105,7 +105,7 @@ impl Rotation {
         self.cursor = Some(cursor);
     }
 
-    /// The oldest block.
+    /// Returns the oldest block.
     pub(crate) fn oldest(&self) -> Option<u16> {
         self.blocks.front().copied()
     }

@@ -10,7 +10,7 @@ use crate::machine::concurrency::locks::{Mutex, MutexGuard};
 #[derive(Debug, Default)]
 pub(super) struct Spans(Mutex<Vec<Span>>);
 
-/// What is left of a span in one use of the block.
+/// The rest of a span in one use of the block.
 #[derive(Debug, Default)]
 struct Span {
     generation: u32,
@@ -23,7 +23,7 @@ impl Spans {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The memory of a chunk, which has none in this use of the block.
+    /// Returns the memory of a chunk, which has none in this use of the block.
     pub(super) fn claim(&self, pool: &ChunkPool, generation: u32, chunk: usize) -> Option<Place> {
         let (span, within) = (chunk / pool.chunks_per_span(), chunk % pool.chunks_per_span());
         let mut all = self.all();

@@ -20,7 +20,7 @@ const MOST_SHELVES: usize = 8;
 /// Buffers of one class that are not in use.
 type Class = Mutex<Vec<Box<[u8]>>>;
 
-/// What one of several groups of threads reads into.
+/// The buffer that one of several groups of threads reads into.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shelf([Class; CLASSES]);
@@ -33,7 +33,7 @@ pub(crate) struct ReadBuffers(Box<[Arc<Shelf>]>);
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
     memory: Box<[u8]>,
-    /// What of it is used.
+    /// The range in use.
     length: usize,
     /// `None` of one that is too large to be kept.
     home: Option<(Arc<Shelf>, usize)>,
@@ -44,7 +44,7 @@ impl ReadBuffers {
         Self((0..groups.clamp(1, MOST_SHELVES)).map(|_| Arc::default()).collect())
     }
 
-    /// A buffer of this length. It is filled with whatever was read into it before.
+    /// Returns a buffer of this length. It holds whatever was read into it before.
     pub(crate) fn take(&self, length: usize) -> ReadBuffer {
         let class = (0..CLASSES).find(|class| length <= LEAST_BYTES << class);
         let home = self.0.get(group_of_thread() % self.0.len());

@@ -16,13 +16,13 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// All on this one.
+    /// Keeps everything on this device.
     #[must_use]
     pub fn new(blocks: Arc<dyn Device>) -> Self {
         Self { blocks, logs: None, state: None }
     }
 
-    /// The same, but logs on this one. The options must say so as well:
+    /// Keeps logs on this device instead. The options must say so as well:
     /// [`Options::with_logs_on_device`](crate::Options::with_logs_on_device).
     #[must_use]
     pub fn with_logs(mut self, logs: Arc<dyn Device>) -> Self {
@@ -30,7 +30,7 @@ impl Devices {
         self
     }
 
-    /// The same, but the state on this one. The options must say so as well:
+    /// Keeps the state on this device instead. The options must say so as well:
     /// [`Options::with_state_on_device`](crate::Options::with_state_on_device).
     #[must_use]
     pub fn with_state(mut self, state: Arc<dyn Device>) -> Self {
@@ -38,7 +38,7 @@ impl Devices {
         self
     }
 
-    /// The same, each written by so many threads at once, and no more.
+    /// Limits each device to `writes` concurrent writing threads.
     pub(crate) fn limited(self, most: u32) -> Self {
         let limit = |device| -> Arc<dyn Device> { Arc::new(LimitedDevice::new(device, most)) };
         Self { blocks: limit(self.blocks), logs: self.logs.map(limit), state: self.state.map(limit) }

@@ -76,7 +76,7 @@ impl FileDevice {
         Ok(Self { file, path: path.to_owned(), size_bytes })
     }
 
-    /// Where it lies.
+    /// Returns the path of the file or block device.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

@@ -21,12 +21,12 @@ impl LatchedDevice {
         Self { inner, failure: Arc::default() }
     }
 
-    /// Another one of the same store: if one fails, both have failed.
+    /// Wraps another device of the same store: if one fails, both have failed.
     pub(crate) fn beside(&self, inner: Arc<dyn Device>) -> Self {
         Self { inner, failure: Arc::clone(&self.failure) }
     }
 
-    /// The error of a device that has failed.
+    /// Returns the error of a device that has failed.
     pub(crate) fn check(&self) -> Result<()> {
         self.failure.get().map_or(Ok(()), |failure| Err(failure.clone()))
     }
@@ -43,7 +43,7 @@ impl LatchedDevice {
         self.inner.write_at(offset, bytes).map_err(|error| self.latch("write", error))
     }
 
-    /// As [`Device::begin_write_back`].
+    /// Begins to write back as [`Device::begin_write_back`] does.
     pub(crate) fn begin_write_back(&self, offset: u64, length: u64) {
         self.inner.begin_write_back(offset, length);
     }
@@ -62,12 +62,12 @@ impl LatchedDevice {
         })
     }
 
-    /// As [`Device::mappable`].
+    /// Returns the mappable file as [`Device::mappable`] does.
     pub(crate) fn mappable(&self) -> Option<BorrowedFd<'_>> {
         self.inner.mappable()
     }
 
-    /// As [`Device::read_at_once`]. A failure shows when it is read otherwise.
+    /// Reads as [`Device::read_at_once`] does. A failure shows when the range is read otherwise.
     pub(crate) fn read_at_once(&self, offset: u64, buffer: &mut [u8]) -> bool {
         self.inner.read_at_once(offset, buffer).unwrap_or(false)
     }

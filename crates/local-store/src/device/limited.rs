@@ -17,7 +17,7 @@ pub(super) struct LimitedDevice {
 }
 
 impl LimitedDevice {
-    /// `most` is at least 1.
+    /// Limits `device` to `most` concurrent writes, at least 1.
     pub(super) fn new(inner: Arc<dyn Device>, most: u32) -> Self {
         Self { inner, most: most.max(1), writing: Mutex::new(0), ended: Condvar::new() }
     }

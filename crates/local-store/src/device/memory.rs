@@ -12,19 +12,19 @@ use crate::machine::concurrency::locks::{Mutex, MutexGuard};
 pub struct MemoryDevice(Mutex<Vec<u8>>);
 
 impl MemoryDevice {
-    /// One of this size, all zeros.
+    /// Makes a device of this size, all zeros.
     #[must_use]
     pub fn new(size_bytes: u64) -> Self {
         Self::from_image(vec![0; casts::in_memory(size_bytes)])
     }
 
-    /// One with these contents.
+    /// Makes a device with these contents.
     #[must_use]
     pub fn from_image(image: Vec<u8>) -> Self {
         Self(Mutex::new(image))
     }
 
-    /// A copy of what it holds.
+    /// Returns a copy of the contents.
     #[must_use]
     pub fn image(&self) -> Vec<u8> {
         self.lock().clone()

@@ -32,7 +32,7 @@ pub(crate) use self::sector::SECTOR_BYTES;
 /// * A sync that has returned without an error has made durable every write that had returned before it was called.
 /// * Of a write that was not synced, any sectors may be lost in a crash, in any order.
 pub trait Device: Debug + Send + Sync + 'static {
-    /// The size of the device, in bytes.
+    /// Returns the size of the device, in bytes.
     fn size_bytes(&self) -> u64;
 
     /// Fills `buffer` with what lies at `offset`.
@@ -42,7 +42,7 @@ pub trait Device: Debug + Send + Sync + 'static {
     /// Whatever keeps it from reading all of it.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
-    /// The same, if it takes no waiting for a disk; `false` if it would, or if that cannot be told.
+    /// Reads the same, if that takes no waiting for a disk. Returns `false` if it would, or if the device cannot tell.
     ///
     /// # Errors
     ///
@@ -72,9 +72,9 @@ pub trait Device: Debug + Send + Sync + 'static {
         let _: (u64, u64) = (offset, length);
     }
 
-    /// The file or block device that has the contents of this one, at the same offsets, if there is one that can be
-    /// mapped: for [`Options::with_mapped_reads`](crate::Options::with_mapped_reads). It must see each write that has
-    /// returned, so it must not be written around the page cache.
+    /// Returns the file or block device that has the contents of this device at the same offsets, if there is one that
+    /// can be mapped: for [`Options::with_mapped_reads`](crate::Options::with_mapped_reads). It must see each write
+    /// that has returned, so it must not be written around the page cache.
     fn mappable(&self) -> Option<BorrowedFd<'_>> {
         None
     }

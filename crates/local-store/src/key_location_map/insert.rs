@@ -8,7 +8,7 @@ use super::{Found, KeyLocationMap, MapWriter, Record};
 use crate::key::Key;
 use crate::machine::casts;
 
-/// What an insertion came to.
+/// The result of an insertion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Inserted {
     /// The record that the same key had.
@@ -115,7 +115,7 @@ impl KeyLocationMap {
         }
     }
 
-    /// A free slot of a bucket: one of the two near ones, if one of these can be had.
+    /// Returns a free slot of a bucket: one of the two near ones, if one of these is free.
     ///
     /// A record that is not near anyway makes room. At a load of three quarters, 63 % lie near so after many others came
     /// and went, and 36 % otherwise.
@@ -170,7 +170,7 @@ impl KeyLocationMap {
         None
     }
 
-    /// The record of these full buckets that is given up for `new`; `None` if that is `new` itself.
+    /// Returns the record of these full buckets that is given up for `new`; `None` if that is `new` itself.
     fn victim(&self, place: Place, new: &Record, flags: u32) -> Option<(u32, usize, Record)> {
         let age = |record: &Record, flags: u32| (flags & TOUCHED != 0, record.location.generation, record.sequence);
         let mut oldest = (age(new, flags), None);

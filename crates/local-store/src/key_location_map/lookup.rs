@@ -23,13 +23,13 @@ pub(crate) struct Sighting {
 }
 
 impl Sighting {
-    /// Whether all of `flags` were set.
+    /// Returns whether all of `flags` were set.
     #[inline]
     pub(crate) fn has(&self, flags: u32) -> bool {
         self.tag & flags == flags
     }
 
-    /// The block that the record lies in.
+    /// Returns the block that the record lies in.
     #[inline]
     pub(crate) fn block(&self) -> u16 {
         block_of(self.tag).unwrap_or(u16::MAX)
@@ -43,7 +43,7 @@ pub(crate) struct Found {
     pub(crate) at: Sighting,
 }
 
-/// What touching came to.
+/// The result of a touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Touch {
     /// The record has the flags now, and had not all of them.
@@ -63,7 +63,7 @@ struct Glance {
     matches: u32,
 }
 
-/// What one pass over the buckets of a key came to.
+/// The result of one pass over the buckets of a key.
 enum Scan {
     Hit(Found),
     Miss,
@@ -72,7 +72,7 @@ enum Scan {
 }
 
 impl KeyLocationMap {
-    /// The record of `key`.
+    /// Returns the record of `key`.
     #[inline]
     pub(crate) fn lookup(&self, key: &Key) -> Option<Found> {
         let place = self.placement.of(key);
@@ -115,7 +115,7 @@ impl KeyLocationMap {
         }
     }
 
-    /// The record of `key`, for the writer, whom nothing can change under.
+    /// Returns the record of `key` to the writer, during whose calls nothing changes.
     pub(crate) fn lookup_as_writer(&self, key: &Key, _writer: &MapWriter) -> Option<Found> {
         self.lookup(key)
     }
@@ -201,7 +201,7 @@ impl KeyLocationMap {
         self.look_again(key, place)
     }
 
-    /// Apart, so that what is rare does not take registers from what is not.
+    /// Repeats the look-up. It is a function of its own, so that the rare case takes no registers from the usual one.
     #[inline(never)]
     fn look_again(&self, key: &Key, place: Place) -> Option<(Sighting, Brief)> {
         self.lookup_at(key, place).map(|found| (found.at, found.record.brief()))
@@ -232,7 +232,7 @@ impl KeyLocationMap {
         Some(Found { record: slot.load(), at })
     }
 
-    /// The slot of `key` among those of a bucket whose tags match.
+    /// Returns the slot of `key` among those of a bucket whose tags match.
     #[inline]
     fn compare(
         &self,
@@ -280,7 +280,7 @@ impl KeyLocationMap {
         }
     }
 
-    /// The record that was seen there, if nothing has changed since.
+    /// Returns the record that was seen there, if nothing has changed since.
     pub(crate) fn record_at(&self, at: &Sighting) -> Option<Record> {
         let record = self.slot(at.bucket, at.slot)?.load();
         self.line(at.bucket)?.is_unchanged(at.seen).then_some(record)

@@ -12,7 +12,7 @@ use crate::persistence::Touches;
 const SEEDS: [u64; 2] = [0x1234_5678_9abc_def1, 0xfedc_ba98_7654_3211];
 const BLOCK: u16 = 3;
 
-/// A record whose key has these two buckets of three.
+/// Returns a record whose key has these two buckets of three.
 fn record(primary: u32, secondary: u32) -> Record {
     let placement = Placement::new(SEEDS, 3);
     let record = |number| Record { key_words: [number, 7, 7, 7], ..Record::of_model() };
@@ -27,7 +27,7 @@ fn key(record: &Record) -> Key {
     record.key(CHECK_MASK)
 }
 
-/// Three buckets, of a slot each.
+/// Makes a map of three buckets, of a slot each.
 fn map() -> (Arc<KeyLocationMap>, MapWriter) {
     let (map, writer) = KeyLocationMap::new(3, SEEDS, CHECK_MASK);
     assert_eq!(map.capacity(), 3);
@@ -47,7 +47,7 @@ fn find_in_batch(map: &KeyLocationMap, record: &Record) -> Option<Brief> {
     brief
 }
 
-/// A record in bucket 0 is moved to bucket 2, where it belongs as much, while it is looked for.
+/// Moves a record from bucket 0 to bucket 2, where it belongs as well, during a look-up.
 fn move_while_looking(moving: Record, look: impl Fn(&KeyLocationMap) -> Option<Brief> + Sync + Send + 'static) {
     let (first, third) = (record(2, 0), record(1, 2));
     model(move || {
@@ -72,7 +72,7 @@ fn move_while_looking(moving: Record, look: impl Fn(&KeyLocationMap) -> Option<B
     });
 }
 
-/// Another record that has the same two buckets as `record(2, 0)`.
+/// Returns another record that has the same two buckets as `record(2, 0)`.
 fn moving_home() -> Record {
     let taken = record(2, 0);
     let placement = Placement::new(SEEDS, 3);
@@ -141,7 +141,7 @@ fn what_is_inserted_is_seen_whole_or_not_at_all() {
     });
 }
 
-/// Somebody is told that a record is there: whether they know that its block is being copied.
+/// Reports a record as present: the caller learns whether its block is being copied.
 fn find(map: &KeyLocationMap, block: &Block, record: &Record) -> bool {
     loop {
         let found = map.lookup(&key(record)).unwrap();

@@ -40,7 +40,7 @@ pub(crate) struct KeyLocationMap {
 /// The right to change a map.
 #[derive(Debug)]
 pub(crate) struct MapWriter {
-    /// Slots that are taken.
+    /// Returns the number of slots that are taken.
     records: u64,
     /// The block whose records stay where they are, so that a sweep for them misses none.
     pinned: Option<u16>,
@@ -55,12 +55,12 @@ impl MapWriter {
         self.pinned = block;
     }
 
-    /// From now on, what goes from one bucket to another is noted.
+    /// Begins to note what moves from one bucket to another.
     pub(crate) fn begin_listing(&mut self) {
         self.listings += 1;
     }
 
-    /// What went from one bucket to another since the listing began, or earlier.
+    /// Returns what moved from one bucket to another since the listing began, or earlier.
     pub(crate) fn end_listing(&mut self) -> Vec<Record> {
         self.listings = self.listings.saturating_sub(1);
         if self.listings == 0 { std::mem::take(&mut self.moved) } else { self.moved.clone() }
@@ -72,7 +72,7 @@ impl MapWriter {
         }
     }
 
-    /// Slots that are taken.
+    /// Returns the number of slots that are taken.
     pub(crate) fn records(&self) -> u64 {
         self.records
     }
@@ -84,7 +84,7 @@ pub(crate) fn buckets_for(slots: u64) -> u32 {
 }
 
 impl KeyLocationMap {
-    /// An empty map with at least as many slots, and the right to change it.
+    /// Makes an empty map with at least this many slots, and the right to change it.
     pub(crate) fn new(slots: u64, seeds: [u64; 2], check_mask: u64) -> (Self, MapWriter) {
         let buckets = buckets_for(slots);
         let map = Self {
@@ -96,7 +96,7 @@ impl KeyLocationMap {
         (map, MapWriter { records: 0, pinned: None, listings: 0, moved: Vec::new() })
     }
 
-    /// How many slots there are.
+    /// Returns the number of slots.
     pub(crate) fn capacity(&self) -> u64 {
         casts::on_device(self.lines.len() * SLOTS)
     }

@@ -47,7 +47,7 @@ impl Placement {
         Place { primary, secondary, fingerprint: fingerprint & FINGERPRINT_MASK }
     }
 
-    /// A number below that of buckets, from one of 32 bits, without a division.
+    /// Maps a number of 32 bits to one below the number of buckets, without a division.
     #[inline]
     fn reduce(&self, number: u32) -> u32 {
         casts::high(u64::from(number) * u64::from(self.buckets))

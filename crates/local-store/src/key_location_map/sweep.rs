@@ -14,7 +14,7 @@ pub(crate) const SWEEP_BUCKETS: u32 = if cfg!(shuttle) { 1 } else { 4096 };
 /// How many buckets ahead records are asked for.
 const BUCKETS_AHEAD: usize = 32;
 
-/// The slots that are set in `bits`.
+/// Returns the slots that are set in `bits`.
 fn slots(mut bits: u32) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let slot = (bits != 0).then(|| casts::index(bits.trailing_zeros()))?;
@@ -24,14 +24,14 @@ fn slots(mut bits: u32) -> impl Iterator<Item = usize> {
 }
 
 impl KeyLocationMap {
-    /// All buckets, in ranges that are swept at a time.
+    /// Returns all buckets, in ranges that are swept at a time.
     pub(crate) fn sweeps(&self) -> impl Iterator<Item = Range<u32>> + use<> {
         let buckets = casts::narrow(self.lines.len());
         (0..buckets).step_by(casts::index(SWEEP_BUCKETS)).map(move |from| from..buckets.min(from + SWEEP_BUCKETS))
     }
 
-    /// The records of these buckets that lie in `block`, with their flags; of `only` those with one of these flags, if
-    /// that is not 0.
+    /// Returns the records of these buckets that lie in `block`, with their flags; of `only` those with one of these
+    /// flags, if that is not 0.
     ///
     /// The tags are read such that a touch is seen unless whoever touches sees the state that the block was given
     /// before this is called. Without the writer's right, records may come and go meanwhile, so what is returned is
@@ -51,7 +51,8 @@ impl KeyLocationMap {
         });
     }
 
-    /// The slots of these buckets that are taken by records in `block`. Their records are asked for some buckets ahead.
+    /// Returns the slots of these buckets that are taken by records in `block`. It prefetches their records some
+    /// buckets ahead.
     fn each_slot_in(&self, buckets: Range<u32>, block: u16, mut each: impl FnMut(u32, usize)) {
         let mut ahead = [0_u32; BUCKETS_AHEAD];
         for bucket in buckets.start..buckets.end.saturating_add(casts::narrow(BUCKETS_AHEAD)) {
@@ -72,7 +73,7 @@ impl KeyLocationMap {
         }
     }
 
-    /// All records of these buckets. Nothing moves meanwhile if the caller has the writer's right.
+    /// Returns all records of these buckets. Nothing moves meanwhile if the caller has the writer's right.
     pub(crate) fn records(&self, buckets: Range<u32>, each: &mut impl FnMut(Record)) {
         for bucket in buckets {
             let Some(line) = self.line(bucket) else { return };

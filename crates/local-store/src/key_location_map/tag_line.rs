@@ -1,4 +1,4 @@
-//! What is looked at first of a bucket: its version and a tag for each of its slots, in one cache line.
+//! The first cache line of a bucket: its version and a tag for each of its slots.
 
 use std::sync::atomic::Ordering;
 
@@ -28,18 +28,18 @@ const VERSION_MASK: u32 = ((1 << 26) - 1) << 1;
 const SPILL_ONE: u32 = 1 << 27;
 const SPILL_MASK: u32 = 0x1f << 27;
 
-/// A tag: from the least significant bit, block plus one (16 bits), fingerprint (14), read, found.
+/// Packs a tag: from the least significant bit, block plus one (16 bits), fingerprint (14), read, found.
 pub(super) fn tag(fingerprint: u32, block: u16, flags: u32) -> u32 {
     flags | fingerprint | (u32::from(block) + 1)
 }
 
-/// The block that a tag names, if its slot is taken.
+/// Returns the block that a tag names, if its slot is taken.
 #[inline]
 pub(super) fn block_of(tag: u32) -> Option<u16> {
     u16::try_from((tag & BLOCK_MASK).checked_sub(1)?).ok()
 }
 
-/// The first of the two slots that a record with this tag, or this fingerprint, is put into if that can be.
+/// Returns the first of the two slots that a record with this tag, or this fingerprint, prefers.
 #[inline]
 pub(super) fn near(tag: u32) -> usize {
     // The fingerprint as a fraction of the pairs. A model has none.
@@ -47,7 +47,7 @@ pub(super) fn near(tag: u32) -> usize {
     2 * casts::index((((tag & FINGERPRINT_MASK) >> 16) * pairs) >> 14)
 }
 
-/// The two slots that [`near`] names the first of, as bits.
+/// Returns the two slots that begin at the one of [`near`], as bits.
 #[inline]
 pub(super) fn near_slots(tag: u32) -> u32 {
     0b11 << near(tag)
@@ -89,7 +89,8 @@ impl TagLine {
         (control & ODD == 0).then_some(Seen(control))
     }
 
-    /// Whether nothing has changed since [`begin`](Self::begin): what was read from the bucket in between is right.
+    /// Returns whether nothing has changed since [`begin`](Self::begin), so that everything read from the bucket in
+    /// between is valid.
     #[inline]
     pub(super) fn is_unchanged(&self, seen: Seen) -> bool {
         // Orders the reads of tags and records before that of the version.
@@ -103,25 +104,25 @@ impl TagLine {
         control
     }
 
-    /// The slots whose tags have this fingerprint, as bits; free ones, too, where it is 0.
+    /// Returns the slots whose tags have this fingerprint, as bits; free ones, too, where it is 0.
     #[inline]
     pub(super) fn matches(&self, fingerprint: u32) -> u32 {
         self.equal(FINGERPRINT_MASK, fingerprint)
     }
 
-    /// The slots that are taken by records in `block`, as bits.
+    /// Returns the slots that are taken by records in `block`, as bits.
     #[inline]
     pub(super) fn in_block(&self, block: u16) -> u32 {
         self.equal(BLOCK_MASK, u32::from(block) + 1)
     }
 
-    /// The slots that are free, as bits.
+    /// Returns the slots that are free, as bits.
     #[inline]
     pub(super) fn free_slots(&self) -> u32 {
         self.equal(BLOCK_MASK, 0)
     }
 
-    /// The slots whose tags are `value` once masked, as bits.
+    /// Returns the slots whose tags are `value` once masked, as bits.
     #[inline]
     #[cfg(not(any(loom, shuttle)))]
     fn equal(&self, mask: u32, value: u32) -> u32 {

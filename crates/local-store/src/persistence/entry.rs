@@ -1,4 +1,4 @@
-//! What the log of a block says of one object: 72 bytes, 56 of them a sector.
+//! The entry of the log of a block for one object: 72 bytes, 56 of them a sector.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -67,7 +67,7 @@ fn numbers(bytes: &[u8]) -> Option<([u64; 3], &[u8])> {
     Some(([a, b, c].map(|bytes| u64::from_le_bytes(*bytes)), rest))
 }
 
-/// The records that a log of whole sectors has, in order.
+/// Returns the records that a log of whole sectors has, in order.
 pub(crate) fn read_all(log: &[u8], block: u16, generation: u32, seed: u64) -> impl Iterator<Item = Record> {
     let sectors = log.chunks_exact(casts::in_memory(SECTOR_BYTES));
     let entries = sectors.flat_map(|sector| {

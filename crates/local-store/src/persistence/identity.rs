@@ -1,8 +1,8 @@
-//! What makes a state that of one store, and refuses it to others.
+//! The identity of a store, by which it refuses the state of another one.
 
 use blobaccess::{Error, Result, StorageType};
 
-/// What stays the same as long as a store is gone on with.
+/// The values that stay the same as long as a store continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) storage_type: StorageType,

@@ -1,4 +1,4 @@
-//! What a device begins with that holds no state: which store it is of, and up to which superblock it was written.
+//! The label at the head of a device without state: its store, and the latest superblock up to which it was written.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -9,10 +9,10 @@ use crate::persistence::Superblock;
 const MAGIC: [u8; 8] = *b"BLOBLBL1";
 const VERSION: u32 = 1;
 
-/// What labels take at the head of a device, in bytes: two sectors, written in turn.
+/// The bytes that labels take at the head of a device: two sectors, written in turn.
 pub(crate) const LABELS_BYTES: u64 = 2 * SECTOR_BYTES;
 
-/// What a device holds that holds no state.
+/// The contents of a device that holds no state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Blocks, and perhaps logs.
@@ -42,7 +42,7 @@ impl Role {
 pub(crate) struct Label {
     pub(crate) role: Role,
     pub(crate) store_id: [u8; 16],
-    /// Of the superblock that was to be written next when this was.
+    /// The number of the superblock that was to be written next at the time of this label.
     pub(crate) sequence: u64,
 }
 
@@ -51,7 +51,7 @@ impl Label {
         Self { role, store_id: superblock.identity.store_id, sequence: superblock.sequence }
     }
 
-    /// Where on the device it is written.
+    /// Returns the offset on the device at which the label is written.
     pub(crate) fn offset(&self) -> u64 {
         self.sequence % 2 * SECTOR_BYTES
     }
@@ -85,14 +85,14 @@ impl Label {
         Some(Self { role, store_id: *store_id, sequence: u64::from_le_bytes(*sequence.first_chunk()?) })
     }
 
-    /// The later one of those that the head of a device has.
+    /// Returns the later label of those at the head of a device.
     pub(crate) fn latest(head: &[u8]) -> Option<Self> {
         let sectors = head.chunks(casts::in_memory(SECTOR_BYTES)).take(2);
         sectors.filter_map(Self::decode).max_by_key(|label| label.sequence)
     }
 }
 
-/// Whether this looks like a label, whole or damaged.
+/// Returns whether this looks like a label, whole or damaged.
 pub(crate) fn bears_magic(sector: &[u8]) -> bool {
     sector.starts_with(&MAGIC)
 }

@@ -27,29 +27,29 @@ impl Layout {
         }
     }
 
-    /// On the device of the state.
+    /// Returns the offset on the device of the state.
     pub(crate) fn superblock(&self, slot: u64) -> u64 {
         slot * self.superblock
     }
 
-    /// On the device of the blocks.
+    /// Returns the offset on the device of the blocks.
     fn block(&self, block: u16) -> u64 {
         let head = if self.has_own_state { LABELS_BYTES } else { 2 * self.superblock };
         let logs = if self.has_own_logs { 0 } else { self.log + self.touches };
         head + u64::from(block) * (logs + self.data)
     }
 
-    /// On the device of the logs.
+    /// Returns the offset on the device of the logs.
     pub(crate) fn log(&self, block: u16) -> u64 {
         if self.has_own_logs { LABELS_BYTES + u64::from(block) * (self.log + self.touches) } else { self.block(block) }
     }
 
-    /// On the device of the logs.
+    /// Returns the offset on the device of the logs.
     pub(crate) fn touches(&self, block: u16) -> u64 {
         self.log(block) + self.log
     }
 
-    /// On the device of the blocks.
+    /// Returns the offset on the device of the blocks.
     pub(crate) fn data(&self, block: u16) -> u64 {
         let logs = if self.has_own_logs { 0 } else { self.log + self.touches };
         self.block(block) + logs

@@ -1,4 +1,4 @@
-//! What survives a restart, and in which order it is written.
+//! The state that survives a restart, and the order in which it is written.
 //!
 //! Data, entries and touches; a sync; the superblock that vouches for them; a sync. A block is reused only after two
 //! superblocks without it. `docs/format.md` has every byte of it.

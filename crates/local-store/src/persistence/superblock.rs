@@ -24,17 +24,17 @@ const LENGTH_OFFSET: usize = 140;
 /// after a restart.
 pub(crate) const MAX_QUARANTINED: usize = 1024;
 
-/// What a slot has for each account that there may be: its totals, and a name of 62 bytes.
+/// The bytes of a slot for each possible account: its totals, and a name of 62 bytes.
 const NAMESPACE_BYTES: u64 = 96;
 
-/// What a slot has for so many accounts with their names, in bytes.
+/// Returns the bytes of a slot for `accounts` accounts with their names.
 pub(crate) const fn account_names_bytes(account_names: u32) -> u64 {
     #[expect(clippy::as_conversions, reason = "`u64::from` is not const")]
     let account_names = account_names as u64;
     NAMESPACE_BYTES * account_names
 }
 
-/// The size of a slot. What is written of it is less, as a rule.
+/// Returns the size of a slot. A superblock is usually smaller.
 pub(crate) fn size_bytes(blocks: u32, account_names: u32) -> u64 {
     let quarantined = QUARANTINED_BYTES * casts::on_device(MAX_QUARANTINED);
     let lists = LIVE_BYTES * u64::from(blocks) + quarantined + account_names_bytes(account_names);
@@ -45,7 +45,7 @@ pub(crate) fn size_bytes(blocks: u32, account_names: u32) -> u64 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Superblock {
     pub(crate) identity: Identity,
-    /// Of this superblock, from 1.
+    /// The number of this superblock, from 1.
     pub(crate) sequence: u64,
     /// That the next record gets at least.
     pub(crate) next_record: u64,
@@ -61,7 +61,7 @@ pub(crate) struct Superblock {
     pub(crate) accounts: Vec<NamedAccount>,
 }
 
-/// What is on the account of a account.
+/// The totals of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NamedAccount {
     pub(crate) name: Arc<str>,
@@ -89,7 +89,7 @@ pub(crate) struct Quarantined {
     pub(crate) sequence: u64,
 }
 
-/// The number of a kind in the format.
+/// Returns the number of a kind in the format.
 fn number(storage_type: StorageType) -> u32 {
     match storage_type {
         StorageType::Cas => 1,
@@ -129,7 +129,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether this looks like the head of a store of ours, whole or damaged.
+/// Returns whether this looks like the head of a store of ours, whole or damaged.
 pub(crate) fn bears_magic(slot: &[u8]) -> bool {
     slot.starts_with(&MAGIC)
 }

@@ -23,7 +23,7 @@ pub(crate) struct Touches {
     words: Box<[AtomicU64]>,
     /// One a sector: whether it has changed since it was written.
     dirty: Box<[AtomicBool]>,
-    /// Sectors that are in use: the first ones.
+    /// Returns the number of sectors in use, once the result of [`take_dirty`](Self::take_dirty) is written.
     used: AtomicU32,
 }
 
@@ -59,12 +59,12 @@ impl Touches {
         self.dirty.iter().any(|dirty| dirty.load(Ordering::Acquire))
     }
 
-    /// Sectors that are in use, once what [`take_dirty`](Self::take_dirty) returned is written.
+    /// Returns the number of sectors in use, once the result of [`take_dirty`](Self::take_dirty) is written.
     pub(crate) fn used(&self) -> u32 {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// The sectors that have changed, with their numbers.
+    /// Returns the sectors that have changed, with their numbers.
     pub(crate) fn take_dirty(&self, generation: u32) -> Vec<(u32, Vec<u8>)> {
         let used = self.used();
         let changed: Vec<bool> = self.dirty.iter().map(|dirty| dirty.swap(false, Ordering::AcqRel)).collect();

@@ -1,4 +1,4 @@
-//! What follows from the options: checked, and printed for whoever chose them.
+//! The numbers that follow from the options: checked, and printed for operators.
 
 mod promise;
 mod refusals;
@@ -56,7 +56,7 @@ pub struct Sizes {
     pub(crate) log_sectors: u32,
     pub(crate) touch_sectors: u32,
     pub(crate) superblock_bytes: u64,
-    /// What may be used of the device of the logs, if they have one.
+    /// The usable bytes of the device of the logs, if the logs have one.
     pub(crate) logs_bytes: u64,
     pub(crate) has_own_logs: bool,
     pub(crate) has_own_state: bool,
@@ -168,7 +168,7 @@ impl Sizes {
         })
     }
 
-    /// The largest blob that the store takes, in bytes: it must fit into a block.
+    /// Returns the size of the largest blob that the store takes, in bytes: it must fit into a block.
     ///
     /// It follows from the capacity and the number of blocks. With the default number of blocks it is about a
     /// thirty-sixth of the capacity up to 36 GiB, and 1 GiB or more beyond: 17 MB of 600 MiB, 59 MB of 2 GiB, 296 MB of
@@ -180,26 +180,26 @@ impl Sizes {
         if self.has_trailers { checksums::max_contents(room) } else { room }
     }
 
-    /// What blocks hold, without their logs, in bytes.
+    /// Returns the bytes that all blocks hold, without their logs.
     #[must_use]
     pub fn data_bytes(&self) -> u64 {
         self.data_bytes * u64::from(self.blocks)
     }
 
-    /// The memory that the store needs, in bytes: map, contents if they are in memory, and what is in flight.
+    /// Returns the memory that the store needs, in bytes: map, contents if they are in memory, and blobs in flight.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes
     }
 
-    /// How many entries fit into the log of a block; `None` if there are no logs.
+    /// Returns the number of entries that fit into the log of a block; `None` if there are no logs.
     #[must_use]
     pub fn entries_per_block(&self) -> Option<u64> {
         (self.log_sectors > 0).then(|| u64::from(self.log_sectors) * persistence::ENTRIES_PER_SECTOR)
     }
 
-    /// Up to this many bytes, with their trailer, objects share chunks. A sixteenth of a chunk, so that what is left
-    /// at chunk ends is less than that.
+    /// Returns the largest size, with trailer, of objects that share chunks: a sixteenth of a chunk, so that less than
+    /// that is left at chunk ends.
     pub(crate) fn small_bytes(&self) -> u64 {
         self.chunk_bytes / 16
     }
@@ -213,33 +213,33 @@ impl Sizes {
         casts::in_memory(self.data_bytes / self.chunk_bytes)
     }
 
-    /// How many chunks of a store in memory lie in one piece of it: all of a block, or equal parts of one.
+    /// Returns how many chunks of a store in memory lie in one allocation: all of a block, or equal parts of one.
     pub(crate) fn chunks_per_span(&self) -> usize {
         let chunks = self.chunks_per_block();
         let spans = self.data_bytes.div_ceil(MAX_SPAN_BYTES).max(1);
         chunks.div_ceil(casts::in_memory(spans))
     }
 
-    /// How much memory readers may keep of blocks that a store in memory has no more, before what is read is copied.
+    /// Returns the memory that readers may keep of blocks that a store in memory has given up, before reads are copied.
     pub(crate) fn lent_bytes(&self) -> u64 {
         self.data_bytes() / LENT_SHARE
     }
 
-    /// What an object of this size has, with its trailer.
+    /// Returns the size of an object with its trailer.
     pub(crate) fn stored_bytes(&self, size_bytes: u64) -> u64 {
         if self.has_trailers { size_bytes + checksums::size_bytes(size_bytes) } else { size_bytes }
     }
 }
 
-/// As many lanes as there are processors, unless told, but for one only in 32 chunks: what they do not use when a block
-/// is left is lost.
+/// Returns the number of lanes: by default the number of processors, but at most one in 32 chunks, because what lanes
+/// do not use when a block is left is lost.
 fn lanes(options: &Options, chunks: u64) -> u32 {
     let processors = || std::thread::available_parallelism().map_or(1, |count| casts::narrow(count.get()));
     let most = u32::try_from(chunks / LANE_CHUNKS).unwrap_or(u32::MAX).saturating_add(1);
     options.lanes.unwrap_or_else(|| processors().min(most)).max(1)
 }
 
-/// The slots whose logs fit into so many bytes.
+/// Returns the number of slots whose logs fit into `bytes`.
 fn slots_of_logs(bytes: u64, blocks: u32) -> u64 {
     let blocks = u64::from(blocks);
     let sectors = bytes.saturating_sub(LABELS_BYTES) / SECTOR_BYTES / blocks;
@@ -249,7 +249,7 @@ fn slots_of_logs(bytes: u64, blocks: u32) -> u64 {
     (sectors * persistence::ENTRIES_PER_SECTOR * blocks / 3 * 2 / 15).saturating_sub(blocks) * 15
 }
 
-/// Sectors for the log of a block, and for its touches.
+/// Returns the number of sectors for the log of a block, and for its touches.
 ///
 /// A block's fair share of all slots, and half of that again, as blobs are not spread evenly; and besides what syncs
 /// leave unused: under `OnPut` each may take a sector, so an eighth of the block is set aside.

@@ -8,8 +8,8 @@ use crate::device::SECTOR_BYTES;
 const USED_SIXTEENTHS: u64 = 13;
 
 impl Sizes {
-    /// How many bytes of further puts outlives what was put or found, as long as no more is found again late than may
-    /// be copied.
+    /// Returns how many bytes of further puts every blob outlives that was put or found, as long as no more is found
+    /// again late than may be copied.
     ///
     /// Of old and current blocks these are three quarters, so that what is found again in the other quarter need not
     /// be copied; of each, what may be used for certain, and of that what is not for copies. At most half the capacity.
@@ -25,7 +25,7 @@ impl Sizes {
         (written / 100 * u64::from(100 - self.copied_percent)).min(self.capacity_bytes / 2)
     }
 
-    /// What a put of this size counts as, where what is kept is counted in bytes of further puts.
+    /// Returns the bytes by which a put of this size counts against the bytes of further puts.
     ///
     /// It is what the object takes of a block, or of its log if that is more: under [`SyncPolicy::OnPut`](crate::SyncPolicy::OnPut), where puts
     /// that come alone take a sector of both. An object that takes more than a sixteenth of a block counts twice: where
@@ -35,14 +35,14 @@ impl Sizes {
         self.counted_stored(self.stored_bytes(size_bytes) + self.usual_tail_bytes)
     }
 
-    /// The same for what takes so much with its trailer.
+    /// Returns the same for an object whose size includes its trailer.
     pub(crate) fn counted_stored(&self, stored: u64) -> u64 {
         let taken = self.cost_of_stored(stored);
         let abandoned = if taken > self.data_bytes / 16 { taken } else { 0 };
         taken + abandoned
     }
 
-    /// What a copy of an object of this size takes of a block, or of its log if that is more.
+    /// Returns the bytes that a copy of an object of this size takes of a block, or of its log if that is more.
     pub(crate) fn cost(&self, size_bytes: u64) -> u64 {
         self.cost_of_stored(self.stored_bytes(size_bytes) + self.usual_tail_bytes)
     }
@@ -58,7 +58,8 @@ impl Sizes {
         taken.max(of_log)
     }
 
-    /// What a sync counts as that comes between puts, asked for or by interval: the sectors that it leaves unused.
+    /// Returns the bytes by which a sync between puts counts, asked for or by interval: the sectors that it leaves
+    /// unused.
     #[must_use]
     pub fn counted_bytes_of_sync(&self) -> u64 {
         match self.entries_per_block() {
@@ -67,7 +68,7 @@ impl Sizes {
         }
     }
 
-    /// As many blocks are begun, at least, between a promise and its end.
+    /// Returns the least number of blocks that are begun between a put and the end of its retention.
     #[inline]
     fn promised_blocks(&self) -> u32 {
         let kept = self.old_blocks + self.current_blocks;
@@ -75,20 +76,20 @@ impl Sizes {
         (kept - kept / 4).min(kept.saturating_sub(self.new_blocks))
     }
 
-    /// What was found in one of so many blocks before the newest one stays as long as is promised, without a copy.
+    /// Returns the number of newest blocks in which a found blob stays as long as is promised, without a copy.
     #[inline]
     pub(crate) fn safe_blocks(&self) -> u32 {
         // One less than there are, as a block may just be begun.
         (self.old_blocks + self.current_blocks).saturating_sub(self.promised_blocks() + 1)
     }
 
-    /// How much copies may save up, in bytes: up to four blocks' shares, as what was found again often lies together,
-    /// and recycling may lag behind.
+    /// Returns how many bytes copies may save up: up to four blocks' shares, as blobs that are found again often lie
+    /// together, and recycling may lag behind.
     pub(crate) fn saved_copy_bytes(&self) -> u64 {
         self.copied_bytes_per_block() * u64::from((self.promised_blocks() / 2).clamp(1, 4))
     }
 
-    /// The share of a block that is for copies, in bytes.
+    /// Returns the share of a block that is for copies, in bytes.
     pub(crate) fn copied_bytes_per_block(&self) -> u64 {
         self.data_bytes / 100 * u64::from(self.copied_percent)
     }

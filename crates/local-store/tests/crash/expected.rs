@@ -1,4 +1,4 @@
-//! What must be true of a store that is opened after a crash.
+//! The requirements on a store that is opened after a crash.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ use futures::executor::block_on;
 use crate::accounts::{accounted, contents_of, context, count_created};
 use crate::history::{History, Moment, message, taken, version};
 
-/// What must be true of a store that is opened after a crash right before step `position`.
+/// The requirements on a store that is opened after a crash right before step `position`.
 pub(crate) struct Expected<'a> {
-    /// What must be there.
+    /// The blobs that must be there.
     pub(crate) needed: BTreeSet<&'a Digest>,
-    /// Of messages, which version they must have at least, if they are there.
+    /// The least version that each message must have, if it is there.
     pub(crate) at_least: BTreeMap<&'a Digest, u64>,
     /// The last moment that is certain to have been.
     pub(crate) certain: &'a Moment,

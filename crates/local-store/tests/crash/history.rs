@@ -15,22 +15,22 @@ use crate::setup::Setup;
 /// Which contents a digest has: of messages, in the version that was put last.
 pub(crate) type Contents = BTreeMap<Digest, Vec<u8>>;
 
-/// What was true after an operation.
+/// The state after an operation.
 pub(crate) struct Moment {
     /// How many steps the device had seen.
     pub(crate) position: usize,
-    /// What was stored.
+    /// The blobs that were stored.
     pub(crate) stored: BTreeSet<Digest>,
-    /// Of messages, how often each had been put.
+    /// The number of puts of each message.
     pub(crate) versions: BTreeMap<Digest, u64>,
     /// Whether it was a sync, or a put that came with one.
     pub(crate) is_sync: bool,
-    /// What was put or found, and how many bytes had been put by then.
+    /// The blobs that were put or found, with the bytes that had been put by then.
     pub(crate) promised: BTreeMap<Digest, u64>,
     pub(crate) put_bytes: u64,
-    /// What the operation put, if a block was recycled for it: an earlier value may have gone before it came.
+    /// The blob that the operation put, if a block was recycled for it: an earlier value may have gone before it came.
     pub(crate) replaced: Option<Digest>,
-    /// What had been put in all, and what the store said that it gave up.
+    /// The sum of all puts, and the evictions that the store reported.
     pub(crate) created: Amounts,
     pub(crate) released: Amounts,
 }
@@ -52,13 +52,13 @@ pub(crate) struct History<K: Kind> {
     pub(crate) refreshed: u64,
 }
 
-/// What an object counts as, if it may share a sync with none.
+/// Returns the bytes by which an object counts, if it may share a sync with none.
 pub(crate) fn taken(sizes: &Sizes, size: usize) -> u64 {
     let size = u64::try_from(size).unwrap();
     sizes.counted_bytes(size).max(size.next_multiple_of(4096) + 4096)
 }
 
-/// A message of this version: it begins with it.
+/// Returns a message of this version, with which it begins.
 pub(crate) fn message(version: u64, filling: &[u8]) -> Vec<u8> {
     let mut message = version.to_le_bytes().to_vec();
     message.extend_from_slice(filling);

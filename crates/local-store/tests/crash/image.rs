@@ -13,7 +13,7 @@ pub(crate) enum Loss {
     Nothing,
     /// None of it was.
     Everything,
-    /// Of each sector that was written, or not.
+    /// The outcome of each sector: whether it was written.
     Some,
     /// The same, and some sectors came out as garbage, what lay in them before included.
     Torn,
@@ -30,7 +30,7 @@ pub(crate) struct Crashes {
     /// The steps before this one were done.
     at: usize,
     durable: Vec<u8>,
-    /// What was written and not synced.
+    /// The writes that were not synced.
     pending: Vec<(usize, Vec<u8>)>,
 }
 
@@ -39,7 +39,7 @@ impl Crashes {
         Self { steps, at: 0, durable: initial, pending: Vec::new() }
     }
 
-    /// What a crash right before step `position` leaves. Positions must not go back.
+    /// Returns the image that a crash right before step `position` leaves. Positions must not go back.
     pub(crate) fn image(&mut self, position: usize, loss: Loss, numbers: &mut Numbers) -> Vec<u8> {
         for step in &self.steps[self.at..position] {
             match step {

@@ -21,19 +21,19 @@ fn options(policy: SyncPolicy) -> Options {
     options.with_account_names(8).with_hierarchical_instance_names().persistent(policy)
 }
 
-/// What was true after an operation.
+/// The state after an operation.
 struct Moment {
     position: usize,
     seen: BTreeSet<Digest>,
     is_sync: bool,
-    /// What the operation put: if a block was recycled for it, it may have gone before it came.
+    /// The blob that the operation put: if a block was recycled for it, it may have gone before it came.
     put: Option<Digest>,
 }
 
 #[derive(Default)]
 struct History {
     contents: Vec<Vec<u8>>,
-    /// What was put, under its name.
+    /// The blob that was put, under its name.
     put: BTreeSet<Digest>,
     moments: Vec<Moment>,
 }
@@ -42,7 +42,7 @@ fn name(number: usize) -> InstanceName {
     InstanceName::new(NAMES[number]).unwrap()
 }
 
-/// Everything that any name may ask for.
+/// Returns everything that any name may ask for.
 fn questions(history: &History) -> impl Iterator<Item = (Digest, &Vec<u8>)> {
     history.contents.iter().flat_map(|contents| {
         (0..NAMES.len()).map(move |number| (Digest::of(name(number), DigestFunction::Sha256, contents), contents))

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use blobaccess_local_store::{Device, MemoryDevice};
 
-/// What was done to a device.
+/// A step of a device.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Write {
         offset: usize,
         bytes: Vec<u8>,
     },
-    /// Of this range.
+    /// A write of this range.
     Sync(Range<usize>),
 }
 
@@ -33,7 +33,7 @@ impl Recorder {
         Self { inner: MemoryDevice::from_image(image), steps: Mutex::default() }
     }
 
-    /// How many steps there were.
+    /// Returns the number of steps.
     pub(crate) fn position(&self) -> usize {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).len()
     }

@@ -8,9 +8,9 @@ use futures::executor::block_on;
 
 use crate::recorder::{Part, Recorder};
 
-/// Of a device that has all.
+/// A device that has everything.
 pub(crate) const CAPACITY: u64 = 3 << 19;
-/// Of the blocks, where logs and state are apart.
+/// The device of the blocks, where logs and state are apart.
 const BLOCKS: u64 = 3 << 18;
 const LOGS: u64 = 1 << 20;
 const STATE: u64 = 1 << 16;
@@ -39,7 +39,7 @@ impl Setup {
         if self.is_apart { BLOCKS + LOGS + STATE } else { CAPACITY }
     }
 
-    /// Where the state begins.
+    /// Returns the offset of the state.
     pub(crate) fn state(self) -> usize {
         usize::try_from(if self.is_apart { BLOCKS + LOGS } else { 0 }).unwrap()
     }

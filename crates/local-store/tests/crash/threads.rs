@@ -11,13 +11,13 @@ use futures::executor::block_on;
 use crate::image::{Crashes, Loss};
 use crate::recorder::Recorder;
 
-/// What a put returned for before a sync began, and where the device was when the sync was complete.
+/// The puts that returned before a sync began, and the step of the device when the sync was complete.
 struct Covered {
     position: usize,
     digests: Vec<Digest>,
 }
 
-/// Threads put while another one syncs: whatever a put had returned for before a sync began is there after it.
+/// Puts by threads while another one syncs: every put that returned before a sync began is there after it.
 fn try_threads(seed: u64, numbers: &mut Numbers) -> usize {
     const ROOMY: u64 = 8 << 20;
     const THREADS: u64 = 3;

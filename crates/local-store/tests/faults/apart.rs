@@ -32,7 +32,7 @@ impl Apart {
         block_on(LocalStore::open_on(options, of_store, Environment::default())).map(|store| (store, devices))
     }
 
-    /// The same after these were put, each with a sync of its own.
+    /// Returns the same after these puts, each with a sync of its own.
     fn with(&self, blobs: &[(Digest, Bytes)]) -> Self {
         let (store, devices) = self.open(apart()).unwrap();
         for (digest, contents) in blobs {
@@ -43,7 +43,7 @@ impl Apart {
         Self(devices.map(|device| device.image()))
     }
 
-    /// The same with one device as another one has it.
+    /// Returns the same with one device replaced by that of another store.
     fn mixed(&self, device: usize, other: &Self) -> Self {
         let mut mixed = self.clone();
         mixed.0[device].clone_from(&other.0[device]);

@@ -11,7 +11,7 @@ use futures::executor::block_on;
 use crate::faulty::Faulty;
 use crate::{blob, get, open, put, stored};
 
-/// Where a blob lies on the device.
+/// Returns the offset of a blob on the device.
 fn place(image: &[u8], contents: &Bytes) -> usize {
     image.windows(contents.len().min(64)).position(|window| contents.starts_with(window)).unwrap()
 }
@@ -72,7 +72,7 @@ fn a_range_is_checked_without_the_rest() {
     assert_eq!(get(&store, digest).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
-/// Each blob reads as it was put, or not at all.
+/// Checks that each blob reads as it was put, or not at all.
 pub(crate) fn assert_none_is_wrong<K: Kind>(store: &LocalStore<K>, blobs: &[(Digest, Bytes)]) {
     for (digest, contents) in blobs {
         match get(store, digest) {

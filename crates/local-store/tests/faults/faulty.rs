@@ -13,7 +13,7 @@ pub(crate) struct Faulty {
     pub(crate) reads: AtomicBool,
     pub(crate) writes: AtomicBool,
     pub(crate) syncs: AtomicBool,
-    /// What it fails with.
+    /// The error of each failure.
     pub(crate) errno: AtomicI32,
 }
 

@@ -1,4 +1,4 @@
-//! What fails, and what is damaged: a device that refuses, a bit that flips, a state that is another's.
+//! Failures and damage: a device that refuses, a bit that flips, a state that is another's.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails is a failed test")]
 
@@ -49,7 +49,7 @@ fn get<K: Kind>(store: &LocalStore<K>, digest: &Digest) -> Result<Bytes> {
     block_on(async { store.get(&Context::background(), digest).await?.into_bytes(1 << 30).await })
 }
 
-/// A store with some blobs, closed: its device, and the blobs.
+/// Returns the device of a store with some blobs that was closed, and the blobs.
 fn stored<K: Kind>(sizes: &[usize]) -> (Arc<Faulty>, Vec<(Digest, Bytes)>) {
     let device = Faulty::new(vec![0; usize::try_from(CAPACITY).unwrap()]);
     let store = open::<K>(Arc::<Faulty>::clone(&device)).unwrap();

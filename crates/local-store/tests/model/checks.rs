@@ -1,4 +1,4 @@
-//! What a store tells of itself, beside what the model has.
+//! A comparison of what a store reports with the model.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ impl<K: Kind> Model<K> {
         assert_eq!((snapshot.dropped_records, snapshot.corrupted), (0, 0));
     }
 
-    /// Everything is where the model has it, and in blocks that have room for it.
+    /// Checks that everything is where the model has it, in blocks that have room for it.
     pub(crate) fn check_all(&mut self) {
         let mut held: BTreeMap<u64, u64> = BTreeMap::new();
         for (digest, entry) in &self.entries {

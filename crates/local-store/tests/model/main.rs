@@ -32,7 +32,7 @@ use bytes::Bytes;
 use shape::{Shape, open};
 use share::Share;
 
-/// What the model knows of a blob.
+/// The model's record of a blob.
 #[derive(Clone, Debug)]
 struct Entry {
     contents: Bytes,
@@ -40,13 +40,13 @@ struct Entry {
     generation: u64,
     is_found: bool,
     is_read: bool,
-    /// What had been put when it was promised last.
+    /// The bytes that had been put when the blob was last promised.
     promised_at: Option<u64>,
-    /// What it is a part of.
+    /// The blob that this is a part of.
     parent: Option<Digest>,
 }
 
-/// What adds up to the counters of a snapshot.
+/// The sums that make up the counters of a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
     evicted: u64,
@@ -64,7 +64,7 @@ struct Model<K: Kind> {
     device: Option<Arc<MemoryDevice>>,
     numbers: Numbers,
     entries: BTreeMap<Digest, Entry>,
-    /// What was there once, and is gone.
+    /// The blobs that were there once and are gone.
     gone: Vec<Digest>,
     /// Oldest first.
     blocks: VecDeque<u64>,

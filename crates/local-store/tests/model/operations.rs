@@ -28,7 +28,7 @@ impl<K: Kind> Model<K> {
         self.put_bytes += self.store.sizes().counted_bytes(bytes_of(size));
     }
 
-    /// What a message has behind it is not known here to the byte.
+    /// Returns the bytes behind a message, which are not known here exactly.
     fn earn(&mut self, size: usize, is_certain: bool) {
         let counted = self.store.sizes().counted_bytes(bytes_of(size)).into();
         let unknown = if K::STORAGE_TYPE.is_mutable() { 512 } else { 0 };
@@ -72,7 +72,7 @@ impl<K: Kind> Model<K> {
         self.settle(Some(&digest));
     }
 
-    /// An upload that breaks off.
+    /// Begins an upload that breaks off.
     fn abort(&mut self) {
         let contents = self.contents();
         let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents);

@@ -1,4 +1,4 @@
-//! What rotation does to what is stored: blocks begin and go, and what is in use moves on.
+//! The effect of rotation: blocks begin and go, and blobs in use move on.
 
 use blobaccess::{Digest, Kind};
 
@@ -50,7 +50,7 @@ impl<K: Kind> Model<K> {
         self.check();
     }
 
-    /// What became of what lay in a block that was recycled.
+    /// Records the outcome of the blobs in a block that was recycled.
     fn leave(&mut self, left: u64, first_for_copies: u64) {
         let within = self.entries.iter().filter(|(_, entry)| entry.generation == left);
         let within: Vec<(Digest, Entry)> = within.map(|(digest, entry)| (digest.clone(), entry.clone())).collect();

@@ -46,7 +46,7 @@ impl Shape {
             .with_entries(4_000)
     }
 
-    /// What is found in one of so many blocks before the newest stays without a copy.
+    /// Returns the number of newest blocks in which a found blob stays without a copy.
     pub(crate) fn safe(self) -> u64 {
         bytes_of(self.old + self.current - self.promised_blocks() - 1)
     }

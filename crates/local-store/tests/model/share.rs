@@ -1,4 +1,4 @@
-//! What copies may take: what puts earned, as far as it can be known from outside.
+//! The share of copies: what puts earned, as far as it can be known from outside.
 
 use blobaccess_local_store::Sizes;
 
@@ -9,15 +9,15 @@ use crate::shape::Shape;
 pub(crate) struct Share {
     /// At least and at most.
     pub(crate) left: (i128, i128),
-    /// What may be saved up.
+    /// The maximum that may be saved up.
     most: i128,
-    /// What of that is for what was promised only.
+    /// The part of the maximum that is for promised blobs only.
     kept: i128,
     percent: i128,
 }
 
 impl Share {
-    /// A share that is saved up.
+    /// Returns the saved share.
     pub(crate) fn new(shape: Shape, sizes: &Sizes) -> Self {
         let of_block = sizes.data_bytes() / bytes_of(shape.blocks()) / 100 * u64::from(shape.copied_percent);
         let most = of_block * bytes_of((shape.promised_blocks() / 2).clamp(1, 4));
@@ -25,12 +25,12 @@ impl Share {
         Self { left: (most.into(), most.into()), most: most.into(), kept: (most - of_block).into(), percent }
     }
 
-    /// As a store has it that was just opened.
+    /// Makes the share of a store that was just opened.
     pub(crate) fn fill(&mut self) {
         self.left = (self.most, self.most);
     }
 
-    /// A put earns what it counts as, which is not known nearer than by `unknown` bytes; if it broke off, perhaps nothing.
+    /// Adds what a put earns, which is known within `unknown` bytes; a put that broke off may earn nothing.
     pub(crate) fn earn(&mut self, counted: i128, unknown: i128, is_certain: bool) {
         let earned = |counted: i128| counted.max(0) * self.percent / (100 - self.percent);
         let (low, high) = self.left;
