@@ -22,15 +22,15 @@ use stack::{CasClient, Server, StreamClient, sha256, to_proto, write_name, zstd_
 /// Both ends run in this process.
 const MAX_GROWTH_BYTES: u64 = 32 << 20;
 
-/// The largest amount of memory that this process has had so far, in bytes. Not every kernel that passes for Linux tells.
+/// Returns the peak memory of this process so far, in bytes. Some kernels that call themselves Linux do not report it.
 fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10)
 }
 
-/// So many zeros, as a frame with a window of `log` bits: blocks of 4 bytes that each say 128 KiB. It is made by hand,
-/// as an encoder would itself take the memory that is to be measured.
+/// Makes a frame of `bytes` zeros with a window of `log` bits: blocks of 4 bytes that each decode to 128 KiB. The frame
+/// is assembled here, since an encoder would itself take the memory that is to be measured.
 fn bomb(bytes: u64, log: u8) -> Bytes {
     const BLOCK_BYTES: u32 = 128 << 10;
     const REPEATED: u32 = 1 << 1;

@@ -22,7 +22,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::codegen::Service;
 use tonic::transport::Endpoint;
 
-/// What a remote store takes as the largest action result: what a message holds, less what surrounds it.
+/// The largest action result of a remote store: a message, less everything that surrounds the result.
 const MAX_ACTION_RESULT_BYTES: u64 = (4 << 20) - (64 << 10);
 
 conformance! {
@@ -81,7 +81,7 @@ conformance! {
         .promising(of_action_results),
 }
 
-/// A server tells every outcome, but not what it shows of one instance name to another.
+/// Returns the promises of a remote store: outcomes are exact, but the visibility between instance names is not known.
 fn of_contents(promises: Promises) -> Promises {
     promises.with_knows_key_format(false)
 }
@@ -108,7 +108,7 @@ fn ac(services: Services) -> RemoteAcStore {
     within_the_process(services, options()).ac()
 }
 
-/// A client of `services`, which are served until it is gone.
+/// Makes a client of `services`, which are served until the client is gone.
 fn within_the_process(services: Services, options: RemoteOptions) -> Remote {
     let (connections, incoming) = unbounded_channel();
     let incoming = UnboundedReceiverStream::new(incoming);
@@ -120,7 +120,7 @@ fn within_the_process(services: Services, options: RemoteOptions) -> Remote {
     Remote::with_channels(options, [channel]).unwrap()
 }
 
-/// The same over a real socket. The server ends with the runtime of the contract.
+/// Makes a client over a real socket. The server ends with the runtime of the contract.
 fn over_loopback(services: Services) -> Remote {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();

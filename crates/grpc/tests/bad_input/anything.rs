@@ -1,4 +1,4 @@
-//! Whatever is sent, every call ends, and with a status.
+//! Arbitrary input: every call ends, and with a status.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ fn offset() -> BoxedStrategy<i64> {
     prop_oneof![4 => Just(0), 1 => 0..100_i64, 1 => any::<i64>()].boxed()
 }
 
-/// The body of a call: messages that are nearly right.
+/// Draws the body of a call: messages that are nearly valid.
 fn nearly_right() -> BoxedStrategy<Vec<u8>> {
     let digests = || prop::collection::vec(digest(), 0..5);
     let find = (name(), digests(), function()).prop_map(|(instance_name, blob_digests, digest_function)| {

@@ -49,7 +49,7 @@ async fn an_idle_upload_ends_after_the_time_that_was_set_and_leaves_nothing() {
     server.stop().await;
 }
 
-/// A request that may take an hour.
+/// Makes a request that may take an hour.
 fn within_an_hour<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("grpc-timeout", "3600S".parse().unwrap());

@@ -10,7 +10,7 @@ use crate::stack::{AcClient, CasClient, Server, StreamClient, messages, sha256, 
 
 const CONTENTS: &[u8] = b"what nobody can name";
 
-/// What is wrong, and a digest that is so.
+/// Returns malformed digests, each with the name of its fault.
 fn malformed() -> Vec<(&'static str, re::Digest)> {
     let good = to_proto(&sha256(CONTENTS));
     let hash = |hash: String| re::Digest { hash, ..good.clone() };
@@ -34,7 +34,7 @@ fn malformed() -> Vec<(&'static str, re::Digest)> {
     ]
 }
 
-/// What each call that names a digest comes to.
+/// Returns the result of each call that names a digest.
 async fn calls(channel: &Channel, digest: Option<&re::Digest>) -> Vec<(&'static str, Code, Status)> {
     let mut storage = CasClient::new(channel.clone());
     let mut results = AcClient::new(channel.clone());

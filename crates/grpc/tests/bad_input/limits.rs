@@ -24,7 +24,7 @@ fn contents(number: usize) -> Vec<u8> {
     format!("blob number {number:03}").into_bytes()
 }
 
-/// All of an upload but its last message, which waits to be let go.
+/// Makes an upload whose last message waits until it is released.
 fn hanging(contents: &[u8], go: &Arc<Semaphore>) -> impl futures::Stream<Item = bs::WriteRequest> + Send + use<> {
     let mut begun = messages(&write_name(&sha256(contents)), contents, 5);
     let last = begun.pop().unwrap();

@@ -1,4 +1,4 @@
-//! What a client may do wrong, over real connections: each gets its status, nothing is lost, and the server goes on.
+//! The faults of clients, over real connections: each gets its status, nothing is lost, and the server continues.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod anything;

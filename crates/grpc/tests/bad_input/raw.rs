@@ -10,7 +10,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::{Code, Status};
 
-/// All methods that are implemented, as paths.
+/// Returns the paths of all implemented methods.
 pub(crate) fn methods() -> Vec<String> {
     let methods = [
         (CAPABILITIES, "GetCapabilities"),
@@ -27,12 +27,12 @@ pub(crate) fn methods() -> Vec<String> {
     methods.into_iter().map(|(service, method)| format!("/{service}/{method}")).collect()
 }
 
-/// One message as it lies in the body of a call.
+/// Frames one message as in the body of a call.
 pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
     with_prefix(0, u32::try_from(message.len()).unwrap(), message)
 }
 
-/// The same, with any prefix.
+/// Frames one message with any prefix.
 pub(crate) fn with_prefix(flag: u8, length: u32, message: &[u8]) -> Vec<u8> {
     [&[flag][..], &length.to_be_bytes(), message].concat()
 }

@@ -30,13 +30,13 @@ pub(crate) type CasClient = ContentAddressableStorageClient<Channel>;
 pub(crate) type StreamClient = ByteStreamClient<Channel>;
 pub(crate) type AcClient = ActionCacheClient<Channel>;
 
-/// The stores of a remote cache, in memory.
+/// Makes the stores of a remote cache, in memory.
 pub(crate) fn services(options: ServiceOptions) -> Services {
     let cas: Arc<dyn BlobAccess<Kind = Cas>> = Arc::new(MemoryStore::new(256 << 20));
     services_over(cas, options)
 }
 
-/// The same, with the contents in `cas`.
+/// Makes the stores of a remote cache, with the contents in `cas`.
 pub(crate) fn services_over(cas: Arc<dyn BlobAccess<Kind = Cas>>, options: ServiceOptions) -> Services {
     let (hour, remembered) = (Duration::from_hours(1), 1000);
     let cas = QueryCoalescing::new(cas);
@@ -71,7 +71,7 @@ impl Server {
         Self { address, services, uploads: AtomicU64::new(0), stop, task }
     }
 
-    /// A connection of its own.
+    /// Opens a separate connection.
     pub(crate) async fn connect(&self) -> Channel {
         Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
     }
@@ -100,7 +100,8 @@ impl Server {
         .await;
     }
 
-    /// A good upload through `channel` arrives and is read back, `absent` is not stored, and nothing is held any more.
+    /// Asserts that a valid upload through `channel` is stored and read back, that `absent` is not stored, and that
+    /// nothing is held any more.
     pub(crate) async fn is_unharmed(&self, channel: &Channel, absent: &[&Digest]) {
         let number = self.uploads.fetch_add(1, Ordering::Relaxed);
         let contents = format!("good upload {number} to {}", self.address).into_bytes();
@@ -157,7 +158,7 @@ pub(crate) fn zstd_name(digest: &Digest) -> String {
     format!("uploads/u/compressed-blobs/zstd/{}/{}", digest.hash(), digest.size_bytes())
 }
 
-/// `contents` in messages of `piece` bytes, the first of which has the name, and the last of which finishes.
+/// Cuts `contents` into messages of `piece` bytes. The first has the name, and the last finishes the upload.
 pub(crate) fn messages(name: &str, contents: &[u8], piece: usize) -> Vec<bs::WriteRequest> {
     let mut write_offset = 0;
     let mut messages: Vec<_> = contents
@@ -186,7 +187,7 @@ pub(crate) async fn read(client: &mut StreamClient, digest: &Digest) -> Result<V
     Ok(pieces.concat())
 }
 
-/// Bytes of which about half compress.
+/// Makes bytes of which about half compress.
 pub(crate) fn noise(size: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let mut next = || {

@@ -11,7 +11,7 @@ use crate::stack::{
 
 const CONTENTS: &[u8] = b"hello world, hello all";
 
-/// What is wrong, and the messages in which it is.
+/// Returns malformed uploads, each with the name of its fault.
 fn wrong(good: &[bs::WriteRequest]) -> Vec<(&'static str, Vec<bs::WriteRequest>)> {
     let changed = |change: &dyn Fn(&mut Vec<bs::WriteRequest>)| {
         let mut changed = good.to_vec();

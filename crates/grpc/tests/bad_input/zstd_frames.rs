@@ -9,7 +9,7 @@ use zstd::stream::raw::{CParameter, Encoder, Operation, OutBuffer};
 
 use crate::stack::{CasClient, Server, StreamClient, messages, noise, read, sha256, to_proto, write, zstd_name};
 
-/// A frame without content size, whose window is of `log` bits if that is given.
+/// Makes a frame without content size, whose window is of `log` bits if that is given.
 fn unsized_frame(contents: &[u8], log: Option<u32>) -> Vec<u8> {
     let mut encoder = Encoder::new(1).unwrap();
     if let Some(log) = log {
@@ -26,7 +26,7 @@ fn unsized_frame(contents: &[u8], log: Option<u32>) -> Vec<u8> {
     frame
 }
 
-/// What comes of the contents, as a stream and in a batch.
+/// Returns the results of uploading the contents as a stream and in a batch.
 async fn store(channel: &Channel, digest: &Digest, frame: &[u8]) -> Vec<(Code, String)> {
     let mut stream = StreamClient::new(channel.clone());
     let mut results = Vec::new();

@@ -34,7 +34,7 @@ fn found(request: &re::BatchReadBlobsRequest) -> re::BatchReadBlobsResponse {
     re::BatchReadBlobsResponse { responses: responses.rev().collect() }
 }
 
-/// A server whose batches wait for a permit each; the sizes of the batches.
+/// Makes the server's batches wait for a permit each, and returns the sizes of the batches.
 fn gated(fake: &Fake) -> (Arc<Semaphore>, Log<usize>) {
     let (gate, sizes) = (Arc::new(Semaphore::new(0)), Log::new());
     let (waiting, log) = (Arc::clone(&gate), sizes.clone());

@@ -1,4 +1,4 @@
-//! What goes along with every call, and when calls are made again.
+//! Headers and deadlines of calls, and their repetition.
 
 use std::time::Duration;
 

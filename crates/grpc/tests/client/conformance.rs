@@ -19,7 +19,7 @@ use tonic::transport::Endpoint;
 
 use crate::fake::{Connector, Wire, digest};
 
-/// A client of `services`, which are served for as long as the runtime lasts.
+/// Makes a client of `services`, which are served as long as the runtime lasts.
 fn connect(services: Services, options: RemoteOptions) -> Remote {
     let (connections, incoming) = mpsc::unbounded_channel::<io::Result<DuplexStream>>();
     let incoming = UnboundedReceiverStream::new(incoming);
@@ -86,7 +86,7 @@ impl BlobAccess for TellingApart {
         self.of(digest.instance_name()).put(ctx, digest, blob).await
     }
 
-    /// The services ask for one instance name at a time.
+    /// Forwards the digests to the store of their instance name. The services query one name at a time.
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
         match digests.first() {
             Some(first) => self.of(first.instance_name()).find_missing(ctx, digests).await,

@@ -89,7 +89,7 @@ handlers! {
 }
 
 impl Fake {
-    /// A server that offers neither compression nor anything else than its capabilities.
+    /// Makes a server that offers nothing but its capabilities, and no compression.
     pub(crate) fn new() -> Arc<Self> {
         fn none<Q: Send + 'static, A: 'static>() -> Handler<Q, A> {
             handler(|_| async { Err(Status::unimplemented("not told what to do")) })
@@ -123,7 +123,7 @@ impl Fake {
         });
     }
 
-    /// A client of this server, with connections that break when told so.
+    /// Makes a client of this server, with connections that break when told so.
     pub(crate) fn connect(self: &Arc<Self>, options: RemoteOptions) -> (Remote, Wire) {
         let wire = Wire::default();
         let (connections, incoming) = mpsc::unbounded_channel::<io::Result<DuplexStream>>();
@@ -150,7 +150,7 @@ pub(crate) fn options() -> RemoteOptions {
     RemoteOptions::new("http://fake:1").with_retry(retry)
 }
 
-/// What becomes of connections that are made.
+/// The fate of connections.
 #[derive(Clone, Default)]
 pub(crate) struct Wire {
     pub(crate) refusals: Arc<AtomicUsize>,
@@ -274,7 +274,7 @@ impl ByteStream for Services {
     }
 }
 
-/// What was recorded, by whoever has a clone.
+/// A record shared by its clones.
 pub(crate) struct Log<T>(Arc<Mutex<Vec<T>>>);
 
 impl<T> Clone for Log<T> {
@@ -353,7 +353,7 @@ pub(crate) async fn settle() {
     }
 }
 
-/// Whether `future` is ready after everything that can happen has happened.
+/// Returns the output of `future` if it is ready after everything else has settled.
 pub(crate) async fn poll_settled<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     for _ in 0..200 {
         let polled = futures::poll!(Pin::new(&mut *future));

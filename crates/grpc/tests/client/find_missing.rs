@@ -1,4 +1,4 @@
-//! What is missing is found exactly, in as many calls as messages take.
+//! Exact results of `find_missing`, in as many calls as the size of messages requires.
 
 use blobaccess::{BlobAccess as _, Context, Digest, DigestFunction, DigestSet, ErrorKind, InstanceName};
 use blobaccess_proto::remote_execution as re;

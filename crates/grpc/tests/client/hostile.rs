@@ -24,7 +24,7 @@ fn read_entry(digest: Option<re::Digest>, data: impl Into<Bytes>) -> ReadEntry {
     ReadEntry { digest, data: data.into(), ..Default::default() }
 }
 
-/// What is got of `hello` when a batch is answered with these.
+/// Returns the result of getting `hello` when a batch is answered with these entries.
 async fn answered(responses: Vec<ReadEntry>) -> Result<Bytes, Error> {
     let fake = Fake::new();
     fake.offer_zstd();

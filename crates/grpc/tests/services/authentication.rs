@@ -71,7 +71,7 @@ fn client(services: &Services) -> ActionCacheClient<Routes> {
     ActionCacheClient::new(services.routes().unwrap())
 }
 
-/// What a put and a get with this `authorization` come to.
+/// Returns the results of a put and a get with this `authorization`.
 async fn put_and_get(services: &Services, authorization: Option<&str>) -> (Code, Code) {
     fn code<T>(answer: Result<T, tonic::Status>) -> Code {
         answer.map_or_else(|status| status.code(), |_| Code::Ok)

@@ -1,4 +1,4 @@
-//! What is advertised is what is there.
+//! The advertised capabilities, compared with the real ones.
 
 use std::sync::Arc;
 

@@ -15,9 +15,9 @@ use tokio::sync::Semaphore;
 #[derive(Debug)]
 pub(crate) struct Fake<K: Kind> {
     pub(crate) inner: MemoryStore<K>,
-    /// What each call fails with.
+    /// The error of each call.
     pub(crate) error: Mutex<Option<Error>>,
-    /// What `find_missing` fails with, or hangs for if it is `None`, in the order of the calls.
+    /// The errors of `find_missing`, in the order of the calls. A `None` hangs.
     pub(crate) finds: Mutex<Vec<Option<Error>>>,
     /// The digests that `find_missing` was asked about.
     pub(crate) asked: Mutex<Vec<Digest>>,

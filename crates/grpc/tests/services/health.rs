@@ -24,7 +24,7 @@ async fn check(client: &mut HealthClient<Routes>, service: &str) -> ServingStatu
     client.check(request).await.unwrap().into_inner().status()
 }
 
-/// What is reported of the CAS after each of so many probes.
+/// Returns the reported health of the CAS after each of `probes` probes.
 async fn after_probes(services: &Services, probes: usize) -> Vec<ServingStatus> {
     let mut client = HealthClient::new(services.routes().unwrap());
     let mut running = pin!(services.run());

@@ -20,7 +20,8 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::wired::{Wired, get, update};
 
-/// A client on one end of a pipe. Pipes, unlike sockets, let paused time tell when nothing can happen any more.
+/// Connects a client to one end of a pipe. With pipes, unlike sockets, paused time shows when nothing can happen any
+/// more.
 async fn connect(end: DuplexStream) -> Channel {
     let mut end = Some(end);
     let connector = tower::service_fn(move |_| {

@@ -25,19 +25,20 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), certificate_pem }
     }
 
-    /// A certificate for `name`, and its key.
+    /// Makes a certificate for `name`, and its key.
     pub(crate) fn certify(&self, name: &str) -> (String, String) {
         self.sign(&CertificateParams::new(vec![name.to_owned()]).unwrap())
     }
 
-    /// A certificate of these parameters, and its key.
+    /// Makes a certificate of these parameters, and its key.
     pub(crate) fn sign(&self, params: &CertificateParams) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 }
 
-/// What comes of a call. One that is not let in tries again: a handshake that takes too long on a slow machine is cut off.
+/// Makes a call. A client that is not let in tries again, since a handshake that takes too long on a slow machine is
+/// cut off.
 async fn call(server: &Server, tls: ClientTlsConfig) -> Result<Code, tonic::transport::Error> {
     let endpoint = Endpoint::from_shared(format!("https://{}", server.address))?;
     let endpoint = endpoint.tls_config(tls.domain_name("localhost"))?;

@@ -80,7 +80,7 @@ pub(crate) fn to_proto(digest: &Digest) -> re::Digest {
     re::Digest { hash: digest.hash().to_string(), size_bytes: i64::try_from(digest.size_bytes()).unwrap() }
 }
 
-/// The digest of an action that nobody looks at.
+/// Returns the digest of an action that is never read.
 pub(crate) fn action() -> re::Digest {
     to_proto(&Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"an action"))
 }

@@ -42,7 +42,7 @@ fn zstd_name(digest: &Digest) -> String {
     format!("uploads/u/compressed-blobs/zstd/{}/{}", digest.hash(), digest.size_bytes())
 }
 
-/// `contents` in messages of `size` bytes, the first of which has the name, and the last of which finishes.
+/// Cuts `contents` into messages of `size` bytes. The first has the name, and the last finishes the upload.
 fn messages(name: &str, contents: &[u8], size: usize) -> Vec<bs::WriteRequest> {
     let mut write_offset = 0;
     let mut messages: Vec<_> = contents

@@ -353,7 +353,7 @@ fn names(pages: &[re::GetTreeResponse]) -> Vec<Vec<&str>> {
     pages.iter().map(|page| page.directories.iter().map(|directory| &*directory.files[0].name).collect()).collect()
 }
 
-/// A root with two children that share one, and one child that is missing.
+/// Stores a root with two children that share one, and one child that is missing.
 async fn diamond(store: &WatchedStore) -> Digest {
     let (_, bottom) = add_directory(store, "bottom", &[]).await;
     let (_, left) = add_directory(store, "left", &[&bottom]).await;

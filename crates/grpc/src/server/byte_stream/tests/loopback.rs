@@ -1,4 +1,4 @@
-//! What depends on a real connection.
+//! Tests that depend on a real connection.
 
 use std::net::SocketAddr;
 
@@ -23,7 +23,7 @@ async fn connect(address: SocketAddr) -> ByteStreamClient<Channel> {
     ByteStreamClient::connect(format!("http://{address}")).await.unwrap()
 }
 
-/// As much as it is asked for, and never an end.
+/// Makes an upload that sends as much as is requested, and never ends.
 fn endless(name: String) -> impl futures::Stream<Item = bs::WriteRequest> + Send + 'static {
     let data = Bytes::from(vec![0; 64 << 10]);
     stream::iter(0_i64..).map(move |n| bs::WriteRequest {

@@ -11,7 +11,7 @@ use crate::server::watched_store::sha256;
 
 const CONTENTS: &[u8] = b"hello world, hello all";
 
-/// The upload is refused, leaves nothing, and the next that is right is taken.
+/// Asserts that the upload is refused and leaves nothing, and that the next valid one is accepted.
 async fn refused(name: &str, uploaded: Vec<bs::WriteRequest>) -> Status {
     let store = WatchedStore::new();
     let mut client = client(&store);
