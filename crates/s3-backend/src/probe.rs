@@ -32,11 +32,11 @@ fn judged(findings: Findings, bucket: &Bucket, options: &BucketOptions, mutable:
         match options.on_missing_conditions {
             OnMissingConditions::Refuse => {
                 return Err(Error::failed_precondition(format!(
-                    "{bucket} does not keep conditions, so that nobody can tell who created an object ({findings})"
+                    "{bucket} ignores conditions, so that outcomes of puts cannot be exact ({findings})"
                 )));
             }
             OnMissingConditions::Degrade => {
-                tracing::warn!(%bucket, %findings, "what a put created is not known, as the server ignores conditions");
+                tracing::warn!(%bucket, %findings, "outcomes of puts are not exact, as the server ignores conditions");
             }
         }
     }
@@ -91,12 +91,12 @@ impl Probe<'_> {
             let path = self.bucket.path(&format!("probe/{}-{what}", Uuid::new_v4()))?;
             let answer = question(path.clone()).await;
             if let Err(error) = self.bucket.delete(&path).await {
-                tracing::warn!(%error, key = %path, "an object that a bucket was tried out with stays");
+                tracing::warn!(%error, key = %path, "an object of the probe could not be deleted");
             }
             left -= 1;
             match answer {
                 Err(error) if error.is_retryable() && left > 0 => {
-                    tracing::debug!(%error, what, "a bucket is asked again what it does with conditions");
+                    tracing::debug!(%error, what, "a question of the probe is asked again");
                     let clock = self.bucket.clock();
                     clock.sleep_until(clock.monotonic() + backoff.next()).await;
                 }
@@ -142,7 +142,7 @@ impl Probe<'_> {
         if self.put(path, PutMode::Create, token).await? {
             return Ok(());
         }
-        Err(Error::failed_precondition("a condition that holds is not met").with_retryable(false))
+        Err(Error::failed_precondition("the server refused a put whose condition holds").with_retryable(false))
     }
 
     /// Puts an object. Returns `false` if the condition prevented it.

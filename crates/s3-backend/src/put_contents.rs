@@ -25,7 +25,7 @@ impl Shared {
         if digest.size_bytes() > MAX_OBJECT_BYTES {
             let size = digest.size_bytes();
             return Err(Error::invalid_argument(format!(
-                "blob {digest} is {size} bytes, an object holds {MAX_OBJECT_BYTES}"
+                "blob {digest} is {size} bytes; the maximum is {MAX_OBJECT_BYTES}"
             )));
         }
         let large = digest.size_bytes() > self.single_put_max_bytes() && self.bucket.parts().exist();

@@ -34,7 +34,7 @@ impl Shared {
         let max = self.options.max_message_size_bytes;
         if blob.size_bytes() > max {
             let size = blob.size_bytes();
-            return Err(Error::invalid_argument(format!("message {digest} is {size} bytes, the store takes {max}")));
+            return Err(Error::invalid_argument(format!("message {digest} is {size} bytes; the maximum is {max}")));
         }
         let value =
             self.within(ctx, blob.into_bytes(max)).await.map_err(Error::not_stored)?.map_err(Error::not_stored)?;
@@ -139,8 +139,9 @@ impl Shared {
                 break;
             }
         }
-        let last =
-            last.unwrap_or_else(|| Error::aborted(format!("message {digest} is replaced by others all the time")));
+        let last = last.unwrap_or_else(|| {
+            Error::aborted(format!("message {digest} was replaced by other writers in every attempt"))
+        });
         Err(with_certainty(last.with_retryable(true), pending.is_some() || uncertain).at(digest.to_string()))
     }
 
@@ -179,7 +180,9 @@ impl Shared {
             };
             if reading.found.size_bytes > max {
                 let size = reading.found.size_bytes;
-                return Err(Error::data_loss(format!("object {path} is {size} bytes, a message is {max} at most")));
+                return Err(Error::data_loss(format!(
+                    "object {path} is {size} bytes; the maximum of a message is {max}"
+                )));
             }
             let mut value = BytesMut::new();
             while let Some(piece) = reading.stream.try_next().await? {
