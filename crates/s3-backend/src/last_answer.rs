@@ -7,7 +7,7 @@ use object_store::Extensions;
 
 /// The end of a request, as far as the client could see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "cloud"), expect(dead_code, reason = "only requests over HTTP are answered"))]
+#[cfg_attr(not(feature = "_cloud"), expect(dead_code, reason = "only requests over HTTP are answered"))]
 pub(crate) enum Answer {
     /// The server answered with this status, and on Azure with this error code.
     Status { status: u16, code: Option<String> },
@@ -35,7 +35,7 @@ impl Display for Answer {
 pub(crate) struct LastAnswer(Arc<Mutex<Option<Answer>>>);
 
 impl LastAnswer {
-    #[cfg_attr(not(feature = "cloud"), expect(dead_code, reason = "only requests over HTTP are answered"))]
+    #[cfg_attr(not(feature = "_cloud"), expect(dead_code, reason = "only requests over HTTP are answered"))]
     pub(crate) fn record(&self, answer: Answer) {
         // One assignment: a panic cannot leave it half done.
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);

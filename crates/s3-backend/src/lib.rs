@@ -89,7 +89,7 @@ mod store;
 mod verdict;
 
 pub use self::bucket::Bucket;
-#[cfg(feature = "cloud")]
+#[cfg(feature = "_cloud")]
 pub use self::bucket::Connection;
 pub use self::findings::Findings;
 pub use self::inventory::Shard;
@@ -97,5 +97,5 @@ pub use self::layout::Layout;
 pub use self::options::{BucketOptions, LargeCreates, Mutability, OnMissingConditions};
 pub use self::requests::RequestCounts;
 pub use self::store::{BucketSnapshot, BucketStore};
-#[cfg(feature = "cloud")]
+#[cfg(feature = "_cloud")]
 pub use object_store;

@@ -14,7 +14,7 @@ pub(crate) enum RequestKind {
     AbortMultipart,
     List,
     Delete,
-    #[cfg_attr(not(feature = "cloud"), expect(dead_code, reason = "of requests over HTTP alone"))]
+    #[cfg_attr(not(feature = "_cloud"), expect(dead_code, reason = "of requests over HTTP alone"))]
     Other,
 }
 

@@ -17,7 +17,7 @@ pub(super) struct CompletionScope {
     #[cfg_attr(not(feature = "azure"), expect(dead_code, reason = "the others are told when an upload begins"))]
     pub(super) token: Option<UploadToken>,
     /// The place where the answer is recorded.
-    #[cfg_attr(not(feature = "cloud"), expect(dead_code, reason = "only requests over HTTP are answered"))]
+    #[cfg_attr(not(feature = "_cloud"), expect(dead_code, reason = "only requests over HTTP are answered"))]
     pub(super) last_answer: LastAnswer,
 }
 
@@ -28,7 +28,7 @@ impl CompletionScope {
     }
 
     /// Returns the context of the completion that runs in this task.
-    #[cfg(feature = "cloud")]
+    #[cfg(feature = "_cloud")]
     pub(super) fn current() -> Option<Self> {
         COMPLETING.try_with(Clone::clone).ok()
     }

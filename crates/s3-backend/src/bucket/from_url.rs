@@ -3,7 +3,7 @@
 use blobaccess::{Error, Result};
 
 use super::Bucket;
-#[cfg(feature = "cloud")]
+#[cfg(feature = "_cloud")]
 use super::Connection;
 
 impl Bucket {
@@ -123,7 +123,7 @@ impl<'a> ParsedUrl<'a> {
         }
     }
 
-    #[cfg(feature = "cloud")]
+    #[cfg(feature = "_cloud")]
     fn connection(&self) -> Result<Connection> {
         let allow_http = self.flag("allow_http", false)?;
         if !allow_http && self.value("endpoint").is_some_and(|endpoint| endpoint.starts_with("http://")) {
@@ -134,7 +134,7 @@ impl<'a> ParsedUrl<'a> {
         Ok(Connection::default().with_allow_http(allow_http))
     }
 
-    #[cfg(feature = "cloud")]
+    #[cfg(feature = "_cloud")]
     fn below_prefix(&self, bucket: Bucket) -> Result<Bucket> {
         bucket.with_prefix(self.path.trim_matches('/'))
     }

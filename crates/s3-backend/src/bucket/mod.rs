@@ -2,14 +2,14 @@
 
 #[cfg(feature = "azure")]
 mod azure;
-#[cfg(feature = "cloud")]
+#[cfg(feature = "_cloud")]
 mod cloud;
 mod completion_scope;
-#[cfg(feature = "cloud")]
+#[cfg(feature = "_cloud")]
 mod connection;
-#[cfg(feature = "cloud")]
+#[cfg(feature = "_cloud")]
 mod connector;
-#[cfg(feature = "cloud")]
+#[cfg(feature = "_cloud")]
 mod credentials;
 mod directory;
 mod from_url;
@@ -38,9 +38,9 @@ use crate::error::from_provider;
 use crate::last_answer::{Answer, LastAnswer};
 use crate::requests::{RequestCounts, RequestKind, Requests};
 
-#[cfg(feature = "cloud")]
+#[cfg(feature = "_cloud")]
 pub use self::connection::Connection;
-#[cfg(feature = "cloud")]
+#[cfg(feature = "_cloud")]
 use self::credentials::Credentials;
 pub(crate) use self::parts::{Completion, MultipartUpload, Parts};
 use self::presence::Presence;
@@ -80,7 +80,7 @@ pub struct Bucket {
     pages: Option<Arc<dyn PaginatedListStore>>,
     requests: Arc<Requests>,
     /// The credentials that requests are signed with, if they are.
-    #[cfg(feature = "cloud")]
+    #[cfg(feature = "_cloud")]
     credentials: Option<Credentials>,
     clock: Arc<dyn Clock>,
     presence: Arc<Presence>,
@@ -186,7 +186,7 @@ impl Bucket {
             conditional_parts: None,
             pages: None,
             requests: Arc::default(),
-            #[cfg(feature = "cloud")]
+            #[cfg(feature = "_cloud")]
             credentials: None,
             presence: Arc::new(Presence::new(Arc::clone(&clock))),
             clock,
@@ -246,9 +246,9 @@ impl Bucket {
     }
 
     /// Fails with `Unauthenticated` if requests cannot be signed for want of credentials.
-    #[cfg_attr(not(feature = "cloud"), expect(clippy::unused_async, reason = "credentials may have to be asked for"))]
+    #[cfg_attr(not(feature = "_cloud"), expect(clippy::unused_async, reason = "credentials may have to be asked for"))]
     pub(crate) async fn check_credentials(&self) -> Result<()> {
-        #[cfg(feature = "cloud")]
+        #[cfg(feature = "_cloud")]
         if let Some(credentials) = &self.credentials {
             credentials.check(&self.to_string()).await?;
         }

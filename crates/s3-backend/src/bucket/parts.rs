@@ -20,7 +20,7 @@ use crate::verdict::{self, Verdict};
 pub(crate) enum Parts {
     /// There is none: objects of any size are sent whole.
     None,
-    #[cfg_attr(not(feature = "cloud"), expect(dead_code, reason = "made with the features of the providers"))]
+    #[cfg_attr(not(feature = "_cloud"), expect(dead_code, reason = "made with the features of the providers"))]
     Provider(Arc<dyn MultipartStore>),
     Directory(DirectoryParts),
 }
