@@ -115,18 +115,20 @@ mod server;
 #[cfg(any(feature = "client", feature = "server"))]
 mod status;
 #[cfg(any(feature = "client", feature = "server"))]
-#[expect(
-    clippy::allow_attributes,
-    clippy::allow_attributes_without_reason,
-    clippy::as_conversions,
-    clippy::clone_on_ref_ptr,
-    clippy::default_trait_access,
-    clippy::doc_markdown,
-    clippy::missing_errors_doc,
-    clippy::too_many_lines,
-    unused_qualifications,
-    reason = "tonic generates services so"
+#[cfg_attr(
+    feature = "server",
+    expect(
+        clippy::allow_attributes,
+        clippy::as_conversions,
+        clippy::clone_on_ref_ptr,
+        clippy::default_trait_access,
+        clippy::doc_markdown,
+        clippy::too_many_lines,
+        reason = "tonic generates servers so"
+    )
 )]
+#[cfg_attr(feature = "client", expect(clippy::missing_errors_doc, reason = "tonic generates clients so"))]
+#[expect(clippy::allow_attributes_without_reason, unused_qualifications, reason = "tonic generates services so")]
 mod stubs;
 
 #[cfg(all(feature = "client", feature = "tls"))]

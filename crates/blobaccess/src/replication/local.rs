@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{TryStreamExt, stream};
 
-use super::copying::Copying;
+use super::active_copies::ActiveCopies;
 use super::{EntryLocks, Replicator};
 use crate::{Blob, BlobAccess, Context, Digest, DigestKey, DigestSet, Error, Kind, ReadRequest, Result, SingleFlight};
 
@@ -74,7 +74,7 @@ pub struct LocalReplicator<A, B> {
     max_apart_bytes: u64,
     max_message_bytes: u64,
     /// Copies that are made while a blob is read.
-    copying: Copying,
+    copying: ActiveCopies,
     /// Copies that callers wait for.
     flights: SingleFlight<DigestKey, Result<()>>,
     locks: Arc<EntryLocks>,
@@ -89,7 +89,7 @@ impl<A: BlobAccess, B: BlobAccess<Kind = A::Kind>> LocalReplicator<A, B> {
             sink,
             max_apart_bytes: MAX_APART_BYTES,
             max_message_bytes: MAX_MESSAGE_BYTES,
-            copying: Copying::default(),
+            copying: ActiveCopies::default(),
             flights: SingleFlight::new(),
             locks: Arc::default(),
         }

@@ -1,6 +1,6 @@
 //! Copies of blobs from one store into another.
 
-mod copying;
+mod active_copies;
 mod entry_locks;
 mod local;
 

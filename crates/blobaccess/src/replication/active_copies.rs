@@ -7,7 +7,7 @@ use crate::DigestKey;
 
 /// The blobs that are being copied while they are read.
 #[derive(Debug, Default)]
-pub(super) struct Copying(Arc<Mutex<HashSet<DigestKey>>>);
+pub(super) struct ActiveCopies(Arc<Mutex<HashSet<DigestKey>>>);
 
 /// The right to copy one blob, until it is dropped.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct CopyPermit {
     key: DigestKey,
 }
 
-impl Copying {
+impl ActiveCopies {
     /// Returns the right to copy the blob with `key`, unless a reader copies it already.
     pub(super) fn begin(&self, key: DigestKey) -> Option<CopyPermit> {
         lock(&self.0).insert(key.clone()).then(|| CopyPermit { copying: Arc::clone(&self.0), key })
