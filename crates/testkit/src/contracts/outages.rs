@@ -74,6 +74,10 @@ pub async fn an_error_keeps_its_kind_and_message<F: Fixture>(fixture: &F) -> Res
         fixture.mend();
         for (call, result) in results {
             if let Err(error) = result {
+                if call == "find_missing" && !subject.promises.finds_in_bulk {
+                    assert_eq!(error.kind(), ErrorKind::Unimplemented, "{call} is offered after all: {error:?}");
+                    continue;
+                }
                 assert_eq!(error.kind(), kind, "{call} changed the kind of an error: {error:?}");
                 assert!(error.message().contains(&message), "{call} changed the message {message:?}: {error:?}");
             }
