@@ -16,7 +16,7 @@ use crate::outcome;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutcomeTrailer(pub(crate) PutOutcome);
 
-/// A layer that adds [`OUTCOME_RESPONSE`](crate::OUTCOME_RESPONSE) to the trailers of each response that has an
+/// A layer that adds [`OUTCOME_RESPONSE`] to the trailers of each response that has an
 /// [`OutcomeTrailer`].
 ///
 /// A tonic service itself can send metadata only before its message, as headers.
