@@ -4,11 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
-use blobaccess::{
-    Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestFunction, DigestSet, Error, InstanceName, KeyFormat,
-    MemoryStore, PutCertainty, PutOutcome, Result, Slicer, get_and_slice,
-};
+use blobaccess::{Blob, BlobAccess, Context, Digest, DigestFunction, InstanceName, PutCertainty};
+use blobaccess_testkit::fakes::MisbehavingStore;
 use tokio::runtime::{Builder, Runtime};
 
 use blobaccess_accounting::{Account, AccountingObserver, Accounts, AccountsOptions, Class, Outcome, Reporter};
@@ -24,70 +21,6 @@ impl AccountingObserver for CountingObserver {
     fn upload_ended(&self, _account: &Account, _outcome: Outcome, _logical_bytes: u64) {
         self.outcomes.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// A store that stores, refuses, panics, waits a while, or never answers, one put after another.
-#[derive(Debug)]
-struct Moody {
-    inner: MemoryStore<Cas>,
-    puts: AtomicU64,
-}
-
-impl std::fmt::Display for Moody {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("moody")
-    }
-}
-
-#[async_trait]
-impl BlobAccess for Moody {
-    type Kind = Cas;
-
-    async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
-        self.inner.get(ctx, digest).await
-    }
-
-    async fn get_from_composite(
-        &self,
-        ctx: &Context,
-        parent: &Digest,
-        child: &Digest,
-        slicer: Arc<dyn Slicer>,
-    ) -> Result<Blob> {
-        get_and_slice(self, ctx, parent, child, slicer).await
-    }
-
-    async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        match self.puts.fetch_add(1, Ordering::Relaxed) % 8 {
-            0 => return Err(Error::unavailable("lost")),
-            1 => return Err(Error::unavailable("refused").not_stored()),
-            2 => std::panic::resume_unwind(Box::new("a panic")),
-            3 | 4 => futures::future::pending().await,
-            5 => tokio::task::yield_now().await,
-            _ => {}
-        }
-        self.inner.put(ctx, digest, blob).await
-    }
-
-    async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
-        self.inner.find_missing(ctx, digests).await
-    }
-
-    async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
-        self.inner.capabilities(ctx, instance_name).await
-    }
-
-    fn key_format(&self) -> KeyFormat {
-        self.inner.key_format()
-    }
-
-    fn finds_in_bulk(&self) -> bool {
-        self.inner.finds_in_bulk()
-    }
-}
-
-fn moody() -> Moody {
-    Moody { inner: MemoryStore::new(64 << 20), puts: AtomicU64::new(0) }
 }
 
 fn runtime() -> Runtime {
@@ -128,7 +61,7 @@ impl Setup {
 fn ten_thousand_queued_uploads_have_ten_thousand_outcomes() {
     let setup = Setup::new();
     let options = QueueOptions::new().with_max_items(40).with_uploads_at_once(4);
-    let queue = Arc::new(UploadQueue::new(moody(), Arc::clone(&setup.accounts), options));
+    let queue = Arc::new(UploadQueue::new(MisbehavingStore::new(64 << 20), Arc::clone(&setup.accounts), options));
     let runtime = runtime();
     let mut refused = 0;
     let mut joined = 0;
@@ -171,7 +104,7 @@ fn ten_thousand_queued_uploads_have_ten_thousand_outcomes() {
 #[test]
 fn a_queue_that_is_dropped_drops_its_uploads() {
     let setup = Setup::new();
-    let queue = UploadQueue::new(moody(), Arc::clone(&setup.accounts), QueueOptions::new());
+    let queue = UploadQueue::new(MisbehavingStore::new(64 << 20), Arc::clone(&setup.accounts), QueueOptions::new());
     runtime().block_on(async {
         for number in 0..9 {
             let (digest, blob) = blob(number);

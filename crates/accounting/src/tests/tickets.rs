@@ -3,11 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
-use blobaccess::{
-    Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestFunction, DigestSet, Error, InstanceName, KeyFormat,
-    MemoryStore, PutOutcome, Result, Slicer, get_and_slice,
-};
+use blobaccess::{Blob, BlobAccess, Context, Digest, DigestFunction, InstanceName};
+use blobaccess_testkit::fakes::MisbehavingStore;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{Account, Accounted, AccountingObserver, Accounts, AccountsOptions, Class, Outcome, Reporter};
@@ -22,70 +19,6 @@ impl AccountingObserver for CountingObserver {
     fn upload_ended(&self, _account: &Account, _outcome: Outcome, _logical_bytes: u64) {
         self.outcomes.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// A store that stores, refuses, panics, waits a while, or never answers, one put after another.
-#[derive(Debug)]
-struct Moody {
-    inner: MemoryStore<Cas>,
-    puts: AtomicU64,
-}
-
-impl std::fmt::Display for Moody {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("moody")
-    }
-}
-
-#[async_trait]
-impl BlobAccess for Moody {
-    type Kind = Cas;
-
-    async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
-        self.inner.get(ctx, digest).await
-    }
-
-    async fn get_from_composite(
-        &self,
-        ctx: &Context,
-        parent: &Digest,
-        child: &Digest,
-        slicer: Arc<dyn Slicer>,
-    ) -> Result<Blob> {
-        get_and_slice(self, ctx, parent, child, slicer).await
-    }
-
-    async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        match self.puts.fetch_add(1, Ordering::Relaxed) % 8 {
-            0 => return Err(Error::unavailable("lost")),
-            1 => return Err(Error::unavailable("refused").not_stored()),
-            2 => std::panic::resume_unwind(Box::new("a panic")),
-            3 | 4 => futures::future::pending().await,
-            5 => tokio::task::yield_now().await,
-            _ => {}
-        }
-        self.inner.put(ctx, digest, blob).await
-    }
-
-    async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
-        self.inner.find_missing(ctx, digests).await
-    }
-
-    async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
-        self.inner.capabilities(ctx, instance_name).await
-    }
-
-    fn key_format(&self) -> KeyFormat {
-        self.inner.key_format()
-    }
-
-    fn finds_in_bulk(&self) -> bool {
-        self.inner.finds_in_bulk()
-    }
-}
-
-fn moody() -> Moody {
-    Moody { inner: MemoryStore::new(64 << 20), puts: AtomicU64::new(0) }
 }
 
 fn runtime() -> Runtime {
@@ -125,7 +58,7 @@ impl Setup {
 #[test]
 fn ten_thousand_puts_have_ten_thousand_outcomes() {
     let setup = Setup::new();
-    let store = Arc::new(Accounted::new(moody(), Arc::clone(&setup.accounts)));
+    let store = Arc::new(Accounted::new(MisbehavingStore::new(64 << 20), Arc::clone(&setup.accounts)));
     let runtime = runtime();
     let begun = Arc::new(AtomicU64::new(0));
     runtime.block_on(async {
@@ -157,8 +90,8 @@ fn ten_thousand_puts_have_ten_thousand_outcomes() {
     assert_eq!(tally.get(Class::Created).objects, u64::try_from(store.snapshot_blobs()).unwrap());
 }
 
-impl Accounted<Moody> {
+impl Accounted<MisbehavingStore> {
     fn snapshot_blobs(&self) -> usize {
-        self.inner().inner.snapshot().blobs
+        self.inner().inner().snapshot().blobs
     }
 }

@@ -2,6 +2,7 @@
 
 mod counting;
 mod interruptible;
+mod misbehaving;
 mod observer;
 mod paused;
 mod scripted;
@@ -11,6 +12,7 @@ mod unreliable;
 
 pub use self::counting::{CountedCall, CountingStore, Counts};
 pub use self::interruptible::{InterruptibleStore, Outage};
+pub use self::misbehaving::MisbehavingStore;
 pub use self::observer::RecordingObserver;
 pub use self::paused::PausedStore;
 pub use self::scripted::{RecordedCall, ScriptedStore};
