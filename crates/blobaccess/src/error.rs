@@ -270,7 +270,7 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns whether the blob is absent. Only then may another store be asked for it instead.
+    /// Returns whether this is the absence of a blob, or of a part of one.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.kind() == ErrorKind::NotFound
@@ -283,6 +283,12 @@ impl Error {
     #[must_use]
     pub fn is_part_missing(&self) -> bool {
         self.0.part_missing && self.is_not_found()
+    }
+
+    /// Returns whether the blob itself, or the composite, is absent. Only then may another store be asked for it instead.
+    #[must_use]
+    pub fn is_blob_missing(&self) -> bool {
+        self.is_not_found() && !self.0.part_missing
     }
 
     /// Returns [`ErrorKind::is_infrastructure`] of this error's kind.
@@ -373,7 +379,7 @@ impl Error {
     /// A store that lacks what it has just taken is broken. Were it passed on, a caller would take that for absence.
     #[must_use]
     pub fn into_inconsistency(self) -> Self {
-        if self.is_not_found() && !self.is_part_missing() { self.with_kind(ErrorKind::Internal) } else { self }
+        if self.is_blob_missing() { self.with_kind(ErrorKind::Internal) } else { self }
     }
 
     /// Adds what caused this error.
@@ -455,10 +461,11 @@ mod tests {
     #[test]
     fn only_not_found_says_that_a_part_is_missing() {
         let error = Error::part_not_found("no such directory").at("shard 3");
-        assert!(error.is_not_found() && error.is_part_missing());
+        assert!(error.is_not_found() && error.is_part_missing() && !error.is_blob_missing());
         assert!(!error.with_kind(ErrorKind::Internal).is_part_missing());
         assert!(Error::not_found("gone").with_part_missing().is_part_missing());
         assert!(!Error::not_found("gone").is_part_missing());
+        assert!(Error::not_found("gone").is_blob_missing() && !Error::unavailable("busy").is_blob_missing());
         let error = Error::unavailable("busy").with_part_missing().with_kind(ErrorKind::NotFound);
         assert!(!error.is_part_missing());
     }

@@ -157,7 +157,7 @@ impl<F: BlobAccess, S: BlobAccess<Kind = F::Kind>> WriteBehind<F, S> {
     async fn read(&self, ctx: &Context, request: &ReadRequest) -> Result<Blob> {
         match request.read_from(&*self.fast, ctx).await {
             // A part that the fast store's composite lacks is nowhere, as contents are the same in both stores.
-            Err(error) if error.is_not_found() && !error.is_part_missing() => {}
+            Err(error) if error.is_blob_missing() => {}
             result => return result.map_err(in_fast),
         }
         self.replicator.replicate(ctx, request).await.map_err(in_slow)

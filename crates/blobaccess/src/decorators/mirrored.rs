@@ -116,7 +116,7 @@ impl<K: Kind> Mirrored<K> {
             (a, b, &self.b_to_a)
         };
         match request.read_from(&first.store, ctx).await {
-            Err(error) if error.is_not_found() && !error.is_part_missing() => {
+            Err(error) if error.is_blob_missing() => {
                 let replicated = to_first.replicate(ctx, &request).await;
                 replicated.map_err(|error| if error.is_not_found() { error } else { error.at(other.name) })
             }
@@ -151,7 +151,7 @@ impl<K: Kind> ErrorHandler for GoOn<K> {
                 self.name = other.name;
                 match self.request.read_from(&other.store, &self.ctx).await {
                     // Whether the half at fault has the blob is not known, so it cannot be called absent.
-                    Err(absent) if absent.is_not_found() && !absent.is_part_missing() => Err(error),
+                    Err(absent) if absent.is_blob_missing() => Err(error),
                     result => result.map_err(|error| error.at(other.name)),
                 }
             }

@@ -97,7 +97,7 @@ where
 
     async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<Blob> {
         match request.read_from(&self.primary, ctx).await {
-            Err(error) if error.is_not_found() && !error.is_part_missing() => {
+            Err(error) if error.is_blob_missing() => {
                 self.replicator.replicate(ctx, &request).await.map_err(in_secondary)
             }
             result => result.map_err(in_primary),

@@ -159,10 +159,8 @@ impl<A: BlobAccess, B: BlobAccess<Kind = A::Kind>> LocalReplicator<A, B> {
         }
         let value = blob.into_bytes(self.max_message_bytes).await?;
         let _guard = self.locks.lock(&digest.cache_key(self.sink.key_format())).await;
-        match self.sink.get(ctx, digest).await {
-            Ok(newer) => return Ok(newer),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error.at("sink")),
+        if let Some(newer) = newer_value(&*self.sink, ctx, digest).await? {
+            return Ok(newer);
         }
         if let Err(error) = self.sink.put(ctx, digest, Blob::from_bytes(value.clone())).await {
             tracing::debug!(%error, %digest, sink = %self.sink, "a message was not copied");
@@ -193,20 +191,27 @@ where
     A: BlobAccess,
     B: BlobAccess<Kind = A::Kind>,
 {
-    let in_sink = |error: Error| error.at("sink");
     let read = source.get(ctx, digest).await;
     let blob = read.map_err(|error| error.into_inconsistency().at("source"))?;
     let _guard;
     if A::Kind::STORAGE_TYPE.is_mutable() {
         _guard = locks.lock(&digest.cache_key(sink.key_format())).await;
-        match sink.get(ctx, digest).await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(in_sink(error)),
+        if newer_value(sink, ctx, digest).await?.is_some() {
+            return Ok(());
         }
     }
-    sink.put(ctx, digest, blob).await.map_err(in_sink)?;
+    sink.put(ctx, digest, blob).await.map_err(|error| error.at("sink"))?;
     Ok(())
+}
+
+/// Returns the value that the sink has of a message, which is newer than that of the source. The caller has the lock of
+/// the entry.
+async fn newer_value<B: BlobAccess>(sink: &B, ctx: &Context, digest: &Digest) -> Result<Option<Blob>> {
+    match sink.get(ctx, digest).await {
+        Ok(newer) => Ok(Some(newer)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.at("sink")),
+    }
 }
 
 #[async_trait]
