@@ -296,7 +296,7 @@ impl Options {
     /// Sets the number of accounts that the store tells apart in its [evictions](blobaccess::Evictions), one of which
     /// is `__other__`.
     ///
-    /// All objects of further accounts count as those of `__other__`, and so do those of a account for whose name
+    /// All objects of further accounts count as those of `__other__`, and so do those of an account for whose name
     /// there is no room: names and totals have 96 bytes each in the store's state, of which the totals take 34. A
     /// account is never forgotten, as its totals are those of the store's whole life.
     ///

@@ -21,7 +21,7 @@ use crate::machine::{advise, casts};
 
 pub(crate) use self::insert::Inserted;
 pub(crate) use self::lookup::{Found, Sighting, Touch};
-pub(crate) use self::record::{Brief, MAX_NAMESPACE, Record};
+pub(crate) use self::record::{Brief, MAX_ACCOUNT_NUMBER, Record};
 pub(crate) use self::tag_line::{FOUND, READ, TOUCHED};
 
 /// Bytes that a slot takes: a record of 64 and a fifteenth of a tag line of 64.

@@ -60,11 +60,11 @@ const SIZE_MASK: u64 = (1 << 48) - 1;
 const OFFSET_MASK: u64 = (1 << 40) - 1;
 const PART: u64 = 1 << 56;
 const TAIL: u64 = 1 << 57;
-const NAMESPACE_HIGH_SHIFT: u32 = 58;
-const NAMESPACE_LOW_SHIFT: u32 = 56;
+const ACCOUNT_HIGH_SHIFT: u32 = 58;
+const ACCOUNT_LOW_SHIFT: u32 = 56;
 
-/// The largest number of a account: it has 14 bits.
-pub(crate) const MAX_NAMESPACE: u16 = (1 << 14) - 1;
+/// The largest number of an account: it has 14 bits.
+pub(crate) const MAX_ACCOUNT_NUMBER: u16 = (1 << 14) - 1;
 
 #[cfg(not(loom))]
 impl Slot {
@@ -142,7 +142,7 @@ impl Record {
         let [a, b, c, d] = self.key_words;
         let location = self.location;
         let flags = if self.is_part { PART } else { 0 } | if self.has_tail { TAIL } else { 0 };
-        let account_name = u64::from(self.account_name.min(MAX_NAMESPACE));
+        let account_name = u64::from(self.account_name.min(MAX_ACCOUNT_NUMBER));
         [
             a,
             b,
@@ -151,10 +151,10 @@ impl Record {
             location.size_bytes & SIZE_MASK
                 | u64::from(self.function) << 48
                 | flags
-                | account_name >> 8 << NAMESPACE_HIGH_SHIFT,
+                | account_name >> 8 << ACCOUNT_HIGH_SHIFT,
             location.offset & OFFSET_MASK
                 | u64::from(location.block) << 40
-                | (account_name & 0xff) << NAMESPACE_LOW_SHIFT,
+                | (account_name & 0xff) << ACCOUNT_LOW_SHIFT,
             self.sequence,
             u64::from(location.generation) | u64::from(self.entry) << 32,
         ]
@@ -173,7 +173,7 @@ impl Record {
             function: u8::try_from(size >> 48 & 0xff).unwrap_or_default(),
             is_part: size & PART != 0,
             has_tail: size & TAIL != 0,
-            account_name: u16::try_from(size >> NAMESPACE_HIGH_SHIFT << 8 | offset >> NAMESPACE_LOW_SHIFT)
+            account_name: u16::try_from(size >> ACCOUNT_HIGH_SHIFT << 8 | offset >> ACCOUNT_LOW_SHIFT)
                 .unwrap_or_default(),
             sequence,
             entry: casts::high(rest),
@@ -212,12 +212,12 @@ mod tests {
             function: 10,
             is_part: true,
             has_tail: true,
-            account_name: MAX_NAMESPACE,
+            account_name: MAX_ACCOUNT_NUMBER,
             sequence: u64::MAX,
             entry: u32::MAX,
         };
         let slot = Slot::default();
-        for account_name in [0, 1, 255, 256, 0x1234, MAX_NAMESPACE] {
+        for account_name in [0, 1, 255, 256, 0x1234, MAX_ACCOUNT_NUMBER] {
             let record = Record { account_name, ..record };
             slot.store(&record);
             assert_eq!(slot.load(), record);

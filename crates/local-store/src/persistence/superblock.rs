@@ -25,13 +25,13 @@ const LENGTH_OFFSET: usize = 140;
 pub(crate) const MAX_QUARANTINED: usize = 1024;
 
 /// The bytes of a slot for each possible account: its totals, and a name of 62 bytes.
-const NAMESPACE_BYTES: u64 = 96;
+const ACCOUNT_BYTES: u64 = 96;
 
 /// Returns the bytes of a slot for `accounts` accounts with their names.
 pub(crate) const fn account_names_bytes(account_names: u32) -> u64 {
     #[expect(clippy::as_conversions, reason = "`u64::from` is not const")]
     let account_names = account_names as u64;
-    NAMESPACE_BYTES * account_names
+    ACCOUNT_BYTES * account_names
 }
 
 /// Returns the size of a slot. A superblock is usually smaller.

@@ -2,7 +2,7 @@
 
 use blobaccess::{Error, Result, StorageType};
 
-use crate::key_location_map::MAX_NAMESPACE;
+use crate::key_location_map::MAX_ACCOUNT_NUMBER;
 use crate::options::{Medium, Options};
 
 /// Refuses what does not go together or is out of range.
@@ -38,7 +38,7 @@ pub(super) fn check_options(options: &Options, storage_type: StorageType) -> Res
     if options.in_flight_bytes < 64 << 10 {
         return refuse(format!("{} bytes may be in flight, while 65536 are needed", options.in_flight_bytes));
     }
-    let most = u32::from(MAX_NAMESPACE);
+    let most = u32::from(MAX_ACCOUNT_NUMBER);
     if options.account_names < 2 || options.account_names > most {
         let account_names = options.account_names;
         return refuse(format!("there may be {account_names} accounts, while 2 to {most} are permitted"));
