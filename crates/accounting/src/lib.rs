@@ -93,7 +93,7 @@ mod tokens;
 
 pub use self::account::Account;
 pub use self::accounted::Accounted;
-pub use self::accounts::{Accounts, AccountsOptions, AccountsSnapshot, Deletion, Ticket};
+pub use self::accounts::{Accounts, AccountsBuilder, AccountsOptions, AccountsSnapshot, Deletion, Ticket};
 pub use self::amounts::Amounts;
 pub use self::class::Class;
 pub use self::delta::{DeltaRow, DeltaSink};

@@ -1,6 +1,7 @@
 //! The observer of uploads, reports and limits.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use blobaccess::{AccountName, Error};
 
@@ -31,6 +32,25 @@ pub trait AccountingObserver: Debug + Send + Sync + 'static {
     /// `alarm` says whether the rule of the alarm is met.
     fn scanned(&self, drift: &DriftInterval, alarm: bool) {
         let _: (&DriftInterval, bool) = (drift, alarm);
+    }
+}
+
+/// A shared observer is an observer: `builder.with_observer(Arc::clone(&alarms))`.
+impl<O: AccountingObserver + ?Sized> AccountingObserver for Arc<O> {
+    fn upload_ended(&self, account: &Account, outcome: Outcome, logical_bytes: u64) {
+        (**self).upload_ended(account, outcome, logical_bytes);
+    }
+
+    fn reported(&self, result: Result<(), &Error>) {
+        (**self).reported(result);
+    }
+
+    fn soft_limit_passed(&self, account_name: &AccountName, used_bytes: u64, soft_bytes: u64) {
+        (**self).soft_limit_passed(account_name, used_bytes, soft_bytes);
+    }
+
+    fn scanned(&self, drift: &DriftInterval, alarm: bool) {
+        (**self).scanned(drift, alarm);
     }
 }
 

@@ -139,11 +139,15 @@ impl Reporting {
     /// with a journal, of another.
     pub async fn run(&self) {
         loop {
-            let next = self.accounts.clock().monotonic() + self.interval;
+            // No time of the clock, if the interval is that long: then one report is all.
+            let next = self.accounts.clock().monotonic().checked_add(self.interval);
             if let Err(error) = self.flush().await {
                 tracing::warn!(%error, reporter = %self.accounts.reporter(), "cannot report to the ledger");
             }
-            self.accounts.clock().sleep_until(next).await;
+            match next {
+                Some(next) => self.accounts.clock().sleep_until(next).await,
+                None => std::future::pending().await,
+            }
         }
     }
 
@@ -206,7 +210,8 @@ impl Reporting {
     async fn try_report(&self, turn: &mut Turn, closing: bool) -> Result<bool> {
         self.accounts.resolve().await;
         let mut dead = TakenDead::take(&self.accounts);
-        let settled = self.accounts.clock().monotonic() >= self.opened_at + self.accounts.settle_after();
+        let open_for = self.accounts.clock().monotonic().saturating_duration_since(self.opened_at);
+        let settled = open_for >= self.accounts.settle_after();
         for life in &mut dead.lives {
             self.accounts.resolve_dead(life, settled).await?;
             life.sync()?;

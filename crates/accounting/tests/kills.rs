@@ -11,7 +11,7 @@ use std::process::{ChildStderr, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, ResolveUpload, StorageType};
+use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, StorageType};
 use blobaccess_accounting::{
     Accounted, Accounts, AccountsOptions, Class, Ledger, RedbLedger, Reporter, Reporting, Tally,
 };
@@ -50,12 +50,10 @@ async fn open(endpoint: &str) -> Arc<BucketStore<Cas>> {
 
 /// Begins a life. No request of the previous life is under way any more, so absence is believed immediately.
 fn begin(store: Arc<BucketStore<Cas>>, directory: &Path) -> (Arc<Accounts>, Arc<RedbLedger>, Reporting) {
-    let resolver: Arc<dyn ResolveUpload> = store;
     let options = AccountsOptions::new(Reporter::new("host"))
         .with_journal(directory.join("journal"))
-        .with_resolver(StorageType::Cas, resolver)
         .with_settle_after(Duration::ZERO);
-    let accounts = Accounts::open(options).unwrap();
+    let accounts = Accounts::builder(options).with_resolver(StorageType::Cas, store).open().unwrap();
     let ledger = Arc::new(RedbLedger::open(directory.join("ledger")).unwrap());
     let reporting = Reporting::new(Arc::clone(&accounts), Arc::<RedbLedger>::clone(&ledger));
     (accounts, ledger, reporting)

@@ -72,11 +72,11 @@ impl CachedBucket {
         let bucket_ac = Arc::new(BucketStore::<Ac>::open(bucket, BucketOptions::default()).await?);
 
         let ledger = Arc::new(RedbLedger::open(accounts.join("ledger.redb"))?);
-        let options = AccountsOptions::new(Reporter::new("cached_bucket"))
-            .with_journal(accounts.join("journal"))
+        let options = AccountsOptions::new(Reporter::new("cached_bucket")).with_journal(accounts.join("journal"));
+        let accounts = Accounts::builder(options)
             .with_resolver(StorageType::Cas, Arc::<BucketStore<Cas>>::clone(&bucket_cas))
-            .with_resolver(StorageType::Ac, Arc::<BucketStore<Ac>>::clone(&bucket_ac));
-        let accounts = Accounts::open(options)?;
+            .with_resolver(StorageType::Ac, Arc::<BucketStore<Ac>>::clone(&bucket_ac))
+            .open()?;
         let reporting = Arc::new(Reporting::new(Arc::clone(&accounts), Arc::<RedbLedger>::clone(&ledger)));
         let metrics = Arc::new(Metrics::new(Arc::clone(&accounts), Arc::clone(&reporting)));
 

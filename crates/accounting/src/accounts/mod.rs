@@ -1,5 +1,6 @@
 //! The accounts of one store: counters, journal, resolvers, quotas and observer.
 
+mod builder;
 mod options;
 mod resolving;
 mod ticket;
@@ -14,14 +15,14 @@ use blobaccess::{AccountName, Clock, Context, Digest, Result, StorageType, Uploa
 use self::resolving::{Resolvers, Unresolved};
 use self::ticket::{BorrowedTicket, TicketState};
 use crate::journal::{Dead, Journal};
-use crate::quota::Reserved;
+use crate::quota::{EnforcedQuotas, Reserved};
 use crate::tally::{Slot, Table};
 use crate::tokens::Tokens;
 use crate::{
-    AccountingObserver, Amounts, Class, Epoch, ErrorReason, Outcome, QuotaUsage, Quotas, Report, Reporter,
-    TallySnapshot,
+    AccountingObserver, Amounts, Class, Epoch, ErrorReason, Outcome, QuotaUsage, Report, Reporter, TallySnapshot,
 };
 
+pub use self::builder::AccountsBuilder;
 pub use self::options::AccountsOptions;
 #[cfg(test)]
 pub(crate) use self::resolving::outcome_of;
@@ -48,7 +49,7 @@ pub struct Accounts {
     unresolved: Mutex<VecDeque<Unresolved>>,
     settle_after: Duration,
     max_unresolved: usize,
-    quotas: Quotas,
+    quotas: EnforcedQuotas,
     observer: Arc<dyn AccountingObserver>,
     clock: Arc<dyn Clock>,
 }
@@ -79,37 +80,19 @@ pub struct AccountsSnapshot {
 }
 
 impl Accounts {
-    /// Opens accounts in a new epoch, and reads the journals of earlier lives in the same directory.
-    /// [`Reporting`](crate::Reporting) then ends the open uploads of those lives and reports their counts.
+    /// Opens accounts with these settings, without resolvers and observer, with the time of the system. The short form of
+    /// [`builder`](Self::builder).
     ///
     /// # Errors
     ///
-    /// `FailedPrecondition` if the journal cannot be made, or the earlier ones cannot be read. `Internal` if the system
-    /// has no randomness.
+    /// Those of [`AccountsBuilder::open`].
     pub fn open(options: AccountsOptions) -> Result<Arc<Self>> {
-        let epoch = Epoch::random()?;
-        let (dead, journal) = match &options.journal {
-            None => (Vec::new(), None),
-            Some(directory) => {
-                let dead = Dead::all(directory)?;
-                (dead, Some(Journal::create(directory, options.reporter.clone(), epoch)?))
-            }
-        };
-        Ok(Arc::new(Self {
-            reporter: options.reporter,
-            epoch,
-            table: Table::new(options.max_accounts),
-            tokens: Tokens::new(epoch),
-            journal,
-            dead: Mutex::new(dead),
-            resolvers: options.resolvers,
-            unresolved: Mutex::default(),
-            settle_after: options.settle_after,
-            max_unresolved: options.max_unresolved,
-            quotas: options.quotas,
-            observer: options.observer,
-            clock: options.clock,
-        }))
+        Self::builder(options).open()
+    }
+
+    /// Returns a builder, which takes the components that the accounts use, and opens them.
+    pub fn builder(options: AccountsOptions) -> AccountsBuilder {
+        AccountsBuilder::new(options)
     }
 
     /// Returns the reporter of these accounts.
@@ -257,7 +240,7 @@ impl Accounts {
         self.quotas.usage(&self.table, account_name)
     }
 
-    pub(crate) const fn quotas(&self) -> &Quotas {
+    pub(crate) const fn quotas(&self) -> &EnforcedQuotas {
         &self.quotas
     }
 

@@ -1,42 +1,35 @@
 //! The settings of accounts.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use blobaccess::{Clock, ResolveUpload, StorageType, SystemClock};
-
-use super::resolving::Resolvers;
-use crate::{AccountingObserver, NoAccountingObserver, Quotas, Reporter};
+use crate::{Quotas, Reporter};
 
 /// The settings of [`Accounts`](super::Accounts).
-#[derive(Debug)]
+///
+/// The clock, the observer and the stores that are asked about lost answers are not settings:
+/// [`Accounts::builder`](super::Accounts::builder) takes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountsOptions {
     pub(super) reporter: Reporter,
     pub(super) max_accounts: usize,
     pub(super) journal: Option<PathBuf>,
-    pub(super) resolvers: Resolvers,
     pub(super) settle_after: Duration,
     pub(super) max_unresolved: usize,
     pub(super) quotas: Quotas,
-    pub(super) observer: Arc<dyn AccountingObserver>,
-    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl AccountsOptions {
-    /// Returns the defaults for `reporter`: 4,096 accounts, no journal, no resolvers, no quotas.
+    /// Returns the defaults for `reporter`: 4,096 accounts, no journal, no quotas.
     #[must_use]
     pub fn new(reporter: Reporter) -> Self {
         Self {
             reporter,
             max_accounts: 4_096,
             journal: None,
-            resolvers: Resolvers::default(),
             settle_after: Duration::from_secs(30),
             max_unresolved: 65_536,
             quotas: Quotas::new(),
-            observer: Arc::new(NoAccountingObserver),
-            clock: Arc::new(SystemClock),
         }
     }
 
@@ -54,14 +47,6 @@ impl AccountsOptions {
     #[must_use]
     pub fn with_journal(mut self, directory: impl Into<PathBuf>) -> Self {
         self.journal = Some(directory.into());
-        self
-    }
-
-    /// Asks `resolver` about uploads to stores of this kind whose answer was lost. Without a resolver they end as ambiguous
-    /// errors.
-    #[must_use]
-    pub fn with_resolver(mut self, storage_type: StorageType, resolver: Arc<dyn ResolveUpload>) -> Self {
-        self.resolvers.set(storage_type, resolver);
         self
     }
 
@@ -85,20 +70,6 @@ impl AccountsOptions {
     #[must_use]
     pub fn with_quotas(mut self, quotas: Quotas) -> Self {
         self.quotas = quotas;
-        self
-    }
-
-    /// Notifies `observer` of outcomes, reports and limits.
-    #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn AccountingObserver>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// Takes the time from `clock`.
-    #[must_use]
-    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
         self
     }
 }

@@ -72,8 +72,9 @@ pub(super) struct Unresolved {
     token: UploadToken,
     /// The reason of the failure, if nothing is stored.
     absent: ErrorReason,
-    /// The time from which absence is believed: until then, the request may still reach the store.
-    settled_at: Instant,
+    /// The time from which absence is believed: until then, the request may still reach the store. `None` is beyond every
+    /// time of the clock.
+    settled_at: Option<Instant>,
 }
 
 impl Accounts {
@@ -87,7 +88,7 @@ impl Accounts {
         token: UploadToken,
         absent: ErrorReason,
     ) {
-        let settled_at = self.clock.monotonic() + self.settle_after;
+        let settled_at = self.clock.monotonic().checked_add(self.settle_after);
         let unresolved = Unresolved { upload, storage_type, digest, token, absent, settled_at };
         let refused = {
             let mut waiting = self.unresolved();
@@ -133,7 +134,9 @@ impl Accounts {
             }
             let Some(front) = unresolved.pop_front() else { return };
             match answer {
-                Ok(resolution) if resolution != UploadResolution::Absent || front.settled_at <= now => {
+                Ok(resolution)
+                    if resolution != UploadResolution::Absent || front.settled_at.is_some_and(|at| at <= now) =>
+                {
                     drop(unresolved);
                     self.end(&front.upload, outcome_of(resolution, storage_type, front.absent));
                 }

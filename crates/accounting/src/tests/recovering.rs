@@ -30,12 +30,18 @@ impl Setup {
     }
 
     fn open(&self) -> (Arc<Accounts>, Reporting) {
+        self.open_settling_after(SETTLE)
+    }
+
+    fn open_settling_after(&self, settle_after: Duration) -> (Arc<Accounts>, Reporting) {
         let options = AccountsOptions::new(Reporter::new("host"))
             .with_journal(self.journal.path())
+            .with_settle_after(settle_after);
+        let accounts = Accounts::builder(options)
             .with_resolver(StorageType::Cas, Arc::<MemoryStore<Cas>>::clone(&self.store))
-            .with_settle_after(SETTLE)
-            .with_clock(Arc::new(self.clock.clone()));
-        let accounts = Accounts::open(options).unwrap();
+            .with_clock(Arc::new(self.clock.clone()))
+            .open()
+            .unwrap();
         let reporting = Reporting::new(Arc::clone(&accounts), Arc::<MemoryLedger>::clone(&self.ledger));
         (accounts, reporting)
     }
@@ -188,4 +194,17 @@ async fn what_cannot_be_asked_is_ambiguous_and_an_entry_is_not_guessed() {
     ticket.fail(&Error::unavailable("lost"));
     reporting.flush().await.unwrap();
     assert_eq!(setup.total().await.get(Class::Ambiguous).objects, 1);
+}
+
+#[tokio::test]
+async fn absence_is_never_believed_if_no_clock_reaches_that_time() {
+    let setup = Setup::new();
+    let (accounts, reporting) = setup.open_settling_after(Duration::MAX);
+    let mut ticket = accounts.begin(&Context::background(), &digest("lost"), StorageType::Cas, 4).unwrap();
+    drop(ticket.send(&Context::background()));
+    ticket.fail(&Error::unavailable("lost"));
+    setup.clock.advance(SETTLE);
+    reporting.flush().await.unwrap();
+    assert_eq!(accounts.snapshot().unresolved, 1);
+    accounts.give_up_unresolved();
 }

@@ -39,9 +39,9 @@ struct Setup {
 impl Setup {
     fn new() -> Self {
         let observer = Arc::new(CountingObserver::default());
-        let options =
-            AccountsOptions::new(Reporter::new("host")).with_observer(Arc::<CountingObserver>::clone(&observer));
-        Self { accounts: Accounts::open(options).unwrap(), observer }
+        let options = AccountsOptions::new(Reporter::new("host"));
+        let accounts = Accounts::builder(options).with_observer(Arc::clone(&observer)).open().unwrap();
+        Self { accounts, observer }
     }
 
     /// Checks that all uploads that began have ended, each once.

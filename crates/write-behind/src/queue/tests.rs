@@ -20,9 +20,9 @@ struct Setup {
 impl Setup {
     fn new() -> Self {
         let clock = ManualClock::new();
-        let options = AccountsOptions::new(Reporter::new("host")).with_clock(Arc::new(clock.clone()));
+        let accounts = Accounts::builder(AccountsOptions::new(Reporter::new("host")));
         Self {
-            accounts: Accounts::open(options).unwrap(),
+            accounts: accounts.with_clock(Arc::new(clock.clone())).open().unwrap(),
             clock,
             cas: Arc::new(MemoryStore::new(1 << 20)),
             ac: Arc::new(MemoryStore::new(1 << 20)),

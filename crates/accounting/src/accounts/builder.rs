@@ -1,0 +1,108 @@
+//! The opening of accounts, with the components that they use.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use blobaccess::{Clock, ResolveUpload, Result, StorageType, SystemClock};
+
+use super::resolving::Resolvers;
+use super::{Accounts, AccountsOptions};
+use crate::journal::{Dead, Journal};
+use crate::quota::EnforcedQuotas;
+use crate::tally::Table;
+use crate::tokens::Tokens;
+use crate::{AccountingObserver, Epoch, NoAccountingObserver};
+
+/// [`Accounts`] that are about to be opened: their settings, and the components that they use.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use blobaccess::{Cas, MemoryStore, StorageType};
+/// use blobaccess_accounting::{Accounts, AccountsOptions, NoAccountingObserver, Reporter};
+///
+/// # fn main() -> blobaccess::Result<()> {
+/// let store = Arc::new(MemoryStore::<Cas>::new(1 << 20));
+/// let accounts = Accounts::builder(AccountsOptions::new(Reporter::new("host-7")))
+///     .with_resolver(StorageType::Cas, store)
+///     .with_observer(NoAccountingObserver)
+///     .open()?;
+/// assert_eq!(accounts.snapshot().unresolved, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "accounts are opened by `open`"]
+pub struct AccountsBuilder {
+    options: AccountsOptions,
+    resolvers: Resolvers,
+    observer: Arc<dyn AccountingObserver>,
+    clock: Arc<dyn Clock>,
+}
+
+impl AccountsBuilder {
+    /// Makes a builder of accounts without resolvers and observer, with the time of the system.
+    pub(super) fn new(options: AccountsOptions) -> Self {
+        Self {
+            options,
+            resolvers: Resolvers::default(),
+            observer: Arc::new(NoAccountingObserver),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Asks `resolver` about uploads to stores of this kind whose answer was lost. Without a resolver they end as ambiguous
+    /// errors.
+    pub fn with_resolver(mut self, storage_type: StorageType, resolver: Arc<dyn ResolveUpload>) -> Self {
+        self.resolvers.set(storage_type, resolver);
+        self
+    }
+
+    /// Notifies `observer` of outcomes, reports and limits.
+    pub fn with_observer(mut self, observer: impl AccountingObserver) -> Self {
+        self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Takes the time from `clock`, by default from that of the system.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens the accounts in a new epoch, and reads the journals of earlier lives in the same directory.
+    /// [`Reporting`](crate::Reporting) then ends the open uploads of those lives and reports their counts.
+    ///
+    /// # Errors
+    ///
+    /// `FailedPrecondition` if the journal cannot be made, or the earlier ones cannot be read. `Internal` if the system
+    /// has no randomness.
+    pub fn open(self) -> Result<Arc<Accounts>> {
+        let Self { options, resolvers, observer, clock } = self;
+        let epoch = Epoch::random()?;
+        let (dead, journal) = match &options.journal {
+            None => (Vec::new(), None),
+            Some(directory) => {
+                let dead = Dead::all(directory)?;
+                (dead, Some(Journal::create(directory, options.reporter.clone(), epoch)?))
+            }
+        };
+        Ok(Arc::new(Accounts {
+            reporter: options.reporter,
+            epoch,
+            table: Table::new(options.max_accounts),
+            tokens: Tokens::new(epoch),
+            journal,
+            dead: Mutex::new(dead),
+            resolvers,
+            unresolved: Mutex::new(VecDeque::new()),
+            settle_after: options.settle_after,
+            max_unresolved: options.max_unresolved,
+            quotas: EnforcedQuotas::new(&options.quotas),
+            observer,
+            clock,
+        }))
+    }
+}
