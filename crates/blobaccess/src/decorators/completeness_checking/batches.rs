@@ -1,7 +1,6 @@
 //! Digests to look for, in sets of a limited size.
 
 use std::collections::HashSet;
-use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
@@ -9,14 +8,14 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 
 use crate::{Digest, DigestSet};
 
-/// Gathers digests into sets of exactly `size`, but for the last.
+/// Gathers digests into sets of exactly `size`, which is at least 1, but for the last.
 ///
 /// Whoever adds never waits for whoever looks for them: who reads a tree holds what reading takes (a permit, a lease),
 /// and must not hold it until a store answers that needs the same.
 #[derive(Debug)]
 pub(super) struct Batches {
     open: Mutex<HashSet<Digest>>,
-    size: NonZeroUsize,
+    size: usize,
     full: UnboundedSender<DigestSet>,
 }
 
@@ -25,7 +24,7 @@ pub(super) struct Batches {
 pub(super) struct FullBatches(UnboundedReceiver<DigestSet>);
 
 impl Batches {
-    pub(super) fn new(size: NonZeroUsize) -> (Self, FullBatches) {
+    pub(super) fn new(size: usize) -> (Self, FullBatches) {
         let (full, batches) = unbounded();
         (Self { open: Mutex::default(), size, full }, FullBatches(batches))
     }
@@ -34,7 +33,7 @@ impl Batches {
     pub(super) fn add(&self, digest: Digest) {
         let full = {
             let mut open = self.open();
-            let full = open.len() >= self.size.get() && !open.contains(&digest);
+            let full = open.len() >= self.size && !open.contains(&digest);
             let full = full.then(|| std::mem::take(&mut *open));
             open.insert(digest);
             full

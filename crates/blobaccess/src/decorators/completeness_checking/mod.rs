@@ -23,8 +23,8 @@ use self::field_reader::{Failure, FieldReader};
 use self::references::{References, TreeReference, output_directory};
 use self::tree::TreeReader;
 use crate::{
-    Ac, Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestSet, Error, ErrorKind, InstanceName, KeyFormat,
-    PutOutcome, Result, Slicer, get_and_slice,
+    Ac, Blob, BlobAccess, Capabilities, Cas, Clock, Context, Digest, DigestSet, Error, ErrorKind, InstanceName,
+    KeyFormat, PutOutcome, Result, Slicer, SystemClock, get_and_slice,
 };
 
 pub use self::options::CompletenessOptions;
@@ -111,6 +111,7 @@ pub struct CompletenessChecking<A, C> {
     inner: A,
     cas: C,
     options: CompletenessOptions,
+    clock: Arc<dyn Clock>,
     complete: CompleteTrees,
     trees_read: AtomicU64,
     trees_known: AtomicU64,
@@ -132,11 +133,26 @@ impl<A: BlobAccess<Kind = Ac>, C: BlobAccess<Kind = Cas>> CompletenessChecking<A
     /// Checks the results that `inner` has against `cas`.
     pub fn new(inner: A, cas: C, options: CompletenessOptions) -> Self {
         let complete = CompleteTrees::new(options.remembered_trees, options.remembered_for, cas.key_format());
-        Self { inner, cas, options, complete, trees_read: AtomicU64::new(0), trees_known: AtomicU64::new(0) }
+        Self {
+            inner,
+            cas,
+            options,
+            clock: Arc::new(SystemClock),
+            complete,
+            trees_read: AtomicU64::new(0),
+            trees_known: AtomicU64::new(0),
+        }
     }
 }
 
 impl<A, C> CompletenessChecking<A, C> {
+    /// Takes the time from `clock`, by default from that of the system.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// Returns the action cache whose results are checked.
     pub const fn inner(&self) -> &A {
         &self.inner
@@ -174,7 +190,7 @@ impl<A: BlobAccess<Kind = Ac>, C: BlobAccess<Kind = Cas>> CompletenessChecking<A
             return Err(Error::not_found(message));
         }
         // From before anything is looked for, so that a slow check does not make what it found look newer.
-        let began = self.options.clock.monotonic();
+        let began = self.clock.monotonic();
         let (known, unknown): (Vec<_>, Vec<_>) =
             references.trees.iter().partition(|tree| self.complete.knows(tree, began));
         let outcome = self.check_existence(ctx, action, &references.digests, &unknown).await;
@@ -204,7 +220,7 @@ impl<A: BlobAccess<Kind = Ac>, C: BlobAccess<Kind = Cas>> CompletenessChecking<A
         }
         let reads: Vec<_> = trees.iter().map(|tree| self.read_tree(ctx, action, tree, &batches).boxed()).collect();
         let reading = async {
-            let reads = stream::iter(reads).buffer_unordered(self.options.trees_at_once.get());
+            let reads = stream::iter(reads).buffer_unordered(self.options.trees_at_once);
             reads.try_collect::<()>().await?;
             batches.finish();
             Ok(())

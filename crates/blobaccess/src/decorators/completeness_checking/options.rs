@@ -1,36 +1,31 @@
 //! The limits of a completeness check, and how long its outcome is remembered.
 
-use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Clock, RECOMMENDED_FIND_MISSING_DIGESTS, SystemClock};
-
-const DEFAULT_BATCH_SIZE: NonZeroUsize = NonZeroUsize::new(RECOMMENDED_FIND_MISSING_DIGESTS).unwrap();
-const DEFAULT_TREES_AT_ONCE: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+use crate::RECOMMENDED_FIND_MISSING_DIGESTS;
 
 /// The limits of [`CompletenessChecking`](super::CompletenessChecking), and how long complete trees are remembered.
-#[derive(Clone, Debug)]
+///
+/// The clock is not a setting: see [`CompletenessChecking::with_clock`](super::CompletenessChecking::with_clock).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompletenessOptions {
-    pub(super) batch_size: NonZeroUsize,
+    pub(super) batch_size: usize,
     pub(super) max_message_size_bytes: u64,
     pub(super) max_total_tree_size_bytes: u64,
-    pub(super) trees_at_once: NonZeroUsize,
+    pub(super) trees_at_once: usize,
     pub(super) remembered_trees: usize,
     pub(super) remembered_for: Duration,
-    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Default for CompletenessOptions {
     fn default() -> Self {
         Self {
-            batch_size: DEFAULT_BATCH_SIZE,
+            batch_size: RECOMMENDED_FIND_MISSING_DIGESTS,
             max_message_size_bytes: 16 << 20,
             max_total_tree_size_bytes: 64 << 20,
-            trees_at_once: DEFAULT_TREES_AT_ONCE,
+            trees_at_once: 8,
             remembered_trees: 10_000,
             remembered_for: Duration::from_mins(1),
-            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -42,13 +37,13 @@ impl CompletenessOptions {
         Self::default()
     }
 
-    /// Sets the maximum number of digests in one call of [`find_missing`](crate::BlobAccess::find_missing): 1 or more,
-    /// by default [`RECOMMENDED_FIND_MISSING_DIGESTS`].
+    /// Sets the maximum number of digests in one call of [`find_missing`](crate::BlobAccess::find_missing): at
+    /// least 1, by default [`RECOMMENDED_FIND_MISSING_DIGESTS`].
     ///
     /// Too few cost a round trip each; too many may exceed what a remote store takes in one message.
     #[must_use]
-    pub fn with_batch_size(mut self, digests: NonZeroUsize) -> Self {
-        self.batch_size = digests;
+    pub fn with_batch_size(mut self, digests: usize) -> Self {
+        self.batch_size = digests.max(1);
         self
     }
 
@@ -74,13 +69,13 @@ impl CompletenessOptions {
         self
     }
 
-    /// Sets the number of trees that one check reads concurrently: 1 or more, by default 8.
+    /// Sets the number of trees that one check reads concurrently: at least 1, by default 8.
     ///
     /// Each costs a round trip and more to a remote store, which few make one wait for one after another. Each takes
     /// memory for up to one directory of the largest size permitted.
     #[must_use]
-    pub fn with_trees_at_once(mut self, trees: NonZeroUsize) -> Self {
-        self.trees_at_once = trees;
+    pub fn with_trees_at_once(mut self, trees: usize) -> Self {
+        self.trees_at_once = trees.max(1);
         self
     }
 
@@ -95,13 +90,6 @@ impl CompletenessOptions {
     pub fn with_remembered_trees(mut self, trees: usize, duration: Duration) -> Self {
         self.remembered_trees = trees;
         self.remembered_for = duration;
-        self
-    }
-
-    /// Takes the time from `clock`, by default from that of the system.
-    #[must_use]
-    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
         self
     }
 }

@@ -102,7 +102,7 @@ struct Fixture {
 
 fn options() -> CompletenessOptions {
     CompletenessOptions::new()
-        .with_batch_size(5.try_into().unwrap())
+        .with_batch_size(5)
         .with_max_message_size_bytes(1000)
         .with_max_total_tree_size_bytes(10_000)
 }

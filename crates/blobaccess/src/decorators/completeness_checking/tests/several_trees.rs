@@ -8,7 +8,7 @@ async fn as_many_are_read_at_once_as_are_permitted() {
     for at_once in [1, 3, 7] {
         let cas = trees.iter().fold(ScriptedCas::new(), ScriptedCas::with_tree);
         cas.may_read.forget_permits(1000);
-        let it = fixture_with(cas, options().with_trees_at_once(at_once.try_into().unwrap()));
+        let it = fixture_with(cas, options().with_trees_at_once(at_once));
         let result = with_trees(&trees.iter().collect::<Vec<_>>());
         let release = async {
             for _ in &trees {
@@ -32,7 +32,7 @@ async fn reading_never_waits_for_a_search() {
     let trees: Vec<_> = (11..41).map(|number| flat(&[number])).collect();
     let it = fixture_with(
         trees.iter().fold(ScriptedCas::new(), ScriptedCas::with_tree),
-        options().with_trees_at_once(1.try_into().unwrap()).with_max_message_size_bytes(10_000),
+        options().with_trees_at_once(1).with_max_message_size_bytes(10_000),
     );
     it.cas.may_find.forget_permits(1000);
     let result = with_trees(&trees.iter().collect::<Vec<_>>());
@@ -77,4 +77,17 @@ async fn a_check_that_is_dropped_leaves_nothing() {
     it.cas.may_find.add_permits(1);
     it.get().await.unwrap();
     assert_eq!(it.cas.read(), [digest_of(&tree), digest_of(&tree)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_of_zero_are_one() {
+    let (a, b) = (flat(&[11]), flat(&[12]));
+    let cas = ScriptedCas::new().with_tree(&a).with_tree(&b);
+    let it = fixture_with(cas, options().with_trees_at_once(0).with_batch_size(0));
+    let result = with_trees(&[&a, &b]);
+    // Time passes only if the check stalls.
+    let (clock, check): (&dyn Clock, _) = (&SystemClock, it.check(&result));
+    clock.timeout(Some(clock.monotonic() + Duration::from_secs(1)), check).await.unwrap().unwrap();
+    assert_eq!(it.cas.most_reading.load(Ordering::SeqCst), 1);
+    assert_eq!(it.cas.asked().iter().map(Vec::len).collect::<Vec<_>>(), [1; 4]);
 }

@@ -55,7 +55,7 @@ async fn a_tree_that_is_sound_leaves_what_an_early_search_did_not_find() {
 async fn trees_that_are_not_begun_are_not_read_after_a_failure() {
     let (a, b) = (flat(&[11, 12, 13]), flat(&[14]));
     let cas = ScriptedCas::new().with_tree(&a).with_tree(&b).without(&digest(1));
-    let it = fixture_with(cas, options().with_trees_at_once(1.try_into().unwrap()));
+    let it = fixture_with(cas, options().with_trees_at_once(1));
     it.cas.may_read.forget_permits(1000);
     let result = ActionResult { output_directories: with_trees(&[&a, &b]).output_directories, ..files(1..=5) };
     // The set that finds one missing is full before the first tree is there.
