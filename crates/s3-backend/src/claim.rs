@@ -121,7 +121,7 @@ impl Shared {
         let before = self.clock().monotonic();
         let bare = self.findings.bare_e_tags;
         let mut backoff = self.backoff(token);
-        for _ in 0..self.options.attempts.max(1) {
+        for _ in 0..self.options.attempts {
             let expected = old.e_tag.as_deref().map(|e_tag| if bare { e_tag.trim_matches('"') } else { e_tag });
             let version = UpdateVersion { e_tag: expected.map(str::to_owned), version: old.version.clone() };
             let last_answer = LastAnswer::default();

@@ -68,7 +68,7 @@ impl Attempts<'_> {
     async fn run(mut self, payload: &PutPayload) -> Result<Creation> {
         let size_bytes = u64::try_from(payload.content_length()).unwrap_or(u64::MAX);
         let mut last = None;
-        for attempt in 0..self.shared.options.attempts.max(1) {
+        for attempt in 0..self.shared.options.attempts {
             if attempt > 0 {
                 let pause = self.backoff.next();
                 if !self.shared.pause(self.ctx, pause).await {
@@ -130,7 +130,7 @@ impl Attempts<'_> {
             return Ok(found.map(|found| Creation::Exists { found, after_ambiguity: false }));
         }
         let mut backoff = self.shared.backoff(self.token);
-        let mut tries = self.shared.options.attempts.max(1);
+        let mut tries = self.shared.options.attempts;
         loop {
             match self.shared.head(self.ctx, self.path).await {
                 Ok(found) => return Ok(found.map(|found| self.whose(found))),

@@ -33,7 +33,7 @@ impl Shared {
     }
 
     async fn find<'a>(&self, asked: &[Candidate<'a>]) -> Result<Vec<&'a Digest>> {
-        let concurrent = self.options.concurrent_finds.max(1);
+        let concurrent = self.options.concurrent_finds;
         if asked.len() < self.options.list_from_digests || !self.bucket.lists_in_order() {
             return self.ask(asked, concurrent).await;
         }

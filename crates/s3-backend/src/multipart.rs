@@ -269,7 +269,7 @@ impl<'a> Upload<'a> {
             *first = Some(part);
             return Ok(());
         }
-        while sending.len() >= self.shared.options.concurrent_parts.max(1) {
+        while sending.len() >= self.shared.options.concurrent_parts {
             if let Some((index, part)) = sending.try_next().await? {
                 self.sent.insert(index, part);
             }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::Layout;
 
+/// The longest time that can be set: the sum of a few is far within the range of any clock.
+const YEAR: Duration = Duration::from_hours(365 * 24);
+
 /// The behaviour of a store whose server does not keep the conditions of conditional writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum OnMissingConditions {
@@ -47,60 +50,28 @@ pub enum Mutability {
 /// use blobaccess_s3_backend::{BucketOptions, Layout};
 ///
 /// let options = BucketOptions::default().with_layout(Layout::bazel_remote()).with_part_size_bytes(16 << 20);
-/// assert_eq!(options.part_size_bytes, 16 << 20);
+/// assert_eq!(options.layout(), Layout::bazel_remote());
 /// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketOptions {
-    /// The keys and the form of stored blobs (our own, uncompressed).
-    pub layout: Layout,
-    /// The smallest blob, in bytes, for which a put first asks whether the blob exists (16 KiB).
-    ///
-    /// Too small, and new blobs cost two requests. Too large, and blobs that exist are sent in vain. A failed condition
-    /// costs the same question afterwards.
-    pub ask_first_from_bytes: u64,
-    /// The largest blob, in bytes, that is sent in one request, from memory (16 MiB). At least the size of a part.
-    pub single_put_max_bytes: u64,
-    /// The size of a part of a larger blob, in bytes (8 MiB). Providers want at least 5 MiB.
-    ///
-    /// Parts are larger for blobs that would otherwise have more than 10,000 of them.
-    pub part_size_bytes: u64,
-    /// The number of parts of one blob that are sent concurrently (4).
-    ///
-    /// A stream takes the memory of this many parts and one more, or two more if it is compressed.
-    pub concurrent_parts: usize,
-    /// The number of concurrent requests of one `find_missing` (64).
-    pub concurrent_finds: usize,
-    /// The number of digests from which on `find_missing` tries whether listing takes fewer requests than asking for
-    /// each digest (64). `usize::MAX` never lists.
-    pub list_from_digests: usize,
-    /// The number of digests that a page of a listing must answer for to be worth its price (8).
-    ///
-    /// A page costs about as much as a dozen questions at the large providers. Digests of sparser keys are asked for one
-    /// by one.
-    pub digests_per_page: usize,
-    /// The number of attempts of a create, the first included (8).
-    pub attempts: u32,
-    /// The first pause between two attempts (100 ms). Each pause is twice the one before.
-    pub backoff_first: Duration,
-    /// The longest pause between two attempts (10 s).
-    pub backoff_max: Duration,
-    /// The time that one attempt may take, plus the time of its bytes at 256 KiB/s (30 s).
-    pub attempt_timeout: Duration,
-    /// The effect of a second put of an entry, in mutable kinds ([`Mutability::Replace`]).
-    pub mutability: Mutability,
-    /// The largest message that a store of a mutable kind accepts, in bytes (16 MiB).
-    pub max_message_size_bytes: u64,
-    /// The behaviour if the server ignores conditions ([`OnMissingConditions::Refuse`]).
-    pub on_missing_conditions: OnMissingConditions,
-    /// The way to create large blobs if completion is unconditional ([`LargeCreates::Claim`]).
-    pub large_creates: LargeCreates,
-    /// The time after which another upload may take over a claim that its owner has not renewed (5 min).
-    ///
-    /// Owners renew their claims after a third of this time.
-    pub claim_lease: Duration,
-    /// Whether the bucket is probed before it is used (yes). Without a probe, the provider's documentation is believed.
-    pub probe: bool,
+    pub(crate) layout: Layout,
+    pub(crate) ask_first_from_bytes: u64,
+    pub(crate) single_put_max_bytes: u64,
+    pub(crate) part_size_bytes: u64,
+    pub(crate) concurrent_parts: usize,
+    pub(crate) concurrent_finds: usize,
+    pub(crate) list_from_digests: usize,
+    pub(crate) digests_per_page: usize,
+    pub(crate) attempts: u32,
+    pub(crate) backoff_first: Duration,
+    pub(crate) backoff_max: Duration,
+    pub(crate) attempt_timeout: Duration,
+    pub(crate) mutability: Mutability,
+    pub(crate) max_message_size_bytes: u64,
+    pub(crate) on_missing_conditions: OnMissingConditions,
+    pub(crate) large_creates: LargeCreates,
+    pub(crate) claim_lease: Duration,
+    pub(crate) probe: bool,
 }
 
 impl Default for BucketOptions {
@@ -128,46 +99,148 @@ impl Default for BucketOptions {
     }
 }
 
-macro_rules! setters {
-    ($($setter:ident => $field:ident: $type:ty;)*) => {
-        impl BucketOptions {
-            $(
-                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
-                #[must_use]
-                pub fn $setter(mut self, $field: $type) -> Self {
-                    self.$field = $field;
-                    self
-                }
-            )*
-        }
-    };
-}
-
-setters! {
-    with_layout => layout: Layout;
-    with_ask_first_from_bytes => ask_first_from_bytes: u64;
-    with_single_put_max_bytes => single_put_max_bytes: u64;
-    with_part_size_bytes => part_size_bytes: u64;
-    with_concurrent_parts => concurrent_parts: usize;
-    with_concurrent_finds => concurrent_finds: usize;
-    with_list_from_digests => list_from_digests: usize;
-    with_digests_per_page => digests_per_page: usize;
-    with_attempts => attempts: u32;
-    with_attempt_timeout => attempt_timeout: Duration;
-    with_mutability => mutability: Mutability;
-    with_max_message_size_bytes => max_message_size_bytes: u64;
-    with_on_missing_conditions => on_missing_conditions: OnMissingConditions;
-    with_large_creates => large_creates: LargeCreates;
-    with_claim_lease => claim_lease: Duration;
-    with_probe => probe: bool;
-}
-
 impl BucketOptions {
-    /// Sets [`backoff_first`](Self::backoff_first) and [`backoff_max`](Self::backoff_max).
+    /// Returns the keys and the form of stored blobs.
+    #[must_use]
+    pub const fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Sets the keys and the form of stored blobs: our own, uncompressed, unless set.
+    #[must_use]
+    pub const fn with_layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// Sets the smallest blob, in bytes, for which a put first asks whether the blob exists: 16 KiB unless set.
+    ///
+    /// Too small, and new blobs cost two requests. Too large, and blobs that exist are sent in vain. A failed condition
+    /// costs the same question afterwards.
+    #[must_use]
+    pub const fn with_ask_first_from_bytes(mut self, bytes: u64) -> Self {
+        self.ask_first_from_bytes = bytes;
+        self
+    }
+
+    /// Sets the largest blob, in bytes, that is sent in one request, from memory: at least the size of a part, 16 MiB
+    /// unless set.
+    #[must_use]
+    pub const fn with_single_put_max_bytes(mut self, bytes: u64) -> Self {
+        self.single_put_max_bytes = bytes;
+        self
+    }
+
+    /// Sets the size of a part of a larger blob, in bytes: at least 5 MiB, as providers want, 8 MiB unless set.
+    ///
+    /// Parts are larger for blobs that would otherwise have more than 10,000 of them.
+    #[must_use]
+    pub const fn with_part_size_bytes(mut self, bytes: u64) -> Self {
+        self.part_size_bytes = bytes;
+        self
+    }
+
+    /// Sets the number of parts of one blob that are sent concurrently: at least 1, 4 unless set.
+    ///
+    /// A stream takes the memory of this many parts and one more, or two more if it is compressed.
+    #[must_use]
+    pub fn with_concurrent_parts(mut self, parts: usize) -> Self {
+        self.concurrent_parts = parts.max(1);
+        self
+    }
+
+    /// Sets the number of concurrent requests of one `find_missing`: at least 1, 64 unless set.
+    #[must_use]
+    pub fn with_concurrent_finds(mut self, requests: usize) -> Self {
+        self.concurrent_finds = requests.max(1);
+        self
+    }
+
+    /// Sets the number of digests from which on `find_missing` tries whether listing takes fewer requests than asking
+    /// for each digest: 64 unless set. `usize::MAX` never lists.
+    #[must_use]
+    pub const fn with_list_from_digests(mut self, digests: usize) -> Self {
+        self.list_from_digests = digests;
+        self
+    }
+
+    /// Sets the number of digests that a page of a listing must answer for to be worth its price: 8 unless set.
+    ///
+    /// A page costs about as much as a dozen questions at the large providers. Digests of sparser keys are asked for one
+    /// by one.
+    #[must_use]
+    pub const fn with_digests_per_page(mut self, digests: usize) -> Self {
+        self.digests_per_page = digests;
+        self
+    }
+
+    /// Sets the number of attempts of a create, the first included: at least 1, 8 unless set.
+    #[must_use]
+    pub fn with_attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts.max(1);
+        self
+    }
+
+    /// Sets the first and the longest pause between two attempts: 100 ms and 10 s unless set, at most a year. Each pause
+    /// is twice the one before.
     #[must_use]
     pub fn with_backoff(mut self, first: Duration, max: Duration) -> Self {
-        self.backoff_first = first;
-        self.backoff_max = max;
+        self.backoff_first = first.min(YEAR);
+        self.backoff_max = max.min(YEAR);
+        self
+    }
+
+    /// Sets the time that one attempt may take, in addition to the time of its bytes at 256 KiB/s: 30 s unless set,
+    /// at most a year.
+    #[must_use]
+    pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = timeout.min(YEAR);
+        self
+    }
+
+    /// Sets the effect of a second put of an entry, in mutable kinds: [`Mutability::Replace`] unless set.
+    #[must_use]
+    pub const fn with_mutability(mut self, mutability: Mutability) -> Self {
+        self.mutability = mutability;
+        self
+    }
+
+    /// Sets the largest message that a store of a mutable kind accepts, in bytes: 16 MiB unless set.
+    #[must_use]
+    pub const fn with_max_message_size_bytes(mut self, bytes: u64) -> Self {
+        self.max_message_size_bytes = bytes;
+        self
+    }
+
+    /// Sets the behaviour if the server ignores conditions: [`OnMissingConditions::Refuse`] unless set.
+    #[must_use]
+    pub const fn with_on_missing_conditions(mut self, behaviour: OnMissingConditions) -> Self {
+        self.on_missing_conditions = behaviour;
+        self
+    }
+
+    /// Sets the way to create large blobs if completion is unconditional: [`LargeCreates::Claim`] unless set.
+    #[must_use]
+    pub const fn with_large_creates(mut self, large_creates: LargeCreates) -> Self {
+        self.large_creates = large_creates;
+        self
+    }
+
+    /// Sets the time after which another upload may take over a claim that its owner has not renewed: 5 minutes unless
+    /// set, at most a year.
+    ///
+    /// Owners renew their claims after a third of this time.
+    #[must_use]
+    pub fn with_claim_lease(mut self, lease: Duration) -> Self {
+        self.claim_lease = lease.min(YEAR);
+        self
+    }
+
+    /// Sets whether the bucket is probed before it is used, as it is unless set. Without a probe, the provider's
+    /// documentation is believed.
+    #[must_use]
+    pub const fn with_probe(mut self, probe: bool) -> Self {
+        self.probe = probe;
         self
     }
 }

@@ -86,7 +86,7 @@ impl Probe<'_> {
     {
         let (first, max) = (self.options.backoff_first, self.options.backoff_max);
         let mut backoff = Backoff::new(first, max, seed(Uuid::new_v4().as_bytes()));
-        let mut left = self.options.attempts.max(1);
+        let mut left = self.options.attempts;
         loop {
             let path = self.bucket.path(&format!("probe/{}-{what}", Uuid::new_v4()))?;
             let answer = question(path.clone()).await;

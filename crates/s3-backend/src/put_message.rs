@@ -74,7 +74,7 @@ impl Shared {
             if uncertain { PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) } } else { outcome }
         };
         // Each lost race means that another writer succeeded, so races are tolerated for longer than failures.
-        let mut tries = self.options.attempts.max(1).saturating_mul(4);
+        let mut tries = self.options.attempts.saturating_mul(4);
         let mut races = tries.saturating_mul(16);
         let mut before: Option<ObjectInfo> = None;
         while tries > 0 && races > 0 {

@@ -80,7 +80,7 @@ fn promises<K: Kind>(options: &BucketOptions) -> Promises {
     Promises::IN_MEMORY
         .with_durable(true)
         .with_max_blob_size_bytes((!contents).then_some(MAX_MESSAGE_BYTES))
-        .with_empty_blob_exists(contents && options.layout != Layout::own())
+        .with_empty_blob_exists(contents && options.layout() != Layout::own())
 }
 
 /// A bucket that outlives its store.

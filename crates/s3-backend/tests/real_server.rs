@@ -80,7 +80,7 @@ impl<K: Kind> Fixture for Server<K> {
             // Ceph RGW 16 answers some updates that race in a way that says nothing of what became of them.
             .with_exact_outcomes(contents)
             .with_max_blob_size_bytes((!contents).then_some(MAX_MESSAGE_BYTES))
-            .with_empty_blob_exists(contents && self.options.layout != Layout::own())
+            .with_empty_blob_exists(contents && self.options.layout() != Layout::own())
     }
 
     async fn open(&self) -> Result<BucketStore<K>> {

@@ -17,7 +17,7 @@ const DEFAULT_MAX_MESSAGE_SIZE_BYTES: usize = 4 << 20;
 const MESSAGE_HEADROOM_BYTES: usize = 64 << 10;
 
 /// How a [`Remote`](crate::Remote) is reached, and how it is used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteOptions {
     pub(super) address: String,
     #[cfg(feature = "tls")]

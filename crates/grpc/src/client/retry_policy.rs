@@ -12,7 +12,7 @@ use blobaccess::{Clock, Context};
 /// They are if the failure may pass by waiting: an outage (`Unavailable`), overload (`ResourceExhausted`), a conflict
 /// (`Aborted`). The first wait is drawn from half of `base` to `base`, and each further one from twice that, up to
 /// `max`. A wait that would outlast the caller's deadline is not begun: the last failure is returned then.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     attempts: u32,
     base: Duration,

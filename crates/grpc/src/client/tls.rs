@@ -6,7 +6,7 @@ use blobaccess::{Error, Result};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 /// How TLS is done with a remote store: whom we trust, and who we are.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct RemoteTls {
     ca_pem: Option<Vec<u8>>,
     identity: Option<(Vec<u8>, Vec<u8>)>,

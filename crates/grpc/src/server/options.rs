@@ -12,7 +12,7 @@ const BATCH_HEADROOM_BYTES: usize = 64 << 10;
 /// The settings of the [services](crate::Services).
 ///
 /// Every limit is enforced, and limits that the protocol has a place for are advertised.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceOptions {
     pub(crate) max_message_size_bytes: usize,
     pub(crate) max_open_calls: usize,

@@ -108,8 +108,8 @@ impl Services {
         }
         self.drain();
         drop(stop);
-        let grace = clock.sleep_until(clock.monotonic() + self.options.shutdown_grace);
-        if let Either::Left((ended, _)) = future::select(&mut served, grace).await {
+        let cut_off = clock.monotonic().checked_add(self.options.shutdown_grace);
+        if let Ok(ended) = clock.timeout(cut_off, &mut served).await {
             return ended;
         }
         tracing::warn!(open_calls = self.open_calls.open(), "calls that did not finish in time are cut off");

@@ -12,7 +12,7 @@ pub enum Acknowledge {
 }
 
 /// The settings of a queue of uploads.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueOptions {
     pub(super) max_items: usize,
     pub(super) max_bytes: u64,
