@@ -7,22 +7,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::decorators::{
-    Authorizers, Authorizing, DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, QueryCoalescing,
-    StaticAuthorizer,
+    ActionResultExpiring, Authorizers, Authorizing, DeadlineEnforcing, Demultiplexing, EmptyBlobInjecting,
+    ExistenceCaching, ExpiryOptions, HierarchicalInstanceNames, Observing, QueryCoalescing, Route, StaticAuthorizer,
 };
-use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestSet, MemoryStore, NoObserver};
+use blobaccess::{Ac, Blob, BlobAccess, Cas, Context, Digest, DigestSet, InstanceName, Kind, MemoryStore, NoObserver};
+use blobaccess_proto::remote_execution::{ActionResult, ExecutedActionMetadata};
 use blobaccess_testkit::allocations::{Counting, counting};
 use blobaccess_workbench::{blobs, real, scaled};
 use criterion::{Criterion, criterion_group, criterion_main};
+use prost::Message;
 use tokio::runtime::Runtime;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-type Store = Arc<dyn BlobAccess<Kind = Cas>>;
+type Store<K> = Arc<dyn BlobAccess<Kind = K>>;
 
-/// Returns each layer around a store in memory, and a stack of all of them.
-fn stacks() -> Vec<(&'static str, Store)> {
+/// Returns each layer around a store of contents in memory, and a stack of all of them.
+fn stacks_of_contents() -> Vec<(&'static str, Store<Cas>)> {
     let memory = || MemoryStore::<Cas>::new(1 << 30);
     let capacity = 100_000;
     let allow = || Authorizers::all(Arc::new(StaticAuthorizer::Allow));
@@ -30,7 +32,7 @@ fn stacks() -> Vec<(&'static str, Store)> {
     let all = Observing::new(memory(), "memory", NoObserver);
     let all = ExistenceCaching::new(all, capacity, minute);
     let all = DeadlineEnforcing::new(Authorizing::new(EmptyBlobInjecting::new(all), allow()), hour);
-    let pointer: Store = Arc::new(memory());
+    let pointer: Store<Cas> = Arc::new(memory());
     vec![
         ("none", Arc::new(memory())),
         ("pointer", Arc::new(pointer)),
@@ -44,6 +46,32 @@ fn stacks() -> Vec<(&'static str, Store)> {
     ]
 }
 
+/// Returns the layers that tell instance names apart, around a store of contents in memory.
+fn stacks_by_name() -> Vec<(&'static str, Store<Cas>)> {
+    let route = || Route::new(name("ci"), Arc::new(MemoryStore::<Cas>::new(1 << 30)));
+    let by = |route| Arc::new(Demultiplexing::new([route]).unwrap());
+    vec![
+        ("none, in a name", Arc::new(MemoryStore::<Cas>::new(1 << 30))),
+        ("demultiplexing", by(route())),
+        ("demultiplexing, renamed", by(route().with_added_prefix(name("builds")))),
+    ]
+}
+
+/// Returns the layers for action results around a store in memory.
+fn stacks_of_messages() -> Vec<(&'static str, Store<Ac>)> {
+    let memory = || MemoryStore::<Ac>::new(1 << 30);
+    let ages = ExpiryOptions::new(Duration::from_hours(1 << 20)).with_max_validity_jitter(Duration::from_hours(1));
+    vec![
+        ("none, of messages", Arc::new(memory())),
+        ("action_result_expiring", Arc::new(ActionResultExpiring::new(memory(), ages))),
+        ("hierarchical_names", Arc::new(HierarchicalInstanceNames::new(memory()))),
+    ]
+}
+
+fn name(name: &str) -> InstanceName {
+    name.parse().unwrap()
+}
+
 /// A call with its arguments.
 struct Calls {
     ctx: Context,
@@ -53,30 +81,48 @@ struct Calls {
 }
 
 impl Calls {
-    fn new(runtime: &Runtime, store: &Store) -> Self {
-        let all = blobs(1, scaled(100, 10), 1024);
+    /// Puts some blobs into `store`, for calls about them.
+    fn new<K: Kind>(runtime: &Runtime, store: &Store<K>, name: &InstanceName) -> Self {
+        let all: Vec<_> = blobs(1, scaled(100, 10), 1024)
+            .into_iter()
+            .map(|(digest, bytes)| {
+                let value = if K::STORAGE_TYPE.is_mutable() { result_with(bytes) } else { bytes };
+                (digest.with_instance_name(name.clone()), value)
+            })
+            .collect();
         let ctx = Context::background();
-        for (digest, bytes) in &all {
-            let blob = Blob::from_verified_bytes(digest, bytes.clone());
-            runtime.block_on(store.put(&ctx, digest, blob)).unwrap();
+        for (digest, value) in &all {
+            runtime.block_on(store.put(&ctx, digest, Blob::from_bytes(value.clone()))).unwrap();
         }
         let asked = all.iter().map(|(digest, _)| digest.clone()).collect();
         let (digest, blob) = all.into_iter().next().unwrap();
         Self { ctx, digest, blob, asked }
     }
 
-    async fn get(&self, store: &Store) {
+    async fn get(&self, store: &Store<impl Kind>) {
         black_box(store.get(&self.ctx, &self.digest).await.unwrap().into_bytes(1 << 20).await.unwrap());
     }
 
-    async fn put(&self, store: &Store) {
-        let blob = Blob::from_untrusted_bytes(&self.digest, self.blob.clone(), blobaccess::Provenance::client());
+    async fn put<K: Kind>(&self, store: &Store<K>) {
+        let blob = if K::STORAGE_TYPE.is_mutable() {
+            Blob::from_bytes(self.blob.clone())
+        } else {
+            Blob::from_untrusted_bytes(&self.digest, self.blob.clone(), blobaccess::Provenance::client())
+        };
         black_box(store.put(&self.ctx, &self.digest, blob).await.unwrap());
     }
 
-    async fn find_missing(&self, store: &Store) {
+    async fn find_missing(&self, store: &Store<impl Kind>) {
         black_box(store.find_missing(&self.ctx, &self.asked).await.unwrap());
     }
+}
+
+/// Makes an action result of a bit more than the size of `stdout`, with the time of its completion.
+fn result_with(stdout: bytes::Bytes) -> bytes::Bytes {
+    let mut metadata = ExecutedActionMetadata::default();
+    metadata.worker_completed_timestamp.get_or_insert_default().seconds = 1_600_000_000;
+    let result = ActionResult { stdout_raw: stdout, execution_metadata: Some(metadata), ..ActionResult::default() };
+    result.encode_to_vec().into()
 }
 
 /// Returns the number of allocations of one `call`, averaged over a hundred.
@@ -86,18 +132,24 @@ fn allocations_of(mut call: impl FnMut()) -> f64 {
 }
 
 fn layers(c: &mut Criterion) {
+    println!("{:<24} {:>6} {:>22} {:>18}", "allocations a call", "get", "put of what is there", "find_missing, 100");
+    measure(c, stacks_of_contents(), &InstanceName::empty());
+    measure(c, stacks_by_name(), &name("ci/tests"));
+    measure(c, stacks_of_messages(), &name("ci/tests"));
+}
+
+fn measure<K: Kind>(c: &mut Criterion, stacks: Vec<(&'static str, Store<K>)>, name: &InstanceName) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    println!("{:<22} {:>6} {:>22} {:>18}", "allocations a call", "get", "put of what is there", "find_missing, 100");
-    for (name, store) in stacks() {
-        let calls = Calls::new(&runtime, &store);
-        let get = allocations_of(|| runtime.block_on(calls.get(&store)));
-        let put = allocations_of(|| runtime.block_on(calls.put(&store)));
-        let find = allocations_of(|| runtime.block_on(calls.find_missing(&store)));
-        println!("{name:<22} {get:>6.1} {put:>22.1} {find:>18.1}");
+    for (stack, store) in &stacks {
+        let calls = Calls::new(&runtime, store, name);
+        let get = allocations_of(|| runtime.block_on(calls.get(store)));
+        let put = allocations_of(|| runtime.block_on(calls.put(store)));
+        let find = allocations_of(|| runtime.block_on(calls.find_missing(store)));
+        println!("{stack:<24} {get:>6.1} {put:>22.1} {find:>18.1}");
     }
-    for (name, store) in stacks() {
-        let calls = Calls::new(&runtime, &store);
-        let mut group = c.benchmark_group(name);
+    for (stack, store) in stacks {
+        let calls = Calls::new(&runtime, &store, name);
+        let mut group = c.benchmark_group(stack);
         group.bench_function("get", |b| b.to_async(&runtime).iter(|| calls.get(&store)));
         group.bench_function("put of what is there", |b| b.to_async(&runtime).iter(|| calls.put(&store)));
         group.bench_function("find_missing of 100", |b| b.to_async(&runtime).iter(|| calls.find_missing(&store)));

@@ -15,6 +15,17 @@ pub trait Kind: sealed::Sealed + Clone + Copy + std::fmt::Debug + Send + Sync + 
     const STORAGE_TYPE: StorageType;
 }
 
+/// A kind of messages: every kind but [`Cas`].
+///
+/// A message is stored under the digest of something else, and in an instance name. Layers that only make sense for
+/// messages require it, so that they do not compile over contents.
+pub trait MessageKind: Kind {}
+
+impl MessageKind for Ac {}
+impl MessageKind for Icas {}
+impl MessageKind for Iscc {}
+impl MessageKind for Fsac {}
+
 /// The kind of a store as a value: for labels, logs and configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StorageType {
@@ -88,4 +99,19 @@ kinds! {
     Iscc;
     /// The file system access cache: the paths that an action reads, under a reduced action digest.
     Fsac;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_mutable<K: MessageKind>() -> bool {
+        K::STORAGE_TYPE.is_mutable()
+    }
+
+    #[test]
+    fn kinds_of_messages_are_those_that_are_mutable() {
+        assert!(is_mutable::<Ac>() && is_mutable::<Icas>() && is_mutable::<Iscc>() && is_mutable::<Fsac>());
+        assert!(!Cas::STORAGE_TYPE.is_mutable());
+    }
 }

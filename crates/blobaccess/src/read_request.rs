@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{Blob, BlobAccess, Context, Digest, Result, Slicer};
+use async_trait::async_trait;
+
+use crate::{Blob, BlobAccess, Context, Digest, InstanceName, Result, Slice, Sliced, Slicer};
 
 /// A request to read: a blob, or a part of one.
 ///
@@ -61,6 +63,27 @@ impl ReadRequest {
         self.part.as_ref().map(|(child, slicer)| (child, slicer))
     }
 
+    /// Returns the same request in another instance name, for layers that look elsewhere than a caller does.
+    ///
+    /// The slicer goes on to get the digest that the caller asks for. The store gets the parts that the slicer finds in
+    /// the new name, so that a store that remembers them does so in the name of the composite.
+    #[must_use]
+    pub fn with_instance_name(&self, instance_name: &InstanceName) -> Self {
+        let part = self.part.as_ref().map(|(child, slicer)| {
+            let renamed = child.with_instance_name(instance_name.clone());
+            if renamed == *child {
+                return (renamed, Arc::clone(slicer));
+            }
+            let slicer: Arc<dyn Slicer> = Arc::new(RenamingSlicer {
+                inner: Arc::clone(slicer),
+                child: child.clone(),
+                instance_name: instance_name.clone(),
+            });
+            (renamed, slicer)
+        });
+        Self { digest: self.digest.with_instance_name(instance_name.clone()), part }
+    }
+
     /// Reads from `store`, by the method for this request.
     ///
     /// # Errors
@@ -71,5 +94,27 @@ impl ReadRequest {
             None => store.get(ctx, &self.digest).await,
             Some((child, slicer)) => store.get_from_composite(ctx, &self.digest, child, Arc::clone(slicer)).await,
         }
+    }
+}
+
+/// A slicer whose caller and whose store have the same parts in different instance names.
+#[derive(Debug)]
+struct RenamingSlicer {
+    inner: Arc<dyn Slicer>,
+    /// The part by the name of the caller.
+    child: Digest,
+    /// The name that the store has the composite in.
+    instance_name: InstanceName,
+}
+
+#[async_trait]
+impl Slicer for RenamingSlicer {
+    async fn slice(&self, parent: Blob, _child: &Digest) -> Result<Sliced> {
+        let Sliced { child, slices } = self.inner.slice(parent, &self.child).await?;
+        let slices = slices.into_iter().map(|slice| {
+            let digest = slice.digest.with_instance_name(self.instance_name.clone());
+            Slice { digest, ..slice }
+        });
+        Ok(Sliced::new(child).with_slices(slices.collect()))
     }
 }

@@ -3,18 +3,20 @@
 //! A decorator is one line: `name => Layered::new(|stores| Decorator::new(stores.store("inner")))`, with `: Ac` after
 //! the name if it is one of messages, and `.promising(|promises| ..)` for promises that it changes.
 
+#![expect(clippy::expect_used, reason = "a fixture that cannot be made is a failed test")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::decorators::{
-    ActionResultTimestampInjecting, Authorizers, Authorizing, CompletenessChecking, CompletenessOptions,
-    DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Mirrored, Observing, QueryCoalescing, ReadFallback,
-    StaticAuthorizer,
+    ActionResultExpiring, ActionResultTimestampInjecting, Authorizers, Authorizing, CompletenessChecking,
+    CompletenessOptions, DeadlineEnforcing, Demultiplexing, EmptyBlobInjecting, ExistenceCaching, ExpiryOptions,
+    HierarchicalInstanceNames, Mirrored, Observing, QueryCoalescing, ReadFallback, Route, StaticAuthorizer,
 };
 use blobaccess::replication::LocalReplicator;
 use blobaccess::{
-    Ac, BlobAccess, Caller, Cas, Context, Error, FailingStore, Fsac, Icas, Iscc, Kind, MemoryStore, NoObserver,
-    Observer,
+    Ac, BlobAccess, Caller, Cas, Context, Error, FailingStore, Fsac, Icas, InstanceName, Iscc, Kind, MemoryStore,
+    NoObserver, Observer,
 };
 use blobaccess_testkit::{InnerStore, Layered, Promises, Stores, Volatile, check, conformance, contracts};
 
@@ -63,6 +65,29 @@ conformance! {
     completeness_checking: Ac =>
         Layered::<Ac, _>::new(|stores| completeness_checking_over(stores.store("inner"), NO_LIMIT_BYTES))
             .with_layers(["completeness_checking", "memory"]),
+    action_result_expiring: Ac =>
+        Layered::<Ac, _>::new(|stores| ActionResultExpiring::new(stores.store("inner"), ExpiryOptions::new(MILLENNIUM)))
+            .with_layers(["action_result_expiring", "memory"]),
+    hierarchical_instance_names: Ac =>
+        Layered::<Ac, _>::new(|stores| HierarchicalInstanceNames::new(stores.store("inner")))
+            .with_layers(["hierarchical_instance_names", "memory"]),
+    hierarchical_instance_names_of_references: Icas =>
+        Layered::<Icas, _>::new(|stores| HierarchicalInstanceNames::new(stores.store("inner"))),
+    hierarchical_instance_names_of_size_classes: Iscc =>
+        Layered::<Iscc, _>::new(|stores| HierarchicalInstanceNames::new(stores.store("inner"))),
+    hierarchical_instance_names_of_path_profiles: Fsac =>
+        Layered::<Fsac, _>::new(|stores| HierarchicalInstanceNames::new(stores.store("inner"))),
+    demultiplexing =>
+        Layered::<Cas, _>::new(demultiplexing_over)
+            .with_layers(["demultiplexing", "left", "memory", "right", "ours", "memory"]),
+    demultiplexing_of_messages: Ac => Layered::<Ac, _>::new(demultiplexing_over),
+    // Contents that both instance names share.
+    demultiplexing_over_one_store =>
+        Layered::<Cas, _>::new(|stores| {
+            let route = Route::new(InstanceName::empty(), Arc::new(stores.store("all")));
+            by_routes([route.with_added_prefix(name("ours"))])
+        })
+        .promising(|promises| promises.with_knows_key_format(false)),
     action_result_timestamp_injecting: Ac =>
         Layered::<Ac, _>::new(|stores| {
             ActionResultTimestampInjecting::new(stores.store("inner"), MAX_MESSAGE_SIZE_BYTES)
@@ -98,6 +123,24 @@ conformance! {
         Layered::<Ac, _>::new(stack_of_messages)
             .promising(|promises| promises.with_max_blob_size_bytes(Some(MAX_MESSAGE_SIZE_BYTES)))
             .with_context(context_of_a_caller()),
+}
+
+/// Longer than the age of the messages of the suite, whose workers completed in 1970.
+const MILLENNIUM: Duration = Duration::from_hours(1000 * 366 * 24);
+
+fn name(name: &str) -> InstanceName {
+    name.parse().unwrap_or_default()
+}
+
+fn by_routes<K: Kind, const N: usize>(routes: [Route<K>; N]) -> Demultiplexing<K> {
+    Demultiplexing::new(routes).expect("there are routes, with different prefixes")
+}
+
+/// Makes a layer with a store for each instance name of the suite, one of which gets other names.
+fn demultiplexing_over<K: Kind>(stores: &Stores<K>) -> Demultiplexing<K> {
+    let left = Route::new(name("left"), Arc::new(stores.store("left")));
+    let right = Route::new(name("right"), Arc::new(stores.store("right")));
+    by_routes([left, right.with_added_prefix(name("ours"))])
 }
 
 /// Returns the context of a caller, which may do everything.

@@ -2,12 +2,15 @@
 //!
 //! | layer | for | what it does |
 //! |---|---|---|
+//! | [`ActionResultExpiring`] | AC | treats results as absent once they are too old |
 //! | [`ActionResultTimestampInjecting`] | AC | adds the time to results that do not say when their worker completed |
 //! | [`Authorizing`] | any | refuses what a caller may not do |
 //! | [`CompletenessChecking`] | AC | returns an action result only while all its outputs are stored |
 //! | [`DeadlineEnforcing`] | any | ends a call that takes too long |
+//! | [`Demultiplexing`] | any | sends each instance name to a store of its own |
 //! | [`EmptyBlobInjecting`] | CAS | answers for the blob of size zero, which always exists |
 //! | [`ExistenceCaching`] | CAS | remembers which blobs were found recently |
+//! | [`HierarchicalInstanceNames`] | all but CAS | looks for messages in the parents of an instance name too |
 //! | [`Mirrored`] | any | keeps the same blobs in two stores |
 //! | [`Observing`] | any | notifies an observer of every call |
 //! | [`QueryCoalescing`] | CAS | asks about each digest once, however many callers ask at the same time |
@@ -45,6 +48,10 @@
 //! that a layer above it can still do something about it. An observer may stand anywhere, with a label of its own: two
 //! of them show what the layers between them cost and spare.
 //!
+//! [`Demultiplexing`] stands outside of all that differs between its stores. Where results of a parent's instance name
+//! are used, [`HierarchicalInstanceNames`] stands outside of [`CompletenessChecking`], and [`ActionResultExpiring`]
+//! inside of it.
+//!
 //! Order is arithmetic. Of 100 queries that an [`ExistenceCaching`] gets, 90 may be answered from memory: an observer
 //! outside counts 100 calls, one inside 10, and a deadline inside makes 10 timers in place of 100.
 //!
@@ -70,27 +77,33 @@
 //! # }
 //! ```
 
+mod action_result_expiring;
 mod action_result_timestamp_injecting;
 mod authorizing;
 mod completeness_checking;
 mod deadline_enforcing;
+mod demultiplexing;
 mod empty_blob_injecting;
 mod existence_caching;
 #[cfg(test)]
 pub(crate) mod fakes;
+mod hierarchical_instance_names;
 mod mirrored;
 mod observing;
 mod query_coalescing;
 mod read_fallback;
 
+pub use self::action_result_expiring::{ActionResultExpiring, ExpiryOptions};
 pub use self::action_result_timestamp_injecting::ActionResultTimestampInjecting;
 pub use self::authorizing::{Authorizer, Authorizers, Authorizing, StaticAuthorizer};
 pub use self::completeness_checking::{
     CompletenessChecking, CompletenessOptions, CompletenessSnapshot, NamedBlobs, named_by_action_result,
 };
 pub use self::deadline_enforcing::DeadlineEnforcing;
+pub use self::demultiplexing::{Demultiplexing, Route};
 pub use self::empty_blob_injecting::EmptyBlobInjecting;
 pub use self::existence_caching::ExistenceCaching;
+pub use self::hierarchical_instance_names::HierarchicalInstanceNames;
 pub use self::mirrored::Mirrored;
 pub use self::observing::Observing;
 pub use self::query_coalescing::QueryCoalescing;

@@ -88,10 +88,24 @@ impl InstanceName {
         iter::once(Self::empty()).chain(between).chain(itself)
     }
 
+    /// Returns the name without its last component, which for a name of one component is the empty one; `None` for the
+    /// empty name.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        let name = self.0.as_deref()?;
+        let (parent, _) = name.rsplit_once('/').unwrap_or_default();
+        Some(Self::from_valid(parent))
+    }
+
     /// Returns whether the first components of this name are those of `prefix`.
     #[must_use]
     pub fn starts_with(&self, prefix: &Self) -> bool {
         self.after(prefix).is_some()
+    }
+
+    /// Returns the name in quotes, for errors: without control characters, and shortened if it is long.
+    pub(crate) fn quoted(&self) -> impl Display {
+        Quoted(self.as_str())
     }
 
     /// Returns the components after those of `prefix`, as a string without slashes at its ends.
@@ -233,6 +247,17 @@ mod tests {
     }
 
     #[test]
+    fn the_parent_of_a_parent_and_so_on_is_the_empty_name_which_has_none() {
+        let mut name = InstanceName::new("a/bc/d").unwrap();
+        for parent in ["a/bc", "a", ""] {
+            name = name.parent().unwrap();
+            assert_eq!(name, InstanceName::new(parent).unwrap());
+        }
+        assert!(name.is_empty());
+        assert_eq!(name.parent(), None);
+    }
+
+    #[test]
     fn a_prefix_is_of_whole_components() {
         let name = InstanceName::new("hello/world").unwrap();
         for (prefix, starts) in [
@@ -258,6 +283,8 @@ mod tests {
                     prop_assert!(InstanceName::new(parent.as_str()).is_ok());
                     prop_assert!(parsed.starts_with(&parent));
                 }
+                let by_parent = iter::successors(Some(parsed.clone()), InstanceName::parent);
+                prop_assert!(by_parent.eq(parsed.parents().rev()));
             }
         }
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::decorators::{
-    ActionResultTimestampInjecting, Authorizers, Authorizing, DeadlineEnforcing, EmptyBlobInjecting, Observing,
-    StaticAuthorizer,
+    ActionResultTimestampInjecting, Authorizers, Authorizing, DeadlineEnforcing, EmptyBlobInjecting,
+    HierarchicalInstanceNames, Observing, StaticAuthorizer,
 };
 use blobaccess::{Ac, Blob, BlobAccess, Caller, Cas, Context, InstanceName, Kind, NoObserver, Operation};
 use blobaccess_testkit::digest_of;
@@ -61,6 +61,11 @@ async fn authorizing() {
 async fn deadline_enforcing() {
     assert_forwards::<Cas, _>(|inner| DeadlineEnforcing::new(inner, Duration::from_hours(1))).await;
     assert_forwards::<Ac, _>(|inner| DeadlineEnforcing::new(inner, Duration::from_hours(1))).await;
+}
+
+#[tokio::test]
+async fn hierarchical_instance_names() {
+    assert_forwards::<Ac, _>(HierarchicalInstanceNames::new).await;
 }
 
 #[tokio::test]

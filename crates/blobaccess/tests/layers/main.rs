@@ -1,19 +1,22 @@
 //! Tests of what each layer adds to the store beneath it. The contracts of every store are in `conformance.rs`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+mod action_result_expiring;
 mod action_result_timestamp_injecting;
 mod authorizing;
 mod deadline_enforcing;
+mod demultiplexing;
 mod empty_blob_injecting;
 mod failing_store;
 mod forwarding;
+mod hierarchical_instance_names;
 mod observing;
 mod two_stores;
 mod unreliable;
 
 use std::sync::Arc;
 
-use blobaccess::{Blob, BlobAccess, Context, Digest, Error, Kind, MemoryStore};
+use blobaccess::{Blob, BlobAccess, Context, Digest, Error, InstanceName, Kind, MemoryStore};
 use blobaccess_testkit::digest_of;
 use blobaccess_testkit::fakes::{CountingStore, InterruptibleStore, Outage};
 
@@ -38,4 +41,13 @@ async fn stored<K: Kind>(inner: &Inner<K>, contents: &'static str) -> Digest {
     let digest = digest_of(contents);
     memory(inner).put(&Context::background(), &digest, Blob::from_bytes(contents)).await.unwrap();
     digest
+}
+
+fn name(name: &str) -> InstanceName {
+    InstanceName::new(name).unwrap()
+}
+
+/// Stores `contents` under `digest`, without a call that is counted.
+async fn store_as<K: Kind>(inner: &Inner<K>, digest: &Digest, contents: &'static str) {
+    memory(inner).put(&Context::background(), digest, Blob::from_bytes(contents)).await.unwrap();
 }

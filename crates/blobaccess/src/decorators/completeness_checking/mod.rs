@@ -48,10 +48,13 @@ pub use self::references::{NamedBlobs, named_by_action_result};
 /// # Order
 ///
 /// In front of a whole action cache, and asking the same content store that clients are served from, with its
-/// empty-blob injecting: many actions print nothing, and few clients upload that. Outside of hierarchical instance
-/// names, so that an incomplete result is not filled in from a parent whose own blobs were not looked at. Inside of
-/// authorizing: what is remembered is the same for every caller, and the content store is asked in the name of the
-/// caller of the action cache. Inside of whatever changes results on their way out.
+/// empty-blob injecting: many actions print nothing, and few clients upload that. Inside of authorizing: what is
+/// remembered is the same for every caller, and the content store is asked in the name of the caller of the action
+/// cache. Inside of whatever changes results on their way out.
+///
+/// Inside of [`HierarchicalInstanceNames`](super::HierarchicalInstanceNames), so that an incomplete result gives way to
+/// that of a parent. But outside of it if the content store keeps instance names apart: the result of a parent must then
+/// be checked in the name in which the client reads its outputs.
 ///
 /// # Weakens
 ///
