@@ -26,6 +26,16 @@ impl MessageKind for Icas {}
 impl MessageKind for Iscc {}
 impl MessageKind for Fsac {}
 
+/// A kind whose stores find in bulk: contents, or references to contents.
+///
+/// The protocol has a `FindMissingBlobs` for the one and a `FindMissingReferences` for the other. A remote store of any
+/// other kind answers [`find_missing`](crate::BlobAccess::find_missing) with `Unimplemented`, so layers that cannot do
+/// without it require this trait.
+pub trait BulkKind: Kind {}
+
+impl BulkKind for Cas {}
+impl BulkKind for Icas {}
+
 /// The kind of a store as a value: for labels, logs and configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StorageType {

@@ -118,7 +118,7 @@ pub use error::{Error, ErrorKind, PutCertainty, Result};
 pub use evictions::{EvictionTotal, EvictionTotals, Evictions};
 pub use failing::FailingStore;
 pub use inventory::{Inventory, InventoryCursor, InventoryEntry, InventoryPage};
-pub use kind::{Ac, Cas, Fsac, Icas, Iscc, Kind, MessageKind, StorageType};
+pub use kind::{Ac, BulkKind, Cas, Fsac, Icas, Iscc, Kind, MessageKind, StorageType};
 pub use memory::{MemorySnapshot, MemoryStore};
 pub use observer::{Call, Event, NoObserver, Observer, Operation};
 pub use put_pair::combine_puts;

@@ -30,6 +30,8 @@
 //! * **It ends.** A contract that hangs is reported as broken after ten minutes.
 //! * **It says what failed.** The message of a failed contract names the call, its digests and the error.
 //!
+//! Replicators have a suite of their own: [`replicator_conformance!`].
+//!
 //! It needs no runtime of yours: each contract gets its own, with several threads.
 //!
 //! # Fakes
@@ -76,6 +78,7 @@ mod layered;
 mod listing;
 mod numbers;
 mod promises;
+mod replicator_fixture;
 mod run;
 mod samples;
 mod subject;
@@ -91,9 +94,13 @@ pub use self::layered::{InnerStore, Layered, Stores};
 pub use self::listing::list_all;
 pub use self::numbers::{Numbers, seed, time_budget};
 pub use self::promises::Promises;
+pub use self::replicator_fixture::{AnyStore, Replicating, ReplicatorFixture};
 pub use self::run::{check, run};
 pub use self::samples::digest_of;
-pub use self::suite::{CONTRACTS, Violation, violations_of_contents, violations_of_messages};
+pub use self::suite::{
+    CONTRACTS, REPLICATOR_CONTRACTS, Violation, violations_of_contents, violations_of_messages,
+    violations_of_replicator,
+};
 pub use self::volatile::Volatile;
 
 /// `docs/writing-a-backend.md`, so that its code is tested.

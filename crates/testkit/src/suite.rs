@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use blobaccess::{BlobAccess, Cas};
 
-use crate::Fixture;
+use crate::{Fixture, ReplicatorFixture};
 
 /// Gives the contracts of a family to a macro of this crate, after its other arguments.
 #[doc(hidden)]
@@ -83,6 +83,22 @@ macro_rules! __contracts {
             uploads::an_upload_is_told_from_all_others
             uploads::a_put_that_adds_nothing_claims_nothing
             uploads::what_was_put_without_a_token_is_never_mine
+        }
+    };
+    (Replicator, $callback:ident $given:tt) => {
+        $crate::$callback! { $given
+            replicating::what_was_copied_is_in_the_sink
+            replicating::of_no_digests_none_is_copied
+            replicating::a_read_returns_what_the_source_has
+            replicating::a_part_is_read_from_its_composite
+            replicating::what_the_source_lacks_is_not_found
+            replicating::a_source_that_is_down_is_named
+            replicating::a_sink_that_is_down_keeps_nobody_from_reading
+            replicating::after_an_outage_copies_are_made_as_before
+            replicating::callers_at_once_are_all_served
+            replicating::a_dropped_call_leaves_nobody_waiting
+            replicating::slow_stores_delay_and_fail_nothing
+            replicating::a_replicator_prints_as_one_line
         }
     };
     (Inventory, $callback:ident $given:tt) => {
@@ -201,6 +217,42 @@ pub const CONTRACTS: [(&str, &[&str]); 5] = [
     ("inventories", __contracts! { Inventory, __names [] }),
 ];
 
+/// Makes one test of each contract of replicators for each fixture, in a module that is named as the fixture is.
+///
+/// Each line is a name, the kind of the blobs and an expression that makes a [`ReplicatorFixture`].
+///
+/// # Examples
+///
+/// ```
+/// use blobaccess::replication::{LocalReplicator, NoopReplicator};
+/// use blobaccess_testkit::{Replicating, replicator_conformance};
+///
+/// replicator_conformance! {
+///     local: Cas => Replicating::new(|source, sink| LocalReplicator::new(source, sink)),
+///     local_of_messages: Ac => Replicating::new(|source, sink| LocalReplicator::new(source, sink)),
+///     noop: Cas => Replicating::new(|source, _| NoopReplicator::new(source)).copying_nothing(),
+/// }
+/// # fn main() { let _ = (local(), local_of_messages(), noop()); }
+/// ```
+#[macro_export]
+macro_rules! replicator_conformance {
+    ($($(#[$attribute:meta])* $name:ident : $kind:ident => $fixture:expr),* $(,)?) => {
+        $(
+            fn $name() -> impl $crate::ReplicatorFixture<Kind = $crate::blobaccess::$kind> {
+                $fixture
+            }
+
+            #[cfg(test)]
+            mod $name {
+                $crate::__contracts! { Replicator, __tests [$name $(#[$attribute])*] }
+            }
+        )*
+    };
+}
+
+/// The names of the contracts of replicators.
+pub const REPLICATOR_CONTRACTS: &[&str] = __contracts! { Replicator, __names [] };
+
 /// A contract that a store broke, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -238,6 +290,11 @@ where
 pub fn violations_of_messages<F: Fixture>(fixture: impl Fn() -> F) -> Vec<Violation> {
     let of_every_kind = __contracts! { every_kind, __results [fixture] };
     violations(of_every_kind.into_iter().chain(__contracts! { Ac, __results [fixture] }))
+}
+
+/// Runs the suite on a replicator, as [`violations_of_contents`] does on a store.
+pub fn violations_of_replicator<F: ReplicatorFixture>(fixture: impl Fn() -> F) -> Vec<Violation> {
+    violations(__contracts! { Replicator, __results [fixture] }.into_iter())
 }
 
 fn violations(results: impl Iterator<Item = (&'static str, Result<(), String>)>) -> Vec<Violation> {

@@ -21,6 +21,11 @@ impl ActiveCopies {
     pub(super) fn begin(&self, key: DigestKey) -> Option<CopyPermit> {
         lock(&self.0).insert(key.clone()).then(|| CopyPermit { copying: Arc::clone(&self.0), key })
     }
+
+    /// Returns the number of blobs that are being copied.
+    pub(super) fn len(&self) -> usize {
+        lock(&self.0).len()
+    }
 }
 
 fn lock(copying: &Mutex<HashSet<DigestKey>>) -> MutexGuard<'_, HashSet<DigestKey>> {

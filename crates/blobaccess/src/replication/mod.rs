@@ -1,8 +1,32 @@
 //! Copies of blobs from one store into another.
+//!
+//! | replicator | for | what it does |
+//! |---|---|---|
+//! | [`LocalReplicator`] | any | copies in this process, while a reader reads |
+//! | [`NoopReplicator`] | any | reads from the source and copies nothing |
+//! | [`ConcurrencyLimitingReplicator`] | any | makes up to a given number of copies at a time |
+//! | [`DeduplicatingReplicator`] | CAS, ICAS | copies each blob once, however many callers ask at the same time |
+//!
+//! # Order
+//!
+//! A replicator that copies stands innermost. Around it, commonly: `deduplicating(concurrency_limiting(local))`. The
+//! other way round, callers that wait for one copy would each hold a permit.
+//!
+//! # Choosing one
+//!
+//! [`LocalReplicator`] alone hands out the first bytes at once, and gives a copy up rather than hold its reader up. Use
+//! it unless many readers want the same blobs at the same moment. The other two copy a blob whole, at the speed of the
+//! stores, and read it from the sink then: the first byte comes later, and a slow reader keeps nobody waiting.
 
 mod active_copies;
+mod concurrency_limiting;
+mod copied_reads;
+mod copy_counts;
+mod deduplicating;
 mod entry_locks;
 mod local;
+mod noop;
+mod pointers;
 
 use std::fmt::{Debug, Display};
 
@@ -10,23 +34,32 @@ use async_trait::async_trait;
 
 use crate::{Blob, Context, DigestSet, Kind, ReadRequest, Result};
 
+pub use self::concurrency_limiting::{ConcurrencyLimitingReplicator, ConcurrencySnapshot};
+pub use self::copy_counts::CopyCounts;
+pub use self::deduplicating::{DeduplicatingReplicator, DeduplicationSnapshot};
 pub use self::entry_locks::EntryLocks;
-pub use self::local::LocalReplicator;
+pub use self::local::{LocalReplicator, LocalReplicatorSnapshot};
+pub use self::noop::NoopReplicator;
 
 /// A way to copy blobs from a source into a sink, for layers over two stores.
 ///
 /// Such a layer asks for a copy when the sink lacks what the source has: [`replicate`](Self::replicate) when a caller
 /// reads it, [`replicate_all`](Self::replicate_all) when the sink must have it.
+///
+/// It is object-safe, and a pointer to a replicator ([`Arc`](std::sync::Arc), [`Box`]) is a replicator.
+///
+/// The contracts of replicators are in `blobaccess-testkit`, as `replicator_conformance!`.
 #[async_trait]
 pub trait Replicator: Debug + Display + Send + Sync + 'static {
     /// The kind of blobs that are copied.
     type Kind: Kind;
 
-    /// Reads from the source, and copies the blob into the sink while it is read.
+    /// Reads what the source has, and has it copied into the sink.
     ///
     /// For a part, the whole composite is copied, so that the sink has the next part.
     ///
-    /// The copy may be given up. It never makes the reading of contents fail.
+    /// The contents come from the source, while they are copied, or from the sink once they have been copied. The copy
+    /// may be given up. It never makes the reading of contents fail.
     ///
     /// # Errors
     ///
@@ -34,7 +67,8 @@ pub trait Replicator: Debug + Display + Send + Sync + 'static {
     /// had to be asked, with the place `sink`.
     async fn replicate(&self, ctx: &Context, request: &ReadRequest) -> Result<Blob>;
 
-    /// Copies all of `digests`, which the source is known to have. The sink has them when this returns.
+    /// Copies all of `digests`, which the source is known to have. The sink has them when this returns, unless the
+    /// replicator is one that copies nothing.
     ///
     /// # Errors
     ///

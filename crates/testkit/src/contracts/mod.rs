@@ -14,6 +14,7 @@ pub mod keeping;
 pub mod messages;
 pub mod outages;
 pub mod reading;
+pub mod replicating;
 pub mod restart;
 pub mod uploads;
 pub mod writing;
