@@ -62,7 +62,7 @@ pub struct Accounted<B> {
     accounts: Arc<Accounts>,
 }
 
-impl<B> Accounted<B> {
+impl<B: BlobAccess> Accounted<B> {
     /// Counts the puts to `inner` in `accounts`.
     pub const fn new(inner: B, accounts: Arc<Accounts>) -> Self {
         Self { inner, accounts }

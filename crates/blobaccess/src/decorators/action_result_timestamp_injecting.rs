@@ -51,6 +51,14 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Over a store of another kind it does not compile:
+///
+/// ```compile_fail,E0271
+/// # use blobaccess::decorators::ActionResultTimestampInjecting;
+/// # use blobaccess::{Cas, MemoryStore};
+/// let store = ActionResultTimestampInjecting::new(MemoryStore::<Cas>::new(1 << 20), 4 << 20);
+/// ```
 #[derive(Debug)]
 pub struct ActionResultTimestampInjecting<B> {
     inner: B,
@@ -59,7 +67,7 @@ pub struct ActionResultTimestampInjecting<B> {
     observer: Arc<dyn Observer>,
 }
 
-impl<B> ActionResultTimestampInjecting<B> {
+impl<B: BlobAccess<Kind = Ac>> ActionResultTimestampInjecting<B> {
     /// Adds the time to what is put into `inner`.
     ///
     /// What is stored is at most `max_message_size_bytes` long: as much as whoever reads action results takes, the

@@ -116,7 +116,7 @@ pub struct Authorizing<B> {
     authorizers: Authorizers,
 }
 
-impl<B> Authorizing<B> {
+impl<B: BlobAccess> Authorizing<B> {
     /// Forwards to `inner` the calls that `authorizers` allow.
     pub const fn new(inner: B, authorizers: Authorizers) -> Self {
         Self { inner, authorizers }

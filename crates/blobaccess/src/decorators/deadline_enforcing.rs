@@ -61,7 +61,7 @@ pub struct DeadlineEnforcing<B> {
     clock: Arc<dyn Clock>,
 }
 
-impl<B> DeadlineEnforcing<B> {
+impl<B: BlobAccess> DeadlineEnforcing<B> {
     /// Ends calls of `inner` after `timeout`. A zero `timeout` fails every call.
     pub fn new(inner: B, timeout: Duration) -> Self {
         Self { inner, timeout, clock: Arc::new(SystemClock) }

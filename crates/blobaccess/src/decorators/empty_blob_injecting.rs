@@ -39,12 +39,20 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Over messages, of which one may well be empty, it does not compile:
+///
+/// ```compile_fail,E0271
+/// # use blobaccess::decorators::EmptyBlobInjecting;
+/// # use blobaccess::{Ac, MemoryStore};
+/// let store = EmptyBlobInjecting::new(MemoryStore::<Ac>::new(1 << 20));
+/// ```
 #[derive(Debug)]
 pub struct EmptyBlobInjecting<B> {
     inner: B,
 }
 
-impl<B> EmptyBlobInjecting<B> {
+impl<B: BlobAccess<Kind = Cas>> EmptyBlobInjecting<B> {
     /// Answers for the empty blob in front of `inner`.
     pub const fn new(inner: B) -> Self {
         Self { inner }

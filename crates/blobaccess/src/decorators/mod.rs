@@ -55,6 +55,22 @@
 //! Order is arithmetic. Of 100 queries that an [`ExistenceCaching`] gets, 90 may be answered from memory: an observer
 //! outside counts 100 calls, one inside 10, and a deadline inside makes 10 timers in place of 100.
 //!
+//! # Kinds
+//!
+//! The kind of a store is a part of its type, so that a stack with a store of the wrong kind does not compile: neither a
+//! layer for contents around a store of messages, nor a layer over stores of two kinds.
+//!
+//! ```compile_fail,E0271
+//! # use std::sync::Arc;
+//! # use blobaccess::decorators::ReadFallback;
+//! # use blobaccess::replication::LocalReplicator;
+//! # use blobaccess::{Ac, Cas, MemoryStore};
+//! let (new, old) = (Arc::new(MemoryStore::<Cas>::new(1 << 20)), Arc::new(MemoryStore::<Cas>::new(1 << 20)));
+//! let replicator = LocalReplicator::new(Arc::clone(&old), Arc::clone(&new));
+//! // The primary store is one of action results, while the replicator copies contents.
+//! let store = ReadFallback::new(MemoryStore::<Ac>::new(1 << 20), old, replicator);
+//! ```
+//!
 //! # Examples
 //!
 //! ```

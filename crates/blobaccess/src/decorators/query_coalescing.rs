@@ -61,6 +61,14 @@ type Answer = Result<Arc<[DigestKey]>>;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Over messages, which may change, it does not compile:
+///
+/// ```compile_fail,E0271
+/// # use blobaccess::decorators::QueryCoalescing;
+/// # use blobaccess::{Ac, MemoryStore};
+/// let store = QueryCoalescing::new(MemoryStore::<Ac>::new(1 << 20));
+/// ```
 #[derive(Debug)]
 pub struct QueryCoalescing<B> {
     inner: Arc<B>,

@@ -317,7 +317,12 @@ mod tests {
         let options = Options::in_memory(1 << 30);
         let several = options.clone().with_blocks(8, 24, 3);
         assert!(Sizes::derive(&several, StorageType::Cas).is_ok());
-        assert!(refused(&several, StorageType::Ac).contains("3 new blocks"));
+        let hierarchical = options.clone().with_hierarchical_instance_names();
+        for kind in [StorageType::Ac, StorageType::Icas, StorageType::Iscc, StorageType::Fsac] {
+            assert!(refused(&several, kind).contains("3 new blocks"));
+            assert!(refused(&hierarchical, kind).contains("around one of"));
+            assert!(Sizes::derive(&options, kind).is_ok());
+        }
         assert!(refused(&options.clone().with_blocks(1, 0, 1), StorageType::Cas).contains("current"));
         assert!(refused(&options.clone().with_spare_blocks(1), StorageType::Cas).contains("1 spare blocks"));
         assert!(refused(&options.clone().with_write_concurrency(0), StorageType::Cas).contains("at least 1"));

@@ -21,7 +21,8 @@ pub(super) fn check_options(options: &Options, storage_type: StorageType) -> Res
     }
     if options.is_hierarchical && storage_type != StorageType::Cas {
         return refuse(format!(
-            "instance names are hierarchical, which only a store of {} may have, not one of {}",
+            "instance names are hierarchical, which only a store of {} may have: around one of {}, put the layer \
+             HierarchicalInstanceNames",
             StorageType::Cas.name(),
             storage_type.name()
         ));

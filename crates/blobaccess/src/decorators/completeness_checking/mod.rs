@@ -109,6 +109,15 @@ pub use self::references::{NamedBlobs, named_by_action_result};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// With the two stores swapped it does not compile:
+///
+/// ```compile_fail,E0271
+/// # use blobaccess::decorators::{CompletenessChecking, CompletenessOptions};
+/// # use blobaccess::{Ac, Cas, MemoryStore};
+/// let (ac, cas) = (MemoryStore::<Ac>::new(1 << 20), MemoryStore::<Cas>::new(1 << 20));
+/// let ac = CompletenessChecking::new(cas, ac, CompletenessOptions::new());
+/// ```
 #[derive(Debug)]
 pub struct CompletenessChecking<A, C> {
     inner: A,

@@ -71,6 +71,15 @@ const DIGESTS_PER_LOCK: usize = 256;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Over messages, which may change, it does not compile:
+///
+/// ```compile_fail,E0271
+/// # use std::time::Duration;
+/// # use blobaccess::decorators::ExistenceCaching;
+/// # use blobaccess::{Ac, MemoryStore};
+/// let store = ExistenceCaching::new(MemoryStore::<Ac>::new(1 << 20), 100_000, Duration::from_mins(1));
+/// ```
 #[derive(Debug)]
 pub struct ExistenceCaching<B> {
     inner: B,
