@@ -13,12 +13,16 @@ use crate::units::human;
 pub(crate) struct Activity {
     contents: Counts,
     results: Counts,
+    references: Counts,
+    size_classes: Counts,
+    profiles: Counts,
     next: Arc<dyn Observer>,
 }
 
 /// The counts of one store.
 #[derive(Debug, Default)]
 struct Counts {
+    calls: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
     served_bytes: AtomicU64,
@@ -44,22 +48,43 @@ struct Refusal {
 impl Activity {
     /// Makes an observer that has counted nothing, and forwards to `next`.
     pub(crate) fn new(next: Arc<dyn Observer>) -> Self {
-        Self { contents: Counts::default(), results: Counts::default(), next }
+        Self {
+            contents: Counts::default(),
+            results: Counts::default(),
+            references: Counts::default(),
+            size_classes: Counts::default(),
+            profiles: Counts::default(),
+            next,
+        }
     }
 
-    /// Describes what was counted, for people.
+    /// Describes what was counted, for people. Kinds that only Buildbarn uses are left out until they are used.
     pub(crate) fn describe(&self) -> String {
-        self.contents.describe("contents") + &self.results.describe("action results")
+        let mut page = self.contents.describe("contents") + &self.results.describe("action results");
+        let others = [
+            ("references", &self.references),
+            ("initial size classes", &self.size_classes),
+            ("access profiles", &self.profiles),
+        ];
+        for (name, counts) in others {
+            if counts.calls.load(Ordering::Relaxed) > 0 {
+                page += &counts.describe(name);
+            }
+        }
+        page
     }
 }
 
 impl Observer for Activity {
     fn call_ended(&self, call: &Call) {
-        if call.storage_type == StorageType::Ac {
-            self.results.add(call);
-        } else {
-            self.contents.add(call);
-        }
+        let counts = match call.storage_type {
+            StorageType::Cas => &self.contents,
+            StorageType::Ac => &self.results,
+            StorageType::Icas => &self.references,
+            StorageType::Iscc => &self.size_classes,
+            StorageType::Fsac => &self.profiles,
+        };
+        counts.add(call);
         self.next.call_ended(call);
     }
 
@@ -70,6 +95,10 @@ impl Observer for Activity {
 
 impl Counts {
     fn add(&self, call: &Call) {
+        if call.operation != Operation::FindMissing {
+            // The probe of health finds and nothing else.
+            increase(&self.calls, 1);
+        }
         let size = call.blob_size_bytes.unwrap_or_default();
         match call.operation {
             Operation::Get | Operation::GetFromComposite => match call.error {
@@ -167,7 +196,16 @@ mod tests {
         refused.error = Some(ErrorKind::InvalidArgument);
         activity.call_ended(&refused);
 
+        let mut profile = call(Operation::Get, 5);
+        profile.storage_type = StorageType::Fsac;
+        activity.call_ended(&profile);
+        let mut probe = call(Operation::FindMissing, 0);
+        probe.storage_type = StorageType::Iscc;
+        activity.call_ended(&probe);
+
         let page = activity.describe();
+        assert!(page.contains("access profiles\n  gets                1 hits"), "{page}");
+        assert!(!page.contains("initial size classes"), "only the probe asked: {page}");
         for part in
             ["1 hits, 1 misses (50 % hits), 3.0 MiB", "1 created (5 B)", "1 InvalidArgument, the largest of 200.0 MiB"]
         {

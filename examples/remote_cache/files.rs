@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use blobaccess::{Ac, Cas, Error, ErrorKind, Kind, Observer};
+use blobaccess::{Ac, Cas, Error, ErrorKind, Fsac, Iscc, Kind, Observer};
 use blobaccess_local_store::{Environment, LocalStore, Options, Sizes};
 
 use crate::Result;
@@ -17,6 +17,8 @@ use crate::units::{exact, human};
 const DEFAULT_CAS: u64 = 10 << 30;
 /// The size of the file of action results, in bytes.
 pub(crate) const DEFAULT_AC: u64 = 64 << 20;
+/// The sizes of the files of initial size classes and of file system access profiles, in bytes.
+pub(crate) const DEFAULT_OTHERS: u64 = 16 << 20;
 
 /// Up to this size, in bytes, a file has few blocks, so that each can hold a large blob.
 const FEW_BLOCKS_UP_TO: u64 = 8 << 30;
@@ -35,21 +37,33 @@ struct StoreFile {
     flag: &'static str,
 }
 
-/// Opens both stores, and makes their folder if there is none. Prints what follows from the sizes first.
-pub(crate) async fn open(
-    flags: &Flags,
-    observer: &Arc<dyn Observer>,
-) -> Result<(PathBuf, LocalStore<Cas>, LocalStore<Ac>)> {
+/// The stores in files of a folder.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) directory: PathBuf,
+    pub(crate) cas: LocalStore<Cas>,
+    pub(crate) ac: LocalStore<Ac>,
+    pub(crate) iscc: LocalStore<Iscc>,
+    pub(crate) fsac: LocalStore<Fsac>,
+}
+
+/// Opens all stores, and makes their folder if there is none. Prints what follows from the sizes first.
+pub(crate) async fn open(flags: &Flags, observer: &Arc<dyn Observer>) -> Result<Files> {
     let directory = flags.directory.clone().unwrap_or_else(default_directory);
     fs::create_dir_all(&directory).map_err(|error| in_directory(&directory, &error))?;
     let free = free_bytes(&directory).map_err(|error| in_directory(&directory, &error))?;
-    let cas = StoreFile::new(directory.join("cas"), "--cas-size", flags.cas_size, DEFAULT_CAS.min(free / 4));
-    let ac = StoreFile::new(directory.join("ac"), "--ac-size", flags.ac_size, DEFAULT_AC);
-    check_room(&directory, free, &[&cas, &ac])?;
+    let file = |name, flag, asked, default| StoreFile::new(directory.join(name), flag, asked, default);
+    let cas = file("cas", "--cas-size", flags.cas_size, DEFAULT_CAS.min(free / 4));
+    let ac = file("ac", "--ac-size", flags.ac_size, DEFAULT_AC);
+    let iscc = file("iscc", "--iscc-size", flags.iscc_size, DEFAULT_OTHERS);
+    let fsac = file("fsac", "--fsac-size", flags.fsac_size, DEFAULT_OTHERS);
+    check_room(&directory, free, &[&cas, &ac, &iscc, &fsac])?;
     println!("files in:        {} (to free the disk, stop this server and delete them)", directory.display());
     let cas = cas.open(flags, observer).await?;
     let ac = ac.open(flags, observer).await?;
-    Ok((directory, cas, ac))
+    let iscc = iscc.open(flags, observer).await?;
+    let fsac = fsac.open(flags, observer).await?;
+    Ok(Files { directory, cas, ac, iscc, fsac })
 }
 
 impl StoreFile {
@@ -208,7 +222,7 @@ mod tests {
         let observer: Arc<dyn Observer> = Arc::new(blobaccess::NoObserver);
         let open_with = async |more: &[&str]| {
             let directory = ["remote_cache", "--ac-size", "16MiB", "--directory", folder.path().to_str().unwrap()];
-            open(&Flags::parse_from([&directory, more].concat()), &observer).await.map(|(_, cas, _)| cas)
+            open(&Flags::parse_from([&directory, more].concat()), &observer).await.map(|files| files.cas)
         };
         let sizes = *open_with(&["--cas-size", "16MiB"]).await.unwrap().sizes();
         let refused = open_with(&["--cas-size", "32MiB"]).await.unwrap_err().to_string();

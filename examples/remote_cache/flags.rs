@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use blobaccess_local_store::SyncPolicy;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 /// A remote cache for Bazel and other clients of the Remote Execution API, in files of fixed size.
 ///
@@ -22,8 +22,8 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8981")]
     pub(crate) status_listen: SocketAddr,
 
-    /// Where to keep everything, in one file for contents and one for action results, which survive a restart and a
-    /// crash. [default: `$XDG_CACHE_HOME/blobaccess`, else `~/.cache/blobaccess`, else `./blobaccess-cache`]
+    /// Where to keep everything, in a file for each of contents, action results, initial size classes and file system
+    /// access profiles, which survive a restart and a crash. [default: `$XDG_CACHE_HOME/blobaccess`, else `~/.cache/blobaccess`, else `./blobaccess-cache`]
     #[arg(long, value_name = "FOLDER", conflicts_with = "upstream")]
     pub(crate) directory: Option<PathBuf>,
 
@@ -54,6 +54,22 @@ pub(crate) struct Flags {
     /// Space for action results, of about 1 KiB each. [default: the size of an existing file, else 64MiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) ac_size: Option<u64>,
+
+    /// Space for the initial size class cache (ISCC) of Buildbarn schedulers. [default: the size of an existing file,
+    /// else 16MiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) iscc_size: Option<u64>,
+
+    /// Space for the file system access cache (FSAC) of Buildbarn workers. [default: the size of an existing file, else
+    /// 16MiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) fsac_size: Option<u64>,
+
+    /// Whether an action result is returned only if this server has all of its outputs. Turn it off for a node behind a
+    /// frontend that shards: there, the outputs of a result are on other nodes too, and a node that checks them finds
+    /// them missing. The frontend must then check; without any check, builds fail on results whose outputs were evicted.
+    #[arg(long, value_name = "SWITCH", default_value = "on", conflicts_with = "upstream")]
+    pub(crate) completeness_checking: Switch,
 
     /// Store nothing here, and forward everything to this server: grpc://HOST:PORT or grpcs://HOST:PORT.
     #[arg(long, value_name = "URL")]
@@ -128,6 +144,15 @@ pub(crate) struct Flags {
     pub(crate) log: String,
 }
 
+/// Something that is done or left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// Done.
+    On,
+    /// Left out.
+    Off,
+}
+
 /// Parses a number of bytes: digits and a unit.
 fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text)?;
@@ -183,6 +208,8 @@ mod tests {
         assert_eq!(flags(&["--sync", "on-put"]).unwrap().sync, SyncPolicy::OnPut);
         assert_eq!(flags(&["--cas-size", "3GiB"]).unwrap().cas_size, Some(3 << 30));
         assert!(flags(&["--in-memory"]).is_ok());
+        assert_eq!(default.completeness_checking, Switch::On);
+        assert_eq!(flags(&["--completeness-checking", "off"]).unwrap().completeness_checking, Switch::Off);
         for wrong in [
             &["--in-memory", "--directory", "x"][..],
             &["--in-memory", "--sync", "1s"],
@@ -190,6 +217,8 @@ mod tests {
             &["--upstream", "grpc://x:1", "--in-memory"],
             &["--bucket", "b", "--in-memory"],
             &["--bucket", "b", "--upstream", "grpc://x:1"],
+            &["--completeness-checking", "off", "--upstream", "grpc://x:1"],
+            &["--completeness-checking", "sometimes"],
             &["--accounts", "a"],
             &["--sync", "sometimes"],
             &["--cas-size", "0"],

@@ -58,8 +58,11 @@ async fn run(flags: Flags) -> Result<()> {
     let metrics = Arc::new(PrometheusObserver::new());
     let activity = Arc::new(Activity::new(Arc::<PrometheusObserver>::clone(&metrics)));
     let stack = Stack::build(&flags, &activity).await?;
-    let mut services =
-        Services::new(service_options(&flags)?).with_cas(Arc::clone(&stack.cas)).with_ac(Arc::clone(&stack.ac));
+    let mut services = Services::new(service_options(&flags)?)
+        .with_cas(Arc::clone(&stack.cas))
+        .with_ac(Arc::clone(&stack.ac))
+        .with_iscc(Arc::clone(&stack.iscc))
+        .with_fsac(Arc::clone(&stack.fsac));
     if let Some(tls) = server_tls(&flags)? {
         services = services.with_tls(tls);
     }

@@ -12,7 +12,7 @@ use crate::Result;
 use crate::activity::Activity;
 use crate::blocks::draw;
 use crate::cached_bucket::CachedBucket;
-use crate::stack::{Backend, Stack};
+use crate::stack::{Backend, Others, Stack};
 use crate::status::Pages;
 use crate::units::{exact, human};
 
@@ -75,21 +75,27 @@ impl Pages for RemoteCachePages {
         page.push('\n');
         page += &line("stack of contents", &self.stack.cas.to_string());
         page += &line("stack of results", &self.stack.ac.to_string());
+        page += &line("stack of size classes", &self.stack.iscc.to_string());
+        page += &line("stack of profiles", &self.stack.fsac.to_string());
         page.push('\n');
         match &self.stack.backend {
-            Backend::Memory { cas, ac } => {
+            Backend::Memory { cas, ac, iscc, fsac } => {
                 page += &line("contents in memory", &describe(&cas.snapshot()));
                 page += &line("results in memory", &describe(&ac.snapshot()));
+                page += &line("classes in memory", &describe(&iscc.snapshot()));
+                page += &line("profiles in memory", &describe(&fsac.snapshot()));
             }
-            Backend::Local { directory, cas, ac } => {
+            Backend::Local { directory, cas, ac, others } => {
                 page += &line("files in", &directory.display().to_string());
                 page += &draw("contents in blocks", &cas.snapshot());
                 page += &draw("results in blocks", &ac.snapshot());
+                page += &draw_others(others);
             }
-            Backend::Bucket { directory, stack, .. } => {
+            Backend::Bucket { directory, stack, others, .. } => {
                 page += &line("files in", &directory.display().to_string());
                 page += &draw("contents in blocks", &stack.local_cas.snapshot());
                 page += &draw("results in blocks", &stack.local_ac.snapshot());
+                page += &draw_others(others);
                 page.push('\n');
                 page += &stack.describe();
             }
@@ -124,23 +130,37 @@ fn register_gauges(metrics: &PrometheusObserver, stack: &Arc<Stack>, services: &
         number(in_flight.snapshot().in_flight_bytes)
     })?;
     match &stack.backend {
-        Backend::Memory { cas, ac } => {
-            let (cas, ac) = (Arc::clone(cas), Arc::clone(ac));
+        Backend::Memory { cas, ac, iscc, fsac } => {
+            let (cas, ac, iscc, fsac) = (Arc::clone(cas), Arc::clone(ac), Arc::clone(iscc), Arc::clone(fsac));
             register_memory(metrics, "cas", move || cas.snapshot())?;
-            register_memory(metrics, "ac", move || ac.snapshot())
+            register_memory(metrics, "ac", move || ac.snapshot())?;
+            register_memory(metrics, "iscc", move || iscc.snapshot())?;
+            register_memory(metrics, "fsac", move || fsac.snapshot())
         }
-        Backend::Local { cas, ac, .. } => {
+        Backend::Local { cas, ac, others, .. } => {
             let (cas, ac) = (Arc::clone(cas), Arc::clone(ac));
             register_blocks(metrics, "cas", move || cas.snapshot())?;
-            register_blocks(metrics, "ac", move || ac.snapshot())
+            register_blocks(metrics, "ac", move || ac.snapshot())?;
+            register_others(metrics, others)
         }
-        Backend::Bucket { stack, .. } => {
+        Backend::Bucket { stack, others, .. } => {
             let (cas, ac) = (Arc::clone(&stack.local_cas), Arc::clone(&stack.local_ac));
             register_blocks(metrics, "cas", move || cas.snapshot())?;
-            register_blocks(metrics, "ac", move || ac.snapshot())
+            register_blocks(metrics, "ac", move || ac.snapshot())?;
+            register_others(metrics, others)
         }
         Backend::Remote(_) => Ok(()),
     }
+}
+
+fn register_others(metrics: &PrometheusObserver, others: &Others) -> Result<()> {
+    let (iscc, fsac) = (Arc::clone(&others.iscc), Arc::clone(&others.fsac));
+    register_blocks(metrics, "iscc", move || iscc.snapshot())?;
+    register_blocks(metrics, "fsac", move || fsac.snapshot())
+}
+
+fn draw_others(others: &Others) -> String {
+    draw("classes in blocks", &others.iscc.snapshot()) + &draw("profiles in blocks", &others.fsac.snapshot())
 }
 
 /// The name of a gauge of a local store, its help text, and how it follows from a snapshot.

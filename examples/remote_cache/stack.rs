@@ -8,14 +8,14 @@ use blobaccess::decorators::{
     ActionResultTimestampInjecting, Authorizers, Authorizing, CompletenessChecking, CompletenessOptions,
     DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, QueryCoalescing, StaticAuthorizer,
 };
-use blobaccess::{Ac, BlobAccess, Cas, Clock, Kind, MemoryStore, Observer, SystemClock};
+use blobaccess::{Ac, BlobAccess, Cas, Clock, Fsac, Iscc, Kind, MemoryStore, Observer, SystemClock};
 use blobaccess_grpc::{Remote, RemoteOptions, RemoteTls};
 use blobaccess_local_store::LocalStore;
 
 use crate::activity::Activity;
 use crate::cached_bucket::CachedBucket;
-use crate::files;
-use crate::flags::Flags;
+use crate::files::{self, Files};
+use crate::flags::{Flags, Switch};
 use crate::{Result, read};
 
 /// The size of the store of contents in memory, in bytes, unless a flag sets another.
@@ -36,38 +36,74 @@ pub(crate) struct Stack {
     pub(crate) cas: Arc<dyn BlobAccess<Kind = Cas>>,
     /// Action results.
     pub(crate) ac: Arc<dyn BlobAccess<Kind = Ac>>,
-    /// The store at the bottom.
+    /// Initial size classes, for schedulers.
+    pub(crate) iscc: Arc<dyn BlobAccess<Kind = Iscc>>,
+    /// File system access profiles, for workers.
+    pub(crate) fsac: Arc<dyn BlobAccess<Kind = Fsac>>,
+    /// The stores at the bottom.
     pub(crate) backend: Backend,
 }
 
-/// The store at the bottom of a stack.
+/// The stores at the bottom of a stack.
 #[derive(Debug)]
 pub(crate) enum Backend {
     /// Memory.
-    Memory { cas: Arc<MemoryStore<Cas>>, ac: Arc<MemoryStore<Ac>> },
+    Memory {
+        cas: Arc<MemoryStore<Cas>>,
+        ac: Arc<MemoryStore<Ac>>,
+        iscc: Arc<MemoryStore<Iscc>>,
+        fsac: Arc<MemoryStore<Fsac>>,
+    },
     /// Files in a folder.
-    Local { directory: PathBuf, cas: Arc<LocalStore<Cas>>, ac: Arc<LocalStore<Ac>> },
-    /// A bucket, behind files in a folder.
-    Bucket { directory: PathBuf, stack: Arc<CachedBucket>, scan_every: Option<Duration> },
+    Local { directory: PathBuf, cas: Arc<LocalStore<Cas>>, ac: Arc<LocalStore<Ac>>, others: Others },
+    /// A bucket, behind files in a folder. The other kinds are in files only.
+    Bucket { directory: PathBuf, stack: Arc<CachedBucket>, scan_every: Option<Duration>, others: Others },
     /// Another server.
     Remote(Remote),
+}
+
+/// The stores of Buildbarn's schedulers and workers, in files of a folder.
+#[derive(Debug)]
+pub(crate) struct Others {
+    pub(crate) iscc: Arc<LocalStore<Iscc>>,
+    pub(crate) fsac: Arc<LocalStore<Fsac>>,
+}
+
+impl Others {
+    async fn run(&self) {
+        futures::join!(self.iscc.run(), self.fsac.run());
+    }
+
+    async fn sync(&self) -> Result<()> {
+        futures::try_join!(self.iscc.sync(), self.fsac.sync())?;
+        Ok(())
+    }
 }
 
 impl Backend {
     /// Does the background work of the stores, for as long as the future is polled.
     pub(crate) async fn run(&self) {
         match self {
-            Self::Local { cas, ac, .. } => drop(futures::join!(cas.run(), ac.run())),
-            Self::Bucket { stack, scan_every: Some(every), .. } => scan(stack, *every).await,
-            Self::Bucket { .. } | Self::Memory { .. } | Self::Remote(_) => std::future::pending().await,
+            Self::Local { cas, ac, others, .. } => drop(futures::join!(cas.run(), ac.run(), others.run())),
+            Self::Bucket { stack, scan_every: Some(every), others, .. } => {
+                futures::join!(scan(stack, *every), others.run());
+            }
+            Self::Bucket { others, .. } => others.run().await,
+            Self::Memory { .. } | Self::Remote(_) => std::future::pending().await,
         }
     }
 
     /// Makes durable what is to outlive the process.
     pub(crate) async fn sync(&self) -> Result<()> {
         match self {
-            Self::Local { cas, ac, .. } => drop(futures::try_join!(cas.sync(), ac.sync())?),
-            Self::Bucket { stack, .. } => stack.stop().await?,
+            Self::Local { cas, ac, others, .. } => {
+                futures::try_join!(cas.sync(), ac.sync())?;
+                others.sync().await?;
+            }
+            Self::Bucket { stack, others, .. } => {
+                stack.stop().await?;
+                others.sync().await?;
+            }
             Self::Memory { .. } | Self::Remote(_) => {}
         }
         Ok(())
@@ -92,7 +128,7 @@ impl Stack {
     pub(crate) async fn build(flags: &Flags, activity: &Arc<Activity>) -> Result<Self> {
         let (authorizers, timeout) = (authorizers(flags), flags.call_timeout);
         let observer: Arc<dyn Observer> = Arc::<Activity>::clone(activity);
-        let (cas, ac, backend) = match &flags.upstream {
+        let Stores { cas, ac, iscc, fsac, backend } = match &flags.upstream {
             Some(url) => upstream(flags, url, &observer)?,
             None if flags.in_memory => in_memory(flags, &observer),
             None if flags.bucket.is_some() => in_bucket(flags, &observer).await?,
@@ -100,55 +136,107 @@ impl Stack {
         };
         let cas = EmptyBlobInjecting::new(cas);
         let ac = ActionResultTimestampInjecting::new(ac, flags.max_message_size).with_observer(observer);
-        Ok(Self { cas: guarded(cas, &authorizers, timeout), ac: guarded(ac, &authorizers, timeout), backend })
+        Ok(Self {
+            cas: guarded(cas, &authorizers, timeout),
+            ac: guarded(ac, &authorizers, timeout),
+            iscc: guarded(iscc, &authorizers, timeout),
+            fsac: guarded(fsac, &authorizers, timeout),
+            backend,
+        })
     }
 }
 
-type Stores = (Arc<dyn BlobAccess<Kind = Cas>>, Arc<dyn BlobAccess<Kind = Ac>>, Backend);
+/// The stores beneath the layers that are the same for all.
+struct Stores {
+    cas: Arc<dyn BlobAccess<Kind = Cas>>,
+    ac: Arc<dyn BlobAccess<Kind = Ac>>,
+    iscc: Arc<dyn BlobAccess<Kind = Iscc>>,
+    fsac: Arc<dyn BlobAccess<Kind = Fsac>>,
+    backend: Backend,
+}
 
 /// Makes stores in memory.
 fn in_memory(flags: &Flags, observer: &Arc<dyn Observer>) -> Stores {
-    let (cas_size, ac_size) = (flags.cas_size.unwrap_or(CAS_IN_MEMORY), flags.ac_size.unwrap_or(files::DEFAULT_AC));
-    let memory = Arc::new(MemoryStore::<Cas>::new(cas_size).with_observer(Arc::clone(observer)));
-    let ac_memory = Arc::new(MemoryStore::<Ac>::new(ac_size).with_observer(Arc::clone(observer)));
-    let backend = Backend::Memory { cas: Arc::clone(&memory), ac: Arc::clone(&ac_memory) };
-
-    let (cas, ac) = checked(memory, ac_memory, "local_in_memory", observer);
-    (cas, ac, backend)
+    fn memory<K: Kind>(size: u64, observer: &Arc<dyn Observer>) -> Arc<MemoryStore<K>> {
+        Arc::new(MemoryStore::new(size).with_observer(Arc::clone(observer)))
+    }
+    let cas = memory::<Cas>(flags.cas_size.unwrap_or(CAS_IN_MEMORY), observer);
+    let ac = memory::<Ac>(flags.ac_size.unwrap_or(files::DEFAULT_AC), observer);
+    let iscc = memory::<Iscc>(flags.iscc_size.unwrap_or(files::DEFAULT_OTHERS), observer);
+    let fsac = memory::<Fsac>(flags.fsac_size.unwrap_or(files::DEFAULT_OTHERS), observer);
+    Layers { label: "local_in_memory", flags, observer }.over(
+        Arc::clone(&cas),
+        Arc::clone(&ac),
+        Arc::clone(&iscc),
+        Arc::clone(&fsac),
+        Backend::Memory { cas, ac, iscc, fsac },
+    )
 }
 
 /// Opens stores in files.
 async fn in_files(flags: &Flags, observer: &Arc<dyn Observer>) -> Result<Stores> {
-    let (directory, cas, ac) = files::open(flags, observer).await?;
-    let (cas, ac) = (Arc::new(cas), Arc::new(ac));
-    let backend = Backend::Local { directory, cas: Arc::clone(&cas), ac: Arc::clone(&ac) };
-    let (cas, ac) = checked(cas, ac, "local_block_device", observer);
-    Ok((cas, ac, backend))
+    let Files { directory, cas, ac, iscc, fsac } = files::open(flags, observer).await?;
+    let (cas, ac, iscc, fsac) = (Arc::new(cas), Arc::new(ac), Arc::new(iscc), Arc::new(fsac));
+    Ok(Layers { label: "local_block_device", flags, observer }.over(
+        Arc::clone(&cas),
+        Arc::clone(&ac),
+        Arc::clone(&iscc),
+        Arc::clone(&fsac),
+        Backend::Local { directory, cas, ac, others: Others { iscc, fsac } },
+    ))
 }
 
-/// Opens stores in files, in front of a bucket.
+/// Opens stores in files, of which those of contents and action results are in front of a bucket.
 async fn in_bucket(flags: &Flags, observer: &Arc<dyn Observer>) -> Result<Stores> {
     let url = flags.bucket.as_deref().unwrap_or_default();
-    let (directory, cas, ac) = files::open(flags, observer).await?;
+    let Files { directory, cas, ac, iscc, fsac } = files::open(flags, observer).await?;
     let accounts = flags.accounts.clone().unwrap_or_else(|| directory.join("accounts"));
     let stack = CachedBucket::open(url, &accounts, REPORT_EVERY, Arc::new(cas), Arc::new(ac)).await;
     let stack = stack.map_err(|error| format!("--bucket: {error}"))?;
-    let (cas, ac) = checked(Arc::clone(&stack.cas), Arc::clone(&stack.ac), "write_behind", observer);
-    Ok((cas, ac, Backend::Bucket { directory, stack, scan_every: flags.scan_every }))
+    let (iscc, fsac) = (Arc::new(iscc), Arc::new(fsac));
+    Ok(Layers { label: "write_behind", flags, observer }.over(
+        Arc::clone(&stack.cas),
+        Arc::clone(&stack.ac),
+        Arc::clone(&iscc),
+        Arc::clone(&fsac),
+        Backend::Bucket { directory, stack, scan_every: flags.scan_every, others: Others { iscc, fsac } },
+    ))
 }
 
-/// Observes both stores, and checks that the outputs of an action result are stored before it is returned: either store
-/// may evict a blob that the other refers to.
-fn checked(
-    cas: impl BlobAccess<Kind = Cas>,
-    ac: impl BlobAccess<Kind = Ac>,
+/// The layers over stores of this server.
+struct Layers<'a> {
     label: &'static str,
-    observer: &Arc<dyn Observer>,
-) -> (Arc<dyn BlobAccess<Kind = Cas>>, Arc<dyn BlobAccess<Kind = Ac>>) {
-    let cas: Arc<dyn BlobAccess<Kind = Cas>> = Arc::new(Observing::new(cas, label, Arc::clone(observer)));
-    let ac = Observing::new(ac, label, Arc::clone(observer));
-    let ac = CompletenessChecking::new(ac, EmptyBlobInjecting::new(Arc::clone(&cas)), CompletenessOptions::new());
-    (cas, Arc::new(ac))
+    flags: &'a Flags,
+    observer: &'a Arc<dyn Observer>,
+}
+
+impl Layers<'_> {
+    /// Observes all stores, and checks that the outputs of an action result are stored before it is returned: either
+    /// store may evict a blob that the other refers to.
+    fn over(
+        &self,
+        cas: impl BlobAccess<Kind = Cas>,
+        ac: impl BlobAccess<Kind = Ac>,
+        iscc: impl BlobAccess<Kind = Iscc>,
+        fsac: impl BlobAccess<Kind = Fsac>,
+        backend: Backend,
+    ) -> Stores {
+        let cas: Arc<dyn BlobAccess<Kind = Cas>> = Arc::new(self.observing(cas));
+        let ac = self.observing(ac);
+        let ac: Arc<dyn BlobAccess<Kind = Ac>> = match self.flags.completeness_checking {
+            Switch::On => {
+                let outputs = EmptyBlobInjecting::new(Arc::clone(&cas));
+                Arc::new(CompletenessChecking::new(ac, outputs, CompletenessOptions::new()))
+            }
+            Switch::Off => Arc::new(ac),
+        };
+        let (iscc, fsac) = (Arc::new(self.observing(iscc)), Arc::new(self.observing(fsac)));
+        Stores { cas, ac, iscc, fsac, backend }
+    }
+
+    fn observing<B: BlobAccess>(&self, store: B) -> Observing<B> {
+        Observing::new(store, self.label, Arc::clone(self.observer))
+    }
 }
 
 /// Uses the stores of another server, which checks its action results itself.
@@ -159,11 +247,16 @@ fn upstream(flags: &Flags, url: &str, observer: &Arc<dyn Observer>) -> Result<St
     }
     let remote = Remote::new(options).map_err(|error| format!("--upstream: {error}"))?;
 
-    let cas = Observing::new(remote.cas(), "grpc", Arc::clone(observer));
-    let cas = QueryCoalescing::new(cas);
+    let layers = Layers { label: "grpc", flags, observer };
+    let cas = QueryCoalescing::new(layers.observing(remote.cas()));
     let cas = ExistenceCaching::new(cas, REMEMBERED, REMEMBERED_FOR).with_observer(Arc::clone(observer));
-    let ac = Observing::new(remote.ac(), "grpc", Arc::clone(observer));
-    Ok((Arc::new(cas), Arc::new(ac), Backend::Remote(remote)))
+    Ok(Stores {
+        cas: Arc::new(cas),
+        ac: Arc::new(layers.observing(remote.ac())),
+        iscc: Arc::new(layers.observing(remote.iscc())),
+        fsac: Arc::new(layers.observing(remote.fsac())),
+        backend: Backend::Remote(remote),
+    })
 }
 
 /// Puts the layers around `store` that every call goes through: rights first, then a time limit.
@@ -178,4 +271,68 @@ fn authorizers(flags: &Flags) -> Authorizers {
     let allow = || Arc::new(StaticAuthorizer::Allow);
     let put = Arc::new(if flags.read_only { StaticAuthorizer::Deny } else { StaticAuthorizer::Allow });
     Authorizers::new(allow(), put, allow())
+}
+
+#[cfg(test)]
+mod tests {
+    use blobaccess::{Blob, Context, Digest, DigestFunction, InstanceName, NoObserver};
+    use blobaccess_proto::remote_execution as re;
+    use clap::Parser;
+    use prost::Message;
+
+    use super::*;
+
+    async fn stack(flags: &[&str]) -> Stack {
+        let flags = Flags::parse_from([&["remote_cache"], flags].concat());
+        Stack::build(&flags, &Arc::new(Activity::new(Arc::new(NoObserver)))).await.unwrap()
+    }
+
+    fn digest(contents: &[u8]) -> Digest {
+        Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents)
+    }
+
+    /// Stores an action result whose output is absent, and returns whether it is found.
+    async fn finds_incomplete(stack: &Stack) -> bool {
+        let output = digest(b"on another node");
+        let output = re::Digest { hash: output.hash().to_string(), size_bytes: 15 };
+        let file = re::OutputFile { path: "out".into(), digest: Some(output), ..Default::default() };
+        let result = re::ActionResult { output_files: vec![file], ..Default::default() };
+        let (ctx, action) = (Context::background(), digest(b"an action"));
+        stack.ac.put(&ctx, &action, Blob::from_bytes(result.encode_to_vec())).await.unwrap();
+        match stack.ac.get(&ctx, &action).await {
+            Ok(found) => re::ActionResult::decode(found.into_bytes(1 << 20).await.unwrap()).is_ok(),
+            Err(error) => {
+                assert!(error.is_not_found(), "{error}");
+                false
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_result_is_checked_against_this_server_unless_told_otherwise() {
+        assert!(!finds_incomplete(&stack(&["--in-memory"]).await).await);
+        assert!(finds_incomplete(&stack(&["--in-memory", "--completeness-checking", "off"]).await).await);
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().to_str().unwrap();
+        let sizes = ["--cas-size", "16MiB", "--ac-size", "16MiB", "--directory", directory];
+        let off = [&sizes[..], &["--completeness-checking", "off"]].concat();
+        assert!(finds_incomplete(&stack(&off).await).await);
+        assert!(!finds_incomplete(&stack(&sizes).await).await, "the same files, checked");
+    }
+
+    #[tokio::test]
+    async fn the_caches_of_schedulers_and_workers_outlive_the_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().to_str().unwrap();
+        let flags = ["--cas-size", "16MiB", "--ac-size", "16MiB", "--directory", directory];
+        let (ctx, key) = (Context::background(), digest(b"a reduced action"));
+        let first = stack(&flags).await;
+        first.iscc.put(&ctx, &key, Blob::from_bytes("\u{a}\u{0}")).await.unwrap();
+        first.fsac.put(&ctx, &key, Blob::from_bytes("\u{10}\u{3}")).await.unwrap();
+        first.backend.sync().await.unwrap();
+        drop(first);
+        let second = stack(&flags).await;
+        assert_eq!(second.iscc.get(&ctx, &key).await.unwrap().into_bytes(9).await.unwrap(), "\u{a}\u{0}");
+        assert_eq!(second.fsac.get(&ctx, &key).await.unwrap().into_bytes(9).await.unwrap(), "\u{10}\u{3}");
+    }
 }

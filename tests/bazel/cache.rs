@@ -72,8 +72,8 @@ impl RemoteCache {
 
     /// Waits until all puts so far are durable.
     pub(crate) fn wait_until_durable(&self) {
-        let both = |page: &str| page.matches(" 0 changes not synced yet").count() == 2;
-        while !both(&self.status_page()) {
+        let all = |page: &str| page.matches(" 0 changes not synced yet").count() == 4;
+        while !all(&self.status_page()) {
             // The page is requested repeatedly, without a pause: the server is busy with other work.
             thread::yield_now();
         }

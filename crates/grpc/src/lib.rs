@@ -1,4 +1,4 @@
-//! The storage services of the Remote Execution API over any store, and a remote server as a store.
+//! The storage services of the Remote Execution API and of Buildbarn over any store, and a remote server as a store.
 //!
 //! Start here: [`Services`] serves stores to Bazel and other build clients; [`Remote`] makes a server of the protocol
 //! into stores.
@@ -83,6 +83,17 @@
 //! }
 //! ```
 //!
+//! # Which services
+//!
+//! | kind | server | client | service |
+//! |---|---|---|---|
+//! | contents | [`Services::with_cas`] | [`Remote::cas`] | `ContentAddressableStorage`, `google.bytestream.ByteStream` |
+//! | action results | [`Services::with_ac`] | [`Remote::ac`] | `ActionCache` |
+//! | references | [`Services::with_icas`] | [`Remote::icas`] | `buildbarn.icas.IndirectContentAddressableStorage` |
+//! | size classes | [`Services::with_iscc`] | [`Remote::iscc`] | `buildbarn.iscc.InitialSizeClassCache` |
+//! | access profiles | [`Services::with_fsac`] | [`Remote::fsac`] | `buildbarn.fsac.FileSystemAccessCache` |
+//! | copies | [`Services::with_replicator`] | [`Remote::replicator`] | `buildbarn.replicator.Replicator` |
+//!
 //! # Features
 //!
 //! All are on by default.
@@ -105,11 +116,17 @@ mod client;
 mod compression;
 #[cfg(any(feature = "client", feature = "server"))]
 mod message;
+#[cfg(any(feature = "client", feature = "server"))]
+mod message_protocol;
+#[cfg(any(feature = "client", feature = "server"))]
+mod message_request;
 mod metadata_keys;
 #[cfg(any(feature = "client", feature = "server"))]
 mod outcome;
 #[cfg(any(feature = "client", feature = "server"))]
 mod raw_codec;
+#[cfg(any(feature = "client", feature = "server"))]
+mod reference_updates;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(any(feature = "client", feature = "server"))]
@@ -134,7 +151,10 @@ mod stubs;
 #[cfg(all(feature = "client", feature = "tls"))]
 pub use client::RemoteTls;
 #[cfg(feature = "client")]
-pub use client::{Remote, RemoteAcStore, RemoteCasStore, RemoteOptions, RemoteSnapshot, RetryPolicy};
+pub use client::{
+    Remote, RemoteAcStore, RemoteCasStore, RemoteFsacStore, RemoteIcasStore, RemoteIsccStore, RemoteMessageStore,
+    RemoteOptions, RemoteReplicator, RemoteSnapshot, RetryPolicy,
+};
 pub use metadata_keys::{OUTCOME_REQUEST, OUTCOME_RESPONSE, UPLOAD_TOKEN};
 #[cfg(feature = "server")]
 pub use server::{

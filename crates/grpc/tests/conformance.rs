@@ -6,12 +6,15 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::task::{Context as Poller, Poll};
 use std::time::Duration;
 
-use blobaccess::{Ac, Cas};
+use blobaccess::decorators::ReadFallback;
+use blobaccess::replication::LocalReplicator;
+use blobaccess::{Ac, BlobAccess, Cas, Fsac, Icas, Iscc};
 use blobaccess_grpc::{Remote, RemoteAcStore, RemoteCasStore, RemoteOptions, RetryPolicy, ServiceOptions, Services};
-use blobaccess_testkit::{Layered, Promises, conformance};
+use blobaccess_testkit::{Layered, Promises, Stores, conformance};
 use futures::future::{self, Ready};
 use http::Uri;
 use hyper_util::rt::TokioIo;
@@ -22,8 +25,8 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::codegen::Service;
 use tonic::transport::Endpoint;
 
-/// The largest action result of a remote store: a message, less everything that surrounds the result.
-const MAX_ACTION_RESULT_BYTES: u64 = (4 << 20) - (64 << 10);
+/// The largest message of a remote store: one of the connection, less everything that surrounds it.
+const MAX_MESSAGE_BYTES: u64 = (4 << 20) - (64 << 10);
 
 conformance! {
     contents => Layered::<Cas, _>::new(|beneath| cas(over(beneath.store("inner")), options())).promising(of_contents),
@@ -66,19 +69,83 @@ conformance! {
 
     action_results: Ac =>
         Layered::<Ac, _>::new(|beneath| ac(Services::new(ServiceOptions::default()).with_ac(beneath.store("inner"))))
-            .promising(of_action_results),
+            .promising(of_messages),
     action_results_through_two_servers: Ac =>
         Layered::<Ac, _>::new(|beneath| {
             let behind = ac(Services::new(ServiceOptions::default()).with_ac(beneath.store("inner")));
             ac(Services::new(ServiceOptions::default()).with_ac(behind))
         })
-        .promising(of_action_results),
+        .promising(of_messages),
     action_results_over_loopback: Ac =>
         Layered::<Ac, _>::new(|beneath| {
             over_loopback(Services::new(ServiceOptions::default()).with_ac(beneath.store("inner"))).ac()
         })
         .with_layers(["grpc(http://127.0.0.1:"])
-        .promising(of_action_results),
+        .promising(of_messages),
+
+    references: Icas =>
+        Layered::<Icas, _>::new(|beneath| {
+            within_the_process(services().with_icas(beneath.store("inner")), options()).icas()
+        })
+        .promising(of_references),
+    references_through_two_servers: Icas =>
+        Layered::<Icas, _>::new(|beneath| {
+            let behind = within_the_process(services().with_icas(beneath.store("inner")), options()).icas();
+            within_the_process(services().with_icas(behind), options()).icas()
+        })
+        .promising(of_references),
+    references_over_loopback: Icas =>
+        Layered::<Icas, _>::new(|beneath| over_loopback(services().with_icas(beneath.store("inner"))).icas())
+            .with_layers(["grpc(http://127.0.0.1:"])
+            .promising(of_references),
+
+    size_classes: Iscc =>
+        Layered::<Iscc, _>::new(|beneath| {
+            within_the_process(services().with_iscc(beneath.store("inner")), options()).iscc()
+        })
+        .promising(of_messages),
+    size_classes_through_two_servers: Iscc =>
+        Layered::<Iscc, _>::new(|beneath| {
+            let behind = within_the_process(services().with_iscc(beneath.store("inner")), options()).iscc();
+            within_the_process(services().with_iscc(behind), options()).iscc()
+        })
+        .promising(of_messages),
+    size_classes_over_loopback: Iscc =>
+        Layered::<Iscc, _>::new(|beneath| over_loopback(services().with_iscc(beneath.store("inner"))).iscc())
+            .with_layers(["grpc(http://127.0.0.1:"])
+            .promising(of_messages),
+
+    path_profiles: Fsac =>
+        Layered::<Fsac, _>::new(|beneath| {
+            within_the_process(services().with_fsac(beneath.store("inner")), options()).fsac()
+        })
+        .promising(of_messages),
+    path_profiles_through_two_servers: Fsac =>
+        Layered::<Fsac, _>::new(|beneath| {
+            let behind = within_the_process(services().with_fsac(beneath.store("inner")), options()).fsac();
+            within_the_process(services().with_fsac(behind), options()).fsac()
+        })
+        .promising(of_messages),
+    path_profiles_over_loopback: Fsac =>
+        Layered::<Fsac, _>::new(|beneath| over_loopback(services().with_fsac(beneath.store("inner"))).fsac())
+            .with_layers(["grpc(http://127.0.0.1:"])
+            .promising(of_messages),
+
+    contents_whose_copies_a_server_makes =>
+        Layered::<Cas, _>::new(read_fallback_with_remote_copies).with_layers(["read_fallback", "memory"]),
+}
+
+/// Reads from a second store what the first one lacks, and has a server copy it.
+fn read_fallback_with_remote_copies(beneath: &Stores<Cas>) -> impl BlobAccess<Kind = Cas> + use<> {
+    let [primary, secondary] = ["primary", "secondary"].map(|name| Arc::new(beneath.store(name)));
+    let copies = LocalReplicator::new(Arc::clone(&secondary), Arc::clone(&primary));
+    let server = within_the_process(services().with_replicator(copies), options());
+    let replicator = server.replicator(Arc::clone(&secondary));
+    ReadFallback::new(primary, secondary, replicator)
+}
+
+fn services() -> Services {
+    Services::new(ServiceOptions::default())
 }
 
 /// Returns the promises of a remote store: outcomes are exact, but the visibility between instance names is not known.
@@ -86,8 +153,12 @@ fn of_contents(promises: Promises) -> Promises {
     promises.with_knows_key_format(false)
 }
 
-fn of_action_results(promises: Promises) -> Promises {
-    of_contents(promises).with_finds_in_bulk(false).with_max_blob_size_bytes(Some(MAX_ACTION_RESULT_BYTES))
+fn of_references(promises: Promises) -> Promises {
+    of_messages(promises).with_finds_in_bulk(true)
+}
+
+fn of_messages(promises: Promises) -> Promises {
+    of_contents(promises).with_finds_in_bulk(false).with_max_blob_size_bytes(Some(MAX_MESSAGE_BYTES))
 }
 
 /// Retries as a client does, without the waits.
@@ -96,7 +167,7 @@ fn options() -> RemoteOptions {
     RemoteOptions::new("http://memory").with_retry(retry)
 }
 
-fn over(store: impl blobaccess::BlobAccess<Kind = Cas>) -> Services {
+fn over(store: impl BlobAccess<Kind = Cas>) -> Services {
     Services::new(ServiceOptions::default()).with_cas(store)
 }
 

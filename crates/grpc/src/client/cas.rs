@@ -16,6 +16,7 @@ use super::batch_read::{self, BlobToRead, ENTRY_BYTES, ReadBatch};
 use super::batch_write::{BlobToStore, WriteBatch};
 use super::batching::Batching;
 use super::connection::Connection;
+use super::find_missing::FindsMissing;
 use super::server_offer::ServerOffer;
 use super::upload::UploadContents;
 use crate::compression;
@@ -158,7 +159,7 @@ impl BlobAccess for RemoteCasStore {
     }
 
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
-        self.connection.find_missing(ctx, digests).await
+        self.connection.find_missing(ctx, digests, FindsMissing::Blobs).await
     }
 
     async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {

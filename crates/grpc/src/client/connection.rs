@@ -86,7 +86,20 @@ impl Connection {
     where
         F: Future<Output = Result<Response<R>, Status>>,
     {
-        let deadline = self.silence_deadline(ctx);
+        self.call_until(ctx, self.silence_deadline(ctx), message, send).await
+    }
+
+    /// Makes a call that has one message each way, and is answered by `deadline`.
+    pub(super) async fn call_until<M, R, F>(
+        &self,
+        ctx: &Context,
+        deadline: Option<Instant>,
+        message: M,
+        send: impl FnOnce(Channel, Request<M>) -> F,
+    ) -> Result<Response<R>>
+    where
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
         self.within(deadline, async {
             let _permit = self.permit().await?;
             let request = self.request(ctx, deadline, message)?;

@@ -7,19 +7,32 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::connection::Connection;
 use super::failure;
 use crate::message::to_proto;
+use crate::stubs::icas::indirect_content_addressable_storage_client::IndirectContentAddressableStorageClient;
 use crate::stubs::remote_execution::content_addressable_storage_client::ContentAddressableStorageClient;
 
 /// The maximum that a digest takes in a message besides the hash: two lengths, three keys, the size.
 const DIGEST_BYTES: u64 = 20;
 
+/// The method that finds what is missing.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum FindsMissing {
+    Blobs,
+    References,
+}
+
 impl Connection {
     /// Returns the `digests` that the server does not have.
-    pub(super) async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
+    pub(super) async fn find_missing(
+        &self,
+        ctx: &Context,
+        digests: &DigestSet,
+        method: FindsMissing,
+    ) -> Result<DigestSet> {
         let alike = digests.partition_by(|digest| (digest.instance_name(), digest.function()));
         let mut calls = Vec::new();
         for (_, digests) in &alike {
-            for chunk in self.chunks(digests) {
-                calls.push(self.find_missing_in(ctx, chunk));
+            for chunk in digests.as_slice().chunks(self.digests_of_a_message(digests)) {
+                calls.push(self.find_missing_in(ctx, chunk, method));
             }
         }
         let found = stream::iter(calls).buffer_unordered(self.options.find_missing_concurrency);
@@ -27,18 +40,17 @@ impl Connection {
         Ok(missing.into_iter().flatten().collect())
     }
 
-    /// Splits `digests`, which are of one instance name and function, into parts that fit into a message.
-    fn chunks<'a>(&self, digests: &'a DigestSet) -> std::slice::Chunks<'a, Digest> {
+    /// Returns how many of `digests`, which are of one instance name and function, fit into a message: at least 1.
+    pub(super) fn digests_of_a_message(&self, digests: &DigestSet) -> usize {
         let each = digests.first().map_or(1, |digest| {
             let hex = digest.function().hash_size_bytes() * 2;
             DIGEST_BYTES + u64::try_from(hex).unwrap_or(u64::MAX)
         });
         let fit = self.options.max_message_contents() / each;
-        let fit = usize::try_from(fit).unwrap_or(usize::MAX).clamp(1, RECOMMENDED_FIND_MISSING_DIGESTS);
-        digests.as_slice().chunks(fit)
+        usize::try_from(fit).unwrap_or(usize::MAX).clamp(1, RECOMMENDED_FIND_MISSING_DIGESTS)
     }
 
-    async fn find_missing_in(&self, ctx: &Context, chunk: &[Digest]) -> Result<Vec<Digest>> {
+    async fn find_missing_in(&self, ctx: &Context, chunk: &[Digest], method: FindsMissing) -> Result<Vec<Digest>> {
         let Some(first) = chunk.first() else { return Ok(Vec::new()) };
         let (instance_name, function) = (first.instance_name(), first.function());
         let max = self.options.max_message_size_bytes;
@@ -48,9 +60,17 @@ impl Connection {
                 blob_digests: chunk.iter().map(to_proto).collect(),
                 digest_function: function.number(),
             };
-            self.call(ctx, message, |channel, request| async move {
-                let client = ContentAddressableStorageClient::new(channel);
-                client.max_decoding_message_size(max).find_missing_blobs(request).await
+            self.call(ctx, message, move |channel, request| async move {
+                match method {
+                    FindsMissing::Blobs => {
+                        let client = ContentAddressableStorageClient::new(channel);
+                        client.max_decoding_message_size(max).find_missing_blobs(request).await
+                    }
+                    FindsMissing::References => {
+                        let client = IndirectContentAddressableStorageClient::new(channel);
+                        client.max_decoding_message_size(max).find_missing_references(request).await
+                    }
+                }
             })
         };
         let answer = self.retried(ctx, || true, ask).await.map_err(failure::never_absent)?.into_inner();

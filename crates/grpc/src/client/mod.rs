@@ -1,6 +1,5 @@
 //! A remote store as a [`BlobAccess`](blobaccess::BlobAccess).
 
-mod ac;
 mod batch_answers;
 mod batch_key;
 mod batch_read;
@@ -12,10 +11,13 @@ mod channel;
 mod connection;
 mod failure;
 mod find_missing;
+mod icas;
 mod known_offers;
+mod messages;
 mod options;
 mod read;
 mod remote;
+mod replicator;
 mod request_metadata;
 mod retries;
 mod retry_policy;
@@ -26,10 +28,12 @@ mod tls;
 mod upload;
 mod write;
 
-pub use self::ac::RemoteAcStore;
 pub use self::cas::RemoteCasStore;
+pub use self::icas::RemoteIcasStore;
+pub use self::messages::{RemoteAcStore, RemoteFsacStore, RemoteIsccStore, RemoteMessageStore};
 pub use self::options::RemoteOptions;
 pub use self::remote::Remote;
+pub use self::replicator::RemoteReplicator;
 pub use self::retry_policy::RetryPolicy;
 pub use self::snapshot::RemoteSnapshot;
 #[cfg(feature = "tls")]

@@ -3,17 +3,20 @@
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
-use blobaccess::{Clock, Result, SystemClock};
+use blobaccess::{BlobAccess, Cas, Clock, Result, SystemClock};
 use tonic::transport::Channel;
 
-use super::ac::RemoteAcStore;
 use super::cas::RemoteCasStore;
 use super::channel::Channels;
 use super::connection::Connection;
+use super::icas::RemoteIcasStore;
+use super::messages::{RemoteAcStore, RemoteFsacStore, RemoteIsccStore};
 use super::options::RemoteOptions;
+use super::replicator::RemoteReplicator;
 use super::snapshot::RemoteSnapshot;
 
-/// A server of the Remote Execution API, and the stores that it offers: [`cas`](Self::cas) and [`ac`](Self::ac).
+/// A server of the Remote Execution API, and the stores that it offers: [`cas`](Self::cas) and [`ac`](Self::ac); of
+/// Buildbarn's, [`icas`](Self::icas), [`iscc`](Self::iscc), [`fsac`](Self::fsac) and a [`replicator`](Self::replicator).
 ///
 /// They share its connections, its limits and what is known of the server. It is cheap to clone.
 ///
@@ -91,6 +94,30 @@ impl Remote {
     #[must_use]
     pub fn ac(&self) -> RemoteAcStore {
         RemoteAcStore::new(Arc::clone(&self.connection))
+    }
+
+    /// Returns the indirect content-addressable storage of the server.
+    #[must_use]
+    pub fn icas(&self) -> RemoteIcasStore {
+        RemoteIcasStore::new(Arc::clone(&self.connection))
+    }
+
+    /// Returns the initial size class cache of the server.
+    #[must_use]
+    pub fn iscc(&self) -> RemoteIsccStore {
+        RemoteIsccStore::new(Arc::clone(&self.connection))
+    }
+
+    /// Returns the file system access cache of the server.
+    #[must_use]
+    pub fn fsac(&self) -> RemoteFsacStore {
+        RemoteFsacStore::new(Arc::clone(&self.connection))
+    }
+
+    /// Returns a replicator that reads from `source`, and has the server copy what is read.
+    #[must_use]
+    pub fn replicator<A: BlobAccess<Kind = Cas>>(&self, source: Arc<A>) -> RemoteReplicator<A> {
+        RemoteReplicator::new(source, Arc::clone(&self.connection))
     }
 
     /// Returns what the client was used for so far.

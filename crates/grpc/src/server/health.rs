@@ -3,8 +3,10 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use blobaccess::{
-    BlobAccess, Clock, Context, Digest, DigestFunction, DigestSet, Error, ErrorKind, InstanceName, Result,
+    BlobAccess, Clock, Context, Digest, DigestFunction, DigestSet, Error, ErrorKind, InstanceName, Kind, Result,
+    StorageType,
 };
 use futures::future::{self, Either};
 use futures::stream::{self, BoxStream, StreamExt};
@@ -25,16 +27,16 @@ const FAILURES: u32 = 2;
 /// The stores that a service needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
-    Cas,
-    Ac,
+    Store(StorageType),
     All,
+    /// None: the service is there as long as the server is.
+    Nothing,
 }
 
 /// The known state of the stores and of the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Known {
-    cas_failed: bool,
-    ac_failed: bool,
+    failed: FailedStores,
     draining: bool,
 }
 
@@ -42,10 +44,34 @@ impl Known {
     fn serving(self, needs: Needs) -> bool {
         !self.draining
             && match needs {
-                Needs::Cas => !self.cas_failed,
-                Needs::Ac => !self.ac_failed,
-                Needs::All => !self.cas_failed && !self.ac_failed,
+                Needs::Store(store) => !self.failed.has(store),
+                Needs::All => self.failed == FailedStores::default(),
+                Needs::Nothing => true,
             }
+    }
+}
+
+/// The set of stores that have failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct FailedStores(u8);
+
+impl FailedStores {
+    fn bit(store: StorageType) -> u8 {
+        match store {
+            StorageType::Cas => 1,
+            StorageType::Ac => 2,
+            StorageType::Icas => 4,
+            StorageType::Iscc => 8,
+            StorageType::Fsac => 16,
+        }
+    }
+
+    fn has(self, store: StorageType) -> bool {
+        self.0 & Self::bit(store) != 0
+    }
+
+    fn with(self, store: StorageType) -> Self {
+        Self(self.0 | Self::bit(store))
     }
 }
 
@@ -91,42 +117,60 @@ impl Health {
     }
 }
 
+/// A store of any kind, as a probe asks it.
+#[async_trait]
+pub(crate) trait Probed: Send + Sync {
+    /// Returns the kind of the store.
+    fn storage_type(&self) -> StorageType;
+
+    /// Asks the store for one blob.
+    async fn ask(&self, ctx: &Context, digest: DigestSet) -> Result<()>;
+}
+
+#[async_trait]
+impl<B: BlobAccess> Probed for B {
+    fn storage_type(&self) -> StorageType {
+        B::Kind::STORAGE_TYPE
+    }
+
+    async fn ask(&self, ctx: &Context, digest: DigestSet) -> Result<()> {
+        self.find_missing(ctx, &digest).await.map(drop)
+    }
+}
+
 /// A probe that asks the stores every ten seconds whether a random digest is stored.
-#[derive(Clone, Debug)]
-pub(crate) struct Probe<C, A> {
-    pub(crate) cas: Option<C>,
-    pub(crate) ac: Option<A>,
+pub(crate) struct Probe {
+    pub(crate) stores: Vec<Box<dyn Probed>>,
     pub(crate) ctx: Context,
     pub(crate) instance_name: InstanceName,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-impl<C: BlobAccess, A: BlobAccess> Probe<C, A> {
+impl Probe {
     /// Probes without end, and reports the results to `health`.
     pub(crate) async fn run(&self, health: &Health) -> ! {
-        let (mut cas, mut ac) = (Failures("content-addressable storage", 0), Failures("action cache", 0));
+        let mut failures: Vec<_> = self.stores.iter().map(|store| Failures(store.storage_type(), 0)).collect();
         loop {
             let due = self.clock.monotonic() + INTERVAL;
-            let (cas_answer, ac_answer) =
-                future::join(self.ask(self.cas.as_ref(), due), self.ask(self.ac.as_ref(), due)).await;
-            let (cas_failed, ac_failed) = (cas.count(cas_answer), ac.count(ac_answer));
-            health.change(|known| {
-                known.cas_failed = cas_failed;
-                known.ac_failed = ac_failed;
-            });
+            let answers = future::join_all(self.stores.iter().map(|store| self.ask(&**store, due))).await;
+            let mut failed = FailedStores::default();
+            for (failures, answer) in failures.iter_mut().zip(answers) {
+                if failures.count(answer) {
+                    failed = failed.with(failures.0);
+                }
+            }
+            health.change(|known| known.failed = failed);
             self.clock.sleep_until(due).await;
         }
     }
 
-    async fn ask<B: BlobAccess>(&self, store: Option<&B>, due: Instant) -> Result<()> {
-        let Some(store) = store else { return Ok(()) };
+    async fn ask(&self, store: &dyn Probed, due: Instant) -> Result<()> {
         let nonce = Uuid::new_v4();
         let digest = Digest::of(self.instance_name.clone(), DigestFunction::Sha256, nonce.as_bytes());
         let ctx = self.ctx.clone().with_deadline(due);
-        let asked = DigestSet::from(digest);
-        let answer = pin!(store.find_missing(&ctx, &asked));
+        let answer = pin!(store.ask(&ctx, DigestSet::from(digest)));
         match future::select(answer, self.clock.sleep_until(due)).await {
-            Either::Left((Ok(_), _)) => Ok(()),
+            Either::Left((Ok(()), _)) => Ok(()),
             // The store was reached, and does not find in bulk.
             Either::Left((Err(error), _)) if error.kind() == ErrorKind::Unimplemented => Ok(()),
             Either::Left((Err(error), _)) => Err(error),
@@ -138,12 +182,13 @@ impl<C: BlobAccess, A: BlobAccess> Probe<C, A> {
 }
 
 /// The number of failures of a store in a row.
-struct Failures(&'static str, u32);
+struct Failures(StorageType, u32);
 
 impl Failures {
     /// Returns whether the store counts as failed after this result.
     fn count(&mut self, answer: Result<()>) -> bool {
         let Self(store, failures) = self;
+        let store = store.name();
         match answer {
             Ok(()) => {
                 if *failures >= FAILURES {
@@ -209,7 +254,9 @@ mod tests {
     use super::*;
 
     fn health() -> Health {
-        Health::new([("cas", Needs::Cas), ("ac", Needs::Ac)])
+        let store = |store: StorageType| (store.name(), Needs::Store(store));
+        let stores = [StorageType::Cas, StorageType::Ac, StorageType::Icas, StorageType::Iscc, StorageType::Fsac];
+        Health::new(stores.map(store).into_iter().chain([("replicator", Needs::Nothing)]))
     }
 
     async fn check(health: &Health, service: &str) -> Result<ServingStatus, tonic::Code> {
@@ -220,10 +267,13 @@ mod tests {
     #[tokio::test]
     async fn a_store_that_fails_concerns_the_services_that_need_it() {
         let health = health();
-        health.change(|known| known.ac_failed = true);
+        health.change(|known| known.failed = known.failed.with(StorageType::Ac));
         assert_eq!(check(&health, "").await, Ok(ServingStatus::NotServing));
         assert_eq!(check(&health, "cas").await, Ok(ServingStatus::Serving));
         assert_eq!(check(&health, "ac").await, Ok(ServingStatus::NotServing));
+        for other in ["icas", "iscc", "fsac", "replicator"] {
+            assert_eq!(check(&health, other).await, Ok(ServingStatus::Serving), "{other}");
+        }
         assert_eq!(check(&health, "other").await, Err(tonic::Code::NotFound));
     }
 
@@ -233,11 +283,11 @@ mod tests {
         let request = Request::new(HealthCheckRequest { service: "cas".to_owned() });
         let mut told = health.watch(request).await.unwrap().into_inner().map(|answer| answer.unwrap().status());
         assert_eq!(told.next().await, Some(ServingStatus::Serving));
-        health.change(|known| known.ac_failed = true);
+        health.change(|known| known.failed = known.failed.with(StorageType::Ac));
         assert_eq!(told.next().now_or_never(), None);
-        health.change(|known| known.cas_failed = true);
+        health.change(|known| known.failed = known.failed.with(StorageType::Cas));
         assert_eq!(told.next().await, Some(ServingStatus::NotServing));
-        health.change(|known| known.cas_failed = false);
+        health.change(|known| known.failed = FailedStores::default());
         assert_eq!(told.next().await, Some(ServingStatus::Serving));
         health.drain();
         assert_eq!(told.next().await, Some(ServingStatus::NotServing));

@@ -8,10 +8,13 @@ mod cas;
 mod cut_connections;
 mod deadlines;
 mod encoded_fields;
+mod encoded_service;
 mod failed_puts;
 mod health;
+mod icas;
 mod in_flight;
 mod inlining;
+mod messages;
 mod open_calls;
 mod options;
 mod outcome_trailer;
@@ -19,9 +22,11 @@ mod outcome_trailer;
 mod recorded_frames;
 #[cfg(feature = "reflection")]
 mod reflection;
+mod replicator;
 mod request;
 mod requested_digest;
 mod serve;
+mod served;
 mod services;
 #[cfg(feature = "tls")]
 mod tls;

@@ -1,9 +1,10 @@
-//! All services over a pair of stores, to be served or to be mounted elsewhere.
+//! All services over a set of stores, to be served or to be mounted elsewhere.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use blobaccess::{Ac, BlobAccess, Cas, Clock, Context, InstanceName, Result, SystemClock};
+use blobaccess::replication::Replicator;
+use blobaccess::{Ac, BlobAccess, Cas, Clock, Context, Fsac, Icas, InstanceName, Iscc, Result, SystemClock};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
@@ -13,21 +14,25 @@ use super::byte_stream::ByteStreamService;
 use super::capabilities::CapabilitiesService;
 use super::cas::{CasService, CasWireService};
 use super::deadlines::Deadlines;
+use super::encoded_service::Wired;
 use super::failed_puts::{FailedPuts, PutFailures};
-use super::health::{Health, Needs, Probe};
+use super::health::{Health, Probe};
+use super::icas::IcasService;
 use super::in_flight::InFlight;
+use super::messages::Messages;
 use super::open_calls::OpenCalls;
 use super::options::ServiceOptions;
 use super::outcome_trailer::OutcomeTrailerLayer;
+use super::replicator::ReplicatorService;
+use super::served::Served;
 #[cfg(feature = "tls")]
 use super::tls::ServerTls;
-use crate::stubs::bytestream::byte_stream_server::{self, ByteStreamServer};
-use crate::stubs::remote_execution::action_cache_server;
-use crate::stubs::remote_execution::capabilities_server::{self, CapabilitiesServer};
-use crate::stubs::remote_execution::content_addressable_storage_server;
+use crate::stubs::bytestream::byte_stream_server::ByteStreamServer;
+use crate::stubs::remote_execution::capabilities_server::CapabilitiesServer;
 
 /// The storage services of the Remote Execution API over stores: content-addressable storage with byte stream, action
-/// cache, capabilities; besides, health and reflection.
+/// cache, capabilities; those of Buildbarn: indirect content-addressable storage, initial size class cache, file system
+/// access cache, replicator; besides, health and reflection.
 ///
 /// [`serve`](Self::serve) runs them on a listener. [`routes`](Self::routes) are for programs with a tonic server of
 /// their own. Clones share limits, health and what the [snapshot](Self::snapshot) tells.
@@ -64,8 +69,7 @@ use crate::stubs::remote_execution::content_addressable_storage_server;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Services {
-    cas: Option<Arc<dyn BlobAccess<Kind = Cas>>>,
-    ac: Option<Arc<dyn BlobAccess<Kind = Ac>>>,
+    served: Served,
     probe_ctx: Context,
     probe_instance_name: InstanceName,
     authenticator: Option<Arc<dyn Authenticator>>,
@@ -105,9 +109,8 @@ impl Services {
     /// Makes services without a store, which offer only empty capabilities.
     #[must_use]
     pub fn new(options: ServiceOptions) -> Self {
+        let served = Served::default();
         Self {
-            cas: None,
-            ac: None,
             probe_ctx: Context::background(),
             probe_instance_name: InstanceName::empty(),
             authenticator: None,
@@ -117,24 +120,57 @@ impl Services {
             tls: None,
             clock: Arc::new(SystemClock),
             open_calls: OpenCalls::new(options.max_open_calls),
-            health: health(false, false),
+            health: Health::new(served.names()),
+            served,
             options: Arc::new(options),
         }
     }
 
     /// Offers content-addressable storage and the byte stream.
     #[must_use]
-    pub fn with_cas(mut self, store: impl BlobAccess<Kind = Cas>) -> Self {
-        self.cas = Some(Arc::new(store));
-        self.health = health(true, self.ac.is_some());
-        self
+    pub fn with_cas(self, store: impl BlobAccess<Kind = Cas>) -> Self {
+        self.serving(|served| served.cas = Some(Arc::new(store)))
     }
 
     /// Offers the action cache.
     #[must_use]
-    pub fn with_ac(mut self, store: impl BlobAccess<Kind = Ac>) -> Self {
-        self.ac = Some(Arc::new(store));
-        self.health = health(self.cas.is_some(), true);
+    pub fn with_ac(self, store: impl BlobAccess<Kind = Ac>) -> Self {
+        self.serving(|served| served.ac = Some(Arc::new(store)))
+    }
+
+    /// Offers Buildbarn's indirect content-addressable storage.
+    ///
+    /// References of one batch that have the same digest are stored in their order: the last one stays.
+    #[must_use]
+    pub fn with_icas(self, store: impl BlobAccess<Kind = Icas>) -> Self {
+        self.serving(|served| served.icas = Some(Arc::new(store)))
+    }
+
+    /// Offers Buildbarn's initial size class cache.
+    #[must_use]
+    pub fn with_iscc(self, store: impl BlobAccess<Kind = Iscc>) -> Self {
+        self.serving(|served| served.iscc = Some(Arc::new(store)))
+    }
+
+    /// Offers Buildbarn's file system access cache.
+    #[must_use]
+    pub fn with_fsac(self, store: impl BlobAccess<Kind = Fsac>) -> Self {
+        self.serving(|served| served.fsac = Some(Arc::new(store)))
+    }
+
+    /// Offers Buildbarn's replicator, which copies the blobs that callers name.
+    /// [`RemoteReplicator`](crate::RemoteReplicator) is its client.
+    ///
+    /// Whether a caller may copy is decided by the stores that `replicator` copies between: they get the caller of the
+    /// request.
+    #[must_use]
+    pub fn with_replicator(self, replicator: impl Replicator<Kind = Cas>) -> Self {
+        self.serving(|served| served.replicator = Some(Arc::new(replicator)))
+    }
+
+    fn serving(mut self, add: impl FnOnce(&mut Served)) -> Self {
+        add(&mut self.served);
+        self.health = Health::new(self.served.names());
         self
     }
 
@@ -187,24 +223,38 @@ impl Services {
     pub fn routes(&self) -> Result<Routes> {
         let max = self.options.max_message_size_bytes;
         let options = || Arc::clone(&self.options);
-        let capabilities = CapabilitiesService::new(self.cas.clone(), self.ac.clone(), options());
+        let failures = || self.put_failures.clone();
+        let Served { cas, ac, icas, iscc, fsac, replicator } = &self.served;
+        let capabilities = CapabilitiesService::new(cas.clone(), ac.clone(), options());
         let mut limited = Routes::new(
             CapabilitiesServer::new(capabilities).max_decoding_message_size(max).max_encoding_message_size(max),
         );
-        if let Some(cas) = &self.cas {
-            let (in_flight, put_failures) = (self.in_flight.clone(), self.put_failures.clone());
-            let storage = CasService::new(Arc::clone(cas), options(), in_flight.clone(), put_failures.clone());
+        if let Some(store) = cas {
+            let in_flight = self.in_flight.clone();
+            let storage = CasService::new(Arc::clone(store), options(), in_flight.clone(), failures());
             let clock = Arc::clone(&self.clock);
-            let stream = ByteStreamService::new(Arc::clone(cas), options(), clock, in_flight, put_failures);
+            let stream = ByteStreamService::new(Arc::clone(store), options(), clock, in_flight, failures());
             let stream = ByteStreamServer::new(stream);
             limited = limited
                 .add_service(CasWireService::new(storage))
                 .add_service(stream.max_decoding_message_size(max).max_encoding_message_size(max));
         }
-        if let Some(ac) = &self.ac {
-            let (in_flight, put_failures) = (self.in_flight.clone(), self.put_failures.clone());
-            let service = ActionCacheService::new(Arc::clone(ac), self.cas.clone(), options(), in_flight, put_failures);
-            limited = limited.add_service(service);
+        if let Some(store) = ac {
+            let in_flight = self.in_flight.clone();
+            let service = ActionCacheService::new(Arc::clone(store), cas.clone(), options(), in_flight, failures());
+            limited = limited.add_service(Wired(service));
+        }
+        if let Some(store) = icas {
+            limited = limited.add_service(Wired(IcasService::new(Arc::clone(store), options(), failures())));
+        }
+        if let Some(store) = iscc {
+            limited = limited.add_service(Wired(Messages::new(Arc::clone(store), options(), failures())));
+        }
+        if let Some(store) = fsac {
+            limited = limited.add_service(Wired(Messages::new(Arc::clone(store), options(), failures())));
+        }
+        if let Some(replicator) = replicator {
+            limited = limited.add_service(Wired(ReplicatorService::new(Arc::clone(replicator), options())));
         }
         // A layer concerns the services added before it. The last layer is outermost.
         let authenticated = limited.into_axum_router().layer(AuthenticationLayer::new(self.authenticator.clone()));
@@ -212,7 +262,7 @@ impl Services {
         let limited = timed.layer(OutcomeTrailerLayer).layer(self.open_calls.clone());
         let routes = Routes::from(limited).add_service(HealthServer::new(self.health.clone()));
         #[cfg(feature = "reflection")]
-        let routes = super::reflection::add_to(routes, &names(self.cas.is_some(), self.ac.is_some()))?;
+        let routes = super::reflection::add_to(routes, &self.served.names())?;
         Ok(routes)
     }
 
@@ -223,8 +273,7 @@ impl Services {
     /// It may be dropped at any time; health then stays as it was last found.
     pub async fn run(&self) -> Infallible {
         let probe = Probe {
-            cas: self.cas.clone(),
-            ac: self.ac.clone(),
+            stores: self.served.probed(),
             ctx: self.probe_ctx.clone(),
             instance_name: self.probe_instance_name.clone(),
             clock: Arc::clone(&self.clock),
@@ -252,21 +301,4 @@ impl Services {
             draining: self.health.is_draining(),
         }
     }
-}
-
-fn health(cas: bool, ac: bool) -> Health {
-    Health::new(names(cas, ac))
-}
-
-/// Returns the services over these stores by name, with what each needs.
-fn names(cas: bool, ac: bool) -> Vec<(&'static str, Needs)> {
-    let mut names = vec![(capabilities_server::SERVICE_NAME, Needs::All)];
-    if cas {
-        names.push((content_addressable_storage_server::SERVICE_NAME, Needs::Cas));
-        names.push((byte_stream_server::SERVICE_NAME, Needs::Cas));
-    }
-    if ac {
-        names.push((action_cache_server::SERVICE_NAME, Needs::Ac));
-    }
-    names
 }

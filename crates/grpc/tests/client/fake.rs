@@ -10,17 +10,29 @@ use std::time::Duration;
 
 use blobaccess::{Digest, DigestFunction, InstanceName, PutOutcome};
 use blobaccess_grpc::services::bytestream::byte_stream_server::{ByteStream, ByteStreamServer};
+use blobaccess_grpc::services::fsac::file_system_access_cache_server::{
+    FileSystemAccessCache, FileSystemAccessCacheServer,
+};
+use blobaccess_grpc::services::icas::indirect_content_addressable_storage_server::{
+    IndirectContentAddressableStorage, IndirectContentAddressableStorageServer,
+};
 use blobaccess_grpc::services::remote_execution::action_cache_server::{ActionCache, ActionCacheServer};
 use blobaccess_grpc::services::remote_execution::capabilities_server::{Capabilities, CapabilitiesServer};
 use blobaccess_grpc::services::remote_execution::content_addressable_storage_server::{
     ContentAddressableStorage, ContentAddressableStorageServer,
 };
+use blobaccess_grpc::services::replicator::replicator_server::{Replicator, ReplicatorServer};
 use blobaccess_grpc::{Remote, RemoteOptions, RetryPolicy};
 use blobaccess_proto::bytestream::{
     QueryWriteStatusRequest, QueryWriteStatusResponse, ReadRequest, ReadResponse, WriteRequest, WriteResponse,
 };
+use blobaccess_proto::fsac::{
+    FileSystemAccessProfile, GetFileSystemAccessProfileRequest, UpdateFileSystemAccessProfileRequest,
+};
+use blobaccess_proto::icas::{BatchUpdateReferencesRequest, GetReferenceRequest, Reference};
 use blobaccess_proto::outcome::{self, put_outcome};
 use blobaccess_proto::remote_execution as re;
+use blobaccess_proto::replicator::ReplicateBlobsRequest;
 use blobaccess_proto::rpc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -47,6 +59,12 @@ pub(crate) struct Fake {
     write: Handler<Streaming<WriteRequest>, WriteResponse>,
     get_action_result: Handler<re::GetActionResultRequest, re::ActionResult>,
     update_action_result: Handler<re::UpdateActionResultRequest, re::ActionResult>,
+    find_missing_references: Handler<re::FindMissingBlobsRequest, re::FindMissingBlobsResponse>,
+    update_references: Handler<BatchUpdateReferencesRequest, re::BatchUpdateBlobsResponse>,
+    get_reference: Handler<GetReferenceRequest, Reference>,
+    get_profile: Handler<GetFileSystemAccessProfileRequest, FileSystemAccessProfile>,
+    update_profile: Handler<UpdateFileSystemAccessProfileRequest, ()>,
+    replicate: Handler<ReplicateBlobsRequest, ()>,
 }
 
 fn handler<Q, A, F>(handle: impl Fn(Request<Q>) -> F + Send + Sync + 'static) -> Handler<Q, A>
@@ -86,6 +104,14 @@ handlers! {
     on_write call_write write: Streaming<WriteRequest> => WriteResponse;
     on_get call_get get_action_result: re::GetActionResultRequest => re::ActionResult;
     on_update call_update update_action_result: re::UpdateActionResultRequest => re::ActionResult;
+    on_find_missing_references call_find_missing_references find_missing_references:
+        re::FindMissingBlobsRequest => re::FindMissingBlobsResponse;
+    on_update_references call_update_references update_references:
+        BatchUpdateReferencesRequest => re::BatchUpdateBlobsResponse;
+    on_get_reference call_get_reference get_reference: GetReferenceRequest => Reference;
+    on_get_profile call_get_profile get_profile: GetFileSystemAccessProfileRequest => FileSystemAccessProfile;
+    on_update_profile call_update_profile update_profile: UpdateFileSystemAccessProfileRequest => ();
+    on_replicate call_replicate replicate: ReplicateBlobsRequest => ();
 }
 
 impl Fake {
@@ -103,6 +129,12 @@ impl Fake {
             write: none(),
             get_action_result: none(),
             update_action_result: none(),
+            find_missing_references: none(),
+            update_references: none(),
+            get_reference: none(),
+            get_profile: none(),
+            update_profile: none(),
+            replicate: none(),
         };
         fake.offer(re::CacheCapabilities::default());
         Arc::new(fake)
@@ -132,7 +164,10 @@ impl Fake {
             .add_service(CapabilitiesServer::new(services.clone()))
             .add_service(ContentAddressableStorageServer::new(services.clone()))
             .add_service(ActionCacheServer::new(services.clone()))
-            .add_service(ByteStreamServer::new(services))
+            .add_service(ByteStreamServer::new(services.clone()))
+            .add_service(IndirectContentAddressableStorageServer::new(services.clone()))
+            .add_service(FileSystemAccessCacheServer::new(services.clone()))
+            .add_service(ReplicatorServer::new(services))
             .serve_with_incoming(UnboundedReceiverStream::new(incoming));
         tokio::spawn(server);
         let connector = Connector { connections, wire: wire.clone() };
@@ -254,6 +289,51 @@ impl ActionCache for Services {
 
     async fn update_action_result(&self, request: Request<re::UpdateActionResultRequest>) -> Answer<re::ActionResult> {
         self.0.call_update(request).await
+    }
+}
+
+#[async_trait]
+impl IndirectContentAddressableStorage for Services {
+    async fn find_missing_references(
+        &self,
+        request: Request<re::FindMissingBlobsRequest>,
+    ) -> Answer<re::FindMissingBlobsResponse> {
+        self.0.call_find_missing_references(request).await
+    }
+
+    async fn batch_update_references(
+        &self,
+        request: Request<BatchUpdateReferencesRequest>,
+    ) -> Answer<re::BatchUpdateBlobsResponse> {
+        self.0.call_update_references(request).await
+    }
+
+    async fn get_reference(&self, request: Request<GetReferenceRequest>) -> Answer<Reference> {
+        self.0.call_get_reference(request).await
+    }
+}
+
+#[async_trait]
+impl FileSystemAccessCache for Services {
+    async fn get_file_system_access_profile(
+        &self,
+        request: Request<GetFileSystemAccessProfileRequest>,
+    ) -> Answer<FileSystemAccessProfile> {
+        self.0.call_get_profile(request).await
+    }
+
+    async fn update_file_system_access_profile(
+        &self,
+        request: Request<UpdateFileSystemAccessProfileRequest>,
+    ) -> Answer<()> {
+        self.0.call_update_profile(request).await
+    }
+}
+
+#[async_trait]
+impl Replicator for Services {
+    async fn replicate_blobs(&self, request: Request<ReplicateBlobsRequest>) -> Answer<()> {
+        self.0.call_replicate(request).await
     }
 }
 

@@ -8,5 +8,8 @@ mod conformance;
 mod fake;
 mod find_missing;
 mod hostile;
+mod messages;
 mod reads;
+mod references;
+mod replicator;
 mod writes;

@@ -8,11 +8,10 @@ use blobaccess_proto::outcome::PutOutcome;
 use blobaccess_proto::outcome::put_outcome::{AlreadyExists, Created, Outcome, Replaced};
 use blobaccess_proto::remote_execution as re;
 use prost::Message;
-use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Code, Request};
 
 use crate::fake::Fake;
-use crate::wired::{Wired, action, get, to_proto, update};
+use crate::wired::{Wired, action, call, get, to_proto, update};
 
 fn wired() -> Wired {
     Wired::new(ServiceOptions::default())
@@ -121,18 +120,6 @@ struct LaterUpdate {
     action_result: Option<Later>,
 }
 
-async fn call<Q, R>(wired: &Wired, method: &'static str, request: Q) -> Result<R, tonic::Status>
-where
-    Q: Message + 'static,
-    R: Message + Default + 'static,
-{
-    let mut grpc = tonic::client::Grpc::new(wired.services.routes().unwrap());
-    grpc.ready().await.unwrap();
-    let path = PathAndQuery::from_static(method);
-    let codec = tonic_prost::ProstCodec::<Q, R>::default();
-    grpc.unary(Request::new(request), path, codec).await.map(tonic::Response::into_inner)
-}
-
 const UPDATE: &str = "/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult";
 const GET: &str = "/build.bazel.remote.execution.v2.ActionCache/GetActionResult";
 
@@ -153,19 +140,19 @@ async fn fields_of_later_versions_survive_also_where_contents_are_inlined() {
         novelty: "new".into(),
     };
     let request = LaterUpdate { action_digest: Some(action()), action_result: Some(later.clone()) };
-    let answer: Later = call(&wired, UPDATE, request).await.unwrap();
+    let answer: Later = call(&wired.services, UPDATE, request).await.unwrap();
     assert_eq!(answer, later);
-    let answer: Later = call(&wired, GET, get()).await.unwrap();
+    let answer: Later = call(&wired.services, GET, get()).await.unwrap();
     assert_eq!(answer, later);
 
     let asked =
         re::GetActionResultRequest { inline_stdout: true, inline_output_files: vec!["b".into(), "c".into()], ..get() };
-    let answer: Later = call(&wired, GET, asked).await.unwrap();
+    let answer: Later = call(&wired.services, GET, asked).await.unwrap();
     later.stdout_raw = b"printed".to_vec();
     later.output_files[1].contents = vec![b'b'; 200];
     assert_eq!(answer, later);
     // What is stored has stayed as it was.
-    let answer: Later = call(&wired, GET, get()).await.unwrap();
+    let answer: Later = call(&wired.services, GET, get()).await.unwrap();
     assert!(answer.stdout_raw.is_empty());
 }
 
@@ -189,16 +176,16 @@ async fn a_result_in_parts_is_their_union_and_bytes_that_are_no_result_are_refus
     let parts = [exit_code(5), re::ActionResult { stdout_raw: "x".into(), ..exit_code(0) }];
     let action_result = parts.iter().map(Message::encode_to_vec).collect();
     let request = Parts { action_digest: Some(action()), action_result };
-    let answer: re::ActionResult = call(&wired, UPDATE, request).await.unwrap();
+    let answer: re::ActionResult = call(&wired.services, UPDATE, request).await.unwrap();
     assert_eq!(answer, re::ActionResult { stdout_raw: "x".into(), ..exit_code(5) });
 
     let request = Parts { action_digest: Some(action()), action_result: vec![b"\xff\xff".to_vec()] };
-    let status = call::<_, re::ActionResult>(&wired, UPDATE, request).await.unwrap_err();
+    let status = call::<_, re::ActionResult>(&wired.services, UPDATE, request).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().contains("cannot be decoded"), "{status}");
     // The digest as a number: a request that cannot be decoded.
     let request = Number { action_digest: 1 };
-    let status = call::<_, re::ActionResult>(&wired, GET, request).await.unwrap_err();
+    let status = call::<_, re::ActionResult>(&wired.services, GET, request).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
 }
 
@@ -331,6 +318,6 @@ async fn without_contents_nothing_is_inlined_and_without_results_there_is_no_suc
     let status = wired.action_cache().get_action_result(get()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
     let unknown = "/build.bazel.remote.execution.v2.ActionCache/ForgetActionResult";
-    let status = call::<_, re::ActionResult>(&super::action_cache::wired(), unknown, get()).await.unwrap_err();
+    let status = call::<_, re::ActionResult>(&super::action_cache::wired().services, unknown, get()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
 }

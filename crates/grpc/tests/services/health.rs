@@ -13,6 +13,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus::{self, NotServing, Serving};
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::fake::Fake;
 use crate::wired::Wired;
 
 const CAS: &str = "build.bazel.remote.execution.v2.ContentAddressableStorage";
@@ -74,6 +75,25 @@ async fn each_service_depends_on_its_own_store_and_the_server_on_all() {
     assert!(!wired.services.snapshot().serving);
     let unknown = client.check(HealthCheckRequest { service: "other".into() }).await.unwrap_err();
     assert_eq!(unknown.code(), tonic::Code::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stores_of_every_kind_are_probed() {
+    let wired = Wired::new(ServiceOptions::default());
+    let (icas, iscc, fsac) = (Fake::new(), Fake::new(), Fake::new());
+    let services = wired.services.clone();
+    let services = services.with_icas(Arc::clone(&icas)).with_iscc(Arc::clone(&iscc)).with_fsac(Arc::clone(&fsac));
+    *iscc.error.lock().unwrap() = Some(Error::internal("disk on fire"));
+    assert_eq!(after_probes(&services, 2).await, [Serving, Serving]);
+    let mut client = HealthClient::new(services.routes().unwrap());
+    assert_eq!(check(&mut client, "buildbarn.icas.IndirectContentAddressableStorage").await, Serving);
+    assert_eq!(check(&mut client, "buildbarn.iscc.InitialSizeClassCache").await, NotServing);
+    assert_eq!(check(&mut client, "buildbarn.fsac.FileSystemAccessCache").await, Serving);
+    assert_eq!(check(&mut client, AC).await, Serving);
+    assert_eq!(check(&mut client, "").await, NotServing);
+    for asked in [&icas.asked, &iscc.asked, &fsac.asked] {
+        assert_eq!(asked.lock().unwrap().len(), 2);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,9 @@
 //! Tools can ask which services there are.
 
+use std::sync::Arc;
+
+use blobaccess::replication::LocalReplicator;
+use blobaccess::{Cas, MemoryStore};
 use blobaccess_grpc::{ServiceOptions, Services};
 use futures::stream;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
@@ -9,6 +13,7 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1alpha;
 use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionClient as OldClient;
 
+use crate::fake::Fake;
 use crate::wired::Wired;
 
 async fn ask(services: &Services, request: MessageRequest) -> MessageResponse {
@@ -20,9 +25,15 @@ async fn ask(services: &Services, request: MessageRequest) -> MessageResponse {
 
 #[tokio::test]
 async fn services_are_listed_and_described() {
-    let wired = Wired::new(ServiceOptions::default());
+    let stores = || Arc::new(MemoryStore::<Cas>::new(1 << 20));
+    let services = Wired::new(ServiceOptions::default()).services;
+    let services = services
+        .with_icas(Fake::new())
+        .with_iscc(Fake::new())
+        .with_fsac(Fake::new())
+        .with_replicator(LocalReplicator::new(stores(), stores()));
     let MessageResponse::ListServicesResponse(listed) =
-        ask(&wired.services, MessageRequest::ListServices(String::new())).await
+        ask(&services, MessageRequest::ListServices(String::new())).await
     else {
         panic!("not a list");
     };
@@ -32,13 +43,17 @@ async fn services_are_listed_and_described() {
         "build.bazel.remote.execution.v2.ActionCache",
         "build.bazel.remote.execution.v2.Capabilities",
         "build.bazel.remote.execution.v2.ContentAddressableStorage",
+        "buildbarn.fsac.FileSystemAccessCache",
+        "buildbarn.icas.IndirectContentAddressableStorage",
+        "buildbarn.iscc.InitialSizeClassCache",
+        "buildbarn.replicator.Replicator",
         "google.bytestream.ByteStream",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
     ];
     assert_eq!(names, expected);
     for name in names {
-        let described = ask(&wired.services, MessageRequest::FileContainingSymbol(name.to_owned())).await;
+        let described = ask(&services, MessageRequest::FileContainingSymbol(name.to_owned())).await;
         assert!(matches!(described, MessageResponse::FileDescriptorResponse(_)), "{name}: {described:?}");
     }
 }

@@ -7,9 +7,12 @@ use blobaccess::{Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, Ins
 use blobaccess_grpc::services::remote_execution::action_cache_client::ActionCacheClient;
 use blobaccess_grpc::{ServerTls, ServiceOptions, Services};
 use blobaccess_proto::remote_execution as re;
+use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tonic::Request;
+use tonic::codegen::http::uri::PathAndQuery;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 
@@ -95,4 +98,16 @@ pub(crate) fn update(result: re::ActionResult) -> re::UpdateActionResultRequest 
         action_result: Some(result),
         ..re::UpdateActionResultRequest::default()
     }
+}
+
+/// Calls a method by its path, with messages that may differ from the generated ones.
+pub(crate) async fn call<Q, R>(services: &Services, method: &'static str, request: Q) -> Result<R, tonic::Status>
+where
+    Q: Message + 'static,
+    R: Message + Default + 'static,
+{
+    let mut grpc = tonic::client::Grpc::new(services.routes().unwrap());
+    grpc.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<Q, R>::default();
+    grpc.unary(Request::new(request), PathAndQuery::from_static(method), codec).await.map(tonic::Response::into_inner)
 }

@@ -29,8 +29,9 @@ impl CasService {
             return Ok(re::BatchUpdateBlobsResponse::default());
         }
         let instance_name = requested_digest::instance_name(&request.instance_name)?;
-        let function = function(request.digest_function, &request.requests)?;
-        let mut budget = MessageBudget::new(request.requests.iter().map(|entry| entry.digest.as_ref()), &self.options)?;
+        let all_named = request.requests.iter().map(|entry| entry.digest.as_ref());
+        let function = function(request.digest_function, all_named.clone())?;
+        let mut budget = MessageBudget::new(all_named, &self.options)?;
 
         let mut names = Vec::with_capacity(request.requests.len());
         let mut uploads = Vec::with_capacity(request.requests.len());
@@ -91,12 +92,14 @@ impl CasService {
 
 /// Returns the function of a request. A request that names none has that of the first hash whose length fits a
 /// function, so that a malformed digest in front fails alone. `None` if there is no such hash.
-fn function(number: i32, entries: &[Request]) -> Result<Option<DigestFunction>> {
+pub(in crate::server) fn function<'a>(
+    number: i32,
+    digests: impl Iterator<Item = Option<&'a re::Digest>>,
+) -> Result<Option<DigestFunction>> {
     if number != 0 {
         return DigestFunction::resolve(number, 0).map(Some);
     }
-    let digests = entries.iter().filter_map(|entry| entry.digest.as_ref());
-    Ok(digests.map(|digest| digest.hash.len()).find_map(DigestFunction::infer))
+    Ok(digests.flatten().map(|digest| digest.hash.len()).find_map(DigestFunction::infer))
 }
 
 fn plain(digest: &Digest, data: Bytes) -> Result<Blob> {

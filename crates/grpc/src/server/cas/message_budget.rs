@@ -17,7 +17,7 @@ const ENTRY_BYTES: usize = 64;
 /// The advertised limit counts contents only, so many small blobs may respect it and still not fit. Entries then go
 /// without contents, and are requested again. That is better than a message that the client must refuse.
 #[derive(Debug)]
-pub(super) struct MessageBudget {
+pub(in crate::server) struct MessageBudget {
     left_bytes: usize,
 }
 
@@ -27,7 +27,7 @@ impl MessageBudget {
     /// # Errors
     ///
     /// `InvalidArgument` if they are too many for a message even without contents.
-    pub(super) fn new<'a>(
+    pub(in crate::server) fn new<'a>(
         digests: impl Iterator<Item = Option<&'a re::Digest>>,
         options: &ServiceOptions,
     ) -> Result<Self> {
@@ -53,7 +53,7 @@ impl MessageBudget {
     }
 
     /// Returns the status of `error`, without its message if that does not fit.
-    pub(super) fn status(&mut self, error: &Error) -> rpc::Status {
+    pub(in crate::server) fn status(&mut self, error: &Error) -> rpc::Status {
         let mut status = status::to_proto(error);
         if !self.take(status.message.len()) {
             status.message.clear();

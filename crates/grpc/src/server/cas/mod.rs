@@ -18,6 +18,9 @@ use blobaccess_proto::remote_execution as re;
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
+pub(super) use self::batch_update::function as batch_function;
+pub(super) use self::find_missing::{encode_missing, read_digests};
+pub(super) use self::message_budget::MessageBudget;
 pub(super) use self::wire_service::CasWireService;
 use super::failed_puts::PutFailures;
 use super::in_flight::InFlight;

@@ -42,6 +42,13 @@ impl Encoder for FindMissingCodec {
     }
 }
 
+/// Returns the encoded response that names the digests of `missing`.
+pub(in crate::server) fn encode_missing(missing: &DigestSet) -> Bytes {
+    let mut answer = Vec::with_capacity(missing.len() * USUAL_DIGEST_BYTES);
+    append_all(missing, &mut answer);
+    answer.into()
+}
+
 fn append_all(missing: &DigestSet, answer: &mut impl BufMut) {
     let mut one = Vec::new();
     for digest in missing {

@@ -6,11 +6,12 @@ mod codec;
 use blobaccess::{Context, DigestSet, Result};
 use blobaccess_proto::remote_execution as re;
 use bytes::Bytes;
-use prost::Message;
+use prost::{DecodeError, Message};
 use tonic::{Request, Response, Status};
 
 use self::borrowed_request::BorrowedRequest;
 pub(super) use self::codec::FindMissingCodec;
+pub(in crate::server) use self::codec::encode_missing;
 use super::{CasService, digests};
 use crate::server::request;
 use crate::status::to_status;
@@ -31,20 +32,19 @@ impl CasService {
     /// Clients query tens of thousands of digests together. Two strings for each would take longer than all the rest.
     pub(super) async fn find_missing_encoded(&self, request: Request<Bytes>) -> Result<Response<DigestSet>, Status> {
         let ctx = request::context(&request, &self.options);
-        let digests = decode(request.into_inner())?;
+        // As the generated service has it.
+        let digests = read_digests(request.into_inner()).map_err(|error| Status::internal(error.to_string()))?;
         self.find_missing(&ctx, digests).await.map(Response::new)
     }
 }
 
 /// Reads the digests that `message` queries. An unusual encoding is left to the generated message.
 #[expect(clippy::needless_pass_by_value, reason = "a large message is freed before its digests are looked for")]
-fn decode(message: Bytes) -> Result<Result<DigestSet>, Status> {
+pub(in crate::server) fn read_digests(message: Bytes) -> Result<Result<DigestSet>, DecodeError> {
     if let Some(request) = BorrowedRequest::read(&message) {
         return Ok(digest_set(request.instance_name, request.digest_function, request.digests.iter().copied()));
     }
-    let request = re::FindMissingBlobsRequest::decode(&*message);
-    // As the generated service has it.
-    request.map(|request| of_message(&request)).map_err(|error| Status::internal(error.to_string()))
+    re::FindMissingBlobsRequest::decode(&*message).map(|request| of_message(&request))
 }
 
 /// Returns the digests that `request` asks for.
