@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use blobaccess::decorators::{
     ActionResultExpiring, Authorizers, Authorizing, DeadlineEnforcing, Demultiplexing, EmptyBlobInjecting,
-    ExistenceCaching, ExpiryOptions, HierarchicalInstanceNames, Observing, QueryCoalescing, Route, StaticAuthorizer,
+    ExistenceCaching, ExpiryOptions, HierarchicalInstanceNames, Observing, QueryCoalescing, Route, Shard, Sharding,
+    StaticAuthorizer,
 };
 use blobaccess::{Ac, Blob, BlobAccess, Cas, Context, Digest, DigestSet, InstanceName, Kind, MemoryStore, NoObserver};
 use blobaccess_proto::remote_execution::{ActionResult, ExecutedActionMetadata};
@@ -42,6 +43,8 @@ fn stacks_of_contents() -> Vec<(&'static str, Store<Cas>)> {
         ("deadline_enforcing", Arc::new(DeadlineEnforcing::new(memory(), hour))),
         ("observing", Arc::new(Observing::new(memory(), "memory", NoObserver))),
         ("query_coalescing", Arc::new(QueryCoalescing::new(memory()))),
+        ("sharding over 1", sharding(1)),
+        ("sharding over 16", sharding(16)),
         ("all five", Arc::new(all)),
     ]
 }
@@ -70,6 +73,12 @@ fn stacks_of_messages() -> Vec<(&'static str, Store<Ac>)> {
 
 fn name(name: &str) -> InstanceName {
     name.parse().unwrap()
+}
+
+/// Returns a layer over `shards` stores in memory.
+fn sharding(shards: usize) -> Store<Cas> {
+    let shards = (0..shards).map(|shard| Shard::new(shard.to_string(), MemoryStore::<Cas>::new(1 << 30)));
+    Arc::new(Sharding::new(shards).unwrap())
 }
 
 /// A call with its arguments.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use blobaccess::decorators::{Shard, Sharding};
 use blobaccess::{
     Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, Error, ErrorHandler, InstanceName, MemoryStore,
     Provenance, PutOutcome, RandomAccess, Result,
@@ -176,4 +177,21 @@ fn find_missing_allocates_for_its_future_and_its_answer() {
     assert!(missing.unwrap().is_empty());
     // The list of what is missing doubles until it is long enough. If it is all of them, the answer is the set asked for.
     assert_eq!((absent, present), (7, 1));
+}
+
+#[test]
+fn sharding_adds_one_allocation_to_a_get() {
+    let ctx = Context::background();
+    let digest = digest_of(b"hello");
+    for shards in [1, 64] {
+        let store = |key: u8| Shard::new(key.to_string(), MemoryStore::<Cas>::new(1 << 20));
+        let store = Sharding::new((0..shards).map(store)).unwrap();
+        run(store.put(&ctx, &digest, Blob::from_bytes("hello"))).unwrap();
+        let count = |store: &dyn BlobAccess<Kind = Cas>| {
+            drop(run(store.get(&ctx, &digest)).unwrap());
+            counting(|| drop(run(store.get(&ctx, &digest)).unwrap())).0
+        };
+        let home = store.shard(store.shards_of(&digest).first().unwrap()).unwrap();
+        assert_eq!(count(&store), count(&**home) + 1, "{shards} shards");
+    }
 }

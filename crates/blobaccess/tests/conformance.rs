@@ -2,8 +2,7 @@
 //!
 //! A decorator is one line: `name => Layered::new(|stores| Decorator::new(stores.store("inner")))`, with `: Ac` after
 //! the name if it is one of messages, and `.promising(|promises| ..)` for promises that it changes.
-
-#![expect(clippy::expect_used, reason = "a fixture that cannot be made is a failed test")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that cannot be made is a failed test")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +10,13 @@ use std::time::Duration;
 use blobaccess::decorators::{
     ActionResultExpiring, ActionResultTimestampInjecting, Authorizers, Authorizing, CompletenessChecking,
     CompletenessOptions, DeadlineEnforcing, Demultiplexing, EmptyBlobInjecting, ExistenceCaching, ExpiryOptions,
-    HierarchicalInstanceNames, Mirrored, Observing, QueryCoalescing, ReadFallback, Route, StaticAuthorizer,
+    HierarchicalInstanceNames, Mirrored, Observing, QueryCoalescing, ReadFallback, Route, Shard, Sharding,
+    ShardingOptions, StaticAuthorizer,
 };
 use blobaccess::replication::LocalReplicator;
 use blobaccess::{
-    Ac, BlobAccess, Caller, Cas, Context, Error, FailingStore, Fsac, Icas, InstanceName, Iscc, Kind, MemoryStore,
-    NoObserver, Observer,
+    Ac, BlobAccess, Caller, Cas, Clock, Context, Error, FailingStore, Fsac, Icas, InstanceName, Iscc, Kind,
+    MemoryStore, NoObserver, Observer, SystemClock,
 };
 use blobaccess_testkit::{InnerStore, Layered, Promises, Stores, Volatile, check, conformance, contracts};
 
@@ -55,6 +55,16 @@ conformance! {
     read_fallback_of_messages: Ac => Layered::<Ac, _>::new(read_fallback_over),
     mirrored => Layered::<Cas, _>::new(mirrored_over),
     mirrored_of_messages: Ac => Layered::<Ac, _>::new(mirrored_over),
+    sharding => Layered::<Cas, _>::new(sharding_over).with_layers(["sharding", "memory"]),
+    sharding_of_messages: Ac => Layered::<Ac, _>::new(sharding_over).with_layers(["sharding", "memory"]),
+    sharding_that_moves => Layered::<Cas, _>::new(moving_sharding_over),
+    sharding_of_messages_that_moves: Ac => Layered::<Ac, _>::new(moving_sharding_over),
+    sharding_in_legacy_order =>
+        Layered::<Cas, _>::new(|stores| {
+            let shards = [Shard::new("a", stores.store("a")), Shard::new("b", stores.store("b")).drained()];
+            let sharding = Sharding::in_legacy_order(shards.into_iter().chain([Shard::new("c", stores.store("c"))]), 7);
+            sharding.unwrap().with_options(without_rest())
+        }),
     existence_caching_that_answers_puts =>
         Layered::<Cas, _>::new(|stores| existence_caching_over(stores.store("inner")).answering_puts()),
     // A capacity at which each find evicts the previous one.
@@ -159,6 +169,24 @@ fn mirrored_over<K: Kind>(stores: &Stores<K>) -> Mirrored<K> {
     let a_to_b = Arc::new(LocalReplicator::new(Arc::clone(&a), Arc::clone(&b)));
     let b_to_a = Arc::new(LocalReplicator::new(Arc::clone(&b), Arc::clone(&a)));
     Mirrored::new(a, b, a_to_b, b_to_a)
+}
+
+fn sharding_over<K: Kind>(stores: &Stores<K>) -> Sharding<InnerStore<K>> {
+    let shards = ["a", "b", "c"].map(|name| Shard::new(name, stores.store(name)));
+    Sharding::new(shards).unwrap().with_options(without_rest())
+}
+
+/// Returns options by which a shard serves as soon as it is back. The suite does not wait for the end of a rest.
+fn without_rest() -> ShardingOptions {
+    ShardingOptions::new().with_failures_in_a_row(0)
+}
+
+/// Makes a layer with a shard that is drained and one that has just been added.
+fn moving_sharding_over<K: Kind>(stores: &Stores<K>) -> Sharding<InnerStore<K>> {
+    let added = Shard::new("added", stores.store("added")).added(SystemClock.now(), Duration::from_hours(1));
+    let drained = Shard::new("drained", stores.store("drained")).drained();
+    let sharding = Sharding::new([Shard::new("a", stores.store("a")), added, drained]);
+    sharding.unwrap().with_options(without_rest())
 }
 
 fn existence_caching_over<B: BlobAccess<Kind = Cas>>(inner: B) -> ExistenceCaching<B> {

@@ -15,6 +15,7 @@
 //! | [`Observing`] | any | notifies an observer of every call |
 //! | [`QueryCoalescing`] | CAS | asks about each digest once, however many callers ask at the same time |
 //! | [`ReadFallback`] | any | reads from a second store what the first lacks |
+//! | [`Sharding`] | any | spreads blobs over many stores by their digests |
 //!
 //! # Order
 //!
@@ -108,6 +109,7 @@ mod mirrored;
 mod observing;
 mod query_coalescing;
 mod read_fallback;
+mod sharding;
 
 pub use self::action_result_expiring::{ActionResultExpiring, ExpiryOptions};
 pub use self::action_result_timestamp_injecting::ActionResultTimestampInjecting;
@@ -124,3 +126,4 @@ pub use self::mirrored::Mirrored;
 pub use self::observing::Observing;
 pub use self::query_coalescing::QueryCoalescing;
 pub use self::read_fallback::ReadFallback;
+pub use self::sharding::{Rendezvous, Shard, ShardSnapshot, ShardState, Sharding, ShardingOptions};

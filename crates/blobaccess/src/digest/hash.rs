@@ -94,7 +94,7 @@ impl Hash {
     }
 
     /// Returns the first eight bytes as a number, most significant first.
-    pub(super) fn prefix(&self) -> u64 {
+    pub(crate) fn prefix(&self) -> u64 {
         self.bytes.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 }

@@ -11,6 +11,7 @@ mod failing_store;
 mod forwarding;
 mod hierarchical_instance_names;
 mod observing;
+mod sharding;
 mod two_stores;
 mod unreliable;
 
