@@ -90,6 +90,7 @@ mod digest;
 mod error;
 mod evictions;
 mod failing;
+mod field_reader;
 mod inventory;
 mod kind;
 mod memory;
@@ -99,6 +100,7 @@ mod read_request;
 pub mod replication;
 mod single_flight;
 mod slicing;
+mod turn;
 mod upload;
 
 pub use account_name::AccountName;

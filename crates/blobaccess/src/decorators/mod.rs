@@ -121,6 +121,7 @@ pub use self::deadline_enforcing::DeadlineEnforcing;
 pub use self::demultiplexing::{Demultiplexing, Route};
 pub use self::empty_blob_injecting::EmptyBlobInjecting;
 pub use self::existence_caching::ExistenceCaching;
+pub(crate) use self::existence_caching::Found;
 pub use self::hierarchical_instance_names::HierarchicalInstanceNames;
 pub use self::mirrored::Mirrored;
 pub use self::observing::Observing;

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::Replicator;
 use super::copied_reads::CopiedReads;
 use super::copy_counts::{CopyCounter, CopyCounts};
+use super::waiting::Waiting;
 use crate::{Blob, BlobAccess, Clock, Context, DigestSet, Error, Kind, ReadRequest, Result};
 
 /// A [`Replicator`] that makes up to a given number of copies at a time. Others wait for their turn, in the order in
@@ -190,22 +191,6 @@ where
     async fn in_time<T>(&self, ctx: &Context, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let done = self.reads.clock.timeout(ctx.deadline(), work).await;
         done.unwrap_or_else(|elapsed| Err(Error::deadline_exceeded("copies have not ended").with_source(elapsed)))
-    }
-}
-
-/// A guard that counts a call as waiting.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(waiting)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

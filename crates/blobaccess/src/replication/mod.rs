@@ -5,7 +5,10 @@
 //! | [`LocalReplicator`] | any | copies in this process, while a reader reads |
 //! | [`NoopReplicator`] | any | reads from the source and copies nothing |
 //! | [`ConcurrencyLimitingReplicator`] | any | makes up to a given number of copies at a time |
+//! | [`QueuedReplicator`] | any | makes one copy at a time, in the background of reads |
 //! | [`DeduplicatingReplicator`] | CAS, ICAS | copies each blob once, however many callers ask at the same time |
+//!
+//! [`NestedReplicator`] copies an action, a directory or a tree with everything that it refers to, by any of these.
 //!
 //! # Order
 //!
@@ -15,8 +18,9 @@
 //! # Choosing one
 //!
 //! [`LocalReplicator`] alone hands out the first bytes at once, and gives a copy up rather than hold its reader up. Use
-//! it unless many readers want the same blobs at the same moment. The other two copy a blob whole, at the speed of the
+//! it unless many readers want the same blobs at the same moment. The limiting and the deduplicating one copy a blob whole, at the speed of the
 //! stores, and read it from the sink then: the first byte comes later, and a slow reader keeps nobody waiting.
+//! [`QueuedReplicator`] keeps copies out of the way of readers altogether.
 
 mod active_copies;
 mod concurrency_limiting;
@@ -25,8 +29,12 @@ mod copy_counts;
 mod deduplicating;
 mod entry_locks;
 mod local;
+mod nested;
 mod noop;
 mod pointers;
+mod queued;
+mod queued_options;
+mod waiting;
 
 use std::fmt::{Debug, Display};
 
@@ -39,7 +47,10 @@ pub use self::copy_counts::CopyCounts;
 pub use self::deduplicating::{DeduplicatingReplicator, DeduplicationSnapshot};
 pub use self::entry_locks::EntryLocks;
 pub use self::local::{LocalReplicator, LocalReplicatorSnapshot};
+pub use self::nested::{NestedCounts, NestedObject, NestedOptions, NestedReplicator, NestedSnapshot};
 pub use self::noop::NoopReplicator;
+pub use self::queued::{QueuedReplicator, QueuedSnapshot};
+pub use self::queued_options::QueuedOptions;
 
 /// A way to copy blobs from a source into a sink, for layers over two stores.
 ///

@@ -4,12 +4,15 @@
 mod concurrency_limiting;
 mod deduplicating;
 mod local;
+mod nested;
+mod queued;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use blobaccess::replication::{
-    ConcurrencyLimitingReplicator, DeduplicatingReplicator, LocalReplicator, NoopReplicator, Replicator,
+    ConcurrencyLimitingReplicator, DeduplicatingReplicator, LocalReplicator, NoopReplicator, QueuedOptions,
+    QueuedReplicator, Replicator,
 };
 use blobaccess::{
     Blob, BlobAccess, BlobAccessExt, BulkKind, Cas, Context, Digest, Kind, MemoryStore, ReadRequest, Result,
@@ -34,6 +37,8 @@ replicator_conformance! {
         let base = limited_to(2, Arc::clone(&source), Arc::clone(&sink));
         DeduplicatingReplicator::new(source, sink, base)
     }),
+    queued_copies: Cas => Replicating::new(queued_over),
+    queued_copies_of_messages: Ac => Replicating::new(queued_over),
     of_any_type: Cas => Replicating::new(|source, sink| -> Arc<dyn Replicator<Kind = Cas>> {
         Arc::new(LocalReplicator::new(source, sink))
     }),
@@ -42,6 +47,11 @@ replicator_conformance! {
 fn limited_to<K: Kind>(max: usize, source: AnyStore<K>, sink: AnyStore<K>) -> impl Replicator<Kind = K> {
     let base = LocalReplicator::new(Arc::clone(&source), Arc::clone(&sink));
     ConcurrencyLimitingReplicator::new(source, sink, base, NonZeroUsize::new(max).unwrap())
+}
+
+fn queued_over<K: Kind>(source: AnyStore<K>, sink: AnyStore<K>) -> impl Replicator<Kind = K> {
+    let (key_format, base) = (sink.key_format(), LocalReplicator::new(Arc::clone(&source), sink));
+    QueuedReplicator::new(source, base, key_format, QueuedOptions::new())
 }
 
 fn deduplicated_over<K: BulkKind>(source: AnyStore<K>, sink: AnyStore<K>) -> impl Replicator<Kind = K> {

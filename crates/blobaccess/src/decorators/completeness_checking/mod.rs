@@ -2,7 +2,6 @@
 
 mod batches;
 mod complete_trees;
-mod field_reader;
 mod options;
 mod references;
 mod tree;
@@ -19,9 +18,9 @@ use prost::Message;
 
 use self::batches::{Batches, FullBatches};
 use self::complete_trees::CompleteTrees;
-use self::field_reader::{Failure, FieldReader};
 use self::references::{References, TreeReference, output_directory};
 use self::tree::TreeReader;
+use crate::field_reader::{Failure, FieldReader};
 use crate::{
     Ac, Blob, BlobAccess, Capabilities, Cas, Clock, Context, Digest, DigestSet, Error, ErrorKind, InstanceName,
     KeyFormat, PutOutcome, Result, Slicer, SystemClock, get_and_slice,

@@ -1,22 +1,17 @@
 //! Finds what the directories of a tree refer to, while the tree is read.
 
-use std::future::poll_fn;
-use std::task::Poll;
-
 use blobaccess_proto::remote_execution::Directory;
 use prost::Message;
 
 use super::batches::Batches;
-use super::field_reader::{Failure, Field, FieldReader};
 use super::references::child_digest;
+use crate::field_reader::{Failure, Field, FieldReader};
+use crate::turn::Turn;
 use crate::{Digest, Error};
 
 /// The fields of a tree that are directories: the root, and all that are below it.
 const ROOT: u64 = 1;
 const CHILDREN: u64 = 2;
-
-/// How much of a tree is looked at before others get a turn, in bytes. It takes some tenths of a millisecond.
-const BYTES_PER_TURN: u64 = 1 << 16;
 
 /// How the directories of one tree are read.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +29,7 @@ impl TreeReader<'_> {
     ///
     /// Once nobody looks for more, the rest is read only to find out whether the tree itself can be.
     pub(super) async fn read(self, fields: &mut FieldReader, batches: &Batches) -> Result<(), Failure> {
-        let mut bytes_this_turn = 0;
+        let mut turn = Turn::default();
         while let Some(field) = fields.next().await? {
             if batches.is_closed() {
                 return fields.drain().await.map_err(Failure::Read);
@@ -47,12 +42,7 @@ impl TreeReader<'_> {
                 })?;
                 self.add(&directory, batches).map_err(|error| Failure::Malformed(error.at(name(field))))?;
             }
-            // One, so that fields without a payload count too.
-            bytes_this_turn += field.size_bytes + 1;
-            if bytes_this_turn >= BYTES_PER_TURN {
-                bytes_this_turn = 0;
-                give_way().await;
-            }
+            turn.take(field.size_bytes).await;
         }
         Ok(())
     }
@@ -70,17 +60,4 @@ impl TreeReader<'_> {
 fn name(field: Field) -> String {
     let Field { number, offset, size_bytes } = field;
     format!("field with number {number} at offset {offset} size {size_bytes}")
-}
-
-/// Lets whoever else is ready run first: a tree at hand has nothing that it would wait for.
-async fn give_way() {
-    let mut gave_way = false;
-    poll_fn(|poller| {
-        if std::mem::replace(&mut gave_way, true) {
-            return Poll::Ready(());
-        }
-        poller.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

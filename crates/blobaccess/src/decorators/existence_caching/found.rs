@@ -14,7 +14,7 @@ use crate::DigestKey;
 const MAX_FORGOTTEN: usize = 1024;
 
 /// A bounded map from digests to the time of the query that found them.
-pub(super) struct Found {
+pub(crate) struct Found {
     by_key: LruCache<DigestKey, Instant>,
     /// Whether anything is remembered.
     is_on: bool,
@@ -29,7 +29,7 @@ pub(super) struct Found {
 pub(super) struct Forgets(u64);
 
 impl Found {
-    pub(super) fn new(capacity: usize, duration: Duration) -> Self {
+    pub(crate) fn new(capacity: usize, duration: Duration) -> Self {
         let size = NonZeroUsize::new(capacity);
         Self {
             by_key: LruCache::sparse(size.unwrap_or(NonZeroUsize::MIN)),
@@ -43,7 +43,7 @@ impl Found {
     /// Returns whether `key` was found at most the duration ago, which counts as use.
     ///
     /// What was found longer ago stays, so that it keeps its place when it is found again.
-    pub(super) fn contains(&mut self, key: &DigestKey, now: Instant) -> bool {
+    pub(crate) fn contains(&mut self, key: &DigestKey, now: Instant) -> bool {
         let found = self.by_key.peek(key).is_some_and(|at| now.saturating_duration_since(*at) <= self.duration);
         found && self.by_key.promote(key)
     }
@@ -51,7 +51,7 @@ impl Found {
     /// Notes that `key` was found at `at`, unless it is known to have been found later.
     ///
     /// A full map makes room for a new key by giving up the least recently used one.
-    pub(super) fn add(&mut self, key: DigestKey, at: Instant) {
+    pub(crate) fn add(&mut self, key: DigestKey, at: Instant) {
         if self.is_on {
             let known = self.by_key.peek(&key).copied();
             self.by_key.put(key, known.map_or(at, |known| known.max(at)));
@@ -90,7 +90,7 @@ impl Found {
         self.forgets.0 += 1;
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.by_key.len()
     }
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use self::found::{Forgets, Found};
+use self::found::Forgets;
+pub(crate) use self::found::Found;
 use crate::{
     Blob, BlobAccess, Capabilities, Cas, Clock, Context, Digest, DigestSet, ErrorKind, Event, InstanceName, KeyFormat,
     NoObserver, Observer, PutOutcome, Result, Slicer, SystemClock,

@@ -7,7 +7,7 @@ use crate::{BlobStream, Error, Result};
 
 /// Why a message could not be read.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The stream ended so. It says more than anything that was made of the bytes before.
     Read(Error),
     /// The bytes are no message of the kind that was expected.
@@ -22,18 +22,18 @@ const MAX_FIELD_NUMBER: u64 = (1 << 29) - 1;
 
 /// A field whose payload comes next in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Field {
-    pub(super) number: u64,
+pub(crate) struct Field {
+    pub(crate) number: u64,
     /// Where the payload begins, in bytes from the beginning of the message.
-    pub(super) offset: u64,
-    pub(super) size_bytes: u64,
+    pub(crate) offset: u64,
+    pub(crate) size_bytes: u64,
 }
 
 /// A message on its way in, all of whose fields are length-delimited.
 ///
 /// What the fields are may be wrong until the stream has ended well: it is verified as it flows.
 #[derive(Debug)]
-pub(super) struct FieldReader {
+pub(crate) struct FieldReader {
     stream: BlobStream,
     /// The bytes that were received and not parsed yet.
     piece: Bytes,
@@ -46,7 +46,7 @@ pub(super) struct FieldReader {
 
 impl FieldReader {
     /// Reads the fields of the message that `stream` yields whole.
-    pub(super) fn new(stream: BlobStream) -> Self {
+    pub(crate) fn new(stream: BlobStream) -> Self {
         let size_bytes = stream.remaining_bytes();
         Self { stream, piece: Bytes::new(), offset: 0, size_bytes, payload_end: 0 }
     }
@@ -54,7 +54,7 @@ impl FieldReader {
     /// Reads the next field. The rest of the previous payload is skipped.
     ///
     /// `None` comes after the stream has ended well, and so found all of the message right.
-    pub(super) async fn next(&mut self) -> Result<Option<Field>, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Field>, Failure> {
         while self.offset < self.payload_end {
             self.receive().await?;
             let left = usize::try_from(self.payload_end - self.offset).unwrap_or(usize::MAX);
@@ -94,7 +94,7 @@ impl FieldReader {
     /// Reads the payload of `field`, the most recent one, unless it is larger than `max` bytes.
     ///
     /// It shares the memory of the stream where it arrived in one piece.
-    pub(super) async fn payload(&mut self, field: &Field, max: u64) -> Result<Bytes, Failure> {
+    pub(crate) async fn payload(&mut self, field: &Field, max: u64) -> Result<Bytes, Failure> {
         let size = usize::try_from(field.size_bytes).ok().filter(|_| field.size_bytes <= max);
         let size = size.ok_or_else(|| too_large(field, max))?;
         if self.piece.len() >= size {
@@ -110,7 +110,7 @@ impl FieldReader {
     }
 
     /// Reads what is left, so that what is wrong with the stream itself comes out.
-    pub(super) async fn drain(&mut self) -> Result<()> {
+    pub(crate) async fn drain(&mut self) -> Result<()> {
         while self.stream.try_next().await?.is_some() {}
         Ok(())
     }
