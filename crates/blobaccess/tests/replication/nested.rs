@@ -7,7 +7,7 @@ use std::sync::Arc;
 use blobaccess::replication::{LocalReplicator, NestedObject, NestedOptions, NestedReplicator};
 use blobaccess::{
     Blob, BlobAccess, BlobAccessExt, Cas, Clock, Digest, DigestFunction, DigestSet, Error, ErrorKind, InstanceName,
-    MemoryStore, Operation, SystemClock,
+    MemoryStore, Operation, Provenance, SystemClock,
 };
 use blobaccess_proto::remote_execution as proto;
 use blobaccess_testkit::fakes::{PausedStore, ScriptedStore};
@@ -88,7 +88,7 @@ async fn an_action_is_copied_with_all_below_and_each_blob_once() {
     let (source, sink) = (store::<Cas>(), store::<Cas>());
     let example = example(&source).await;
     let replicator = nested(&source, &sink);
-    let counts = replicator.copy(&CTX, [NestedObject::Action(example.action)]).await.unwrap();
+    let counts = replicator.copy(&CTX, [NestedObject::Action(example.action.clone())]).await.unwrap();
     assert_eq!(memory(&sink).find_missing(&CTX, &example.all).await.unwrap(), DigestSet::new());
     assert_eq!((sink.counts().puts, memory(&sink).snapshot().blobs), (9, 9));
     assert_eq!((counts.objects_read, counts.blobs, counts.copies.blobs, counts.found_present), (5, 9, 9, 0));
@@ -96,6 +96,7 @@ async fn an_action_is_copied_with_all_below_and_each_blob_once() {
     assert_eq!(replicator.to_string(), "nested(local(counting(memory) to counting(memory)))");
     // The action comes last, after the directories, which come after the files.
     let puts = sink.digests_of_each(Operation::Put);
+    assert_eq!(puts.last().unwrap()[..], [example.action]);
     let sizes: Vec<_> = puts.iter().map(|put| put[0].size_bytes()).collect();
     assert!(sizes[..4].iter().all(|size| *size <= 12), "the files and the command come first: {sizes:?}");
 }
@@ -269,6 +270,16 @@ async fn malformed_objects_are_refused_with_their_place() {
         assert!(text.contains(expected) && text.starts_with(&root.to_string()), "{text}");
     }
     assert_eq!(sink.counts().puts, 0);
+}
+
+#[tokio::test]
+async fn a_tree_that_is_not_what_was_stored_is_damaged_rather_than_malformed() {
+    let digest = digest_of("a tree of the same size");
+    let damaged = Bytes::from_static(b"\xff tree of the same size");
+    let damaged = Blob::from_untrusted_bytes(&digest, damaged.slice(..23), Provenance::store());
+    let source = Arc::new(ScriptedStore::<Cas>::new().on_get(Ok(damaged)));
+    let error = nested(&source, &store::<Cas>()).copy(&CTX, [NestedObject::Tree(digest)]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DataLoss, "{error:?}");
 }
 
 #[tokio::test]

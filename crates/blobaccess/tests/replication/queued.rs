@@ -152,6 +152,21 @@ async fn one_copy_is_made_at_a_time_in_the_order_of_those_who_wait() {
 }
 
 #[tokio::test]
+async fn what_another_has_copied_meanwhile_is_not_copied_again() {
+    let source = store::<Cas>();
+    let sink: Arc<PausedStore<MemoryStore<Cas>>> = paused(MemoryStore::new(1 << 20));
+    let replicator = queued(&source, &sink, QueuedOptions::new());
+    let set = DigestSet::from(stored(&source, "hello").await);
+    let (mut first, mut second) =
+        (replicator.replicate_all(&CTX, &set).boxed(), replicator.replicate_all(&CTX, &set).boxed());
+    assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+    sink.release_all();
+    first.await.unwrap();
+    second.await.unwrap();
+    assert_eq!((source.counts().gets, replicator.snapshot().spared), (1, 1));
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_away_gives_up_its_turn() {
     let source = store::<Cas>();
     let sink: Arc<PausedStore<MemoryStore<Cas>>> = paused(MemoryStore::new(1 << 20));
