@@ -2,12 +2,15 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use blobaccess::decorators::{Shard, Sharding};
+use blobaccess::decorators::{
+    ActionResultExpiring, Demultiplexing, ExpiryOptions, HierarchicalInstanceNames, Route, Shard, Sharding,
+};
 use blobaccess::{
-    Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, Error, ErrorHandler, InstanceName, MemoryStore,
-    Provenance, PutOutcome, RandomAccess, Result,
+    Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, Error, ErrorHandler, InstanceName,
+    MemoryStore, Provenance, PutOutcome, RandomAccess, Result,
 };
 use blobaccess_testkit::allocations::{self, Counting};
 use bytes::Bytes;
@@ -194,4 +197,27 @@ fn sharding_adds_one_allocation_to_a_get() {
         let home = store.shard(store.shards_of(&digest).first().unwrap()).unwrap();
         assert_eq!(count(&store), count(&**home) + 1, "{shards} shards");
     }
+}
+
+#[test]
+fn layers_by_instance_name_and_age_add_at_most_two_allocations_to_a_get() {
+    let ctx = Context::background();
+    let name = |name| InstanceName::new(name).unwrap();
+    let digest = digest_of(b"hello").with_instance_name(name("ci/tests"));
+    // An action result without a time.
+    let value = shared(vec![0x20, 3]);
+    let gets = |store: &dyn BlobAccess<Kind = Ac>| {
+        run(store.put(&ctx, &digest, Blob::from_bytes(value.clone()))).unwrap();
+        counting(|| drop(run(store.get(&ctx, &digest)).unwrap())).0
+    };
+    let memory = || MemoryStore::<Ac>::new(1 << 20);
+    let plain = gets(&memory());
+    let route = || Route::new(name("ci"), Arc::new(memory()));
+    let by = |route| Demultiplexing::new([route]).unwrap();
+    assert_eq!(gets(&by(route())) - plain, 2);
+    assert_eq!(gets(&by(route().with_added_prefix(name("ci")))) - plain, 1);
+    assert_eq!(gets(&by(route().with_added_prefix(name("builds")))) - plain, 2);
+    assert_eq!(gets(&HierarchicalInstanceNames::new(memory())) - plain, 1);
+    let options = ExpiryOptions::new(Duration::from_hours(1));
+    assert_eq!(gets(&ActionResultExpiring::new(memory(), options)) - plain, 1);
 }

@@ -133,7 +133,7 @@ impl<K: Kind> BlobAccess for Demultiplexing<K> {
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
         let route = self.route(digest.instance_name())?;
         let digest = route.patch_digest(digest)?;
-        route.store().get(ctx, &digest).await.map_err(|error| error.at(route.place()))
+        route.target().get(ctx, &digest).await.map_err(|error| error.at(route.place()))
     }
 
     async fn get_from_composite(
@@ -146,21 +146,24 @@ impl<K: Kind> BlobAccess for Demultiplexing<K> {
         let route = self.route(parent.instance_name())?;
         let name = route.patch(parent.instance_name())?;
         let request = ReadRequest::part(parent, child, slicer).with_instance_name(&name);
-        request.read_from(&**route.store(), ctx).await.map_err(|error| error.at(route.place()))
+        request.read_from(route.target(), ctx).await.map_err(|error| error.at(route.place()))
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let route = self.route(digest.instance_name())?;
         let digest = route.patch_digest(digest)?;
-        route.store().put(ctx, &digest, blob).await.map_err(|error| error.at(route.place()))
+        route.target().put(ctx, &digest, blob).await.map_err(|error| error.at(route.place()))
     }
 
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
-        if digests.is_empty() {
-            return Ok(DigestSet::new());
-        }
+        let Some(first) = digests.first() else { return Ok(DigestSet::new()) };
         if !self.finds_in_bulk() {
             return Err(Error::unimplemented("one of the stores does not find in bulk"));
+        }
+        // Most queries are of one name.
+        let name = first.instance_name();
+        if digests.iter().all(|digest| digest.instance_name() == name) {
+            return self.route(name)?.find_missing(ctx, digests.clone()).await;
         }
         let index_of = |digest: &Digest| self.by_prefix.longest_prefix(digest.instance_name()).map(|(_, index)| *index);
         let mut queries = Vec::new();
@@ -175,7 +178,7 @@ impl<K: Kind> BlobAccess for Demultiplexing<K> {
     async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
         let route = self.route(instance_name)?;
         let patched = route.patch(instance_name)?;
-        route.store().capabilities(ctx, &patched).await.map_err(|error| error.at(route.place()))
+        route.target().capabilities(ctx, &patched).await.map_err(|error| error.at(route.place()))
     }
 
     /// Returns the format with instance names, as those of different routes are different blobs.
@@ -184,7 +187,7 @@ impl<K: Kind> BlobAccess for Demultiplexing<K> {
     }
 
     fn finds_in_bulk(&self) -> bool {
-        self.routes.iter().all(|route| route.store().finds_in_bulk())
+        self.routes.iter().all(|route| route.target().finds_in_bulk())
     }
 }
 

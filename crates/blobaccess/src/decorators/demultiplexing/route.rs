@@ -51,6 +51,11 @@ impl<K: Kind> Route<K> {
         &self.store
     }
 
+    /// Returns the store for calls of it. A call by the pointer would cost an allocation.
+    pub(super) fn target(&self) -> &dyn BlobAccess<Kind = K> {
+        &*self.store
+    }
+
     /// Returns the name by which the store knows `name`.
     pub(super) fn patch(&self, name: &InstanceName) -> Result<InstanceName> {
         self.patcher.patch(name).ok_or_else(|| unknown(name))
@@ -65,7 +70,7 @@ impl<K: Kind> Route<K> {
     pub(super) async fn find_missing(&self, ctx: &Context, digests: DigestSet) -> Result<DigestSet> {
         let patched = self.patcher.patch_set(&digests);
         let patched = patched.ok_or_else(|| Error::internal("a digest of another route was sent this way"))?;
-        let missing = self.store.find_missing(ctx, &patched).await.map_err(|error| error.at(self.place()))?;
+        let missing = self.target().find_missing(ctx, &patched).await.map_err(|error| error.at(self.place()))?;
         if missing.is_empty() {
             return Ok(missing);
         }
