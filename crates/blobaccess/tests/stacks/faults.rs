@@ -80,10 +80,11 @@ fn assert_no_absence<T: Debug>(result: &Result<T>) {
     }
 }
 
-/// Checks a stack of which the store `position` goes wrong in the way of `fault`, and is mended.
-pub(crate) async fn check<K: Kind>(deployment: &Deployment<K>, position: &'static str, fault: Fault) {
+/// Checks a stack of which the store `position` goes wrong in the way of `fault`, and is mended. The samples are those
+/// from number `first` on.
+pub(crate) async fn check<K: Kind>(deployment: &Deployment<K>, position: &'static str, fault: Fault, first: usize) {
     let subject = Subject::new(deployment.make);
-    let [stored, new, absent] = [1, 2, 3].map(sample::<K>);
+    let [stored, new, absent] = [first, first + 1, first + 2].map(sample::<K>);
     subject.store_outputs([&stored, &new]).await;
     subject.put(&stored).await.unwrap();
     subject.assert_readable(&stored).await;
@@ -162,8 +163,11 @@ async fn check_all<K: Kind>(deployment: Deployment<K>) {
             if fault == Fault::Corrupt && site.is_ac(position) {
                 continue;
             }
-            println!("{position} is {fault:?}");
-            check(&deployment, position, fault).await;
+            // With several samples, each shard is the one that is wrong for some.
+            for first in [0, 10, 20, 30] {
+                println!("{position} is {fault:?} for the samples from {first} on");
+                check(&deployment, position, fault, first).await;
+            }
         }
     }
     check_changing(&deployment).await;
