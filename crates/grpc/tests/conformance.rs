@@ -14,7 +14,7 @@ use blobaccess::decorators::ReadFallback;
 use blobaccess::replication::LocalReplicator;
 use blobaccess::{Ac, BlobAccess, Cas, Fsac, Icas, Iscc};
 use blobaccess_grpc::{Remote, RemoteAcStore, RemoteCasStore, RemoteOptions, RetryPolicy, ServiceOptions, Services};
-use blobaccess_testkit::{Layered, Promises, Stores, conformance};
+use blobaccess_testkit::{Layered, Promises, Replicating, Stores, conformance, replicator_conformance};
 use futures::future::{self, Ready};
 use http::Uri;
 use hyper_util::rt::TokioIo;
@@ -133,6 +133,23 @@ conformance! {
 
     contents_whose_copies_a_server_makes =>
         Layered::<Cas, _>::new(read_fallback_with_remote_copies).with_layers(["read_fallback", "memory"]),
+}
+
+replicator_conformance! {
+    copies_by_a_server: Cas => Replicating::<Cas, _>::new(|source, sink| {
+        let copies = LocalReplicator::new(Arc::clone(&source), sink);
+        within_the_process(services().with_replicator(copies), options()).replicator(source)
+    }),
+    // A server that has others copy.
+    copies_by_a_server_of_a_server: Cas => Replicating::<Cas, _>::new(|source, sink| {
+        let copies = LocalReplicator::new(Arc::clone(&source), sink);
+        let behind = within_the_process(services().with_replicator(copies), options()).replicator(Arc::clone(&source));
+        within_the_process(services().with_replicator(behind), options()).replicator(source)
+    }),
+    copies_over_loopback: Cas => Replicating::<Cas, _>::new(|source, sink| {
+        let copies = LocalReplicator::new(Arc::clone(&source), sink);
+        over_loopback(services().with_replicator(copies)).replicator(source)
+    }),
 }
 
 /// Reads from a second store what the first one lacks, and has a server copy it.

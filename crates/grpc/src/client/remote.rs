@@ -116,7 +116,7 @@ impl Remote {
 
     /// Returns a replicator that reads from `source`, and has the server copy what is read.
     #[must_use]
-    pub fn replicator<A: BlobAccess<Kind = Cas>>(&self, source: Arc<A>) -> RemoteReplicator<A> {
+    pub fn replicator<A: BlobAccess<Kind = Cas> + ?Sized>(&self, source: Arc<A>) -> RemoteReplicator<A> {
         RemoteReplicator::new(source, Arc::clone(&self.connection))
     }
 

@@ -83,7 +83,7 @@ const MAX_CALL_BLOB_BYTES: u64 = 1 << 30;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct RemoteReplicator<A> {
+pub struct RemoteReplicator<A: ?Sized> {
     source: Arc<A>,
     connection: Arc<Connection>,
     copies: SingleFlight<DigestKey, ()>,
@@ -91,7 +91,7 @@ pub struct RemoteReplicator<A> {
     max_wait: Duration,
 }
 
-impl<A: BlobAccess<Kind = Cas>> RemoteReplicator<A> {
+impl<A: BlobAccess<Kind = Cas> + ?Sized> RemoteReplicator<A> {
     pub(super) fn new(source: Arc<A>, connection: Arc<Connection>) -> Self {
         Self { source, connection, copies: SingleFlight::new(), call_timeout: CALL_TIMEOUT, max_wait: MAX_WAIT }
     }
@@ -205,7 +205,7 @@ fn calls(digests: &[Digest], max_digests: usize) -> Vec<&[Digest]> {
 }
 
 #[async_trait]
-impl<A: BlobAccess<Kind = Cas>> Replicator for RemoteReplicator<A> {
+impl<A: BlobAccess<Kind = Cas> + ?Sized> Replicator for RemoteReplicator<A> {
     type Kind = Cas;
 
     async fn replicate(&self, ctx: &Context, request: &ReadRequest) -> Result<Blob> {
@@ -226,7 +226,7 @@ impl<A: BlobAccess<Kind = Cas>> Replicator for RemoteReplicator<A> {
     }
 }
 
-impl<A: Display> Display for RemoteReplicator<A> {
+impl<A: Display + ?Sized> Display for RemoteReplicator<A> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "remote({} by {})", self.source, self.connection.options.address)
     }
