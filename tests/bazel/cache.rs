@@ -1,18 +1,20 @@
 //! A `remote_cache` in a process of its own.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::thread;
 
 use crate::bucket::TestBucket;
+use crate::process::Process;
+
+/// Any free port.
+const ANY_PORT: &str = "127.0.0.1:0";
 
 /// A running `remote_cache`, on free ports.
 #[derive(Debug)]
 pub(crate) struct RemoteCache {
-    child: Child,
+    process: Process,
     url: String,
     status_address: String,
 }
@@ -20,7 +22,7 @@ pub(crate) struct RemoteCache {
 impl RemoteCache {
     /// Starts a cache with these flags, and waits until it listens.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        Self::start_with(flags, &[])
+        Self::start_with(ANY_PORT, flags, &[])
     }
 
     /// Starts a cache with files in one folder and accounts in another, in front of this bucket.
@@ -28,30 +30,36 @@ impl RemoteCache {
         let [files, accounts] = [files, accounts].map(|folder| folder.to_str().expect("its name is text"));
         let sizes = ["--cas-size", "1GiB", "--ac-size", "16MiB"];
         let places = ["--directory", files, "--accounts", accounts, "--bucket", bucket.url()];
-        Self::start_with(&[&sizes[..], &places].concat(), &bucket.credentials())
+        Self::start_with(ANY_PORT, &[&sizes[..], &places].concat(), &bucket.credentials())
     }
 
-    fn start_with(flags: &[&str], environment: &[(&str, &str)]) -> Self {
-        let program = program();
-        let mut child = Command::new(&program)
-            .envs(environment.iter().copied())
-            .args(["--listen", "127.0.0.1:0", "--status-listen", "127.0.0.1:0"])
-            .args(flags)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}; run `cargo build --examples` first", program.display()));
-        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-        let mut following = |beginning: &str| {
-            let mut lines = lines.by_ref().map(|line| line.expect("remote_cache prints text"));
-            let found = lines.find_map(|line| line.strip_prefix(beginning).map(str::to_owned));
-            found.unwrap_or_else(|| panic!("remote_cache ended before it printed {beginning:?}"))
-        };
-        let status = following("status page:     http://");
+    /// Starts a node of a cluster, with small files in this folder.
+    pub(crate) fn start_node(folder: &Path) -> Self {
+        Self::start_node_at(ANY_PORT, folder)
+    }
+
+    /// Kills this node, and starts an empty one in its place, with files in another folder.
+    pub(crate) fn replace_node(self, folder: &Path) -> Self {
+        let address = self.url.trim_start_matches("grpc://").to_owned();
+        self.kill();
+        Self::start_node_at(&address, folder)
+    }
+
+    fn start_node_at(address: &str, folder: &Path) -> Self {
+        let folder = folder.to_str().expect("its name is text");
+        let sizes = ["--cas-size", "1GiB", "--ac-size", "16MiB"];
+        let node = ["--directory", folder, "--completeness-checking", "off"];
+        Self::start_with(address, &[&sizes[..], &node].concat(), &[])
+    }
+
+    fn start_with(address: &str, flags: &[&str], environment: &[(&str, &str)]) -> Self {
+        let addresses = ["--listen", address, "--status-listen", ANY_PORT];
+        let (process, mut output) = Process::start("remote_cache", &[&addresses, flags].concat(), environment);
+        let status = output.following("status page:     http://");
         let status_address = status.split('/').next().unwrap_or_default().to_owned();
-        let url = following("listening on ");
-        // Its further output must not fill the pipe.
-        drop(thread::spawn(move || lines.for_each(drop)));
-        Self { child, url, status_address }
+        let url = output.following("listening on ");
+        output.discard();
+        Self { process, url, status_address }
     }
 
     /// Starts a cache that keeps everything in small files in this folder.
@@ -90,33 +98,22 @@ impl RemoteCache {
         page
     }
 
+    /// Returns how many action results were added since the start.
+    pub(crate) fn added_results(&self) -> usize {
+        let page = self.status_page();
+        let (_, results) = page.split_once("\naction results\n").expect("the page counts action results");
+        let puts = results.lines().find_map(|line| line.strip_prefix("  puts")).expect("the page counts puts");
+        let count = puts.split_whitespace().next().expect("a count comes first");
+        count.parse().expect("a count is a number")
+    }
+
     /// Kills it, without any notice.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().expect("it runs");
-        let status = self.child.wait().expect("remote_cache is our child");
-        assert_eq!(status.signal(), Some(9), "remote_cache ended with {status}");
+    pub(crate) fn kill(self) {
+        self.process.kill();
     }
 
     /// Asks it to stop, and checks that it does so in good order.
-    pub(crate) fn stop(mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
-        let status = self.child.wait().expect("remote_cache is our child");
-        assert!(status.success(), "remote_cache ended with {status}");
+    pub(crate) fn stop(self) {
+        self.process.stop();
     }
-}
-
-impl Drop for RemoteCache {
-    fn drop(&mut self) {
-        // A failed test leaves it running.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// Returns the path of the example, which Cargo builds into the folder of the same profile.
-fn program() -> PathBuf {
-    let this = std::env::current_exe().expect("this program has a path");
-    let profile = this.parent().and_then(|deps| deps.parent()).expect("tests are built two levels deep");
-    profile.join("examples").join("remote_cache")
 }

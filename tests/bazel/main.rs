@@ -8,11 +8,16 @@
 mod bucket;
 mod cache;
 mod client;
+mod cluster;
+mod process;
 mod workspace;
+
+use std::thread;
 
 use bucket::TestBucket;
 use cache::RemoteCache;
 use client::Bazel;
+use cluster::Frontend;
 use tempfile::TempDir;
 use workspace::Workspace;
 
@@ -116,6 +121,59 @@ fn a_chain_of_two_caches_serves_the_same_build() {
     assert_eq!(behind.remote_cache_hits(), ACTIONS, "what the front was given is in the back: {behind}");
     front.stop();
     back.stop();
+}
+
+#[test]
+#[ignore = "needs Bazel: see CONTRIBUTING.md"]
+fn a_frontend_finds_everything_on_two_shards() {
+    let folders = [folder(), folder()];
+    let [a, b] = [&folders[0], &folders[1]].map(|folder| RemoteCache::start_node(folder.path()));
+    let frontend = Frontend::start(&[("a", &[&a.url()]), ("b", &[&b.url()])]);
+    let bazel = Bazel::new(Workspace::of_genrules(TARGETS));
+
+    let first = bazel.build(&[&frontend.flag()]);
+    assert_eq!(first.remote_cache_hits(), 0, "{first}");
+    let added = [a.added_results(), b.added_results()];
+    assert!(added[0] > TARGETS / 8 && added[1] > TARGETS / 8, "the shards have {added:?} results");
+    assert_eq!(added[0] + added[1], ACTIONS, "a result is on one shard");
+    bazel.clean();
+    let second = bazel.build(&[&frontend.flag()]);
+    assert_eq!(second.remote_cache_hits(), ACTIONS, "{second}");
+    assert_eq!(bazel.large_output(), workspace::large_output(), "the output of 50 MB is not what was built");
+    frontend.stop();
+    a.stop();
+    b.stop();
+}
+
+#[test]
+#[ignore = "needs Bazel: see CONTRIBUTING.md"]
+fn a_mirrored_node_that_is_killed_in_mid_build_and_replaced_empty_costs_no_hit() {
+    let (folders, empty) = ([folder(), folder()], folder());
+    let [a, b] = [&folders[0], &folders[1]].map(|folder| RemoteCache::start_node(folder.path()));
+    let frontend = Frontend::start(&[("a", &[&a.url(), &b.url()])]);
+    let bazel = Bazel::new(Workspace::of_genrules(TARGETS));
+    let flag = frontend.flag();
+
+    let a = thread::scope(|scope| {
+        let build = scope.spawn(|| bazel.build(&[&flag]));
+        while a.added_results() < TARGETS / 8 && !build.is_finished() {
+            thread::yield_now();
+        }
+        let before = a.added_results();
+        let a = a.replace_node(empty.path());
+        let first = build.join().expect("the build passes");
+        assert_eq!(first.remote_cache_hits(), 0, "{first}");
+        assert!(before < ACTIONS && a.added_results() > 0, "it was not killed in mid-build, but after {before}");
+        a
+    });
+    assert_eq!(b.added_results(), ACTIONS, "the other half has not all results");
+    bazel.clean();
+    let second = bazel.build(&[&flag]);
+    assert_eq!(second.remote_cache_hits(), ACTIONS, "{second}");
+    assert_eq!(bazel.large_output(), workspace::large_output(), "the output of 50 MB is not what was built");
+    frontend.stop();
+    a.stop();
+    b.stop();
 }
 
 #[test]

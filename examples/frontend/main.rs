@@ -1,0 +1,58 @@
+//! The frontend of a cluster: it stores nothing, and spreads blobs over storage nodes.
+//!
+//! `cargo run --release --example frontend -- --help` lists the flags. Each node is a `remote_cache` with
+//! `--completeness-checking off`: the outputs of a result are on all nodes together, so that only the frontend can check
+//! whether they are there.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints how to use it")]
+
+mod flags;
+mod stack;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use blobaccess_grpc::{ServiceOptions, Services};
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use flags::Flags;
+use stack::Stack;
+
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Flags::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("frontend: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(flags: Flags) -> Result<()> {
+    let filter = EnvFilter::try_new(&flags.log).map_err(|error| format!("--log: {error}"))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+
+    let Stack { cas, ac, iscc, fsac } = Stack::build(&flags.shards)?;
+    println!("contents:        {cas}");
+    println!("action results:  {ac}");
+    let services = Services::new(ServiceOptions::default()).with_cas(cas).with_ac(ac).with_iscc(iscc).with_fsac(fsac);
+
+    let listener = TcpListener::bind(flags.listen).await.map_err(|error| format!("--listen: {error}"))?;
+    let address = listener.local_addr()?;
+    println!("flags for Bazel: --remote_cache=grpc://{address}");
+    println!("listening on grpc://{address}");
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stopped = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    Ok(services.serve(listener, stopped).await?)
+}
