@@ -60,6 +60,8 @@ impl IcasService {
     }
 
     /// Stores each reference, and reports its error in its place.
+    ///
+    /// A batch of one fails as a whole. Buildbarn's client sends those, and takes any answer for a success.
     async fn batch_update(&self, request: Request<Bytes>) -> Result<Response<Bytes>> {
         let ctx = request::context(&request, self.messages.options());
         let wants_outcome = request::wants_outcome(&request);
@@ -81,7 +83,11 @@ impl IcasService {
             puts.push(parsed.map(|parsed| (parsed, concatenate(reference))));
             names.push(digest);
         }
-        let entries = names.into_iter().zip(self.put_all(&ctx, puts).await).map(|(digest, result)| {
+        let results = self.put_all(&ctx, puts).await;
+        if let [Err(error)] = &*results {
+            return Err(error.clone());
+        }
+        let entries = names.into_iter().zip(results).map(|(digest, result)| {
             let outcome = result.as_ref().ok().filter(|_| wants_outcome).map(|put| outcome::to_proto(*put));
             let status = result.map_or_else(|error| budget.status(&error), |_| rpc::Status::default());
             Entry { digest, status: Some(status), outcome }

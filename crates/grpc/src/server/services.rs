@@ -140,7 +140,8 @@ impl Services {
 
     /// Offers Buildbarn's indirect content-addressable storage.
     ///
-    /// References of one batch that have the same digest are stored in their order: the last one stays.
+    /// References of one batch that have the same digest are stored in their order: the last one stays. A batch of one
+    /// that fails fails the call, because Buildbarn's client ignores the status of an entry.
     #[must_use]
     pub fn with_icas(self, store: impl BlobAccess<Kind = Icas>) -> Self {
         self.serving(|served| served.icas = Some(Arc::new(store)))
