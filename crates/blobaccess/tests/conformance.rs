@@ -10,14 +10,16 @@ use std::time::Duration;
 use blobaccess::decorators::{
     ActionResultExpiring, ActionResultTimestampInjecting, Authorizers, Authorizing, CompletenessChecking,
     CompletenessOptions, DeadlineEnforcing, Demultiplexing, EmptyBlobInjecting, ExistenceCaching, ExpiryOptions,
-    HierarchicalInstanceNames, Mirrored, Observing, QueryCoalescing, ReadFallback, Route, Shard, Sharding,
-    ShardingOptions, StaticAuthorizer,
+    HierarchicalInstanceNames, Mirrored, MirroredOptions, Observing, PutPolicy, QueryCoalescing, ReadCaching,
+    ReadCachingOptions, ReadCanarying, ReadFallback, ReadFallbackOptions, Route, Shard, Sharding, ShardingOptions,
+    StaticAuthorizer,
 };
-use blobaccess::replication::LocalReplicator;
+use blobaccess::replication::{EntryLocks, LocalReplicator};
 use blobaccess::{
     Ac, BlobAccess, Caller, Cas, Clock, Context, Error, FailingStore, Fsac, Icas, InstanceName, Iscc, Kind,
     MemoryStore, NoObserver, Observer, SystemClock,
 };
+use blobaccess_testkit::fakes::{InterruptibleStore, Outage};
 use blobaccess_testkit::{InnerStore, Layered, Promises, Stores, Volatile, check, conformance, contracts};
 
 /// Small, so that contracts about eviction are quick.
@@ -53,7 +55,11 @@ conformance! {
             .with_layers(["query_coalescing", "memory"]),
     read_fallback => Layered::<Cas, _>::new(read_fallback_over),
     read_fallback_of_messages: Ac => Layered::<Ac, _>::new(read_fallback_over),
-    mirrored => Layered::<Cas, _>::new(mirrored_over),
+    read_fallback_that_waits =>
+        Layered::<Cas, _>::new(|stores| {
+            read_fallback_over(stores).with_options(ReadFallbackOptions::new().with_waits_for_copies(true))
+        }),
+    mirrored => Layered::<Cas, _>::new(mirrored_over).with_layers(["mirrored", "memory", "memory"]),
     mirrored_of_messages: Ac => Layered::<Ac, _>::new(mirrored_over),
     sharding => Layered::<Cas, _>::new(sharding_over).with_layers(["sharding", "memory"]),
     sharding_of_messages: Ac => Layered::<Ac, _>::new(sharding_over).with_layers(["sharding", "memory"]),
@@ -65,6 +71,37 @@ conformance! {
             let sharding = Sharding::in_legacy_order(shards.into_iter().chain([Shard::new("c", stores.store("c"))]), 7);
             sharding.unwrap().with_options(without_rest())
         }),
+    mirrored_that_waits =>
+        Layered::<Cas, _>::new(|stores| {
+            mirrored_over(stores).with_options(MirroredOptions::new().with_waits_for_repairs(true))
+        }),
+    mirrored_of_either =>
+        Layered::<Cas, _>::new(|stores| {
+            mirrored_over(stores).with_options(MirroredOptions::new().with_put_policy(PutPolicy::Either))
+        }),
+    mirrored_of_either_of_messages: Ac =>
+        Layered::<Ac, _>::new(|stores| {
+            mirrored_over(stores).with_options(MirroredOptions::new().with_put_policy(PutPolicy::Either))
+        }),
+    read_caching => Layered::<Cas, _>::new(read_caching_over).with_layers(["read_caching", "memory", "memory"]),
+    read_caching_of_messages: Ac => Layered::<Ac, _>::new(read_caching_over),
+    read_caching_that_does_not_write_through =>
+        Layered::<Cas, _>::new(|stores| {
+            read_caching_over(stores).with_options(ReadCachingOptions::new().with_writes_through(false))
+        }),
+    read_canarying => Layered::<Cas, _>::new(read_canarying_over).with_layers(["read_canarying", "memory", "memory"]),
+    read_canarying_of_messages: Ac => Layered::<Ac, _>::new(read_canarying_over),
+    read_canarying_that_remembers_nothing =>
+        Layered::<Cas, _>::new(|stores| {
+            ReadCanarying::new(stores.store("both"), stores.store("both"), 0, Duration::from_mins(5))
+        }),
+    // One store decides, and the other is down: then all is as with the one that decides.
+    read_caching_without_its_fast_store =>
+        Layered::<Cas, _>::new(read_caching_over_slow_alone).with_layers(["read_caching", "memory"]),
+    read_caching_of_messages_without_its_fast_store: Ac => Layered::<Ac, _>::new(read_caching_over_slow_alone),
+    read_canarying_without_its_replica =>
+        Layered::<Cas, _>::new(read_canarying_over_source_alone).with_layers(["read_canarying", "memory"]),
+    read_canarying_of_messages_without_its_replica: Ac => Layered::<Ac, _>::new(read_canarying_over_source_alone),
     existence_caching_that_answers_puts =>
         Layered::<Cas, _>::new(|stores| existence_caching_over(stores.store("inner")).answering_puts()),
     // A capacity at which each find evicts the previous one.
@@ -158,7 +195,11 @@ fn context_of_a_caller() -> Context {
     Context::background().with_caller(Caller::new("a build"))
 }
 
-fn read_fallback_over<K: Kind>(stores: &Stores<K>) -> impl BlobAccess<Kind = K> + use<K> {
+type Shared<K> = Arc<InnerStore<K>>;
+
+type Local<K> = LocalReplicator<InnerStore<K>, InnerStore<K>>;
+
+fn read_fallback_over<K: Kind>(stores: &Stores<K>) -> ReadFallback<Shared<K>, Shared<K>, Local<K>> {
     let (primary, secondary) = (Arc::new(stores.store("primary")), Arc::new(stores.store("secondary")));
     let replicator = LocalReplicator::new(Arc::clone(&secondary), Arc::clone(&primary));
     ReadFallback::new(primary, secondary, replicator)
@@ -166,9 +207,40 @@ fn read_fallback_over<K: Kind>(stores: &Stores<K>) -> impl BlobAccess<Kind = K> 
 
 fn mirrored_over<K: Kind>(stores: &Stores<K>) -> Mirrored<K> {
     let (a, b) = (Arc::new(stores.store("a")), Arc::new(stores.store("b")));
-    let a_to_b = Arc::new(LocalReplicator::new(Arc::clone(&a), Arc::clone(&b)));
-    let b_to_a = Arc::new(LocalReplicator::new(Arc::clone(&b), Arc::clone(&a)));
-    Mirrored::new(a, b, a_to_b, b_to_a)
+    let locks = Arc::<EntryLocks>::default();
+    let replicator = |source: &Shared<K>, sink: &Shared<K>| {
+        Arc::new(LocalReplicator::new(Arc::clone(source), Arc::clone(sink)).with_entry_locks(Arc::clone(&locks)))
+    };
+    let (a_to_b, b_to_a) = (replicator(&a, &b), replicator(&b, &a));
+    Mirrored::new(a, b, a_to_b, b_to_a).with_entry_locks(locks)
+}
+
+fn read_caching_over<K: Kind>(stores: &Stores<K>) -> ReadCaching<Shared<K>, Shared<K>, Local<K>> {
+    let (slow, fast) = (Arc::new(stores.store("slow")), Arc::new(stores.store("fast")));
+    let locks = Arc::<EntryLocks>::default();
+    let replicator = LocalReplicator::new(Arc::clone(&slow), Arc::clone(&fast)).with_entry_locks(Arc::clone(&locks));
+    ReadCaching::new(slow, fast, replicator).with_entry_locks(locks)
+}
+
+/// Makes a layer whose replica is another way to its source.
+fn read_canarying_over<K: Kind>(stores: &Stores<K>) -> ReadCanarying<InnerStore<K>, InnerStore<K>> {
+    ReadCanarying::new(stores.store("both"), stores.store("both"), 256, Duration::from_mins(5))
+}
+
+/// Makes a store that always fails, but tells instance names apart as a plain store does.
+fn out_of_service<K: Kind>() -> InterruptibleStore<MemoryStore<K>> {
+    let outage = Outage::default();
+    outage.begin(Error::unavailable("out of service"));
+    InterruptibleStore::new(MemoryStore::new(CAPACITY_BYTES), outage)
+}
+
+fn read_caching_over_slow_alone<K: Kind>(stores: &Stores<K>) -> impl BlobAccess<Kind = K> + use<K> {
+    let (slow, fast) = (Arc::new(stores.store("slow")), Arc::new(out_of_service()));
+    ReadCaching::new(Arc::clone(&slow), Arc::clone(&fast), LocalReplicator::new(slow, fast))
+}
+
+fn read_canarying_over_source_alone<K: Kind>(stores: &Stores<K>) -> impl BlobAccess<Kind = K> + use<K> {
+    ReadCanarying::new(stores.store("source"), out_of_service(), 256, Duration::from_mins(5))
 }
 
 fn sharding_over<K: Kind>(stores: &Stores<K>) -> Sharding<InnerStore<K>> {

@@ -76,7 +76,7 @@ impl Blob {
     }
 
     /// Returns whether no way of reading the blob can fail.
-    fn cannot_fail(&self) -> bool {
+    pub(crate) fn cannot_fail(&self) -> bool {
         matches!(self.body, Body::Bytes { trusted: true, .. })
             && self.attachments.iter().all(|attachment| match attachment {
                 Attachment::Guard(_) | Attachment::Finish(_) => true,
@@ -93,6 +93,10 @@ impl Blob {
 impl Attachment {
     pub(super) fn is_handler(&self) -> bool {
         matches!(self, Self::Handler(_))
+    }
+
+    pub(super) fn is_guard(&self) -> bool {
+        matches!(self, Self::Guard(_))
     }
 
     /// Wraps `stream` in this attachment. A handler is dropped without being asked: streams that may have one are

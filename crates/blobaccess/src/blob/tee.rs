@@ -38,6 +38,23 @@ impl Blob {
         self.split(max_apart_bytes, true)
     }
 
+    /// Returns this blob, and a second one with the same contents if they are at hand or can be read from anywhere. Bytes
+    /// at hand are verified for both.
+    pub(crate) fn with_second(self) -> (Self, Option<Self>) {
+        let has_guards_only = self.attachments.iter().all(attachment::Attachment::is_guard);
+        match &self.body {
+            Body::Bytes { .. } | Body::RandomAccess(_) if has_guards_only => {
+                let (blob, second) = self.split(0, false);
+                (blob, Some(second))
+            }
+            Body::Bytes { .. }
+            | Body::RandomAccess(_)
+            | Body::Stream { .. }
+            | Body::Encoded { .. }
+            | Body::Failed(_) => (self, None),
+        }
+    }
+
     fn split(mut self, max_apart_bytes: u64, expendable: bool) -> (Self, Self) {
         if let Body::Bytes { bytes, trusted: false } = &self.body
             && !self.has_handler()

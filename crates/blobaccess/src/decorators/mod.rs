@@ -14,6 +14,8 @@
 //! | [`Mirrored`] | any | keeps the same blobs in two stores |
 //! | [`Observing`] | any | notifies an observer of every call |
 //! | [`QueryCoalescing`] | CAS | asks about each digest once, however many callers ask at the same time |
+//! | [`ReadCaching`] | any | reads from a fast store what it has of a slow one |
+//! | [`ReadCanarying`] | any | reads from a replica for as long as it is healthy |
 //! | [`ReadFallback`] | any | reads from a second store what the first lacks |
 //! | [`Sharding`] | any | spreads blobs over many stores by their digests |
 //!
@@ -107,7 +109,10 @@ pub(crate) mod fakes;
 mod hierarchical_instance_names;
 mod mirrored;
 mod observing;
+mod pair;
 mod query_coalescing;
+mod read_caching;
+mod read_canarying;
 mod read_fallback;
 mod sharding;
 
@@ -123,8 +128,11 @@ pub use self::empty_blob_injecting::EmptyBlobInjecting;
 pub use self::existence_caching::ExistenceCaching;
 pub(crate) use self::existence_caching::Found;
 pub use self::hierarchical_instance_names::HierarchicalInstanceNames;
-pub use self::mirrored::Mirrored;
+pub use self::mirrored::{Mirrored, MirroredOptions, MirroredSnapshot, PutPolicy};
 pub use self::observing::Observing;
+pub use self::pair::RepairSnapshot;
 pub use self::query_coalescing::QueryCoalescing;
-pub use self::read_fallback::ReadFallback;
+pub use self::read_caching::{ReadCaching, ReadCachingOptions, ReadCachingSnapshot};
+pub use self::read_canarying::{ReadCanarying, ReadCanaryingSnapshot};
+pub use self::read_fallback::{ReadFallback, ReadFallbackOptions};
 pub use self::sharding::{Rendezvous, Shard, ShardSnapshot, ShardState, Sharding, ShardingOptions};

@@ -10,14 +10,21 @@ mod empty_blob_injecting;
 mod failing_store;
 mod forwarding;
 mod hierarchical_instance_names;
+mod mirrored;
+mod mirrored_model;
 mod observing;
+mod outages;
+mod read_caching;
+mod read_canarying;
+mod read_fallback;
+mod replaceable;
 mod sharding;
-mod two_stores;
+mod streaming;
 mod unreliable;
 
 use std::sync::Arc;
 
-use blobaccess::{Blob, BlobAccess, Context, Digest, Error, InstanceName, Kind, MemoryStore};
+use blobaccess::{Blob, BlobAccess, BlobAccessExt, Context, Digest, Error, InstanceName, Kind, MemoryStore};
 use blobaccess_testkit::digest_of;
 use blobaccess_testkit::fakes::{CountingStore, InterruptibleStore, Outage};
 
@@ -35,6 +42,22 @@ fn memory<K: Kind>(inner: &Inner<K>) -> &MemoryStore<K> {
 /// Makes every call of `inner` fail with `error` from now on.
 fn fail<K: Kind>(inner: &Inner<K>, error: Error) {
     inner.inner().outage().begin(error);
+}
+
+/// Lets calls of `inner` pass again.
+fn mend<K: Kind>(inner: &Inner<K>) {
+    inner.inner().outage().end();
+}
+
+/// Returns whether `inner` has `digest`, without a call that is counted or fails.
+async fn has<K: Kind>(inner: &Inner<K>, digest: &Digest) -> bool {
+    memory(inner).contains(&Context::background(), digest).await.unwrap()
+}
+
+/// Returns the value of `digest` in `inner`, without a call that is counted or fails.
+async fn value<K: Kind>(inner: &Inner<K>, digest: &Digest) -> String {
+    let value = memory(inner).get_bytes(&Context::background(), digest, 1000).await.unwrap();
+    String::from_utf8(value.to_vec()).unwrap()
 }
 
 /// Stores `contents` without a call that is counted.
