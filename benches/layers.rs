@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use blobaccess::decorators::{
     ActionResultExpiring, Authorizers, Authorizing, DeadlineEnforcing, Demultiplexing, EmptyBlobInjecting,
-    ExistenceCaching, ExpiryOptions, HierarchicalInstanceNames, Observing, QueryCoalescing, Route, Shard, Sharding,
-    StaticAuthorizer,
+    ExistenceCaching, ExpiryOptions, HierarchicalInstanceNames, Mirrored, Observing, QueryCoalescing, ReadCaching,
+    ReadCanarying, ReadFallback, Route, Shard, Sharding, StaticAuthorizer,
 };
+use blobaccess::replication::LocalReplicator;
 use blobaccess::{Ac, Blob, BlobAccess, Cas, Context, Digest, DigestSet, InstanceName, Kind, MemoryStore, NoObserver};
 use blobaccess_proto::remote_execution::{ActionResult, ExecutedActionMetadata};
 use blobaccess_testkit::allocations::{Counting, counting};
@@ -46,6 +47,21 @@ fn stacks_of_contents() -> Vec<(&'static str, Store<Cas>)> {
         ("sharding over 1", sharding(1)),
         ("sharding over 16", sharding(16)),
         ("all five", Arc::new(all)),
+    ]
+}
+
+/// Returns the layers over two stores of contents in memory. For the canary, one store has two names, so that the replica
+/// has what is put.
+fn stacks_over_two() -> Vec<(&'static str, Store<Cas>)> {
+    let memory = || Arc::new(MemoryStore::<Cas>::new(1 << 30));
+    // The first store answers, so no copies are made.
+    let copies = || LocalReplicator::new(memory(), memory());
+    let (both, minute) = (memory(), Duration::from_mins(1));
+    vec![
+        ("mirrored", Arc::new(Mirrored::new(memory(), memory(), Arc::new(copies()), Arc::new(copies())))),
+        ("read_caching", Arc::new(ReadCaching::new(memory(), memory(), copies()))),
+        ("read_canarying", Arc::new(ReadCanarying::new(Arc::clone(&both), both, 256, minute))),
+        ("read_fallback", Arc::new(ReadFallback::new(memory(), memory(), copies()))),
     ]
 }
 
@@ -143,6 +159,7 @@ fn allocations_of(mut call: impl FnMut()) -> f64 {
 fn layers(c: &mut Criterion) {
     println!("{:<24} {:>6} {:>22} {:>18}", "allocations a call", "get", "put of what is there", "find_missing, 100");
     measure(c, stacks_of_contents(), &InstanceName::empty());
+    measure(c, stacks_over_two(), &InstanceName::empty());
     measure(c, stacks_by_name(), &name("ci/tests"));
     measure(c, stacks_of_messages(), &name("ci/tests"));
 }
