@@ -162,31 +162,32 @@ fn find_contents(file: &ArchiveFile, known: &Known, mode: Mode) -> Result<Option
 
 /// Reads the contents of a stored entry whole. `None` if reading would wait and must not.
 fn read_small(file: &ArchiveFile, known: &Known, mode: Mode) -> Result<Option<Bytes>> {
-    // Neither fails: an entry is smaller than a piece here.
+    // An entry is smaller than a piece here.
     let size = usize::try_from(known.entry.size_bytes).unwrap_or_default();
-    let contents_offset = match known.contents_offset() {
-        Some(offset) => offset,
-        None => {
-            // Header and contents at once, if the header has the fields that this crate and Buildbarn write.
-            let header_bytes = LOCAL_BYTES + known.name.len() + usize::from(LOCAL_EXTRA_BYTES);
-            let header_offset = known.entry.header_offset;
-            let mut both = vec![0; header_bytes + size];
-            let fits = header_offset.saturating_add(count(both.len())) <= file.size_bytes()?;
-            if !fits {
-                let Some(offset) = find_contents(file, known, mode)? else { return Ok(None) };
-                return read_at(file, offset, size, mode);
-            }
-            if !file.read(&mut both, header_offset, mode)? {
-                return Ok(None);
-            }
-            let contents_offset = check_header(known, &both)?;
-            if contents_offset - header_offset == count(header_bytes) {
-                return Ok(Some(Bytes::from(both).split_off(header_bytes)));
-            }
-            contents_offset
-        }
-    };
-    read_at(file, contents_offset, size, mode)
+    match known.contents_offset() {
+        Some(offset) => read_at(file, offset, size, mode),
+        None => read_with_header(file, known, size, mode),
+    }
+}
+
+/// Reads the local header of an entry and its contents, together if the header has the fields that this crate and
+/// Buildbarn write.
+fn read_with_header(file: &ArchiveFile, known: &Known, size: usize, mode: Mode) -> Result<Option<Bytes>> {
+    let header_bytes = LOCAL_BYTES + known.name.len() + usize::from(LOCAL_EXTRA_BYTES);
+    let header_offset = known.entry.header_offset;
+    let mut both = vec![0; header_bytes + size];
+    if header_offset.saturating_add(count(both.len())) > file.size_bytes()? {
+        let Some(offset) = find_contents(file, known, mode)? else { return Ok(None) };
+        return read_at(file, offset, size, mode);
+    }
+    if !file.read(&mut both, header_offset, mode)? {
+        return Ok(None);
+    }
+    let contents_offset = check_header(known, &both)?;
+    if contents_offset - header_offset != count(header_bytes) {
+        return read_at(file, contents_offset, size, mode);
+    }
+    Ok(Some(Bytes::from(both).split_off(header_bytes)))
 }
 
 fn read_at(file: &ArchiveFile, offset: u64, length: usize, mode: Mode) -> Result<Option<Bytes>> {

@@ -1,6 +1,11 @@
 //! Archives byte by byte: their layout, those that were cut, those from elsewhere, and those that were made to harm.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail loudly, and say what they did"
+)]
 
 mod appending;
 mod builder;

@@ -59,7 +59,6 @@ fn mutate(numbers: &mut Numbers, bytes: &mut Vec<u8>) {
 async fn try_mutations<K: Kind>(share: u32) {
     let budget = time_budget() / share;
     let seed = seed("BLOBACCESS_ZIP_MUTATIONS_SEED");
-    println!("BLOBACCESS_ZIP_MUTATIONS_SEED={seed}");
     let mut numbers = Numbers::new(seed);
     let (archives, all) = archives::<K>().await;
     let place = Place::new();

@@ -191,7 +191,6 @@ async fn to_finish_does_not_wait_for_uploads() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dropped_uploads_write_into_no_other_blob() {
     let seed = seed("BLOBACCESS_ZIP_UPLOADS_SEED");
-    println!("BLOBACCESS_ZIP_UPLOADS_SEED={seed}");
     let mut numbers = Numbers::new(seed);
     let place = Place::new();
     let store = place.create::<Cas>().await;
