@@ -38,3 +38,6 @@ mod testkit {}
 
 #[doc = include_str!("../../crates/write-behind/README.md")]
 mod write_behind {}
+
+#[doc = include_str!("../../crates/zip-store/README.md")]
+mod zip_store {}
