@@ -1,6 +1,6 @@
 //! Other programs read the archives of this crate, and this crate reads theirs.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail loudly")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
