@@ -245,8 +245,8 @@ pub(crate) fn read_message_blocking(file: &ArchiveFile, known: &Arc<Known>) -> R
 fn check_message(known: &Known, contents: Bytes) -> Result<Bytes> {
     let (size, expected) = (count(contents.len()), known.entry.size_bytes);
     if size != expected {
-        let size = if size > expected { format!("more than {expected}") } else { size.to_string() };
-        return Err(Error::data_loss(format!("entry is {size} bytes, while {expected} bytes were expected")));
+        let at_least = if size > expected { "at least " } else { "" };
+        return Err(Error::data_loss(format!("entry is {at_least}{size} bytes, while {expected} bytes were expected")));
     }
     let (crc32, expected) = (crc32fast::hash(&contents), known.entry.crc32);
     if crc32 != expected {

@@ -166,3 +166,17 @@ async fn of_a_replaced_message_the_last_value_is_salvaged() {
     drop(store);
     assert_eq!(get(&place.salvage::<Ac>().await, &action(1)).await, b"second");
 }
+
+#[tokio::test]
+async fn a_header_is_found_wherever_it_lies() {
+    let hello = digest("Hello");
+    let mut entry = Builder::default();
+    entry.add(&Part::stored(&hello.key(KeyFormat::WithoutInstanceName), b"Hello"));
+    // The gap is searched in pieces of 256 KiB, from its second byte on.
+    let pieces = (256 << 10) - 4..(256 << 10) + 4;
+    for gap in (1..6).chain(pieces) {
+        let place = Place::with([&vec![b'P'; gap][..], &entry.bytes].concat());
+        let store = place.salvage::<Cas>().await;
+        assert_eq!(get(&store, &hello).await, b"Hello", "behind {gap} bytes");
+    }
+}

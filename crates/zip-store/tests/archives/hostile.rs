@@ -123,7 +123,7 @@ async fn bombs_end_at_their_announced_size() {
     let store = Place::with(builder.finish()).open::<Ac>().await;
     let (kind, error) = failure(&store, &action(1)).await;
     assert_eq!(kind, ErrorKind::DataLoss);
-    assert!(error.contains("more than 5 bytes"), "{error}");
+    assert!(error.contains("at least 6 bytes, while 5"), "{error}");
 }
 
 #[tokio::test]

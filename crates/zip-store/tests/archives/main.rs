@@ -11,6 +11,7 @@ mod appending;
 mod builder;
 mod compressed;
 mod cut;
+mod full_disk;
 mod hostile;
 mod layout;
 mod mutated;
