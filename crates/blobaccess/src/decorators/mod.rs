@@ -116,7 +116,7 @@ mod read_canarying;
 mod read_fallback;
 mod sharding;
 
-pub use self::action_result_expiring::{ActionResultExpiring, ExpiryOptions};
+pub use self::action_result_expiring::{ActionResultExpiring, ExpiryOptions, ExpirySnapshot};
 pub use self::action_result_timestamp_injecting::ActionResultTimestampInjecting;
 pub use self::authorizing::{Authorizer, Authorizers, Authorizing, StaticAuthorizer};
 pub use self::completeness_checking::{

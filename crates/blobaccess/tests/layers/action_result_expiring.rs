@@ -102,6 +102,8 @@ async fn the_last_moment_of_the_published_vector_is_valid_and_the_next_is_not() 
             ),
         );
     }
+    let snapshot = stack.store.snapshot();
+    assert_eq!((snapshot.below_minimum, snapshot.expired), (0, 2));
 }
 
 #[tokio::test]
@@ -116,6 +118,8 @@ async fn a_result_from_before_the_minimum_is_absent_however_young() {
         ),
     );
     assert!(stack.get(completed_at(MINIMUM, 0), now).await.is_ok());
+    let snapshot = stack.store.snapshot();
+    assert_eq!((snapshot.below_minimum, snapshot.expired), (1, 0));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod options;
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -96,12 +97,25 @@ pub struct ActionResultExpiring<B> {
     inner: B,
     options: ExpiryOptions,
     clock: Arc<dyn Clock>,
+    below_minimum: AtomicU64,
+    expired: AtomicU64,
+}
+
+/// The results that an [`ActionResultExpiring`] has treated as absent so far. A result counts each time it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExpirySnapshot {
+    /// The number of results from before the minimum timestamp.
+    pub below_minimum: u64,
+    /// The number of results whose time was over.
+    pub expired: u64,
 }
 
 impl<B: BlobAccess<Kind = Ac>> ActionResultExpiring<B> {
     /// Expires results that `inner` has, at the ages of `options`.
     pub fn new(inner: B, options: ExpiryOptions) -> Self {
-        Self { inner, options, clock: Arc::new(SystemClock) }
+        let [below_minimum, expired] = [0; 2].map(AtomicU64::new);
+        Self { inner, options, clock: Arc::new(SystemClock), below_minimum, expired }
     }
 }
 
@@ -123,11 +137,21 @@ impl<B> ActionResultExpiring<B> {
         self.inner
     }
 
+    /// Returns how many results were treated as absent so far.
+    #[must_use]
+    pub fn snapshot(&self) -> ExpirySnapshot {
+        ExpirySnapshot {
+            below_minimum: self.below_minimum.load(Ordering::Relaxed),
+            expired: self.expired.load(Ordering::Relaxed),
+        }
+    }
+
     /// Fails if a result whose worker completed at `completed` is too old.
     fn check(&self, digest: &Digest, completed: Timestamp) -> Result<()> {
         let Some(time) = Moment::from_timestamp(completed.seconds, completed.nanos) else { return Ok(()) };
         let minimum = Moment::from(self.options.minimum_timestamp);
         if time < minimum {
+            self.below_minimum.fetch_add(1, Ordering::Relaxed);
             return Err(Error::not_found(format!(
                 "result of action {digest} was completed at {time}, while the minimum is {minimum}"
             )));
@@ -135,6 +159,7 @@ impl<B> ActionResultExpiring<B> {
         let jitter = jitter(completed.seconds, self.options.max_validity_jitter);
         let expiry = time.after(self.options.minimum_validity).after(jitter);
         if Moment::from(self.clock.now()) > expiry {
+            self.expired.fetch_add(1, Ordering::Relaxed);
             return Err(Error::not_found(format!(
                 "result of action {digest} was completed at {time}, and expired at {expiry}"
             )));

@@ -45,7 +45,8 @@ use crate::{
 /// # Errors
 ///
 /// `InvalidArgument` for an instance name without a route, before any store is asked. Errors of a store have the prefix
-/// of its route as their place, and name digests as the store knows them.
+/// of its route as their place, and name digests as the store knows them. An error that occurs while a blob is read comes
+/// as it is.
 ///
 /// # Examples
 ///
