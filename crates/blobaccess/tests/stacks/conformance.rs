@@ -10,7 +10,7 @@ use crate::deployments::{self, MAX_MESSAGE_SIZE_BYTES};
 use crate::site::{Site, Store};
 
 /// A site of stores of contents.
-struct OfContents<'a>(&'a Stores<Cas>);
+pub(crate) struct OfContents<'a>(pub(crate) &'a Stores<Cas>);
 
 impl Site for OfContents<'_> {
     fn cas(&self, name: &'static str) -> Store<Cas> {
@@ -89,5 +89,8 @@ conformance! {
     shards_of_results: Ac => results!(shards_of_results),
     mirrored_shards => contents!(mirrored_shards),
     moving_shards => contents!(moving_shards),
+    worker => contents!(worker),
+    far_frontend_of_results: Ac => results!(far_frontend_of_results),
+    trial => contents!(trial),
     branches: Ac => results!(branches),
 }

@@ -4,25 +4,28 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use blobaccess::{
-    BlobAccess, BlobAccessExt, Caller, Clock, Context, Digest, DigestSet, ErrorKind, Kind, PutCertainty, PutOutcome,
-    Result, SystemClock,
+    Ac, BlobAccess, BlobAccessExt, Caller, Clock, Context, Digest, DigestSet, ErrorKind, Kind, PutCertainty,
+    PutOutcome, Result, SystemClock,
 };
 use blobaccess_testkit::{Numbers, seed};
 use bytes::Bytes;
 
 use crate::deployments::{self, MAX_MESSAGE_SIZE_BYTES, REMEMBERED};
 use crate::leaf::Fault;
-use crate::samples::{Sample, sample};
+use crate::samples::{Sample, result_of, sample};
 use crate::site::{FaultySite, Site, Store};
 
 /// The time in which every call ends, whatever is wrong.
 const PATIENCE: Duration = Duration::from_mins(10);
 
+/// Makes a stack.
+pub(crate) type Make<'a, K> = &'a (dyn Fn(&dyn Site) -> Store<K> + Sync);
+
 /// A stack, and what it promises.
-pub(crate) struct Deployment<K: Kind> {
-    pub(crate) make: fn(&dyn Site) -> Store<K>,
+pub(crate) struct Deployment<'a, K: Kind> {
+    pub(crate) make: Make<'a, K>,
     /// The stores without which everything that was put can be read.
-    pub(crate) spare: &'static [&'static str],
+    pub(crate) spare: &'a [&'static str],
 }
 
 /// A stack of which one store may be wrong.
@@ -33,7 +36,7 @@ struct Subject<K: Kind> {
 }
 
 impl<K: Kind> Subject<K> {
-    fn new(make: fn(&dyn Site) -> Store<K>) -> Self {
+    fn new(make: Make<'_, K>) -> Self {
         let site = FaultySite::default();
         let store = make(&site);
         Self { site, store, ctx: Context::background().with_caller(Caller::new("a build")) }
@@ -82,7 +85,7 @@ fn assert_no_absence<T: Debug>(result: &Result<T>) {
 
 /// Checks a stack of which the store `position` goes wrong in the way of `fault`, and is mended. The samples are those
 /// from number `first` on.
-pub(crate) async fn check<K: Kind>(deployment: &Deployment<K>, position: &'static str, fault: Fault, first: usize) {
+pub(crate) async fn check<K: Kind>(deployment: &Deployment<'_, K>, position: &'static str, fault: Fault, first: usize) {
     let subject = Subject::new(deployment.make);
     let [stored, new, absent] = [first, first + 1, first + 2].map(sample::<K>);
     subject.store_outputs([&stored, &new]).await;
@@ -133,7 +136,7 @@ pub(crate) async fn check<K: Kind>(deployment: &Deployment<K>, position: &'stati
     tokio::time::advance(Duration::from_mins(10)).await;
     if fault == Fault::Lost {
         subject.store_outputs([&stored, &new]).await;
-        if subject.get(&stored.digest).await.is_err() {
+        if subject.get(&stored.digest).await.is_err() || subject.is_missing(&stored.digest).await.unwrap() {
             subject.put(&stored).await.unwrap();
         }
     }
@@ -152,8 +155,8 @@ pub(crate) async fn check<K: Kind>(deployment: &Deployment<K>, position: &'stati
     subject.assert_readable(&new).await;
 }
 
-/// Checks a stack with every store in turn, in every way.
-async fn check_all<K: Kind>(deployment: Deployment<K>) {
+/// Checks a stack with every store in turn, in every way, and for the samples from each of `firsts` on.
+pub(crate) async fn check_each<K: Kind>(deployment: &Deployment<'_, K>, firsts: &[usize]) {
     let site = Subject::new(deployment.make).site;
     let names = site.names();
     assert!(deployment.spare.iter().all(|spare| names.contains(spare)));
@@ -163,20 +166,24 @@ async fn check_all<K: Kind>(deployment: Deployment<K>) {
             if fault == Fault::Corrupt && site.is_ac(position) {
                 continue;
             }
-            // With several samples, each shard is the one that is wrong for some.
-            for first in [0, 10, 20, 30] {
+            for first in firsts {
                 println!("{position} is {fault:?} for the samples from {first} on");
-                check(&deployment, position, fault, first).await;
+                check(deployment, position, fault, *first).await;
             }
         }
     }
-    check_changing(&deployment).await;
+}
+
+async fn check_all<K: Kind>(deployment: Deployment<'_, K>) {
+    // With several samples, each shard is the one that is wrong for some.
+    check_each(&deployment, &[0, 10, 20, 30]).await;
+    check_changing(&deployment, 10).await;
 }
 
 /// Checks a stack whose stores are down and slow by turns, also several at a time.
-async fn check_changing<K: Kind>(deployment: &Deployment<K>) {
+pub(crate) async fn check_changing<K: Kind>(deployment: &Deployment<'_, K>, rounds: usize) {
     let mut numbers = Numbers::new(seed("BLOBACCESS_STACKS_SEED"));
-    for _ in 0..10 {
+    for _ in 0..rounds {
         let subject = Subject::new(deployment.make);
         let names = subject.site.names();
         let samples: Vec<_> = (0..20).map(sample::<K>).collect();
@@ -208,12 +215,57 @@ async fn check_changing<K: Kind>(deployment: &Deployment<K>) {
     }
 }
 
+/// The action results that may be read: the last one that was acknowledged, and those whose puts failed since.
+type Possible = Vec<Option<Bytes>>;
+
+/// Checks a stack of action results that are replaced while its stores are down and slow by turns.
+pub(crate) async fn check_replacing(deployment: &Deployment<'_, Ac>, rounds: usize) {
+    const ACTIONS: usize = 3;
+    let mut numbers = Numbers::new(seed("BLOBACCESS_STACKS_SEED"));
+    for _ in 0..rounds {
+        let subject = Subject::new(deployment.make);
+        let names = subject.site.names();
+        let results: Vec<_> = (0..30).map(|number| result_of(number % ACTIONS, number)).collect();
+        subject.store_outputs(&results).await;
+        let mut possible: [Possible; ACTIONS] = std::array::from_fn(|_| vec![None]);
+        for result in &results {
+            match numbers.below(4) {
+                0 => subject.site.mend(),
+                1 => subject.site.begin(names[numbers.below(names.len())], Fault::Down),
+                2 => subject.site.begin(names[numbers.below(names.len())], Fault::Slow),
+                _ => {}
+            }
+            let action = numbers.below(ACTIONS);
+            let result = Sample { digest: result_of(action, 0).digest, ..result.clone() };
+            match subject.put(&result).await {
+                Ok(_) => possible[action] = vec![Some(result.value)],
+                Err(error) if error.put_certainty() == PutCertainty::NotStored => {}
+                Err(_) => possible[action].push(Some(result.value)),
+            }
+            for (action, possible) in possible.iter().enumerate() {
+                match subject.get(&result_of(action, 0).digest).await {
+                    Ok(value) => assert!(possible.contains(&Some(value)), "an older result is read again"),
+                    Err(error) => assert!(!error.is_not_found() || possible.contains(&None), "{error:?}"),
+                }
+            }
+        }
+        subject.site.mend();
+        tokio::time::advance(Duration::from_mins(10)).await;
+        for (action, possible) in possible.iter().enumerate() {
+            match subject.get(&result_of(action, 0).digest).await {
+                Ok(value) => assert!(possible.contains(&Some(value)), "an older result is read again"),
+                Err(error) => assert!(error.is_not_found() && possible.contains(&None), "{error:?}"),
+            }
+        }
+    }
+}
+
 macro_rules! deployments {
     ($($name:ident, without $spare:expr;)*) => {
         $(
             #[tokio::test(start_paused = true)]
             async fn $name() {
-                check_all(Deployment { make: deployments::$name, spare: &$spare }).await;
+                check_all(Deployment { make: &deployments::$name, spare: &$spare }).await;
             }
         )*
     };
@@ -224,14 +276,17 @@ deployments! {
     node_of_results, without [];
     frontend, without [];
     frontend_of_results, without [];
-    mirrored_nodes, without [];
-    mirrored_results, without [];
+    mirrored_nodes, without ["a", "b"];
+    mirrored_results, without ["a", "b"];
     migration, without ["old"];
     migration_of_results, without ["old"];
     projects, without ["right"];
     branches, without [];
     shards, without [];
     shards_of_results, without [];
-    mirrored_shards, without [];
+    mirrored_shards, without ["0a", "0b", "1a", "1b"];
     moving_shards, without [];
+    worker, without ["disk"];
+    far_frontend_of_results, without ["near"];
+    trial, without ["near"];
 }

@@ -12,6 +12,7 @@ mod conformance;
 mod deployments;
 mod faults;
 mod leaf;
+mod pairs;
 mod samples;
 mod site;
 mod teeth;

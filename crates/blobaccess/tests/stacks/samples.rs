@@ -1,6 +1,6 @@
 //! Blobs to put: contents, or action results with the contents that they refer to.
 
-use blobaccess::{Digest, DigestFunction, InstanceName, Kind};
+use blobaccess::{Ac, Digest, DigestFunction, InstanceName, Kind};
 use blobaccess_proto::remote_execution::{self, ActionResult, ExecutedActionMetadata};
 use bytes::Bytes;
 use prost::Message;
@@ -32,6 +32,11 @@ pub(crate) fn sample<K: Kind>(number: usize) -> Sample {
         value: result.encode_to_vec().into(),
         output: Some((digest, contents)),
     }
+}
+
+/// Makes the sample of an action whose result is that of another.
+pub(crate) fn result_of(action: usize, result: usize) -> Sample {
+    Sample { digest: sample::<Ac>(action).digest, ..sample::<Ac>(result) }
 }
 
 fn digest_of(contents: &[u8]) -> Digest {

@@ -123,7 +123,8 @@ fn broken(site: &dyn Site, wrong: Wrong) -> Store<Cas> {
 
 /// Returns what the check of this stack says when its store goes wrong in the way of `fault`.
 async fn verdict(make: fn(&dyn Site) -> Store<Cas>, fault: Fault) -> Result<(), String> {
-    let checked = tokio::spawn(async move { check(&Deployment { make, spare: &[] }, "disk", fault, 1).await }).await;
+    let checked =
+        tokio::spawn(async move { check(&Deployment { make: &make, spare: &[] }, "disk", fault, 1).await }).await;
     checked.map_err(|error| {
         let panic = error.into_panic();
         let literal = panic.downcast_ref::<&str>().map(|message| (*message).to_owned());
