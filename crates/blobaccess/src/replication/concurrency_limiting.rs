@@ -43,7 +43,8 @@ use crate::{Blob, BlobAccess, Clock, Context, DigestSet, Error, Kind, ReadReques
 ///
 /// # Cancel safety
 ///
-/// A caller that goes away gives up its place in the queue, or its permit and its copy. The next in the queue goes on.
+/// A caller that goes away gives up its place in the queue, or its permit and its copy. The next in the queue goes on. A
+/// caller that neither polls nor drops its call keeps its permit.
 ///
 /// # Errors
 ///

@@ -65,7 +65,7 @@ const FLIGHTS_AT_ONCE: usize = 4;
 ///
 /// # Memory
 ///
-/// About 250 bytes for each blob that is being copied, and that of the replicator beneath.
+/// About 500 bytes for each blob that is being copied, and that of the replicator beneath.
 ///
 /// # Cancel safety
 ///

@@ -45,11 +45,12 @@ const MAX_FAILURES_IN_A_ROW: usize = 3;
 ///
 /// # Memory
 ///
-/// About 250 bytes for each blob in the queue, and 170 bytes for each that is remembered. [`QueuedOptions`] bounds both.
+/// About 450 bytes for each blob in the queue, and 170 bytes for each that is remembered. [`QueuedOptions`] bounds both.
 ///
 /// # Cancel safety
 ///
-/// A caller that goes away gives up its place, or its copy, and the next has its turn. A dropped [`run`](Self::run)
+/// A caller that goes away gives up its place, or its copy, and the next has its turn. A caller that neither polls nor
+/// drops its call keeps its turn. A dropped [`run`](Self::run)
 /// leaves its blobs in the queue for the next one.
 ///
 /// # Errors

@@ -38,7 +38,7 @@ impl QueuedOptions {
     /// causes a copy.
     ///
     /// With too few, blobs that are read are not copied, which `dropped` of the
-    /// [snapshot](super::QueuedReplicator::snapshot) counts. Each takes about 250 bytes.
+    /// [snapshot](super::QueuedReplicator::snapshot) counts. Each takes about 450 bytes.
     #[must_use]
     pub const fn with_capacity(mut self, blobs: usize) -> Self {
         self.capacity = blobs;

@@ -1,14 +1,16 @@
 //! Tests of copies that callers share.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use blobaccess::replication::{DeduplicatingReplicator, LocalReplicator, Replicator};
+use blobaccess::decorators::Mirrored;
+use blobaccess::replication::{ConcurrencyLimitingReplicator, DeduplicatingReplicator, LocalReplicator, Replicator};
 use blobaccess::{
-    Blob, Cas, Clock, Context, Digest, DigestSet, Error, ErrorKind, InstanceName, MemoryStore, Operation, ReadRequest,
-    Result, SystemClock,
+    Blob, BlobAccessExt, Cas, Clock, Context, Digest, DigestSet, Error, ErrorKind, InstanceName, MemoryStore,
+    Operation, ReadRequest, Result, SystemClock,
 };
 use blobaccess_testkit::fakes::{CountingStore, LeadingBytes, PausedStore};
 use blobaccess_testkit::{ManualClock, Numbers, digest_of, seed, time_budget};
@@ -57,6 +59,37 @@ async fn a_thousand_readers_of_one_blob_read_it_from_the_source_once() {
     let snapshot = replicator.snapshot();
     assert_eq!((snapshot.copies.blobs, snapshot.copies.bytes, snapshot.copies.failed), (1, 5, 0));
     assert_eq!((snapshot.under_way, snapshot.shared + snapshot.found_present, snapshot.reads_from_source), (0, 999, 0));
+}
+
+/// A half of a mirror that is replaced by an empty one, while builds go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_of_a_mirror_refill_an_empty_half_without_a_storm() {
+    const BLOBS: usize = 20;
+    let (a, b) = (store::<Cas>(), store::<Cas>());
+    let recommended = |source: &Arc<Store<Cas>>, sink: &Arc<Store<Cas>>| {
+        let local = LocalReplicator::new(Arc::clone(source), Arc::clone(sink));
+        let limited =
+            ConcurrencyLimitingReplicator::new(Arc::clone(source), Arc::clone(sink), local, NonZeroUsize::MIN);
+        Arc::new(DeduplicatingReplicator::new(Arc::clone(source), Arc::clone(sink), limited))
+    };
+    let (a_to_b, b_to_a) = (recommended(&a, &b), recommended(&b, &a));
+    let mirror = Mirrored::new(Arc::<Store<Cas>>::clone(&a), Arc::<Store<Cas>>::clone(&b), a_to_b.clone(), b_to_a);
+    let mirror = Arc::new(mirror);
+    let mut digests = Vec::new();
+    for number in 0..BLOBS {
+        digests.push(stored(&a, &format!("tool {number}")).await);
+    }
+    let readers: Vec<_> = (0..1000)
+        .map(|number| {
+            let (mirror, digest) = (Arc::clone(&mirror), digests[number % BLOBS].clone());
+            tokio::spawn(async move { mirror.get_bytes(&CTX, &digest, 1 << 20).await.map(drop) })
+        })
+        .collect();
+    for reader in readers {
+        reader.await.unwrap().unwrap();
+    }
+    assert_eq!(b.counts().puts, u64::try_from(BLOBS).unwrap(), "each blob is copied once");
+    assert_eq!(a_to_b.snapshot().copies.blobs, b.counts().puts);
 }
 
 #[tokio::test]

@@ -10,15 +10,16 @@ mod queued;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use blobaccess::decorators::{Mirrored, ReadFallback};
 use blobaccess::replication::{
     ConcurrencyLimitingReplicator, DeduplicatingReplicator, LocalReplicator, NoopReplicator, QueuedOptions,
     QueuedReplicator, Replicator,
 };
 use blobaccess::{
-    Blob, BlobAccess, BlobAccessExt, BulkKind, Cas, Context, Digest, Kind, MemoryStore, ReadRequest, Result,
+    Ac, Blob, BlobAccess, BlobAccessExt, BulkKind, Cas, Context, Digest, Kind, MemoryStore, ReadRequest, Result,
 };
 use blobaccess_testkit::fakes::{CountingStore, InterruptibleStore, Outage, PausedStore};
-use blobaccess_testkit::{AnyStore, Replicating, digest_of, replicator_conformance};
+use blobaccess_testkit::{AnyStore, Layered, Replicating, Stores, conformance, digest_of, replicator_conformance};
 use bytes::Bytes;
 
 static CTX: Context = Context::background();
@@ -33,15 +34,53 @@ replicator_conformance! {
     limited_messages: Ac => Replicating::new(|source, sink| limited_to(2, source, sink)),
     deduplicated: Cas => Replicating::new(deduplicated_over),
     deduplicated_references: Icas => Replicating::new(deduplicated_over),
-    deduplicated_and_limited: Cas => Replicating::new(|source: AnyStore<Cas>, sink: AnyStore<Cas>| {
-        let base = limited_to(2, Arc::clone(&source), Arc::clone(&sink));
-        DeduplicatingReplicator::new(source, sink, base)
-    }),
+    deduplicated_and_limited: Cas => Replicating::new(recommended),
     queued_copies: Cas => Replicating::new(queued_over),
     queued_copies_of_messages: Ac => Replicating::new(queued_over),
     of_any_type: Cas => Replicating::new(|source, sink| -> Arc<dyn Replicator<Kind = Cas>> {
         Arc::new(LocalReplicator::new(source, sink))
     }),
+}
+
+// The layers that use them are stores, whichever replicator they use.
+conformance! {
+    fallback_without_copies => Layered::<Cas, _>::new(|stores| {
+        fallback(stores, |source, _| NoopReplicator::new(source))
+    }),
+    fallback_of_messages_without_copies: Ac => Layered::<Ac, _>::new(|stores| {
+        fallback(stores, |source, _| NoopReplicator::new(source))
+    }),
+    fallback_limited => Layered::<Cas, _>::new(|stores| fallback(stores, |source, sink| limited_to(2, source, sink))),
+    fallback_of_messages_limited: Ac => Layered::<Ac, _>::new(|stores| {
+        fallback(stores, |source, sink| limited_to(2, source, sink))
+    }),
+    fallback_deduplicated => Layered::<Cas, _>::new(|stores| fallback(stores, deduplicated_over)),
+    fallback_deduplicated_and_limited => Layered::<Cas, _>::new(|stores| fallback(stores, recommended)),
+    fallback_queued => Layered::<Cas, _>::new(|stores| fallback(stores, queued_over)),
+    mirrored_by_all => Layered::<Cas, _>::new(mirror_over),
+}
+
+/// Reads from a second store what the first lacks, by the replicator that `make` makes.
+fn fallback<K: Kind, R: Replicator<Kind = K>>(
+    stores: &Stores<K>,
+    make: impl FnOnce(AnyStore<K>, AnyStore<K>) -> R,
+) -> ReadFallback<AnyStore<K>, AnyStore<K>, R> {
+    let [primary, secondary] = ["primary", "secondary"].map(|name| -> AnyStore<K> { Arc::new(stores.store(name)) });
+    let replicator = make(Arc::clone(&secondary), Arc::clone(&primary));
+    ReadFallback::new(primary, secondary, replicator)
+}
+
+fn mirror_over(stores: &Stores<Cas>) -> Mirrored<Cas> {
+    let [a, b] = ["a", "b"].map(|name| -> AnyStore<Cas> { Arc::new(stores.store(name)) });
+    let a_to_b = Arc::new(recommended(Arc::clone(&a), Arc::clone(&b)));
+    let b_to_a = Arc::new(recommended(Arc::clone(&b), Arc::clone(&a)));
+    Mirrored::new(a, b, a_to_b, b_to_a)
+}
+
+/// Makes the nesting that the documentation recommends.
+fn recommended(source: AnyStore<Cas>, sink: AnyStore<Cas>) -> impl Replicator<Kind = Cas> {
+    let base = limited_to(4, Arc::clone(&source), Arc::clone(&sink));
+    DeduplicatingReplicator::new(source, sink, base)
 }
 
 fn limited_to<K: Kind>(max: usize, source: AnyStore<K>, sink: AnyStore<K>) -> impl Replicator<Kind = K> {
