@@ -14,7 +14,7 @@ use super::Replicator;
 use super::copied_reads::CopiedReads;
 use super::copy_counts::{CopyCounter, CopyCounts};
 use super::waiting::Waiting;
-use crate::{Blob, BlobAccess, Clock, Context, DigestSet, Error, Kind, ReadRequest, Result};
+use crate::{Blob, BlobAccess, Clock, Context, Digest, DigestSet, Error, Kind, ReadRequest, Result};
 
 /// A [`Replicator`] that makes up to a given number of copies at a time. Others wait for their turn, in the order in
 /// which they came.
@@ -219,9 +219,8 @@ where
     }
 
     async fn replicate_all(&self, ctx: &Context, digests: &DigestSet) -> Result<()> {
-        let sets = digests.as_slice().chunks(self.digests_per_permit.get());
-        let sets: Vec<DigestSet> = sets.map(|set| set.to_vec().into()).collect();
-        let copies = stream::iter(sets.into_iter().map(|set| Ok(self.copy(ctx, set))));
+        let sets = digests.as_slice().chunks(self.digests_per_permit.get()).map(<[Digest]>::to_vec);
+        let copies = stream::iter(sets.map(|set| Ok(self.copy(ctx, set.into()))));
         self.in_time(ctx, copies.try_buffer_unordered(self.max_at_once).try_collect::<()>()).await
     }
 }

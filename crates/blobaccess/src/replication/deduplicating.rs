@@ -65,7 +65,7 @@ const FLIGHTS_AT_ONCE: usize = 4;
 ///
 /// # Memory
 ///
-/// About 500 bytes for each blob that is being copied, and that of the replicator beneath.
+/// About 500 bytes for each blob that is being copied, 3 KB for each call, and that of the replicator beneath.
 ///
 /// # Cancel safety
 ///
@@ -259,8 +259,8 @@ where
     }
 
     async fn replicate_all(&self, ctx: &Context, digests: &DigestSet) -> Result<()> {
-        let groups: Vec<_> = digests.as_slice().chunks(DIGESTS_PER_FLIGHT).map(<[Digest]>::to_vec).collect();
-        let copies = stream::iter(groups.into_iter().map(|group| Ok(self.copy(ctx, group))));
+        let groups = digests.as_slice().chunks(DIGESTS_PER_FLIGHT).map(<[Digest]>::to_vec);
+        let copies = stream::iter(groups.map(|group| Ok(self.copy(ctx, group))));
         let copies = copies.try_buffer_unordered(FLIGHTS_AT_ONCE).try_collect::<()>();
         let done = self.reads.clock.timeout(ctx.deadline(), copies).await;
         done.unwrap_or_else(|elapsed| Err(Error::deadline_exceeded("copies have not ended").with_source(elapsed)))

@@ -61,7 +61,6 @@ async fn a_thousand_readers_of_one_blob_read_it_from_the_source_once() {
     assert_eq!((snapshot.under_way, snapshot.shared + snapshot.found_present, snapshot.reads_from_source), (0, 999, 0));
 }
 
-/// A half of a mirror that is replaced by an empty one, while builds go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_of_a_mirror_refill_an_empty_half_without_a_storm() {
     const BLOBS: usize = 20;
@@ -73,8 +72,8 @@ async fn readers_of_a_mirror_refill_an_empty_half_without_a_storm() {
         Arc::new(DeduplicatingReplicator::new(Arc::clone(source), Arc::clone(sink), limited))
     };
     let (a_to_b, b_to_a) = (recommended(&a, &b), recommended(&b, &a));
-    let mirror = Mirrored::new(Arc::<Store<Cas>>::clone(&a), Arc::<Store<Cas>>::clone(&b), a_to_b.clone(), b_to_a);
-    let mirror = Arc::new(mirror);
+    let (half_a, half_b, copies) = (Arc::clone(&a), Arc::clone(&b), Arc::clone(&a_to_b));
+    let mirror = Arc::new(Mirrored::new(half_a, half_b, copies, b_to_a));
     let mut digests = Vec::new();
     for number in 0..BLOBS {
         digests.push(stored(&a, &format!("tool {number}")).await);
