@@ -51,6 +51,9 @@
 //! that a layer above it can still do something about it. An observer may stand anywhere, with a label of its own: two
 //! of them show what the layers between them cost and spare.
 //!
+//! A layer over several stores stands in the place of the backend, with a deadline and an observer around each of them:
+//! [`Sharding`] around pairs that are [`Mirrored`], [`ReadCaching`] around both.
+//!
 //! [`Demultiplexing`] stands outside of all that differs between its stores. Where results of a parent's instance name
 //! are used, [`HierarchicalInstanceNames`] stands outside of [`CompletenessChecking`], and [`ActionResultExpiring`]
 //! inside of it.
