@@ -24,6 +24,8 @@ pub(crate) struct Fake<K: Kind> {
     /// Each `get` takes one, and waits for it.
     pub(crate) gets: Semaphore,
     pub(crate) waiting: AtomicUsize,
+    /// The number of puts to come of which each takes longer than the next.
+    pub(crate) slow_puts: AtomicUsize,
     pub(crate) capabilities: Mutex<Result<Capabilities>>,
 }
 
@@ -36,6 +38,7 @@ impl<K: Kind> Fake<K> {
             asked: Mutex::default(),
             gets: Semaphore::new(1000),
             waiting: AtomicUsize::new(0),
+            slow_puts: AtomicUsize::new(0),
             capabilities: Mutex::new(Ok(Capabilities::unlimited())),
         })
     }
@@ -73,6 +76,10 @@ impl<K: Kind> BlobAccess for Fake<K> {
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         self.fail()?;
+        let turns = self.slow_puts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        for _ in 0..turns.unwrap_or(0) {
+            tokio::task::yield_now().await;
+        }
         self.inner.put(ctx, digest, blob).await
     }
 

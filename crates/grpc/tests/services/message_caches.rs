@@ -1,11 +1,16 @@
 //! The initial size class cache and the file system access cache, as clients of Buildbarn meet them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use blobaccess::{Blob, BlobAccess, Context, Digest, DigestFunction, Error, Fsac, InstanceName, Iscc};
+use blobaccess::{
+    Blob, BlobAccess, Context, Digest, DigestFunction, Error, ErrorKind, Fsac, InstanceName, Iscc, PutCertainty,
+};
 use blobaccess_grpc::services::fsac::file_system_access_cache_client::FileSystemAccessCacheClient;
 use blobaccess_grpc::services::iscc::initial_size_class_cache_client::InitialSizeClassCacheClient;
-use blobaccess_grpc::{OUTCOME_REQUEST, OUTCOME_RESPONSE, ServiceOptions, Services};
+use blobaccess_grpc::{
+    OUTCOME_REQUEST, OUTCOME_RESPONSE, Remote, RemoteOptions, RetryPolicy, ServiceOptions, Services,
+};
 use blobaccess_proto::outcome::PutOutcome;
 use blobaccess_proto::outcome::put_outcome::{AlreadyExists, Created, Outcome, Replaced};
 use blobaccess_proto::remote_execution as re;
@@ -15,7 +20,7 @@ use tonic::service::Routes;
 use tonic::{Code, Request};
 
 use crate::fake::Fake;
-use crate::wired::{action, call};
+use crate::wired::{action, call, serve};
 
 /// Both stores, with services over them.
 struct Caches {
@@ -266,6 +271,48 @@ async fn a_message_that_no_answer_holds_is_refused_both_ways() {
     let status = caches.fsac().get_file_system_access_profile(get_profile()).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert!(status.message().contains("131072"), "{status}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_cut_off_in_mid_call_is_an_outage() {
+    let caches = caches();
+    caches.fsac.hang();
+    let server = serve(&caches.services).await;
+    let options = RemoteOptions::new(format!("grpc://{}", server.address)).with_retry(RetryPolicy::never());
+    let fsac = Remote::new(options).unwrap().fsac();
+    let (ctx, key) = (Context::background(), Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"an action"));
+    let mut call = Box::pin(fsac.get(&ctx, &key));
+    while caches.fsac.waiting.load(Ordering::SeqCst) == 0 {
+        assert!(futures::poll!(&mut call).is_pending(), "the store hangs");
+        tokio::task::yield_now().await;
+    }
+    server.task.abort();
+    let error = call.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let blob = Blob::from_bytes(profile(b"\x01").encode_to_vec());
+    let error = fsac.put(&ctx, &key, blob).await.unwrap_err();
+    assert_eq!((error.kind(), error.put_certainty()), (ErrorKind::Unavailable, PutCertainty::NotStored), "{error}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_ends_at_the_server() {
+    let caches = caches();
+    caches.iscc.hang();
+    let server = serve(&caches.services).await;
+    let remote = Remote::new(RemoteOptions::new(format!("grpc://{}", server.address))).unwrap();
+    let (ctx, key) = (Context::background(), Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"an action"));
+    let iscc = remote.iscc();
+    let mut call = Box::pin(iscc.get(&ctx, &key));
+    while caches.services.snapshot().open_calls == 0 {
+        assert!(futures::poll!(&mut call).is_pending(), "the store hangs");
+        tokio::task::yield_now().await;
+    }
+    drop(call);
+    while caches.services.snapshot().open_calls > 0 {
+        tokio::task::yield_now().await;
+    }
+    drop((iscc, remote));
+    server.stop().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The indirect content-addressable storage, as clients of Buildbarn meet it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use blobaccess::{BlobAccess, Context, Digest, DigestFunction, Error, Icas, InstanceName};
 use blobaccess_grpc::services::icas::indirect_content_addressable_storage_client::IndirectContentAddressableStorageClient;
@@ -172,7 +173,8 @@ async fn each_entry_of_a_batch_has_its_own_status() {
 
 #[tokio::test]
 async fn of_references_for_one_digest_the_last_one_stays() {
-    let (_, mut client) = store();
+    let (icas, mut client) = store();
+    icas.slow_puts.store(50, Ordering::SeqCst);
     let urls: Vec<_> = (0..50).map(|number| format!("http://h/{number}")).collect();
     let mut request = Request::new(batch(urls.iter().map(|url| update("x", url)).collect()));
     request.metadata_mut().insert(OUTCOME_REQUEST, "1".parse().unwrap());
