@@ -1,10 +1,10 @@
-//! A `bb_storage` in a process of its own.
+//! A `bb_storage` or `bb_replicator` in a process of its own.
 
 use std::env;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
@@ -19,7 +19,7 @@ pub(crate) enum Backend {
     Remote(SocketAddr),
 }
 
-/// A running `bb_storage`, which is killed when this is dropped.
+/// A running program, which is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Daemon {
     folder: TempDir,
@@ -38,10 +38,30 @@ const STORES: [(&str, bool); 5] = [
 impl Daemon {
     /// Starts the program that `BB_STORAGE` names, and waits until it listens.
     pub(crate) fn start(backend: &Backend) -> Self {
-        let program = env::var_os("BB_STORAGE").unwrap_or_else(|| panic!("BB_STORAGE is to be set"));
+        Self::start_program("BB_STORAGE", |socket| configure(socket, backend))
+    }
+
+    /// Starts the program that `BB_REPLICATOR` names, which copies between the services at these addresses.
+    pub(crate) fn start_replicator(source: SocketAddr, sink: SocketAddr) -> Self {
+        Self::start_program("BB_REPLICATOR", |socket| {
+            format!(
+                r#"{{
+                    "grpcServers": [{{"listenPaths": ["{}"], "authenticationPolicy": {{"allow": {{}}}}}}],
+                    "source": {{"grpc": {{"client": {{"address": "{source}"}}}}}},
+                    "sink": {{"grpc": {{"client": {{"address": "{sink}"}}}}}},
+                    "replicator": {{"local": {{}}}},
+                    "maximumMessageSizeBytes": 4194304
+                }}"#,
+                socket.display()
+            )
+        })
+    }
+
+    fn start_program(variable: &str, configure: impl FnOnce(&Path) -> String) -> Self {
+        let program = env::var_os(variable).unwrap_or_else(|| panic!("{variable} is to be set"));
         let folder = tempfile::tempdir().unwrap();
-        let configuration = folder.path().join("storage.json");
-        std::fs::write(&configuration, configure(&folder.path().join("socket"), backend)).unwrap();
+        let configuration = folder.path().join("configuration.json");
+        std::fs::write(&configuration, configure(&folder.path().join("socket"))).unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let child = Command::new(&program).arg(configuration).stdout(Stdio::null()).stderr(log).spawn();
         let child = child.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
@@ -49,7 +69,7 @@ impl Daemon {
         while UnixStream::connect(daemon.socket()).is_err() {
             if let Some(status) = daemon.child.try_wait().unwrap() {
                 let log = std::fs::read_to_string(daemon.folder.path().join("log")).unwrap();
-                panic!("bb_storage ended with {status}: {log}");
+                panic!("{} ended with {status}: {log}", program.display());
             }
             thread::yield_now();
         }
@@ -69,7 +89,7 @@ impl Drop for Daemon {
     }
 }
 
-fn configure(socket: &std::path::Path, backend: &Backend) -> String {
+fn configure(socket: &Path, backend: &Backend) -> String {
     let mut stores = String::new();
     for (name, scannable) in STORES {
         let backend = match backend {

@@ -5,14 +5,15 @@
 
 mod daemon;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::decorators::{EmptyBlobInjecting, ExistenceCaching, QueryCoalescing};
 use blobaccess::{Ac, BlobAccess, Cas, Fsac, Icas, Iscc};
 use blobaccess_grpc::{Remote, RemoteOptions, RetryPolicy, ServiceOptions, Services};
-use blobaccess_testkit::{Layered, Promises, Volatile, conformance};
+use blobaccess_testkit::contracts::replicating;
+use blobaccess_testkit::{Layered, Promises, Replicating, Volatile, conformance, run};
 use tokio::net::TcpListener;
 
 use daemon::{Backend, Daemon};
@@ -93,12 +94,17 @@ fn services() -> Services {
 
 /// Makes a client of a `bb_storage` that forwards to `services`. All end with the runtime of the contract.
 fn frontend_of(services: Services) -> Remote {
+    client_of(Daemon::start(&Backend::Remote(serve(services))))
+}
+
+/// Serves on loopback, until the runtime of the contract ends.
+fn serve(services: Services) -> SocketAddr {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let listener = TcpListener::from_std(listener).unwrap();
     tokio::spawn(async move { services.serve(listener, std::future::pending()).await });
-    client_of(Daemon::start(&Backend::Remote(address)))
+    address
 }
 
 /// Makes a client of a `bb_storage` that keeps everything in its memory.
@@ -133,4 +139,23 @@ async fn compressed_blobs_pass_a_frontend_both_ways() {
     let found = remote.cas().get(&ctx, &digest).await.unwrap();
     assert_eq!(found.into_bytes(64 << 20).await.unwrap(), contents);
     assert!(store.get(&ctx, &digest).await.is_ok());
+}
+
+/// Holds copies by a `bb_replicator` to the contracts, but for those about the names of the stores in errors, which
+/// `bb_replicator` does not give.
+#[test]
+#[ignore = "needs BB_REPLICATOR"]
+fn a_real_replicator_copies_for_us() {
+    let fixture = Replicating::<Cas, _>::new(|source, sink| {
+        let addresses = [&source, &sink].map(|store| serve(services().with_cas(Arc::clone(store))));
+        client_of(Daemon::start_replicator(addresses[0], addresses[1])).replicator(source)
+    });
+    run(replicating::what_was_copied_is_in_the_sink(&fixture));
+    run(replicating::of_no_digests_none_is_copied(&fixture));
+    run(replicating::a_read_returns_what_the_source_has(&fixture));
+    run(replicating::a_part_is_read_from_its_composite(&fixture));
+    run(replicating::after_an_outage_copies_are_made_as_before(&fixture));
+    run(replicating::callers_at_once_are_all_served(&fixture));
+    run(replicating::a_dropped_call_leaves_nobody_waiting(&fixture));
+    run(replicating::slow_stores_delay_and_fail_nothing(&fixture));
 }
