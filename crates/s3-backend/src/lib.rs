@@ -97,5 +97,4 @@ pub use self::layout::Layout;
 pub use self::options::{BucketOptions, LargeCreates, Mutability, OnMissingConditions};
 pub use self::requests::RequestCounts;
 pub use self::store::{BucketSnapshot, BucketStore};
-#[cfg(feature = "_cloud")]
 pub use object_store;

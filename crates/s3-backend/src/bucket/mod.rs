@@ -227,6 +227,14 @@ impl Bucket {
         &self.clock
     }
 
+    /// Returns the client for reads, which retries by itself and knows nothing of the [prefix](Self::with_prefix).
+    ///
+    /// Use it to read objects that no store of this crate has written. Puts and deletes through it are not exact.
+    #[must_use]
+    pub fn object_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.store)
+    }
+
     /// Returns the number of requests that the bucket was sent so far, by all its clones.
     #[must_use]
     pub fn requests(&self) -> RequestCounts {
