@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use blobaccess::decorators::{
-    ActionResultExpiring, Demultiplexing, ExpiryOptions, HierarchicalInstanceNames, Route, Shard, Sharding,
+    ActionResultExpiring, Demultiplexing, ExpiryOptions, HierarchicalInstanceNames, Mirrored, ReadCaching,
+    ReadCanarying, ReadFallback, Route, Shard, Sharding,
 };
+use blobaccess::replication::LocalReplicator;
 use blobaccess::{
     Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, Error, ErrorHandler, InstanceName,
     MemoryStore, Provenance, PutOutcome, RandomAccess, Result,
@@ -164,6 +166,34 @@ fn a_store_in_memory_allocates_for_its_futures_and_what_it_keeps() {
     assert_eq!(get(), 2);
     let get = get();
     assert_eq!((put, get), (1, 1));
+}
+
+/// Returns the number of allocations of a get through `store`, which has "hello".
+fn gets<B: BlobAccess>(store: &B) -> u64 {
+    let (ctx, digest) = (Context::background(), digest_of(b"hello"));
+    let get = || counting(|| drop(run(store.get(&ctx, &digest)).unwrap())).0;
+    // The first gets make the bytes shared and note the use.
+    for _ in 0..4 {
+        get();
+    }
+    get()
+}
+
+#[test]
+fn a_layer_over_two_stores_adds_up_to_two_allocations_to_a_get_that_the_first_answers() {
+    let filled = || {
+        let store = Arc::new(MemoryStore::<Cas>::new(1 << 20));
+        run(store.put(&Context::background(), &digest_of(b"hello"), Blob::from_bytes(b"hello".to_vec()))).unwrap();
+        store
+    };
+    let copies = || LocalReplicator::new(filled(), filled());
+    let minute = Duration::from_mins(1);
+    assert_eq!(gets(&filled()), 2, "a pointer to a store");
+    assert_eq!(gets(&ReadFallback::new(filled(), filled(), copies())), 3);
+    assert_eq!(gets(&ReadCaching::new(filled(), filled(), copies())), 3);
+    assert_eq!(gets(&ReadCanarying::new(filled(), filled(), 256, minute)), 3);
+    // Its halves are behind pointers of its own.
+    assert_eq!(gets(&Mirrored::new(filled(), filled(), Arc::new(copies()), Arc::new(copies()))), 2);
 }
 
 #[test]

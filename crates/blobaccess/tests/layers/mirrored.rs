@@ -301,6 +301,20 @@ async fn either_half_takes_a_put_and_the_other_gets_it_by_a_repair() {
 }
 
 #[tokio::test]
+async fn a_half_that_takes_a_put_again_rests_no_longer() {
+    let Mirror { b, clock, store, .. } = either::<Cas>();
+    fail(&b, down());
+    store.put_bytes(&CTX, &digest_of("missed"), "missed").await.unwrap();
+    mend(&b);
+    clock.advance(5 * SECOND);
+    for contents in ["first", "second", "third"] {
+        store.put_bytes(&CTX, &digest_of(contents), contents).await.unwrap();
+        assert!(has(&b, &digest_of(contents)).await, "{contents}");
+    }
+    assert!(!store.snapshot().b_rests);
+}
+
+#[tokio::test]
 async fn with_either_an_error_that_is_no_outage_still_fails_a_put() {
     let Mirror { b, store, .. } = either::<Cas>();
     for error in

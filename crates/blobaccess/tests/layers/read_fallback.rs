@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::decorators::{ReadFallback, ReadFallbackOptions};
-use blobaccess::replication::LocalReplicator;
+use blobaccess::replication::{EntryLocks, LocalReplicator};
 use blobaccess::{
-    Ac, Blob, BlobAccess, BlobAccessExt, Cas, Context, DigestSet, Error, ErrorKind, InstanceName, Kind, Operation,
+    Ac, Blob, BlobAccess, BlobAccessExt, Cas, Context, DigestSet, Error, ErrorKind, InstanceName, Kind, MemoryStore,
+    Operation,
 };
-use blobaccess_testkit::fakes::LeadingBytes;
+use blobaccess_testkit::fakes::{LeadingBytes, PausedStore};
 use blobaccess_testkit::{ManualClock, digest_of};
 use futures::{FutureExt, StreamExt, poll, stream};
 
@@ -262,4 +263,29 @@ async fn a_copy_of_a_message_does_not_replace_a_newer_value() {
     store.copy_noted(&CTX).await.unwrap();
     assert_eq!(store.get_bytes(&CTX, &digest, 9).await.unwrap(), "newer");
     assert_eq!(store.snapshot().noted, 0);
+}
+
+#[tokio::test]
+async fn a_put_of_a_message_waits_for_a_copy_of_its_entry_and_wins() {
+    let (primary, secondary) = (Arc::new(PausedStore::new(MemoryStore::<Ac>::new(1 << 20))), inner::<Ac>());
+    let (key, locks) = (stored(&secondary, "key").await, Arc::<EntryLocks>::default());
+    let replicator = LocalReplicator::new(Arc::new(Arc::clone(&secondary)), Arc::new(Arc::clone(&primary)))
+        .with_entry_locks(Arc::clone(&locks));
+    let store = ReadFallback::new(Arc::clone(&primary), secondary, replicator).with_entry_locks(locks);
+    let mut get = store.get_bytes(&CTX, &key, 9).boxed();
+    // The primary is read, then read again under the lock, and then the value is put.
+    for released in 0..3 {
+        assert!(poll!(&mut get).is_pending(), "after {released} calls");
+        if released < 2 {
+            primary.release_one();
+        }
+    }
+    let mut put = store.put(&CTX, &key, Blob::from_bytes("newer")).boxed();
+    assert!(poll!(&mut put).is_pending());
+    assert_eq!(primary.waiting(), 1, "the put waits for the copy");
+    primary.release_all();
+    let (copied, stored) = futures::join!(get, put);
+    assert_eq!(copied.unwrap(), "key");
+    stored.unwrap();
+    assert_eq!(store.get_bytes(&CTX, &key, 9).await.unwrap(), "newer");
 }

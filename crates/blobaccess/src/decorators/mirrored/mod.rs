@@ -228,8 +228,8 @@ impl<K: Kind> Mirrored<K> {
 
     /// Copies all that is noted so far into the half that needs it, in both directions at the same time.
     ///
-    /// It asks the two halves about up to 1,000 noted blobs at once, and copies
-    /// [so many](MirroredOptions::with_repairs_at_once) concurrently.
+    /// It asks the two halves about up to 1,000 noted blobs at once, and copies several concurrently
+    /// ([`with_repairs_at_once`](MirroredOptions::with_repairs_at_once)).
     ///
     /// # Errors
     ///
@@ -307,6 +307,11 @@ impl<K: Kind> Mirrored<K> {
                 }
             }
         };
+        for (half, result) in [(&self.a, &from_a), (&self.b, &from_b)] {
+            if result.is_ok() {
+                half.rest.end();
+            }
+        }
         // If both fail, the fault may be that of the source of the blob.
         match (from_a, from_b) {
             (Ok(outcome), Ok(other)) => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::pair::{GoOn, Member, RepairSnapshot, Repairs, read_and_copy};
-use crate::replication::Replicator;
+use crate::replication::{EntryLocks, Replicator};
 use crate::{
     Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, ErrorHandler, InstanceName, KeyFormat,
     Kind, PutOutcome, ReadRequest, Result, Slicer, SystemClock,
@@ -53,7 +53,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// * If the secondary fails, a get of a blob that the primary lacks fails too, and so does a query about it.
 /// * A put into the primary says `Created` for a blob that only the secondary has.
 /// * A blob that was found in the secondary only stays for as long as the secondary keeps it, until it is copied.
-/// * Of a mutable kind, a value that is copied at the moment of a put may replace the newer value.
+/// * Of a mutable kind, a value that is copied at the moment of a put may replace the newer value, unless the replicator
+///   has the [locks](Self::with_entry_locks) of this layer.
 ///
 /// # Memory
 ///
@@ -97,6 +98,7 @@ pub struct ReadFallback<P, S, R> {
     replicator: R,
     options: ReadFallbackOptions,
     clock: Arc<dyn Clock>,
+    locks: Arc<EntryLocks>,
     copies: Repairs,
 }
 
@@ -112,7 +114,8 @@ where
         let copies = copies(&options, primary.key_format().combine(secondary.key_format()));
         let primary = Member::new("primary", Arc::new(primary));
         let secondary = Member::new("secondary", Arc::new(secondary));
-        Self { primary, secondary, replicator, options, clock: Arc::new(SystemClock), copies }
+        let (clock, locks) = (Arc::new(SystemClock), Arc::default());
+        Self { primary, secondary, replicator, options, clock, locks, copies }
     }
 
     /// Sets the options. Call this before the store is used: what was noted is forgotten.
@@ -127,6 +130,16 @@ where
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Takes the locks of entries from `locks`, which the replicator shares
+    /// ([`LocalReplicator::with_entry_locks`](crate::replication::LocalReplicator::with_entry_locks)).
+    ///
+    /// Of a mutable kind, no copy then replaces the newer value of a put through this layer.
+    #[must_use]
+    pub fn with_entry_locks(mut self, locks: Arc<EntryLocks>) -> Self {
+        self.locks = locks;
         self
     }
 
@@ -223,6 +236,10 @@ where
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        let _guard;
+        if P::Kind::STORAGE_TYPE.is_mutable() {
+            _guard = self.locks.lock(&digest.cache_key(self.primary.store.key_format())).await;
+        }
         self.primary.store.put(ctx, digest, blob).await.map_err(|error| error.at(self.primary.name))
     }
 
