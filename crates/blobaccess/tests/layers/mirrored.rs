@@ -489,6 +489,28 @@ async fn a_put_that_is_dropped_when_one_half_has_it_is_noted_for_the_other() {
 }
 
 #[tokio::test]
+async fn puts_of_one_message_reach_both_halves_one_after_the_other() {
+    let half = || Arc::new(PausedStore::new(MemoryStore::<Ac>::new(1 << 20)));
+    let (a, b) = (half(), half());
+    let nowhere = || Arc::new(LocalReplicator::new(Arc::new(inner::<Ac>()), Arc::new(inner::<Ac>())));
+    let store = Mirrored::new(Arc::new(Arc::clone(&a)), Arc::new(Arc::clone(&b)), nowhere(), nowhere());
+    let key = digest_of("key");
+    let mut first = store.put(&CTX, &key, Blob::from_bytes("first")).boxed();
+    assert!(poll!(&mut first).is_pending());
+    let mut second = store.put(&CTX, &key, Blob::from_bytes("second")).boxed();
+    assert!(poll!(&mut second).is_pending());
+    assert_eq!((a.waiting(), b.waiting()), (1, 1));
+    a.release_all();
+    b.release_all();
+    let (first, second) = futures::join!(first, second);
+    assert_eq!(first.unwrap(), PutOutcome::Created { stored_bytes: 5 });
+    assert_eq!(second.unwrap(), PutOutcome::Replaced { stored_bytes: 6, old_bytes: 5 });
+    for _ in 0..2 {
+        assert_eq!(store.get_bytes(&CTX, &key, 9).await.unwrap(), "second");
+    }
+}
+
+#[tokio::test]
 async fn the_background_repairs_what_is_noted_and_waits_after_a_failure() {
     let Mirror { b, clock, store, .. } = either::<Cas>();
     let mut running = store.run().boxed();
