@@ -107,8 +107,6 @@ mod deadline_enforcing;
 mod demultiplexing;
 mod empty_blob_injecting;
 mod existence_caching;
-#[cfg(test)]
-pub(crate) mod fakes;
 mod hierarchical_instance_names;
 mod mirrored;
 mod observing;

@@ -198,6 +198,3 @@ impl<B: Display> Display for QueryCoalescing<B> {
         write!(f, "query_coalescing({})", self.inner)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -387,6 +387,3 @@ impl<A: Display + ?Sized, B: Display + ?Sized> Display for LocalReplicator<A, B>
         write!(f, "local({} to {})", self.source, self.sink)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::decorators::{
-    ActionResultTimestampInjecting, Authorizers, Authorizing, DeadlineEnforcing, EmptyBlobInjecting,
-    HierarchicalInstanceNames, Observing, StaticAuthorizer,
+    ActionResultTimestampInjecting, Authorizers, Authorizing, DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching,
+    HierarchicalInstanceNames, Observing, QueryCoalescing, StaticAuthorizer,
 };
 use blobaccess::{Ac, Blob, BlobAccess, Caller, Cas, Context, InstanceName, Kind, NoObserver, Operation};
 use blobaccess_testkit::digest_of;
@@ -74,7 +74,17 @@ async fn empty_blob_injecting() {
 }
 
 #[tokio::test]
+async fn existence_caching() {
+    assert_forwards::<Cas, _>(|inner| ExistenceCaching::new(inner, 10, Duration::from_hours(1))).await;
+}
+
+#[tokio::test]
 async fn observing() {
     assert_forwards::<Cas, _>(|inner| Observing::new(inner, "fake", Arc::new(NoObserver))).await;
     assert_forwards::<Ac, _>(|inner| Observing::new(inner, "fake", Arc::new(NoObserver))).await;
+}
+
+#[tokio::test]
+async fn query_coalescing() {
+    assert_forwards::<Cas, _>(QueryCoalescing::new).await;
 }

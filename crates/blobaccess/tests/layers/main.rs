@@ -7,13 +7,16 @@ mod authorizing;
 mod deadline_enforcing;
 mod demultiplexing;
 mod empty_blob_injecting;
+mod existence_caching;
 mod failing_store;
 mod forwarding;
 mod hierarchical_instance_names;
+mod local_replicator;
 mod mirrored;
 mod mirrored_model;
 mod observing;
 mod outages;
+mod query_coalescing;
 mod read_caching;
 mod read_canarying;
 mod read_fallback;
@@ -24,9 +27,11 @@ mod unreliable;
 
 use std::sync::Arc;
 
-use blobaccess::{Blob, BlobAccess, BlobAccessExt, Context, Digest, Error, InstanceName, Kind, MemoryStore};
+use blobaccess::{
+    Blob, BlobAccess, BlobAccessExt, Context, Digest, DigestSet, Error, InstanceName, Kind, MemoryStore, Operation,
+};
 use blobaccess_testkit::digest_of;
-use blobaccess_testkit::fakes::{CountingStore, InterruptibleStore, Outage};
+use blobaccess_testkit::fakes::{CountingStore, InterruptibleStore, Outage, PausedStore};
 
 /// The store beneath a layer: in memory, counted, and down when a test wants it to be.
 type Inner<K> = Arc<CountingStore<InterruptibleStore<MemoryStore<K>>>>;
@@ -74,4 +79,25 @@ fn name(name: &str) -> InstanceName {
 /// Stores `contents` under `digest`, without a call that is counted.
 async fn store_as<K: Kind>(inner: &Inner<K>, digest: &Digest, contents: &'static str) {
     memory(inner).put(&Context::background(), digest, Blob::from_bytes(contents)).await.unwrap();
+}
+
+/// The store beneath a layer whose calls are counted, and then held until a test releases them.
+type Paused<K> = Arc<CountingStore<PausedStore<Inner<K>>>>;
+
+fn paused<K: Kind>() -> Paused<K> {
+    Arc::new(CountingStore::new(PausedStore::new(inner())))
+}
+
+/// Returns the store that `paused` passes calls on to.
+fn beneath<K: Kind>(paused: &Paused<K>) -> &Inner<K> {
+    paused.inner().inner()
+}
+
+fn set(digests: &[&Digest]) -> DigestSet {
+    digests.iter().copied().cloned().collect()
+}
+
+/// Returns the digests of each call of `find_missing`.
+fn queries<B>(store: &CountingStore<B>) -> Vec<DigestSet> {
+    store.digests_of_each(Operation::FindMissing).into_iter().map(DigestSet::from).collect()
 }

@@ -30,6 +30,11 @@ impl<B> PausedStore<B> {
         Self { inner, releases: Semaphore::new(0), waiting: watch::Sender::new(0) }
     }
 
+    /// Returns the store that calls are passed on to, which holds none.
+    pub const fn inner(&self) -> &B {
+        &self.inner
+    }
+
     /// Returns the number of calls that are held.
     pub fn waiting(&self) -> usize {
         *self.waiting.borrow()

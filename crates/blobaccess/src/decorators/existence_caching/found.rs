@@ -104,11 +104,11 @@ impl Debug for Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decorators::fakes::digest_of;
-    use crate::{Clock, KeyFormat, SystemClock};
+    use crate::{Clock, Digest, DigestFunction, InstanceName, KeyFormat, SystemClock};
 
-    fn key(name: &str) -> DigestKey {
-        digest_of(name).cache_key(KeyFormat::WithInstanceName)
+    fn key(contents: &str) -> DigestKey {
+        let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents.as_bytes());
+        digest.cache_key(KeyFormat::WithInstanceName)
     }
 
     const DURATION: Duration = Duration::from_mins(1);

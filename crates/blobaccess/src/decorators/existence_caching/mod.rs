@@ -263,6 +263,3 @@ impl<B: Display> Display for ExistenceCaching<B> {
         write!(f, "existence_caching({})", self.inner)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -183,8 +183,11 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::KeyFormat;
-    use crate::decorators::fakes::digest_of;
+    use crate::{DigestFunction, InstanceName, KeyFormat};
+
+    fn digest_of(contents: &str) -> Digest {
+        Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents.as_bytes())
+    }
 
     fn key(name: &str) -> DigestKey {
         digest_of(name).cache_key(KeyFormat::WithInstanceName)
