@@ -1,16 +1,15 @@
 //! Asks the server for its capabilities, and remembers them for a while.
 
-use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::{Capabilities, Compressor, Context, DigestFunction, Error, InstanceName, Result};
 use blobaccess_proto::remote_execution as re;
-use futures::FutureExt;
 
 use super::connection::Connection;
 use super::failure;
-use super::known_offers::{KnownOffer, OfferQuery, remember};
+use super::known_offers::OfferLookup;
 use super::server_offer::ServerOffer;
 use crate::stubs::remote_execution::capabilities_client::CapabilitiesClient;
 
@@ -20,32 +19,23 @@ const FAILURE_LIFETIME: Duration = Duration::from_secs(1);
 impl Connection {
     /// Returns what the server offers in `name`; `None` if it could not be asked, which fails no call that follows.
     pub(super) async fn offer(self: &Arc<Self>, ctx: &Context, name: &InstanceName) -> Result<Option<ServerOffer>> {
-        let asking = {
-            let mut known = self.known_offers.lock();
-            let asking = match known.get(name) {
-                Some(KnownOffer::Answered { offer, until }) if self.now() < *until => return Ok(*offer),
-                Some(KnownOffer::Queried(asked)) => asked.upgrade(),
-                Some(KnownOffer::Answered { .. }) | None => None,
-            };
-            match asking {
-                Some(asking) => asking,
-                None => self.ask(ctx, name, &mut known),
-            }
-        };
-        self.within(ctx.deadline(), async { Ok(asking.await) }).await
+        match self.known_offers.look_up(name, self.now(), || self.query(ctx, name)) {
+            OfferLookup::Known(offer) => Ok(offer),
+            OfferLookup::Queried(query) => self.within(ctx.deadline(), async { Ok(query.await) }).await,
+        }
     }
 
-    fn ask(
+    /// Makes the query of the server for its offer in `name`.
+    fn query(
         self: &Arc<Self>,
         ctx: &Context,
         name: &InstanceName,
-        known: &mut HashMap<InstanceName, KnownOffer>,
-    ) -> OfferQuery {
+    ) -> impl Future<Output = Option<ServerOffer>> + Send + use<> {
         let connection = Arc::clone(self);
-        // Others may wait for the answer when the one who asked first no longer does.
+        // Others may wait for the answer when the caller that asked first no longer does.
         let ctx = ctx.clone().without_deadline();
         let instance_name = name.clone();
-        let asking = async move {
+        async move {
             match connection.cache_capabilities(&ctx, &instance_name).await {
                 Ok(cache) => Some(ServerOffer::new(&cache)),
                 Err(error) => {
@@ -54,18 +44,13 @@ impl Connection {
                     None
                 }
             }
-        };
-        let asking = asking.boxed().shared();
-        if let Some(asked) = asking.downgrade() {
-            remember(known, name, KnownOffer::Queried(asked));
         }
-        asking
     }
 
     fn learn(&self, name: &InstanceName, offer: Option<ServerOffer>) {
         let lifetime = if offer.is_some() { self.options.capabilities_lifetime } else { FAILURE_LIFETIME };
         let until = self.now().checked_add(lifetime).unwrap_or_else(|| self.now());
-        remember(&mut self.known_offers.lock(), name, KnownOffer::Answered { offer, until });
+        self.known_offers.remember(name, offer, until);
     }
 
     /// Asks what the server's stores can do in `name`.

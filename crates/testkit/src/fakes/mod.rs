@@ -1,4 +1,8 @@
 //! Stores, sources and observers that do what a test needs of them.
+//!
+//! Two fakes of this repository stand with the tests that use them, since they know what those test: the content store of
+//! the completeness check (`ScriptedCas`) counts the trees that are read at once, and hands them out piece by piece; the
+//! store of the services (`WatchedStore`) hands out compressed forms, which needs the codec of `blobaccess-grpc`.
 
 mod counting;
 mod interruptible;
