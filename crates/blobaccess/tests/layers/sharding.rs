@@ -207,9 +207,15 @@ async fn several_changes_at_a_time_are_each_fallen_back_from() {
         .with_options(options)
         .with_clock(Arc::new(ManualClock::new()));
     let contents = contents_in(&store, &["c", "d", "b", "a"]);
+    // A query goes on to the next shard only with what it has not found.
+    stored(&d, contents).await;
+    assert!(store.find_missing(&CTX, &set(&[contents])).await.unwrap().is_empty());
+    assert_eq!([&a, &b, &c, &d].map(|inner| inner.counts().finds), [0, 0, 1, 1]);
     let absent = set(&["absent"]);
     for (key, inner) in [("a", &a), ("b", &b), ("d", &d), ("c", &c)] {
-        stored(inner, contents).await;
+        if key != "d" {
+            stored(inner, contents).await;
+        }
         assert_eq!(read(&store, contents).await.unwrap(), contents, "{key}");
         assert_eq!(store.find_missing(&CTX, &set(&[contents, "absent"])).await.unwrap(), absent, "{key}");
     }
@@ -251,6 +257,30 @@ async fn a_copy_never_replaces_a_newer_message() {
     store.put(&CTX, &digest, Blob::from_bytes("new")).await.unwrap();
     assert_eq!(store.get_bytes(&CTX, &digest, 9).await.unwrap(), "new");
     assert_eq!(memory(&a).get_bytes(&CTX, &digest, 9).await.unwrap(), "old");
+}
+
+#[tokio::test]
+async fn a_put_waits_for_the_copy_of_an_older_message() {
+    let (old, home) = (inner::<Ac>(), Arc::new(PausedStore::new(inner::<Ac>())));
+    let shared: Arc<dyn BlobAccess<Kind = Ac>> = Arc::<PausedStore<_>>::clone(&home);
+    let drained: Arc<dyn BlobAccess<Kind = Ac>> = Arc::new(Arc::clone(&old));
+    let store = Sharding::new([Shard::new("a", drained).drained(), Shard::new("b", shared)]).unwrap();
+    let contents = (0..99).map(|number| number.to_string());
+    let digest = contents.map(digest_of).find(|digest| store.shards_of(digest) == ["b", "a"]).unwrap();
+    memory(&old).put(&CTX, &digest, Blob::from_bytes("old")).await.unwrap();
+
+    let mut read = store.get(&CTX, &digest);
+    assert!(poll!(&mut read).is_pending());
+    home.release_one();
+    // The home lacks it. The copy looks for a newer value, and is held there.
+    assert!(poll!(&mut read).is_pending());
+    let mut put = store.put(&CTX, &digest, Blob::from_bytes("new"));
+    assert!(poll!(&mut put).is_pending());
+    assert_eq!(home.waiting(), 1);
+    home.release_all();
+    assert_eq!(read.await.unwrap().into_bytes(9).await.unwrap(), "old");
+    put.await.unwrap();
+    assert_eq!(store.get_bytes(&CTX, &digest, 9).await.unwrap(), "new");
 }
 
 #[tokio::test]
