@@ -190,7 +190,7 @@ mod tests {
             let now = begin + (round * 10 + 5) * SECOND;
             let admitted = std::thread::scope(|scope| {
                 let calls: Vec<_> = (0..4).map(|_| scope.spawn(|| breaker.admit(&options, || now).is_ok())).collect();
-                calls.into_iter().filter(|_| true).map(|call| call.join().unwrap()).filter(|admitted| *admitted).count()
+                calls.into_iter().map(|call| call.join().unwrap()).filter(|admitted| *admitted).count()
             });
             assert_eq!(admitted, 1, "round {round}");
         }

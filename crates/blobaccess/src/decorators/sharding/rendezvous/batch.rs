@@ -12,6 +12,7 @@
 //! enough apart, the shard with the smallest bound is chosen. Otherwise its exact score is computed. If the second bound
 //! proves that no other shard reaches this score, the shard is chosen too. If not, all scores are computed.
 
+use super::blocks::Blocks;
 use super::score::MULTIPLIERS;
 use super::{Candidate, Rendezvous};
 
@@ -44,42 +45,41 @@ const PROOF: f64 = 4_294_967_296.0 * 1.000_000_1;
 /// The shards, as lines that bounds are computed by.
 #[derive(Clone, Debug)]
 pub(super) struct Lines {
-    lines: Vec<Line>,
+    shards: Vec<Line>,
+    /// The same lines, for one number at a time.
+    blocks: Blocks,
     /// The bits of a bound that hold the position of its shard.
     position_bits: u32,
 }
 
 /// A shard: the hash of its key, and the bound as a linear function of y².
 #[derive(Clone, Copy, Debug)]
-struct Line {
-    key_hash: u64,
-    slope: f32,
-    offset: f32,
+pub(super) struct Line {
+    pub(super) key_hash: u64,
+    pub(super) slope: f32,
+    pub(super) offset: f32,
 }
 
-impl Line {
-    /// Returns the upper half of the mixed number.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "it is compiled for the features of its caller")]
-    #[expect(clippy::as_conversions, reason = "the upper half of a number fits into half as many bits")]
-    fn mix(&self, number: u64) -> u32 {
-        // All steps but the last, which does not change the first 31 bits.
-        let mut mixed = number ^ self.key_hash;
-        mixed ^= mixed >> 30;
-        mixed = mixed.wrapping_mul(MULTIPLIERS[0]);
-        mixed ^= mixed >> 27;
-        mixed = mixed.wrapping_mul(MULTIPLIERS[1]);
-        (mixed >> 32) as u32
-    }
+/// Returns the upper half of the mixed number.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is compiled for the features of its caller")]
+#[expect(clippy::as_conversions, reason = "the upper half of a number fits into half as many bits")]
+pub(super) const fn mix(mut number: u64) -> u32 {
+    // All steps but the last, which does not change the first 31 bits.
+    number ^= number >> 30;
+    number = number.wrapping_mul(MULTIPLIERS[0]);
+    number ^= number >> 27;
+    number = number.wrapping_mul(MULTIPLIERS[1]);
+    (number >> 32) as u32
+}
 
-    /// Returns a lower bound of distance / weight for a number whose upper half is `mixed`.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "it is compiled for the features of its caller")]
-    fn bound(&self, mixed: u32) -> f32 {
-        // The complement of the first 23 bits, behind the exponent of 1.
-        let y = f32::from_bits(mixed >> 9 ^ 0x3fff_ffff);
-        y * y * self.slope + self.offset
-    }
+/// Returns a lower bound of distance / weight for a number whose upper half is `mixed`.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is compiled for the features of its caller")]
+pub(super) fn bound(mixed: u32, slope: f32, offset: f32) -> f32 {
+    // The complement of the first 23 bits, behind the exponent of 1.
+    let y = f32::from_bits(mixed >> 9 ^ 0x3fff_ffff);
+    y * y * slope + offset
 }
 
 /// The smallest and the second smallest bounds of sixteen numbers.
@@ -97,17 +97,29 @@ impl Lines {
         };
         let positions = candidates.len().min(MAX_SHARDS).next_power_of_two();
         let position_bits = u32::try_from(positions - 1).unwrap_or(u32::MAX);
-        Self { lines: candidates.iter().map(line).collect(), position_bits }
+        let lines: Vec<_> = candidates.iter().map(line).collect();
+        Self { blocks: Blocks::new(&lines), shards: lines, position_bits }
+    }
+
+    /// Returns the shard for `number`, if the bounds prove it.
+    #[inline]
+    pub(super) fn select(&self, number: u64, rendezvous: &Rendezvous) -> Option<usize> {
+        if self.shards.len() > MAX_SHARDS {
+            return None;
+        }
+        let [smallest, second] = self.blocks.find_smallest(number, self.position_bits);
+        self.proven(smallest, second, number, rendezvous)
     }
 
     pub(super) fn select_all(&self, numbers: &[u64], rendezvous: &Rendezvous, selected: &mut Vec<usize>) {
-        let fits = self.lines.len() <= MAX_SHARDS;
+        let fits = self.shards.len() <= MAX_SHARDS;
         let (blocks, rest) = if fits { numbers.as_chunks() } else { (&[][..], numbers) };
         let mut select_block = |block: &[u64; LANES], count| {
             let [smallest, second] = find_smallest(self, block);
             let bounds = smallest.iter().zip(&second).zip(block).take(count);
             selected.extend(bounds.map(|((smallest, second), number)| {
-                self.proven(*smallest, *second, *number, rendezvous).unwrap_or_else(|| rendezvous.select(*number))
+                self.proven(*smallest, *second, *number, rendezvous)
+                    .unwrap_or_else(|| rendezvous.select_by_scores(*number))
             }));
         };
         for block in blocks {
@@ -127,7 +139,7 @@ impl Lines {
     #[inline]
     fn proven(&self, smallest: f32, second: f32, number: u64, rendezvous: &Rendezvous) -> Option<usize> {
         let position = usize::try_from(smallest.to_bits() & self.position_bits).ok()?;
-        let (line, candidate) = (self.lines.get(position)?, rendezvous.candidates.get(position)?);
+        let (line, candidate) = (self.shards.get(position)?, rendezvous.candidates.get(position)?);
         let others = f32::from_bits(second.to_bits() & !self.position_bits);
         // The slope is `SCALE` / 2 / weight.
         let is_near = smallest <= 2.0 * NEAR * line.slope;
@@ -189,14 +201,15 @@ fn find_smallest_avx2(lines: &Lines, numbers: &[u64; LANES]) -> Smallest {
 #[expect(clippy::inline_always, reason = "it is compiled for the features of its caller")]
 fn compare_all(lines: &Lines, numbers: &[u64; LANES]) -> Smallest {
     let (mut smallest, mut second) = ([f32::MAX; LANES], [f32::MAX; LANES]);
-    for (line, position) in lines.lines.iter().zip(0..) {
+    for (line, position) in lines.shards.iter().zip(0..) {
         // A loop of its own, as the numbers are twice as wide as the bounds. `map` would not become vectors.
         let mut mixed = [0; LANES];
         for (mixed, number) in mixed.iter_mut().zip(numbers) {
-            *mixed = line.mix(*number);
+            *mixed = mix(*number ^ line.key_hash);
         }
         for ((smallest, second), mixed) in smallest.iter_mut().zip(&mut second).zip(mixed) {
-            let bound = f32::from_bits(line.bound(mixed).to_bits() & !lines.position_bits | position);
+            let bound =
+                f32::from_bits(bound(mixed, line.slope, line.offset).to_bits() & !lines.position_bits | position);
             // Written so that the compiler takes the machine's minimum and maximum, unlike `f32::min`.
             let (lower, higher) = if bound < *smallest { (bound, *smallest) } else { (*smallest, bound) };
             *smallest = lower;

@@ -8,11 +8,17 @@ fn rendezvous(weights: &[u32]) -> Rendezvous {
     Rendezvous::new(weights.iter().enumerate().map(|(index, weight)| (index.to_string(), *weight))).unwrap()
 }
 
+/// Returns the bound of the first line.
+fn bound_of(lines: &Lines, number: u64) -> f32 {
+    let line = lines.shards[0];
+    bound(super::mix(number ^ line.key_hash), line.slope, line.offset)
+}
+
 /// Checks that no bound is above what it bounds.
 fn check_bound(number: u64, weight: u32) {
     let candidate = Candidate { key_hash: 0, weight, index: 0 };
     let lines = Lines::new(&[candidate]);
-    let bound = f64::from(lines.lines[0].bound(lines.lines[0].mix(number)));
+    let bound = f64::from(bound_of(&lines, number));
     let distance = real((64 << 16) - log2(mix(number)));
     assert!(bound * f64::from(weight) <= distance, "{number}, {weight}: {bound} / {distance}");
 }
@@ -47,7 +53,9 @@ fn many_are_chosen_as_one_by_one() {
     for weights in [&[1][..], &[5, 5], &extreme, &shared_weights, &skewed] {
         let rendezvous = rendezvous(weights);
         let numbers: Vec<_> = (0..2_017).map(mix).collect();
-        let one_by_one: Vec<_> = numbers.iter().map(|number| rendezvous.select(*number)).collect();
+        let one_by_one: Vec<_> = numbers.iter().map(|number| rendezvous.select_by_scores(*number)).collect();
+        let vectors: Vec<_> = numbers.iter().map(|number| rendezvous.select(*number)).collect();
+        assert_eq!(vectors, one_by_one, "{} shards", weights.len());
         assert_eq!(rendezvous.select_all(&numbers), one_by_one, "{} shards", weights.len());
     }
 }
@@ -55,7 +63,8 @@ fn many_are_chosen_as_one_by_one() {
 #[test]
 fn of_equal_scores_the_smaller_hash_of_a_key_wins_in_a_batch_too() {
     let numbers = [7; 40];
-    let mut candidates = candidates([("a", 1), ("b", 1), ("c", 1)]).unwrap();
+    let keys: Vec<_> = (0..20).map(|key| key.to_string()).collect();
+    let mut candidates = candidates(keys.iter().map(|key| (&**key, 1))).unwrap();
     // All have the same score.
     for candidate in &mut candidates {
         candidate.key_hash = 1;
@@ -89,8 +98,8 @@ fn a_near_distance_is_close_to_its_bound() {
     let mut checked = 0;
     // All leading bits at the coarse scale, and all at the fine scale near the top.
     for mixed in (0..1 << 20_u64).flat_map(|n| [n << 44 | 0xfff, u64::MAX - (n << 20)]) {
-        let bound = lines.lines[0].bound(lines.lines[0].mix(unmix(mixed)));
-        if bound <= 2.0 * NEAR * lines.lines[0].slope {
+        let bound = bound_of(&lines, unmix(mixed));
+        if bound <= 2.0 * NEAR * lines.shards[0].slope {
             let distance = real((64 << 16) - log2(mixed));
             // Without the room for positions and for scores that are rounded down.
             assert!(distance <= 1.034 * f64::from(bound) + APART - 0.8, "{mixed:x}: {bound} / {distance}");
@@ -112,7 +121,9 @@ proptest! {
         numbers in prop::collection::vec(any::<u64>(), 0..70),
     ) {
         let rendezvous = rendezvous(&weights);
-        let one_by_one: Vec<_> = numbers.iter().map(|number| rendezvous.select(*number)).collect();
+        let one_by_one: Vec<_> = numbers.iter().map(|number| rendezvous.select_by_scores(*number)).collect();
+        let vectors: Vec<_> = numbers.iter().map(|number| rendezvous.select(*number)).collect();
+        prop_assert_eq!(&vectors, &one_by_one);
         prop_assert_eq!(rendezvous.select_all(&numbers), one_by_one);
     }
 }
