@@ -16,7 +16,7 @@ const DEFAULT_MAX_MESSAGE_SIZE_BYTES: usize = 4 << 20;
 /// The part of a batch besides blobs and their digests, in bytes: instance name, lengths.
 const MESSAGE_HEADROOM_BYTES: usize = 64 << 10;
 
-/// How a [`Remote`](crate::Remote) is reached, and how it is used.
+/// The address of a [`Remote`](crate::Remote), and limits for its use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteOptions {
     pub(super) address: String,
@@ -60,7 +60,7 @@ impl RemoteOptions {
         }
     }
 
-    /// Sets how TLS is done with an `https` or `grpcs` address: with the roots of the system unless set.
+    /// Sets the options of TLS for an `https` or `grpcs` address: the roots of the system unless set.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn with_tls(mut self, tls: RemoteTls) -> Self {
@@ -78,9 +78,9 @@ impl RemoteOptions {
 
     /// Sets the number of connections that calls are spread over, 1 to 64: 2 unless set.
     ///
-    /// Each has one task that encrypts, frames and copies. Too few, and that task is the limit: throughput does not
-    /// rise with concurrency while no processor of either side is busy but one. Too many cost sockets and memory of
-    /// the server, and windows that warm up slowly.
+    /// Each connection has one task that encrypts, frames and copies. With few connections, this task is the limit: one
+    /// processor is busy, and throughput does not rise with concurrency. With many, the server needs more sockets and
+    /// memory, and the window of each connection grows slowly.
     #[must_use]
     pub fn with_connections(mut self, connections: usize) -> Self {
         self.connections = connections.clamp(1, 64);
@@ -94,18 +94,18 @@ impl RemoteOptions {
         self
     }
 
-    /// Sets how long the server may be silent: 60 s unless set. A call that is not a stream is to be answered within; in a
-    /// stream, each message is to arrive, or to be taken, within.
+    /// Sets how long the server may be silent: 60 s unless set. A call without streams must be answered within this time.
+    /// In a stream, each message must arrive, or be taken, within it.
     ///
-    /// It bounds each attempt. Deadlines of callers bound the whole, retries included, and may end before.
+    /// The limit is for each attempt. The deadline of the caller is for all attempts together, and may end earlier.
     #[must_use]
     pub fn with_silence_timeout(mut self, timeout: Duration) -> Self {
         self.silence_timeout = timeout;
         self
     }
 
-    /// Pings a connection every `interval` and gives it up if no answer comes within `timeout`. Not done unless set:
-    /// servers close the connections of clients that ping more often than they permit (often 5 minutes).
+    /// Pings a connection every `interval`, and gives it up if no answer comes within `timeout`. Off unless set: servers
+    /// close the connections of clients that ping more often than permitted (often every 5 minutes).
     #[must_use]
     pub fn with_keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
         self.keepalive = Some((interval, timeout));
@@ -122,8 +122,8 @@ impl RemoteOptions {
 
     /// Sets the maximum number of concurrent calls, at least 1: 256 unless set. Others wait, in the order of asking.
     ///
-    /// A read counts until its first message has come: how long it takes from then on is up to its reader, who may
-    /// well wait for another blob meanwhile.
+    /// A read counts until its first message has come. The time that it takes after that depends on its reader, who may
+    /// wait for another blob meanwhile.
     #[must_use]
     pub fn with_max_concurrent_calls(mut self, calls: usize) -> Self {
         self.max_concurrent_calls = calls.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
@@ -139,15 +139,15 @@ impl RemoteOptions {
 
     /// Sets the largest blob that travels in batches, in bytes: 64 KiB unless set; 0 streams every blob but empty ones.
     ///
-    /// Too small, and small blobs cost a call each; too large, and blobs wait for others of their batch.
+    /// If it is too small, each small blob costs a call. If it is too large, blobs wait for others of their batch.
     #[must_use]
     pub fn with_batch_threshold_bytes(mut self, bytes: u64) -> Self {
         self.batch_threshold_bytes = bytes;
         self
     }
 
-    /// Sets the level that blobs are compressed at for a server that takes zstd, 1 to 19: 1 unless set. `None` neither
-    /// sends nor asks for compressed blobs: on a network faster than some 5 Gbit/s that is quicker.
+    /// Sets the level of compression for a server that takes zstd, 1 to 19: 1 unless set. With `None`, blobs are sent and
+    /// asked for uncompressed, which is faster on networks of more than about 5 Gbit/s.
     #[must_use]
     pub fn with_compression_level(mut self, level: Option<i32>) -> Self {
         self.compression_level = level.map(|level| level.clamp(1, 19));
@@ -161,7 +161,7 @@ impl RemoteOptions {
         self
     }
 
-    /// Sets when and how often failed calls are made again.
+    /// Sets the retries of failed calls.
     #[must_use]
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;

@@ -18,14 +18,13 @@ use super::snapshot::RemoteSnapshot;
 /// A server of the Remote Execution API, and the stores that it offers: [`cas`](Self::cas) and [`ac`](Self::ac); of
 /// Buildbarn's, [`icas`](Self::icas), [`iscc`](Self::iscc), [`fsac`](Self::fsac) and a [`replicator`](Self::replicator).
 ///
-/// They share its connections, its limits and what is known of the server. It is cheap to clone.
+/// They share its connections, its limits and the capabilities of the server. It is cheap to clone.
 ///
 /// # Memory
 ///
-/// For each call under way up to two messages ([`with_max_message_size_bytes`]), and no more than
-/// [`with_max_concurrent_calls`] calls; for each connection a window of 8 MiB of what readers have not yet taken; for
-/// each small blob that waits for its batch, that blob. Of the server's capabilities, what is known for at most 1024
-/// instance names.
+/// Up to two messages ([`with_max_message_size_bytes`]) for each of up to [`with_max_concurrent_calls`] calls. A window
+/// of 8 MiB for each connection, with contents that readers have not taken yet. The small blobs that wait for their
+/// batch. The capabilities of the server for up to 1024 instance names.
 ///
 /// [`with_max_message_size_bytes`]: RemoteOptions::with_max_message_size_bytes
 /// [`with_max_concurrent_calls`]: RemoteOptions::with_max_concurrent_calls
@@ -48,8 +47,8 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Makes a client of the server that `options` describe. Nothing is connected before the first call, which must be made within a
-    /// tokio runtime: the connections live as long as that.
+    /// Makes a client of the server that `options` describe. The first call connects. It must be made within a tokio
+    /// runtime, which the connections end with.
     ///
     /// # Errors
     ///
@@ -59,8 +58,8 @@ impl Remote {
         Self::over(options, channels)
     }
 
-    /// Makes a client of the server that these channels lead to. The address is only a name then; what
-    /// `options` say of connections and TLS is for who made the channels.
+    /// Makes a client of the server at the end of `channels`. The address is only a name then, and the options of
+    /// connections and TLS are not used.
     ///
     /// # Errors
     ///

@@ -8,10 +8,10 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 
 use crate::{Digest, DigestSet};
 
-/// Gathers digests into sets of exactly `size`, which is at least 1, but for the last.
+/// Gathers digests into sets of `size`, which is at least 1. The last set may be smaller.
 ///
-/// Whoever adds never waits for whoever looks for them: who reads a tree holds what reading takes (a permit, a lease),
-/// and must not hold it until a store answers that needs the same.
+/// To add a digest never waits for the search. A task that reads a tree holds a permit or a lease of the store, and
+/// must not hold it until the store answers a query that needs one too.
 #[derive(Debug)]
 pub(super) struct Batches {
     open: Mutex<HashSet<Digest>>,

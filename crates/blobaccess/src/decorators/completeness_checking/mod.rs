@@ -31,25 +31,25 @@ pub use self::references::{NamedBlobs, named_by_action_result};
 
 /// An action cache that answers with a result only while everything that the result refers to is in the content store.
 ///
-/// Build clients rely on it. Bazel, by default, does not download the outputs of actions that nobody asked for ("builds
-/// without the bytes"): it takes a result as the promise that they can be had later. If one is gone by then, the build
-/// fails, or has to be unwound and run again. So a result of which anything is missing is `NotFound` here, and the
-/// client runs the action.
+/// Build clients rely on this. By default, Bazel does not download outputs that nobody asked for ("builds without the
+/// bytes"). It takes a result as a promise that its outputs can be downloaded later. If one is gone by then, the build
+/// fails or must be run again. So this layer answers `NotFound` for a result with missing outputs, and the client runs
+/// the action.
 ///
-/// Looked for are output files, the trees of output directories with all files in them, standard output and standard
-/// error; where a result names the root of an output directory, also each directory of it. Whatever is reported present
-/// was thereby used, and stays for as long as the content store promises. Digests are those of the instance name and
-/// the digest function of the action. Results are returned as the bytes that were stored, with fields that are not
-/// known here. Contents that a result carries inline do not make up for a missing blob.
+/// The check looks for output files, standard output, standard error, the trees of output directories, and all files in
+/// these trees. If a result names the root of an output directory, the check looks for each of its directories too. A
+/// blob that is found counts as used, so the content store keeps it for as long as it promises. Digests have the
+/// instance name and the digest function of the action. Results are returned as the bytes that were stored, so fields
+/// that this crate does not know are kept. Contents inside a result do not replace a missing blob.
 ///
-/// Several trees are read at once, each piece by piece, and digests are looked for while reading goes on.
+/// Several trees are read at the same time, and digests are looked for while trees are read.
 ///
 /// # Order
 ///
-/// In front of a whole action cache, and asking the same content store that clients are served from, with its
-/// empty-blob injecting: many actions print nothing, and few clients upload that. Inside of authorizing: what is
-/// remembered is the same for every caller, and the content store is asked in the name of the caller of the action
-/// cache. Inside of whatever changes results on their way out.
+/// In front of a whole action cache. The content store must be the one that clients are served from, with
+/// [`EmptyBlobInjecting`](super::EmptyBlobInjecting): many actions print nothing, and few clients upload the empty blob.
+/// Inside [`Authorizing`](super::Authorizing), as every caller shares the memory of complete trees; the content store is
+/// called in the context of the caller. Inside layers that change results.
 ///
 /// Inside of [`HierarchicalInstanceNames`](super::HierarchicalInstanceNames), so that an incomplete result gives way to
 /// that of a parent. But outside of it if the content store keeps instance names apart: the result of a parent must then
@@ -57,37 +57,34 @@ pub use self::references::{NamedBlobs, named_by_action_result};
 ///
 /// # Weakens
 ///
-/// *A get says what is there now.* For a tree that was found complete lately, neither the tree is read nor are the
-/// files in it looked for. (The tree itself is, as is all else that the result names.) They thereby do not count as
-/// used, and may have been evicted since. Keep the duration, one minute by default, well below the time that the
-/// content store keeps what is used, or set it to zero
-/// ([`with_remembered_trees`](CompletenessOptions::with_remembered_trees)). Whenever anything of a result is missing,
-/// its trees are forgotten.
+/// A tree that was found complete lately is not read again, and its files are not looked for. So these files do not
+/// count as used, and may have been evicted since. Keep the duration of this memory, one minute by default, well below
+/// the time for which the content store keeps blobs in use, or set it to zero
+/// ([`with_remembered_trees`](CompletenessOptions::with_remembered_trees)). The trees of a result are forgotten when one
+/// of its blobs is missing.
 ///
 /// # Memory
 ///
-/// About 200 bytes for each tree remembered. For each check under way: the result, a directory for each tree that is
-/// read at the time, and some 100 bytes for each digest that is yet to be looked for. There are at most as many of
-/// these as the trees permitted can name, so that the latter is about the size of the trees. That much is needed only
-/// if trees arrive faster than digests are looked for: reading does not wait for that, as it would deadlock on a store
-/// that lets only so many calls in at once.
+/// About 200 bytes for each tree that is remembered. A check holds the result, one directory of each tree that is being
+/// read, and 100 bytes for each digest that waits to be looked for. If trees arrive faster than the store finds
+/// digests, these take about as much memory as the trees: reading does not wait for finding, since that would deadlock
+/// on a store that limits its calls.
 ///
 /// # Cancel safety
 ///
-/// A get that is dropped ends its reads and leaves nothing, not even the memory of a tree.
+/// A dropped get ends its reads, and remembers no tree.
 ///
 /// # Errors
 ///
-/// Those of the action cache come as they are. Those of the content store say `failed to determine existence of child
-/// objects`, or which output directory could not be read; they keep their kind, except that one which claims `NotFound`
-/// of a search is `Internal`. `NotFound` is
+/// * `NotFound`: the result refers to a blob that is not stored, has a malformed digest, lacks the digest of a tree, or
+///   has trees that are larger than permitted.
+/// * `DataLoss`: the entry is no action result.
+/// * `InvalidArgument`: a tree is no tree, or a result or a directory is larger than permitted.
+/// * Errors of the action cache, as they are.
+/// * Errors of the content store, with `failed to determine existence of child objects` or the output directory that
+///   could not be read. A query that fails with `NotFound` is `Internal`.
 ///
-/// * what refers to a blob that is not stored,
-/// * what has a malformed digest, or an output directory without the digest of its tree,
-/// * what has more trees than permitted, by size.
-///
-/// An entry that is no action result is a `DataLoss`; a tree that is no tree, and a result or directory that is larger
-/// than permitted, an `InvalidArgument`. A failure to read a tree comes before anything that its contents gave rise to.
+/// A failure to read a tree is returned rather than an error that follows from its contents.
 ///
 /// # Examples
 ///

@@ -40,7 +40,7 @@ impl CompletenessOptions {
     /// Sets the maximum number of digests in one call of [`find_missing`](crate::BlobAccess::find_missing): at
     /// least 1, by default [`RECOMMENDED_FIND_MISSING_DIGESTS`].
     ///
-    /// Too few cost a round trip each; too many may exceed what a remote store takes in one message.
+    /// With few, a check needs more round trips. With many, a call may exceed the largest message of a remote store.
     #[must_use]
     pub fn with_batch_size(mut self, digests: usize) -> Self {
         self.batch_size = digests.max(1);
@@ -50,7 +50,7 @@ impl CompletenessOptions {
     /// Sets the size of the largest message that is held in memory, in bytes, by default 16 MiB. A message is an action
     /// result, or one directory of a tree.
     ///
-    /// Too small, and results of actions with many outputs, or trees with a large directory, are refused with
+    /// If it is too small, results with many outputs and trees with a large directory are refused with
     /// `InvalidArgument`. A file in a directory takes some 100 bytes, so the default is enough for 160,000 of them.
     #[must_use]
     pub fn with_max_message_size_bytes(mut self, bytes: u64) -> Self {
@@ -61,8 +61,8 @@ impl CompletenessOptions {
     /// Sets the size that all trees of one action result may have together, in bytes, by default 64 MiB. A tree that is
     /// named twice counts once; one that is remembered as complete counts too.
     ///
-    /// Too small, and results with large output directories are `NotFound`, each time: such actions run again and
-    /// again. Too large, and one request can make the store read, and the check keep in memory, as much as that.
+    /// If it is too small, results with large output directories are always `NotFound`, and their actions run again and
+    /// again. If it is too large, one request can make the store read that much, and the check keep it in memory.
     #[must_use]
     pub fn with_max_total_tree_size_bytes(mut self, bytes: u64) -> Self {
         self.max_total_tree_size_bytes = bytes;
@@ -71,8 +71,8 @@ impl CompletenessOptions {
 
     /// Sets the number of trees that one check reads concurrently: at least 1, by default 8.
     ///
-    /// Each costs a round trip and more to a remote store, which few make one wait for one after another. Each takes
-    /// memory for up to one directory of the largest size permitted.
+    /// With few, a check waits for one round trip after another. Each tree takes memory for one directory of up to the
+    /// largest size permitted.
     #[must_use]
     pub fn with_trees_at_once(mut self, trees: usize) -> Self {
         self.trees_at_once = trees.max(1);
@@ -82,8 +82,8 @@ impl CompletenessOptions {
     /// Sets the number of complete trees that are remembered, and for how long: by default 10,000, for one minute. With
     /// either at zero, none are remembered.
     ///
-    /// Too few or too short, and trees that many results share, or that many clients ask for at a time, are read again.
-    /// Too long, and a result may be returned although files in its trees are gone: see *Weakens* at
+    /// With few trees or a short time, trees that many results share are read again. With a long time, a result may be
+    /// returned although files in its trees are gone: see *Weakens* at
     /// [`CompletenessChecking`](super::CompletenessChecking). [`CompletenessSnapshot`](super::CompletenessSnapshot)
     /// tells how many were read and how many were known.
     #[must_use]
