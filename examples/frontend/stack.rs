@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use blobaccess::decorators::{
     ActionResultTimestampInjecting, CompletenessChecking, CompletenessOptions, EmptyBlobInjecting, ExistenceCaching,
-    Mirrored, QueryCoalescing, Shard, Sharding,
+    Mirrored, MirroredOptions, PutPolicy, QueryCoalescing, Shard, Sharding,
 };
 use blobaccess::replication::LocalReplicator;
 use blobaccess::{Ac, BlobAccess, Cas, Fsac, Iscc, Kind};
@@ -43,7 +43,7 @@ struct Nodes {
 }
 
 impl Stack {
-    /// Builds the stack over these shards. Nothing is connected yet.
+    /// Builds the stack over these shards, within a runtime. Nothing is connected yet.
     pub(crate) fn build(shards: &[ShardFlag]) -> Result<Self> {
         let shards = shards.iter().map(Nodes::new).collect::<Result<Vec<_>>>()?;
         let cas = QueryCoalescing::new(sharded(&shards, |node| Arc::new(node.cas()))?);
@@ -75,7 +75,7 @@ impl Nodes {
         })
     }
 
-    /// Makes the store of the shard from the stores of its nodes.
+    /// Makes the store of the shard from the stores of its nodes, and begins to repair what one of two nodes lacks.
     fn store<K: Kind>(
         &self,
         store_of: &impl Fn(&Remote) -> Arc<dyn BlobAccess<Kind = K>>,
@@ -87,7 +87,12 @@ impl Nodes {
             Arc::new(LocalReplicator::new(Arc::clone(from), Arc::clone(to)))
         };
         let (a_to_b, b_to_a) = (copies(&a, &b), copies(&b, &a));
-        Arc::new(Mirrored::new(a, b, a_to_b, b_to_a))
+        // One of the two nodes is enough. The other gets what it missed once it is back.
+        let options = MirroredOptions::new().with_put_policy(PutPolicy::Either);
+        let mirrored = Arc::new(Mirrored::new(a, b, a_to_b, b_to_a).with_options(options));
+        let repaired = Arc::clone(&mirrored);
+        tokio::spawn(async move { repaired.run().await });
+        mirrored
     }
 }
 

@@ -163,7 +163,11 @@ fn a_mirrored_node_that_is_killed_in_mid_build_and_replaced_empty_costs_no_hit()
         let a = a.replace_node(empty.path());
         let first = build.join().expect("the build passes");
         assert_eq!(first.remote_cache_hits(), 0, "{first}");
-        assert!(before < ACTIONS && a.added_results() > 0, "it was not killed in mid-build, but after {before}");
+        assert!(before < ACTIONS, "it was not killed in mid-build, but after {before}");
+        // If it was gone for long, the frontend copies into it later what it missed.
+        while a.added_results() == 0 {
+            thread::yield_now();
+        }
         a
     });
     assert_eq!(b.added_results(), ACTIONS, "the other half has not all results");
