@@ -93,11 +93,14 @@ mod failing;
 mod field_reader;
 mod inventory;
 mod kind;
+mod locks;
 mod memory;
 mod observer;
 mod put_pair;
 mod read_request;
 pub mod replication;
+#[cfg(all(test, shuttle))]
+mod schedules;
 mod single_flight;
 mod slicing;
 mod turn;

@@ -2,13 +2,14 @@
 
 use std::fmt::{self, Debug, Display, Formatter};
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use lru::LruCache;
 
 use crate::digest::DigestKey;
+use crate::locks::{Mutex, MutexGuard};
 use crate::{
     Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, Event, InstanceName, Inventory, InventoryCursor,
     InventoryEntry, InventoryPage, KeyFormat, Kind, NoObserver, Observer, PutOutcome, ResolveUpload, Result, Slicer,

@@ -6,11 +6,13 @@ use std::fmt::{self, Debug, Formatter};
 use std::future::Future;
 use std::hash::Hash;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context as Poller, Poll};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
+
+use crate::locks::{Mutex, MutexGuard};
 
 /// The number of keys that are removed before others get a turn at the lock. One removal from 200,000 keys took up to
 /// 1 µs on a loaded machine.

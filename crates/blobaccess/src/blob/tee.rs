@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context as Poller, Poll, Wake, Waker};
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use super::body::Body;
 use super::provenance::{Check, Provenance};
 use super::stream::BlobStream;
 use super::{Blob, size_of_bytes};
+use crate::locks::{Mutex, MutexGuard};
 use crate::{Error, Result};
 
 impl Blob {

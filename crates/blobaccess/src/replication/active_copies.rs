@@ -1,9 +1,10 @@
 //! The set of blobs that are being copied, so that readers at the same time make one copy.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::DigestKey;
+use crate::locks::{Mutex, MutexGuard};
 
 /// The blobs that are being copied while they are read.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ mod traversal;
 
 use std::fmt::{self, Display, Formatter};
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context as Poller, Poll};
 
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -18,6 +18,7 @@ use self::progress::Progress;
 use self::traversal::{Traversal, Unread};
 use super::Replicator;
 use crate::field_reader::{Failure, FieldReader};
+use crate::locks::{Mutex, MutexGuard};
 use crate::turn::Turn;
 use crate::{Blob, BlobAccess, Cas, Context, Digest, DigestSet, Error, ErrorKind, Result};
 

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::fmt::{self, Debug, Display, Formatter};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -14,6 +14,7 @@ use super::copy_counts::{CopyCounter, CopyCounts};
 use super::queued_options::QueuedOptions;
 use super::waiting::Waiting;
 use crate::decorators::Found;
+use crate::locks::{Mutex, MutexGuard};
 use crate::{
     Blob, BlobAccess, Clock, Context, Digest, DigestKey, DigestSet, Error, KeyFormat, ReadRequest, Result, SystemClock,
 };

@@ -1,11 +1,12 @@
 //! Digests to look for, in sets of a limited size.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 
+use crate::locks::{Mutex, MutexGuard};
 use crate::{Digest, DigestSet};
 
 /// Gathers digests into sets of `size`, which is at least 1. The last set may be smaller.

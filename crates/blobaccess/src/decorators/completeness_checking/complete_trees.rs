@@ -1,12 +1,13 @@
 //! The trees that were found complete lately.
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
 use super::references::TreeReference;
+use crate::locks::{Mutex, MutexGuard};
 use crate::{DigestKey, KeyFormat};
 
 /// Remembers up to so many trees for so long. Those used least lately go first.

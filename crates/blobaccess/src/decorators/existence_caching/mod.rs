@@ -3,13 +3,14 @@
 mod found;
 
 use std::fmt::{self, Display, Formatter};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
 use self::found::Forgets;
 pub(crate) use self::found::Found;
+use crate::locks::{Mutex, MutexGuard};
 use crate::{
     Blob, BlobAccess, Capabilities, Cas, Clock, Context, Digest, DigestSet, ErrorKind, Event, InstanceName, KeyFormat,
     NoObserver, Observer, PutOutcome, Result, Slicer, SystemClock,

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Debug, Formatter};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use tokio::sync::Notify;
 
+use crate::locks::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::locks::{Mutex, MutexGuard};
 use crate::{Digest, DigestKey};
 
 /// A bounded list of digests that are yet to be seen to, in the order in which they were noted.

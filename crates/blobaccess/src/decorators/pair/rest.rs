@@ -1,9 +1,9 @@
 //! The time for which a store is passed over after a fault.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::locks::atomic::{AtomicU64, Ordering};
 use crate::{Clock, SystemClock};
 
 /// The state of a store that is not resting.

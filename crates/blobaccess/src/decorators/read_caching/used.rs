@@ -1,10 +1,11 @@
 //! The blobs that were read from the fast store, of which the slow store is yet to be told.
 
 use std::collections::HashSet;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::Digest;
+use crate::locks::{Mutex, MutexGuard};
 
 /// The blobs that were read from the fast store, up to a number of them.
 #[derive(Debug)]

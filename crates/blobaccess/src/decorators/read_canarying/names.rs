@@ -3,12 +3,13 @@
 use std::fmt::{self, Debug, Formatter};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
 use crate::InstanceName;
+use crate::locks::{Mutex, MutexGuard};
 
 /// The health of a replica, by instance name: of the names that were read from most recently.
 pub(super) struct Names {

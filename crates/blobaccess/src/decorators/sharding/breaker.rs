@@ -1,9 +1,9 @@
 //! Spares a shard that is down the calls, and its callers the time-outs.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::ShardingOptions;
+use crate::locks::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A record of a shard's failures, which refuses calls while the shard is down.
 ///
@@ -194,5 +194,31 @@ mod tests {
             });
             assert_eq!(admitted, 1, "round {round}");
         }
+    }
+
+    /// Calls that fail while the shard goes down, and those that come after its rest.
+    #[cfg(shuttle)]
+    #[test]
+    fn in_all_schedules_one_call_is_let_through_after_a_rest() {
+        use std::sync::Arc;
+
+        crate::schedules::explore("breaker", || {
+            let (begin, options) = (SystemClock.monotonic(), ShardingOptions::new().with_failures_in_a_row(2));
+            let breaker = Arc::new(Breaker::new(begin));
+            let run = |work: fn(&Breaker, &ShardingOptions, Instant) -> bool| {
+                let threads: Vec<_> = (0..3)
+                    .map(|_| {
+                        let (breaker, options) = (Arc::clone(&breaker), options.clone());
+                        shuttle::thread::spawn(move || work(&breaker, &options, begin))
+                    })
+                    .collect();
+                threads.into_iter().filter_map(|thread| thread.join().unwrap().then_some(())).count()
+            };
+            let turns = run(|breaker, options, begin| breaker.record(Verdict::Fails, options, || begin).is_some());
+            assert_eq!((turns, breaker.is_up()), (1, false), "it goes down once");
+            assert_eq!(run(|breaker, options, begin| breaker.admit(options, || begin + 5 * SECOND).is_ok()), 1);
+            assert_eq!(breaker.record(Verdict::Works, &options, || begin + 6 * SECOND), Some(Turn::Back));
+            assert_eq!(run(|breaker, options, begin| breaker.admit(options, || begin + 7 * SECOND).is_ok()), 3);
+        });
     }
 }

@@ -1,11 +1,12 @@
 //! The blobs that one call has come across, and what is left to do with them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::object::NestedObject;
 use super::options::NestedOptions;
 use super::progress::Progress;
+use crate::locks::{Mutex, MutexGuard};
 use crate::{Digest, DigestSet, Error, Result};
 
 /// The blobs that one call has come across: each once, whatever refers to it.
