@@ -39,6 +39,8 @@ pub(crate) fn explore(name: &str, scenario: fn()) {
     let mut config = Config::new();
     // The default is for smaller programs.
     config.stack_size = 1 << 18;
+    // It warns that orders of memory are not tried.
+    config.silence_warnings = true;
     let share = time_budget() / SCENARIOS;
     let mut numbers = Numbers::new(seed("BLOBACCESS_SCHEDULES_SEED"));
     let begun = Instant::now();
