@@ -17,6 +17,15 @@ pub(crate) enum Backend {
     Memory,
     /// The services at this address.
     Remote(SocketAddr),
+    /// New ZIP archives in this folder, one for each kind ([`archive`]).
+    WrittenArchives(PathBuf),
+    /// ZIP archives that are in this folder.
+    ReadArchives(PathBuf),
+}
+
+/// Returns the path of the archive for the store of this name.
+pub(crate) fn archive(folder: &Path, store: &str) -> PathBuf {
+    folder.join(format!("{store}.zip"))
 }
 
 /// A running program, which is killed when this is dropped.
@@ -76,6 +85,13 @@ impl Daemon {
         daemon
     }
 
+    /// Ends the program in good order, so that its archives get their directories.
+    pub(crate) fn stop(mut self) {
+        let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(killed.success(), "{killed}");
+        self.child.wait().unwrap();
+    }
+
     /// Returns the path of the socket that it listens on.
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("socket")
@@ -96,6 +112,8 @@ fn configure(socket: &Path, backend: &Backend) -> String {
             Backend::Remote(address) => {
                 format!(r#""grpc": {{"client": {{"address": "{address}"}}, "enableCompression": true}}"#)
             }
+            Backend::WrittenArchives(folder) => configure_archive("zipWriting", &archive(folder, name)),
+            Backend::ReadArchives(folder) => configure_archive("zipReading", &archive(folder, name)),
             Backend::Memory => {
                 // A blob may take a block, and messages have one block for new entries.
                 let (new, block) = if name == "contentAddressableStorage" { (3, 16 << 20) } else { (1, 8 << 20) };
@@ -129,5 +147,17 @@ fn configure(socket: &Path, backend: &Backend) -> String {
             "maximumMessageSizeBytes": 4194304,
             "supportedCompressors": ["ZSTD"]
         }}"#
+    )
+}
+
+fn configure_archive(backend: &str, path: &Path) -> String {
+    format!(
+        r#""{backend}": {{
+            "path": "{}",
+            "dataIntegrityValidationCache": {{
+                "cacheSize": 1000, "cacheDuration": "60s", "cacheReplacementPolicy": "LEAST_RECENTLY_USED"
+            }}
+        }}"#,
+        path.display()
     )
 }

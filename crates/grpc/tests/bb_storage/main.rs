@@ -3,6 +3,7 @@
 //! Needs the program of Buildbarn's storage daemon, whose path is in `BB_STORAGE`: see CONTRIBUTING.md.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail so")]
 
+mod archives;
 mod daemon;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -113,14 +114,19 @@ fn node() -> Remote {
 }
 
 fn client_of(daemon: Daemon) -> Remote {
-    // The suite breaks stores down, and expects to be told at once.
-    let retry = RetryPolicy::default().with_backoff(Duration::from_millis(1), Duration::from_millis(2));
-    let options = RemoteOptions::new(format!("unix:{}", daemon.socket().display())).with_retry(retry);
+    let remote = connect(&daemon);
     // The task goes with the runtime, and the daemon with the task.
     tokio::spawn(async move {
         let _daemon: Daemon = daemon;
         std::future::pending::<()>().await;
     });
+    remote
+}
+
+fn connect(daemon: &Daemon) -> Remote {
+    // The suite breaks stores down, and expects to be told at once.
+    let retry = RetryPolicy::default().with_backoff(Duration::from_millis(1), Duration::from_millis(2));
+    let options = RemoteOptions::new(format!("unix:{}", daemon.socket().display())).with_retry(retry);
     Remote::new(options).unwrap()
 }
 
