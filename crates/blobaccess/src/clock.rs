@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -75,6 +75,14 @@ impl dyn Clock {
         })
         .await
     }
+
+    /// Waits for `duration`; for ever, if no time is as far away.
+    pub(crate) async fn sleep(&self, duration: Duration) {
+        match self.monotonic().checked_add(duration) {
+            Some(deadline) => self.sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// The time of the machine, through tokio: a runtime whose time is paused pauses this clock's monotonic time too.
@@ -103,7 +111,6 @@ impl Clock for SystemClock {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
 
     use super::*;
 

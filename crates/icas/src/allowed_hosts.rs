@@ -138,7 +138,10 @@ impl AllowedHosts {
         };
         let allowed = match url.host() {
             Some(Host::Domain(name)) => {
-                self.entries.iter().any(|entry| entry.host.closeness(name).is_some() && allows_port(entry))
+                // A port of a public entry is none of a closer, private one, whose addresses are permitted.
+                let is_private = self.closest(name).is_some_and(|entry| entry.may_be_private);
+                let mut matching = self.entries.iter().filter(|entry| entry.host.closeness(name).is_some());
+                matching.any(|entry| entry.may_be_private == is_private && allows_port(entry))
             }
             Some(Host::Ipv4(address)) => self.has_address(IpAddr::V4(address), allows_port),
             Some(Host::Ipv6(address)) => self.has_address(IpAddr::V6(address), allows_port),
@@ -157,12 +160,17 @@ impl AllowedHosts {
 
     /// Returns whether `name`, which is in the list, may be reached at `address`. The closest entry decides.
     pub(crate) fn permits_address(&self, name: &str, address: IpAddr) -> bool {
-        let closest = self.entries.iter().filter_map(|entry| Some((entry.host.closeness(name)?, entry)));
-        match closest.max_by_key(|(closeness, _)| *closeness) {
-            Some((_, entry)) if entry.may_be_private => !names_no_host(address),
+        match self.closest(name) {
+            Some(entry) if entry.may_be_private => !names_no_host(address),
             Some(_) => is_public(address),
             None => false,
         }
+    }
+
+    /// Returns the entry that matches `name` most closely.
+    fn closest(&self, name: &str) -> Option<&Entry> {
+        let matching = self.entries.iter().filter_map(|entry| Some((entry.host.closeness(name)?, entry)));
+        matching.max_by_key(|(closeness, _)| *closeness).map(|(_, entry)| entry)
     }
 }
 
@@ -301,6 +309,14 @@ mod tests {
             assert!(!hosts.permits_address(name, none), "{name}");
         }
         assert!(!hosts.permits_address("elsewhere.net", public));
+    }
+
+    #[test]
+    fn a_port_of_a_public_entry_is_none_of_a_closer_private_one() {
+        let hosts = hosts(&["*.example.com"]).with_private_host("db.example.com:8080").unwrap();
+        assert!(is_allowed(&hosts, "https://www.example.com/"));
+        assert!(is_allowed(&hosts, "http://db.example.com:8080/"));
+        assert!(!is_allowed(&hosts, "https://db.example.com/"), "its private address would be reached at another port");
     }
 
     #[test]

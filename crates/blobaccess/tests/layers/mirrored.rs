@@ -6,8 +6,8 @@ use std::time::Duration;
 use blobaccess::decorators::{Mirrored, MirroredOptions, PutPolicy};
 use blobaccess::replication::{EntryLocks, LocalReplicator};
 use blobaccess::{
-    Ac, Blob, BlobAccess, BlobAccessExt, Cas, Context, DigestSet, Error, ErrorKind, FailingStore, InstanceName, Kind,
-    MemoryStore, Operation, PutCertainty, PutOutcome,
+    Ac, Blob, BlobAccess, BlobAccessExt, Cas, Clock, Context, DigestSet, Error, ErrorKind, FailingStore, InstanceName,
+    Kind, MemoryStore, Operation, Provenance, PutCertainty, PutOutcome,
 };
 use blobaccess_testkit::fakes::{LeadingBytes, PausedStore};
 use blobaccess_testkit::{ManualClock, digest_of};
@@ -142,6 +142,33 @@ async fn a_half_that_failed_is_passed_over_and_then_tried_by_one_read_at_a_time(
     }
     assert!(!store.snapshot().a_rests);
     assert_eq!((a.counts().gets, b.counts().gets), (5, 15));
+}
+
+#[tokio::test]
+async fn a_caller_whose_time_is_up_makes_no_half_rest() {
+    let Mirror { a, b, clock, store } = either::<Cas>();
+    let digest = stored(&b, "hello").await;
+    fail(&a, Error::deadline_exceeded("too late"));
+    let late = Context::background().with_deadline(clock.monotonic());
+    drop(store.get_bytes(&late, &digest, 9).await);
+    drop(store.find_missing(&late, &digest.clone().into()).await);
+    drop(store.put_bytes(&late, &digest, "hello").await);
+    assert!(!store.snapshot().a_rests);
+    drop(store.put_bytes(&CTX, &digest, "hello").await);
+    assert!(store.snapshot().a_rests);
+}
+
+#[tokio::test]
+async fn an_upload_that_fails_is_not_the_fault_of_the_half_that_is_up() {
+    let Mirror { b, store, .. } = either::<Cas>();
+    fail(&b, down());
+    store.put_bytes(&CTX, &digest_of("hello"), "hello").await.unwrap();
+    assert!(store.snapshot().b_rests);
+    let stalled = stream::iter([Err(Error::deadline_exceeded("the client stalls"))]).boxed();
+    let digest = digest_of("other");
+    let blob = Blob::from_untrusted_stream(&digest, stalled, Provenance::client());
+    assert_eq!(store.put(&CTX, &digest, blob).await.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+    assert!(!store.snapshot().a_rests);
 }
 
 #[tokio::test]

@@ -152,6 +152,22 @@ async fn the_fast_store_has_a_blob_only_once_the_slow_one_has_it() {
 }
 
 #[tokio::test]
+async fn a_fast_store_that_hangs_holds_a_put_up_for_two_seconds() {
+    let (slow, clock) = (inner::<Cas>(), ManualClock::new());
+    let fast = Arc::new(PausedStore::new(MemoryStore::<Cas>::new(1 << 20)));
+    let replicator = LocalReplicator::new(Arc::new(Arc::clone(&slow)), Arc::new(Arc::clone(&fast)));
+    let store = ReadCaching::new(Arc::clone(&slow), Arc::clone(&fast), replicator).with_clock(Arc::new(clock.clone()));
+    let digest = digest_of("hello");
+    let mut put = store.put(&CTX, &digest, Blob::from_bytes("hello")).boxed();
+    for _ in 0..5 {
+        assert!(poll!(&mut put).is_pending());
+    }
+    assert!(has(&slow, &digest).await);
+    clock.advance(2 * SECOND);
+    assert_eq!(put.await.unwrap(), PutOutcome::Created { stored_bytes: 5 });
+}
+
+#[tokio::test]
 async fn what_the_slow_store_has_already_is_not_read_for_the_fast_one() {
     let Cached { slow, store, .. } = plain::<Cas>();
     let digest = stored(&slow, "hello").await;

@@ -3,6 +3,7 @@
 mod options;
 mod pending_put;
 mod read;
+mod source;
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use futures::future::{join, select};
 
 use self::pending_put::PendingPut;
+use self::source::Source;
 use super::pair::{Member, RepairSnapshot, Repairs, Rest};
 use crate::replication::{EntryLocks, Replicator};
 use crate::{
@@ -263,7 +265,7 @@ impl<K: Kind> Mirrored<K> {
             }
             let snapshot = self.snapshot();
             if snapshot.a_to_b.noted + snapshot.b_to_a.noted > 0 {
-                self.clock.sleep_until(self.clock.monotonic() + self.options.rest.max(MIN_PAUSE)).await;
+                self.clock.sleep(self.options.rest.max(MIN_PAUSE)).await;
             }
         }
     }
@@ -284,6 +286,8 @@ impl<K: Kind> Mirrored<K> {
     async fn put_admitted(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let pending = PendingPut::new(digest, K::STORAGE_TYPE.is_mutable(), &self.to_a, &self.to_b);
         let admitted = if self.needs_either() { self.admitted() } else { [true, true] };
+        // Another put may have filled `a` and taken the note back by the time that this one has ended.
+        let a_lacked = self.to_a.is_noted(digest);
         let put_a = |blob| async { pending.a(self.a.store.put(ctx, digest, blob).await) };
         let put_b = |blob| async { pending.b(self.b.store.put(ctx, digest, blob).await) };
         let (from_a, from_b) = match admitted {
@@ -294,16 +298,18 @@ impl<K: Kind> Mirrored<K> {
             // The half that rests is tried after all if the other fails and the blob can be read again.
             [true, false] => {
                 let (blob, second) = blob.with_second();
+                let (blob, source) = Source::observe(blob);
                 match (put_a(blob).await, second) {
                     (Err(error), Some(second)) if error.is_infrastructure() => (Err(error), put_b(second).await),
-                    (result, _) => return conclude_one(&pending, &self.a, result),
+                    (result, _) => return conclude_one(ctx, &pending, &self.a, &source, result),
                 }
             }
             [false, true] => {
                 let (blob, second) = blob.with_second();
+                let (blob, source) = Source::observe(blob);
                 match (put_b(blob).await, second) {
                     (Err(error), Some(second)) if error.is_infrastructure() => (put_a(second).await, Err(error)),
-                    (result, _) => return conclude_one(&pending, &self.b, result),
+                    (result, _) => return conclude_one(ctx, &pending, &self.b, &source, result),
                 }
             }
         };
@@ -315,13 +321,13 @@ impl<K: Kind> Mirrored<K> {
         // If both fail, the fault may be that of the source of the blob.
         match (from_a, from_b) {
             (Ok(outcome), Ok(other)) => {
-                let outcome = if self.to_a.is_noted(digest) { other } else { outcome };
+                let outcome = if a_lacked || self.to_a.is_noted(digest) { other } else { outcome };
                 self.to_a.settle_put(digest);
                 self.to_b.settle_put(digest);
                 Ok(outcome)
             }
-            (Ok(outcome), Err(error)) => self.conclude(&pending, outcome, &self.b, error),
-            (Err(error), Ok(outcome)) => self.conclude(&pending, outcome, &self.a, error),
+            (Ok(outcome), Err(error)) => self.conclude(ctx, &pending, outcome, &self.b, error),
+            (Err(error), Ok(outcome)) => self.conclude(ctx, &pending, outcome, &self.a, error),
             (Err(error), Err(other)) => combine_puts(Err(error.at(self.a.name)), Err(other.at(self.b.name))),
         }
     }
@@ -329,6 +335,7 @@ impl<K: Kind> Mirrored<K> {
     /// Returns the result of a put that `half` did not take and the other did.
     fn conclude(
         &self,
+        ctx: &Context,
         pending: &PendingPut<'_>,
         outcome: PutOutcome,
         half: &Half<K>,
@@ -336,7 +343,7 @@ impl<K: Kind> Mirrored<K> {
     ) -> Result<PutOutcome> {
         let is_down = error.is_infrastructure();
         if is_down {
-            half.rest.begin();
+            half.rest.begin_after(ctx);
         }
         if is_down && self.needs_either() {
             tracing::debug!(%error, half = half.name, "a put is to be repaired");
@@ -359,7 +366,7 @@ impl<K: Kind> Mirrored<K> {
         if !admitted {
             return Ok(None);
         }
-        let missing = half.judge(half.store.find_missing(ctx, digests).await);
+        let missing = half.judge(ctx, half.store.find_missing(ctx, digests).await);
         let missing = missing.map_err(|error| error.at(half.name))?;
         let stale = if K::STORAGE_TYPE.is_mutable() { repairs.all_stale(digests) } else { DigestSet::new() };
         Ok(Some(if stale.is_empty() { missing } else { DigestSet::union([missing, stale]) }))
@@ -391,11 +398,19 @@ fn repairs(options: &MirroredOptions, format: KeyFormat, locks: &Arc<EntryLocks>
 }
 
 /// Returns the result of a put that went to `half` alone, while the other rests.
-fn conclude_one<K: Kind>(pending: &PendingPut<'_>, half: &Half<K>, result: Result<PutOutcome>) -> Result<PutOutcome> {
+fn conclude_one<K: Kind>(
+    ctx: &Context,
+    pending: &PendingPut<'_>,
+    half: &Half<K>,
+    source: &Source,
+    result: Result<PutOutcome>,
+) -> Result<PutOutcome> {
     if let Ok(outcome) = &result {
         pending.acknowledge(*outcome);
     }
-    half.judge(result).map_err(|error| error.at(half.name))
+    // A source that fails, such as a client that stalls, is not the fault of the half.
+    let result = if source.has_failed() { result } else { half.judge(ctx, result) };
+    result.map_err(|error| error.at(half.name))
 }
 
 #[deny(clippy::missing_trait_methods)]

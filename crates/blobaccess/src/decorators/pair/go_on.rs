@@ -58,12 +58,12 @@ where
     async fn on_error(&mut self, error: Error) -> Result<Blob> {
         if self.has_gone_on {
             if error.is_infrastructure() {
-                self.other.rest.begin();
+                self.other.rest.begin_after(&self.ctx);
             }
             return Err(error.at(self.other.name));
         }
         if error.is_infrastructure() {
-            self.first.rest.begin();
+            self.first.rest.begin_after(&self.ctx);
         }
         let at_fault = error.is_store_fault();
         let error = self.first.at(error);

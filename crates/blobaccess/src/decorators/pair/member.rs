@@ -21,10 +21,10 @@ impl<B: ?Sized> Member<B> {
         Self { name, store, rest: Arc::new(Rest::none()) }
     }
 
-    /// Notes by `result` whether the store is well.
-    pub(in crate::decorators) fn judge<T>(&self, result: Result<T>) -> Result<T> {
+    /// Notes by the `result` of a call in `ctx` whether the store is well.
+    pub(in crate::decorators) fn judge<T>(&self, ctx: &Context, result: Result<T>) -> Result<T> {
         match &result {
-            Err(error) if error.is_infrastructure() => self.rest.begin(),
+            Err(error) if error.is_infrastructure() => self.rest.begin_after(ctx),
             Ok(_) | Err(_) => self.rest.end(),
         }
         result
@@ -39,7 +39,7 @@ impl<B: ?Sized> Member<B> {
 impl<B: BlobAccess + ?Sized> Member<B> {
     /// Reads from the store, and notes whether it is well. The error has no place.
     pub(in crate::decorators) async fn read(&self, ctx: &Context, request: &ReadRequest) -> Result<Blob> {
-        self.judge(request.read_from(&*self.store, ctx).await)
+        self.judge(ctx, request.read_from(&*self.store, ctx).await)
     }
 }
 

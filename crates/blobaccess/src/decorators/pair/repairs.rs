@@ -211,8 +211,8 @@ impl Repairs {
         }
         let asked = join(source.store.find_missing(ctx, &digests), sink.store.find_missing(ctx, &digests));
         let (in_source, in_sink) = asked.await;
-        let source_lacks = source.judge(in_source).map_err(|error| error.at(source.name))?;
-        let sink_lacks = sink.judge(in_sink).map_err(|error| error.at(sink.name))?;
+        let source_lacks = source.judge(ctx, in_source).map_err(|error| error.at(source.name))?;
+        let sink_lacks = sink.judge(ctx, in_sink).map_err(|error| error.at(sink.name))?;
         let mut needed = Vec::new();
         for note in batch {
             match note.what {
@@ -288,7 +288,7 @@ impl Repairs {
             }
             blob.into_bytes(MAX_MESSAGE_BYTES).await.map(Ok)
         };
-        let value = match source.judge(read.await) {
+        let value = match source.judge(ctx, read.await) {
             Ok(Ok(value)) => value,
             Ok(Err(value)) => {
                 let message = format!("{} bytes are too many to be copied", value.size_bytes());
@@ -300,7 +300,7 @@ impl Repairs {
             }
             Err(error) => return Err(error),
         };
-        let put = sink.judge(sink.store.put(ctx, digest, Blob::from_bytes(value.clone())).await);
+        let put = sink.judge(ctx, sink.store.put(ctx, digest, Blob::from_bytes(value.clone())).await);
         let copied = match put {
             Ok(_) => {
                 self.settled(&note, &self.repaired);

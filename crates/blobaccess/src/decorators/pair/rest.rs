@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::locks::atomic::{AtomicU64, Ordering};
-use crate::{Clock, SystemClock};
+use crate::{Clock, Context, SystemClock};
 
 /// The state of a store that is not resting.
 const AWAKE: u64 = 0;
@@ -57,6 +57,14 @@ impl Rest {
         }
     }
 
+    /// Begins the rest after a fault, unless the deadline of the caller has passed. A call that ended for want of time says
+    /// nothing about the store then.
+    pub(in crate::decorators) fn begin_after(&self, ctx: &Context) {
+        if ctx.deadline().is_none_or(|deadline| self.clock.monotonic() < deadline) {
+            self.begin();
+        }
+    }
+
     /// Ends the rest, after a success.
     pub(in crate::decorators) fn end(&self) {
         if self.is_resting() {
@@ -104,6 +112,17 @@ mod tests {
         assert!(rest.admits() && !rest.admits(), "one caller tries it");
         tokio::time::advance(SECOND).await;
         assert!(rest.admits(), "the one that tried it has not come back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_whose_deadline_has_passed_makes_no_store_rest() {
+        let rest = Rest::new(Arc::new(SystemClock), SECOND);
+        let ctx = Context::background().with_deadline(SystemClock.monotonic() + SECOND);
+        tokio::time::advance(SECOND).await;
+        rest.begin_after(&ctx);
+        assert!(!rest.is_resting());
+        rest.begin_after(&ctx.without_deadline());
+        assert!(rest.is_resting());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod used;
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -20,6 +21,9 @@ use crate::{
 
 pub use self::options::ReadCachingOptions;
 
+/// The minimum time between two refreshes: each asks the slow store about all uses since.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A [`BlobAccess`] that reads from a fast store what it has of a slow one, and keeps there what is read and put.
 ///
 /// Use it for a disk in front of a bucket, or a store nearby in front of one far away. The slow store decides about
@@ -28,8 +32,8 @@ pub use self::options::ReadCachingOptions;
 /// * **get**: from the fast store; what it lacks, through the replicator, which copies it from the slow one. If the fast
 ///   store [is at fault](crate::Error::is_store_fault), from the slow one: from the start, or going on midway.
 /// * **put**: into the slow store, whose outcome counts. The fast store gets the contents while they pass
-///   ([by option](ReadCachingOptions::with_writes_through)), and has them only once the slow store does. If it is too
-///   slow or fails, that copy is given up.
+///   ([by option](ReadCachingOptions::with_writes_through)), and has them only once the slow store does. If it is
+///   more than 4 MiB behind, takes 2 s longer, or fails, that copy is given up.
 /// * **find missing**, **capabilities**: those of the slow store.
 ///
 /// # Uses
@@ -235,7 +239,7 @@ where
     /// The future may be dropped at any time, and another be made.
     pub async fn run(&self) {
         loop {
-            self.clock.sleep_until(self.clock.monotonic() + self.options.refresh_interval).await;
+            self.clock.sleep(self.options.refresh_interval.max(MIN_INTERVAL)).await;
             if let Err(error) = self.refresh(&Context::background()).await {
                 tracing::debug!(%error, "a refresh of a cached store has failed");
             }

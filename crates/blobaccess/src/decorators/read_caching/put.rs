@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures::future::{Either, select};
 use tokio::sync::oneshot;
@@ -14,6 +15,10 @@ use crate::{Blob, BlobAccess, Context, Digest, Error, PutCertainty, PutOutcome, 
 /// The distance by which the fast store may be behind the slow one, in bytes: 4 MiB, as for
 /// [`LocalReplicator`](crate::replication::LocalReplicator).
 const MAX_APART_BYTES: u64 = 4 << 20;
+
+/// The time that a put waits for the fast store once the slow one has the blob: 2 s, as for
+/// [`LocalReplicator`](crate::replication::LocalReplicator).
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// Notes an entry as outdated in the fast store when it is dropped, unless the fast store has got the value.
 struct StaleUnlessFilled<'a> {
@@ -64,6 +69,14 @@ where
         result
     }
 
+    /// Waits for the fast store to end a put that the slow store has acknowledged, for a while.
+    async fn wait_for_fast(&self, ctx: &Context, fast: impl Future<Output = Result<PutOutcome>>) -> Result<PutOutcome> {
+        let patience = self.clock.monotonic().checked_add(MAX_WAIT);
+        let deadline = [patience, ctx.deadline()].into_iter().flatten().min();
+        let ended = self.clock.timeout(deadline, fast).await;
+        ended.unwrap_or_else(|elapsed| Err(Error::deadline_exceeded("it is too slow").with_source(elapsed)))
+    }
+
     async fn put_into_slow(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         self.slow.store.put(ctx, digest, blob).await.map_err(|error| error.at(self.slow.name))
     }
@@ -97,7 +110,7 @@ where
                 }
                 // The other end is part of the put, which has not been dropped.
                 let _: Result<(), ()> = stored.send(());
-                (result, fast.await)
+                (result, self.wait_for_fast(ctx, fast).await)
             }
             Either::Right((filled, slow)) => (slow.await, filled),
         };
@@ -105,7 +118,7 @@ where
             // The fault may be that of the source of the blob, which the fast store reads too.
             return (result, false);
         }
-        match self.fast.judge(filled) {
+        match self.fast.judge(ctx, filled) {
             Ok(_) => {
                 self.filled.fetch_add(1, Ordering::Relaxed);
                 (result, true)

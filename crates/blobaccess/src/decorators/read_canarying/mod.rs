@@ -180,8 +180,8 @@ impl<S: BlobAccess, R: BlobAccess<Kind = S::Kind>> ReadCanarying<S, R> {
         attempt: &Attempt,
         call: impl Future<Output = Result<T>> + Send,
     ) -> Result<Option<T>> {
-        let deadline = self.clock.monotonic() + self.timeout;
-        let error = match self.clock.timeout(Some(deadline), call).await {
+        let deadline = self.clock.monotonic().checked_add(self.timeout);
+        let error = match self.clock.timeout(deadline, call).await {
             Ok(Ok(answer)) => return Ok(Some(answer)),
             Ok(Err(error)) => error,
             Err(_) => Error::deadline_exceeded(format!("no answer after {:?}", self.timeout)),

@@ -188,7 +188,7 @@ where
                 tracing::debug!(%error, "copying from the secondary store has failed");
             }
             if self.snapshot().noted > 0 {
-                self.clock.sleep_until(self.clock.monotonic() + PAUSE).await;
+                self.clock.sleep(PAUSE).await;
             }
         }
     }
