@@ -320,6 +320,12 @@ impl Error {
         self.0.retryable
     }
 
+    /// Returns whether a store is down or busy, so that the next call is likely to fail too, and this one may pass later.
+    pub(crate) fn is_outage(&self) -> bool {
+        self.is_retryable()
+            || matches!(self.kind(), ErrorKind::DeadlineExceeded | ErrorKind::Unknown | ErrorKind::ResourceExhausted)
+    }
+
     /// Returns whether the failed put may have stored its blob anyway.
     ///
     /// Where the store has not said, it follows from the kind: a request that was refused stored nothing, of all

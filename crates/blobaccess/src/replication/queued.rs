@@ -125,7 +125,7 @@ struct State {
 pub struct QueuedSnapshot {
     /// The number of blobs that are to be copied because they were read, with those being copied.
     pub queued: usize,
-    /// The maximum of `queued`, but for a few that were put back.
+    /// The maximum of `queued`.
     pub capacity: usize,
     /// The number of calls that wait for their turn.
     pub waiting: usize,
@@ -236,7 +236,8 @@ impl<A: BlobAccess + ?Sized, R: Replicator<Kind = A::Kind>> QueuedReplicator<A, 
                 Ok(()) => failures = 0,
                 Err(error) => {
                     tracing::debug!(%error, replicator = %self.base, "a blob was not copied");
-                    failures += 1;
+                    // A blob that the source has evicted says nothing about the next one.
+                    failures = if error.is_outage() { failures + 1 } else { 0 };
                     self.state().dropped += 1;
                 }
             }

@@ -62,8 +62,9 @@ type Half<K> = Member<dyn BlobAccess<Kind = K>>;
 /// | capabilities | those of the other half | the same |
 ///
 /// With `Either`, a put goes to the half that does not rest. If that one fails, contents at hand go to the other; those
-/// that arrive in pieces are gone by then, and the put fails, to be tried again. A client learns that it has to upload contents that only the half that is down has. That is safe:
-/// the upload adds the second copy. A read is never answered with absence.
+/// that arrive in pieces are gone by then, and the put fails, to be tried again. A query reports contents as missing
+/// that only the half that is down has. That is safe: the client uploads them, which makes the second copy. A read is
+/// never answered with absence.
 ///
 /// # Order
 ///
@@ -235,8 +236,9 @@ impl<K: Kind> Mirrored<K> {
     ///
     /// # Errors
     ///
-    /// The first error. A direction ends early if a store is down or busy; blobs that were not copied stay noted. A blob
-    /// that the other half refuses for good, such as for its size, is counted as given up, and is no error.
+    /// The first error. A direction ends early if a store is down or busy; blobs that were not copied stay noted. Contents
+    /// that the other half refuses for good, such as for their size, are counted as given up, which is no error. A message
+    /// that it refuses stays noted, since the value there is outdated: each repair tries it again.
     ///
     /// # Cancel safety
     ///
@@ -275,7 +277,7 @@ impl<K: Kind> Mirrored<K> {
         self.options.put_policy == PutPolicy::Either
     }
 
-    /// Returns which halves are to be asked, if one is enough: those that do not rest, or both if both do.
+    /// Returns which halves are to be asked, where one is enough: those that do not rest, or both if both do.
     fn admitted(&self) -> [bool; 2] {
         match [self.a.rest.admits(), self.b.rest.admits()] {
             [false, false] => [true, true],
@@ -472,9 +474,15 @@ impl<K: Kind> BlobAccess for Mirrored<K> {
     }
 
     async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
-        let (a, b) =
-            join(self.a.store.capabilities(ctx, instance_name), self.b.store.capabilities(ctx, instance_name)).await;
-        match (a, b) {
+        // One that rests may hang, and the answer of the other does.
+        let ask = |half: Half<K>, admitted: bool| async move {
+            if !admitted {
+                return Err(Error::unavailable("it rests after a fault"));
+            }
+            half.judge(ctx, half.store.capabilities(ctx, instance_name).await)
+        };
+        let [admits_a, admits_b] = self.admitted();
+        match join(ask(self.a.clone(), admits_a), ask(self.b.clone(), admits_b)).await {
             (Ok(a), Ok(b)) => Ok(a.intersection(&b)),
             (Ok(capabilities), Err(error)) | (Err(error), Ok(capabilities)) if error.is_infrastructure() => {
                 Ok(capabilities)

@@ -10,9 +10,7 @@ use futures::{StreamExt, stream};
 use super::Member;
 use super::noted::{Note, Noted};
 use crate::replication::{EntryLocks, Replicator};
-use crate::{
-    Blob, BlobAccess, Context, Digest, DigestKey, DigestSet, Error, ErrorKind, KeyFormat, ReadRequest, Result,
-};
+use crate::{Blob, BlobAccess, Context, Digest, DigestKey, DigestSet, Error, KeyFormat, ReadRequest, Result};
 
 /// The number of notes that are seen to together, and so that the two stores are asked about at once: about 70 KB on
 /// the wire.
@@ -184,7 +182,7 @@ impl Repairs {
                 .buffer_unordered(self.at_once);
             while let Some(repaired) = repairs.next().await {
                 match repaired {
-                    Err(error) if is_outage(&error) => return Err(error),
+                    Err(error) if error.is_outage() => return Err(error),
                     Err(error) => first_error = first_error.and(Err(error)),
                     Ok(()) => {}
                 }
@@ -248,7 +246,7 @@ impl Repairs {
                     self.settled(&note, &self.repaired);
                     Ok(())
                 }
-                Err(error) if is_outage(&error) => {
+                Err(error) if error.is_outage() => {
                     self.failed.fetch_add(1, Ordering::Relaxed);
                     Err(error.at("repair"))
                 }
@@ -367,12 +365,6 @@ impl Repairs {
     fn key(&self, digest: &Digest) -> DigestKey {
         digest.cache_key(self.format)
     }
-}
-
-/// Returns whether a store is down or busy, so that the next copy is likely to fail too, and this one may pass later.
-fn is_outage(error: &Error) -> bool {
-    error.is_retryable()
-        || matches!(error.kind(), ErrorKind::DeadlineExceeded | ErrorKind::Unknown | ErrorKind::ResourceExhausted)
 }
 
 impl Debug for Repairs {

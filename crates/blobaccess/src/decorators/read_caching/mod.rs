@@ -53,7 +53,8 @@ const MIN_INTERVAL: Duration = Duration::from_secs(1);
 ///   store is down, it is `NotFound`.
 /// * Of a mutable kind, a value that is put into the slow store other than through this layer is not seen while the fast
 ///   store has an older one. A put that the fast store misses is noted, and the entry is read from the slow store until
-///   it has been copied; but a fast store that outlives the process has the older value after a restart.
+///   it has been copied; but a fast store that outlives the process has the older value after a restart. If the slow
+///   store evicts the newer value before it is copied, the older one is read again.
 ///
 /// # Memory
 ///
