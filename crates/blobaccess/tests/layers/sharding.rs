@@ -172,6 +172,22 @@ async fn a_drained_shard_is_read_and_not_written_to() {
 }
 
 #[tokio::test]
+async fn of_several_readers_of_a_blob_that_moved_one_copies_it() {
+    let [a, b] = shards::<Cas, 2>();
+    let before = two(&a, &b);
+    let contents = contents_in(&before, &["a"]);
+    before.put_bytes(&CTX, &digest_of(contents), contents).await.unwrap();
+    let store = Sharding::new([shard("a", &a).drained(), shard("b", &b)]).unwrap();
+    let digest = digest_of(contents);
+    let blobs = [store.get(&CTX, &digest).await.unwrap(), store.get(&CTX, &digest).await.unwrap()];
+    for blob in blobs {
+        assert_eq!(blob.into_bytes(9).await.unwrap(), contents);
+    }
+    assert!(has(&b, contents).await);
+    assert_eq!(b.counts().puts, 1);
+}
+
+#[tokio::test]
 async fn an_added_shard_falls_back_to_where_blobs_were_for_a_set_time() {
     let [a, b] = shards::<Cas, 2>();
     let clock = ManualClock::new();

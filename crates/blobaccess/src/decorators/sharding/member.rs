@@ -35,6 +35,10 @@ impl<S: Send + Sync> Member<S> {
         &self.key
     }
 
+    pub(super) fn shared_key(&self) -> Arc<str> {
+        Arc::clone(&self.key)
+    }
+
     /// Returns the store. A call of the pointer to it would make two futures.
     pub(super) fn store(&self) -> &S {
         &self.store

@@ -1,6 +1,7 @@
 //! Spreads blobs over shards by their digests.
 
 mod breaker;
+mod copiers;
 mod finding;
 mod legacy;
 mod member;
@@ -18,6 +19,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
+use self::copiers::Copiers;
 use self::legacy::Legacy;
 use self::member::Member;
 use self::placement::Placement;
@@ -125,6 +127,8 @@ pub struct Sharding<S> {
     clock: Arc<dyn Clock>,
     /// Locks that keep a copy of an entry from replacing a newer value.
     locks: Arc<EntryLocks>,
+    /// The copies of blobs to their homes.
+    copiers: Copiers<S>,
     /// The number of times that capabilities were asked for.
     capabilities_asked: AtomicUsize,
 }
@@ -177,6 +181,7 @@ impl<S: BlobAccess> Sharding<S> {
             options: ShardingOptions::default(),
             clock,
             locks: Arc::default(),
+            copiers: Copiers::new(),
             capabilities_asked: AtomicUsize::new(0),
         }
     }
@@ -193,6 +198,7 @@ impl<S: BlobAccess> Sharding<S> {
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.members.iter_mut().for_each(|member| member.restart(&*clock));
         self.clock = clock;
+        self.copiers = Copiers::new();
         self
     }
 

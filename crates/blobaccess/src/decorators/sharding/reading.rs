@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Sharding;
 use super::member::Member;
 use crate::replication::{LocalReplicator, Replicator};
-use crate::{Blob, BlobAccess, Context, Error, ReadRequest, Result};
+use crate::{Blob, BlobAccess, Context, Error, ErrorKind, ReadRequest, Result};
 
 impl<S: BlobAccess> Sharding<S> {
     /// Reads what `home` has failed to return, for the reason `error`, from the other shards that may have it.
@@ -24,10 +24,13 @@ impl<S: BlobAccess> Sharding<S> {
             let member = self.member(index)?;
             let read = async {
                 if copies {
-                    self.replicator(member, home).replicate(ctx, &request).await
-                } else {
-                    request.read_from(member.store(), ctx).await
+                    match self.replicator(member, home).replicate(ctx, &request).await {
+                        // The home may be at fault, which costs the copy and not the read.
+                        Err(error) if error.is_store_fault() && error.kind() != ErrorKind::DeadlineExceeded => {}
+                        result => return result,
+                    }
                 }
+                request.read_from(member.store(), ctx).await
             };
             match self.call(ctx, member, read).await {
                 Err(other) if !is_worth_asking_others(&other) => return Err(other),
@@ -41,9 +44,12 @@ impl<S: BlobAccess> Sharding<S> {
     }
 
     /// Returns a replicator from where a blob was before to its home.
-    pub(super) fn replicator(&self, from: &Member<S>, home: &Member<S>) -> LocalReplicator<S, S> {
-        LocalReplicator::new(Arc::clone(from.shared_store()), Arc::clone(home.shared_store()))
-            .with_entry_locks(Arc::clone(&self.locks))
+    pub(super) fn replicator(&self, from: &Member<S>, home: &Member<S>) -> Arc<LocalReplicator<S, S>> {
+        self.copiers.get((from.shared_key(), home.shared_key()), || {
+            LocalReplicator::new(Arc::clone(from.shared_store()), Arc::clone(home.shared_store()))
+                .with_entry_locks(Arc::clone(&self.locks))
+                .with_clock(Arc::clone(&self.clock))
+        })
     }
 }
 
