@@ -62,7 +62,7 @@ fn digest() -> Digest {
     Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"hello")
 }
 
-/// Callers that all wait share one piece of work; and whoever goes away, the others get their results.
+/// Checks that callers that all wait share one piece of work, and that others get their results when one goes away.
 #[test]
 fn callers_share_work_and_leave_nothing_behind() {
     explore("single flight", || {
@@ -104,7 +104,7 @@ fn callers_share_work_and_leave_nothing_behind() {
     });
 }
 
-/// Of several callers that need one blob copied, all get it, and it is copied once.
+/// Checks that several callers that need one blob copied all get it, by one copy.
 #[test]
 fn a_blob_is_copied_once_for_all() {
     explore("deduplication", || {
@@ -208,8 +208,8 @@ impl Display for Half {
     }
 }
 
-/// Two callers replace one entry while a half goes down and comes back, and a repair runs. In the end both halves have
-/// the value of the same put; and if a put was acknowledged, the entry is there.
+/// Replaces one entry by two callers while a half goes down and comes back, and a repair runs. In the end both halves
+/// have the value of the same put; and if a put was acknowledged, the entry is there.
 #[test]
 fn the_halves_of_a_mirror_end_up_equal() {
     explore("mirror", || {

@@ -196,7 +196,7 @@ mod tests {
         }
     }
 
-    /// Calls that fail while the shard goes down, and those that come after its rest.
+    /// Runs calls that fail while the shard goes down, and such as come after its rest.
     #[cfg(shuttle)]
     #[test]
     fn in_all_schedules_one_call_is_let_through_after_a_rest() {
