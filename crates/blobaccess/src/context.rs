@@ -55,6 +55,12 @@ impl Context {
         self.carried.as_ref()?.deadline
     }
 
+    /// Returns whether the deadline has come by `now`. A call that ends for want of time then says nothing about the store.
+    #[must_use]
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+
     /// Returns the caller, if a layer or a service has set one.
     #[must_use]
     pub fn caller(&self) -> Option<&Caller> {

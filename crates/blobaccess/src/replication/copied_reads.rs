@@ -49,7 +49,7 @@ impl<A: BlobAccess + ?Sized, B: BlobAccess<Kind = A::Kind> + ?Sized> CopiedReads
             Ok(Err(error)) => self.note(request, &error),
             Err(elapsed) => {
                 let error = Error::deadline_exceeded("the copy has not ended").with_source(elapsed);
-                if ctx.deadline().is_some_and(|deadline| deadline <= self.clock.monotonic()) {
+                if ctx.is_overdue(self.clock.monotonic()) {
                     return Err(error.at(request.digest().to_string()));
                 }
                 self.note(request, &error);

@@ -96,7 +96,7 @@ impl Connection {
                 answer = &mut call => return answer.map_err(|status| failure::never_absent(failure::from_status(status))),
                 error = &mut failed => return Err(error),
                 silence = silent => {
-                    let overdue = ctx.deadline().is_some_and(|deadline| deadline <= self.now());
+                    let overdue = ctx.is_overdue(self.now());
                     let moved = progress.steps.load(Ordering::Relaxed) != steps;
                     if overdue || !(moved || progress.in_source.load(Ordering::Relaxed)) {
                         silence?;

@@ -60,7 +60,7 @@ impl Rest {
     /// Begins the rest after a fault, unless the deadline of the caller has passed. A call that ended for want of time says
     /// nothing about the store then.
     pub(in crate::decorators) fn begin_after(&self, ctx: &Context) {
-        if ctx.deadline().is_none_or(|deadline| self.clock.monotonic() < deadline) {
+        if !ctx.is_overdue(self.clock.monotonic()) {
             self.begin();
         }
     }

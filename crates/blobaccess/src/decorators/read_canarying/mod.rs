@@ -188,7 +188,7 @@ impl<S: BlobAccess, R: BlobAccess<Kind = S::Kind>> ReadCanarying<S, R> {
         };
         let now = self.clock.monotonic();
         if error.is_infrastructure() {
-            if ctx.deadline().is_some_and(|deadline| deadline <= now) {
+            if ctx.is_overdue(now) {
                 // The caller has run out of time, which says nothing about the replica.
                 return Err(error.at(self.replica.name));
             }
@@ -268,7 +268,7 @@ struct FromSource<S> {
 impl<S: BlobAccess> ErrorHandler for FromSource<S> {
     async fn on_error(&mut self, error: Error) -> Result<Blob> {
         let now = self.clock.monotonic();
-        let is_callers = self.ctx.deadline().is_some_and(|deadline| deadline <= now);
+        let is_callers = self.ctx.is_overdue(now);
         if error.is_infrastructure() && !is_callers {
             // Without effect if the source has failed after the replica.
             self.attempt.fail(now);

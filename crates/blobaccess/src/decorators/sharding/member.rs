@@ -105,8 +105,11 @@ impl<S: Send + Sync> Member<S> {
         let verdict = match &result {
             Err(error) if error.kind() == ErrorKind::Cancelled => Verdict::Unknown,
             Err(error) if error.is_infrastructure() => {
-                let is_late = ctx.deadline().is_some_and(|deadline| deadline <= clock.monotonic());
-                if is_late || is_callers_fault() { Verdict::Unknown } else { Verdict::Fails }
+                if ctx.is_overdue(clock.monotonic()) || is_callers_fault() {
+                    Verdict::Unknown
+                } else {
+                    Verdict::Fails
+                }
             }
             Ok(_) | Err(_) => Verdict::Works,
         };
