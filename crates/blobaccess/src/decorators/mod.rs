@@ -116,6 +116,7 @@ mod read_caching;
 mod read_canarying;
 mod read_fallback;
 mod sharding;
+mod upload_source;
 
 pub use self::action_result_expiring::{ActionResultExpiring, ExpiryOptions, ExpirySnapshot};
 pub use self::action_result_timestamp_injecting::ActionResultTimestampInjecting;

@@ -3,7 +3,6 @@
 mod options;
 mod pending_put;
 mod read;
-mod source;
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
@@ -14,8 +13,8 @@ use async_trait::async_trait;
 use futures::future::{join, select};
 
 use self::pending_put::PendingPut;
-use self::source::Source;
 use super::pair::{Member, RepairSnapshot, Repairs, Rest};
+use super::upload_source::UploadSource;
 use crate::replication::{EntryLocks, Replicator};
 use crate::{
     Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind,
@@ -300,7 +299,7 @@ impl<K: Kind> Mirrored<K> {
             // The half that rests is tried after all if the other fails and the blob can be read again.
             [true, false] => {
                 let (blob, second) = blob.with_second();
-                let (blob, source) = Source::observe(blob);
+                let (blob, source) = UploadSource::observe(blob);
                 match (put_a(blob).await, second) {
                     (Err(error), Some(second)) if error.is_infrastructure() => (Err(error), put_b(second).await),
                     (result, _) => return conclude_one(ctx, &pending, &self.a, &source, result),
@@ -308,7 +307,7 @@ impl<K: Kind> Mirrored<K> {
             }
             [false, true] => {
                 let (blob, second) = blob.with_second();
-                let (blob, source) = Source::observe(blob);
+                let (blob, source) = UploadSource::observe(blob);
                 match (put_b(blob).await, second) {
                     (Err(error), Some(second)) if error.is_infrastructure() => (put_a(second).await, Err(error)),
                     (result, _) => return conclude_one(ctx, &pending, &self.b, &source, result),
@@ -404,7 +403,7 @@ fn conclude_one<K: Kind>(
     ctx: &Context,
     pending: &PendingPut<'_>,
     half: &Half<K>,
-    source: &Source,
+    source: &UploadSource,
     result: Result<PutOutcome>,
 ) -> Result<PutOutcome> {
     if let Ok(outcome) = &result {

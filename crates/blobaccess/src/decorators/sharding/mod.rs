@@ -14,7 +14,7 @@ mod snapshot;
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -25,9 +25,10 @@ use self::member::Member;
 use self::placement::Placement;
 use self::rendezvous::{Candidate, candidates};
 use self::shard::Phase;
+use super::upload_source::UploadSource;
 use crate::replication::EntryLocks;
 use crate::{
-    Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, Finish, InstanceName, KeyFormat, Kind,
+    Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind,
     PutOutcome, ReadRequest, Result, Slicer, SystemClock,
 };
 
@@ -294,18 +295,13 @@ impl<S: BlobAccess> BlobAccess for Sharding<S> {
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let home = self.home(digest)?;
-        // A source that fails makes the put fail, and is not the shard's fault.
-        let source_failed = Arc::new(AtomicBool::new(false));
-        let noted = Arc::clone(&source_failed);
-        let blob = blob.on_finish(move |finish| {
-            noted.store(matches!(finish, Finish::Failed(_)), Ordering::Relaxed);
-        });
+        let (blob, source) = UploadSource::observe(blob);
         let _guard;
         if self.is_moving && S::Kind::STORAGE_TYPE.is_mutable() {
             _guard = self.locks.lock(&digest.cache_key(home.store().key_format())).await;
         }
-        let is_callers_fault = || source_failed.load(Ordering::Relaxed);
-        home.call(ctx, &self.options, &*self.clock, home.store().put(ctx, digest, blob), is_callers_fault).await
+        let put = home.store().put(ctx, digest, blob);
+        home.call(ctx, &self.options, &*self.clock, put, || source.has_failed()).await
     }
 
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {

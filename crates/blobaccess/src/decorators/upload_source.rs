@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{Blob, Finish};
 
-/// A note of whether the source of a blob has failed.
-pub(super) struct Source(Arc<AtomicBool>);
+/// A note of whether the source of a blob has failed, which makes its put fail and is not the fault of the store.
+pub(in crate::decorators) struct UploadSource(Arc<AtomicBool>);
 
-impl Source {
+impl UploadSource {
     /// Returns `blob`, and the note that is made when it has been read.
-    pub(super) fn observe(blob: Blob) -> (Blob, Self) {
+    pub(in crate::decorators) fn observe(blob: Blob) -> (Blob, Self) {
         let failed = Arc::new(AtomicBool::new(false));
         let noted = Arc::clone(&failed);
         let blob = blob.on_finish(move |finish| noted.store(matches!(finish, Finish::Failed(_)), Ordering::Relaxed));
@@ -18,7 +18,7 @@ impl Source {
     }
 
     /// Returns whether reading the blob has failed so far.
-    pub(super) fn has_failed(&self) -> bool {
+    pub(in crate::decorators) fn has_failed(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
