@@ -40,7 +40,7 @@ use std::fmt::{Debug, Display};
 
 use async_trait::async_trait;
 
-use crate::{Blob, Context, DigestSet, Kind, ReadRequest, Result};
+use crate::{Blob, Context, DigestSet, ErrorKind, Kind, ReadRequest, Result};
 
 pub use self::concurrency_limiting::{ConcurrencyLimitingReplicator, ConcurrencySnapshot};
 pub use self::copy_counts::CopyCounts;
@@ -86,4 +86,27 @@ pub trait Replicator: Debug + Display + Send + Sync + 'static {
     /// The error of the first copy that failed, with its digest and whether the `source` or the `sink` failed.
     /// `Internal` where the source lacks the blob: its caller has just been told that it is there.
     async fn replicate_all(&self, ctx: &Context, digests: &DigestSet) -> Result<()>;
+}
+
+/// Reads through `replicator`; if that fails for a fault of a store, by `read`, without a copy.
+///
+/// A sink that fails, or a replicator in another process, then costs a copy and not a read. One that ran out of time is
+/// not asked twice.
+pub(crate) async fn replicate_or_read<R, F>(
+    replicator: &R,
+    ctx: &Context,
+    request: &ReadRequest,
+    read: impl FnOnce() -> F + Send,
+) -> Result<Blob>
+where
+    R: Replicator + ?Sized,
+    F: Future<Output = Result<Blob>> + Send,
+{
+    match replicator.replicate(ctx, request).await {
+        Err(error) if error.is_store_fault() && error.kind() != ErrorKind::DeadlineExceeded => {
+            tracing::debug!(%error, %replicator, "reading without a copy");
+            read().await
+        }
+        result => result,
+    }
 }

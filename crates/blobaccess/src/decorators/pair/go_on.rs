@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use super::Member;
-use crate::replication::Replicator;
-use crate::{Blob, BlobAccess, Context, Error, ErrorHandler, ErrorKind, Kind, ReadRequest, Result};
+use crate::replication::{Replicator, replicate_or_read};
+use crate::{Blob, BlobAccess, Context, Error, ErrorHandler, Kind, ReadRequest, Result};
 
 /// A handler that goes on from another store when the first is at fault. It does so once.
 pub(in crate::decorators) struct GoOn<A: ?Sized, B: ?Sized> {
@@ -82,9 +82,6 @@ where
 
 /// Reads through `replicator`, which copies from `source`; if that fails, from `source` without a copy.
 ///
-/// A sink that fails, or a replicator in another process, then costs a copy and not a read. One that ran out of time is
-/// not asked twice.
-///
 /// # Errors
 ///
 /// Those of the source, with its place; absence without.
@@ -98,12 +95,6 @@ where
     R: Replicator<Kind = B::Kind> + ?Sized,
     B: BlobAccess + ?Sized,
 {
-    match replicator.replicate(ctx, request).await {
-        Err(error) if error.is_store_fault() && error.kind() != ErrorKind::DeadlineExceeded => {
-            tracing::debug!(%error, source = source.name, "reading without a copy");
-            source.read(ctx, request).await
-        }
-        result => result,
-    }
-    .map_err(|error| source.at(error))
+    let read = replicate_or_read(replicator, ctx, request, || source.read(ctx, request)).await;
+    read.map_err(|error| source.at(error))
 }

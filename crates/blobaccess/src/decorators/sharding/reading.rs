@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Sharding;
 use super::member::Member;
-use crate::replication::{LocalReplicator, Replicator};
-use crate::{Blob, BlobAccess, Context, Error, ErrorKind, ReadRequest, Result};
+use crate::replication::{LocalReplicator, replicate_or_read};
+use crate::{Blob, BlobAccess, Context, Error, ReadRequest, Result};
 
 impl<S: BlobAccess> Sharding<S> {
     /// Reads what `home` has failed to return, for the reason `error`, from the other shards that may have it.
@@ -23,14 +23,12 @@ impl<S: BlobAccess> Sharding<S> {
         for index in self.fallbacks(request.digest(), self.clock.now()) {
             let member = self.member(index)?;
             let read = async {
+                let read = || request.read_from(member.store(), ctx);
                 if copies {
-                    match self.replicator(member, home).replicate(ctx, &request).await {
-                        // The home may be at fault, which costs the copy and not the read.
-                        Err(error) if error.is_store_fault() && error.kind() != ErrorKind::DeadlineExceeded => {}
-                        result => return result,
-                    }
+                    replicate_or_read(&*self.replicator(member, home), ctx, &request, read).await
+                } else {
+                    read().await
                 }
-                request.read_from(member.store(), ctx).await
             };
             match self.call(ctx, member, read).await {
                 Err(other) if !is_worth_asking_others(&other) => return Err(other),
