@@ -1,22 +1,14 @@
 //! The parts of the crate that have locks, in orders of their threads that are drawn at random.
-//!
-//! Each scenario is run again and again, by a scheduler that picks any thread at each step and by one that lets the same
-//! thread run but for a few changes, in its share of `BLOBACCESS_RANDOMISED_SECONDS`. If no thread can go on, that is a
-//! failure too. Orders of memory are not tried. A failure prints its schedule.
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
-use blobaccess_testkit::{Numbers, seed, time_budget};
 use futures::FutureExt;
 use shuttle::future::{block_on, yield_now};
-use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::sync::Barrier;
 use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use shuttle::thread;
-use shuttle::{Config, Runner};
 
 use crate::decorators::{Mirrored, MirroredOptions, PutPolicy};
 use crate::replication::{DeduplicatingReplicator, LocalReplicator, Replicator};
@@ -28,34 +20,9 @@ use crate::{
 /// The number of scenarios that share the time.
 const SCENARIOS: u32 = 4;
 
-/// The number of schedules that are drawn from one seed.
-const AT_ONCE: usize = 50;
-
-/// The maximum number of changes of the order in which threads come first, where few changes are wanted.
-const MAX_CHANGES: usize = 4;
-
 /// Runs a scenario in one order after another.
 pub(crate) fn explore(name: &str, scenario: fn()) {
-    let mut config = Config::new();
-    // The default is for smaller programs.
-    config.stack_size = 1 << 18;
-    // It warns that orders of memory are not tried.
-    config.silence_warnings = true;
-    let share = time_budget() / SCENARIOS;
-    let mut numbers = Numbers::new(seed("BLOBACCESS_SCHEDULES_SEED"));
-    let begun = Instant::now();
-    let mut count = 0;
-    for turn in 0.. {
-        let seed = numbers.draw();
-        count += match turn % (1 + MAX_CHANGES) {
-            0 => Runner::new(RandomScheduler::new_from_seed(seed, AT_ONCE), config.clone()).run(scenario),
-            changes => Runner::new(PctScheduler::new_from_seed(seed, changes, AT_ONCE), config.clone()).run(scenario),
-        };
-        if begun.elapsed() >= share {
-            break;
-        }
-    }
-    println!("{name}: {count} schedules");
+    blobaccess_testkit::explore(name, SCENARIOS, scenario);
 }
 
 fn digest() -> Digest {

@@ -81,6 +81,8 @@ mod promises;
 mod replicator_fixture;
 mod run;
 mod samples;
+#[cfg(shuttle)]
+mod schedules;
 mod subject;
 mod suite;
 mod volatile;
@@ -97,6 +99,8 @@ pub use self::promises::Promises;
 pub use self::replicator_fixture::{AnyStore, Replicating, ReplicatorFixture};
 pub use self::run::{check, run};
 pub use self::samples::digest_of;
+#[cfg(shuttle)]
+pub use self::schedules::explore;
 pub use self::suite::{
     CONTRACTS, REPLICATOR_CONTRACTS, Violation, violations_of_contents, violations_of_messages,
     violations_of_replicator,

@@ -18,15 +18,11 @@ mod visibility;
 
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
-use std::time::Instant;
 
 use blobaccess::{Digest, DigestFunction, InstanceName, Kind};
-use blobaccess_testkit::{Numbers, seed, time_budget};
 use bytes::Bytes;
 use futures::executor::block_on;
-use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler};
 use shuttle::thread::{self, JoinHandle};
-use shuttle::{Config, Runner};
 
 use self::disk::CrashingDisk;
 use crate::key_location_map::Record;
@@ -35,46 +31,9 @@ use crate::{Device, Environment, LocalStore, Options, SyncPolicy};
 /// The number of scenarios that share the time.
 const SCENARIOS: u32 = 15;
 
-/// The number of schedules that are drawn from one seed.
-const AT_ONCE: usize = 50;
-
-/// The maximum number of changes of the order in which threads come first, where few changes are wanted. The minimum is
-/// one.
-const MAX_CHANGES: usize = 5;
-
-fn config() -> Config {
-    let mut config = Config::new();
-    // The default is for smaller programs.
-    config.stack_size = 1 << 18;
-    config
-}
-
 /// Runs a scenario in one order after another.
 fn explore(name: &str, scenario: impl Fn() + Send + Sync + 'static) {
-    let scenario = Arc::new(scenario);
-    let again = || {
-        let scenario = Arc::clone(&scenario);
-        move || scenario()
-    };
-    if let Ok(file) = std::env::var("BLOBACCESS_SCHEDULE") {
-        Runner::new(ReplayScheduler::new_from_file(file).unwrap(), config()).run(again());
-        return;
-    }
-    let share = time_budget() / SCENARIOS;
-    let mut numbers = Numbers::new(seed("BLOBACCESS_SCHEDULES_SEED"));
-    let begun = Instant::now();
-    let mut count = 0;
-    for turn in 0.. {
-        let seed = numbers.draw();
-        count += match turn % (1 + MAX_CHANGES) {
-            0 => Runner::new(RandomScheduler::new_from_seed(seed, AT_ONCE), config()).run(again()),
-            changes => Runner::new(PctScheduler::new_from_seed(seed, 1 + changes, AT_ONCE), config()).run(again()),
-        };
-        if begun.elapsed() >= share {
-            break;
-        }
-    }
-    println!("{name}: {count} schedules");
+    blobaccess_testkit::explore(name, SCENARIOS, scenario);
 }
 
 /// Blocks of 64 KiB: one old, one current, one new, two spare.
