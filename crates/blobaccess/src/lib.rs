@@ -87,6 +87,7 @@ mod clock;
 mod context;
 pub mod decorators;
 mod digest;
+mod equal_uploads;
 mod error;
 mod evictions;
 mod failing;
@@ -119,6 +120,7 @@ pub use digest::{
     Digest, DigestFunction, DigestKey, DigestSet, Hash, Hasher, InstanceName, InstanceNamePatcher, InstanceNameTrie,
     KeyFormat, ReadResource, WriteResource,
 };
+pub use equal_uploads::{EqualUploads, UploadFollower, UploadRole, UploadWriter};
 pub use error::{Error, ErrorKind, PutCertainty, Result};
 pub use evictions::{EvictionTotal, EvictionTotals, Evictions};
 pub use failing::FailingStore;

@@ -68,7 +68,6 @@ mod contents;
 mod directory;
 mod entries;
 mod entry;
-mod equal_uploads;
 mod file;
 mod names;
 mod opening;

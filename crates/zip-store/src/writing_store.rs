@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind,
-    PutOutcome, Result, Slicer, SystemClock, blocking, get_and_slice,
+    Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, EqualUploads, Error, InstanceName, KeyFormat,
+    Kind, PutOutcome, Result, Slicer, SystemClock, UploadFollower, UploadRole, blocking, get_and_slice,
 };
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -18,7 +18,6 @@ use crate::archive::{Archive, Phase, Reservation};
 use crate::contents::Contents;
 use crate::entries::Entries;
 use crate::entry::Known;
-use crate::equal_uploads::{EqualUploads, Follower, Role};
 use crate::file::ArchiveFile;
 use crate::names;
 use crate::opening::Opened;
@@ -91,7 +90,7 @@ pub struct ZipWritingStore<K: Kind> {
     archive: Arc<Archive>,
     /// Held by the one call that writes blobs at hand, or the directory. Callers wait here rather than on threads.
     appending: Arc<Mutex<()>>,
-    uploads: EqualUploads,
+    uploads: EqualUploads<String>,
     kind: PhantomData<K>,
 }
 
@@ -208,7 +207,7 @@ impl<K: Kind> ZipWritingStore<K> {
             directory_memory_bytes: totals.directory_memory_bytes,
             archive_bytes: totals.end,
             gap_bytes: totals.gap_bytes,
-            uploads: self.uploads.len(),
+            uploads: self.uploads.written(),
             is_finished: totals.phase == Phase::Finished,
         }
     }
@@ -222,9 +221,9 @@ impl<K: Kind> ZipWritingStore<K> {
             let contents = blob.into_bytes(READ_WHOLE_BYTES).await?;
             return self.append_whole(name, contents).await;
         }
-        match self.uploads.join(&name) {
-            Role::Write(_writing) => self.put_large(digest, name, blob).await,
-            Role::Follow(following) => self.follow(ctx, &name, blob, following).await,
+        match self.uploads.join(name.clone()) {
+            UploadRole::Write(_writing) => self.put_large(digest, name, blob).await,
+            UploadRole::Follow(following) => self.follow(ctx, &name, blob, following).await,
         }
     }
 
@@ -285,7 +284,13 @@ impl<K: Kind> ZipWritingStore<K> {
     }
 
     /// Verifies a blob that equal uploads are writing, and waits for these.
-    async fn follow(&self, ctx: &Context, name: &str, blob: Blob, following: Follower<'_>) -> Result<PutOutcome> {
+    async fn follow(
+        &self,
+        ctx: &Context,
+        name: &str,
+        blob: Blob,
+        following: UploadFollower<'_, String>,
+    ) -> Result<PutOutcome> {
         blob.verify().await?;
         let is_stored = || self.archive.find(name).is_some();
         let waited = self.contents.clock().timeout(ctx.deadline(), following.wait(is_stored)).await;

@@ -1,7 +1,6 @@
 //! `BlobAccess` over the engine: collects, verifies, waits, and runs blocking work off the executor threads.
 
 mod blocking_calls;
-mod equal_uploads;
 mod evictions;
 mod inventory;
 mod object_reader;
@@ -19,19 +18,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind, PutOutcome,
-    Result, Slicer, blocking, get_and_slice,
+    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, EqualUploads, Error, InstanceName, KeyFormat, Kind,
+    PutOutcome, Result, Slicer, blocking, get_and_slice,
 };
 use futures::future::select;
 use tokio::sync::Semaphore;
 
-use self::equal_uploads::EqualUploads;
 use self::object_reader::ObjectReader;
 use self::sync_warnings::{SyncWatch, warn_of_drop};
 use self::waiting::PERMIT_BYTES;
 use crate::device::{Device, Devices, FileDevice};
 use crate::engine::{Engine, Surroundings};
 use crate::environment::Environment;
+use crate::key::Key;
 use crate::object::checksums::PIECE_BYTES;
 use crate::options::{Medium, Options, Place, SyncPolicy};
 use crate::sizes::Sizes;
@@ -88,7 +87,7 @@ pub struct LocalStore<K: Kind> {
     pub(crate) engine: Arc<Engine>,
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) in_flight_permits: u32,
-    pub(crate) uploads: EqualUploads,
+    pub(crate) uploads: EqualUploads<Key>,
     sync_watch: SyncWatch,
     medium: &'static str,
     kind: PhantomData<K>,

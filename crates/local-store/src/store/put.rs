@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use blobaccess::{Blob, Context, Digest, Error, ErrorKind, Kind, PutOutcome, Result, blocking};
+use blobaccess::{
+    Blob, Context, Digest, Error, ErrorKind, Kind, PutOutcome, Result, UploadFollower, UploadRole, blocking,
+};
 use futures::TryStreamExt;
 
 use super::LocalStore;
-use super::equal_uploads::{Follower, Role};
 use crate::engine::{Contents, Engine, LargeWriter, Mode, Owner, Presence, Put, Read};
 use crate::key::Key;
 use crate::key_location_map::Record;
@@ -94,8 +95,8 @@ impl<K: Kind> LocalStore<K> {
             return self.known(ctx, digest, (key, name)).await;
         }
         let _writing = match self.uploads.join(*key) {
-            Role::Write(writing) => writing,
-            Role::Follow(following) => return self.follow(ctx, digest, (key, name), blob, following).await,
+            UploadRole::Write(writing) => writing,
+            UploadRole::Follow(following) => return self.follow(ctx, digest, (key, name), blob, following).await,
         };
         let mut writer = loop {
             match self.engine.begin_large(digest.size_bytes(), &owner).map_err(Error::not_stored)? {
@@ -127,7 +128,7 @@ impl<K: Kind> LocalStore<K> {
         digest: &Digest,
         (key, name): (&Key, Option<&Key>),
         blob: Blob,
-        following: Follower<'_>,
+        following: UploadFollower<'_, Key>,
     ) -> Result<PutOutcome> {
         blob.verify().await.map_err(Error::not_stored)?;
         let is_stored = || self.engine.peek(key).is_some();
