@@ -51,6 +51,8 @@ struct Model<K: Kind> {
     clock: ManualClock,
     store: Mirrored<K>,
     known: HashMap<usize, Known>,
+    /// The number of values of messages so far. No two are equal, so that what a half has tells which put it is of.
+    values: usize,
     /// The copies of messages that a half has without the mirror's knowledge, by half and key.
     unknown_copies: HashSet<(usize, usize)>,
     /// The calls so far and their results, for a failure.
@@ -89,9 +91,15 @@ impl<K: Kind> Model<K> {
             clock,
             store,
             known,
+            values: 0,
             unknown_copies,
             trace,
         }
+    }
+
+    fn next_value(&mut self) -> usize {
+        self.values += 1;
+        self.values
     }
 
     /// Returns the value of a key in each half, and in each half that is up.
@@ -170,15 +178,15 @@ impl<K: Kind> Model<K> {
                 self.halves[half].inner().set_loses_answers(loses);
                 self.loses_answers[half] = loses;
             }
-            7..11 => self.put(number, numbers).await,
+            7..11 => self.put(number).await,
             11..15 => self.find(number, numbers).await,
             _ => self.get(number).await,
         }
     }
 
-    async fn put(&mut self, number: usize, numbers: &mut Numbers) {
+    async fn put(&mut self, number: usize) {
         let value =
-            if K::STORAGE_TYPE.is_mutable() { format!("value {}", numbers.below(1000)) } else { key_contents(number) };
+            if K::STORAGE_TYPE.is_mutable() { format!("value {}", self.next_value()) } else { key_contents(number) };
         let result = self.store.put(&CTX, &key(number), Blob::from_bytes(value.clone())).await;
         self.trace.push(format!("put {number} {value}: {result:?}"));
         let well = self.is_down.iter().zip(&self.loses_answers).filter(|(down, loses)| !**down && !**loses).count();
