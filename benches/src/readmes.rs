@@ -15,6 +15,9 @@ mod blobaccess {}
 #[doc = include_str!("../../crates/grpc/README.md")]
 mod grpc {}
 
+#[doc = include_str!("../../crates/config/README.md")]
+mod config {}
+
 #[doc = include_str!("../../crates/icas/README.md")]
 mod icas {}
 

@@ -1,0 +1,9 @@
+//! Stores from the configuration files of Buildbarn.
+
+mod fault;
+mod field_path;
+mod message;
+mod reading;
+mod section;
+
+pub use self::fault::{Fault, Faults, Notice, Position};

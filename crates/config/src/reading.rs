@@ -1,0 +1,95 @@
+//! Faults and notices that come to light while a configuration is read.
+
+use std::cell::RefCell;
+
+use crate::field_path::FieldPath;
+use crate::message::{Field, FieldValue, Message, Value};
+use crate::{Fault, Faults, Notice, Position};
+
+/// Collects the faults and notices of one configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// The faults of the text itself, such as unknown fields.
+    malformed: Vec<(FieldPath, Fault)>,
+    faults: RefCell<Vec<(FieldPath, Fault)>>,
+    notices: RefCell<Vec<Notice>>,
+}
+
+impl Reading {
+    /// Makes a reading of a configuration whose text has the faults `malformed`. Later faults that may follow from one
+    /// of these, since they are at, above or below its path, are not reported.
+    pub(crate) fn new(malformed: Vec<(FieldPath, Fault)>) -> Self {
+        Self { malformed, ..Self::default() }
+    }
+
+    /// Notes a fault at `path`. One fault is noted for each path.
+    pub(crate) fn note_fault(&self, path: &FieldPath, position: Option<Position>, message: String) {
+        let follows = self.malformed.iter().any(|(known, _)| known.is_within(path) || path.is_within(known));
+        let mut faults = self.faults.borrow_mut();
+        if !follows && faults.iter().all(|(known, _)| known != path) {
+            faults.push((path.clone(), Fault { path: path.to_string(), position, message }));
+        }
+    }
+
+    /// Notes that a field has no effect, or another than the reader may expect.
+    pub(crate) fn note_notice(&self, path: &FieldPath, position: Option<Position>, message: String) {
+        self.notices.borrow_mut().push(Notice { path: path.to_string(), position, message });
+    }
+
+    /// Returns whether any fault has been noted.
+    pub(crate) fn has_faults(&self) -> bool {
+        !self.malformed.is_empty() || !self.faults.borrow().is_empty()
+    }
+
+    /// Ends the reading of `root`, and returns the notices.
+    ///
+    /// # Errors
+    ///
+    /// All faults that were noted, and one for each field that is set and that nobody has asked for, unless a fault in
+    /// the same message may be the reason.
+    pub(crate) fn finish(self, root: &Message) -> Result<Vec<Notice>, Faults> {
+        let mut unread = Vec::new();
+        self.find_unread(root, &FieldPath::default(), &mut unread);
+        for (path, position) in unread {
+            self.note_fault(&path, position, "is not supported".to_owned());
+        }
+        let faults = self.malformed.into_iter().chain(self.faults.into_inner());
+        match Faults::of(faults.map(|(_, fault)| fault).collect()) {
+            Some(faults) => Err(faults),
+            None => Ok(self.notices.into_inner()),
+        }
+    }
+
+    fn find_unread(&self, message: &Message, path: &FieldPath, unread: &mut Vec<(FieldPath, Option<Position>)>) {
+        let is_faulty = self.faults.borrow().iter().any(|(known, _)| known.is_within(path));
+        for field in &message.fields {
+            let path = path.field(field.descriptor.json_name());
+            if field.was_read.get() {
+                self.find_unread_below(field, &path, unread);
+            } else if !is_faulty {
+                unread.push((path, field.position.clone()));
+            }
+        }
+    }
+
+    fn find_unread_below(&self, field: &Field, path: &FieldPath, unread: &mut Vec<(FieldPath, Option<Position>)>) {
+        // Whoever asks for JSON gets all of it.
+        if field.descriptor.kind().as_message().is_some_and(|of| of.package_name() == "google.protobuf") {
+            return;
+        }
+        let mut descend = |value: &Value, path: FieldPath| {
+            if let Value::Message(message) = value {
+                self.find_unread(message, &path, unread);
+            }
+        };
+        match &field.value {
+            FieldValue::One(value) => descend(value, path.clone()),
+            FieldValue::List(values) => {
+                values.iter().enumerate().for_each(|(index, value)| descend(value, path.index(index)));
+            }
+            FieldValue::Map(entries) => {
+                entries.iter().for_each(|(key, value)| descend(value, path.key(&key.to_string())))
+            }
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! A message of a configuration, at its path, as those see it who make something of it.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Number};
+
+use crate::Position;
+use crate::field_path::FieldPath;
+use crate::message::{Field, FieldValue, MapKey, Message, Value};
+use crate::reading::Reading;
+
+/// A message of a configuration, with its path, and the reading that faults are noted in.
+///
+/// Fields are asked for by the names of the descriptors, such as `backend_a`. Whoever asks for a field takes it over: what
+/// nobody asks for is refused in the end. A field that is not set has the default of proto3.
+#[derive(Clone, Debug)]
+pub(crate) struct Section<'a> {
+    message: &'a Message,
+    path: FieldPath,
+    reading: &'a Reading,
+}
+
+impl<'a> Section<'a> {
+    /// Returns the whole of a configuration.
+    pub(crate) fn root(message: &'a Message, reading: &'a Reading) -> Self {
+        Self { message, path: FieldPath::default(), reading }
+    }
+
+    /// Returns the path.
+    pub(crate) fn path(&self) -> &FieldPath {
+        &self.path
+    }
+
+    /// Returns the path of a field.
+    pub(crate) fn path_of(&self, name: &str) -> FieldPath {
+        let descriptor = self.message.descriptor.get_field_by_name(name);
+        self.path.field(descriptor.as_ref().map_or(name, |descriptor| descriptor.json_name()))
+    }
+
+    /// Returns the place of the message.
+    pub(crate) fn position(&self) -> Option<&'a Position> {
+        self.message.position.as_ref()
+    }
+
+    /// Returns the reading that faults are noted in.
+    pub(crate) fn reading(&self) -> &'a Reading {
+        self.reading
+    }
+
+    /// Notes that something is wrong with this message.
+    pub(crate) fn fault(&self, message: impl Into<String>) {
+        self.reading.note_fault(&self.path, self.message.position.clone(), message.into());
+    }
+
+    /// Notes that something is wrong with a field, which may be absent.
+    pub(crate) fn fault_at(&self, name: &str, message: impl Into<String>) {
+        self.reading.note_fault(&self.path_of(name), self.position_of(name), message.into());
+    }
+
+    /// Notes that a field has no effect, or another than one may expect. Nothing is noted if the field is not set.
+    pub(crate) fn notice_at(&self, name: &str, message: impl Into<String>) {
+        if self.is_set(name) {
+            self.reading.note_notice(&self.path_of(name), self.position_of(name), message.into());
+        }
+    }
+
+    /// Refuses a field if it is set.
+    pub(crate) fn refuse(&self, name: &str, reason: &str) {
+        if self.is_set(name) {
+            self.fault_at(name, format!("is not supported: {reason}"));
+        }
+    }
+
+    fn position_of(&self, name: &str) -> Option<Position> {
+        let field = self.message.field(name).and_then(|field| field.position.clone());
+        field.or_else(|| self.message.position.clone())
+    }
+
+    fn field(&self, name: &str) -> Option<&'a Field> {
+        let field = self.message.field(name)?;
+        field.was_read.set(true);
+        Some(field)
+    }
+
+    fn one(&self, name: &str) -> Option<&'a Value> {
+        match &self.field(name)?.value {
+            FieldValue::One(value) => Some(value),
+            FieldValue::List(_) | FieldValue::Map(_) => None,
+        }
+    }
+
+    fn elements(&self, name: &str) -> &'a [Value] {
+        match self.field(name).map(|field| &field.value) {
+            Some(FieldValue::List(values)) => values,
+            Some(FieldValue::One(_) | FieldValue::Map(_)) | None => &[],
+        }
+    }
+
+    fn entries(&self, name: &str) -> &'a [(MapKey, Value)] {
+        match self.field(name).map(|field| &field.value) {
+            Some(FieldValue::Map(entries)) => entries,
+            Some(FieldValue::One(_) | FieldValue::List(_)) | None => &[],
+        }
+    }
+
+    /// Returns whether a field is set. Fields of proto3 without presence are set if they are not the default.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.field(name).is_some()
+    }
+
+    /// Returns the name of the member of a oneof that is set, as the descriptor has it.
+    pub(crate) fn member(&self, oneof: &str) -> Option<&'a str> {
+        let is_member = |field: &&Field| field.descriptor.containing_oneof().is_some_and(|of| of.name() == oneof);
+        self.message.fields.iter().find(is_member).map(|field| field.descriptor.name())
+    }
+
+    /// Returns a message, if it is set.
+    pub(crate) fn message(&self, name: &str) -> Option<Self> {
+        let Some(Value::Message(message)) = self.one(name) else { return None };
+        Some(Self { message, path: self.path_of(name), reading: self.reading })
+    }
+
+    /// Returns a message. If it is not set, that is noted as a fault.
+    pub(crate) fn required(&self, name: &str) -> Option<Self> {
+        let message = self.message(name);
+        if message.is_none() {
+            self.fault_at(name, "is required");
+        }
+        message
+    }
+
+    /// Returns the messages of a list.
+    pub(crate) fn messages(&self, name: &str) -> Vec<Self> {
+        let (path, reading) = (self.path_of(name), self.reading);
+        let messages = self.elements(name).iter().enumerate().filter_map(|(index, value)| {
+            let Value::Message(message) = value else { return None };
+            Some(Self { message, path: path.index(index), reading })
+        });
+        messages.collect()
+    }
+
+    /// Returns the messages of a map whose keys are texts, in the order of the keys.
+    pub(crate) fn message_map(&self, name: &str) -> Vec<(&'a str, Self)> {
+        let (path, reading) = (self.path_of(name), self.reading);
+        let messages = self.entries(name).iter().filter_map(|entry| {
+            let (MapKey::Text(key), Value::Message(message)) = entry else { return None };
+            Some((key.as_str(), Self { message, path: path.key(key), reading }))
+        });
+        messages.collect()
+    }
+
+    /// Returns the texts of a map whose keys are texts, in the order of the keys.
+    pub(crate) fn text_map(&self, name: &str) -> Vec<(&'a str, &'a str)> {
+        let texts = self.entries(name).iter().filter_map(|entry| {
+            let (MapKey::Text(key), Value::Text(value)) = entry else { return None };
+            Some((key.as_str(), value.as_str()))
+        });
+        texts.collect()
+    }
+
+    /// Returns a text.
+    pub(crate) fn text(&self, name: &str) -> &'a str {
+        match self.one(name) {
+            Some(Value::Text(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// Returns a text. If it is empty, that is noted as a fault.
+    pub(crate) fn required_text(&self, name: &str) -> Option<&'a str> {
+        let text = Some(self.text(name)).filter(|text| !text.is_empty());
+        if text.is_none() {
+            self.fault_at(name, "is required");
+        }
+        text
+    }
+
+    /// Returns the texts of a list.
+    pub(crate) fn texts(&self, name: &str) -> Vec<&'a str> {
+        let texts = self.elements(name).iter().filter_map(|value| {
+            let Value::Text(text) = value else { return None };
+            Some(text.as_str())
+        });
+        texts.collect()
+    }
+
+    /// Returns the path of an element of a list.
+    pub(crate) fn path_of_element(&self, name: &str, index: usize) -> FieldPath {
+        self.path_of(name).index(index)
+    }
+
+    /// Returns the bytes of a field.
+    pub(crate) fn bytes(&self, name: &str) -> &'a [u8] {
+        match self.one(name) {
+            Some(Value::Bytes(bytes)) => bytes,
+            _ => &[],
+        }
+    }
+
+    /// Returns a field that is true or false.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        matches!(self.one(name), Some(Value::Bool(true)))
+    }
+
+    /// Returns a number with a sign.
+    pub(crate) fn int(&self, name: &str) -> i64 {
+        match self.one(name) {
+            Some(Value::Int(number)) => *number,
+            _ => 0,
+        }
+    }
+
+    /// Returns a number without a sign.
+    pub(crate) fn uint(&self, name: &str) -> u64 {
+        match self.one(name) {
+            Some(Value::Uint(number)) => *number,
+            _ => 0,
+        }
+    }
+
+    /// Returns a number with a fraction.
+    pub(crate) fn double(&self, name: &str) -> f64 {
+        match self.one(name) {
+            Some(Value::Double(number)) => *number,
+            _ => 0.0,
+        }
+    }
+
+    /// Returns the number of a value of an enumeration.
+    pub(crate) fn enumeration(&self, name: &str) -> i32 {
+        match self.one(name) {
+            Some(Value::Enum(number)) => *number,
+            _ => 0,
+        }
+    }
+
+    /// Returns the numbers of a list of values of an enumeration.
+    pub(crate) fn enumerations(&self, name: &str) -> Vec<i32> {
+        let numbers = self.elements(name).iter().filter_map(|value| {
+            let Value::Enum(number) = value else { return None };
+            Some(*number)
+        });
+        numbers.collect()
+    }
+
+    /// Returns the number in a `google.protobuf.UInt64Value`, if it is set.
+    pub(crate) fn wrapped_uint(&self, name: &str) -> Option<u64> {
+        self.message(name).map(|wrapper| wrapper.uint("value"))
+    }
+
+    /// Returns a duration that must not be negative, if it is set. A negative one is noted as a fault.
+    pub(crate) fn duration(&self, name: &str) -> Option<Duration> {
+        let (seconds, nanos) = self.seconds_and_nanos(name)?;
+        match (u64::try_from(seconds), u32::try_from(nanos)) {
+            (Ok(seconds), Ok(nanos)) => Some(Duration::new(seconds, nanos.min(999_999_999))),
+            (Err(_), _) | (_, Err(_)) => {
+                self.fault_at(name, "must not be negative");
+                None
+            }
+        }
+    }
+
+    /// Returns a duration that must not be negative. If it is not set, or negative, that is noted as a fault.
+    pub(crate) fn required_duration(&self, name: &str) -> Option<Duration> {
+        if !self.is_set(name) {
+            self.fault_at(name, "is required");
+        }
+        self.duration(name)
+    }
+
+    /// Returns a time, if it is set. One that the system cannot represent is noted as a fault.
+    pub(crate) fn timestamp(&self, name: &str) -> Option<SystemTime> {
+        let (seconds, nanos) = self.seconds_and_nanos(name)?;
+        let whole = match u64::try_from(seconds) {
+            Ok(seconds) => SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)),
+            Err(_) => SystemTime::UNIX_EPOCH.checked_sub(Duration::from_secs(seconds.unsigned_abs())),
+        };
+        let nanos = u32::try_from(nanos).unwrap_or(0);
+        let time = whole.and_then(|whole| whole.checked_add(Duration::from_nanos(nanos.into())));
+        if time.is_none() {
+            self.fault_at(name, "is out of range");
+        }
+        time
+    }
+
+    /// Returns the seconds and nanoseconds of a duration or of a time, if it is set.
+    pub(crate) fn seconds_and_nanos(&self, name: &str) -> Option<(i64, i64)> {
+        self.message(name).map(|of| (of.int("seconds"), of.int("nanos")))
+    }
+
+    /// Returns a `google.protobuf.Value` or `Struct` as JSON, if it is set.
+    pub(crate) fn json(&self, name: &str) -> Option<serde_json::Value> {
+        let Some(Value::Message(message)) = self.one(name) else { return None };
+        Some(json_of(message))
+    }
+}
+
+/// Returns a `google.protobuf.Value`, `Struct` or `ListValue` as JSON. Numbers that JSON does not have become null.
+fn json_of(message: &Message) -> serde_json::Value {
+    let Some(field) = message.fields.first() else {
+        return match message.descriptor.name() {
+            "Struct" => serde_json::Value::Object(Map::new()),
+            "ListValue" => serde_json::Value::Array(Vec::new()),
+            _ => serde_json::Value::Null,
+        };
+    };
+    match &field.value {
+        FieldValue::One(value) => json_of_value(value),
+        FieldValue::List(values) => values.iter().map(json_of_value).collect(),
+        FieldValue::Map(entries) => {
+            let entries = entries.iter().map(|(key, value)| (key.to_string(), json_of_value(value)));
+            serde_json::Value::Object(entries.collect())
+        }
+    }
+}
+
+fn json_of_value(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Bool(flag) => (*flag).into(),
+        Value::Double(number) => Number::from_f64(*number).map_or(serde_json::Value::Null, serde_json::Value::Number),
+        Value::Text(text) => text.as_str().into(),
+        Value::Message(message) => json_of(message),
+        // The only enumeration is that of null.
+        Value::Int(_) | Value::Uint(_) | Value::Bytes(_) | Value::Enum(_) => serde_json::Value::Null,
+    }
+}
