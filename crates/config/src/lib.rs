@@ -2,6 +2,7 @@
 
 mod fault;
 mod field_path;
+mod json;
 mod message;
 mod reading;
 mod section;
