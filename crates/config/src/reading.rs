@@ -85,10 +85,14 @@ impl Reading {
         match &field.value {
             FieldValue::One(value) => descend(value, path.clone()),
             FieldValue::List(values) => {
-                values.iter().enumerate().for_each(|(index, value)| descend(value, path.index(index)));
+                for (index, value) in values.iter().enumerate() {
+                    descend(value, path.index(index));
+                }
             }
             FieldValue::Map(entries) => {
-                entries.iter().for_each(|(key, value)| descend(value, path.key(&key.to_string())))
+                for (key, value) in entries {
+                    descend(value, path.key(&key.to_string()));
+                }
             }
         }
     }
