@@ -1,5 +1,6 @@
 //! Stores from the configuration files of Buildbarn.
 
+mod document;
 mod fault;
 mod field_path;
 mod json;
@@ -7,4 +8,5 @@ mod message;
 mod reading;
 mod section;
 
+pub use self::document::Document;
 pub use self::fault::{Fault, Faults, Notice, Position};

@@ -324,3 +324,65 @@ fn json_of_value(value: &Value) -> serde_json::Value {
         Value::Int(_) | Value::Uint(_) | Value::Bytes(_) | Value::Enum(_) => serde_json::Value::Null,
     }
 }
+
+/// Reads the message with the full name `name` from JSON, and returns what `read` makes of it, with the notices or else
+/// with the faults, each as its path and message.
+#[cfg(test)]
+pub(crate) fn section_of<T>(
+    json: &str,
+    name: &str,
+    read: impl FnOnce(&Section<'_>) -> T,
+) -> (T, Result<Vec<String>, Vec<String>>) {
+    let document = crate::Document::from_json(json, "test.json").unwrap();
+    let (message, reading) = document.read_as(name).unwrap();
+    let value = read(&Section::root(&message, &reading));
+    let end = match reading.finish(&message) {
+        Ok(notices) => Ok(notices.into_iter().map(|notice| format!("{}: {}", notice.path, notice.message)).collect()),
+        Err(faults) => {
+            Err(faults.as_slice().iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect())
+        }
+    };
+    (value, end)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_section_is_read_by_names_of_descriptors_and_faults_are_told_by_names_of_json() {
+        let json = r#"{
+            "cache_sizes": "5",
+            "cacheDuration": "1.5s"
+        }"#;
+        let name = "buildbarn.configuration.digest.ExistenceCacheConfiguration";
+        let read = |section: &Section<'_>| (section.int("cache_size"), section.duration("cache_duration"));
+        let ((size, duration), end) = section_of(json, name, read);
+        assert_eq!((size, duration), (0, Some(Duration::from_millis(1500))));
+        let fault = "cache_sizes: is not a field of ExistenceCacheConfiguration; did you mean cache_size?";
+        assert_eq!(end, Err(vec![fault.to_owned()]));
+    }
+
+    #[test]
+    fn what_is_not_read_is_refused() {
+        let json =
+            r#"{"keepalive": {"time": "5s", "timeout": "3s"}, "address": "a", "addMetadataJmespathExpression": null}"#;
+        let name = "buildbarn.configuration.grpc.ClientConfiguration";
+        let read = |section: &Section<'_>| {
+            let keepalive = section.message("keepalive").unwrap();
+            keepalive.refuse("timeout", "for a reason");
+            keepalive.notice_at("permit_without_stream", "never said");
+            section.notice_at("address", "a notice");
+            keepalive.required_duration("time")
+        };
+        let (time, end) = section_of(json, name, read);
+        assert_eq!(time, Some(Duration::from_secs(5)));
+        assert_eq!(end, Err(vec!["keepalive.timeout: is not supported: for a reason".to_owned()]));
+        let ((), end) = section_of(json, name, |_| ());
+        assert_eq!(end, Err(vec!["address: is not supported".to_owned(), "keepalive: is not supported".to_owned()]));
+        let ((), end) = section_of(r#"{"address": "a"}"#, name, |section| section.notice_at("address", "a notice"));
+        assert_eq!(end, Ok(vec!["address: a notice".to_owned()]));
+    }
+}

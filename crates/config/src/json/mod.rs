@@ -1,5 +1,12 @@
 //! JSON as a document has it: the order of fields, fields that are there twice, and the texts of numbers are kept.
 
+mod cursor;
+mod number;
+mod parse;
+
+pub(crate) use self::number::{is_number, whole_digits};
+pub(crate) use self::parse::parse;
+
 use crate::Position;
 
 /// A value of JSON.

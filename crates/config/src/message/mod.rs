@@ -4,6 +4,14 @@
 //! read, so that none is ignored silently. And they may be as deep as Buildbarn's: generated types are decoded up to 100
 //! levels deep, and raising that would raise it for what peers send too.
 
+mod from_json;
+mod mistakes;
+mod to_bytes;
+mod trail;
+mod wire_type;
+
+pub(crate) use self::from_json::from_json;
+
 use std::cell::Cell;
 use std::fmt::{self, Display, Formatter};
 use std::sync::LazyLock;
@@ -93,7 +101,54 @@ impl Display for MapKey {
     }
 }
 
+impl Value {
+    /// Returns whether this is the default of its type in proto3. A message never is.
+    fn is_default(&self) -> bool {
+        match self {
+            Self::Bool(flag) => !flag,
+            Self::Int(number) => *number == 0,
+            Self::Uint(number) => *number == 0,
+            // Zero with a minus is a value of its own.
+            Self::Double(number) => number.to_bits() == 0,
+            Self::Text(text) => text.is_empty(),
+            Self::Bytes(bytes) => bytes.is_empty(),
+            Self::Enum(number) => *number == 0,
+            Self::Message(_) => false,
+        }
+    }
+}
+
 impl Message {
+    /// Makes a message without fields.
+    fn empty(descriptor: &MessageDescriptor, position: Option<Position>) -> Self {
+        Self { descriptor: descriptor.clone(), fields: Vec::new(), position }
+    }
+
+    /// Makes a duration or a time.
+    fn of_seconds(descriptor: &MessageDescriptor, position: Option<Position>, seconds: i64, nanos: i64) -> Self {
+        let mut message = Self::empty(descriptor, position);
+        for (name, value) in [("seconds", seconds), ("nanos", nanos)] {
+            if let Some(field) = descriptor.get_field_by_name(name).filter(|_| value != 0) {
+                message.set(field, FieldValue::One(Value::Int(value)), message.position.clone());
+            }
+        }
+        message
+    }
+
+    /// Sets a field, and replaces a value that it has.
+    fn set(&mut self, descriptor: FieldDescriptor, value: FieldValue, position: Option<Position>) {
+        let place = self.fields.binary_search_by_key(&descriptor.number(), |field| field.descriptor.number());
+        let field = Field { descriptor, value, position, was_read: Cell::new(false) };
+        match place {
+            Ok(index) => {
+                if let Some(before) = self.fields.get_mut(index) {
+                    *before = field;
+                }
+            }
+            Err(index) => self.fields.insert(index, field),
+        }
+    }
+
     /// Returns the field with the name `name` of the descriptor, such as `backend_a`, if it is set.
     pub(crate) fn field(&self, name: &str) -> Option<&Field> {
         debug_assert!(self.descriptor.get_field_by_name(name).is_some(), "{}.{name}", self.descriptor.full_name());

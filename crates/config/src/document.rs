@@ -1,0 +1,60 @@
+//! The text of a configuration.
+
+use crate::json::{self, JsonValue};
+use crate::message::{self, Message};
+use crate::reading::Reading;
+use crate::{Faults, Position};
+
+/// A configuration as it was written, before its fields are looked at.
+///
+/// # Examples
+///
+/// ```
+/// use blobaccess_config::Document;
+///
+/// let faults = Document::from_json("{\"grpcServers\": [}", "storage.json").unwrap_err();
+/// assert_eq!(faults.to_string(), "storage.json:1:18: expected a value, found \"}\"");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Document {
+    content: Content,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Json(JsonValue),
+}
+
+impl Document {
+    /// Reads JSON, with `name` as the name of the file in faults.
+    ///
+    /// The grammar is that of Go's `protojson`: there are no comments, no commas behind the last element, and no byte order
+    /// mark. A name that is there twice is a fault where its field is read. Up to 500 lists and objects may lie in each
+    /// other.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake of the grammar.
+    pub fn from_json(text: &str, name: &str) -> Result<Self, Faults> {
+        json::parse(text, name).map(Self::from_value)
+    }
+
+    /// Returns the document with the value `json`.
+    pub(crate) fn from_value(json: JsonValue) -> Self {
+        Self { content: Content::Json(json) }
+    }
+
+    /// Reads the message with the full name `name`, and begins a reading that has the mistakes of the text.
+    ///
+    /// # Errors
+    ///
+    /// There is no such message.
+    pub(crate) fn read_as(&self, name: &str) -> Result<(Message, Reading), Faults> {
+        let unknown = || Faults::one(None::<Position>, format!("{name} is not a message that is known here"));
+        let descriptor = message::descriptor(name).ok_or_else(unknown)?;
+        let (message, malformed) = match &self.content {
+            Content::Json(json) => message::from_json(json, &descriptor),
+        };
+        Ok((message, Reading::new(malformed)))
+    }
+}
