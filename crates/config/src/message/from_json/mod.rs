@@ -97,9 +97,19 @@ mod tests {
     }
 
     #[test]
+    fn messages_have_a_bound_of_depth() {
+        let nested = |depth| format!("{{\"scope\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        let name = "buildbarn.configuration.grpc.RemoteAuthenticationPolicy";
+        assert_eq!(read(&nested(249), name).1, [""; 0]);
+        let (_, faults) = read(&nested(250), name);
+        let expected = format!("test.json:1:259: scope{}: more than 500 messages lie in each other", "[0]".repeat(249));
+        assert_eq!(faults, [expected]);
+    }
+
+    #[test]
     fn the_deepest_document_is_read_with_little_stack() {
         let nested = format!("{}{}", "{\"readCaching\":{\"slow\":".repeat(249), "{}".to_owned() + &"}}".repeat(249));
-        let value = format!("{}{}", "[".repeat(499), "]".repeat(499));
+        let value = format!("{}{}", "[".repeat(249), "]".repeat(249));
         let value = format!("{{\"scope\":{value}}}");
         let read_all = move || {
             let (_message, faults) = read(&nested, BACKEND);
@@ -107,6 +117,6 @@ mod tests {
             let (_message, faults) = read(&value, "buildbarn.configuration.grpc.RemoteAuthenticationPolicy");
             assert_eq!(faults, [""; 0]);
         };
-        thread::Builder::new().stack_size(2 << 20).spawn(read_all).unwrap().join().unwrap();
+        thread::Builder::new().stack_size(1280 << 10).spawn(read_all).unwrap().join().unwrap();
     }
 }

@@ -10,7 +10,7 @@ use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 
 use super::super::mistakes::Mistakes;
 use super::super::trail::Trail;
-use super::super::{FieldValue, MapKey, Message, Value};
+use super::super::{FieldValue, MAX_DEPTH, MapKey, Message, Value};
 use super::{any, describe, duration, scalar, spelling, structure, timestamp};
 use crate::json::{JsonField, JsonKind, JsonValue};
 
@@ -21,6 +21,10 @@ pub(super) fn read_message(
     trail: &Trail<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<Message> {
+    let Some(trail) = &trail.message() else {
+        note_depth(json, trail, mistakes);
+        return None;
+    };
     match descriptor.full_name() {
         "google.protobuf.Any" => any::read_any(json, descriptor, trail, mistakes),
         "google.protobuf.Duration" => duration::read_duration(json, descriptor, trail, mistakes),
@@ -200,6 +204,11 @@ fn read_map(
     }
     let entries = entries.into_iter().filter_map(|(key, value)| Some((key, value?)));
     Some(FieldValue::Map(entries.collect()))
+}
+
+fn note_depth(json: &JsonValue, trail: &Trail<'_>, mistakes: &mut Mistakes) {
+    let message = format!("more than {MAX_DEPTH} messages lie in each other");
+    mistakes.note(trail, json.position.as_ref(), message);
 }
 
 /// Notes that a value is of another kind than the field.
