@@ -23,6 +23,7 @@ pub struct Document {
 #[derive(Clone, Debug)]
 enum Content {
     Json(JsonValue),
+    Bytes(Vec<u8>),
 }
 
 impl Document {
@@ -37,6 +38,14 @@ impl Document {
     /// The first mistake of the grammar.
     pub fn from_json(text: &str, name: &str) -> Result<Self, Faults> {
         json::parse(text, name).map(Self::from_value)
+    }
+
+    /// Takes the bytes of a protobuf message, which are looked at where their fields are read.
+    ///
+    /// Fields with numbers that are not known, and groups, are faults. Up to 500 messages may lie in each other.
+    #[must_use]
+    pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { content: Content::Bytes(bytes.into()) }
     }
 
     /// Returns the document with the value `json`.
@@ -54,6 +63,7 @@ impl Document {
         let descriptor = message::descriptor(name).ok_or_else(unknown)?;
         let (message, malformed) = match &self.content {
             Content::Json(json) => message::from_json(json, &descriptor),
+            Content::Bytes(bytes) => message::from_bytes(bytes, &descriptor),
         };
         Ok((message, Reading::new(malformed)))
     }

@@ -4,16 +4,21 @@
 //! read, so that none is ignored silently. And they may be as deep as Buildbarn's: generated types are decoded up to 100
 //! levels deep, and raising that would raise it for what peers send too.
 
+mod from_bytes;
 mod from_json;
 mod mistakes;
 mod to_bytes;
 mod trail;
+mod wire_input;
 mod wire_type;
 
+pub(crate) use self::from_bytes::from_bytes;
 pub(crate) use self::from_json::from_json;
+#[cfg(test)]
+pub(crate) use self::to_bytes::to_bytes;
 
 use std::cell::Cell;
-use std::fmt::{self, Display, Formatter};
+use std::fmt::{self, Debug, Display, Formatter};
 use std::sync::LazyLock;
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor};
@@ -35,7 +40,6 @@ pub(crate) fn descriptor(name: &str) -> Option<MessageDescriptor> {
 }
 
 /// A message: the fields that are set, by number. Fields of well-known types are messages like all others.
-#[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) descriptor: MessageDescriptor,
     /// The fields that are set, in the order of their numbers, each at most once.
@@ -45,7 +49,6 @@ pub(crate) struct Message {
 }
 
 /// A field that is set.
-#[derive(Debug)]
 pub(crate) struct Field {
     pub(crate) descriptor: FieldDescriptor,
     pub(crate) value: FieldValue,
@@ -118,6 +121,22 @@ impl Value {
     }
 }
 
+// The debug texts of descriptors are those of the whole schema.
+
+impl Debug for Message {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(self.descriptor.name())?;
+        f.write_str(" ")?;
+        f.debug_set().entries(&self.fields).finish()
+    }
+}
+
+impl Debug for Field {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:?}", self.descriptor.name(), self.value)
+    }
+}
+
 impl Message {
     /// Makes a message without fields.
     fn empty(descriptor: &MessageDescriptor, position: Option<Position>) -> Self {
@@ -133,6 +152,13 @@ impl Message {
             }
         }
         message
+    }
+
+    /// Returns the value of a field, if it is set.
+    fn value_mut(&mut self, descriptor: &FieldDescriptor) -> Option<&mut FieldValue> {
+        let number = descriptor.number();
+        let index = self.fields.binary_search_by_key(&number, |field| field.descriptor.number()).ok()?;
+        self.fields.get_mut(index).map(|field| &mut field.value)
     }
 
     /// Sets a field, and replaces a value that it has.

@@ -30,6 +30,11 @@ impl WireType {
         }
     }
 
+    /// Returns the type that `number` stands for. Groups are not taken.
+    pub(super) fn of_number(number: u64) -> Option<Self> {
+        [Self::Varint, Self::Fixed64, Self::Length, Self::Fixed32].into_iter().find(|of| of.number() == number)
+    }
+
     /// Returns the number that stands for this behind the number of a field.
     pub(super) fn number(self) -> u64 {
         match self {
