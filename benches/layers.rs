@@ -1,4 +1,13 @@
 //! The cost of each layer for one call: time, and allocations, which are the same in every run.
+//!
+//! On a busy machine, compare layers within one run, each in its turn and by the best of many rounds, or count the
+//! instructions of a thousand gets:
+//!
+//! ```text
+//! cargo bench --bench layers -- in-turns
+//! cargo bench --bench layers --no-run
+//! valgrind --tool=callgrind --toggle-collect='*measured*' <the executable> counted read_caching
+//! ```
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints and fails loudly")]
 
@@ -12,11 +21,14 @@ use blobaccess::decorators::{
     ReadCanarying, ReadFallback, Route, Shard, Sharding, StaticAuthorizer,
 };
 use blobaccess::replication::LocalReplicator;
-use blobaccess::{Ac, Blob, BlobAccess, Cas, Context, Digest, DigestSet, InstanceName, Kind, MemoryStore, NoObserver};
+use blobaccess::{
+    Ac, Blob, BlobAccess, Cas, Clock, Context, Digest, DigestSet, InstanceName, Kind, MemoryStore, NoObserver,
+    SystemClock,
+};
 use blobaccess_proto::remote_execution::{ActionResult, ExecutedActionMetadata};
 use blobaccess_testkit::allocations::{Counting, counting};
 use blobaccess_workbench::{blobs, real, scaled};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use prost::Message;
 use tokio::runtime::Runtime;
 
@@ -25,8 +37,10 @@ static ALLOCATOR: Counting = Counting;
 
 type Store<K> = Arc<dyn BlobAccess<Kind = K>>;
 
-/// Returns each layer around a store of contents in memory, and a stack of all of them.
-fn stacks_of_contents() -> Vec<(&'static str, Store<Cas>)> {
+type Stacks<K> = Vec<(&'static str, Store<K>)>;
+
+/// Returns each layer around a store of contents in memory, a stack of five, and the layers over two stores.
+fn stacks_of_contents() -> Stacks<Cas> {
     let memory = || MemoryStore::<Cas>::new(1 << 30);
     let capacity = 100_000;
     let allow = || Authorizers::all(Arc::new(StaticAuthorizer::Allow));
@@ -35,7 +49,7 @@ fn stacks_of_contents() -> Vec<(&'static str, Store<Cas>)> {
     let all = ExistenceCaching::new(all, capacity, minute);
     let all = DeadlineEnforcing::new(Authorizing::new(EmptyBlobInjecting::new(all), allow()), hour);
     let pointer: Store<Cas> = Arc::new(memory());
-    vec![
+    let mut stacks: Stacks<Cas> = vec![
         ("none", Arc::new(memory())),
         ("pointer", Arc::new(pointer)),
         ("empty_blob_injecting", Arc::new(EmptyBlobInjecting::new(memory()))),
@@ -47,12 +61,14 @@ fn stacks_of_contents() -> Vec<(&'static str, Store<Cas>)> {
         ("sharding over 1", sharding(1)),
         ("sharding over 16", sharding(16)),
         ("all five", Arc::new(all)),
-    ]
+    ];
+    stacks.extend(stacks_over_two());
+    stacks
 }
 
 /// Returns the layers over two stores of contents in memory. For the canary, one store has two names, so that the replica
 /// has what is put.
-fn stacks_over_two() -> Vec<(&'static str, Store<Cas>)> {
+fn stacks_over_two() -> Stacks<Cas> {
     let memory = || Arc::new(MemoryStore::<Cas>::new(1 << 30));
     // The first store answers, so no copies are made.
     let copies = || LocalReplicator::new(memory(), memory());
@@ -66,7 +82,7 @@ fn stacks_over_two() -> Vec<(&'static str, Store<Cas>)> {
 }
 
 /// Returns the layers that tell instance names apart, around a store of contents in memory.
-fn stacks_by_name() -> Vec<(&'static str, Store<Cas>)> {
+fn stacks_by_name() -> Stacks<Cas> {
     let route = || Route::new(name("ci"), Arc::new(MemoryStore::<Cas>::new(1 << 30)));
     let by = |route| Arc::new(Demultiplexing::new([route]).unwrap());
     vec![
@@ -77,7 +93,7 @@ fn stacks_by_name() -> Vec<(&'static str, Store<Cas>)> {
 }
 
 /// Returns the layers for action results around a store in memory.
-fn stacks_of_messages() -> Vec<(&'static str, Store<Ac>)> {
+fn stacks_of_messages() -> Stacks<Ac> {
     let memory = || MemoryStore::<Ac>::new(1 << 30);
     let ages = ExpiryOptions::new(Duration::from_hours(1 << 20)).with_max_validity_jitter(Duration::from_hours(1));
     vec![
@@ -128,6 +144,12 @@ impl Calls {
         black_box(store.get(&self.ctx, &self.digest).await.unwrap().into_bytes(1 << 20).await.unwrap());
     }
 
+    async fn get_often(&self, store: &Store<impl Kind>, times: usize) {
+        for _ in 0..times {
+            self.get(store).await;
+        }
+    }
+
     async fn put<K: Kind>(&self, store: &Store<K>) {
         let blob = if K::STORAGE_TYPE.is_mutable() {
             Blob::from_bytes(self.blob.clone())
@@ -159,13 +181,16 @@ fn allocations_of(mut call: impl FnMut()) -> f64 {
 fn layers(c: &mut Criterion) {
     println!("{:<24} {:>6} {:>22} {:>18}", "allocations a call", "get", "put of what is there", "find_missing, 100");
     measure(c, stacks_of_contents(), &InstanceName::empty());
-    measure(c, stacks_over_two(), &InstanceName::empty());
     measure(c, stacks_by_name(), &name("ci/tests"));
     measure(c, stacks_of_messages(), &name("ci/tests"));
 }
 
-fn measure<K: Kind>(c: &mut Criterion, stacks: Vec<(&'static str, Store<K>)>, name: &InstanceName) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn measure<K: Kind>(c: &mut Criterion, stacks: Stacks<K>, name: &InstanceName) {
+    let runtime = runtime();
     for (stack, store) in &stacks {
         let calls = Calls::new(&runtime, store, name);
         let get = allocations_of(|| runtime.block_on(calls.get(store)));
@@ -183,5 +208,63 @@ fn measure<K: Kind>(c: &mut Criterion, stacks: Vec<(&'static str, Store<K>)>, na
     }
 }
 
+/// Prints the time of a get through each of `stacks`, and how much more that is than through the first, by the best of many
+/// rounds. All take their turns in each round, so that a busy machine slows each as much.
+fn compare<K: Kind>(stacks: &Stacks<K>, name: &InstanceName) {
+    let (rounds, gets) = (scaled(400, 2), scaled(2_000, 2));
+    let (runtime, clock) = (runtime(), SystemClock);
+    let mut times: Vec<_> =
+        stacks.iter().map(|(_, store)| (Calls::new(&runtime, store, name), Duration::MAX)).collect();
+    for _ in 0..rounds {
+        for ((_, store), (calls, best)) in stacks.iter().zip(&mut times) {
+            let begin = clock.monotonic();
+            runtime.block_on(calls.get_often(store, gets));
+            *best = clock.monotonic().duration_since(begin).min(*best);
+        }
+    }
+    let of_one = |best: Duration| best.as_secs_f64() * 1e9 / real(u64::try_from(gets).unwrap());
+    let first = of_one(times.first().unwrap().1);
+    for ((stack, _), (_, best)) in stacks.iter().zip(times) {
+        println!("{stack:<24} {:>8.1} ns {:>+8.1} ns", of_one(best), of_one(best) - first);
+    }
+}
+
+/// Gets a thousand times through the one of `stacks` that is called `wanted`, if there is one.
+fn count<K: Kind>(stacks: Stacks<K>, name: &InstanceName, wanted: &str) {
+    let runtime = runtime();
+    for (_, store) in stacks.into_iter().filter(|(stack, _)| *stack == wanted) {
+        let calls = Calls::new(&runtime, &store, name);
+        runtime.block_on(calls.get_often(&store, 10));
+        measured(|| runtime.block_on(calls.get_often(&store, 1_000)));
+    }
+}
+
+/// Runs `calls`. Callgrind counts what happens in here, and nothing else.
+#[inline(never)]
+fn measured(calls: impl FnOnce()) {
+    calls();
+}
+
 criterion_group!(benches, layers);
-criterion_main!(benches);
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let (contents, messages) = (stacks_of_contents, stacks_of_messages);
+    match arguments.next().as_deref() {
+        Some("in-turns") => {
+            compare(&contents(), &InstanceName::empty());
+            compare(&stacks_by_name(), &name("ci/tests"));
+            compare(&messages(), &name("ci/tests"));
+        }
+        Some("counted") => {
+            let wanted = arguments.next().unwrap_or_default();
+            count(contents(), &InstanceName::empty(), &wanted);
+            count(stacks_by_name(), &name("ci/tests"), &wanted);
+            count(messages(), &name("ci/tests"), &wanted);
+        }
+        _ => {
+            benches();
+            Criterion::default().configure_from_args().final_summary();
+        }
+    }
+}

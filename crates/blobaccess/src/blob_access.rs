@@ -4,6 +4,7 @@ use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 use crate::{Blob, Capabilities, Context, Digest, DigestSet, InstanceName, KeyFormat, Kind, Result, Slicer};
 
@@ -172,37 +173,86 @@ impl PutOutcome {
     }
 }
 
+// The methods are those that `async_trait` makes, written out: so they return the future of the store itself, and a pointer
+// takes neither an allocation nor time. As `async fn`s, each would put that future into one of its own.
 macro_rules! forward {
     ($($pointer:ident),*) => {
         $(
-            #[async_trait]
             impl<B: BlobAccess + ?Sized> BlobAccess for $pointer<B> {
                 type Kind = B::Kind;
 
-                async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
-                    (**self).get(ctx, digest).await
+                fn get<'life0, 'life1, 'life2, 'async_trait>(
+                    &'life0 self,
+                    ctx: &'life1 Context,
+                    digest: &'life2 Digest,
+                ) -> BoxFuture<'async_trait, Result<Blob>>
+                where
+                    'life0: 'async_trait,
+                    'life1: 'async_trait,
+                    'life2: 'async_trait,
+                    Self: 'async_trait,
+                {
+                    (**self).get(ctx, digest)
                 }
 
-                async fn get_from_composite(
-                    &self,
-                    ctx: &Context,
-                    parent: &Digest,
-                    child: &Digest,
+                fn get_from_composite<'life0, 'life1, 'life2, 'life3, 'async_trait>(
+                    &'life0 self,
+                    ctx: &'life1 Context,
+                    parent: &'life2 Digest,
+                    child: &'life3 Digest,
                     slicer: Arc<dyn Slicer>,
-                ) -> Result<Blob> {
-                    (**self).get_from_composite(ctx, parent, child, slicer).await
+                ) -> BoxFuture<'async_trait, Result<Blob>>
+                where
+                    'life0: 'async_trait,
+                    'life1: 'async_trait,
+                    'life2: 'async_trait,
+                    'life3: 'async_trait,
+                    Self: 'async_trait,
+                {
+                    (**self).get_from_composite(ctx, parent, child, slicer)
                 }
 
-                async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-                    (**self).put(ctx, digest, blob).await
+                fn put<'life0, 'life1, 'life2, 'async_trait>(
+                    &'life0 self,
+                    ctx: &'life1 Context,
+                    digest: &'life2 Digest,
+                    blob: Blob,
+                ) -> BoxFuture<'async_trait, Result<PutOutcome>>
+                where
+                    'life0: 'async_trait,
+                    'life1: 'async_trait,
+                    'life2: 'async_trait,
+                    Self: 'async_trait,
+                {
+                    (**self).put(ctx, digest, blob)
                 }
 
-                async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
-                    (**self).find_missing(ctx, digests).await
+                fn find_missing<'life0, 'life1, 'life2, 'async_trait>(
+                    &'life0 self,
+                    ctx: &'life1 Context,
+                    digests: &'life2 DigestSet,
+                ) -> BoxFuture<'async_trait, Result<DigestSet>>
+                where
+                    'life0: 'async_trait,
+                    'life1: 'async_trait,
+                    'life2: 'async_trait,
+                    Self: 'async_trait,
+                {
+                    (**self).find_missing(ctx, digests)
                 }
 
-                async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
-                    (**self).capabilities(ctx, instance_name).await
+                fn capabilities<'life0, 'life1, 'life2, 'async_trait>(
+                    &'life0 self,
+                    ctx: &'life1 Context,
+                    instance_name: &'life2 InstanceName,
+                ) -> BoxFuture<'async_trait, Result<Capabilities>>
+                where
+                    'life0: 'async_trait,
+                    'life1: 'async_trait,
+                    'life2: 'async_trait,
+                    Self: 'async_trait,
+                {
+                    (**self).capabilities(ctx, instance_name)
                 }
 
                 fn key_format(&self) -> KeyFormat {

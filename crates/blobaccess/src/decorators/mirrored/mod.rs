@@ -13,12 +13,12 @@ use async_trait::async_trait;
 use futures::future::{join, select};
 
 use self::pending_put::PendingPut;
-use super::pair::{Member, RepairSnapshot, Repairs, Rest};
+use super::pair::{Member, RepairSnapshot, Repairs, Rest, Wanted};
 use super::upload_source::UploadSource;
 use crate::replication::{EntryLocks, Replicator};
 use crate::{
     Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind,
-    PutOutcome, ReadRequest, Result, Slicer, SystemClock, combine_puts,
+    PutOutcome, Result, Slicer, SystemClock, combine_puts,
 };
 
 pub use self::options::{MirroredOptions, PutPolicy};
@@ -420,7 +420,7 @@ impl<K: Kind> BlobAccess for Mirrored<K> {
     type Kind = K;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
-        self.read(ctx, ReadRequest::blob(digest)).await
+        self.read(ctx, Wanted::Blob(digest)).await
     }
 
     async fn get_from_composite(
@@ -430,7 +430,7 @@ impl<K: Kind> BlobAccess for Mirrored<K> {
         child: &Digest,
         slicer: Arc<dyn Slicer>,
     ) -> Result<Blob> {
-        self.read(ctx, ReadRequest::part(parent, child, slicer)).await
+        self.read(ctx, Wanted::Part { parent, child, slicer: &slicer }).await
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {

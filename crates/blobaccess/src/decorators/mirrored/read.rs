@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use super::{Half, Mirrored};
-use crate::decorators::pair::{GoOn, Repairs, read_and_copy};
+use crate::decorators::pair::{GoOn, Repairs, Wanted, read_and_copy};
 use crate::replication::Replicator;
-use crate::{Blob, Context, ErrorHandler, Kind, ReadRequest, Result};
+use crate::{Blob, Context, Error, ErrorHandler, Kind, ReadRequest, Result};
 
 /// One direction of a mirror.
 struct Direction<'a, K: Kind> {
@@ -15,23 +15,42 @@ struct Direction<'a, K: Kind> {
     repairs: &'a Repairs,
 }
 
+impl<K: Kind> Direction<'_, K> {
+    /// Reads an entry that is outdated in the sink. Returns `None` if it may be read from there after all.
+    async fn read_newer(&self, ctx: &Context, request: ReadRequest) -> Option<Result<Blob>> {
+        self.repairs.read_newer(ctx, &request, self.source, self.sink).await
+    }
+
+    /// Reads what the sink has failed to return, for the reason `error`.
+    async fn read_after(&self, ctx: &Context, request: ReadRequest, error: Error) -> Result<Blob> {
+        if error.is_blob_missing() {
+            return read_and_copy(self.replicator, self.source, ctx, &request).await;
+        }
+        GoOn::new(self.sink, self.source, ctx, request).on_error(error).await
+    }
+}
+
 impl<K: Kind> Mirrored<K> {
-    pub(super) async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<Blob> {
+    pub(super) async fn read(&self, ctx: &Context, wanted: Wanted<'_>) -> Result<Blob> {
         if K::STORAGE_TYPE.is_mutable() {
             for direction in [self.a_to_b(), self.b_to_a()] {
-                let Direction { source, sink, repairs, .. } = direction;
-                if repairs.is_outdated(request.digest())
-                    && let Some(result) = repairs.read_newer(ctx, &request, source, sink).await
+                if direction.repairs.is_outdated(wanted.digest())
+                    && let Some(result) = Box::pin(direction.read_newer(ctx, wanted.to_request())).await
                 {
                     return result;
                 }
             }
         }
-        let Direction { source: other, sink: first, replicator, .. } = self.next_direction();
-        match first.read(ctx, &request).await {
-            Err(error) if error.is_blob_missing() => read_and_copy(replicator, other, ctx, &request).await,
-            Err(error) => GoOn::new(first, other, ctx, &request).on_error(error).await,
-            Ok(blob) => Ok(GoOn::attach(blob, first, other, ctx, &request)),
+        let direction = self.next_direction();
+        let Direction { source: other, sink: first, .. } = direction;
+        let read = wanted.read_from(&*first.store, ctx).await;
+        if first.is_final(ctx, &read) {
+            return read;
+        }
+        match read {
+            Ok(blob) => Ok(blob.with_error_handler(GoOn::new(first, other, ctx, wanted.to_request()))),
+            // In a box, so that the future of a read that ends here is small.
+            Err(error) => Box::pin(direction.read_after(ctx, wanted.to_request(), error)).await,
         }
     }
 

@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 
-use super::Member;
+use super::{Member, Wanted};
 use crate::replication::{Replicator, replicate_or_read};
-use crate::{Blob, BlobAccess, Context, Error, ErrorHandler, Kind, ReadRequest, Result};
+use crate::{Blob, BlobAccess, Context, Error, ErrorHandler, ReadRequest, Result};
 
 /// A handler that goes on from another store when the first is at fault. It does so once.
 pub(in crate::decorators) struct GoOn<A: ?Sized, B: ?Sized> {
@@ -27,25 +27,10 @@ where
         first: &Member<A>,
         other: &Member<B>,
         ctx: &Context,
-        request: &ReadRequest,
+        request: ReadRequest,
     ) -> Self {
         let (first, other) = (first.clone(), other.clone());
-        Self { first, other, has_gone_on: false, ctx: ctx.clone(), request: request.clone() }
-    }
-
-    /// Attaches a handler to `blob`, which is read from `first`, if reading it can fail and another store has the same
-    /// bytes. Two values of a message cannot be joined, so a message that fails midway fails.
-    pub(in crate::decorators) fn attach(
-        blob: Blob,
-        first: &Member<A>,
-        other: &Member<B>,
-        ctx: &Context,
-        request: &ReadRequest,
-    ) -> Blob {
-        if A::Kind::STORAGE_TYPE.is_mutable() || blob.cannot_fail() {
-            return blob;
-        }
-        blob.with_error_handler(Self::new(first, other, ctx, request))
+        Self { first, other, has_gone_on: false, ctx: ctx.clone(), request }
     }
 }
 
@@ -72,7 +57,7 @@ where
         }
         self.has_gone_on = true;
         tracing::debug!(%error, other = self.other.name, "going on from the other store");
-        match self.other.read(&self.ctx, &self.request).await {
+        match self.other.read(&self.ctx, Wanted::from(&self.request)).await {
             // Whether the store at fault has the blob is not known, so it cannot be called absent.
             Err(absent) if absent.is_blob_missing() => Err(error),
             result => result.map_err(|error| self.other.at(error)),
@@ -95,6 +80,6 @@ where
     R: Replicator<Kind = B::Kind> + ?Sized,
     B: BlobAccess + ?Sized,
 {
-    let read = replicate_or_read(replicator, ctx, request, || source.read(ctx, request)).await;
+    let read = replicate_or_read(replicator, ctx, request, || source.read(ctx, request.into())).await;
     read.map_err(|error| source.at(error))
 }

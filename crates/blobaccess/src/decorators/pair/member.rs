@@ -3,8 +3,8 @@
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
-use super::Rest;
-use crate::{Blob, BlobAccess, Context, Error, ReadRequest, Result};
+use super::{Rest, Wanted};
+use crate::{Blob, BlobAccess, Context, Error, Kind, Result};
 
 /// One of the stores of a layer over two, with the name of its place in errors.
 ///
@@ -23,11 +23,15 @@ impl<B: ?Sized> Member<B> {
 
     /// Notes by the `result` of a call in `ctx` whether the store is well.
     pub(in crate::decorators) fn judge<T>(&self, ctx: &Context, result: Result<T>) -> Result<T> {
-        match &result {
+        self.note(ctx, &result);
+        result
+    }
+
+    fn note<T>(&self, ctx: &Context, result: &Result<T>) {
+        match result {
             Err(error) if error.is_infrastructure() => self.rest.begin_after(ctx),
             Ok(_) | Err(_) => self.rest.end(),
         }
-        result
     }
 
     /// Adds the name of the store to `error`, except to absence: a blob that is nowhere is absent from the layer.
@@ -38,8 +42,17 @@ impl<B: ?Sized> Member<B> {
 
 impl<B: BlobAccess + ?Sized> Member<B> {
     /// Reads from the store, and notes whether it is well. The error has no place.
-    pub(in crate::decorators) async fn read(&self, ctx: &Context, request: &ReadRequest) -> Result<Blob> {
-        self.judge(ctx, request.read_from(&*self.store, ctx).await)
+    pub(in crate::decorators) async fn read(&self, ctx: &Context, wanted: Wanted<'_>) -> Result<Blob> {
+        self.judge(ctx, wanted.read_from(&*self.store, ctx).await)
+    }
+
+    /// Notes by `read`, the result of a read of the store, whether the store is well. Returns whether that is a blob which
+    /// is handed on as it is: no reading of it can fail, or it is a message, of which two values cannot be joined.
+    ///
+    /// Such a blob is best returned at once, since each move of a blob takes some time.
+    pub(in crate::decorators) fn is_final(&self, ctx: &Context, read: &Result<Blob>) -> bool {
+        self.note(ctx, read);
+        read.as_ref().is_ok_and(|blob| B::Kind::STORAGE_TYPE.is_mutable() || blob.cannot_fail())
     }
 }
 

@@ -334,7 +334,7 @@ impl Repairs {
             if may_read_sink && cannot_answer { None } else { Some(Err(source.at(error))) }
         };
         if !sink.rest.admits() {
-            return source.read(ctx, request).await.map_or_else(conclude, |blob| Some(Ok(blob)));
+            return source.read(ctx, request.into()).await.map_or_else(conclude, |blob| Some(Ok(blob)));
         }
         let value = match self.renew(ctx, request.digest(), source, sink).await {
             Ok(renewed) => renewed?.value,

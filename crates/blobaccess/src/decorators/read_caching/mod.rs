@@ -12,11 +12,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::used::Used;
-use super::pair::{GoOn, Member, RepairSnapshot, Repairs, Rest, read_and_copy};
+use super::pair::{GoOn, Member, RepairSnapshot, Repairs, Rest, Wanted, read_and_copy};
 use crate::replication::{EntryLocks, Replicator};
 use crate::{
-    Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, InstanceName, KeyFormat, Kind, PutOutcome,
-    RECOMMENDED_FIND_MISSING_DIGESTS, ReadRequest, Result, Slicer, SystemClock,
+    Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind,
+    PutOutcome, RECOMMENDED_FIND_MISSING_DIGESTS, ReadRequest, Result, Slicer, SystemClock,
 };
 
 pub use self::options::ReadCachingOptions;
@@ -266,32 +266,49 @@ where
         Ok(())
     }
 
-    async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<Blob> {
+    async fn read(&self, ctx: &Context, wanted: Wanted<'_>) -> Result<Blob> {
         if S::Kind::STORAGE_TYPE.is_mutable()
-            && self.stale.is_outdated(request.digest())
-            && let Some(result) = self.stale.read_newer(ctx, &request, &self.slow, &self.fast).await
+            && self.stale.is_outdated(wanted.digest())
+            && let Some(result) = Box::pin(self.read_newer(ctx, wanted.to_request())).await
         {
             return result;
         }
         if !self.fast.rest.admits() {
-            return self.read_slow(ctx, &request).await;
+            return Box::pin(self.read_slow(ctx, wanted)).await;
         }
-        match self.fast.read(ctx, &request).await {
-            Ok(blob) => {
-                self.used.note(request.digest());
-                Ok(GoOn::attach(blob, &self.fast, &self.slow, ctx, &request))
-            }
-            Err(error) if error.is_blob_missing() => read_and_copy(&self.replicator, &self.slow, ctx, &request).await,
-            Err(error) if error.is_store_fault() => {
-                tracing::debug!(%error, fast = %self.fast.store, "reading from the slow store");
-                self.read_slow(ctx, &request).await
-            }
-            Err(error) => Err(self.fast.at(error)),
+        let read = wanted.read_from(&*self.fast.store, ctx).await;
+        if read.is_ok() {
+            self.used.note(wanted.digest());
+        }
+        if self.fast.is_final(ctx, &read) {
+            return read;
+        }
+        match read {
+            Ok(blob) => Ok(blob.with_error_handler(GoOn::new(&self.fast, &self.slow, ctx, wanted.to_request()))),
+            // In a box, as are the others, so that the future of a read that ends here is small.
+            Err(error) => Box::pin(self.read_after(ctx, wanted, error)).await,
         }
     }
 
-    async fn read_slow(&self, ctx: &Context, request: &ReadRequest) -> Result<Blob> {
-        self.slow.read(ctx, request).await.map_err(|error| self.slow.at(error))
+    /// Reads an entry that is outdated in the fast store. Returns `None` if it may be read from there after all.
+    async fn read_newer(&self, ctx: &Context, request: ReadRequest) -> Option<Result<Blob>> {
+        self.stale.read_newer(ctx, &request, &self.slow, &self.fast).await
+    }
+
+    /// Reads what the fast store has failed to return, for the reason `error`.
+    async fn read_after(&self, ctx: &Context, wanted: Wanted<'_>, error: Error) -> Result<Blob> {
+        if error.is_blob_missing() {
+            return read_and_copy(&self.replicator, &self.slow, ctx, &wanted.to_request()).await;
+        }
+        if error.is_store_fault() {
+            tracing::debug!(%error, fast = %self.fast.store, "reading from the slow store");
+            return self.read_slow(ctx, wanted).await;
+        }
+        Err(self.fast.at(error))
+    }
+
+    async fn read_slow(&self, ctx: &Context, wanted: Wanted<'_>) -> Result<Blob> {
+        self.slow.read(ctx, wanted).await.map_err(|error| self.slow.at(error))
     }
 }
 
@@ -310,7 +327,7 @@ where
     type Kind = S::Kind;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
-        self.read(ctx, ReadRequest::blob(digest)).await
+        self.read(ctx, Wanted::Blob(digest)).await
     }
 
     async fn get_from_composite(
@@ -320,7 +337,7 @@ where
         child: &Digest,
         slicer: Arc<dyn Slicer>,
     ) -> Result<Blob> {
-        self.read(ctx, ReadRequest::part(parent, child, slicer)).await
+        self.read(ctx, Wanted::Part { parent, child, slicer: &slicer }).await
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {

@@ -4,13 +4,18 @@ use std::collections::HashSet;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lru::DefaultHasher;
+
 use crate::Digest;
 use crate::locks::{Mutex, MutexGuard};
+
+/// A set by the hash function of the caches, which takes a third of the time of the one of the standard library.
+type Digests = HashSet<Digest, DefaultHasher>;
 
 /// The blobs that were read from the fast store, up to a number of them.
 #[derive(Debug)]
 pub(super) struct Used {
-    digests: Mutex<HashSet<Digest>>,
+    digests: Mutex<Digests>,
     capacity: usize,
     dropped: AtomicU64,
 }
@@ -51,7 +56,7 @@ impl Used {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<Digest>> {
+    fn lock(&self) -> MutexGuard<'_, Digests> {
         // A panic cannot leave the set half changed: each use of it is one call.
         self.digests.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,13 +5,14 @@ mod names;
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures::{TryStreamExt, stream};
+use futures::{TryStreamExt, poll, stream};
 
-use self::names::{Attempt, Names};
-use super::pair::Member;
+use self::names::{Attempt, Names, SharedAttempt};
+use super::pair::{Member, Wanted};
 use crate::{
     Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, ErrorHandler, Finish, InstanceName,
     KeyFormat, Kind, PutOutcome, ReadRequest, Result, Slicer, SystemClock,
@@ -173,54 +174,73 @@ impl<S: BlobAccess, R: BlobAccess<Kind = S::Kind>> ReadCanarying<S, R> {
         }
     }
 
-    /// Asks the replica in the name of `attempt`, up to the time-out. Returns `None` if the source is to be asked.
-    async fn try_replica<T>(
-        &self,
-        ctx: &Context,
-        attempt: &Attempt,
-        call: impl Future<Output = Result<T>> + Send,
-    ) -> Result<Option<T>> {
-        let deadline = self.clock.monotonic().checked_add(self.timeout);
-        let error = match self.clock.timeout(deadline, call).await {
-            Ok(Ok(answer)) => return Ok(Some(answer)),
-            Ok(Err(error)) => error,
-            Err(_) => Error::deadline_exceeded(format!("no answer after {:?}", self.timeout)),
-        };
+    async fn read(&self, ctx: &Context, wanted: Wanted<'_>) -> Result<Blob> {
         let now = self.clock.monotonic();
+        let Some(attempt) = self.names.begin(wanted.digest().instance_name(), now) else {
+            return Box::pin(self.read_source(ctx, wanted)).await;
+        };
+        let mut call = wanted.read_from(&*self.replica.store, ctx);
+        let mut at = now;
+        let read = match poll!(&mut call) {
+            // A store in memory answers at once. That takes no timer, and no second look at the clock.
+            Poll::Ready(read) => read,
+            Poll::Pending => {
+                let read = Box::pin(self.wait(now, call)).await;
+                at = self.clock.monotonic();
+                read
+            }
+        };
+        if read.as_ref().is_ok_and(Blob::cannot_fail) {
+            attempt.succeed(at);
+            return read;
+        }
+        match read {
+            Ok(blob) => Ok(self.judged(blob, attempt.share(), ctx, wanted.to_request())),
+            Err(error) => {
+                self.judge(ctx, attempt, at, error)?;
+                Box::pin(self.read_source(ctx, wanted)).await
+            }
+        }
+    }
+
+    async fn read_source(&self, ctx: &Context, wanted: Wanted<'_>) -> Result<Blob> {
+        self.from_source.fetch_add(1, Ordering::Relaxed);
+        self.source.read(ctx, wanted).await.map_err(|error| self.source.at(error))
+    }
+
+    /// Waits for the answer of the replica to a `call` that began at `since`, up to the time-out.
+    async fn wait<T>(&self, since: Instant, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        match self.clock.timeout(since.checked_add(self.timeout), call).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::deadline_exceeded(format!("no answer after {:?}", self.timeout))),
+        }
+    }
+
+    /// Judges the replica by an `error` of it that came at `at`.
+    ///
+    /// # Errors
+    ///
+    /// The `error`, unless the source is to be asked.
+    fn judge(&self, ctx: &Context, attempt: Attempt<'_>, at: Instant, error: Error) -> Result<()> {
+        let is_canary = attempt.is_canary();
         if error.is_infrastructure() {
-            if ctx.is_overdue(now) {
+            if ctx.is_overdue(at) {
                 // The caller has run out of time, which says nothing about the replica.
                 return Err(error.at(self.replica.name));
             }
-            attempt.fail(now);
+            attempt.fail(at);
         } else {
-            attempt.succeed(now);
+            attempt.succeed(at);
         }
         if error.is_store_fault() {
-            tracing::warn!(%error, replica = %self.replica.store, is_canary = attempt.is_canary(), "reading from the source");
-            return Ok(None);
+            tracing::warn!(%error, replica = %self.replica.store, is_canary, "reading from the source");
+            return Ok(());
         }
         Err(self.replica.at(error))
     }
 
-    async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<Blob> {
-        let now = self.clock.monotonic();
-        if let Some(attempt) = self.names.begin(request.digest().instance_name(), now) {
-            let read = request.read_from(&*self.replica.store, ctx);
-            if let Some(blob) = self.try_replica(ctx, &attempt, read).await? {
-                return Ok(self.judged(blob, attempt, ctx, request));
-            }
-        }
-        self.from_source.fetch_add(1, Ordering::Relaxed);
-        self.source.read(ctx, &request).await.map_err(|error| self.source.at(error))
-    }
-
     /// Returns `blob` of the replica, the end of whose reading is the verdict of `attempt`.
-    fn judged(&self, blob: Blob, attempt: Attempt, ctx: &Context, request: ReadRequest) -> Blob {
-        if blob.cannot_fail() {
-            attempt.succeed(self.clock.monotonic());
-            return blob;
-        }
+    fn judged(&self, blob: Blob, attempt: SharedAttempt, ctx: &Context, request: ReadRequest) -> Blob {
         let (attempt, clock) = (Arc::new(attempt), Arc::clone(&self.clock));
         // Two values of a message cannot be joined.
         let source = (!S::Kind::STORAGE_TYPE.is_mutable()).then(|| self.source.clone());
@@ -243,13 +263,20 @@ impl<S: BlobAccess, R: BlobAccess<Kind = S::Kind>> ReadCanarying<S, R> {
     /// Asks the replica about `digests` of one instance name. Returns `None` if the source is to be asked.
     async fn find_in_replica(&self, ctx: &Context, digests: &DigestSet) -> Result<Option<DigestSet>> {
         let Some(name) = digests.first().map(Digest::instance_name) else { return Ok(Some(DigestSet::new())) };
-        let Some(attempt) = self.names.begin(name, self.clock.monotonic()) else { return Ok(None) };
-        let found = self.try_replica(ctx, &attempt, self.replica.store.find_missing(ctx, digests)).await;
-        let found = found.map_err(|error| error.at(format!("instance name {:?}", name.as_str())))?;
-        if found.is_some() {
-            attempt.succeed(self.clock.monotonic());
+        let now = self.clock.monotonic();
+        let Some(attempt) = self.names.begin(name, now) else { return Ok(None) };
+        let found = self.wait(now, self.replica.store.find_missing(ctx, digests)).await;
+        let at = self.clock.monotonic();
+        match found {
+            Ok(missing) => {
+                attempt.succeed(at);
+                Ok(Some(missing))
+            }
+            Err(error) => {
+                let judged = self.judge(ctx, attempt, at, error);
+                judged.map(|()| None).map_err(|error| error.at(format!("instance name {:?}", name.as_str())))
+            }
         }
-        Ok(found)
     }
 }
 
@@ -258,7 +285,7 @@ struct FromSource<S> {
     /// The source; `None` once it is read from, or if there is no going on.
     source: Option<Member<S>>,
     replica: &'static str,
-    attempt: Arc<Attempt>,
+    attempt: Arc<SharedAttempt>,
     clock: Arc<dyn Clock>,
     ctx: Context,
     request: ReadRequest,
@@ -278,7 +305,7 @@ impl<S: BlobAccess> ErrorHandler for FromSource<S> {
             Some(source) if at_fault && !is_callers => {
                 tracing::warn!(%error, "going on from the source");
                 self.replica = source.name;
-                match source.read(&self.ctx, &self.request).await {
+                match source.read(&self.ctx, Wanted::from(&self.request)).await {
                     // The replica had it, so it cannot be called absent.
                     Err(absent) if absent.is_blob_missing() => Err(error),
                     result => result.map_err(|error| source.at(error)),
@@ -295,7 +322,7 @@ impl<S: BlobAccess, R: BlobAccess<Kind = S::Kind>> BlobAccess for ReadCanarying<
     type Kind = S::Kind;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
-        self.read(ctx, ReadRequest::blob(digest)).await
+        self.read(ctx, Wanted::Blob(digest)).await
     }
 
     async fn get_from_composite(
@@ -305,7 +332,7 @@ impl<S: BlobAccess, R: BlobAccess<Kind = S::Kind>> BlobAccess for ReadCanarying<
         child: &Digest,
         slicer: Arc<dyn Slicer>,
     ) -> Result<Blob> {
-        self.read(ctx, ReadRequest::part(parent, child, slicer)).await
+        self.read(ctx, Wanted::Part { parent, child, slicer: &slicer }).await
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {

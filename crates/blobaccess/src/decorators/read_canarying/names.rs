@@ -44,10 +44,18 @@ enum State {
 ///
 /// A canary that is dropped without a verdict lets the next read be one.
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub(super) struct Attempt<'a> {
+    names: &'a Arc<Names>,
+    name: &'a InstanceName,
+    /// The number of the canary, if this is one. `None` also once there is a verdict.
+    canary: Option<u64>,
+}
+
+/// An [`Attempt`] that outlives its call, and that more than one may judge. The first verdict counts.
+#[derive(Debug)]
+pub(super) struct SharedAttempt {
     names: Arc<Names>,
     name: InstanceName,
-    /// The number of the canary, if this is one.
     canary: Option<u64>,
     has_verdict: AtomicBool,
 }
@@ -70,7 +78,7 @@ impl Names {
     }
 
     /// Begins a read of `name` from the replica at `now`. Returns `None` if the source is to be read.
-    pub(super) fn begin(self: &Arc<Self>, name: &InstanceName, now: Instant) -> Option<Attempt> {
+    pub(super) fn begin<'a>(self: &'a Arc<Self>, name: &'a InstanceName, now: Instant) -> Option<Attempt<'a>> {
         let canary = match &self.states {
             None => None,
             Some(states) => lock(states).route(name, now)?,
@@ -78,7 +86,7 @@ impl Names {
         if canary.is_some() || self.states.is_none() {
             self.canaries.fetch_add(1, Ordering::Relaxed);
         }
-        Some(Attempt { names: Arc::clone(self), name: name.clone(), canary, has_verdict: AtomicBool::new(false) })
+        Some(Attempt { names: self, name, canary })
     }
 
     pub(super) fn counts(&self, now: Instant) -> Counts {
@@ -92,10 +100,31 @@ impl Names {
         Counts { names, unhealthy, canaries, failures }
     }
 
+    /// Records that the replica has answered at `now`.
+    fn succeed(&self, name: &InstanceName, now: Instant) {
+        self.set(name, State::Healthy { until: now + self.duration });
+    }
+
+    /// Records that the replica has failed at `now`.
+    fn fail(&self, name: &InstanceName, now: Instant) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.set(name, State::Unhealthy { until: now + self.duration });
+    }
+
+    /// Forgets the `canary`, which has ended without a verdict.
+    fn give_up(&self, name: &InstanceName, canary: u64) {
+        if let Some(states) = &self.states {
+            let mut states = lock(states);
+            if states.by_name.peek(name) == Some(&State::Tested { canary }) {
+                states.by_name.pop(name);
+            }
+        }
+    }
+
     fn set(&self, name: &InstanceName, state: State) {
         if let Some(states) = &self.states {
             let mut states = lock(states);
-            match states.by_name.get_mut(name) {
+            match states.by_name.peek_mut(name) {
                 Some(known) => *known = state,
                 None => drop(states.by_name.put(name.clone(), state)),
             }
@@ -128,35 +157,59 @@ impl State {
     }
 }
 
-impl Attempt {
+impl Attempt<'_> {
     /// Returns whether the health of the replica was not known.
     pub(super) fn is_canary(&self) -> bool {
         self.canary.is_some() || self.names.states.is_none()
     }
 
+    /// Records that the replica has answered, at `now`.
+    pub(super) fn succeed(mut self, now: Instant) {
+        self.canary = None;
+        self.names.succeed(self.name, now);
+    }
+
+    /// Records that the replica has failed, at `now`.
+    pub(super) fn fail(mut self, now: Instant) {
+        self.canary = None;
+        self.names.fail(self.name, now);
+    }
+
+    /// Leaves the verdict to what outlives this call.
+    pub(super) fn share(mut self) -> SharedAttempt {
+        let (canary, has_verdict) = (self.canary.take(), AtomicBool::new(false));
+        SharedAttempt { names: Arc::clone(self.names), name: self.name.clone(), canary, has_verdict }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if let Some(canary) = self.canary {
+            self.names.give_up(self.name, canary);
+        }
+    }
+}
+
+impl SharedAttempt {
     /// Records that the replica has answered, at `now`, unless there is a verdict.
     pub(super) fn succeed(&self, now: Instant) {
         if !self.has_verdict.swap(true, Ordering::Relaxed) {
-            self.names.set(&self.name, State::Healthy { until: now + self.names.duration });
+            self.names.succeed(&self.name, now);
         }
     }
 
     /// Records that the replica has failed, at `now`, unless there is a verdict.
     pub(super) fn fail(&self, now: Instant) {
         if !self.has_verdict.swap(true, Ordering::Relaxed) {
-            self.names.failures.fetch_add(1, Ordering::Relaxed);
-            self.names.set(&self.name, State::Unhealthy { until: now + self.names.duration });
+            self.names.fail(&self.name, now);
         }
     }
 }
 
-impl Drop for Attempt {
+impl Drop for SharedAttempt {
     fn drop(&mut self) {
-        if let (Some(own), Some(states), false) = (self.canary, &self.names.states, *self.has_verdict.get_mut()) {
-            let mut states = lock(states);
-            if states.by_name.peek(&self.name) == Some(&State::Tested { canary: own }) {
-                states.by_name.pop(&self.name);
-            }
+        if let (Some(canary), false) = (self.canary, *self.has_verdict.get_mut()) {
+            self.names.give_up(&self.name, canary);
         }
     }
 }
@@ -192,7 +245,8 @@ mod tests {
     #[test]
     fn one_canary_at_a_time_and_its_verdict_holds_until_its_duration_exclusively() {
         let (names, now) = (Names::new(9, DURATION), SystemClock.monotonic());
-        let canary = names.begin(&name("a"), now).unwrap();
+        let a = name("a");
+        let canary = names.begin(&a, now).unwrap();
         assert!(canary.is_canary());
         assert!(names.begin(&name("a"), now).is_none(), "the canary is on its way");
         assert!(names.begin(&name("b"), now).is_some(), "another name");
@@ -214,7 +268,8 @@ mod tests {
     #[test]
     fn the_first_verdict_of_a_read_counts() {
         let (names, now) = (Names::new(9, DURATION), SystemClock.monotonic());
-        let read = names.begin(&name("a"), now).unwrap();
+        let a = name("a");
+        let read = names.begin(&a, now).unwrap().share();
         read.fail(now);
         read.succeed(now);
         assert!(names.begin(&name("a"), now).is_none());
@@ -225,7 +280,8 @@ mod tests {
     fn a_canary_without_a_verdict_lets_the_next_read_be_one() {
         let (names, now) = (Names::new(9, DURATION), SystemClock.monotonic());
         drop(names.begin(&name("a"), now).unwrap());
-        let second = names.begin(&name("a"), now).unwrap();
+        let a = name("a");
+        let second = names.begin(&a, now).unwrap();
         assert!(second.is_canary());
         assert!(names.begin(&name("a"), now).is_none());
     }
@@ -233,9 +289,10 @@ mod tests {
     #[test]
     fn an_older_canary_does_not_end_a_newer_one() {
         let (names, now) = (Names::new(1, DURATION), SystemClock.monotonic());
-        let older = names.begin(&name("a"), now).unwrap();
-        let _other = names.begin(&name("b"), now).unwrap();
-        let _newer = names.begin(&name("a"), now).unwrap();
+        let (a, b) = (name("a"), name("b"));
+        let older = names.begin(&a, now).unwrap();
+        let _other = names.begin(&b, now).unwrap();
+        let _newer = names.begin(&a, now).unwrap();
         drop(older);
         assert!(names.begin(&name("a"), now).is_none());
     }
@@ -255,7 +312,8 @@ mod tests {
     fn with_no_capacity_every_read_is_a_canary() {
         let (names, now) = (Names::new(0, DURATION), SystemClock.monotonic());
         for _ in 0..2 {
-            let read = names.begin(&name("a"), now).unwrap();
+            let a = name("a");
+            let read = names.begin(&a, now).unwrap();
             assert!(read.is_canary());
             read.fail(now);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::pair::{GoOn, Member, RepairSnapshot, Repairs, read_and_copy};
+use super::pair::{GoOn, Member, RepairSnapshot, Repairs, Wanted, read_and_copy};
 use crate::replication::{EntryLocks, Replicator};
 use crate::{
     Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, ErrorHandler, InstanceName, KeyFormat,
@@ -193,17 +193,32 @@ where
         }
     }
 
-    async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<Blob> {
-        let is_mutable = P::Kind::STORAGE_TYPE.is_mutable();
-        match self.primary.read(ctx, &request).await {
-            Err(error) if error.is_blob_missing() => {
-                read_and_copy(&self.replicator, &self.secondary, ctx, &request).await
-            }
-            // The primary may have a newer message.
-            Err(error) if is_mutable => Err(self.primary.at(error)),
-            Err(error) => GoOn::new(&self.primary, &self.secondary, ctx, &request).on_error(error).await,
-            Ok(blob) => Ok(GoOn::attach(blob, &self.primary, &self.secondary, ctx, &request)),
+    async fn read(&self, ctx: &Context, wanted: Wanted<'_>) -> Result<Blob> {
+        let read = wanted.read_from(&*self.primary.store, ctx).await;
+        if self.primary.is_final(ctx, &read) {
+            return read;
         }
+        match read {
+            Ok(blob) => Ok(blob.with_error_handler(self.go_on(ctx, wanted.to_request()))),
+            // In a box, so that the future of a read that ends here is small.
+            Err(error) => Box::pin(self.read_after(ctx, wanted.to_request(), error)).await,
+        }
+    }
+
+    /// Reads what the primary has failed to return, for the reason `error`.
+    async fn read_after(&self, ctx: &Context, request: ReadRequest, error: Error) -> Result<Blob> {
+        if error.is_blob_missing() {
+            return read_and_copy(&self.replicator, &self.secondary, ctx, &request).await;
+        }
+        if P::Kind::STORAGE_TYPE.is_mutable() {
+            // The primary may have a newer message.
+            return Err(self.primary.at(error));
+        }
+        self.go_on(ctx, request).on_error(error).await
+    }
+
+    fn go_on(&self, ctx: &Context, request: ReadRequest) -> GoOn<P, S> {
+        GoOn::new(&self.primary, &self.secondary, ctx, request)
     }
 }
 
@@ -222,7 +237,7 @@ where
     type Kind = P::Kind;
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
-        self.read(ctx, ReadRequest::blob(digest)).await
+        self.read(ctx, Wanted::Blob(digest)).await
     }
 
     async fn get_from_composite(
@@ -232,7 +247,7 @@ where
         child: &Digest,
         slicer: Arc<dyn Slicer>,
     ) -> Result<Blob> {
-        self.read(ctx, ReadRequest::part(parent, child, slicer)).await
+        self.read(ctx, Wanted::Part { parent, child, slicer: &slicer }).await
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
