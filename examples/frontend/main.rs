@@ -7,6 +7,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints how to use it")]
 
 mod flags;
+#[path = "../serving/log.rs"]
+mod log;
+#[path = "../serving/signals.rs"]
+mod signals;
 mod stack;
 
 use std::error::Error;
@@ -15,8 +19,6 @@ use std::process::ExitCode;
 use blobaccess_grpc::{ServiceOptions, Services};
 use clap::Parser;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use flags::Flags;
 use stack::Stack;
@@ -35,8 +37,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(flags: Flags) -> Result<()> {
-    let filter = EnvFilter::try_new(&flags.log).map_err(|error| format!("--log: {error}"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    log::start(&flags.log, std::io::stderr)?;
 
     let Stack { cas, ac, iscc, fsac } = Stack::build(&flags.shards)?;
     println!("contents:        {cas}");
@@ -47,12 +48,6 @@ async fn run(flags: Flags) -> Result<()> {
     let address = listener.local_addr()?;
     println!("flags for Bazel: --remote_cache=grpc://{address}");
     println!("listening on grpc://{address}");
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stopped = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    Ok(services.serve(listener, stopped).await?)
+    let stopped = signals::stop_signal()?;
+    Ok(services.serve(listener, async { _ = stopped.await }).await?)
 }

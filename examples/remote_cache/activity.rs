@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use blobaccess::{Call, ErrorKind, Event, Observer, Operation, PutOutcome, StorageType};
 
-use crate::pages::line;
+use crate::status::line;
 use crate::units::human;
 
 /// An [`Observer`] that counts calls for the status page, and forwards everything to another observer.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use blobaccess_local_store::{BlockGroup, BlockSnapshot, Snapshot};
 
-use crate::pages::line;
+use crate::status::line;
 use crate::units::human;
 
 /// The fill levels of a block, from empty to full.

@@ -10,7 +10,12 @@ mod blocks;
 mod cached_bucket;
 mod files;
 mod flags;
+#[path = "../serving/log.rs"]
+mod log;
+#[path = "../serving/pages.rs"]
 mod pages;
+#[path = "../serving/signals.rs"]
+mod signals;
 mod stack;
 mod status;
 mod units;
@@ -26,13 +31,11 @@ use blobaccess_grpc::{ServerTls, ServiceOptions, Services};
 use blobaccess_metrics::PrometheusObserver;
 use clap::Parser;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use activity::Activity;
 use flags::Flags;
-use pages::RemoteCachePages;
 use stack::Stack;
+use status::RemoteCachePages;
 
 /// The system's allocator returns memory after each large request and asks for it again: docs/performance.md.
 #[global_allocator]
@@ -52,8 +55,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(flags: Flags) -> Result<()> {
-    let filter = EnvFilter::try_new(&flags.log).map_err(|error| format!("--log: {error}"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    log::start(&flags.log, std::io::stderr)?;
 
     let metrics = Arc::new(PrometheusObserver::new());
     let activity = Arc::new(Activity::new(Arc::<PrometheusObserver>::clone(&metrics)));
@@ -75,10 +77,14 @@ async fn run(flags: Flags) -> Result<()> {
     let stack = Arc::new(stack);
     let started = SystemClock.monotonic();
     let pages = RemoteCachePages::new(Arc::clone(&stack), services.clone(), metrics, activity, started)?;
-    let shutdown = stop_signal()?;
+    let stopped = signals::stop_signal()?;
+    let shutdown = async {
+        _ = stopped.await;
+        println!("stopping: running calls may finish");
+    };
     tokio::select! {
         ended = services.serve(listener, shutdown) => ended?,
-        ended = status::serve(status_listener, Arc::new(pages)) => ended?,
+        ended = pages::serve(status_listener, Arc::new(pages)) => ended?,
         () = stack.backend.run() => return Err("the background work of the stores ended".into()),
     }
     stack.backend.sync().await?;
@@ -130,16 +136,4 @@ fn introduce(flags: &Flags, stack: &Stack, address: SocketAddr, status_address: 
         );
     }
     println!("listening on {scheme}://{address}");
-}
-
-/// Returns a future that ends when the process is told to stop: by SIGTERM, or from the keyboard.
-fn stop_signal() -> Result<impl Future<Output = ()> + Send> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        println!("stopping: running calls may finish");
-    })
 }

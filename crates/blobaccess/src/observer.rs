@@ -57,6 +57,8 @@ pub struct Call {
     pub blob_size_bytes: Option<u64>,
     /// The number of digests, for `find_missing`.
     pub digests: Option<usize>,
+    /// The number of those digests that are missing, for a `find_missing` that succeeded.
+    pub missing: Option<usize>,
     /// The outcome of a put that succeeded.
     pub outcome: Option<PutOutcome>,
     /// The kind of the error, or `None` on success. A reader that stops early is not an error.
@@ -74,6 +76,7 @@ impl Call {
             duration,
             blob_size_bytes: None,
             digests: None,
+            missing: None,
             outcome: None,
             error: None,
         }

@@ -71,6 +71,20 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Takes over a field with all that is below it, which has no effect for `reason`. Nothing is noted if the field is
+    /// not set.
+    pub(crate) fn disregard(&self, name: &str, reason: &str) {
+        self.notice_at(name, format!("has no effect: {reason}"));
+        self.take_over(name);
+    }
+
+    /// Takes over a field with all that is below it.
+    pub(crate) fn take_over(&self, name: &str) {
+        if let Some(field) = self.field(name) {
+            field.take_over();
+        }
+    }
+
     fn position_of(&self, name: &str) -> Option<Position> {
         let field = self.message.field(name).and_then(|field| field.position.clone());
         field.or_else(|| self.message.position.clone())
@@ -187,6 +201,11 @@ impl<'a> Section<'a> {
     /// Returns the path of an element of a list.
     pub(crate) fn path_of_element(&self, name: &str, index: usize) -> FieldPath {
         self.path_of(name).index(index)
+    }
+
+    /// Notes that something is wrong with an element of a list.
+    pub(crate) fn fault_at_element(&self, name: &str, index: usize, message: impl Into<String>) {
+        self.reading.note_fault(&self.path_of_element(name, index), self.position_of(name), message.into());
     }
 
     /// Returns the bytes of a field.

@@ -51,3 +51,10 @@ pub(crate) struct Timestamp {
 pub(crate) struct Asked {
     pub(crate) result: &'static str,
 }
+
+/// A cache of digests, and what was done with a digest.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct EvictionSet {
+    pub(crate) name: &'static str,
+    pub(crate) operation: &'static str,
+}

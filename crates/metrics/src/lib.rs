@@ -13,6 +13,14 @@
 //! | `buildbarn_blobstore_blob_access_operations_blob_size_bytes` | `storage_type`, `backend_type`, `operation` | how large the blobs were that were got or put |
 //! | `buildbarn_blobstore_blob_access_operations_find_missing_batch_size` | `storage_type`, `backend_type` | how many digests were asked about at once |
 //! | `buildbarn_blobstore_action_result_timestamp_injecting_blob_access_put_operations_total` | `worker_completed_timestamp`: `present`, `absent` | action results put with and without that time |
+//! | `buildbarn_eviction_set_operations_total` | `name`: `ExistenceCachingBlobAccess`; `operation`: `Touch`, `Insert` | digests that an existence cache knew, and those that it did not know |
+//! | `buildbarn_blobstore_hashing_key_location_map_get_attempts` | `storage_type`, `outcome`: `Found`, `NotFound` | the buckets that look-ups in local stores read: 1 for what is there, 2 for what is absent |
+//! | `buildbarn_blobstore_hashing_key_location_map_put_iterations` | `storage_type`, `outcome`: `Inserted`, `Updated` | puts into local stores, 1 each |
+//! | `buildbarn_blobstore_hashing_key_location_map_put_too_many_iterations_total` | `storage_type` | records that the map of a local store had no room for |
+//! | `buildbarn_blobstore_hashing_key_location_map_get_too_many_attempts_total`, `.._put_ignored_invalid_total` | `storage_type` | always 0 |
+//! | `buildbarn_blobstore_old_current_new_location_blob_map_last_removed_old_block_insertion_time_seconds` | `storage_type` | when the oldest block of a local store was begun, in seconds since 1970; until a block is recycled, the start at the latest |
+//!
+//! The last five are there once a local store is [registered](PrometheusObserver::register_local_store).
 //!
 //! | metric | labels | counts |
 //! |---|---|---|
@@ -51,6 +59,8 @@
 mod buckets;
 mod gauges;
 mod labels;
+mod location_maps;
 mod observer;
 
+pub use self::location_maps::LocalStoreReading;
 pub use self::observer::{CONTENT_TYPE, PrometheusObserver};

@@ -3,7 +3,7 @@
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
-use blobaccess::{Call, Event, Observer, Operation, PutOutcome, Result, StorageType};
+use blobaccess::{Call, Clock, Event, Observer, Operation, PutOutcome, Result, StorageType, SystemClock};
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,7 +12,8 @@ use prometheus_client::registry::Registry;
 
 use crate::buckets;
 use crate::gauges::Gauges;
-use crate::labels::{Asked, Backend, Ended, Method, PutEnded, Storage, Timestamp};
+use crate::labels::{Asked, Backend, Ended, EvictionSet, Method, PutEnded, Storage, Timestamp};
+use crate::location_maps::{LocalStoreReading, LocationMaps};
 
 /// The `Content-Type` of what [`PrometheusObserver::encode`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -28,6 +29,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub struct PrometheusObserver {
     registry: Registry,
     gauges: Gauges,
+    location_maps: LocationMaps,
     duration: Family<Ended, Histogram>,
     blob_size: Family<Method, Histogram>,
     batch_size: Family<Backend, Histogram>,
@@ -38,15 +40,23 @@ pub struct PrometheusObserver {
     evicted_bytes: Family<Storage, Counter>,
     corruptions: Family<Storage, Counter>,
     existence_cache: Family<Asked, Counter>,
+    eviction_sets: Family<EvictionSet, Counter>,
 }
 
 impl PrometheusObserver {
     /// Makes an observer that has counted nothing yet.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_clock(Arc::new(SystemClock))
+    }
+
+    /// Makes an observer that has counted nothing yet, and takes the time from `clock`.
+    #[must_use]
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let mut observer = Self {
             registry: Registry::default(),
             gauges: Gauges::default(),
+            location_maps: LocationMaps::new(clock),
             duration: Family::new_with_constructor(buckets::seconds),
             blob_size: Family::new_with_constructor(buckets::blob_size_bytes),
             batch_size: Family::new_with_constructor(buckets::batch_size),
@@ -57,6 +67,7 @@ impl PrometheusObserver {
             evicted_bytes: Family::default(),
             corruptions: Family::default(),
             existence_cache: Family::default(),
+            eviction_sets: Family::default(),
         };
         observer.register();
         observer
@@ -111,7 +122,13 @@ impl PrometheusObserver {
             "Digests that caches of found digests were asked about",
             self.existence_cache.clone(),
         );
+        registry.register(
+            "buildbarn_eviction_set_operations",
+            "Digests that caches knew and touched, or did not know and inserted",
+            self.eviction_sets.clone(),
+        );
         registry.register_collector(Box::new(self.gauges.clone()));
+        registry.register_collector(Box::new(self.location_maps.clone()));
     }
 
     /// Adds a value of the server's own, which `read` tells each time that metrics are encoded.
@@ -146,6 +163,31 @@ impl PrometheusObserver {
         self.gauges.register(name, help, labels, Arc::new(read))
     }
 
+    /// Adds the metrics of a local store of kind `storage_type`, whose state `read` tells each time that metrics are
+    /// encoded. They are there from now on, for each kind that has a store; those of several stores of one kind are put
+    /// together.
+    ///
+    /// `read` is called by whoever scrapes, so it must not block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use blobaccess::StorageType;
+    /// use blobaccess_metrics::{LocalStoreReading, PrometheusObserver};
+    ///
+    /// let metrics = PrometheusObserver::new();
+    /// metrics.register_local_store(StorageType::Cas, || LocalStoreReading { dropped_records: 3, ..Default::default() });
+    /// let dropped = "buildbarn_blobstore_hashing_key_location_map_put_too_many_iterations_total";
+    /// assert!(metrics.encode().contains(&format!("{dropped}{{storage_type=\"cas\"}} 3")));
+    /// ```
+    pub fn register_local_store(
+        &self,
+        storage_type: StorageType,
+        read: impl Fn() -> LocalStoreReading + Send + Sync + 'static,
+    ) {
+        self.location_maps.register(storage_type, Box::new(read));
+    }
+
     /// Returns everything counted so far as `OpenMetrics` text: the answer to a scrape, of type [`CONTENT_TYPE`].
     #[must_use]
     pub fn encode(&self) -> String {
@@ -174,6 +216,7 @@ impl Default for PrometheusObserver {
 
 impl Observer for PrometheusObserver {
     fn call_ended(&self, call: &Call) {
+        self.location_maps.call_ended(call);
         let (storage_type, backend_type) = (call.storage_type.name(), call.backend);
         let operation = call.operation.name();
         let ended = Ended { storage_type, backend_type, operation, grpc_code: call.code_name() };
@@ -215,6 +258,9 @@ impl Observer for PrometheusObserver {
             Event::ExistenceCacheAsked { hits, misses } => {
                 self.existence_cache.get_or_create(&Asked { result: "hit" }).inc_by(hits);
                 self.existence_cache.get_or_create(&Asked { result: "miss" }).inc_by(misses);
+                let set = |operation| EvictionSet { name: "ExistenceCachingBlobAccess", operation };
+                self.eviction_sets.get_or_create(&set("Touch")).inc_by(hits);
+                self.eviction_sets.get_or_create(&set("Insert")).inc_by(misses);
             }
             _ => {}
         }
@@ -226,7 +272,7 @@ impl Observer for PrometheusObserver {
     clippy::cast_precision_loss,
     reason = "beyond 2^53 a histogram needs no exact numbers"
 )]
-fn float(number: u64) -> f64 {
+pub(crate) fn float(number: u64) -> f64 {
     number as f64
 }
 

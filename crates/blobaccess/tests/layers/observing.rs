@@ -106,6 +106,7 @@ async fn a_find_missing_is_reported_with_its_number_of_digests() {
     assert_eq!(store.find_missing(&CTX, &digests).await.unwrap(), digests);
     let call = one_call(&recorder);
     assert_eq!((call.operation, call.digests, call.blob_size_bytes), (Operation::FindMissing, Some(2), None));
+    assert_eq!(call.missing, Some(2));
 }
 
 #[tokio::test]

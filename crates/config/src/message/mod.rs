@@ -182,6 +182,26 @@ impl Message {
     }
 }
 
+impl Field {
+    /// Marks this field and all fields below it as read.
+    pub(crate) fn take_over(&self) {
+        let mut fields = vec![self];
+        while let Some(field) = fields.pop() {
+            field.was_read.set(true);
+            let values: Vec<&Value> = match &field.value {
+                FieldValue::One(value) => vec![value],
+                FieldValue::List(values) => values.iter().collect(),
+                FieldValue::Map(entries) => entries.iter().map(|(_, value)| value).collect(),
+            };
+            for value in values {
+                if let Value::Message(message) = value {
+                    fields.extend(&message.fields);
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

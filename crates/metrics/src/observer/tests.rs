@@ -147,6 +147,8 @@ fn events_are_counted() {
         &format!(r#"{put}{{worker_completed_timestamp="absent"}} 2"#),
         r#"blobaccess_existence_cache_digests_total{result="hit"} 7"#,
         r#"blobaccess_existence_cache_digests_total{result="miss"} 1"#,
+        r#"buildbarn_eviction_set_operations_total{name="ExistenceCachingBlobAccess",operation="Touch"} 7"#,
+        r#"buildbarn_eviction_set_operations_total{name="ExistenceCachingBlobAccess",operation="Insert"} 1"#,
     ] {
         has(&metrics, line);
     }

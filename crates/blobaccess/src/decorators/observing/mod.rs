@@ -144,6 +144,7 @@ impl<B: BlobAccess> BlobAccess for Observing<B> {
         let mut ongoing = self.begin(Operation::FindMissing, ctx, None);
         ongoing.digests = Some(digests.len());
         let result = self.inner.find_missing(ctx, digests).instrument(ongoing.span()).await;
+        ongoing.missing = result.as_ref().ok().map(DigestSet::len);
         ongoing.end(result)
     }
 

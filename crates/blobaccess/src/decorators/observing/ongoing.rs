@@ -34,6 +34,7 @@ pub(super) struct Ongoing {
     digest: Option<Digest>,
     pub(super) blob_size_bytes: Option<u64>,
     pub(super) digests: Option<usize>,
+    pub(super) missing: Option<usize>,
     pub(super) outcome: Option<PutOutcome>,
     ended: bool,
 }
@@ -48,6 +49,7 @@ impl Ongoing {
             digest: digest.cloned(),
             blob_size_bytes: None,
             digests: None,
+            missing: None,
             outcome: None,
             ended: false,
         }
@@ -97,6 +99,7 @@ impl Ongoing {
         let mut call = Call::new(told.storage_type, told.backend, self.operation, duration);
         call.blob_size_bytes = self.blob_size_bytes;
         call.digests = self.digests;
+        call.missing = self.missing;
         call.outcome = self.outcome;
         call.error = kind;
         self.trace(&call, error);
