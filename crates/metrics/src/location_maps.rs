@@ -39,6 +39,15 @@ pub struct LocalStoreReading {
 
 type Read = Box<dyn Fn() -> LocalStoreReading + Send + Sync>;
 
+/// The name of a counter, its help text, and how it follows from the state of a store.
+type StoreCounter = (&'static str, &'static str, fn(&LocalStoreReading) -> u64);
+
+const COUNTERS: [StoreCounter; 3] = [
+    (GIVEN_UP, "Look-ups in maps of local stores that were given up: none.", |_| 0),
+    (INVALID, "Insertions into maps of local stores of blocks that were gone: none.", |_| 0),
+    (DROPPED, "Records that maps of local stores had no room for.", |reading| reading.dropped_records),
+];
+
 /// The maps of all local stores, by kind.
 #[derive(Clone)]
 pub(crate) struct LocationMaps {
@@ -152,12 +161,7 @@ impl Collector for LocationMaps {
             }
         }
 
-        let counters: [(&str, &str, fn(&LocalStoreReading) -> u64); 3] = [
-            (GIVEN_UP, "Look-ups in maps of local stores that were given up: none.", |_| 0),
-            (INVALID, "Insertions into maps of local stores of blocks that were gone: none.", |_| 0),
-            (DROPPED, "Records that maps of local stores had no room for.", |reading| reading.dropped_records),
-        ];
-        for (name, help, read) in counters {
+        for (name, help, read) in COUNTERS {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for (kind, readings, _) in &kinds {
                 let total: u64 = readings.iter().map(read).sum();
