@@ -1,5 +1,6 @@
 //! The circumstances of a call: its caller, its deadline, its account and its token.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Display, Formatter};
@@ -8,8 +9,8 @@ use std::time::Instant;
 
 use crate::AccountName;
 
-/// The circumstances of a call, which pass from layer to layer: deadline, caller, account, trace parent, metadata and
-/// upload token.
+/// The circumstances of a call, which pass from layer to layer: deadline, caller and its claims, account, trace parent,
+/// metadata and upload token.
 ///
 /// A context is cheap to clone. [`Context::background`] allocates nothing, nor does setting an upload token. A layer
 /// that changes one thing clones the context and changes that:
@@ -31,6 +32,7 @@ pub struct Context {
 struct Carried {
     deadline: Option<Instant>,
     caller: Option<Caller>,
+    claims: Option<Claims>,
     account_name: Option<AccountName>,
     trace_parent: Option<Arc<str>>,
     metadata: Arc<Metadata>,
@@ -65,6 +67,12 @@ impl Context {
     #[must_use]
     pub fn caller(&self) -> Option<&Caller> {
         self.carried.as_ref()?.caller.as_ref()
+    }
+
+    /// Returns the claims of the caller, if a layer or a service has set some.
+    #[must_use]
+    pub fn claims(&self) -> Option<&Claims> {
+        self.carried.as_ref()?.claims.as_ref()
     }
 
     /// Returns the account that puts are charged to, if it is not that of the digest's instance name
@@ -113,6 +121,12 @@ impl Context {
         self.change(|carried| carried.caller = Some(caller))
     }
 
+    /// Sets the claims of the caller.
+    #[must_use]
+    pub fn with_claims(self, claims: Claims) -> Self {
+        self.change(|carried| carried.claims = Some(claims))
+    }
+
     /// Sets the account that puts are charged to.
     #[must_use]
     pub fn with_account_name(self, account_name: AccountName) -> Self {
@@ -143,6 +157,7 @@ impl Debug for Context {
         f.debug_struct("Context")
             .field("deadline", &self.deadline())
             .field("caller", &self.caller().map(Caller::name))
+            .field("claims", &self.claims())
             .field("account_name", &self.account_name())
             .field("trace_parent", &self.trace_parent())
             .field("metadata", &self.metadata().names().collect::<Vec<_>>())
@@ -172,6 +187,52 @@ impl Caller {
 impl Display for Caller {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The claims of a caller: facts that an authenticator has found out, for authorizers that need more than a name.
+///
+/// They are a value of any type that authenticator and authorizer have agreed on. It is not printed, since it may be
+/// secret, and is compared by identity.
+///
+/// ```
+/// use blobaccess::{Claims, Context};
+///
+/// #[derive(Debug)]
+/// struct Groups(Vec<String>);
+///
+/// let ctx = Context::background().with_claims(Claims::new(Groups(vec!["ci".to_owned()])));
+/// let groups = ctx.claims().and_then(|claims| claims.get::<Groups>());
+/// assert!(groups.is_some_and(|groups| groups.0.iter().any(|group| group == "ci")));
+/// ```
+#[derive(Clone)]
+pub struct Claims(Arc<dyn Any + Send + Sync>);
+
+impl Claims {
+    /// Makes claims of a value.
+    #[must_use]
+    pub fn new<T: Any + Send + Sync>(value: T) -> Self {
+        Self(Arc::new(value))
+    }
+
+    /// Returns the value, if it is of this type.
+    #[must_use]
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl PartialEq for Claims {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Claims {}
+
+impl Debug for Claims {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims").finish_non_exhaustive()
     }
 }
 
@@ -277,7 +338,18 @@ mod tests {
         assert!(size_of::<Context>() <= size_of::<usize>() + 24);
         let ctx = Context::background();
         assert!(ctx.deadline().is_none() && ctx.caller().is_none() && ctx.upload_token().is_none());
-        assert!(ctx.metadata().is_empty());
+        assert!(ctx.metadata().is_empty() && ctx.claims().is_none());
+    }
+
+    #[test]
+    fn claims_are_found_by_their_type_and_are_not_shown() {
+        let claims = Claims::new("secret".to_owned());
+        let ctx = Context::background().with_claims(claims.clone());
+        let found = ctx.claims().unwrap();
+        assert_eq!(found.get::<String>().map(String::as_str), Some("secret"));
+        assert_eq!(found.get::<u8>(), None);
+        assert!(*found == claims && *found != Claims::new("secret".to_owned()));
+        assert!(!format!("{ctx:?}").contains("secret"));
     }
 
     #[tokio::test(start_paused = true)]

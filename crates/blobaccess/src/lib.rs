@@ -115,7 +115,7 @@ pub use blob_access_ext::BlobAccessExt;
 pub use blocking::blocking;
 pub use capabilities::{Capabilities, Compressor};
 pub use clock::{Clock, DeadlineElapsed, SystemClock};
-pub use context::{Caller, Context, Metadata, UploadToken};
+pub use context::{Caller, Claims, Context, Metadata, UploadToken};
 pub use digest::{
     Digest, DigestFunction, DigestKey, DigestSet, Hash, Hasher, InstanceName, InstanceNamePatcher, InstanceNameTrie,
     KeyFormat, ReadResource, WriteResource,

@@ -158,7 +158,7 @@ pub use client::{
 pub use metadata_keys::{OUTCOME_REQUEST, OUTCOME_RESPONSE, UPLOAD_TOKEN};
 #[cfg(feature = "server")]
 pub use server::{
-    Authenticator, BearerTokens, FailedPuts, Identity, RequestParts, ServiceOptions, Services, ServicesSnapshot,
+    AnyOf, Authenticator, BearerTokens, FailedPuts, Identity, RequestParts, ServiceOptions, Services, ServicesSnapshot,
     authenticator_fn,
 };
 #[cfg(all(feature = "server", feature = "tls"))]

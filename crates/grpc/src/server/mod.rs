@@ -33,7 +33,7 @@ mod tls;
 #[cfg(test)]
 mod watched_store;
 
-pub use self::authentication::{Authenticator, BearerTokens, Identity, RequestParts, authenticator_fn};
+pub use self::authentication::{AnyOf, Authenticator, BearerTokens, Identity, RequestParts, authenticator_fn};
 #[cfg(feature = "tls")]
 pub use self::authentication::{CertificateName, ClientCertificates};
 pub use self::failed_puts::FailedPuts;

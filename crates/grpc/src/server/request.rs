@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blobaccess::{AccountName, Caller, Context, Metadata, UploadToken};
+use blobaccess::{AccountName, Caller, Claims, Context, Metadata, UploadToken};
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Extensions, Request};
 
@@ -15,7 +15,8 @@ pub(crate) struct CallDeadline(pub(crate) Instant);
 
 /// Returns the context that `request` is served in.
 ///
-/// The caller is the [`Caller`] in the request's extensions, and the account is the [`AccountName`] there.
+/// The caller is the [`Caller`] in the request's extensions. The caller's claims are the [`Claims`] there, and the
+/// account is the [`AccountName`].
 pub(crate) fn context<T>(request: &Request<T>, options: &ServiceOptions) -> Context {
     from_parts(request.metadata(), request.extensions(), options)
 }
@@ -32,6 +33,9 @@ fn from_parts(metadata: &MetadataMap, extensions: &Extensions, options: &Service
     }
     if let Some(caller) = extensions.get::<Caller>() {
         ctx = ctx.with_caller(caller.clone());
+    }
+    if let Some(claims) = extensions.get::<Claims>() {
+        ctx = ctx.with_claims(claims.clone());
     }
     if let Some(account_name) = extensions.get::<AccountName>() {
         ctx = ctx.with_account_name(account_name.clone());
@@ -107,6 +111,8 @@ mod tests {
         request.metadata_mut().insert_bin("x-forward-bin", tonic::metadata::MetadataValue::from_bytes(b"\0\xff"));
         request.metadata_mut().insert_bin(UPLOAD_TOKEN, tonic::metadata::MetadataValue::from_bytes(&[7; 16]));
         request.extensions_mut().insert(Caller::new("ci"));
+        let claims = Claims::new(7_u8);
+        request.extensions_mut().insert(claims.clone());
         request.extensions_mut().insert(AccountName::new("apps"));
         let deadline = SystemClock.monotonic();
         request.extensions_mut().insert(CallDeadline(deadline));
@@ -115,6 +121,7 @@ mod tests {
         assert_eq!(ctx.metadata().get("x-forward-bin"), Some(b"\0\xff".as_slice()));
         assert_eq!(ctx.upload_token(), Some(&UploadToken::from_bytes([7; 16])));
         assert_eq!(ctx.caller().map(Caller::name), Some("ci"));
+        assert_eq!(ctx.claims(), Some(&claims));
         assert_eq!(ctx.account_name().map(AccountName::as_str), Some("apps"));
         assert_eq!(ctx.deadline(), Some(deadline));
     }

@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use blobaccess::{AccountName, Caller};
+use blobaccess::{AccountName, Caller, Claims};
 use futures::future::BoxFuture;
 use tower::{Layer, Service};
 
@@ -67,8 +67,10 @@ where
             };
             // The identity replaces what layers in front of the services may have said.
             parts.extensions.remove::<Caller>();
+            parts.extensions.remove::<Claims>();
             parts.extensions.remove::<AccountName>();
             identity.caller.map(|caller| parts.extensions.insert(caller));
+            identity.claims.map(|claims| parts.extensions.insert(claims));
             identity.account_name.map(|account_name| parts.extensions.insert(account_name));
             inner.call(http::Request::from_parts(parts, body)).await
         })

@@ -1,5 +1,6 @@
 //! Turns requests into identities: the callers that authorizers see, and the accounts that puts go to.
 
+mod any_of;
 mod bearer_tokens;
 #[cfg(feature = "tls")]
 mod client_certificates;
@@ -9,24 +10,28 @@ mod layer;
 mod request_parts;
 
 use std::fmt::{self, Debug, Formatter};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use blobaccess::{AccountName, Caller, Result};
+use blobaccess::{AccountName, Caller, Claims, Result};
 
+pub use self::any_of::AnyOf;
 pub use self::bearer_tokens::BearerTokens;
 #[cfg(feature = "tls")]
 pub use self::client_certificates::{CertificateName, ClientCertificates};
 pub(crate) use self::layer::AuthenticationLayer;
 pub use self::request_parts::RequestParts;
 
-/// The identity that a request is served under: its caller, and the account that its puts go to.
+/// The identity that a request is served under: its caller, the caller's claims, and the account that its puts go to.
 ///
-/// Stores find both in the [`Context`](blobaccess::Context) of each call.
+/// Stores find all of it in the [`Context`](blobaccess::Context) of each call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Identity {
     /// The caller; `None` for an anonymous request.
     pub caller: Option<Caller>,
+    /// The claims of the caller, for authorizers that need more than a name.
+    pub claims: Option<Claims>,
     /// The account that puts go to; `None` for the account of the digest's instance name.
     pub account_name: Option<AccountName>,
 }
@@ -35,13 +40,20 @@ impl Identity {
     /// Makes the identity of `caller`, whose puts go to the account of the digest's instance name.
     #[must_use]
     pub const fn new(caller: Caller) -> Self {
-        Self { caller: Some(caller), account_name: None }
+        Self { caller: Some(caller), claims: None, account_name: None }
     }
 
     /// Makes the identity of a request that names no caller.
     #[must_use]
     pub const fn anonymous() -> Self {
-        Self { caller: None, account_name: None }
+        Self { caller: None, claims: None, account_name: None }
+    }
+
+    /// Sets the claims of the caller.
+    #[must_use]
+    pub fn with_claims(mut self, claims: Claims) -> Self {
+        self.claims = Some(claims);
+        self
     }
 
     /// Sets the account that puts go to.
@@ -65,7 +77,8 @@ impl From<Caller> for Identity {
 /// request is served under; [`Authorizing`](blobaccess::decorators::Authorizing) stores decide what that identity may
 /// do.
 ///
-/// Ready-made: [`BearerTokens`], `ClientCertificates` (with the feature `tls`), and [`authenticator_fn`] for a closure.
+/// Ready-made: [`BearerTokens`], `ClientCertificates` (with the feature `tls`), [`AnyOf`] several, and
+/// [`authenticator_fn`] for a closure.
 #[async_trait]
 pub trait Authenticator: Debug + Send + Sync + 'static {
     /// Returns the identity that `request` is to be served under.
@@ -77,6 +90,13 @@ pub trait Authenticator: Debug + Send + Sync + 'static {
     /// The client gets the error as it is. `Unauthenticated` is for requests without valid credentials, and
     /// `Unavailable` for requests whose credentials cannot be verified now.
     async fn authenticate(&self, request: &RequestParts<'_>) -> Result<Identity>;
+}
+
+#[async_trait]
+impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
+    async fn authenticate(&self, request: &RequestParts<'_>) -> Result<Identity> {
+        (**self).authenticate(request).await
+    }
 }
 
 /// Makes an [`Authenticator`] of a closure that decides at once.

@@ -14,7 +14,9 @@ pub struct RequestParts<'a> {
 }
 
 impl<'a> RequestParts<'a> {
-    pub(super) const fn new(parts: &'a http::request::Parts) -> Self {
+    /// Makes the part of a request that is `parts`, such as a request to a server of HTTP beside the services.
+    #[must_use]
+    pub const fn new(parts: &'a http::request::Parts) -> Self {
         Self { parts }
     }
 
@@ -30,6 +32,11 @@ impl<'a> RequestParts<'a> {
     #[must_use]
     pub fn metadata(&self, name: &str) -> Option<&str> {
         self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// Returns all values of the request metadata `name` that are visible ASCII, in their order.
+    pub fn metadata_values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
 
     /// Returns the token of an `authorization: Bearer TOKEN`; `None` if the request has no such metadata.
