@@ -4,6 +4,8 @@
 //! read, so that none is ignored silently. And they may be as deep as Buildbarn's: generated types are decoded up to 100
 //! levels deep, and raising that would raise it for what peers send too.
 
+#[cfg(test)]
+mod agreement;
 mod from_bytes;
 mod from_json;
 mod mistakes;

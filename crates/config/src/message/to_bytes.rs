@@ -75,6 +75,9 @@ fn write_value(kind: &Kind, value: &Value, bytes: &mut Vec<u8>) {
         (Value::Uint(number), Kind::Fixed64) => bytes.extend(number.to_le_bytes()),
         (Value::Uint(number), Kind::Fixed32) => bytes.extend(number.to_le_bytes().iter().take(4)),
         (Value::Uint(number), _) => write_varint(*number, bytes),
+        // There are many numbers that are none.
+        (Value::Double(number), Kind::Float) if number.is_nan() => bytes.extend(f32::NAN.to_le_bytes()),
+        (Value::Double(number), _) if number.is_nan() => bytes.extend(f64::NAN.to_le_bytes()),
         (Value::Double(number), Kind::Float) => bytes.extend(narrow(*number).to_le_bytes()),
         (Value::Double(number), _) => bytes.extend(number.to_le_bytes()),
         (Value::Enum(number), _) => write_varint(i64::from(*number).cast_unsigned(), bytes),

@@ -5,7 +5,7 @@ use prost_reflect::MessageDescriptor;
 use super::super::mistakes::Mistakes;
 use super::super::to_bytes::to_bytes;
 use super::super::trail::Trail;
-use super::super::{FieldValue, Message, Value, descriptor};
+use super::super::{FieldValue, Message, Value};
 use super::object::{is_well_known, note_kind, read_message, read_object};
 use super::{describe, spelling};
 use crate::json::{JsonField, JsonKind, JsonValue};
@@ -29,7 +29,7 @@ pub(super) fn read_any(
     }
     let url = find_type(json, fields, trail, mistakes)?;
     let name = url.rsplit_once('/').map_or(url, |(_, name)| name);
-    let Some(of) = descriptor(name) else {
+    let Some(of) = any.parent_pool().get_message_by_name(name) else {
         mistakes.note(
             &trail.field(TYPE),
             json.position.as_ref(),
