@@ -115,6 +115,12 @@ impl Display for Faults {
 
 impl Error for Faults {}
 
+impl From<Fault> for Faults {
+    fn from(fault: Fault) -> Self {
+        Self { faults: vec![fault] }
+    }
+}
+
 impl From<Faults> for blobaccess::Error {
     fn from(faults: Faults) -> Self {
         Self::invalid_argument(faults.to_string())

@@ -44,6 +44,11 @@ impl FieldPath {
         }
     }
 
+    /// Returns the path as text that is shared.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+
     /// Returns the path as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.text

@@ -64,6 +64,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Notes that this message has no effect, or another than one may expect.
+    pub(crate) fn notice(&self, message: impl Into<String>) {
+        self.reading.note_notice(&self.path, self.message.position.clone(), message.into());
+    }
+
     /// Refuses a field if it is set.
     pub(crate) fn refuse(&self, name: &str, reason: &str) {
         if self.is_set(name) {

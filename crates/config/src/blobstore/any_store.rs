@@ -1,9 +1,10 @@
 //! A store whose kind is a value.
 
-use std::any::Any;
 use std::sync::Arc;
 
-use blobaccess::{Ac, BlobAccess, Cas, Error, Fsac, Icas, Iscc, Kind, Result};
+use blobaccess::{Ac, BlobAccess, Cas, Fsac, Icas, Iscc, Kind, Result, StorageType};
+
+use super::cast::cast;
 
 /// A store of a kind, shared.
 pub(crate) type Store<K> = Arc<dyn BlobAccess<Kind = K>>;
@@ -20,32 +21,26 @@ pub(crate) enum AnyStore {
 
 impl AnyStore {
     /// Makes the kind of `store` a value.
-    pub(crate) fn of<K: Kind>(store: &Store<K>) -> Result<Self> {
-        let any: &dyn Any = store;
-        let cas = any.downcast_ref::<Store<Cas>>().cloned().map(Self::Cas);
-        let ac = || any.downcast_ref::<Store<Ac>>().cloned().map(Self::Ac);
-        let icas = || any.downcast_ref::<Store<Icas>>().cloned().map(Self::Icas);
-        let iscc = || any.downcast_ref::<Store<Iscc>>().cloned().map(Self::Iscc);
-        let fsac = || any.downcast_ref::<Store<Fsac>>().cloned().map(Self::Fsac);
-        cas.or_else(ac).or_else(icas).or_else(iscc).or_else(fsac).ok_or_else(|| mismatch::<K>("another"))
+    pub(crate) fn of<K: Kind>(store: Store<K>) -> Result<Self> {
+        match K::STORAGE_TYPE {
+            StorageType::Cas => cast(store).map(Self::Cas),
+            StorageType::Ac => cast(store).map(Self::Ac),
+            StorageType::Icas => cast(store).map(Self::Icas),
+            StorageType::Iscc => cast(store).map(Self::Iscc),
+            StorageType::Fsac => cast(store).map(Self::Fsac),
+        }
     }
 
     /// Returns the store as one of kind `K`.
     pub(crate) fn get<K: Kind>(&self) -> Result<Store<K>> {
-        let (any, name): (&dyn Any, _) = match self {
-            Self::Cas(store) => (store, "cas"),
-            Self::Ac(store) => (store, "ac"),
-            Self::Icas(store) => (store, "icas"),
-            Self::Iscc(store) => (store, "iscc"),
-            Self::Fsac(store) => (store, "fsac"),
-        };
-        any.downcast_ref::<Store<K>>().cloned().ok_or_else(|| mismatch::<K>(name))
+        match self {
+            Self::Cas(store) => cast(Arc::clone(store)),
+            Self::Ac(store) => cast(Arc::clone(store)),
+            Self::Icas(store) => cast(Arc::clone(store)),
+            Self::Iscc(store) => cast(Arc::clone(store)),
+            Self::Fsac(store) => cast(Arc::clone(store)),
+        }
     }
-}
-
-/// Returns the error of a store that is taken for one of another kind. Plans rule it out.
-fn mismatch<K: Kind>(is: &str) -> Error {
-    Error::internal(format!("a store of kind {} is used as one of {}", is, K::STORAGE_TYPE.name()))
 }
 
 #[cfg(test)]
@@ -56,7 +51,7 @@ mod tests {
 
     fn goes_through<K: Kind>() {
         let store: Store<K> = Arc::new(MemoryStore::<K>::new(1));
-        let any = AnyStore::of(&store).unwrap();
+        let any = AnyStore::of(Arc::clone(&store)).unwrap();
         assert!(Arc::ptr_eq(&any.get::<K>().unwrap(), &store));
     }
 
@@ -68,6 +63,6 @@ mod tests {
         goes_through::<Iscc>();
         goes_through::<Fsac>();
         let store: Store<Cas> = Arc::new(MemoryStore::<Cas>::new(1));
-        assert!(AnyStore::of(&store).unwrap().get::<Ac>().is_err());
+        assert!(AnyStore::of(store).unwrap().get::<Ac>().is_err());
     }
 }

@@ -42,7 +42,8 @@ impl<'a> NodeReader<'_, 'a> {
                 beneath.reverse();
             }
             if let Some(node) = node {
-                let (path, position) = (pending.section.path().clone(), pending.section.position().cloned());
+                let member = pending.section.member("backend").unwrap_or_default();
+                let (path, position) = (pending.section.path_of(member), pending.section.position().cloned());
                 let planned = PlannedNode { path, position, kind: pending.kind, node };
                 reader.stores.fill(pending.id, planned);
             }
