@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use blobaccess::decorators::ExpiryOptions;
-
 use crate::blobstore::{ByteCount, Node, NodeId, ReplicatorLayer, ReplicatorPlan, StoresPlan, name_of_kind};
 
 /// The memory that a digest takes which is remembered as present, in bytes.
@@ -131,7 +129,9 @@ fn title(node: &Node) -> String {
         Node::Demultiplexing(routes) if routes.is_empty() => format!("{name}: every call fails, no instance name is served"),
         Node::Demultiplexing(_) => format!("{name}: by instance name, other names are refused"),
         Node::HierarchicalInstanceNames { .. } => format!("{name}: reads from the parents of an instance name too"),
-        Node::ActionResultExpiring { options, .. } => format!("{name}: {}", expiry(options)),
+        Node::ActionResultExpiring { validity, jitter, .. } => {
+            format!("{name}: results are valid for {validity:?}, and for up to {jitter:?} more")
+        }
         Node::ReadCanarying { capacity, duration, .. } => format!(
             "{name}: reads from replica while it is healthy, tried every {duration:?} for each of {capacity} instance names in {}",
             memory(*capacity, BYTES_PER_INSTANCE_NAME)
@@ -169,8 +169,4 @@ fn copies(replicator: &ReplicatorPlan) -> String {
 fn memory(entries: usize, each: u64) -> String {
     let entries = u64::try_from(entries).unwrap_or(u64::MAX);
     format!("up to {} of memory", ByteCount(entries.saturating_mul(each)))
-}
-
-fn expiry(options: &ExpiryOptions) -> String {
-    format!("{options:?}")
 }

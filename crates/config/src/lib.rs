@@ -3,16 +3,24 @@
 mod authentication;
 mod authorizers;
 mod background;
+mod blobstore;
+mod describe;
 mod document;
 mod fault;
 mod field_path;
 mod jmespath;
 mod json;
+mod layer_state;
 mod message;
 mod reading;
+mod registry;
 mod section;
 mod small_file;
+mod stacks;
 
 pub use self::authentication::AuthenticationMetadata;
 pub use self::document::Document;
 pub use self::fault::{Fault, Faults, Notice, Position};
+pub use self::layer_state::{LayerSnapshot, LayerState};
+pub use self::registry::{Backend, Registry};
+pub use self::stacks::{Stacks, StacksPlan};

@@ -1,7 +1,6 @@
 //! The open stores of a configuration.
 
 use std::fmt::{self, Debug, Formatter};
-use std::path::Path;
 use std::sync::Arc;
 
 use blobaccess::{Ac, BlobAccess, Cas, Fsac, Icas, Iscc, Result, StorageType};
@@ -9,7 +8,7 @@ use futures::future::join_all;
 
 use crate::blobstore::{AnyStore, OpenPart, OpenStores, StoresPlan, StoresReader};
 use crate::section::Section;
-use crate::{Document, Environment, Faults, LayerSnapshot, Notice, Registry};
+use crate::{Document, Faults, LayerSnapshot, Notice, Registry};
 
 /// The name of the message with a store of contents and one of action results.
 const BLOBSTORE: &str = "buildbarn.configuration.blobstore.BlobstoreConfiguration";
@@ -169,17 +168,6 @@ pub struct Stacks {
 }
 
 impl Stacks {
-    /// Opens the stores of a `BlobstoreConfiguration` in a file of Jsonnet, or of JSON. The variables of the process are
-    /// external variables of the file.
-    ///
-    /// # Errors
-    ///
-    /// All that is wrong with the file, before anything is opened. Otherwise as [`StacksPlan::open`].
-    pub async fn from_jsonnet(path: impl AsRef<Path>, registry: &Registry) -> Result<Self, Faults> {
-        let document = Document::from_jsonnet_file(path, &Environment::of_process())?;
-        Self::from_document(&document, registry).await
-    }
-
     /// Opens the stores of a `BlobstoreConfiguration`.
     ///
     /// # Errors
@@ -253,7 +241,7 @@ impl Stacks {
     /// The future may be dropped at any time, and another be made.
     pub async fn run(&self) {
         join_all(self.parts.iter().map(|open| open.part.run())).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Makes durable what is to outlive the process, such as all that was put into persistent local stores before.
@@ -285,9 +273,7 @@ fn at(open: &OpenPart, result: Result<()>) -> Result<()> {
 
 impl Debug for Stacks {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { cas, ac, icas, iscc, fsac, parts, description: _, notices: _ } = self;
-        let mut debug = f.debug_struct("Stacks");
-        debug.field("cas", cas).field("ac", ac).field("icas", icas).field("iscc", iscc).field("fsac", fsac);
-        debug.field("parts", &parts.len()).finish_non_exhaustive()
+        // A layer and its replicators have the stores beneath in common. So their text doubles with every level.
+        f.debug_struct("Stacks").field("description", &self.description).finish_non_exhaustive()
     }
 }

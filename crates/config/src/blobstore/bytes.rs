@@ -9,7 +9,8 @@ pub(crate) struct ByteCount(pub(crate) u64);
 impl Display for ByteCount {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         const UNITS: [(u64, &str); 4] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-        let unit = UNITS.iter().find(|(bytes, _)| self.0 >= 10 * bytes || (self.0 >= *bytes && self.0 % bytes == 0));
+        let is_whole = |bytes: u64| self.0 >= bytes && self.0.is_multiple_of(bytes);
+        let unit = UNITS.iter().find(|(bytes, _)| self.0 >= 10 * bytes || is_whole(*bytes));
         match unit {
             Some((bytes, name)) => write!(f, "{} {name}", self.0 / bytes),
             None => write!(f, "{} bytes", self.0),

@@ -28,21 +28,19 @@ impl StoresPlan {
 }
 
 async fn inspect(planned: &PlannedNode) -> Result<(), String> {
-    match &planned.node {
-        Node::ZipWriting(archive) => archive.inspect(ArchiveUse::Writing),
-        Node::ZipReading(archive) => {
-            archive.inspect(ArchiveUse::Reading)?;
-            let read = match planned.kind {
-                StorageType::Cas => read::<Cas>(archive).await,
-                StorageType::Ac => read::<Ac>(archive).await,
-                StorageType::Icas => read::<Icas>(archive).await,
-                StorageType::Iscc => read::<Iscc>(archive).await,
-                StorageType::Fsac => read::<Fsac>(archive).await,
-            };
-            read.map_err(|error| error.to_string())
-        }
-        _ => Ok(()),
+    if let Node::ZipWriting(archive) = &planned.node {
+        return archive.inspect(ArchiveUse::Writing);
     }
+    let Node::ZipReading(archive) = &planned.node else { return Ok(()) };
+    archive.inspect(ArchiveUse::Reading)?;
+    let read = match planned.kind {
+        StorageType::Cas => read::<Cas>(archive).await,
+        StorageType::Ac => read::<Ac>(archive).await,
+        StorageType::Icas => read::<Icas>(archive).await,
+        StorageType::Iscc => read::<Iscc>(archive).await,
+        StorageType::Fsac => read::<Fsac>(archive).await,
+    };
+    read.map_err(|error| error.to_string())
 }
 
 /// Reads the directory of an archive.

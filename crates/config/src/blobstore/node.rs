@@ -1,8 +1,7 @@
 //! The backends of a configuration, as plans that refer to each other.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use blobaccess::decorators::ExpiryOptions;
 use blobaccess::{InstanceName, StorageType};
 
 use super::archive::ArchivePlan;
@@ -38,7 +37,7 @@ pub(crate) enum Node {
     ReadFallback { primary: NodeId, secondary: NodeId, replicator: ReplicatorPlan },
     Demultiplexing(Vec<RoutePlan>),
     HierarchicalInstanceNames { backend: NodeId },
-    ActionResultExpiring { backend: NodeId, options: ExpiryOptions },
+    ActionResultExpiring { backend: NodeId, validity: Duration, jitter: Duration, since: SystemTime },
     ReadCanarying { source: NodeId, replica: NodeId, capacity: usize, duration: Duration },
     ZipReading(ArchivePlan),
     ZipWriting(ArchivePlan),

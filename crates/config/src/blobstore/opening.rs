@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use blobaccess::decorators::{
     ActionResultExpiring, ActionResultTimestampInjecting, CompletenessChecking, CompletenessOptions, DeadlineEnforcing,
-    Demultiplexing, EmptyBlobInjecting, ExistenceCaching, HierarchicalInstanceNames, Mirrored, MirroredOptions,
+    Demultiplexing, EmptyBlobInjecting, ExistenceCaching, ExpiryOptions, HierarchicalInstanceNames, Mirrored, MirroredOptions,
     Observing, ReadCaching, ReadCachingOptions, ReadCanarying, ReadFallback, ReadFallbackOptions, Route, Shard, Sharding,
 };
 use blobaccess::replication::EntryLocks;
@@ -27,7 +27,6 @@ use crate::{Fault, Faults, Registry};
 /// The stores of a plan, as far as they are open.
 #[derive(Debug)]
 pub(super) struct Opening<'p> {
-    plan: &'p StoresPlan,
     registry: &'p Registry,
     stores: Vec<Option<AnyStore>>,
     parts: Vec<OpenPart>,
@@ -61,10 +60,12 @@ enum Turn {
 
 impl Turn {
     const fn of(node: &Node) -> Self {
-        match node {
-            Node::ZipWriting(_) => Self::Replacing,
-            Node::ZipReading(_) | Node::Host { .. } | Node::Failing(_) => Self::Backend,
-            _ => Self::Layer,
+        if matches!(node, Node::ZipWriting(_)) {
+            Self::Replacing
+        } else if matches!(node, Node::ZipReading(_) | Node::Host { .. }) {
+            Self::Backend
+        } else {
+            Self::Layer
         }
     }
 }
@@ -77,7 +78,7 @@ impl StoresPlan {
     /// The first backend that cannot be opened. Those that were opened before are dropped.
     pub(crate) async fn open(&self, registry: &Registry) -> Result<OpenStores, Faults> {
         let stores = std::iter::repeat_with(|| None).take(self.nodes.len()).collect();
-        let mut opening = Opening { plan: self, registry, stores, parts: Vec::new() };
+        let mut opening = Opening { registry, stores, parts: Vec::new() };
         let order = self.order();
         for turn in [Turn::Backend, Turn::Replacing, Turn::Layer] {
             for id in &order {
@@ -123,15 +124,15 @@ impl<'p> Opening<'p> {
 
     /// Opens a backend whose backends beneath are open.
     async fn open(&mut self, planned: &PlannedNode) -> Result<AnyStore> {
-        match &planned.node {
-            Node::WithLabels { backend: target, .. } | Node::Label { target, .. } => self.any(*target).cloned(),
-            _ => match planned.kind {
-                StorageType::Cas => self.open_as::<Cas>(planned).await,
-                StorageType::Ac => self.open_as::<Ac>(planned).await,
-                StorageType::Icas => self.open_as::<Icas>(planned).await,
-                StorageType::Iscc => self.open_as::<Iscc>(planned).await,
-                StorageType::Fsac => self.open_as::<Fsac>(planned).await,
-            },
+        if let Node::WithLabels { backend: target, .. } | Node::Label { target, .. } = &planned.node {
+            return self.any(*target).cloned();
+        }
+        match planned.kind {
+            StorageType::Cas => self.open_as::<Cas>(planned).await,
+            StorageType::Ac => self.open_as::<Ac>(planned).await,
+            StorageType::Icas => self.open_as::<Icas>(planned).await,
+            StorageType::Iscc => self.open_as::<Iscc>(planned).await,
+            StorageType::Fsac => self.open_as::<Fsac>(planned).await,
         }
     }
 
@@ -146,7 +147,7 @@ impl<'p> Opening<'p> {
     }
 
     async fn open_unobserved<K: Kind>(&mut self, planned: &PlannedNode) -> Result<Store<K>> {
-        let path = planned.path.shared();
+        let path = &planned.path.shared();
         match &planned.node {
             Node::ReadCaching { slow, fast, replicator } => self.open_read_caching(path, *slow, *fast, replicator),
             Node::Failing(failure) => Ok(Arc::new(FailingStore::new(failure.error()))),
@@ -186,7 +187,7 @@ impl<'p> Opening<'p> {
     }
 
     /// Opens a layer that exists for some kinds only.
-    fn open_of_one_kind(&mut self, planned: &PlannedNode, path: Arc<str>) -> Result<AnyStore> {
+    fn open_of_one_kind(&mut self, planned: &PlannedNode, path: &Arc<str>) -> Result<AnyStore> {
         let (clock, observer) = (self.clock(), self.registry.observer());
         let max_message = self.registry.max_message_size_bytes();
         match &planned.node {
@@ -202,8 +203,11 @@ impl<'p> Opening<'p> {
                 let layer = CompletenessChecking::new(results, contents, options).with_clock(clock);
                 Ok(AnyStore::Ac(self.keep_store(path, layer)))
             }
-            Node::ActionResultExpiring { backend, options } => {
-                let options = options.clone().with_max_message_size_bytes(max_message);
+            Node::ActionResultExpiring { backend, validity, jitter, since } => {
+                let options = ExpiryOptions::new(*validity)
+                    .with_max_validity_jitter(*jitter)
+                    .with_minimum_timestamp(*since)
+                    .with_max_message_size_bytes(max_message);
                 let layer = ActionResultExpiring::new(self.store::<Ac>(*backend)?, options).with_clock(clock);
                 Ok(AnyStore::Ac(self.keep_store(path, layer)))
             }
@@ -221,26 +225,38 @@ impl<'p> Opening<'p> {
                 let layer = ActionResultTimestampInjecting::new(self.store::<Ac>(*backend)?, max_message);
                 Ok(AnyStore::Ac(Arc::new(layer.with_clock(clock).with_observer(observer))))
             }
-            _ => Err(Error::internal("this backend exists for all kinds")),
+            Node::ReadCaching { .. }
+            | Node::Failing(_)
+            | Node::Sharding(_)
+            | Node::Mirrored { .. }
+            | Node::ReadFallback { .. }
+            | Node::Demultiplexing(_)
+            | Node::ReadCanarying { .. }
+            | Node::ZipReading(_)
+            | Node::ZipWriting(_)
+            | Node::WithLabels { .. }
+            | Node::Label { .. }
+            | Node::DeadlineEnforcing { .. }
+            | Node::Host { .. } => Err(Error::internal("this backend exists for all kinds")),
         }
     }
 
     fn open_read_caching<K: Kind>(
         &mut self,
-        path: Arc<str>,
+        path: &Arc<str>,
         slow: NodeId,
         fast: NodeId,
         replicator: &ReplicatorPlan,
     ) -> Result<Store<K>> {
         let (slow, fast, locks) = (self.store::<K>(slow)?, self.store::<K>(fast)?, Arc::new(EntryLocks::new()));
-        let copier = self.copying(&path, &slow, &fast, &locks).open(replicator)?;
+        let copier = self.copying(path, &slow, &fast, &locks).open(replicator)?;
         // A store that nothing is copied into is not written to either: somebody else fills it.
         let options = ReadCachingOptions::new().with_writes_through(replicator.copies());
         let layer = ReadCaching::new(slow, fast, copier).with_options(options).with_clock(self.clock());
         Ok(self.keep_store(path, layer.with_entry_locks(locks)))
     }
 
-    fn open_sharding<K: Kind>(&mut self, path: Arc<str>, plans: &[ShardPlan]) -> Result<Store<K>> {
+    fn open_sharding<K: Kind>(&mut self, path: &Arc<str>, plans: &[ShardPlan]) -> Result<Store<K>> {
         let mut shards = Vec::with_capacity(plans.len());
         for plan in plans {
             shards.push(Shard::new(&*plan.key, self.store::<K>(plan.backend)?).with_weight(plan.weight));
@@ -251,13 +267,13 @@ impl<'p> Opening<'p> {
 
     fn open_mirrored<K: Kind>(
         &mut self,
-        path: Arc<str>,
+        path: &Arc<str>,
         [a, b]: [NodeId; 2],
         [a_to_b, b_to_a]: [&ReplicatorPlan; 2],
     ) -> Result<Store<K>> {
         let (a, b, locks) = (self.store::<K>(a)?, self.store::<K>(b)?, Arc::new(EntryLocks::new()));
-        let a_to_b = self.copying(&path, &a, &b, &locks).open(a_to_b)?;
-        let b_to_a = self.copying(&path, &b, &a, &locks).open(b_to_a)?;
+        let a_to_b = self.copying(path, &a, &b, &locks).open(a_to_b)?;
+        let b_to_a = self.copying(path, &b, &a, &locks).open(b_to_a)?;
         // Buildbarn answers a query once what one half lacked has been copied.
         let options = MirroredOptions::new().with_waits_for_repairs(true);
         let layer = Mirrored::new(a, b, a_to_b, b_to_a).with_options(options).with_clock(self.clock());
@@ -266,14 +282,14 @@ impl<'p> Opening<'p> {
 
     fn open_read_fallback<K: Kind>(
         &mut self,
-        path: Arc<str>,
+        path: &Arc<str>,
         primary: NodeId,
         secondary: NodeId,
         replicator: &ReplicatorPlan,
     ) -> Result<Store<K>> {
         let (primary, secondary) = (self.store::<K>(primary)?, self.store::<K>(secondary)?);
         let locks = Arc::new(EntryLocks::new());
-        let copier = self.copying(&path, &secondary, &primary, &locks).open(replicator)?;
+        let copier = self.copying(path, &secondary, &primary, &locks).open(replicator)?;
         // Buildbarn answers a query once what the primary lacked has been copied.
         let options = ReadFallbackOptions::new().with_waits_for_copies(true);
         let layer = ReadFallback::new(primary, secondary, copier).with_options(options).with_clock(self.clock());
@@ -305,9 +321,9 @@ impl<'p> Opening<'p> {
     }
 
     /// Keeps a layer that has a state or work to do, and returns it as a store.
-    fn keep_store<K: Kind, L: BlobAccess<Kind = K> + Part>(&mut self, path: Arc<str>, layer: L) -> Store<K> {
+    fn keep_store<K: Kind, L: BlobAccess<Kind = K> + Part>(&mut self, path: &Arc<str>, layer: L) -> Store<K> {
         let layer = Arc::new(layer);
-        self.keep(&path, K::STORAGE_TYPE, Arc::<L>::clone(&layer));
+        self.keep(path, K::STORAGE_TYPE, Arc::<L>::clone(&layer));
         layer
     }
 

@@ -27,7 +27,7 @@ type Blobs<K> = dyn BlobAccess<Kind = K>;
 pub(crate) trait Part: Debug + Send + Sync {
     /// Does the background work, for as long as it is polled. It does not end.
     async fn run(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Makes durable what is to outlive the process.

@@ -23,8 +23,6 @@ pub(crate) struct RootPlan {
     pub(crate) kind: StorageType,
     /// The store as it is used.
     pub(crate) outermost: NodeId,
-    /// The backend as it is configured.
-    pub(crate) backend: NodeId,
 }
 
 /// Reads the stores of a configuration, one after the other. They share the files that they claim.
@@ -77,7 +75,7 @@ impl<'a> StoresReader<'a> {
         if kind == StorageType::Cas {
             self.contents = Some(outermost);
         }
-        self.roots.push(RootPlan { kind, outermost, backend });
+        self.roots.push(RootPlan { kind, outermost });
     }
 
     /// Returns the plan, or `None` if faults were noted.

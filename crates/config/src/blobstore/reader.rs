@@ -1,6 +1,6 @@
 //! The reading of one `BlobAccessConfiguration`, with all beneath it.
 
-use blobaccess::decorators::{ExpiryOptions, Rendezvous};
+use blobaccess::decorators::Rendezvous;
 use blobaccess::{InstanceName, StorageType};
 
 use super::archive::{ArchivePlan, ArchiveUse};
@@ -221,8 +221,7 @@ impl<'a> NodeReader<'_, 'a> {
             section.fault_at(SINCE, "is required");
         }
         let since = section.timestamp(SINCE);
-        let options = ExpiryOptions::new(validity?).with_max_validity_jitter(jitter?).with_minimum_timestamp(since?);
-        Some(Node::ActionResultExpiring { backend: backend?, options })
+        Some(Node::ActionResultExpiring { backend: backend?, validity: validity?, jitter: jitter?, since: since? })
     }
 
     fn read_canarying(&mut self, at: &Pending<'a>, section: &Section<'a>) -> Option<Node> {

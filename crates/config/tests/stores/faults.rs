@@ -1,0 +1,68 @@
+//! Faults: all of a document, at their places, in one order.
+
+use blobaccess::StorageType::Cas;
+use blobaccess_config::{Document, StacksPlan};
+
+use super::{faults, fill, registry};
+
+#[test]
+fn all_faults_are_reported_in_the_order_of_the_fields() {
+    let text = "{'sharding': {'shards': {\
+         '2': {'weight': 0, 'backend': {'readCaching': {'slow': {'label': 'x'}, 'fast': {'error': {}}, 'replicator': {}}}},\
+         '10': {'weight': 1, 'backend': {'deadlineEnforcing': {'backend': {'zipReading': {}}}}},\
+         '1': {'weight': 1}}}}";
+    let expected = [
+        "sharding.shards[\"1\"].backend: is required",
+        "sharding.shards[\"2\"].weight: must be positive",
+        "sharding.shards[\"10\"].backend.deadlineEnforcing.timeout: is required",
+        "sharding.shards[\"10\"].backend.deadlineEnforcing.backend.zipReading.path: is required",
+        "sharding.shards[\"2\"].backend.readCaching.replicator: is required: local, noop or another mode",
+        "sharding.shards[\"2\"].backend.readCaching.slow.label: \"x\" is not declared",
+        "sharding.shards[\"2\"].backend.readCaching.fast.error.code: must be the code of an error, such as 14: every call fails with it, and 0 is none",
+    ];
+    for _ in 0..10 {
+        assert_eq!(faults(text, Cas), expected);
+    }
+}
+
+#[test]
+fn faults_of_the_text_and_of_what_it_says_are_reported_together() {
+    let text = fill("{'contentAddressableStorage': {'sharding': {'shards': {'1': {'weight': 'x', 'backend': 'M'}, '2': {'backend': 'M'}}}},\n 'actionCache': {'lable': 'm'}}");
+    let faults = StacksPlan::of_blobstore(&Document::from_json(&text, "test.json").unwrap(), &registry()).unwrap_err();
+    let lines: Vec<_> = faults.as_slice().iter().map(|fault| (fault.path.as_str(), fault.position.as_ref().map(|at| at.line))).collect();
+    assert_eq!(lines, [
+        ("contentAddressableStorage.sharding.shards[\"1\"].weight", Some(1)),
+        ("actionCache.lable", Some(2)),
+        ("contentAddressableStorage.sharding.shards[\"2\"].weight", Some(1)),
+    ]);
+}
+
+#[test]
+fn a_configuration_without_stores_is_refused() {
+    let document = Document::from_json("{}", "test.json").unwrap();
+    let faults = StacksPlan::of_blobstore(&document, &registry()).unwrap_err();
+    assert!(faults.to_string().ends_with("there is no store: contentAddressableStorage or actionCache is required"), "{faults}");
+}
+
+#[tokio::test]
+async fn nothing_is_touched_unless_everything_is_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (archive, absent) = (folder.path().join("kept.zip"), folder.path().join("absent.zip"));
+    std::fs::write(&archive, "an earlier archive").unwrap();
+    let text = |ac: &str| {
+        let text = format!("{{'contentAddressableStorage': {{'zipWriting': {{'path': '{}'}}}}, 'actionCache': {ac}}}", archive.display());
+        Document::from_json(&fill(&text), "test.json").unwrap()
+    };
+    let reading = format!("{{'zipReading': {{'path': '{}'}}}}", absent.display());
+    for ac in ["{'label': 'x'}", &reading] {
+        let faults = blobaccess_config::Stacks::from_document(&text(ac), &registry()).await.unwrap_err();
+        assert!(faults.as_slice()[0].path.starts_with("actionCache."), "{faults}");
+        assert_eq!(std::fs::read(&archive).unwrap(), b"an earlier archive");
+    }
+    let junk = format!("{{'zipReading': {{'path': '{}'}}}}", folder.path().join("junk.zip").display());
+    std::fs::write(folder.path().join("junk.zip"), "junk").unwrap();
+    let plan = StacksPlan::of_blobstore(&text(&junk), &registry()).unwrap();
+    assert_eq!(plan.inspect().await.unwrap_err().as_slice()[0].path, "actionCache.zipReading");
+    assert_eq!(plan.open().await.unwrap_err().as_slice()[0].path, "actionCache.zipReading");
+    assert_eq!(std::fs::read(&archive).unwrap(), b"an earlier archive");
+}
