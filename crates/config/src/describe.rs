@@ -124,9 +124,14 @@ fn title(node: &Node) -> String {
             ByteCount(*max_total_tree_size_bytes)
         ),
         Node::ReadFallback { replicator, .. } => {
-            format!("{name}: reads from secondary what primary lacks; puts into primary; copies: {}", copies(replicator))
+            format!(
+                "{name}: reads from secondary what primary lacks; puts into primary; copies: {}",
+                copies(replicator)
+            )
         }
-        Node::Demultiplexing(routes) if routes.is_empty() => format!("{name}: every call fails, no instance name is served"),
+        Node::Demultiplexing(routes) if routes.is_empty() => {
+            format!("{name}: every call fails, no instance name is served")
+        }
         Node::Demultiplexing(_) => format!("{name}: by instance name, other names are refused"),
         Node::HierarchicalInstanceNames { .. } => format!("{name}: reads from the parents of an instance name too"),
         Node::ActionResultExpiring { validity, jitter, .. } => {

@@ -7,9 +7,7 @@ use blobaccess::decorators::{
     CompletenessSnapshot, ExpirySnapshot, MirroredSnapshot, ReadCachingSnapshot, ReadCanaryingSnapshot, RepairSnapshot,
     ShardSnapshot,
 };
-use blobaccess::replication::{
-    ConcurrencySnapshot, DeduplicationSnapshot, LocalReplicatorSnapshot, QueuedSnapshot,
-};
+use blobaccess::replication::{ConcurrencySnapshot, DeduplicationSnapshot, LocalReplicatorSnapshot, QueuedSnapshot};
 use blobaccess_zip_store::{ZipReadingSnapshot, ZipWritingSnapshot};
 
 /// The state of one layer of an open store.
@@ -28,30 +26,30 @@ pub struct LayerSnapshot {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum LayerState {
-    /// Of `actionResultExpiring`.
+    /// The state of `actionResultExpiring`.
     ActionResultExpiring(ExpirySnapshot),
-    /// Of `completenessChecking`.
+    /// The state of `completenessChecking`.
     CompletenessChecking(CompletenessSnapshot),
-    /// Of `mirrored`.
+    /// The state of `mirrored`.
     Mirrored(MirroredSnapshot),
-    /// Of `readCaching`.
+    /// The state of `readCaching`.
     ReadCaching(ReadCachingSnapshot),
-    /// Of `readCanarying`.
+    /// The state of `readCanarying`.
     ReadCanarying(ReadCanaryingSnapshot),
-    /// Of `readFallback`.
+    /// The state of `readFallback`.
     ReadFallback(RepairSnapshot),
-    /// Of `sharding`, for each shard.
+    /// The state of `sharding`, for each shard.
     Sharding(Vec<ShardSnapshot>),
-    /// Of `zipReading`.
+    /// The state of `zipReading`.
     ZipReading(ZipReadingSnapshot),
-    /// Of `zipWriting`.
+    /// The state of `zipWriting`.
     ZipWriting(ZipWritingSnapshot),
-    /// Of a replicator that is `concurrencyLimiting`.
+    /// The state of a replicator that is `concurrencyLimiting`.
     ConcurrencyLimiting(ConcurrencySnapshot),
-    /// Of a replicator that is `deduplicating`.
+    /// The state of a replicator that is `deduplicating`.
     Deduplicating(DeduplicationSnapshot),
-    /// Of a replicator that is `local`.
+    /// The state of a replicator that is `local`.
     LocalReplicator(LocalReplicatorSnapshot),
-    /// Of a replicator that is `queued`.
+    /// The state of a replicator that is `queued`.
     Queued(QueuedSnapshot),
 }

@@ -230,7 +230,11 @@ struct Opened<K: Kind> {
 #[async_trait]
 impl<K: Kind> Backend<K> for Opened<K> {
     fn check(&self, settings: &str) -> Result<()> {
-        if settings.is_empty() { Ok(()) } else { Err(Error::invalid_argument("this backend of the host has no settings")) }
+        if settings.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::invalid_argument("this backend of the host has no settings"))
+        }
     }
 
     async fn open(&self, _settings: &str) -> Result<Store<K>> {

@@ -108,7 +108,8 @@ impl StacksPlan {
         self.plan.inspect().await?;
         let OpenStores { stores, parts } = self.plan.open(&self.registry).await?;
         let (description, notices) = (self.plan.describe(), self.notices);
-        let mut stacks = Stacks { cas: None, ac: None, icas: None, iscc: None, fsac: None, parts, description, notices };
+        let mut stacks =
+            Stacks { cas: None, ac: None, icas: None, iscc: None, fsac: None, parts, description, notices };
         for store in stores {
             match store {
                 AnyStore::Cas(store) => stacks.cas = Some(store),

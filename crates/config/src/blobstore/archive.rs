@@ -17,7 +17,7 @@ pub(crate) struct ArchivePlan {
     pub(crate) options: ZipOptions,
 }
 
-/// What is done with an archive.
+/// The use of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ArchiveUse {
     Reading,
@@ -35,7 +35,10 @@ impl ArchivePlan {
                 ArchiveUse::Writing => claims.write(path, &at),
             };
             if let Err(other) = &claimed {
-                section.fault_at("path", format!("is a file of {other} too, and an archive has one writer and no readers beside it"));
+                section.fault_at(
+                    "path",
+                    format!("is a file of {other} too, and an archive has one writer and no readers beside it"),
+                );
             }
             claimed.is_ok()
         });

@@ -18,7 +18,8 @@ impl FailurePlan {
         let message = section.text("message").to_owned();
         section.notice_at("details", "has no effect: errors have a code and a message");
         if code == 0 {
-            section.fault_at("code", "must be the code of an error, such as 14: every call fails with it, and 0 is none");
+            section
+                .fault_at("code", "must be the code of an error, such as 14: every call fails with it, and 0 is none");
             return None;
         }
         let kind = ErrorKind::from_grpc_code(code).unwrap_or_else(|| {

@@ -27,31 +27,79 @@ pub(crate) struct PlannedNode {
 /// The plan of one backend. Backends beneath it are referred to, so that many levels of them need no deep stack.
 #[derive(Debug)]
 pub(crate) enum Node {
-    ReadCaching { slow: NodeId, fast: NodeId, replicator: ReplicatorPlan },
+    ReadCaching {
+        slow: NodeId,
+        fast: NodeId,
+        replicator: ReplicatorPlan,
+    },
     Failing(FailurePlan),
     Sharding(Vec<ShardPlan>),
-    Mirrored { a: NodeId, b: NodeId, a_to_b: ReplicatorPlan, b_to_a: ReplicatorPlan },
-    ExistenceCaching { backend: NodeId, cache: ExistenceCachePlan },
+    Mirrored {
+        a: NodeId,
+        b: NodeId,
+        a_to_b: ReplicatorPlan,
+        b_to_a: ReplicatorPlan,
+    },
+    ExistenceCaching {
+        backend: NodeId,
+        cache: ExistenceCachePlan,
+    },
     /// The check of action results against the contents of the same configuration.
-    CompletenessChecking { backend: NodeId, contents: NodeId, max_total_tree_size_bytes: u64 },
-    ReadFallback { primary: NodeId, secondary: NodeId, replicator: ReplicatorPlan },
+    CompletenessChecking {
+        backend: NodeId,
+        contents: NodeId,
+        max_total_tree_size_bytes: u64,
+    },
+    ReadFallback {
+        primary: NodeId,
+        secondary: NodeId,
+        replicator: ReplicatorPlan,
+    },
     Demultiplexing(Vec<RoutePlan>),
-    HierarchicalInstanceNames { backend: NodeId },
-    ActionResultExpiring { backend: NodeId, validity: Duration, jitter: Duration, since: SystemTime },
-    ReadCanarying { source: NodeId, replica: NodeId, capacity: usize, duration: Duration },
+    HierarchicalInstanceNames {
+        backend: NodeId,
+    },
+    ActionResultExpiring {
+        backend: NodeId,
+        validity: Duration,
+        jitter: Duration,
+        since: SystemTime,
+    },
+    ReadCanarying {
+        source: NodeId,
+        replica: NodeId,
+        capacity: usize,
+        duration: Duration,
+    },
     ZipReading(ArchivePlan),
     ZipWriting(ArchivePlan),
     /// A backend, and labels that it may refer to.
-    WithLabels { backend: NodeId, labels: Vec<(String, NodeId)> },
+    WithLabels {
+        backend: NodeId,
+        labels: Vec<(String, NodeId)>,
+    },
     /// The backend that a label was given to.
-    Label { name: String, target: NodeId },
-    DeadlineEnforcing { backend: NodeId, timeout: Duration },
+    Label {
+        name: String,
+        target: NodeId,
+    },
+    DeadlineEnforcing {
+        backend: NodeId,
+        timeout: Duration,
+    },
     /// A backend of the host program.
-    Host { name: String, settings: String },
+    Host {
+        name: String,
+        settings: String,
+    },
     /// The outermost layer of contents.
-    EmptyBlobInjecting { backend: NodeId },
+    EmptyBlobInjecting {
+        backend: NodeId,
+    },
     /// The outermost layer of action results.
-    TimestampInjecting { backend: NodeId },
+    TimestampInjecting {
+        backend: NodeId,
+    },
 }
 
 /// A shard.
@@ -123,7 +171,10 @@ impl Node {
     pub(crate) const fn is_observed(&self) -> bool {
         !matches!(
             self,
-            Self::WithLabels { .. } | Self::Label { .. } | Self::EmptyBlobInjecting { .. } | Self::TimestampInjecting { .. }
+            Self::WithLabels { .. }
+                | Self::Label { .. }
+                | Self::EmptyBlobInjecting { .. }
+                | Self::TimestampInjecting { .. }
         )
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use blobaccess::decorators::{
     ActionResultExpiring, ActionResultTimestampInjecting, CompletenessChecking, CompletenessOptions, DeadlineEnforcing,
-    Demultiplexing, EmptyBlobInjecting, ExistenceCaching, ExpiryOptions, HierarchicalInstanceNames, Mirrored, MirroredOptions,
-    Observing, ReadCaching, ReadCachingOptions, ReadCanarying, ReadFallback, ReadFallbackOptions, Route, Shard, Sharding,
+    Demultiplexing, EmptyBlobInjecting, ExistenceCaching, ExpiryOptions, HierarchicalInstanceNames, Mirrored,
+    MirroredOptions, Observing, ReadCaching, ReadCachingOptions, ReadCanarying, ReadFallback, ReadFallbackOptions,
+    Route, Shard, Sharding,
 };
 use blobaccess::replication::EntryLocks;
 use blobaccess::{
@@ -115,7 +116,10 @@ impl<'p> Opening<'p> {
     }
 
     fn any(&self, id: NodeId) -> Result<&AnyStore> {
-        self.stores.get(id.0).and_then(Option::as_ref).ok_or_else(|| Error::internal("a store is used before it is open"))
+        self.stores
+            .get(id.0)
+            .and_then(Option::as_ref)
+            .ok_or_else(|| Error::internal("a store is used before it is open"))
     }
 
     fn store<K: Kind>(&self, id: NodeId) -> Result<Store<K>> {
@@ -213,9 +217,15 @@ impl<'p> Opening<'p> {
             }
             Node::HierarchicalInstanceNames { backend } => match self.any(*backend)? {
                 AnyStore::Ac(inner) => Ok(AnyStore::Ac(Arc::new(HierarchicalInstanceNames::new(Arc::clone(inner))))),
-                AnyStore::Icas(inner) => Ok(AnyStore::Icas(Arc::new(HierarchicalInstanceNames::new(Arc::clone(inner))))),
-                AnyStore::Iscc(inner) => Ok(AnyStore::Iscc(Arc::new(HierarchicalInstanceNames::new(Arc::clone(inner))))),
-                AnyStore::Fsac(inner) => Ok(AnyStore::Fsac(Arc::new(HierarchicalInstanceNames::new(Arc::clone(inner))))),
+                AnyStore::Icas(inner) => {
+                    Ok(AnyStore::Icas(Arc::new(HierarchicalInstanceNames::new(Arc::clone(inner)))))
+                }
+                AnyStore::Iscc(inner) => {
+                    Ok(AnyStore::Iscc(Arc::new(HierarchicalInstanceNames::new(Arc::clone(inner)))))
+                }
+                AnyStore::Fsac(inner) => {
+                    Ok(AnyStore::Fsac(Arc::new(HierarchicalInstanceNames::new(Arc::clone(inner)))))
+                }
                 AnyStore::Cas(_) => Err(Error::internal("a store of contents cannot be hierarchical")),
             },
             Node::EmptyBlobInjecting { backend } => {

@@ -182,11 +182,7 @@ impl<'a> NodeReader<'_, 'a> {
             section.fault_at(FIELD, "must not be negative");
         }
         let backend = self.beneath(at, section, "backend");
-        Some(Node::CompletenessChecking {
-            backend: backend?,
-            contents: contents?,
-            max_total_tree_size_bytes: max?,
-        })
+        Some(Node::CompletenessChecking { backend: backend?, contents: contents?, max_total_tree_size_bytes: max? })
     }
 
     fn read_demultiplexing(&mut self, at: &Pending<'a>, section: &Section<'a>) -> Option<Node> {

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use blobaccess::StorageType::{Ac, Cas};
-use blobaccess::{
-    BlobAccess, BlobAccessExt, Context, Digest, DigestFunction, ErrorKind, InstanceName, Operation,
-};
+use blobaccess::{BlobAccess, BlobAccessExt, Context, Digest, DigestFunction, ErrorKind, InstanceName, Operation};
 use blobaccess_config::{Document, LayerState, Stacks, StacksPlan};
 use blobaccess_proto::remote_execution as re;
 use blobaccess_testkit::digest_of;
@@ -65,7 +63,9 @@ async fn instance_names_go_where_they_should() {
 async fn calls_are_observed_under_the_names_of_buildbarn() {
     let observer = Arc::new(RecordingObserver::default());
     let registry = registry().with_observer(Arc::<RecordingObserver>::clone(&observer) as _);
-    let text = fill("{'withLabels': {'labels': {'a': 'M'}, 'backend': {'readCaching': {'slow': {'label': 'a'}, 'fast': {'error': {'code': 14}}, 'replicator': {'noop': {}}}}}}");
+    let text = fill(
+        "{'withLabels': {'labels': {'a': 'M'}, 'backend': {'readCaching': {'slow': {'label': 'a'}, 'fast': {'error': {'code': 14}}, 'replicator': {'noop': {}}}}}}",
+    );
     let plan = StacksPlan::of_store(&Document::from_json(&text, "test.json").unwrap(), Cas, &registry).unwrap();
     let stacks = plan.open().await.unwrap();
     let (ctx, digest) = (Context::background(), digest_of("hello"));

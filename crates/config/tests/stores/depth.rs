@@ -50,7 +50,8 @@ fn nested_labels() {
 
 #[test]
 fn nested_shards() {
-    let text = format!("{}'M'{}", "{'sharding': {'shards': {'a': {'weight': 1, 'backend': ".repeat(120), "}}}}".repeat(120));
+    let text =
+        format!("{}'M'{}", "{'sharding': {'shards': {'a': {'weight': 1, 'backend': ".repeat(120), "}}}}".repeat(120));
     assert!(plan(&text, Cas).is_ok());
 }
 

@@ -27,21 +27,33 @@ fn all_faults_are_reported_in_the_order_of_the_fields() {
 
 #[test]
 fn faults_of_the_text_and_of_what_it_says_are_reported_together() {
-    let text = fill("{'contentAddressableStorage': {'sharding': {'shards': {'1': {'weight': 'x', 'backend': 'M'}, '2': {'backend': 'M'}}}},\n 'actionCache': {'lable': 'm'}}");
+    let text = fill(
+        "{'contentAddressableStorage': {'sharding': {'shards': {'1': {'weight': 'x', 'backend': 'M'}, '2': {'backend': 'M'}}}},\n 'actionCache': {'lable': 'm'}}",
+    );
     let faults = StacksPlan::of_blobstore(&Document::from_json(&text, "test.json").unwrap(), &registry()).unwrap_err();
-    let lines: Vec<_> = faults.as_slice().iter().map(|fault| (fault.path.as_str(), fault.position.as_ref().map(|at| at.line))).collect();
-    assert_eq!(lines, [
-        ("contentAddressableStorage.sharding.shards[\"1\"].weight", Some(1)),
-        ("actionCache.lable", Some(2)),
-        ("contentAddressableStorage.sharding.shards[\"2\"].weight", Some(1)),
-    ]);
+    let lines: Vec<_> = faults
+        .as_slice()
+        .iter()
+        .map(|fault| (fault.path.as_str(), fault.position.as_ref().map(|at| at.line)))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            ("contentAddressableStorage.sharding.shards[\"1\"].weight", Some(1)),
+            ("actionCache.lable", Some(2)),
+            ("contentAddressableStorage.sharding.shards[\"2\"].weight", Some(1)),
+        ]
+    );
 }
 
 #[test]
 fn a_configuration_without_stores_is_refused() {
     let document = Document::from_json("{}", "test.json").unwrap();
     let faults = StacksPlan::of_blobstore(&document, &registry()).unwrap_err();
-    assert!(faults.to_string().ends_with("there is no store: contentAddressableStorage or actionCache is required"), "{faults}");
+    assert!(
+        faults.to_string().ends_with("there is no store: contentAddressableStorage or actionCache is required"),
+        "{faults}"
+    );
 }
 
 #[tokio::test]
@@ -50,7 +62,10 @@ async fn nothing_is_touched_unless_everything_is_in_order() {
     let (archive, absent) = (folder.path().join("kept.zip"), folder.path().join("absent.zip"));
     std::fs::write(&archive, "an earlier archive").unwrap();
     let text = |ac: &str| {
-        let text = format!("{{'contentAddressableStorage': {{'zipWriting': {{'path': '{}'}}}}, 'actionCache': {ac}}}", archive.display());
+        let text = format!(
+            "{{'contentAddressableStorage': {{'zipWriting': {{'path': '{}'}}}}, 'actionCache': {ac}}}",
+            archive.display()
+        );
         Document::from_json(&fill(&text), "test.json").unwrap()
     };
     let reading = format!("{{'zipReading': {{'path': '{}'}}}}", absent.display());

@@ -34,7 +34,9 @@ fn a_label_is_visible_in_what_is_beneath_its_declaration() {
 #[test]
 fn no_label_leads_to_itself() {
     let sibling = |name: &str, of: &str| {
-        format!("withLabels.labels[\"{of}\"].label: \"{name}\" is not declared: labels of one map do not see each other")
+        format!(
+            "withLabels.labels[\"{of}\"].label: \"{name}\" is not declared: labels of one map do not see each other"
+        )
     };
     assert_eq!(
         faults("{'withLabels': {'labels': {'a': {'label': 'a'}}, 'backend': {'label': 'a'}}}", Cas),

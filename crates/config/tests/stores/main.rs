@@ -18,7 +18,7 @@ use blobaccess_config::{Document, Faults, Registry, Stacks, StacksPlan};
 const KINDS: [StorageType; 5] =
     [StorageType::Cas, StorageType::Ac, StorageType::Icas, StorageType::Iscc, StorageType::Fsac];
 
-/// A registry with stores in memory, of every kind, under the names `m` and `n`.
+/// Makes a registry with stores in memory, of every kind, under the names `m` and `n`.
 fn registry() -> Registry {
     ["m", "n"].into_iter().fold(Registry::new(), |registry, name| {
         registry

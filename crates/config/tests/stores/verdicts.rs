@@ -14,17 +14,21 @@ fn check(kind: blobaccess::StorageType, text: &str, expected: &[&str]) {
 fn a_backend_is_required() {
     for kind in KINDS {
         check(kind, "{}", &[": is required: local, grpc or another backend"]);
-        check(kind, "{'readCaching': {}}", &[
-            "readCaching.slow: is required",
-            "readCaching.fast: is required",
-            "readCaching.replicator: is required",
-        ]);
-        check(kind, "{'deadlineEnforcing': {'timeout': '1s', 'backend': {}}}", &[
-            "deadlineEnforcing.backend: is required: local, grpc or another backend",
-        ]);
-        check(kind, "{'deadlineEnforcing': {'timeout': '1s', 'backend': null}}", &[
-            "deadlineEnforcing.backend: is required",
-        ]);
+        check(
+            kind,
+            "{'readCaching': {}}",
+            &["readCaching.slow: is required", "readCaching.fast: is required", "readCaching.replicator: is required"],
+        );
+        check(
+            kind,
+            "{'deadlineEnforcing': {'timeout': '1s', 'backend': {}}}",
+            &["deadlineEnforcing.backend: is required: local, grpc or another backend"],
+        );
+        check(
+            kind,
+            "{'deadlineEnforcing': {'timeout': '1s', 'backend': null}}",
+            &["deadlineEnforcing.backend: is required"],
+        );
     }
 }
 
@@ -42,13 +46,23 @@ fn backends_of_some_kinds_are_refused_for_others() {
         check(kind, hierarchical, &[]);
     }
     for (kind, name) in [(Cas, "contents"), (Icas, "references"), (Fsac, "file system access profiles")] {
-        check(kind, completeness, &[&format!("completenessChecking: is not supported for {name}: only for action results")]);
-        check(kind, expiring, &[&format!("actionResultExpiring: is not supported for {name}: only for action results")]);
+        check(
+            kind,
+            completeness,
+            &[&format!("completenessChecking: is not supported for {name}: only for action results")],
+        );
+        check(
+            kind,
+            expiring,
+            &[&format!("actionResultExpiring: is not supported for {name}: only for action results")],
+        );
     }
     check(Fsac, hierarchical, &[]);
-    check(Cas, hierarchical, &[
-        "hierarchicalInstanceNames: is not supported for contents: use hierarchicalInstanceNames of local",
-    ]);
+    check(
+        Cas,
+        hierarchical,
+        &["hierarchicalInstanceNames: is not supported for contents: use hierarchicalInstanceNames of local"],
+    );
     check(Ac, completeness, &["completenessChecking: needs a store of contents, and none is configured"]);
 }
 
@@ -71,15 +85,23 @@ fn errors() {
 fn shards() {
     for kind in KINDS {
         check(kind, "{'sharding': {'shards': {'': {'weight': 1, 'backend': 'M'}}}}", &[]);
-        check(kind, "{'sharding': {'shards': {'a': {'weight': 4294967295, 'backend': 'M'}, 'b': {'weight': 4294967295, 'backend': 'M'}}}}", &[]);
+        check(
+            kind,
+            "{'sharding': {'shards': {'a': {'weight': 4294967295, 'backend': 'M'}, 'b': {'weight': 4294967295, 'backend': 'M'}}}}",
+            &[],
+        );
         let none = ["sharding.shards: is required: there must be a shard"];
         check(kind, "{'sharding': {}}", &none);
         check(kind, "{'sharding': {'shards': {}}}", &none);
-        check(kind, "{'sharding': {'shards': {'b': {'backend': 'M', 'weight': 0}, 'a': {}}}}", &[
-            r#"sharding.shards["a"].backend: is required"#,
-            r#"sharding.shards["a"].weight: must be positive"#,
-            r#"sharding.shards["b"].weight: must be positive"#,
-        ]);
+        check(
+            kind,
+            "{'sharding': {'shards': {'b': {'backend': 'M', 'weight': 0}, 'a': {}}}}",
+            &[
+                r#"sharding.shards["a"].backend: is required"#,
+                r#"sharding.shards["a"].weight: must be positive"#,
+                r#"sharding.shards["b"].weight: must be positive"#,
+            ],
+        );
     }
 }
 
@@ -88,18 +110,28 @@ fn memories_of_existence() {
     let text = |cache: &str| format!("{{'existenceCaching': {{'backend': 'M', 'existenceCache': {cache}}}}}");
     let lru = "'cacheReplacementPolicy': 'LEAST_RECENTLY_USED'";
     check(Cas, "{'existenceCaching': {'backend': 'M'}}", &["existenceCaching.existenceCache: is required"]);
-    check(Cas, &text("{}"), &[
-        "existenceCaching.existenceCache.cacheSize: must be positive",
-        "existenceCaching.existenceCache.cacheDuration: is required",
-        "existenceCaching.existenceCache.cacheReplacementPolicy: is required, such as LEAST_RECENTLY_USED",
-    ]);
-    check(Cas, &text(&format!("{{'cacheSize': -5, 'cacheDuration': '-1s', {lru}}}")), &[
-        "existenceCaching.existenceCache.cacheSize: must be positive",
-        "existenceCaching.existenceCache.cacheDuration: must not be negative",
-    ]);
-    check(Cas, &text("{'cacheSize': 5, 'cacheDuration': '1s', 'cacheReplacementPolicy': 77}"), &[
-        "existenceCaching.existenceCache.cacheReplacementPolicy: is not known: use LEAST_RECENTLY_USED",
-    ]);
+    check(
+        Cas,
+        &text("{}"),
+        &[
+            "existenceCaching.existenceCache.cacheSize: must be positive",
+            "existenceCaching.existenceCache.cacheDuration: is required",
+            "existenceCaching.existenceCache.cacheReplacementPolicy: is required, such as LEAST_RECENTLY_USED",
+        ],
+    );
+    check(
+        Cas,
+        &text(&format!("{{'cacheSize': -5, 'cacheDuration': '-1s', {lru}}}")),
+        &[
+            "existenceCaching.existenceCache.cacheSize: must be positive",
+            "existenceCaching.existenceCache.cacheDuration: must not be negative",
+        ],
+    );
+    check(
+        Cas,
+        &text("{'cacheSize': 5, 'cacheDuration': '1s', 'cacheReplacementPolicy': 77}"),
+        &["existenceCaching.existenceCache.cacheReplacementPolicy: is not known: use LEAST_RECENTLY_USED"],
+    );
     let huge = text(&format!("{{'cacheSize': '9223372036854775807', 'cacheDuration': '315576000000s', {lru}}}"));
     check(Cas, &huge, &[]);
     let zero = text(&format!("{{'cacheSize': 5, 'cacheDuration': '0s', {lru}}}"));
@@ -115,61 +147,108 @@ fn memories_of_existence() {
 #[test]
 fn layers_over_two_backends() {
     for kind in KINDS {
-        for replicator in ["{'local': {}}", "{'noop': {}}", "{'queued': {'base': {'local': {}}, 'existenceCache': CACHE}}"] {
+        for replicator in
+            ["{'local': {}}", "{'noop': {}}", "{'queued': {'base': {'local': {}}, 'existenceCache': CACHE}}"]
+        {
             check(kind, &format!("{{'readCaching': {{'slow': 'M', 'fast': 'N', 'replicator': {replicator}}}}}"), &[]);
-            check(kind, &format!("{{'readFallback': {{'primary': 'M', 'secondary': 'N', 'replicator': {replicator}}}}}"), &[]);
-            check(kind, &format!("{{'mirrored': {{'backendA': 'M', 'backendB': 'N', 'replicatorAToB': {replicator}, 'replicatorBToA': {replicator}}}}}"), &[]);
+            check(
+                kind,
+                &format!("{{'readFallback': {{'primary': 'M', 'secondary': 'N', 'replicator': {replicator}}}}}"),
+                &[],
+            );
+            check(
+                kind,
+                &format!(
+                    "{{'mirrored': {{'backendA': 'M', 'backendB': 'N', 'replicatorAToB': {replicator}, 'replicatorBToA': {replicator}}}}}"
+                ),
+                &[],
+            );
         }
-        check(kind, "{'mirrored': {}}", &[
-            "mirrored.backendA: is required",
-            "mirrored.backendB: is required",
-            "mirrored.replicatorAToB: is required",
-            "mirrored.replicatorBToA: is required",
-        ]);
-        check(kind, "{'readFallback': {'replicator': {}}}", &[
-            "readFallback.primary: is required",
-            "readFallback.secondary: is required",
-            "readFallback.replicator: is required: local, noop or another mode",
-        ]);
+        check(
+            kind,
+            "{'mirrored': {}}",
+            &[
+                "mirrored.backendA: is required",
+                "mirrored.backendB: is required",
+                "mirrored.replicatorAToB: is required",
+                "mirrored.replicatorBToA: is required",
+            ],
+        );
+        check(
+            kind,
+            "{'readFallback': {'replicator': {}}}",
+            &[
+                "readFallback.primary: is required",
+                "readFallback.secondary: is required",
+                "readFallback.replicator: is required: local, noop or another mode",
+            ],
+        );
     }
 }
 
 #[test]
 fn replicators() {
-    let text = |replicator: &str| format!("{{'readCaching': {{'slow': 'M', 'fast': 'N', 'replicator': {replicator}}}}}");
+    let text =
+        |replicator: &str| format!("{{'readCaching': {{'slow': 'M', 'fast': 'N', 'replicator': {replicator}}}}}");
     for kind in KINDS {
-        let limited = |max: &str| text(&format!("{{'concurrencyLimiting': {{'base': {{'local': {{}}}}, 'maximumConcurrency': {max}}}}}"));
+        let limited = |max: &str| {
+            text(&format!("{{'concurrencyLimiting': {{'base': {{'local': {{}}}}, 'maximumConcurrency': {max}}}}}"))
+        };
         check(kind, &limited("1"), &[]);
         check(kind, &limited("'9223372036854775807'"), &[]);
         for max in ["0", "-1", "null"] {
-            check(kind, &limited(max), &[
-                "readCaching.replicator.concurrencyLimiting.maximumConcurrency: must be positive",
-            ]);
+            check(
+                kind,
+                &limited(max),
+                &["readCaching.replicator.concurrencyLimiting.maximumConcurrency: must be positive"],
+            );
         }
-        check(kind, &text("{'concurrencyLimiting': {}}"), &[
-            "readCaching.replicator.concurrencyLimiting.base: is required",
-            "readCaching.replicator.concurrencyLimiting.maximumConcurrency: must be positive",
-        ]);
-        check(kind, &text("{'queued': {}}"), &[
-            "readCaching.replicator.queued.base: is required",
-            "readCaching.replicator.queued.existenceCache: is required",
-        ]);
-        check(kind, &text("{'queued': {'base': {'queued': {'existenceCache': {'cacheSize': 1}}}, 'existenceCache': CACHE}}"), &[
-            "readCaching.replicator.queued.base.queued.base: is required",
-            "readCaching.replicator.queued.base.queued.existenceCache.cacheDuration: is required",
-            "readCaching.replicator.queued.base.queued.existenceCache.cacheReplacementPolicy: is required, such as LEAST_RECENTLY_USED",
-        ]);
+        check(
+            kind,
+            &text("{'concurrencyLimiting': {}}"),
+            &[
+                "readCaching.replicator.concurrencyLimiting.base: is required",
+                "readCaching.replicator.concurrencyLimiting.maximumConcurrency: must be positive",
+            ],
+        );
+        check(
+            kind,
+            &text("{'queued': {}}"),
+            &[
+                "readCaching.replicator.queued.base: is required",
+                "readCaching.replicator.queued.existenceCache: is required",
+            ],
+        );
+        check(
+            kind,
+            &text("{'queued': {'base': {'queued': {'existenceCache': {'cacheSize': 1}}}, 'existenceCache': CACHE}}"),
+            &[
+                "readCaching.replicator.queued.base.queued.base: is required",
+                "readCaching.replicator.queued.base.queued.existenceCache.cacheDuration: is required",
+                "readCaching.replicator.queued.base.queued.existenceCache.cacheReplacementPolicy: is required, such as LEAST_RECENTLY_USED",
+            ],
+        );
     }
     for kind in [Cas, Icas] {
-        check(kind, &text("{'deduplicating': {'concurrencyLimiting': {'base': {'local': {}}, 'maximumConcurrency': 4}}}"), &[]);
-        check(kind, &text("{'deduplicating': {}}"), &[
-            "readCaching.replicator.deduplicating: is required: local, noop or another mode",
-        ]);
+        check(
+            kind,
+            &text("{'deduplicating': {'concurrencyLimiting': {'base': {'local': {}}, 'maximumConcurrency': 4}}}"),
+            &[],
+        );
+        check(
+            kind,
+            &text("{'deduplicating': {}}"),
+            &["readCaching.replicator.deduplicating: is required: local, noop or another mode"],
+        );
     }
     for (kind, name) in [(Ac, "action results"), (Iscc, "size classes"), (Fsac, "file system access profiles")] {
-        check(kind, &text("{'deduplicating': {'local': {}}}"), &[&format!(
-            "readCaching.replicator.deduplicating: is not supported for {name}: only for contents and references"
-        )]);
+        check(
+            kind,
+            &text("{'deduplicating': {'local': {}}}"),
+            &[&format!(
+                "readCaching.replicator.deduplicating: is not supported for {name}: only for contents and references"
+            )],
+        );
     }
 }
 
@@ -177,15 +256,29 @@ fn replicators() {
 fn routes() {
     for kind in KINDS {
         check(kind, "{'demultiplexing': {}}", &[]);
-        check(kind, "{'demultiplexing': {'instanceNamePrefixes': {'': {'backend': 'M', 'addInstanceNamePrefix': 'a/b'}, 'c': {'backend': 'N'}}}}", &[]);
-        check(kind, "{'demultiplexing': {'instanceNamePrefixes': {'c': {}}}}", &[
-            r#"demultiplexing.instanceNamePrefixes["c"].backend: is required"#,
-        ]);
+        check(
+            kind,
+            "{'demultiplexing': {'instanceNamePrefixes': {'': {'backend': 'M', 'addInstanceNamePrefix': 'a/b'}, 'c': {'backend': 'N'}}}}",
+            &[],
+        );
+        check(
+            kind,
+            "{'demultiplexing': {'instanceNamePrefixes': {'c': {}}}}",
+            &[r#"demultiplexing.instanceNamePrefixes["c"].backend: is required"#],
+        );
         for prefix in ["/a", "a/", "a//b", "a/blobs"] {
-            let found = faults(&format!("{{'demultiplexing': {{'instanceNamePrefixes': {{'{prefix}': {{'backend': 'M'}}}}}}}}"), kind);
+            let found = faults(
+                &format!("{{'demultiplexing': {{'instanceNamePrefixes': {{'{prefix}': {{'backend': 'M'}}}}}}}}"),
+                kind,
+            );
             let path = format!("demultiplexing.instanceNamePrefixes[\"{prefix}\"]: the prefix is no instance name: ");
             assert!(found.len() == 1 && found[0].starts_with(&path), "{found:?}");
-            let found = faults(&format!("{{'demultiplexing': {{'instanceNamePrefixes': {{'': {{'backend': 'M', 'addInstanceNamePrefix': '{prefix}'}}}}}}}}"), kind);
+            let found = faults(
+                &format!(
+                    "{{'demultiplexing': {{'instanceNamePrefixes': {{'': {{'backend': 'M', 'addInstanceNamePrefix': '{prefix}'}}}}}}}}"
+                ),
+                kind,
+            );
             let path = r#"demultiplexing.instanceNamePrefixes[""].addInstanceNamePrefix: is no instance name: "#;
             assert!(found.len() == 1 && found[0].starts_with(path), "{found:?}");
         }
@@ -210,17 +303,29 @@ fn ages_of_action_results() {
     let text = |fields: &str| format!("{{'actionResultExpiring': {{'backend': 'M', {fields}}}}}");
     let since = "'minimumTimestamp': '1969-01-01T00:00:00Z'";
     check(Ac, &text(&format!("'minimumValidity': '0s', 'maximumValidityJitter': '0s', {since}")), &[]);
-    check(Ac, &text(&format!("'minimumValidity': '315576000000s', 'maximumValidityJitter': '315576000000s', {since}")), &[]);
-    check(Ac, "{'actionResultExpiring': {}}", &[
-        "actionResultExpiring.backend: is required",
-        "actionResultExpiring.minimumValidity: is required",
-        "actionResultExpiring.maximumValidityJitter: is required",
-        "actionResultExpiring.minimumTimestamp: is required",
-    ]);
-    check(Ac, &text(&format!("'minimumValidity': '-1s', 'maximumValidityJitter': '-2s', {since}")), &[
-        "actionResultExpiring.minimumValidity: must not be negative",
-        "actionResultExpiring.maximumValidityJitter: must not be negative",
-    ]);
+    check(
+        Ac,
+        &text(&format!("'minimumValidity': '315576000000s', 'maximumValidityJitter': '315576000000s', {since}")),
+        &[],
+    );
+    check(
+        Ac,
+        "{'actionResultExpiring': {}}",
+        &[
+            "actionResultExpiring.backend: is required",
+            "actionResultExpiring.minimumValidity: is required",
+            "actionResultExpiring.maximumValidityJitter: is required",
+            "actionResultExpiring.minimumTimestamp: is required",
+        ],
+    );
+    check(
+        Ac,
+        &text(&format!("'minimumValidity': '-1s', 'maximumValidityJitter': '-2s', {since}")),
+        &[
+            "actionResultExpiring.minimumValidity: must not be negative",
+            "actionResultExpiring.maximumValidityJitter: must not be negative",
+        ],
+    );
 }
 
 #[test]
@@ -230,15 +335,23 @@ fn canaries() {
         check(kind, &text("'maximumCacheSize': 256, 'maximumCacheDuration': '300s'"), &[]);
         check(kind, &text("'maximumCacheDuration': '0s'"), &[]);
         check(kind, &text("'maximumCacheSize': 2147483647, 'maximumCacheDuration': '315576000000s'"), &[]);
-        check(kind, &text("'maximumCacheSize': -1"), &[
-            "readCanarying.maximumCacheSize: must not be negative",
-            "readCanarying.maximumCacheDuration: is required",
-        ]);
-        check(kind, "{'readCanarying': {'maximumCacheDuration': '-1s'}}", &[
-            "readCanarying.source: is required",
-            "readCanarying.replica: is required",
-            "readCanarying.maximumCacheDuration: must not be negative",
-        ]);
+        check(
+            kind,
+            &text("'maximumCacheSize': -1"),
+            &[
+                "readCanarying.maximumCacheSize: must not be negative",
+                "readCanarying.maximumCacheDuration: is required",
+            ],
+        );
+        check(
+            kind,
+            "{'readCanarying': {'maximumCacheDuration': '-1s'}}",
+            &[
+                "readCanarying.source: is required",
+                "readCanarying.replica: is required",
+                "readCanarying.maximumCacheDuration: must not be negative",
+            ],
+        );
     }
 }
 
@@ -250,19 +363,31 @@ fn archives() {
             check(kind, &text("'path': '/a/b.zip'"), &[]);
             check(kind, &text("'path': '/a/b.zip', 'dataIntegrityValidationCache': CACHE"), &[]);
             check(kind, &text(""), &[&format!("{member}.path: is required")]);
-            check(kind, &text("'path': '', 'dataIntegrityValidationCache': {'cacheSize': 1, 'cacheDuration': '-1s', 'cacheReplacementPolicy': 2}"), &[
-                &format!("{member}.path: is required"),
-                &format!("{member}.dataIntegrityValidationCache.cacheDuration: must not be negative"),
-            ]);
+            check(
+                kind,
+                &text(
+                    "'path': '', 'dataIntegrityValidationCache': {'cacheSize': 1, 'cacheDuration': '-1s', 'cacheReplacementPolicy': 2}",
+                ),
+                &[
+                    &format!("{member}.path: is required"),
+                    &format!("{member}.dataIntegrityValidationCache.cacheDuration: must not be negative"),
+                ],
+            );
         }
-        let both = |a: &str, b: &str| format!(
-            "{{'mirrored': {{'backendA': {{'{a}': {{'path': '/x/y.zip'}}}}, 'backendB': {{'{b}': {{'path': '/x//y.zip'}}}}, 'replicatorAToB': {{'local': {{}}}}, 'replicatorBToA': {{'local': {{}}}}}}}}"
-        );
+        let both = |a: &str, b: &str| {
+            format!(
+                "{{'mirrored': {{'backendA': {{'{a}': {{'path': '/x/y.zip'}}}}, 'backendB': {{'{b}': {{'path': '/x//y.zip'}}}}, 'replicatorAToB': {{'local': {{}}}}, 'replicatorBToA': {{'local': {{}}}}}}}}"
+            )
+        };
         check(kind, &both("zipReading", "zipReading"), &[]);
         for (a, b) in [("zipReading", "zipWriting"), ("zipWriting", "zipReading"), ("zipWriting", "zipWriting")] {
-            check(kind, &both(a, b), &[&format!(
-                "mirrored.backendB.{b}.path: is a file of mirrored.backendA.{a}.path too, and an archive has one writer and no readers beside it"
-            )]);
+            check(
+                kind,
+                &both(a, b),
+                &[&format!(
+                    "mirrored.backendB.{b}.path: is a file of mirrored.backendA.{a}.path too, and an archive has one writer and no readers beside it"
+                )],
+            );
         }
     }
 }
