@@ -134,8 +134,8 @@ impl Registry {
     /// Notifies `observer` of the calls of every backend, under the names that Buildbarn's metrics have for them, and of
     /// evictions and corruptions. Nobody is notified unless set.
     #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = observer;
+    pub fn with_observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Arc::new(observer);
         self
     }
 

@@ -62,7 +62,7 @@ async fn instance_names_go_where_they_should() {
 #[tokio::test]
 async fn calls_are_observed_under_the_names_of_buildbarn() {
     let observer = Arc::new(RecordingObserver::default());
-    let registry = registry().with_observer(Arc::<RecordingObserver>::clone(&observer) as _);
+    let registry = registry().with_observer(Arc::clone(&observer));
     let text = fill(
         "{'withLabels': {'labels': {'a': 'M'}, 'backend': {'readCaching': {'slow': {'label': 'a'}, 'fast': {'error': {'code': 14}}, 'replicator': {'noop': {}}}}}}",
     );
