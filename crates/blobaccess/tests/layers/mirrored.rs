@@ -303,7 +303,11 @@ async fn either_half_takes_a_put_and_the_other_gets_it_by_a_repair() {
         for contents in ["zero", "one", "two"] {
             let digest = digest_of(contents);
             let outcome = store.put_bytes(&CTX, &digest, contents).await.unwrap();
-            assert!(matches!(outcome, PutOutcome::Created { .. }), "{outcome:?}");
+            // The outcome of `a` counts; that `b` had no such blob does not say that `a` has none.
+            let stored_bytes = contents.len().try_into().unwrap();
+            let unknown = PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) };
+            let expected = if b_is_down { PutOutcome::Created { stored_bytes } } else { unknown };
+            assert_eq!(outcome, expected);
             assert!(has(up, &digest).await);
             // Once a put has failed, the half rests.
             assert_eq!(down_one.counts().puts, 1);
@@ -566,13 +570,56 @@ async fn an_outcome_of_a_half_that_lacked_the_blob_does_not_count() {
     let digest = digest_of("hello");
     fail(&a, down());
     let first = store.put_bytes(&CTX, &digest, "hello").await.unwrap();
-    assert_eq!(first, PutOutcome::Created { stored_bytes: 5 });
+    assert_eq!(first, PutOutcome::Unclassified { stored_bytes: Some(5) });
     mend(&a);
     clock.advance(5 * SECOND);
     let second = store.put_bytes(&CTX, &digest, "hello").await.unwrap();
     assert_eq!(second, PutOutcome::AlreadyExists { stored_bytes: 5 });
     assert!(has(&a, &digest).await && has(&b, &digest).await);
     assert_eq!((store.snapshot().b_to_a.noted, store.snapshot().b_to_a.repaired), (0, 1));
+}
+
+#[tokio::test]
+async fn what_the_half_that_is_down_may_have_is_not_called_created() {
+    // `a` has it, and `b` has evicted it.
+    let Mirror { a, store, .. } = either::<Cas>();
+    let digest = stored(&a, "hello").await;
+    fail(&a, down());
+    // The first put finds out that `a` is down, and the others go to `b` alone.
+    let unknown = PutOutcome::Unclassified { stored_bytes: Some(5) };
+    let exists = PutOutcome::AlreadyExists { stored_bytes: 5 };
+    for outcome in [unknown, exists] {
+        assert_eq!(store.put_bytes(&CTX, &digest, "hello").await.unwrap(), outcome);
+    }
+    let other = stored(&a, "other").await;
+    assert_eq!(store.put_bytes(&CTX, &other, "other").await.unwrap(), unknown);
+    assert_eq!(a.counts().puts, 1, "it rests");
+
+    // The half that is noted to have it is down, and the other has nothing to say about it.
+    let Mirror { b, store, .. } = either::<Cas>();
+    let digest = stored(&b, "hello").await;
+    store.find_missing(&CTX, &digest.clone().into()).await.unwrap();
+    fail(&b, down());
+    assert_eq!(store.put_bytes(&CTX, &digest, "hello").await.unwrap(), unknown);
+    // Of everything else, `a` decides.
+    let created = PutOutcome::Created { stored_bytes: 5 };
+    assert_eq!(store.put_bytes(&CTX, &digest_of("other"), "other").await.unwrap(), created);
+}
+
+#[tokio::test]
+async fn an_outdated_half_alone_does_not_tell_what_became_of_a_message() {
+    let Mirror { a, b, clock, store } = either::<Ac>();
+    let key = digest_of("key");
+    store.put_bytes(&CTX, &key, "equal").await.unwrap();
+    fail(&a, down());
+    let newer = store.put_bytes(&CTX, &key, "newer").await.unwrap();
+    assert!(matches!(newer, PutOutcome::Replaced { .. }), "the halves had equal values: {newer:?}");
+    // Now `b` is down, which has a newer value than `a`.
+    mend(&a);
+    fail(&b, down());
+    clock.advance(5 * SECOND);
+    let outcome = store.put_bytes(&CTX, &key, "equal").await.unwrap();
+    assert!(matches!(outcome, PutOutcome::Unclassified { stored_bytes: Some(_) }), "{outcome:?}");
 }
 
 #[tokio::test]

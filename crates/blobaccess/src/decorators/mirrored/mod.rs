@@ -2,6 +2,7 @@
 
 mod options;
 mod pending_put;
+mod put;
 mod read;
 
 use std::fmt::{self, Display, Formatter};
@@ -12,20 +13,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::{join, select};
 
-use self::pending_put::PendingPut;
 use super::pair::{Member, RepairSnapshot, Repairs, Rest, Wanted};
-use super::upload_source::UploadSource;
 use crate::replication::{EntryLocks, Replicator};
 use crate::{
     Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind,
-    PutOutcome, Result, Slicer, SystemClock, combine_puts,
+    PutOutcome, Result, Slicer, SystemClock,
 };
 
 pub use self::options::{MirroredOptions, PutPolicy};
-
-/// The distance that the puts into the two halves may be apart, in bytes: 4 MiB. At 1 GB/s, one half may pause for 4 ms
-/// without holding up the other.
-const MAX_APART_BYTES: u64 = 4 << 20;
 
 /// The shortest time between two attempts of [`Mirrored::run`].
 const MIN_PAUSE: Duration = Duration::from_secs(1);
@@ -76,7 +71,9 @@ type Half<K> = Member<dyn BlobAccess<Kind = K>>;
 /// * With `Either`, there is one copy of a blob until it is repaired; and while one half is down, contents that only
 ///   that half has are reported missing, so a completeness check makes actions run again.
 /// * Of puts at the same time, exactly one is `Created` in the first half, whose outcomes count. The outcome is that of
-///   `b` where `a` was noted to lack the blob.
+///   `b` where `a` was noted to lack the blob. If the half whose outcome counts has not taken the put, that of the other
+///   is [`Unclassified`](PutOutcome::Unclassified) in place of `Created`: each half evicts blobs by itself, so the one
+///   that is down may have had this one.
 /// * Of a mutable kind, an entry that one half missed is read from the other alone. If its note is
 ///   [dropped](MirroredOptions::with_max_noted), or if the other half evicts the entry before the repair, the older value
 ///   is read again. The same holds if the process ends before the repair. Two mirrors in two processes may leave
@@ -284,76 +281,6 @@ impl<K: Kind> Mirrored<K> {
         }
     }
 
-    async fn put_admitted(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        let pending = PendingPut::new(digest, K::STORAGE_TYPE.is_mutable(), &self.to_a, &self.to_b);
-        let admitted = if self.needs_either() { self.admitted() } else { [true, true] };
-        // Another put may have filled `a` and taken the note back by the time that this one has ended.
-        let a_lacked = self.to_a.is_noted(digest);
-        let put_a = |blob| async { pending.a(self.a.store.put(ctx, digest, blob).await) };
-        let put_b = |blob| async { pending.b(self.b.store.put(ctx, digest, blob).await) };
-        let (from_a, from_b) = match admitted {
-            [true, true] | [false, false] => {
-                let (to_a, to_b) = blob.tee(MAX_APART_BYTES);
-                join(put_a(to_a), put_b(to_b)).await
-            }
-            // The half that rests is tried after all if the other fails and the blob can be read again.
-            [true, false] => {
-                let (blob, second) = blob.with_second();
-                let (blob, source) = UploadSource::observe(blob);
-                match (put_a(blob).await, second) {
-                    (Err(error), Some(second)) if error.is_infrastructure() => (Err(error), put_b(second).await),
-                    (result, _) => return conclude_one(ctx, &pending, &self.a, &source, result),
-                }
-            }
-            [false, true] => {
-                let (blob, second) = blob.with_second();
-                let (blob, source) = UploadSource::observe(blob);
-                match (put_b(blob).await, second) {
-                    (Err(error), Some(second)) if error.is_infrastructure() => (put_a(second).await, Err(error)),
-                    (result, _) => return conclude_one(ctx, &pending, &self.b, &source, result),
-                }
-            }
-        };
-        for (half, result) in [(&self.a, &from_a), (&self.b, &from_b)] {
-            if result.is_ok() {
-                half.rest.end();
-            }
-        }
-        // If both fail, the fault may be that of the source of the blob.
-        match (from_a, from_b) {
-            (Ok(outcome), Ok(other)) => {
-                let outcome = if a_lacked || self.to_a.is_noted(digest) { other } else { outcome };
-                self.to_a.settle_put(digest);
-                self.to_b.settle_put(digest);
-                Ok(outcome)
-            }
-            (Ok(outcome), Err(error)) => self.conclude(ctx, &pending, outcome, &self.b, error),
-            (Err(error), Ok(outcome)) => self.conclude(ctx, &pending, outcome, &self.a, error),
-            (Err(error), Err(other)) => combine_puts(Err(error.at(self.a.name)), Err(other.at(self.b.name))),
-        }
-    }
-
-    /// Returns the result of a put that `half` did not take and the other did.
-    fn conclude(
-        &self,
-        ctx: &Context,
-        pending: &PendingPut<'_>,
-        outcome: PutOutcome,
-        half: &Half<K>,
-        error: Error,
-    ) -> Result<PutOutcome> {
-        let is_down = error.is_infrastructure();
-        if is_down {
-            half.rest.begin_after(ctx);
-        }
-        if is_down && self.needs_either() {
-            tracing::debug!(%error, half = half.name, "a put is to be repaired");
-            pending.acknowledge(outcome);
-            return Ok(outcome);
-        }
-        combine_puts(Err(error.at(half.name)), Ok(outcome))
-    }
-
     /// Asks `half` for what it lacks of `digests`, unless it is not `admitted`. Digests whose value there is stale
     /// count as missing.
     async fn find_in(
@@ -396,22 +323,6 @@ impl<K: Kind> Mirrored<K> {
 
 fn repairs(options: &MirroredOptions, format: KeyFormat, locks: &Arc<EntryLocks>) -> Repairs {
     Repairs::new(options.max_noted, options.repairs_at_once, format, Arc::clone(locks))
-}
-
-/// Returns the result of a put that went to `half` alone, while the other rests.
-fn conclude_one<K: Kind>(
-    ctx: &Context,
-    pending: &PendingPut<'_>,
-    half: &Half<K>,
-    source: &UploadSource,
-    result: Result<PutOutcome>,
-) -> Result<PutOutcome> {
-    if let Ok(outcome) = &result {
-        pending.acknowledge(*outcome);
-    }
-    // A source that fails, such as a client that stalls, is not the fault of the half.
-    let result = if source.has_failed() { result } else { half.judge(ctx, result) };
-    result.map_err(|error| error.at(half.name))
 }
 
 #[deny(clippy::missing_trait_methods)]
