@@ -156,13 +156,15 @@ pub use client::{
     RemoteOptions, RemoteReplicator, RemoteSnapshot, RetryPolicy,
 };
 pub use metadata_keys::{OUTCOME_REQUEST, OUTCOME_RESPONSE, UPLOAD_TOKEN};
+#[cfg(all(feature = "server", unix))]
+pub use server::PeerUser;
 #[cfg(feature = "server")]
 pub use server::{
-    AnyOf, Authenticator, BearerTokens, FailedPuts, Identity, RequestParts, ServiceOptions, Services, ServicesSnapshot,
-    authenticator_fn,
+    AnyOf, Authenticator, BearerTokens, BoundListeners, FailedPuts, Identity, ListenerGroup, ListenerOptions,
+    RequestParts, ServiceOptions, Services, ServicesSnapshot, authenticator_fn,
 };
 #[cfg(all(feature = "server", feature = "tls"))]
-pub use server::{CertificateName, ClientCertificates, ServerTls};
+pub use server::{CertificateName, ClientCertificates, ServerCertificate, ServerTls};
 pub use tonic;
 
 /// The generated clients and servers of all services, for programs that speak the protocol without a store.

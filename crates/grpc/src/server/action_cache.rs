@@ -58,8 +58,8 @@ impl EncodedService for ActionCacheService {
         MessageMethod::of::<Ac>(path)
     }
 
-    fn max_message_size_bytes(&self) -> usize {
-        self.messages.max_message_size_bytes()
+    fn options(&self) -> &ServiceOptions {
+        self.messages.options()
     }
 
     fn call(self, method: MessageMethod, request: Request<Bytes>) -> BoxFuture<'static, Result<Response<Bytes>>> {

@@ -14,6 +14,7 @@ use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Request, Response, Status};
 use tower::Service;
 
+use super::options::ServiceOptions;
 use crate::raw_codec::RawCodec;
 use crate::status::to_status;
 
@@ -29,8 +30,8 @@ pub(crate) trait EncodedService: Clone + Debug + Send + Sync + 'static {
     /// Returns the method at `path`, if there is one.
     fn method(path: &str) -> Option<Self::Method>;
 
-    /// Returns the size of the largest message.
-    fn max_message_size_bytes(&self) -> usize;
+    /// Returns the settings, of which the sizes of messages concern every method.
+    fn options(&self) -> &ServiceOptions;
 
     /// Calls a method.
     fn call(self, method: Self::Method, request: Request<Bytes>) -> BoxFuture<'static, Result<Response<Bytes>>>;
@@ -83,11 +84,12 @@ where
             let status = Status::unimplemented(format!("{} has no such method", S::SERVICE));
             return Box::pin(async move { Ok(status.into_http()) });
         };
-        let max = self.0.max_message_size_bytes();
+        let options = self.0.options();
+        let (max_received, max_sent) = (options.max_received_message_bytes(), options.max_message_size_bytes);
         let call = Call(self.0.clone(), method);
         Box::pin(async move {
-            let grpc = Grpc::new(RawCodec).max_decoding_message_size(max);
-            Ok(grpc.max_encoding_message_size(max).unary(call, request).await)
+            let grpc = Grpc::new(RawCodec).max_decoding_message_size(max_received);
+            Ok(grpc.max_encoding_message_size(max_sent).unary(call, request).await)
         })
     }
 }

@@ -80,13 +80,20 @@ impl FailedStores {
 pub(crate) struct Health {
     known: Arc<watch::Sender<Known>>,
     services: Arc<[(&'static str, Needs)]>,
+    /// Another name of the server as a whole.
+    name: Option<Arc<str>>,
 }
 
 impl Health {
     /// Makes a health that is serving until more is known.
     pub(crate) fn new(services: impl IntoIterator<Item = (&'static str, Needs)>) -> Self {
         let all = [("", Needs::All)].into_iter().chain(services);
-        Self { known: Arc::new(watch::Sender::new(Known::default())), services: all.collect() }
+        Self { known: Arc::new(watch::Sender::new(Known::default())), services: all.collect(), name: None }
+    }
+
+    /// Returns the same health, by which the server as a whole is known under `name` too.
+    pub(crate) fn with_name(&self, name: &str) -> Self {
+        Self { name: Some(Arc::from(name)), ..self.clone() }
     }
 
     /// Reports not serving from now on, whatever the stores do. Watchers are notified, and their streams end.
@@ -113,7 +120,8 @@ impl Health {
     }
 
     fn needs(&self, service: &str) -> Option<Needs> {
-        self.services.iter().find_map(|(name, needs)| (*name == service).then_some(*needs))
+        let own = self.services.iter().find_map(|(name, needs)| (*name == service).then_some(*needs));
+        own.or_else(|| self.name.as_ref().filter(|name| ***name == *service).map(|_| Needs::All))
     }
 }
 

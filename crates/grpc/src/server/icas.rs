@@ -127,8 +127,8 @@ impl EncodedService for IcasService {
         }
     }
 
-    fn max_message_size_bytes(&self) -> usize {
-        self.messages.options().max_message_size_bytes
+    fn options(&self) -> &ServiceOptions {
+        self.messages.options()
     }
 
     fn call(self, method: Method, request: Request<Bytes>) -> BoxFuture<'static, Result<Response<Bytes>>> {

@@ -155,8 +155,8 @@ impl<K: UpdateProtocol> EncodedService for Messages<K> {
         MessageMethod::of::<K>(path)
     }
 
-    fn max_message_size_bytes(&self) -> usize {
-        self.options.max_message_size_bytes
+    fn options(&self) -> &ServiceOptions {
+        &self.options
     }
 
     fn call(self, method: MessageMethod, request: Request<Bytes>) -> BoxFuture<'static, Result<Response<Bytes>>> {

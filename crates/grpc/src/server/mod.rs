@@ -3,9 +3,10 @@
 mod action_cache;
 mod authentication;
 mod byte_stream;
+mod call_body;
 mod capabilities;
 mod cas;
-mod cut_connections;
+mod connection;
 mod deadlines;
 mod encoded_fields;
 mod encoded_service;
@@ -14,6 +15,7 @@ mod health;
 mod icas;
 mod in_flight;
 mod inlining;
+mod listening;
 mod messages;
 mod open_calls;
 mod options;
@@ -25,6 +27,7 @@ mod reflection;
 mod replicator;
 mod request;
 mod requested_digest;
+mod routes;
 mod serve;
 mod served;
 mod services;
@@ -33,11 +36,14 @@ mod tls;
 #[cfg(test)]
 mod watched_store;
 
+#[cfg(unix)]
+pub use self::authentication::PeerUser;
 pub use self::authentication::{AnyOf, Authenticator, BearerTokens, Identity, RequestParts, authenticator_fn};
 #[cfg(feature = "tls")]
 pub use self::authentication::{CertificateName, ClientCertificates};
 pub use self::failed_puts::FailedPuts;
+pub use self::listening::{BoundListeners, ListenerGroup, ListenerOptions};
 pub use self::options::ServiceOptions;
 pub use self::services::{Services, ServicesSnapshot};
 #[cfg(feature = "tls")]
-pub use self::tls::ServerTls;
+pub use self::tls::{ServerCertificate, ServerTls};

@@ -1,15 +1,15 @@
 //! Limits the number of open calls.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
-use http_body::{Body, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tower::{Layer, Service};
+
+use super::call_body::CallBody;
 
 /// The open calls, on all connections together. As a layer, it immediately refuses calls beyond the limit.
 ///
@@ -67,7 +67,7 @@ where
     S::Future: Send + 'static,
     B: Send + 'static,
 {
-    type Response = http::Response<CallBody<B>>;
+    type Response = http::Response<CallBody<B, OwnedSemaphorePermit>>;
     type Error = S::Error;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -79,49 +79,12 @@ where
         let permit = match self.calls.admit() {
             Ok(permit) => permit,
             Err(status) => {
-                let refusal = status.into_http::<()>().map(|()| CallBody { open: None });
+                let refusal = status.into_http::<()>().map(|()| CallBody::ended());
                 return Box::pin(async move { Ok(refusal) });
             }
         };
         let answer = self.inner.call(request);
-        Box::pin(async move { Ok(answer.await?.map(|body| CallBody { open: Some((body, permit)) })) })
-    }
-}
-
-/// The body of a response, which keeps its call open until it ends.
-#[derive(Debug)]
-pub(crate) struct CallBody<B> {
-    /// The body and its permit; `None` once the body has ended.
-    open: Option<(B, OwnedSemaphorePermit)>,
-}
-
-impl<B: Body + Unpin> Body for CallBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let Some((body, _)) = &mut self.open else { return Poll::Ready(None) };
-        let polled = Pin::new(body).poll_frame(cx);
-        let ended = match &polled {
-            Poll::Pending => false,
-            Poll::Ready(None | Some(Err(_))) => true,
-            Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
-        };
-        if ended {
-            self.open = None;
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.open.as_ref().is_none_or(|(body, _)| body.is_end_stream())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.open.as_ref().map_or_else(|| SizeHint::with_exact(0), |(body, _)| body.size_hint())
+        Box::pin(async move { Ok(answer.await?.map(|body| CallBody::new(body, permit))) })
     }
 }
 
@@ -131,10 +94,13 @@ mod tests {
 
     use futures::FutureExt;
     use futures::future::{pending, ready};
+    use http_body::Body as _;
 
     use super::*;
 
-    fn call<S>(service: &mut Limited<S>) -> BoxFuture<'static, Result<http::Response<CallBody<String>>, Infallible>>
+    fn call<S>(
+        service: &mut Limited<S>,
+    ) -> BoxFuture<'static, Result<http::Response<CallBody<String, OwnedSemaphorePermit>>, Infallible>>
     where
         S: Service<http::Request<()>, Response = http::Response<String>, Error = Infallible>,
         S::Future: Send + 'static,

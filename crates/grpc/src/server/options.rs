@@ -15,6 +15,7 @@ const BATCH_HEADROOM_BYTES: usize = 64 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceOptions {
     pub(crate) max_message_size_bytes: usize,
+    pub(crate) max_received_message_size_bytes: Option<usize>,
     pub(crate) max_open_calls: usize,
     pub(crate) max_in_flight_bytes: u64,
     pub(crate) upload_idle_timeout: Duration,
@@ -28,6 +29,7 @@ impl Default for ServiceOptions {
     fn default() -> Self {
         Self {
             max_message_size_bytes: DEFAULT_MAX_MESSAGE_SIZE_BYTES,
+            max_received_message_size_bytes: None,
             max_open_calls: 4096,
             max_in_flight_bytes: 512 << 20,
             upload_idle_timeout: Duration::from_mins(1),
@@ -48,6 +50,16 @@ impl ServiceOptions {
     #[must_use]
     pub fn with_max_message_size_bytes(mut self, bytes: usize) -> Self {
         self.max_message_size_bytes = bytes.max(128 << 10);
+        self
+    }
+
+    /// Sets the largest message that is received, in bytes, if it is another than the largest that is sent. `None`, the
+    /// default, is the [same](Self::with_max_message_size_bytes).
+    ///
+    /// Batches that clients send are not limited by what is advertised then, but by this.
+    #[must_use]
+    pub fn with_max_received_message_size_bytes(mut self, bytes: Option<usize>) -> Self {
+        self.max_received_message_size_bytes = bytes;
         self
     }
 
@@ -112,6 +124,11 @@ impl ServiceOptions {
     pub fn with_forwarded_metadata<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.forwarded_metadata = names.into_iter().map(|name| name.into().to_ascii_lowercase()).collect();
         self
+    }
+
+    /// Returns the size of the largest message that is received.
+    pub(crate) fn max_received_message_bytes(&self) -> usize {
+        self.max_received_message_size_bytes.unwrap_or(self.max_message_size_bytes)
     }
 
     /// Returns the maximum bytes of blobs in a batch: a message less its headroom.

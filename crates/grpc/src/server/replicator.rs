@@ -55,8 +55,8 @@ impl EncodedService for ReplicatorService {
         (path == REPLICATE_BLOBS).then_some(ReplicateBlobs)
     }
 
-    fn max_message_size_bytes(&self) -> usize {
-        self.options.max_message_size_bytes
+    fn options(&self) -> &ServiceOptions {
+        &self.options
     }
 
     fn call(self, _: ReplicateBlobs, request: Request<Bytes>) -> BoxFuture<'static, Result<Response<Bytes>>> {

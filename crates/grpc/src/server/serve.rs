@@ -1,44 +1,25 @@
-//! Serves the services on a listener until they are told to stop.
+//! Serves the services on listeners until they are told to stop.
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use blobaccess::{Error, Result};
-use futures::future::{self, Either};
-use futures::stream::{Stream, StreamExt};
+use blobaccess::{Clock, Result};
+use futures::future::{self, BoxFuture, Either};
+use futures::stream::{self, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tonic::transport::Server;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tonic::transport::server::{Connected, TcpIncoming};
 
-use super::cut_connections::ConnectionCutter;
+use super::connection::ConnectionServer;
+use super::listening::{BoundListeners, GroupPolicy, Sockets};
 use super::services::Services;
-#[cfg(feature = "tls")]
-use super::tls::ServerTls;
 
-/// The bytes of one call that a client may send ahead of the service that reads them. At a round trip of 10 ms, this
-/// allows a call 100 MB/s.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-
-/// The bytes that a client may send ahead on all calls of a connection. It bounds the unread bytes of a connection that
-/// the server holds, besides the message that each call is assembling.
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-
-/// The maximum number of open calls of one connection. Clients wait with further calls, or open another connection.
-const STREAMS_PER_CONNECTION: u32 = 1024;
-
-/// The maximum number of calls of one connection that were cancelled before they were handled. A client that sends on
-/// behalf of many callers cancels all open calls of one that goes away. HTTP/2's default of 20 would close the
-/// connection for that, and fail the calls of the others.
-const TAKEN_BACK_PER_CONNECTION: usize = 1024;
-
-/// The time of silence after which a connection is pinged.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
-
-/// The time after which a connection that does not answer a ping is closed.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The time of silence after which the system asks whether the other end of a connection is still there.
+const TCP_KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// The wait after a connection could not be accepted. The cause is mostly too many open files, which does not change
 /// immediately.
@@ -63,8 +44,7 @@ impl Services {
     ///
     /// `InvalidArgument` if the TLS settings cannot be used.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE_INTERVAL));
-        self.serve_incoming(incoming, shutdown).await
+        self.serve_incoming(tcp_incoming(listener), shutdown).await
     }
 
     /// Serves as [`serve`](Self::serve) does, on connections from any source. It also ends when `incoming` has ended
@@ -79,55 +59,158 @@ impl Services {
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
     {
-        let cutter = ConnectionCutter::new();
-        let wrap = cutter.wrap();
-        let clock = &self.clock;
-        let incoming = incoming.map(move |accepted| accepted.map(&wrap)).then(|accepted| async {
-            if accepted.is_err() {
-                tracing::warn!("connection cannot be accepted");
-                clock.sleep_until(clock.monotonic() + ACCEPT_BACKOFF).await;
-            }
-            accepted
-        });
-        #[cfg(feature = "tls")]
-        let mut builder = match &self.tls {
-            Some(tls) => builder().tls_config(tls.to_config()).or_else(ServerTls::unusable)?,
-            None => builder(),
+        let policy = GroupPolicy {
+            #[cfg(feature = "tls")]
+            tls: self.tls.clone(),
+            ..GroupPolicy::default()
         };
-        #[cfg(not(feature = "tls"))]
-        let mut builder = builder();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let serving = builder.add_routes(self.routes()?).serve_with_incoming_shutdown(incoming, async {
-            drop(stopped.await);
-        });
-        let mut served = Box::pin(async { serving.await.map_err(broken) });
+        let (drain, draining) = watch::channel(false);
+        let accepting = self.group(&policy)?.accept(incoming, draining);
+        self.serve_all(drain, vec![Box::pin(accepting)], shutdown).await;
+        Ok(())
+    }
 
+    /// Serves on all `listeners`, each group with its own policy, until `shutdown` resolves; then as
+    /// [`serve`](Self::serve) does, with the [grace](crate::ListenerOptions::with_shutdown_grace) of each group.
+    ///
+    /// The encryption of [`with_tls`](Self::with_tls) does not concern them: each group has its own.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future immediately cuts all connections.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if the TLS settings of a group cannot be used.
+    pub async fn serve_listeners(
+        &self,
+        listeners: impl IntoIterator<Item = BoundListeners>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<()> {
+        let (drain, draining) = watch::channel(false);
+        let mut accepting: Vec<BoxFuture<'static, ()>> = Vec::new();
+        for BoundListeners { sockets, policy } in listeners {
+            let group = self.group(&policy)?;
+            let Sockets {
+                tcp,
+                #[cfg(unix)]
+                unix,
+            } = sockets;
+            for listener in tcp {
+                accepting.push(Box::pin(group.clone().accept(tcp_incoming(listener), draining.clone())));
+            }
+            #[cfg(unix)]
+            for socket in unix {
+                let incoming = stream::unfold(socket, |(file, listener)| async move {
+                    let accepted = listener.accept().await.map(|(connection, _)| connection);
+                    Some((accepted, (file, listener)))
+                });
+                accepting.push(Box::pin(group.clone().accept(incoming, draining.clone())));
+            }
+        }
+        self.serve_all(drain, accepting, shutdown).await;
+        Ok(())
+    }
+
+    fn group(&self, policy: &GroupPolicy) -> Result<Group> {
+        let server = ConnectionServer::new(self.group_routes(policy)?, &policy.options, Arc::clone(&self.clock));
+        #[cfg(feature = "tls")]
+        let server = match &policy.tls {
+            Some(tls) => server.with_tls(tls)?,
+            None => server,
+        };
+        let shutdown_grace = policy.options.shutdown_grace.unwrap_or(self.options.shutdown_grace);
+        Ok(Group { server: Arc::new(server), shutdown_grace, clock: Arc::clone(&self.clock) })
+    }
+
+    async fn serve_all(
+        &self,
+        drain: watch::Sender<bool>,
+        accepting: Vec<BoxFuture<'_, ()>>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) {
+        let mut served = future::join_all(accepting);
         let (shutdown, probing) = (pin!(shutdown), pin!(self.run()));
-        if let Either::Left((ended, _)) = future::select(&mut served, future::select(shutdown, probing)).await {
-            return ended;
+        if let Either::Left(_) = future::select(&mut served, future::select(shutdown, probing)).await {
+            return;
         }
         self.drain();
-        drop(stop);
-        let cut_off = clock.monotonic().checked_add(self.options.shutdown_grace);
-        if let Ok(ended) = clock.timeout(cut_off, &mut served).await {
-            return ended;
-        }
-        tracing::warn!(open_calls = self.open_calls.open(), "calls that did not finish in time are cut off");
-        drop(cutter);
-        served.await
+        drain.send_replace(true);
+        served.await;
     }
 }
 
-fn builder() -> Server {
-    Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(STREAMS_PER_CONNECTION)
-        .http2_max_pending_accept_reset_streams(Some(TAKEN_BACK_PER_CONNECTION))
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+/// Accepts connections of TCP.
+fn tcp_incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(TCP_KEEPALIVE))
 }
 
-fn broken(error: tonic::transport::Error) -> Error {
-    Error::internal("server failed").with_source(error)
+/// The way in which the connections of a group are served.
+#[derive(Clone)]
+struct Group {
+    server: Arc<ConnectionServer>,
+    shutdown_grace: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+impl Group {
+    /// Serves the connections of `incoming` until it ends or is to be drained, and all connections have ended.
+    async fn accept<I, IO, E>(self, incoming: I, mut draining: watch::Receiver<bool>)
+    where
+        I: Stream<Item = Result<IO, E>> + Send,
+        IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+    {
+        let mut connections = JoinSet::new();
+        self.accept_all(incoming, draining.clone(), &mut connections).await;
+        // Nobody is accepted any more. Whoever is connected is served until the grace is over.
+        let ended = async { while connections.join_next().await.is_some() {} };
+        tokio::select! {
+            () = ended => return,
+            _ = draining.wait_for(|draining| *draining) => {}
+        }
+        let cut_off = self.clock.monotonic().checked_add(self.shutdown_grace);
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if self.clock.timeout(cut_off, ended).await.is_err() {
+            tracing::warn!(connections = connections.len(), "calls that did not finish in time are cut off");
+            connections.shutdown().await;
+        }
+    }
+
+    async fn accept_all<I, IO, E>(
+        &self,
+        incoming: I,
+        mut draining: watch::Receiver<bool>,
+        connections: &mut JoinSet<()>,
+    ) where
+        I: Stream<Item = Result<IO, E>> + Send,
+        IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+    {
+        let told = draining.clone();
+        let mut incoming = pin!(incoming);
+        let mut stopped = pin!(async { drop(draining.wait_for(|draining| *draining).await) });
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stopped => return,
+                // Connections that have ended are let go.
+                Some(_) = connections.join_next() => {}
+                accepted = incoming.next() => match accepted {
+                    Some(Ok(io)) => {
+                        connections.spawn(Arc::clone(&self.server).serve(io, told.clone()));
+                    }
+                    Some(Err(error)) => {
+                        let error: Box<dyn std::error::Error + Send + Sync> = error.into();
+                        tracing::warn!(%error, "connection cannot be accepted");
+                        let until = self.clock.monotonic().checked_add(ACCEPT_BACKOFF);
+                        if self.clock.timeout(until, &mut stopped).await.is_ok() {
+                            return;
+                        }
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
 }

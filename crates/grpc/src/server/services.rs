@@ -4,31 +4,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use blobaccess::replication::Replicator;
-use blobaccess::{Ac, BlobAccess, Cas, Clock, Context, Fsac, Icas, InstanceName, Iscc, Result, SystemClock};
-use tonic::service::Routes;
-use tonic_health::pb::health_server::HealthServer;
+use blobaccess::{Ac, BlobAccess, Cas, Clock, Context, Fsac, Icas, InstanceName, Iscc, SystemClock};
 
-use super::action_cache::ActionCacheService;
-use super::authentication::{AuthenticationLayer, Authenticator};
-use super::byte_stream::ByteStreamService;
-use super::capabilities::CapabilitiesService;
-use super::cas::{CasService, CasWireService};
-use super::deadlines::Deadlines;
-use super::encoded_service::Wired;
+use super::authentication::Authenticator;
 use super::failed_puts::{FailedPuts, PutFailures};
 use super::health::{Health, Probe};
-use super::icas::IcasService;
 use super::in_flight::InFlight;
-use super::messages::Messages;
 use super::open_calls::OpenCalls;
 use super::options::ServiceOptions;
-use super::outcome_trailer::OutcomeTrailerLayer;
-use super::replicator::ReplicatorService;
 use super::served::Served;
 #[cfg(feature = "tls")]
 use super::tls::ServerTls;
-use crate::stubs::bytestream::byte_stream_server::ByteStreamServer;
-use crate::stubs::remote_execution::capabilities_server::CapabilitiesServer;
 
 /// The storage services of the Remote Execution API over stores: content-addressable storage with byte stream, action
 /// cache, capabilities; those of Buildbarn: indirect content-addressable storage, initial size class cache, file system
@@ -69,12 +55,12 @@ use crate::stubs::remote_execution::capabilities_server::CapabilitiesServer;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Services {
-    served: Served,
+    pub(super) served: Served,
     probe_ctx: Context,
     probe_instance_name: InstanceName,
-    authenticator: Option<Arc<dyn Authenticator>>,
-    in_flight: InFlight,
-    put_failures: PutFailures,
+    pub(super) authenticator: Option<Arc<dyn Authenticator>>,
+    pub(super) in_flight: InFlight,
+    pub(super) put_failures: PutFailures,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<ServerTls>,
     pub(super) clock: Arc<dyn Clock>,
@@ -211,60 +197,6 @@ impl Services {
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
-    }
-
-    /// Returns all services, with their limits, for a tonic server of the caller's own.
-    ///
-    /// What is added to them is not subject to the limit of open calls. Let [`run`](Self::run) run alongside that server,
-    /// and call [`drain`](Self::drain) before it stops.
-    ///
-    /// # Errors
-    ///
-    /// `Internal` if reflection cannot describe the services.
-    pub fn routes(&self) -> Result<Routes> {
-        let max = self.options.max_message_size_bytes;
-        let options = || Arc::clone(&self.options);
-        let failures = || self.put_failures.clone();
-        let Served { cas, ac, icas, iscc, fsac, replicator } = &self.served;
-        let capabilities = CapabilitiesService::new(cas.clone(), ac.clone(), options());
-        let mut limited = Routes::new(
-            CapabilitiesServer::new(capabilities).max_decoding_message_size(max).max_encoding_message_size(max),
-        );
-        if let Some(store) = cas {
-            let in_flight = self.in_flight.clone();
-            let storage = CasService::new(Arc::clone(store), options(), in_flight.clone(), failures());
-            let clock = Arc::clone(&self.clock);
-            let stream = ByteStreamService::new(Arc::clone(store), options(), clock, in_flight, failures());
-            let stream = ByteStreamServer::new(stream);
-            limited = limited
-                .add_service(CasWireService::new(storage))
-                .add_service(stream.max_decoding_message_size(max).max_encoding_message_size(max));
-        }
-        if let Some(store) = ac {
-            let in_flight = self.in_flight.clone();
-            let service = ActionCacheService::new(Arc::clone(store), cas.clone(), options(), in_flight, failures());
-            limited = limited.add_service(Wired(service));
-        }
-        if let Some(store) = icas {
-            limited = limited.add_service(Wired(IcasService::new(Arc::clone(store), options(), failures())));
-        }
-        if let Some(store) = iscc {
-            limited = limited.add_service(Wired(Messages::new(Arc::clone(store), options(), failures())));
-        }
-        if let Some(store) = fsac {
-            limited = limited.add_service(Wired(Messages::new(Arc::clone(store), options(), failures())));
-        }
-        if let Some(replicator) = replicator {
-            limited = limited.add_service(Wired(ReplicatorService::new(Arc::clone(replicator), options())));
-        }
-        // A layer concerns the services added before it. The last layer is outermost.
-        let authenticated = limited.into_axum_router().layer(AuthenticationLayer::new(self.authenticator.clone()));
-        let timed = authenticated.layer(Deadlines::new(Arc::clone(&self.clock)));
-        let limited = timed.layer(OutcomeTrailerLayer).layer(self.open_calls.clone());
-        let routes = Routes::from(limited).add_service(HealthServer::new(self.health.clone()));
-        #[cfg(feature = "reflection")]
-        let routes = super::reflection::add_to(routes, &self.served.names())?;
-        Ok(routes)
     }
 
     /// Watches the health of the stores, without end. [`serve`](Self::serve) does so itself.

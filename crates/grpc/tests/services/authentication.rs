@@ -206,3 +206,34 @@ async fn a_certificate_that_nobody_asked_for_names_nobody() {
     assert_eq!(*seen.lock().unwrap(), Some((None, true)));
     server.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_certificate_that_nobody_has_verified_is_shown_and_names_nobody() {
+    let (authority, unknown) = (Authority::new(), Authority::new());
+    let (certificate, key) = authority.certify("localhost");
+    let tls = ServerTls::new(certificate, key).with_requested_client_certificates();
+    let seen = Arc::new(Mutex::new(None));
+    let noted = Arc::clone(&seen);
+    let (services, _) = services();
+    let services = services.with_tls(tls).with_authenticator(authenticator_fn(move |request| {
+        *noted.lock().unwrap() = Some((request.peer_certificate(), request.shown_certificates()));
+        Err(Error::new(ErrorKind::Unauthenticated, "not you"))
+    }));
+    let server = serve(&services).await;
+    let call = async |identity: Option<(String, String)>| {
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&authority.certificate_pem));
+        let tls = match identity {
+            Some((certificate, key)) => tls.identity(ClientIdentity::from_pem(certificate, key)),
+            None => tls,
+        };
+        let endpoint = Endpoint::from_shared(format!("https://{}", server.address)).unwrap();
+        let channel = endpoint.tls_config(tls.domain_name("localhost")).unwrap().connect_lazy();
+        let status = ActionCacheClient::new(channel).update_action_result(result()).await.unwrap_err();
+        assert_eq!(status.message(), "not you", "{status}");
+        seen.lock().unwrap().take().unwrap()
+    };
+    assert_eq!(call(None).await, (None, Vec::new()));
+    let (verified, shown) = call(Some(unknown.certify("anybody"))).await;
+    assert_eq!((verified, shown.len()), (None, 1));
+    server.stop().await.unwrap();
+}

@@ -9,6 +9,7 @@ mod failed_puts;
 mod fake;
 mod health;
 mod limits;
+mod listening;
 mod message_caches;
 mod references;
 mod reflection;

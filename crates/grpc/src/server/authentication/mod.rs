@@ -20,6 +20,8 @@ pub use self::bearer_tokens::BearerTokens;
 #[cfg(feature = "tls")]
 pub use self::client_certificates::{CertificateName, ClientCertificates};
 pub(crate) use self::layer::AuthenticationLayer;
+#[cfg(unix)]
+pub use self::request_parts::PeerUser;
 pub use self::request_parts::RequestParts;
 
 /// The identity that a request is served under: its caller, the caller's claims, and the account that its puts go to.

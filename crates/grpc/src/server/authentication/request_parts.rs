@@ -6,6 +6,22 @@ use tonic::Extensions;
 use tonic::transport::server::TcpConnectInfo;
 #[cfg(feature = "tls")]
 use tonic::transport::server::TlsConnectInfo;
+#[cfg(unix)]
+use tonic::transport::server::UdsConnectInfo;
+
+#[cfg(feature = "tls")]
+use crate::server::tls::UnverifiedCertificates;
+
+/// The user and the group that a process runs as, by their numbers.
+#[cfg(unix)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct PeerUser {
+    /// The number of the user.
+    pub uid: u32,
+    /// The number of the user's group.
+    pub gid: u32,
+}
 
 /// The part of a request that an [`Authenticator`](super::Authenticator) sees: everything but the message.
 #[derive(Debug)]
@@ -48,16 +64,34 @@ impl<'a> RequestParts<'a> {
 
     /// Returns the DER of the certificate that the client has shown, which the server has verified.
     ///
-    /// `None` if the connection is not encrypted by this server, if the server did not ask for a certificate
+    /// `None` if the connection is not encrypted by this server, if the server did not verify certificates
     /// ([`ServerTls::with_client_authority`](crate::ServerTls::with_client_authority)), or if the connection is neither
-    /// TCP nor a stream without addresses.
+    /// TCP nor a UNIX socket nor a stream without addresses.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn peer_certificate(&self) -> Option<Vec<u8>> {
+        if self.parts.extensions.get::<UnverifiedCertificates>().is_some() {
+            return None;
+        }
+        self.shown_certificates().into_iter().next()
+    }
+
+    /// Returns the DER of all certificates that the client has shown, its own first; none if it has shown none.
+    ///
+    /// They are verified only where [`peer_certificate`](Self::peer_certificate) returns one. With
+    /// [`ServerTls::with_requested_client_certificates`](crate::ServerTls::with_requested_client_certificates), all that
+    /// is known is that the client has the key of the first.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn shown_certificates(&self) -> Vec<Vec<u8>> {
         let extensions = &self.parts.extensions;
-        let tcp = extensions.get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
-        let certificates = tcp.or_else(|| extensions.get::<TlsConnectInfo<()>>().and_then(TlsConnectInfo::peer_certs));
-        certificates?.first().map(|certificate| certificate.to_vec())
+        let certificates = extensions.get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
+        #[cfg(unix)]
+        let certificates = certificates
+            .or_else(|| extensions.get::<TlsConnectInfo<UdsConnectInfo>>().and_then(TlsConnectInfo::peer_certs));
+        let certificates =
+            certificates.or_else(|| extensions.get::<TlsConnectInfo<()>>().and_then(TlsConnectInfo::peer_certs));
+        certificates.iter().flat_map(|all| all.iter()).map(|certificate| certificate.to_vec()).collect()
     }
 
     /// Returns the address of the client, if it is connected by TCP.
@@ -68,6 +102,19 @@ impl<'a> RequestParts<'a> {
         let plain = plain
             .or_else(|| self.parts.extensions.get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref));
         plain?.remote_addr()
+    }
+
+    /// Returns the user and the group that the client's process runs as, by their numbers, if it is connected by a UNIX
+    /// socket.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn peer_user(&self) -> Option<PeerUser> {
+        let plain = self.parts.extensions.get::<UdsConnectInfo>();
+        #[cfg(feature = "tls")]
+        let plain = plain
+            .or_else(|| self.parts.extensions.get::<TlsConnectInfo<UdsConnectInfo>>().map(TlsConnectInfo::get_ref));
+        let credentials = plain?.peer_cred?;
+        Some(PeerUser { uid: credentials.uid(), gid: credentials.gid() })
     }
 
     /// Returns the extensions of the request: what tonic and layers in front of the services have put there.

@@ -28,9 +28,11 @@ pub(crate) struct CasWireService {
 impl CasWireService {
     /// Serves `service`, with messages as large as its options permit.
     pub(crate) fn new(service: CasService) -> Self {
-        let max = service.options.max_message_size_bytes;
+        let (max_received, max_sent) =
+            (service.options.max_received_message_bytes(), service.options.max_message_size_bytes);
         let generated = ContentAddressableStorageServer::new(service.clone());
-        Self { service, generated: generated.max_decoding_message_size(max).max_encoding_message_size(max) }
+        let generated = generated.max_decoding_message_size(max_received).max_encoding_message_size(max_sent);
+        Self { service, generated }
     }
 }
 
@@ -72,11 +74,12 @@ where
         if !is_find_missing(request.uri().path()) {
             return self.generated.call(request);
         }
-        let max = self.service.options.max_message_size_bytes;
+        let options = &self.service.options;
+        let (max_received, max_sent) = (options.max_received_message_bytes(), options.max_message_size_bytes);
         let call = FindMissing(self.service.clone());
         Box::pin(async move {
-            let grpc = Grpc::new(FindMissingCodec).max_decoding_message_size(max);
-            Ok(grpc.max_encoding_message_size(max).unary(call, request).await)
+            let grpc = Grpc::new(FindMissingCodec).max_decoding_message_size(max_received);
+            Ok(grpc.max_encoding_message_size(max_sent).unary(call, request).await)
         })
     }
 }

@@ -1,0 +1,208 @@
+//! One connection, from the handshake to its end.
+
+mod activity;
+mod service;
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use blobaccess::Clock;
+use futures::FutureExt;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tonic::service::Routes;
+use tonic::transport::server::Connected;
+use uuid::Uuid;
+
+use self::activity::Activity;
+use self::service::ConnectionService;
+use super::listening::ListenerOptions;
+
+/// The maximum number of open calls of one connection. Clients wait with further calls, or open another connection.
+const STREAMS_PER_CONNECTION: u32 = 1024;
+
+/// The maximum number of calls of one connection that were cancelled before they were handled. A client that sends on
+/// behalf of many callers cancels all open calls of one that goes away. HTTP/2's default of 20 would close the
+/// connection for that, and fail the calls of the others.
+const TAKEN_BACK_PER_CONNECTION: usize = 1024;
+
+/// The time that a client has for the TLS handshake before its connection is dropped.
+#[cfg(feature = "tls")]
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The way in which connections are served.
+#[derive(Clone)]
+pub(crate) struct ConnectionServer {
+    routes: Routes,
+    http: http2::Builder<TokioExecutor>,
+    #[cfg(feature = "tls")]
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    #[cfg(feature = "tls")]
+    certificates: Option<super::tls::UnverifiedCertificates>,
+    max_idle: Option<Duration>,
+    max_age: Option<Duration>,
+    max_age_grace: Option<Duration>,
+    clock: Arc<dyn Clock>,
+}
+
+impl ConnectionServer {
+    /// Makes a server of `routes` over plain connections.
+    pub(crate) fn new(routes: Routes, options: &ListenerOptions, clock: Arc<dyn Clock>) -> Self {
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new())
+            .initial_stream_window_size(options.stream_window_bytes)
+            .initial_connection_window_size(options.connection_window_bytes)
+            .max_concurrent_streams(STREAMS_PER_CONNECTION)
+            .max_pending_accept_reset_streams(TAKEN_BACK_PER_CONNECTION)
+            // A client that goes on sending behind an early answer is reset, which is no fault of either side.
+            .max_local_error_reset_streams(None)
+            .keep_alive_interval(options.keepalive_interval)
+            .keep_alive_timeout(options.keepalive_timeout);
+        Self {
+            routes: routes.prepare(),
+            http,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            certificates: None,
+            max_idle: options.max_connection_idle,
+            max_age: options.max_connection_age,
+            max_age_grace: options.max_connection_age_grace,
+            clock,
+        }
+    }
+
+    /// Encrypts the connections.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_tls(mut self, tls: &super::tls::ServerTls) -> blobaccess::Result<Self> {
+        self.tls = Some(tls.to_acceptor()?);
+        self.certificates = tls.unverified_certificates();
+        Ok(self)
+    }
+
+    /// Serves a connection until either side has closed it, or it has no more calls after `draining` has become true.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cuts the connection.
+    pub(crate) async fn serve<IO>(self: Arc<Self>, io: IO, mut draining: watch::Receiver<bool>)
+    where
+        IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            let until = self.clock.monotonic().checked_add(HANDSHAKE_TIMEOUT);
+            let handshake = self.clock.timeout(until, tls.accept(io));
+            let io = tokio::select! {
+                shaken = handshake => match shaken {
+                    Ok(Ok(io)) => io,
+                    Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+                    Err(_) => return tracing::debug!("TLS handshake took too long"),
+                },
+                _ = draining.wait_for(|draining| *draining) => return,
+            };
+            return Box::pin(self.serve_stream(io, draining)).await;
+        }
+        self.serve_stream(io, draining).await;
+    }
+
+    async fn serve_stream<IO>(&self, io: IO, mut draining: watch::Receiver<bool>)
+    where
+        IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
+        let activity = self.max_idle.map(|_| Activity::default());
+        let service = ConnectionService {
+            routes: self.routes.clone(),
+            info: io.connect_info(),
+            activity: activity.clone(),
+            #[cfg(feature = "tls")]
+            certificates: self.certificates,
+        };
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
+        let mut draining = pin!(async { drop(draining.wait_for(|draining| *draining).await) }.fuse());
+        let mut outlived = pin!(self.outlived(activity).fuse());
+        let mut cut_off = pin!(never().boxed());
+        loop {
+            tokio::select! {
+                ended = &mut connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "connection failed");
+                    }
+                    return;
+                }
+                () = &mut draining => connection.as_mut().graceful_shutdown(),
+                grace = &mut outlived => {
+                    connection.as_mut().graceful_shutdown();
+                    if let Some(end) = grace.and_then(|grace| self.clock.monotonic().checked_add(grace)) {
+                        cut_off.set(self.clock.sleep_until(end));
+                    }
+                }
+                () = &mut cut_off => return tracing::debug!("connection is cut off at its age"),
+            }
+        }
+    }
+
+    /// Waits until a connection has outlived its idle time or its age, and returns the time that its calls have left, if
+    /// that is limited.
+    async fn outlived(&self, activity: Option<Activity>) -> Option<Duration> {
+        let aged = async {
+            match self.max_age.map(|age| self.end_of(vary(age))) {
+                Some(Some(end)) => self.clock.sleep_until(end).await,
+                _ => pending().await,
+            }
+        };
+        let idle = async {
+            match (activity, self.max_idle) {
+                (Some(activity), Some(max_idle)) => activity.idle_for(max_idle, &*self.clock).await,
+                _ => pending().await,
+            }
+        };
+        tokio::select! {
+            () = aged => self.max_age_grace,
+            () = idle => None,
+        }
+    }
+
+    fn end_of(&self, duration: Duration) -> Option<Instant> {
+        self.clock.monotonic().checked_add(duration)
+    }
+}
+
+async fn never() {
+    let never: Infallible = pending().await;
+    match never {}
+}
+
+/// Returns `age`, or up to a tenth more or less, at random.
+fn vary(age: Duration) -> Duration {
+    let (random, _) = Uuid::new_v4().as_u64_pair();
+    let tenth = age / 10;
+    // In parts of 1024, of which twice a tenth is the range.
+    let part = u32::try_from(random >> 54).unwrap_or(512);
+    age.saturating_sub(tenth).saturating_add(tenth / 512 * part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_varies_by_a_tenth_at_most() {
+        for age in [Duration::ZERO, Duration::from_millis(10), Duration::from_hours(1), Duration::MAX] {
+            let tenth = age / 10;
+            let ages: Vec<_> = (0..100).map(|_| vary(age)).collect();
+            assert!(
+                ages.iter().all(|varied| (age.saturating_sub(tenth)..=age.saturating_add(tenth)).contains(varied)),
+                "{age:?}"
+            );
+        }
+        let hour = Duration::from_hours(1);
+        let varied: std::collections::BTreeSet<_> = (0..100).map(|_| vary(hour)).collect();
+        assert!(varied.len() > 10);
+    }
+}
