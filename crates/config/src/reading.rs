@@ -36,6 +36,12 @@ impl Reading {
         self.notices.borrow_mut().push(Notice { path: path.to_string(), position, message });
     }
 
+    /// Returns whether this notice was given for a field that is called `name`.
+    pub(crate) fn has_notice(&self, name: &str, message: &str) -> bool {
+        let notices = self.notices.borrow();
+        notices.iter().any(|notice| notice.message == message && notice.path.rsplit('.').next() == Some(name))
+    }
+
     /// Returns whether any fault has been noted.
     pub(crate) fn has_faults(&self) -> bool {
         !self.malformed.is_empty() || !self.faults.borrow().is_empty()

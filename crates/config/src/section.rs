@@ -69,6 +69,13 @@ impl<'a> Section<'a> {
         self.reading.note_notice(&self.path, self.message.position.clone(), message.into());
     }
 
+    /// Notes the same as [`notice_at`](Self::notice_at), unless that was noted of a field of this name elsewhere.
+    pub(crate) fn notice_once_at(&self, name: &str, message: &str) {
+        if self.is_set(name) && !self.reading.has_notice(name_of(&self.path_of(name)), message) {
+            self.notice_at(name, message);
+        }
+    }
+
     /// Refuses a field if it is set.
     pub(crate) fn refuse(&self, name: &str, reason: &str) {
         if self.is_set(name) {
@@ -90,7 +97,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn position_of(&self, name: &str) -> Option<Position> {
+    /// Returns the place of a field, or of the message if the field is not set.
+    pub(crate) fn position_of(&self, name: &str) -> Option<Position> {
         let field = self.message.field(name).and_then(|field| field.position.clone());
         field.or_else(|| self.message.position.clone())
     }
@@ -317,6 +325,11 @@ impl<'a> Section<'a> {
         let Some(Value::Message(message)) = self.one(name) else { return None };
         Some(json_of(message))
     }
+}
+
+/// Returns the name of the field at the end of a path.
+fn name_of(path: &FieldPath) -> &str {
+    path.as_str().rsplit('.').next().unwrap_or_default()
 }
 
 /// Returns a `google.protobuf.Value`, `Struct` or `ListValue` as JSON. Numbers that JSON does not have become null.

@@ -152,8 +152,8 @@ mod stubs;
 pub use client::RemoteTls;
 #[cfg(feature = "client")]
 pub use client::{
-    Remote, RemoteAcStore, RemoteCasStore, RemoteFsacStore, RemoteIcasStore, RemoteIsccStore, RemoteMessageStore,
-    RemoteOptions, RemoteReplicator, RemoteSnapshot, RetryPolicy,
+    CallMetadata, Remote, RemoteAcStore, RemoteCasStore, RemoteFsacStore, RemoteIcasStore, RemoteIsccStore,
+    RemoteMessageStore, RemoteOptions, RemoteReplicator, RemoteSnapshot, RetryPolicy,
 };
 pub use metadata_keys::{OUTCOME_REQUEST, OUTCOME_RESPONSE, UPLOAD_TOKEN};
 #[cfg(all(feature = "server", unix))]

@@ -20,6 +20,7 @@ use std::time::Duration;
 /// # Ok::<(), blobaccess::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Options {
     pub(crate) medium: Medium,
     pub(crate) capacity_bytes: u64,
@@ -40,6 +41,7 @@ pub struct Options {
     pub(crate) has_mapped_reads: bool,
     pub(crate) is_hierarchical: bool,
     pub(crate) discarding: bool,
+    pub(crate) has_sparse_files: bool,
     /// Where logs lie apart from blocks, and how much of it they may take.
     pub(crate) logs: Option<(Place, u64)>,
     /// Where the state lies apart from blocks.
@@ -117,6 +119,7 @@ impl Options {
             has_mapped_reads: false,
             is_hierarchical: false,
             discarding: false,
+            has_sparse_files: false,
             logs: None,
             state: None,
         }
@@ -402,6 +405,18 @@ impl Options {
     #[must_use]
     pub fn with_hierarchical_instance_names(mut self) -> Self {
         self.is_hierarchical = true;
+        self
+    }
+
+    /// Gives files their size without allocating them, so that they take space on the disk only as they are written.
+    ///
+    /// * **What it buys**: opening takes no space, and may promise more than the disk has.
+    /// * **What goes wrong**: a full disk shows in the midst of work and not when the store is opened. A store whose file
+    ///   cannot grow takes nothing more until it is opened anew; reading goes on.
+    /// * **Range**: stores in files; block devices and memory are not concerned. **Default**: files are allocated in full.
+    #[must_use]
+    pub fn with_sparse_files(mut self) -> Self {
+        self.has_sparse_files = true;
         self
     }
 

@@ -57,7 +57,7 @@ impl ReceivedContents {
 
 /// Returns the part of a message that a batch of blobs may take, in bytes, with the costs of entries.
 pub(super) fn max_cost(connection: &Connection, offer: &ServerOffer) -> u64 {
-    let message = connection.options.max_message_contents();
+    let message = connection.options.max_batch_contents();
     offer.max_batch_bytes.map_or(message, |max| max.min(message))
 }
 

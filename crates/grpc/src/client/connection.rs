@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
+use super::call_metadata::CallMetadata;
 use super::channel::Channels;
 use super::failure;
 use super::known_offers::KnownOffers;
@@ -32,6 +33,7 @@ pub(super) struct Connection {
     pub(super) counters: Counters,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: RemoteOptions,
+    call_metadata: Option<Arc<dyn CallMetadata>>,
 }
 
 impl Connection {
@@ -44,12 +46,20 @@ impl Connection {
             counters: Counters::default(),
             clock,
             options,
+            call_metadata: None,
         }
     }
 
     /// Makes a connection over the same channels that tells time by `clock`.
     pub(super) fn with_clock(&self, clock: Arc<dyn Clock>) -> Self {
-        Self::new(self.options.clone(), Arc::clone(&self.channels), clock)
+        let call_metadata = self.call_metadata.clone();
+        Self { call_metadata, ..Self::new(self.options.clone(), Arc::clone(&self.channels), clock) }
+    }
+
+    /// Makes a connection over the same channels that asks `call_metadata` before each call.
+    pub(super) fn with_call_metadata(&self, call_metadata: Arc<dyn CallMetadata>) -> Self {
+        let connection = Self::new(self.options.clone(), Arc::clone(&self.channels), Arc::clone(&self.clock));
+        Self { call_metadata: Some(call_metadata), ..connection }
     }
 
     /// Returns the time now.
@@ -102,7 +112,7 @@ impl Connection {
     {
         self.within(deadline, async {
             let _permit = self.permit().await?;
-            let request = self.request(ctx, deadline, message)?;
+            let request = self.request(ctx, deadline, message).await?;
             Box::pin(send(self.channel()?, request)).await.map_err(failure::from_status)
         })
         .await
@@ -121,7 +131,7 @@ impl Connection {
     }
 
     /// Makes a request of `message`, with the metadata that goes with it.
-    pub(super) fn request<M>(&self, ctx: &Context, deadline: Option<Instant>, message: M) -> Result<Request<M>> {
+    pub(super) async fn request<M>(&self, ctx: &Context, deadline: Option<Instant>, message: M) -> Result<Request<M>> {
         let mut request = Request::new(message);
         if let Some(deadline) = deadline {
             request.set_timeout(deadline.saturating_duration_since(self.now()));
@@ -136,6 +146,9 @@ impl Connection {
         }
         insert_one(metadata, OUTCOME_REQUEST, b"1")?;
         insert(metadata, &self.options.headers)?;
+        if let Some(source) = &self.call_metadata {
+            source.add_to(ctx, metadata).await?;
+        }
         Ok(request)
     }
 }

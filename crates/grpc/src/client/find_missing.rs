@@ -46,7 +46,7 @@ impl Connection {
             let hex = digest.function().hash_size_bytes() * 2;
             DIGEST_BYTES + u64::try_from(hex).unwrap_or(u64::MAX)
         });
-        let fit = self.options.max_message_contents() / each;
+        let fit = self.options.max_batch_contents() / each;
         usize::try_from(fit).unwrap_or(usize::MAX).clamp(1, RECOMMENDED_FIND_MISSING_DIGESTS)
     }
 

@@ -5,6 +5,7 @@ mod batch_key;
 mod batch_read;
 mod batch_write;
 mod batching;
+mod call_metadata;
 mod capabilities;
 mod cas;
 mod channel;
@@ -28,6 +29,7 @@ mod tls;
 mod upload;
 mod write;
 
+pub use self::call_metadata::CallMetadata;
 pub use self::cas::RemoteCasStore;
 pub use self::icas::RemoteIcasStore;
 pub use self::messages::{RemoteAcStore, RemoteFsacStore, RemoteIsccStore, RemoteMessageStore};

@@ -28,6 +28,7 @@ pub struct RemoteOptions {
     pub(super) silence_timeout: Duration,
     pub(super) keepalive: Option<(Duration, Duration)>,
     pub(super) max_message_size_bytes: usize,
+    pub(super) max_batch_bytes: u64,
     pub(super) max_concurrent_calls: usize,
     pub(super) find_missing_concurrency: usize,
     pub(super) batch_threshold_bytes: u64,
@@ -51,6 +52,7 @@ impl RemoteOptions {
             silence_timeout: Duration::from_mins(1),
             keepalive: None,
             max_message_size_bytes: DEFAULT_MAX_MESSAGE_SIZE_BYTES,
+            max_batch_bytes: u64::MAX,
             max_concurrent_calls: 256,
             find_missing_concurrency: 8,
             batch_threshold_bytes: 64 << 10,
@@ -120,6 +122,17 @@ impl RemoteOptions {
         self
     }
 
+    /// Sets the most bytes that a message of a batch or of an upload carries, at least 64 KiB: as many as a message has
+    /// room for unless set.
+    ///
+    /// Set this if the server takes smaller messages than it sends, and does not say so in its capabilities. Single
+    /// messages, such as action results, are sent up to the size of the largest message nonetheless.
+    #[must_use]
+    pub fn with_max_batch_bytes(mut self, bytes: u64) -> Self {
+        self.max_batch_bytes = bytes.max(64 << 10);
+        self
+    }
+
     /// Sets the maximum number of concurrent calls, at least 1: 256 unless set. Others wait, in the order of asking.
     ///
     /// A read counts until its first message has come. The time that it takes after that depends on its reader, who may
@@ -171,6 +184,11 @@ impl RemoteOptions {
     /// Returns an error if a header cannot be sent.
     pub(super) fn check_headers(&self) -> Result<()> {
         insert(&mut MetadataMap::new(), &self.headers)
+    }
+
+    /// Returns the maximum bytes of a batch.
+    pub(super) fn max_batch_contents(&self) -> u64 {
+        self.max_message_contents().min(self.max_batch_bytes)
     }
 
     /// Returns the maximum bytes of blobs in a message.

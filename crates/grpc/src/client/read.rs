@@ -78,7 +78,7 @@ impl Connection {
             let _permit = self.permit().await?;
             let name = resource_name.parse();
             let message = ReadRequest { resource_name, read_offset: crate::message::size(offset), read_limit: 0 };
-            let mut request = self.request(ctx, ctx.deadline(), message)?;
+            let mut request = self.request(ctx, ctx.deadline(), message).await?;
             // Instance names are not bound to be what metadata can have.
             if let Ok(name) = name {
                 request.metadata_mut().insert(RESOURCE_NAME, name);

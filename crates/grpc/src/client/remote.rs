@@ -6,6 +6,7 @@ use std::sync::Arc;
 use blobaccess::{BlobAccess, Cas, Clock, Result, SystemClock};
 use tonic::transport::Channel;
 
+use super::call_metadata::CallMetadata;
 use super::cas::RemoteCasStore;
 use super::channel::Channels;
 use super::connection::Connection;
@@ -81,6 +82,14 @@ impl Remote {
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { connection: Arc::new(self.connection.with_clock(clock)) }
+    }
+
+    /// Asks `call_metadata` before each call for more metadata, which comes after all other.
+    ///
+    /// Clones and stores that were made before are not concerned, and share nothing but the connections with this one.
+    #[must_use]
+    pub fn with_call_metadata(self, call_metadata: Arc<dyn CallMetadata>) -> Self {
+        Self { connection: Arc::new(self.connection.with_call_metadata(call_metadata)) }
     }
 
     /// Returns the content-addressable storage of the server. Stores of separate calls do not share batches.

@@ -55,9 +55,10 @@ impl Connection {
         let upload = async {
             self.within(ctx.deadline(), contents.prepare()).await?;
             let _permit = self.within(self.silence_deadline(ctx), self.permit()).await?;
-            let max = self.options.max_message_contents();
+            let max = self.options.max_batch_contents();
             let messages = upload::messages(contents, resource.to_string(), max, Arc::clone(&progress), failed);
-            let mut request = self.request(ctx, ctx.deadline(), messages)?;
+            let request = self.request(ctx, ctx.deadline(), messages);
+            let mut request = self.within(self.silence_deadline(ctx), request).await?;
             let _reset = ResetOnDrop(Some(request.cancellation_handle()));
             let mut client = ByteStreamClient::new(self.channel()?);
             let response = self.supervise(ctx, &progress, client.write(request), failure).await?;

@@ -30,10 +30,25 @@ impl FileDevice {
     /// `FailedPrecondition` if another process has it open, or a block device is smaller. `ResourceExhausted` if the
     /// disk is full. `Internal` for whatever else keeps it from being opened.
     pub fn open(path: impl AsRef<Path>, size_bytes: u64) -> Result<Self> {
-        Self::open_and(path.as_ref(), size_bytes, sync_directories)
+        Self::open_and(path.as_ref(), size_bytes, allocate, sync_directories)
     }
 
-    fn open_and(path: &Path, size_bytes: u64, sync_directories: impl Fn(&Path) -> io::Result<()>) -> Result<Self> {
+    /// Opens what lies at `path` as [`open`](Self::open) does, but gives a file its size without allocating it: it takes
+    /// space on the disk as it is written, and a full disk shows then.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), except that a full disk does not keep it from being opened.
+    pub fn open_sparse(path: impl AsRef<Path>, size_bytes: u64) -> Result<Self> {
+        Self::open_and(path.as_ref(), size_bytes, extend, sync_directories)
+    }
+
+    fn open_and(
+        path: &Path,
+        size_bytes: u64,
+        make_room: impl Fn(&File, u64) -> io::Result<()>,
+        sync_directories: impl Fn(&Path) -> io::Result<()>,
+    ) -> Result<Self> {
         let failed = |what: &str, error: io::Error| {
             Error::internal(format!("failed to {what} {}", path.display())).with_source(error)
         };
@@ -62,7 +77,7 @@ impl FileDevice {
                 return Err(Error::failed_precondition(message));
             }
         } else {
-            allocate(&file, size_bytes).map_err(|error| {
+            make_room(&file, size_bytes).map_err(|error| {
                 if error.kind() != io::ErrorKind::StorageFull {
                     return failed("allocate", error);
                 }
@@ -127,14 +142,17 @@ fn allocate(file: &File, size_bytes: u64) -> io::Result<()> {
     }
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size_bytes) {
         Ok(()) => Ok(()),
-        Err(error) if is_unsupported(error) || error == Errno::NOSYS => {
-            if file.metadata()?.len() < size_bytes {
-                file.set_len(size_bytes)?;
-            }
-            Ok(())
-        }
+        Err(error) if is_unsupported(error) || error == Errno::NOSYS => extend(file, size_bytes),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Gives a file its size, unless it is larger.
+fn extend(file: &File, size_bytes: u64) -> io::Result<()> {
+    if file.metadata()?.len() < size_bytes {
+        file.set_len(size_bytes)?;
+    }
+    Ok(())
 }
 
 /// Returns whether a file system does not offer a call. Linux has one number for this, macOS two.
@@ -218,18 +236,33 @@ mod tests {
     }
 
     #[test]
+    fn a_sparse_file_takes_no_space_before_it_is_written() {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blocks");
+        let device = FileDevice::open_sparse(&path, 1 << 30).unwrap();
+        let metadata = std::fs::metadata(&path).unwrap();
+        assert_eq!((metadata.len(), metadata.blocks()), (1 << 30, 0));
+        device.write_at((1 << 30) - 5, b"hello").unwrap();
+        drop(device);
+        assert_eq!(FileDevice::open_sparse(&path, 4096).unwrap().size_bytes(), 4096);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 1 << 30, "a file that is larger stays so");
+    }
+
+    #[test]
     fn the_directory_of_a_file_is_synced_once_the_file_has_its_size() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blocks");
         for _ in 0..2 {
             let synced = std::cell::Cell::new(0);
-            let device = FileDevice::open_and(&path, 4096, |of| {
+            let device = FileDevice::open_and(&path, 4096, allocate, |of| {
                 synced.set(std::fs::metadata(of)?.len());
                 sync_directories(of)
             });
             assert_eq!((device.is_ok(), synced.get()), (true, 4096));
         }
-        let refused = FileDevice::open_and(&path, 4096, |_| Err(Errno::IO.into())).unwrap_err();
+        let refused = FileDevice::open_and(&path, 4096, allocate, |_| Err(Errno::IO.into())).unwrap_err();
         assert!(refused.to_string().contains("sync the directories of"), "{refused}");
     }
 

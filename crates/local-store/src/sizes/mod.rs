@@ -192,6 +192,22 @@ impl Sizes {
         self.memory_bytes
     }
 
+    /// Returns the number of slots of the map: an upper bound of the number of objects that the store holds.
+    #[must_use]
+    pub fn slots(&self) -> u64 {
+        self.slots
+    }
+
+    /// Returns the bytes that the logs and touches of all blocks take, with the labels of a device of their own; 0 if
+    /// there are no logs. It is what [`Options::with_logs_in`] must offer at least.
+    #[must_use]
+    pub fn logs_bytes(&self) -> u64 {
+        match u64::from(self.log_sectors) + u64::from(self.touch_sectors) {
+            0 => 0,
+            sectors => LABELS_BYTES + sectors * SECTOR_BYTES * u64::from(self.blocks),
+        }
+    }
+
     /// Returns the number of entries that fit into the log of a block; `None` if there are no logs.
     #[must_use]
     pub fn entries_per_block(&self) -> Option<u64> {

@@ -286,17 +286,24 @@ impl<K: Kind> LocalStore<K> {
 }
 
 fn open_files(path: &Path, options: &Options, sizes: &Sizes) -> Result<Devices> {
+    let open_file = |path: &Path, size_bytes: u64| {
+        if options.has_sparse_files {
+            FileDevice::open_sparse(path, size_bytes)
+        } else {
+            FileDevice::open(path, size_bytes)
+        }
+    };
     let open = |place: Option<&Place>, is_used: bool, size_bytes: u64| match place.filter(|_| is_used) {
         None => Ok(None),
         Some(Place::Path(path)) => {
-            let device: Arc<dyn Device> = Arc::new(FileDevice::open(path, size_bytes)?);
+            let device: Arc<dyn Device> = Arc::new(open_file(path, size_bytes)?);
             Ok(Some(device))
         }
         Some(Place::Device) => Err(Error::invalid_argument("a store in a file has its logs and its state in files")),
     };
     let logs = open(options.logs.as_ref().map(|(place, _)| place), sizes.has_own_logs, sizes.logs_bytes)?;
     let state = open(options.state.as_ref(), sizes.has_own_state, 2 * sizes.superblock_bytes)?;
-    Ok(Devices { blocks: Arc::new(FileDevice::open(path, sizes.capacity_bytes)?), logs, state })
+    Ok(Devices { blocks: Arc::new(open_file(path, sizes.capacity_bytes)?), logs, state })
 }
 
 #[deny(clippy::missing_trait_methods)]

@@ -1,0 +1,25 @@
+//! Clients of other servers, and the encryption of connections.
+
+mod address;
+mod cipher_suites;
+mod client_tls;
+mod connector;
+mod google;
+mod grpc_client;
+mod http_client;
+mod keepalive;
+mod key_pair;
+mod metadata;
+mod oauth2;
+mod proxy;
+mod service_config;
+#[cfg(test)]
+mod tests;
+mod token_source;
+
+pub(crate) use self::grpc_client::GrpcClientPlan;
+pub(crate) use self::http_client::HttpClientPlan;
+
+// Until the stack uses them.
+const _: fn(&crate::section::Section<'_>) -> Option<GrpcClientPlan> = GrpcClientPlan::read;
+const _: fn(&crate::section::Section<'_>) -> Option<HttpClientPlan> = HttpClientPlan::read;

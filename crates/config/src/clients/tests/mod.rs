@@ -1,0 +1,3 @@
+//! Tables of configurations and what comes of them.
+
+mod plans;

@@ -1,0 +1,18 @@
+//! Local stores: Buildbarn's `local` as a [`LocalStore`](blobaccess_local_store::LocalStore).
+
+mod block_device;
+mod contents;
+mod index;
+mod integrity;
+mod persistence;
+mod plan;
+mod rotation;
+mod space;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::block_device::UsedPath;
+pub(crate) use self::plan::LocalPlan;
+
+// Until the stack uses it.
+const _: fn(&LocalPlan) -> &[UsedPath] = LocalPlan::paths;
