@@ -223,6 +223,10 @@ where
         let copies = stream::iter(sets.map(|set| Ok(self.copy(ctx, set.into()))));
         self.in_time(ctx, copies.try_buffer_unordered(self.max_at_once).try_collect::<()>()).await
     }
+
+    fn copies(&self) -> bool {
+        self.base.copies()
+    }
 }
 
 impl<A: ?Sized, B: ?Sized, R: Display> Display for ConcurrencyLimitingReplicator<A, B, R> {

@@ -265,6 +265,10 @@ where
         let done = self.reads.clock.timeout(ctx.deadline(), copies).await;
         done.unwrap_or_else(|elapsed| Err(Error::deadline_exceeded("copies have not ended").with_source(elapsed)))
     }
+
+    fn copies(&self) -> bool {
+        self.base.copies()
+    }
 }
 
 impl<A: ?Sized, B: ?Sized, R: Display> Display for DeduplicatingReplicator<A, B, R> {

@@ -86,6 +86,12 @@ pub trait Replicator: Debug + Display + Send + Sync + 'static {
     /// The error of the first copy that failed, with its digest and whether the `source` or the `sink` failed.
     /// `Internal` where the source lacks the blob: its caller has just been told that it is there.
     async fn replicate_all(&self, ctx: &Context, digests: &DigestSet) -> Result<()>;
+
+    /// Returns whether the sink has what [`replicate_all`](Self::replicate_all) was asked for: true, unless the replicator is
+    /// one that copies nothing, or is around such a one. Layers count by it what was repaired.
+    fn copies(&self) -> bool {
+        true
+    }
 }
 
 /// Reads through `replicator`; if that fails for a fault of a store, by `read`, without a copy.

@@ -20,7 +20,8 @@ use crate::{Blob, BlobAccess, Context, DigestSet, ReadRequest, Result};
 /// # Weakens
 ///
 /// [`replicate_all`](Replicator::replicate_all) succeeds although the sink lacks the blobs. A layer that answers
-/// `find_missing` by it reports blobs as present that only the source has.
+/// `find_missing` by it reports blobs as present that only the source has. What a layer has noted to be copied by it is
+/// counted as [given up](crate::decorators::RepairSnapshot::given_up).
 ///
 /// # Memory
 ///
@@ -80,6 +81,10 @@ impl<A: BlobAccess + ?Sized> Replicator for NoopReplicator<A> {
 
     async fn replicate_all(&self, _ctx: &Context, _digests: &DigestSet) -> Result<()> {
         Ok(())
+    }
+
+    fn copies(&self) -> bool {
+        false
     }
 }
 

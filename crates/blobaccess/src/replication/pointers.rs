@@ -41,6 +41,10 @@ macro_rules! forward {
                 {
                     (**self).replicate_all(ctx, digests)
                 }
+
+                fn copies(&self) -> bool {
+                    (**self).copies()
+                }
             }
         )*
     };

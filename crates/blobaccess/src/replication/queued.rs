@@ -2,9 +2,9 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt::{self, Debug, Display, Formatter};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
@@ -22,8 +22,14 @@ use crate::{
 /// The number of digests that are looked up before others get a turn at the lock.
 const DIGESTS_PER_LOCK: usize = 256;
 
-/// The number of blobs in a row that fail singly before the rest of a turn is given up.
+/// The number of blobs in a row whose copy fails before the rest of a turn is put off.
 const MAX_FAILURES_IN_A_ROW: usize = 3;
+
+/// The number of times that the copy of a blob fails, while others do not, before the blob is dropped.
+const MAX_FAILURES: u8 = 3;
+
+/// The shortest pause after an outage, and the shortest limit of a turn.
+const MIN_DURATION: Duration = Duration::from_secs(1);
 
 /// A [`Replicator`] that makes one copy at a time, and remembers for a while what it has copied.
 ///
@@ -34,6 +40,13 @@ const MAX_FAILURES_IN_A_ROW: usize = 3;
 ///   queue, so no reader waits for a copy. A full queue drops the digest.
 /// * **replicate all**: waits for its turn, among others in the order in which they came, and copies what is not
 ///   remembered. A large set takes several turns. This needs no [`run`](Self::run).
+///
+/// # Outages
+///
+/// While a store is down or busy, what is in the queue stays there. [`run`](Self::run) pauses between its attempts
+/// ([`with_pause`](QueuedOptions::with_pause)), and drops what is read once the queue is full. A blob whose copy fails
+/// three times, while others are copied in between, is dropped too. A turn ends after a
+/// [limit](QueuedOptions::with_max_turn), so a store that hangs keeps nobody waiting for longer.
 ///
 /// # Order
 ///
@@ -57,7 +70,7 @@ const MAX_FAILURES_IN_A_ROW: usize = 3;
 /// # Errors
 ///
 /// Those of the source, and of the replicator beneath. `DeadlineExceeded` if the caller's deadline comes before its
-/// copies have ended. An error of a copy in the background is logged and counted.
+/// copies have ended, or if one turn takes longer than its limit. An error of a copy in the background is logged and counted.
 ///
 /// # Examples
 ///
@@ -103,6 +116,8 @@ pub struct QueuedReplicator<A: ?Sized, R> {
     /// The right to copy.
     turn: Semaphore,
     waiting: AtomicUsize,
+    /// Whether `run` waits for the end of an outage.
+    pausing: AtomicBool,
     /// Notified when the queue has got a blob.
     arrived: Notify,
     state: Mutex<State>,
@@ -111,12 +126,22 @@ pub struct QueuedReplicator<A: ?Sized, R> {
 
 struct State {
     /// The blobs to copy because they were read, those that wait longest first.
-    queue: VecDeque<(DigestKey, Digest)>,
+    queue: VecDeque<Queued>,
     /// The keys of the blobs in the queue, and of those that were taken from it and are being copied.
     keys: HashSet<DigestKey>,
     copied: Found,
     dropped: u64,
     spared: u64,
+}
+
+/// A blob that is to be copied because it was read.
+struct Queued {
+    key: DigestKey,
+    digest: Digest,
+    /// The number of copies of it that failed while those of others did not.
+    failures: u8,
+    /// The number of blobs that had been copied when its copy failed last.
+    copied_before: u64,
 }
 
 /// The queue of a [`QueuedReplicator`] at one moment, and its copies so far.
@@ -137,6 +162,8 @@ pub struct QueuedSnapshot {
     pub spared: u64,
     /// The number of blobs that were not copied, as the queue was full or copies failed.
     pub dropped: u64,
+    /// Whether [`run`](QueuedReplicator::run) waits for the end of an outage.
+    pub is_pausing: bool,
 }
 
 impl<A: BlobAccess + ?Sized, R: Replicator<Kind = A::Kind>> QueuedReplicator<A, R> {
@@ -161,6 +188,7 @@ impl<A: BlobAccess + ?Sized, R: Replicator<Kind = A::Kind>> QueuedReplicator<A, 
             ctx: Context::background(),
             turn: Semaphore::new(1),
             waiting: AtomicUsize::new(0),
+            pausing: AtomicBool::new(false),
             arrived: Notify::new(),
             state: Mutex::new(state),
             copies: CopyCounter::default(),
@@ -199,57 +227,86 @@ impl<A: BlobAccess + ?Sized, R: Replicator<Kind = A::Kind>> QueuedReplicator<A, 
             copies: self.copies.counts(),
             spared: state.spared,
             dropped: state.dropped,
+            is_pausing: self.pausing.load(Ordering::Relaxed),
         }
     }
 
     /// Copies what is in the queue, one turn at a time, until the future is dropped. Spawn it once.
     ///
-    /// A blob whose copy fails is dropped from the queue: whoever reads it next puts it in again.
+    /// After an [outage](Self#outages) it pauses. A blob whose copy fails for a reason of its own, such as that the source
+    /// has evicted it, is dropped from the queue: whoever reads it next puts it in again.
     ///
     /// # Cancel safety
     ///
     /// The blobs being copied return to the queue.
     pub async fn run(&self) {
         loop {
-            let Some(mut taken) = self.take() else {
+            let Some(taken) = self.take() else {
                 self.arrived.notified().await;
                 continue;
             };
-            let Ok(_turn) = self.turn().await else { return };
-            let all: DigestSet = taken.blobs.iter().map(|(_, digest)| digest.clone()).collect();
-            let Err(error) = self.copy(&self.ctx, &all).await else {
-                taken.finish_all();
-                continue;
-            };
-            tracing::debug!(%error, replicator = %self.base, "blobs were not copied");
-            self.copy_singly(taken).await;
+            if self.copy_taken(taken).await {
+                let _pausing = Pausing::begin(&self.pausing);
+                self.clock.sleep(self.options.pause.max(MIN_DURATION)).await;
+            }
         }
     }
 
-    /// Copies each of the blobs by itself, so that one that fails does not keep the others from being copied.
-    async fn copy_singly(&self, mut taken: Taken<'_>) {
-        let mut failures = if taken.blobs.len() == 1 { MAX_FAILURES_IN_A_ROW } else { 0 };
+    /// Copies the blobs of one turn; if that fails, each by itself, so that one that fails does not keep the others from
+    /// being copied. Returns whether a store is down.
+    async fn copy_taken(&self, mut taken: Taken<'_>) -> bool {
+        let all: DigestSet = taken.blobs.iter().map(|blob| blob.digest.clone()).collect();
+        let Err(error) = self.copy_in_turn(&self.ctx, &all).await else {
+            taken.finish_all();
+            return false;
+        };
+        tracing::debug!(%error, replicator = %self.base, "blobs were not copied");
+        if taken.blobs.len() == 1 {
+            return self.judge(&mut taken, &error);
+        }
+        let (mut failures, mut is_up) = (0, false);
         while failures < MAX_FAILURES_IN_A_ROW
-            && let Some((_, digest)) = taken.blobs.front().cloned()
+            && let Some(digest) = taken.blobs.front().map(|blob| blob.digest.clone())
         {
-            match self.copy(&self.ctx, &digest.into()).await {
-                Ok(()) => failures = 0,
+            match self.copy_in_turn(&self.ctx, &digest.into()).await {
+                Ok(()) => {
+                    (failures, is_up) = (0, true);
+                    taken.finish_first();
+                }
                 Err(error) => {
                     tracing::debug!(%error, replicator = %self.base, "a blob was not copied");
                     // A blob that the source has evicted says nothing about the next one.
-                    failures = if error.is_outage() { failures + 1 } else { 0 };
-                    self.state().dropped += 1;
+                    failures = if self.judge(&mut taken, &error) { failures + 1 } else { 0 };
                 }
             }
+        }
+        failures == MAX_FAILURES_IN_A_ROW || (failures > 0 && !is_up)
+    }
+
+    /// Decides what becomes of the first blob, whose copy has failed. Returns whether that may be for an outage.
+    fn judge(&self, taken: &mut Taken<'_>, error: &Error) -> bool {
+        let is_outage = error.is_outage();
+        if !is_outage || taken.put_off_first(self.copies.counts().blobs) {
+            self.state().dropped += 1;
             taken.finish_first();
         }
-        self.state().dropped += u64::try_from(taken.blobs.len()).unwrap_or(u64::MAX);
-        taken.finish_all();
+        is_outage
+    }
+
+    /// Waits for the turn, and copies those of `digests` that are not remembered.
+    async fn copy_in_turn(&self, ctx: &Context, digests: &DigestSet) -> Result<()> {
+        let _turn = self.turn().await?;
+        let began = self.clock.monotonic();
+        let limit = self.options.max_turn.max(MIN_DURATION);
+        let done = self.clock.timeout(began.checked_add(limit), self.copy(ctx, digests, began)).await;
+        done.unwrap_or_else(|_| {
+            self.copies.add_failure();
+            Err(Error::deadline_exceeded(format!("copies have not ended after {limit:?}")))
+        })
     }
 
     /// Copies those of `digests` that are not remembered. The caller has the turn.
-    async fn copy(&self, ctx: &Context, digests: &DigestSet) -> Result<()> {
-        let began = self.clock.monotonic();
+    async fn copy(&self, ctx: &Context, digests: &DigestSet, began: Instant) -> Result<()> {
         let unknown = self.unknown(digests, began);
         if unknown.is_empty() {
             return Ok(());
@@ -289,7 +346,7 @@ impl<A: BlobAccess + ?Sized, R: Replicator<Kind = A::Kind>> QueuedReplicator<A, 
         } else if state.keys.len() >= self.options.capacity && !state.keys.contains(&key) {
             state.dropped += 1;
         } else if state.keys.insert(key.clone()) {
-            state.queue.push_back((key, digest.clone()));
+            state.queue.push_back(Queued { key, digest: digest.clone(), failures: 0, copied_before: 0 });
             drop(state);
             self.arrived.notify_one();
         }
@@ -300,7 +357,8 @@ impl<A: BlobAccess + ?Sized, R: Replicator<Kind = A::Kind>> QueuedReplicator<A, 
         let mut state = self.state();
         let count = self.options.digests_per_turn.get().min(state.queue.len());
         let blobs: VecDeque<_> = state.queue.drain(..count).collect();
-        (!blobs.is_empty()).then_some(Taken { state: &self.state, arrived: &self.arrived, blobs })
+        let put_off = Vec::new();
+        (!blobs.is_empty()).then_some(Taken { state: &self.state, arrived: &self.arrived, blobs, put_off })
     }
 
     async fn turn(&self) -> Result<SemaphorePermit<'_>> {
@@ -326,13 +384,15 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 struct Taken<'a> {
     state: &'a Mutex<State>,
     arrived: &'a Notify,
-    blobs: VecDeque<(DigestKey, Digest)>,
+    blobs: VecDeque<Queued>,
+    /// Blobs that return to the end of the queue.
+    put_off: Vec<Queued>,
 }
 
 impl Taken<'_> {
     fn finish_first(&mut self) {
-        if let Some((key, _)) = self.blobs.pop_front() {
-            lock(self.state).keys.remove(&key);
+        if let Some(blob) = self.blobs.pop_front() {
+            lock(self.state).keys.remove(&blob.key);
         }
     }
 
@@ -341,19 +401,51 @@ impl Taken<'_> {
             self.finish_first();
         }
     }
+
+    /// Puts off the first blob, whose copy has failed when `copied` blobs had been copied so far. Returns true instead if
+    /// that has happened too often: it is not for an outage then, as others were copied in between.
+    fn put_off_first(&mut self, copied: u64) -> bool {
+        let Some(blob) = self.blobs.front_mut() else { return false };
+        if blob.failures == 0 || blob.copied_before != copied {
+            blob.failures += 1;
+            blob.copied_before = copied;
+        }
+        if blob.failures >= MAX_FAILURES {
+            return true;
+        }
+        self.put_off.extend(self.blobs.pop_front());
+        false
+    }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        if self.blobs.is_empty() {
+        if self.blobs.is_empty() && self.put_off.is_empty() {
             return;
         }
         let mut state = lock(self.state);
         while let Some(blob) = self.blobs.pop_back() {
             state.queue.push_front(blob);
         }
+        state.queue.extend(self.put_off.drain(..));
         drop(state);
         self.arrived.notify_one();
+    }
+}
+
+/// The time for which `run` waits for the end of an outage.
+struct Pausing<'a>(&'a AtomicBool);
+
+impl<'a> Pausing<'a> {
+    fn begin(pausing: &'a AtomicBool) -> Self {
+        pausing.store(true, Ordering::Relaxed);
+        Self(pausing)
+    }
+}
+
+impl Drop for Pausing<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -371,13 +463,16 @@ impl<A: BlobAccess + ?Sized, R: Replicator<Kind = A::Kind>> Replicator for Queue
         let unknown = self.unknown(digests, self.clock.monotonic());
         let copying = async {
             for digests in unknown.as_slice().chunks(self.options.digests_per_turn.get()) {
-                let _turn = self.turn().await?;
-                self.copy(ctx, &digests.to_vec().into()).await?;
+                self.copy_in_turn(ctx, &digests.to_vec().into()).await?;
             }
             Ok(())
         };
         let done = self.clock.timeout(ctx.deadline(), copying).await;
         done.unwrap_or_else(|elapsed| Err(Error::deadline_exceeded("copies have not ended").with_source(elapsed)))
+    }
+
+    fn copies(&self) -> bool {
+        self.base.copies()
     }
 }
 

@@ -14,6 +14,8 @@ pub struct QueuedOptions {
     pub(super) digests_per_turn: NonZeroUsize,
     pub(super) remembered: usize,
     pub(super) remembered_for: Duration,
+    pub(super) pause: Duration,
+    pub(super) max_turn: Duration,
 }
 
 impl Default for QueuedOptions {
@@ -23,6 +25,8 @@ impl Default for QueuedOptions {
             digests_per_turn: DIGESTS_PER_TURN,
             remembered: 100_000,
             remembered_for: Duration::from_mins(1),
+            pause: Duration::from_secs(5),
+            max_turn: Duration::from_mins(10),
         }
     }
 }
@@ -62,6 +66,26 @@ impl QueuedOptions {
     pub const fn with_remembered(mut self, blobs: usize, duration: Duration) -> Self {
         self.remembered = blobs;
         self.remembered_for = duration;
+        self
+    }
+    /// Sets the time that [`run`](super::QueuedReplicator::run) waits after an outage before its next attempt: 1 s or more,
+    /// 5 s unless set.
+    ///
+    /// If it is too short, a store that is overloaded is asked all the sooner: up to four times in a row. If it is too
+    /// long, the queue may be full before a store that has recovered is tried.
+    #[must_use]
+    pub const fn with_pause(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    /// Sets the time that one turn may take: 1 s or more, 10 minutes unless set.
+    ///
+    /// If it is too short, large blobs are never copied: at 10 MB/s, a blob of 6 GB takes 10 minutes. If it is too long, a
+    /// store that hangs keeps the others waiting for as long.
+    #[must_use]
+    pub const fn with_max_turn(mut self, duration: Duration) -> Self {
+        self.max_turn = duration;
         self
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::decorators::{Mirrored, MirroredOptions, PutPolicy};
-use blobaccess::replication::{EntryLocks, LocalReplicator};
+use blobaccess::replication::{EntryLocks, LocalReplicator, NoopReplicator};
 use blobaccess::{
     Ac, Blob, BlobAccess, BlobAccessExt, Cas, Clock, Context, DigestSet, Error, ErrorKind, FailingStore, InstanceName,
     Kind, MemoryStore, Operation, Provenance, PutCertainty, PutOutcome,
@@ -577,6 +577,21 @@ async fn an_outcome_of_a_half_that_lacked_the_blob_does_not_count() {
     assert_eq!(second, PutOutcome::AlreadyExists { stored_bytes: 5 });
     assert!(has(&a, &digest).await && has(&b, &digest).await);
     assert_eq!((store.snapshot().b_to_a.noted, store.snapshot().b_to_a.repaired), (0, 1));
+}
+
+#[tokio::test]
+async fn what_a_replicator_does_not_copy_is_given_up_and_not_called_repaired() {
+    let (a, b) = (inner::<Cas>(), inner::<Cas>());
+    let a_to_b = Arc::new(Arc::new(NoopReplicator::new(Arc::clone(&a))));
+    let b_to_a = Arc::new(LocalReplicator::new(Arc::clone(&b), Arc::clone(&a)));
+    let store = Mirrored::new(Arc::new(Arc::clone(&a)), Arc::new(Arc::clone(&b)), a_to_b, b_to_a);
+    let (in_a, in_b) = (stored(&a, "a").await, stored(&b, "b").await);
+    store.find_missing(&CTX, &[in_a.clone(), in_b.clone()].into_iter().collect()).await.unwrap();
+    store.repair(&CTX).await.unwrap();
+    assert!(!has(&b, &in_a).await && has(&a, &in_b).await);
+    let (to_b, to_a) = (store.snapshot().a_to_b, store.snapshot().b_to_a);
+    assert_eq!((to_b.noted, to_b.repaired, to_b.given_up), (0, 0, 1));
+    assert_eq!((to_a.noted, to_a.repaired, to_a.given_up), (0, 1, 0));
 }
 
 #[tokio::test]

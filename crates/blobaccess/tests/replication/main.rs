@@ -6,6 +6,7 @@ mod deduplicating;
 mod local;
 mod nested;
 mod queued;
+mod queued_outages;
 mod turns;
 
 use std::num::NonZeroUsize;

@@ -56,7 +56,8 @@ pub struct RepairSnapshot {
     pub repaired: u64,
     /// The number of attempts to copy that failed and are to be made again.
     pub failed: u64,
-    /// The number of notes that were given up: no store has the blob any more, or the one that lacks it refuses it.
+    /// The number of notes that were given up: no store has the blob any more, the one that lacks it refuses it, or the
+    /// replicator [copies nothing](crate::replication::Replicator::copies).
     pub given_up: u64,
     /// The number of notes that were dropped because there was no room for them.
     pub dropped: u64,
@@ -241,6 +242,10 @@ impl Repairs {
                 Err(error) if error.is_not_found() => Ok(()),
                 Err(error) => Err(error.at(source.name)),
             },
+            Need::Missing if !replicator.copies() => {
+                self.settled(&note, &self.given_up);
+                Ok(())
+            }
             Need::Missing => match replicator.replicate_all(ctx, &note.digest.clone().into()).await {
                 Ok(()) => {
                     self.settled(&note, &self.repaired);
