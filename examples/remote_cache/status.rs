@@ -7,7 +7,8 @@ use blobaccess::{Clock, MemorySnapshot, StorageType, SystemClock};
 use blobaccess_grpc::Services;
 use blobaccess_local_store::Snapshot;
 use blobaccess_metrics::{CONTENT_TYPE, LocalStoreReading, PrometheusObserver};
-use hyper::{Request, StatusCode};
+use hyper::StatusCode;
+use hyper::http::request::Parts;
 
 use crate::Result;
 use crate::activity::Activity;
@@ -56,10 +57,10 @@ impl RemoteCachePages {
 }
 
 impl Pages for RemoteCachePages {
-    async fn page<B: Sync>(&self, request: &Request<B>) -> Page {
+    async fn page(&self, request: &Parts) -> Page {
         let accounting = || self.accounting().map(|page| Page::found("text/plain; version=0.0.4", page));
         let no_page = || Page::refused(StatusCode::NOT_FOUND, "there are /, /metrics and, for a bucket, /accounting\n");
-        match request.uri().path() {
+        match request.uri.path() {
             "/" => Page::found(TEXT, self.status()),
             "/metrics" => Page::found(CONTENT_TYPE, self.metrics()),
             "/accounting" => accounting().unwrap_or_else(no_page),

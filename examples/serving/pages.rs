@@ -9,6 +9,7 @@ use blobaccess::{Clock, SystemClock};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -30,7 +31,7 @@ pub(crate) struct Page {
 /// The source of pages.
 pub(crate) trait Pages: Send + Sync + 'static {
     /// Returns the page for a request.
-    fn page<B: Sync>(&self, request: &Request<B>) -> impl Future<Output = Page> + Send;
+    fn page(&self, request: &Parts) -> impl Future<Output = Page> + Send;
 }
 
 impl Page {
@@ -58,7 +59,7 @@ pub(crate) async fn serve(listener: TcpListener, pages: Arc<impl Pages>) -> io::
         connections.spawn(async move {
             let service = service_fn(move |request| {
                 let pages = Arc::clone(&pages);
-                async move { Ok::<_, Infallible>(answer(&request, &*pages).await) }
+                async move { Ok::<_, Infallible>(answer(request, &*pages).await) }
             });
             // A client that disconnects in the middle of a page is not an error.
             drop(http1::Builder::new().serve_connection(TokioIo::new(connection), service).await);
@@ -67,9 +68,10 @@ pub(crate) async fn serve(listener: TcpListener, pages: Arc<impl Pages>) -> io::
     }
 }
 
-async fn answer(request: &Request<Incoming>, pages: &impl Pages) -> Response<Full<Bytes>> {
-    let page = match *request.method() {
-        Method::GET | Method::HEAD => pages.page(request).await,
+async fn answer(request: Request<Incoming>, pages: &impl Pages) -> Response<Full<Bytes>> {
+    let (request, _) = request.into_parts();
+    let page = match request.method {
+        Method::GET | Method::HEAD => pages.page(&request).await,
         _ => Page::refused(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"),
     };
     let mut response = Response::new(Full::new(Bytes::from(page.text)));

@@ -30,6 +30,7 @@ impl Frontend {
 
     /// Asks it to stop, and checks that it does so in good order.
     pub(crate) fn stop(self) {
-        self.process.stop();
+        let status = self.process.stop();
+        assert!(status.success(), "it ended with {status}");
     }
 }

@@ -1,5 +1,6 @@
 //! Stores from the configuration files of Buildbarn.
 
+mod application;
 mod authentication;
 mod authorizers;
 mod background;
@@ -20,6 +21,9 @@ mod section;
 mod small_file;
 mod stacks;
 
+pub use self::application::{
+    Application, Diagnostics, DiagnosticsListener, DiagnosticsPolicy, OpenApplication, ProcessSettings,
+};
 pub use self::authentication::AuthenticationMetadata;
 pub use self::document::Document;
 pub use self::fault::{Fault, Faults, Notice, Position};

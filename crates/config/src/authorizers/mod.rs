@@ -53,6 +53,16 @@ impl AuthorizerPlan {
         }
     }
 
+    /// Returns the name of the policy, as it is configured.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::InstanceNamePrefix(_) => "instanceNamePrefix",
+            Self::Expression(_) => "jmespathExpression",
+        }
+    }
+
     /// Returns the authorizer.
     pub(crate) fn build(&self, background: &mut Background) -> Arc<dyn Authorizer> {
         match self {

@@ -181,4 +181,10 @@ impl BoundListeners {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.sockets.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
+
+    /// Returns the listeners of TCP, for a server of another protocol. Other sockets are closed.
+    #[must_use]
+    pub fn into_tcp_listeners(self) -> Vec<TcpListener> {
+        self.sockets.tcp
+    }
 }

@@ -1,0 +1,178 @@
+//! A group of addresses on which the services are served alike.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use blobaccess_grpc::{ListenerGroup, ListenerOptions};
+
+use crate::authentication::AuthenticationPlan;
+use crate::background::Background;
+use crate::section::Section;
+
+/// The smallest window of flow control that has an effect. Smaller ones are ignored, here and in Buildbarn.
+const MIN_WINDOW_BYTES: i64 = 1 << 16;
+
+/// The largest message that is received unless the configuration sets another: gRPC's own.
+const DEFAULT_MAX_RECEIVED_BYTES: usize = 4 << 20;
+
+/// The plan of a server: its addresses, encryption, authentication and limits.
+#[derive(Debug)]
+pub(super) struct ServerPlan {
+    addresses: Vec<String>,
+    paths: Vec<PathBuf>,
+    authentication: AuthenticationPlan,
+    options: ListenerOptions,
+}
+
+/// The addresses and paths that are listened on so far, with the field that asked for each.
+#[derive(Debug, Default)]
+pub(super) struct TakenAddresses(BTreeMap<String, String>);
+
+impl TakenAddresses {
+    /// Notes an address of one field. It is a fault if another field has the same.
+    pub(super) fn take(&mut self, section: &Section<'_>, field: &str, index: usize, address: &str) {
+        let path = section.path_of_element(field, index);
+        // Any free port may be asked for repeatedly.
+        if address.ends_with(":0") || address.ends_with(':') || address.is_empty() {
+            return;
+        }
+        if let Some(other) = self.0.insert(address.to_owned(), path.to_string()) {
+            section.fault_at_element(field, index, format!("is {address:?}, which {other} listens on already"));
+        }
+    }
+}
+
+impl ServerPlan {
+    /// Reads a `buildbarn.configuration.grpc.ServerConfiguration`. `None` says that faults were noted.
+    pub(super) fn read(section: &Section<'_>, taken: &mut TakenAddresses) -> Option<Self> {
+        let addresses = section.texts("listen_addresses");
+        for (index, address) in addresses.iter().enumerate() {
+            check_address(section, "listen_addresses", index, address);
+            taken.take(section, "listen_addresses", index, address);
+        }
+        let paths = section.texts("listen_paths");
+        for (index, path) in paths.iter().enumerate() {
+            if path.is_empty() {
+                section.fault_at_element("listen_paths", index, "must not be empty");
+            }
+            taken.take(section, "listen_paths", index, path);
+        }
+        if addresses.is_empty() && paths.is_empty() {
+            section.fault("must have an address in listenAddresses or a path in listenPaths");
+        }
+        section.refuse("alts", "it works within Google's cloud only; use tls");
+        section.disregard("tracing", "spans are not reported");
+        section.refuse(
+            "relays",
+            "let clients reach the endpoints of relays directly, or run bb_storage beside this server",
+        );
+        section.refuse("tls", "servers are not encrypted yet");
+        let authentication = section.required("authentication_policy");
+        let authentication = authentication.and_then(|section| AuthenticationPlan::read(&section));
+        let options = read_options(section);
+        Some(Self {
+            addresses: addresses.into_iter().map(str::to_owned).collect(),
+            paths: paths.into_iter().map(PathBuf::from).collect(),
+            authentication: authentication?,
+            options: options?,
+        })
+    }
+}
+
+/// Notes a fault if an address cannot be listened on in any case.
+pub(super) fn check_address(section: &Section<'_>, field: &str, index: usize, address: &str) {
+    let group = ListenerGroup::new(ListenerOptions::default()).with_address(address);
+    if let Err(error) = group.check() {
+        section.fault_at_element(field, index, format!("is no address: {}", error.message()));
+    }
+}
+
+fn read_options(section: &Section<'_>) -> Option<ListenerOptions> {
+    let received = match usize::try_from(section.int("maximum_received_message_size_bytes")) {
+        Ok(0) => Some(DEFAULT_MAX_RECEIVED_BYTES),
+        Ok(bytes) => Some(bytes),
+        Err(_) => {
+            section.fault_at("maximum_received_message_size_bytes", "must not be negative");
+            None
+        }
+    };
+    // Either all calls may finish, or none is waited for.
+    let grace = if section.flag("stop_gracefully") { Duration::MAX } else { Duration::ZERO };
+    let mut options =
+        ListenerOptions::default().with_max_received_message_size_bytes(received).with_shutdown_grace(Some(grace));
+    if let Some(bytes) = read_window(section, "initial_window_size_bytes") {
+        options = options.with_stream_window_bytes(bytes);
+    }
+    if let Some(bytes) = read_window(section, "initial_conn_window_size_bytes") {
+        options = options.with_connection_window_bytes(bytes);
+    }
+    let service = section.text("health_check_service");
+    if !service.is_empty() {
+        options = options.with_health_check_service(service);
+    }
+    if let Some(policy) = section.message("keepalive_enforcement_policy") {
+        let _: Option<Duration> = policy.required_duration("min_time");
+        let _: bool = policy.flag("permit_without_stream");
+        section.notice_at("keepalive_enforcement_policy", "has no effect: clients may ping as often as they like");
+    }
+    let options = match section.message("keepalive_parameters") {
+        Some(parameters) => read_keepalive(&parameters, options),
+        None => Some(options),
+    };
+    options.filter(|_| received.is_some())
+}
+
+fn read_window(section: &Section<'_>, field: &str) -> Option<u32> {
+    let bytes = section.int(field);
+    if bytes < MIN_WINDOW_BYTES {
+        if bytes != 0 {
+            section.notice_at(field, format!("has no effect: a window has at least {MIN_WINDOW_BYTES} bytes"));
+        }
+        return None;
+    }
+    u32::try_from(bytes).ok()
+}
+
+fn read_keepalive(section: &Section<'_>, options: ListenerOptions) -> Option<ListenerOptions> {
+    /// The values of gRPC for zero.
+    const TIME: Duration = Duration::from_hours(2);
+    const TIMEOUT: Duration = Duration::from_secs(20);
+    let idle = section.required_duration("max_connection_idle");
+    let age = section.required_duration("max_connection_age");
+    let grace = section.required_duration("max_connection_age_grace");
+    let time = section.required_duration("time");
+    let timeout = section.required_duration("timeout");
+    let or = |duration: Duration, default: Duration| if duration.is_zero() { default } else { duration };
+    let positive = |duration: Duration| Some(duration).filter(|duration| !duration.is_zero());
+    Some(
+        options
+            .with_max_connection_idle(positive(idle?))
+            .with_max_connection_age(positive(age?))
+            .with_max_connection_age_grace(positive(grace?))
+            .with_keepalive(or(time?, TIME), or(timeout?, TIMEOUT)),
+    )
+}
+
+impl ServerPlan {
+    /// Makes the group of listeners, which do not listen yet.
+    pub(super) fn build(&self, background: &mut Background) -> ListenerGroup {
+        let mut group = ListenerGroup::new(self.options.clone());
+        for address in &self.addresses {
+            group = group.with_address(address);
+        }
+        for path in &self.paths {
+            group = group.with_socket_path(path);
+        }
+        group.with_authenticator(self.authentication.build(background))
+    }
+}
+
+impl Display for ServerPlan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let addresses = self.addresses.iter().cloned();
+        let places: Vec<_> = addresses.chain(self.paths.iter().map(|path| path.display().to_string())).collect();
+        write!(f, "{} without TLS", places.join(", "))
+    }
+}
