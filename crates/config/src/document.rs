@@ -1,9 +1,10 @@
 //! The text of a configuration.
 
+use crate::field_path::FieldPath;
 use crate::json::{self, JsonValue};
 use crate::message::{self, Message};
 use crate::reading::Reading;
-use crate::{Faults, Position};
+use crate::{Fault, Faults, Position};
 
 /// A configuration as it was written, before its fields are looked at.
 ///
@@ -48,6 +49,39 @@ impl Document {
         Self { content: Content::Bytes(bytes.into()) }
     }
 
+    /// Returns the message with the full name `message` as protobuf bytes, which [`from_bytes`](Self::from_bytes) takes.
+    ///
+    /// A site can so render its files in one place, and give servers bytes that depend on no environment. Equal messages
+    /// are equal bytes.
+    ///
+    /// # Errors
+    ///
+    /// All fields that the message has not got, or that have values of other types. What the fields mean together is not
+    /// looked at.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use blobaccess_config::Document;
+    ///
+    /// let store = "buildbarn.configuration.blobstore.BlobAccessConfiguration";
+    /// let document = Document::from_json("{\"label\": \"a\"}", "store.json")?;
+    /// let bytes = document.to_bytes(store)?;
+    /// assert_eq!(Document::from_bytes(bytes.clone()).to_bytes(store)?, bytes);
+    ///
+    /// let faults = Document::from_json("{\"labels\": 5}", "store.json")?.to_bytes(store).unwrap_err();
+    /// let expected = "store.json:1:2: labels: is not a field of BlobAccessConfiguration; did you mean label?";
+    /// assert_eq!(faults.to_string(), expected);
+    /// # Ok::<(), blobaccess_config::Faults>(())
+    /// ```
+    pub fn to_bytes(&self, message: &str) -> Result<Vec<u8>, Faults> {
+        let (message, malformed) = self.message(message)?;
+        match Faults::of(malformed.into_iter().map(|(_, fault)| fault).collect()) {
+            Some(faults) => Err(faults),
+            None => Ok(message::to_bytes(&message)),
+        }
+    }
+
     /// Returns the document with the value `json`.
     pub(crate) fn from_value(json: JsonValue) -> Self {
         Self { content: Content::Json(json) }
@@ -59,12 +93,16 @@ impl Document {
     ///
     /// There is no such message.
     pub(crate) fn read_as(&self, name: &str) -> Result<(Message, Reading), Faults> {
+        let (message, malformed) = self.message(name)?;
+        Ok((message, Reading::new(malformed)))
+    }
+
+    fn message(&self, name: &str) -> Result<(Message, Vec<(FieldPath, Fault)>), Faults> {
         let unknown = || Faults::one(None::<Position>, format!("{name} is not a message that is known here"));
         let descriptor = message::descriptor(name).ok_or_else(unknown)?;
-        let (message, malformed) = match &self.content {
+        Ok(match &self.content {
             Content::Json(json) => message::from_json(json, &descriptor),
             Content::Bytes(bytes) => message::from_bytes(bytes, &descriptor),
-        };
-        Ok((message, Reading::new(malformed)))
+        })
     }
 }

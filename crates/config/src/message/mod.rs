@@ -14,9 +14,10 @@ mod trail;
 mod wire_input;
 mod wire_type;
 
+#[cfg(test)]
+pub(crate) use self::agreement::Generator;
 pub(crate) use self::from_bytes::from_bytes;
 pub(crate) use self::from_json::from_json;
-#[cfg(test)]
 pub(crate) use self::to_bytes::to_bytes;
 
 use std::cell::Cell;

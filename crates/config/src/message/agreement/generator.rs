@@ -1,6 +1,6 @@
 //! Generates documents, of which some are wrong.
 
-use blobaccess_testkit::Numbers;
+use blobaccess_testkit::{Numbers, seed};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 use crate::json::{JsonField, JsonKind, JsonValue};
@@ -124,7 +124,7 @@ const NAMES: &[&str] = &[
 ];
 
 /// Generates documents.
-pub(super) struct Generator {
+pub(crate) struct Generator {
     numbers: Numbers,
     /// The values that may still be put into the document, so that its size is bounded.
     left: usize,
@@ -133,12 +133,13 @@ pub(super) struct Generator {
 }
 
 impl Generator {
-    pub(super) fn new(numbers: Numbers) -> Self {
-        Self { numbers, left: 0, odd: None }
+    /// Makes a generator with the seed in the environment variable `variable`, or else one that is drawn.
+    pub(crate) fn of_seed(variable: &str) -> Self {
+        Self { numbers: Numbers::new(seed(variable)), left: 0, odd: None }
     }
 
     /// Generates a document that may be one of a message, or nearly so.
-    pub(super) fn document(&mut self, descriptor: &MessageDescriptor) -> String {
+    pub(crate) fn document(&mut self, descriptor: &MessageDescriptor) -> String {
         self.left = 1 + self.numbers.below(60);
         self.odd = self.one_in(2).then(|| 1 + self.left);
         let mut json = self.object(descriptor, 0);

@@ -4,11 +4,10 @@
 mod generator;
 mod go;
 
-use blobaccess_testkit::{Numbers, seed};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
-use self::generator::Generator;
+pub(crate) use self::generator::Generator;
 use self::go::{Verdict, ask_go, digits_of, parse_verdict};
 use super::{DESCRIPTORS, from_bytes, from_json, to_bytes};
 use crate::json;
@@ -95,7 +94,7 @@ fn the_table_has_the_verdicts_of_go() {
 #[ignore = "needs Go"]
 fn generated_configurations_are_read_as_go_reads_them() {
     let descriptor = super::descriptor("buildbarn.configuration.bb_storage.ApplicationConfiguration").unwrap();
-    let mut generator = Generator::new(Numbers::new(seed("BLOBACCESS_PROTOJSON_SEED")));
+    let mut generator = Generator::of_seed("BLOBACCESS_PROTOJSON_SEED");
     let (mut accepted, mut refused) = (0, 0);
     while accepted + refused < CONFIGURATIONS {
         let documents: Vec<String> = (0..1000).map(|_| generator.document(&descriptor)).collect();
