@@ -86,7 +86,8 @@ impl Report {
         self.processes("linux-sandbox") + self.processes("processwrapper-sandbox") + self.processes("local")
     }
 
-    fn processes(&self, how: &str) -> usize {
+    /// Returns how many processes ran so: by the names of kinds in Bazel's summary.
+    pub(crate) fn processes(&self, how: &str) -> usize {
         let summary = self.0.lines().find(|line| line.contains(" process: ") || line.contains(" processes: "));
         let (_, kinds) = summary.and_then(|line| line.split_once(": ")?.1.split_once(": ")).unwrap_or_default();
         let count = kinds.split(", ").find_map(|kind| kind.trim_end_matches('.').strip_suffix(how));
