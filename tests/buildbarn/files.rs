@@ -33,11 +33,12 @@ pub(crate) fn storage(folder: &Path, socket: &Path) -> Value {
 }
 
 /// Returns the file of a frontend over `shards`, each a name and the socket of its server, that forwards actions to
-/// `scheduler`.
-pub(crate) fn frontend(shards: &[(&str, &Path)], scheduler: &Path, socket: &Path) -> Value {
+/// `scheduler`. It listens at a socket, and at an address for Bazel.
+pub(crate) fn frontend(shards: &[(&str, &Path)], scheduler: &Path, socket: &Path, address: &str) -> Value {
     let request_metadata = "build.bazel.remote.execution.v2.requestmetadata-bin";
     let expression = format!("{{\"{request_metadata}\": incomingGRPCMetadata.\"{request_metadata}\"}}");
     let mut file = server(socket);
+    file["grpcServers"][0]["listenAddresses"] = json!([address]);
     file["schedulers"] = json!({ "": { "endpoint": {
         "address": unix(scheduler),
         "addMetadataJmespathExpression": { "expression": expression },

@@ -22,7 +22,7 @@ use blobaccess_grpc::{Remote, RemoteCasStore, RemoteOptions};
 
 use client::Bazel;
 use program::Maker;
-use site::{Site, Storage};
+use site::{Frontend, Site, Storage};
 use workspace::Workspace;
 
 /// The number of genrules, without the one of 50 MB.
@@ -35,9 +35,9 @@ const ACTIONS: usize = TARGETS + 1;
 const BLOBS: usize = 200;
 
 /// Builds twice by remote execution, and expects that the second build executes nothing.
-fn expect_hits_after_clean(site: &Site) {
+fn expect_hits_after_clean(frontend: &Frontend) {
     let bazel = Bazel::new(Workspace::of_genrules(TARGETS));
-    let flags = [&*site.executor_flag(), "--jobs=16", "--spawn_strategy=remote", "--remote_timeout=600"];
+    let flags = [&*frontend.executor_flag(), "--jobs=16", "--spawn_strategy=remote", "--remote_timeout=600"];
     let first = bazel.build(&flags);
     assert_eq!(first.processes("remote"), ACTIONS, "{first}");
     assert_eq!(first.remote_cache_hits(), 0, "{first}");
@@ -54,7 +54,7 @@ fn a_worker_of_buildbarn_builds_over_our_storage_and_frontend() {
     let storage = site.start_storage(Maker::Ours, "0");
     let frontend = site.start_frontend(Maker::Ours, &Storage::One(&storage));
     let execution = site.start_execution(&Storage::One(&storage));
-    expect_hits_after_clean(&site);
+    expect_hits_after_clean(&frontend);
     execution.stop();
     frontend.stop();
     storage.stop();
@@ -67,7 +67,7 @@ fn a_worker_of_buildbarn_builds_over_two_shards_of_ours() {
     let shards = ["0", "1"].map(|name| site.start_storage(Maker::Ours, name));
     let frontend = site.start_frontend(Maker::Ours, &Storage::Shards(&shards));
     let execution = site.start_execution(&Storage::Shards(&shards));
-    expect_hits_after_clean(&site);
+    expect_hits_after_clean(&frontend);
     execution.stop();
     frontend.stop();
     shards.into_iter().for_each(program::Program::stop);
@@ -80,7 +80,7 @@ fn a_frontend_of_buildbarn_builds_over_a_shard_of_ours_and_one_of_theirs() {
     let shards = [site.start_storage(Maker::Ours, "0"), site.start_storage(Maker::Buildbarn, "1")];
     let frontend = site.start_frontend(Maker::Buildbarn, &Storage::Shards(&shards));
     let execution = site.start_execution(&Storage::Shards(&shards));
-    expect_hits_after_clean(&site);
+    expect_hits_after_clean(&frontend);
     execution.stop();
     frontend.stop();
     shards.into_iter().for_each(program::Program::stop);
@@ -120,7 +120,7 @@ async fn frontends_of_both_makers_find_every_blob_on_the_same_shard() {
     let shards = [site.start_storage(Maker::Ours, "0"), site.start_storage(Maker::Buildbarn, "1")];
     let ours = site.start_frontend(Maker::Ours, &Storage::Shards(&shards));
     let theirs = site.start_frontend(Maker::Buildbarn, &Storage::Shards(&shards));
-    let frontends = [contents_of(&ours), contents_of(&theirs)];
+    let frontends = [contents_of(&ours.program), contents_of(&theirs.program)];
     let stores = shards.each_ref().map(contents_of);
     for (writer, reader, name) in [(&frontends[0], &frontends[1], "ours"), (&frontends[1], &frontends[0], "theirs")] {
         let digests = put_blobs(writer, name).await;

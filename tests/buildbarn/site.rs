@@ -1,6 +1,7 @@
 //! A site: storage, a frontend, and what executes actions, at sockets in one folder.
 
-use std::path::PathBuf;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -12,6 +13,13 @@ use crate::program::{Maker, Program, theirs};
 #[derive(Debug)]
 pub(crate) struct Site {
     folder: TempDir,
+}
+
+/// A running frontend.
+#[derive(Debug)]
+pub(crate) struct Frontend {
+    pub(crate) program: Program,
+    address: String,
 }
 
 /// The storage of a site.
@@ -32,7 +40,7 @@ pub(crate) struct Execution {
 }
 
 impl<'a> Storage<'a> {
-    fn shards(&self) -> Vec<(&'static str, &'a std::path::Path)> {
+    fn shards(&self) -> Vec<(&'static str, &'a Path)> {
         match self {
             Self::One(node) => vec![("0", node.socket())],
             Self::Shards([first, second]) => vec![("0", first.socket()), ("1", second.socket())],
@@ -67,15 +75,13 @@ impl Site {
         Program::start_server(maker, &name, &file, &socket)
     }
 
-    /// Starts a frontend. That of Bazel is the one that was started last.
-    pub(crate) fn start_frontend(&self, maker: Maker, storage: &Storage<'_>) -> Program {
+    /// Starts a frontend.
+    pub(crate) fn start_frontend(&self, maker: Maker, storage: &Storage<'_>) -> Frontend {
         let name = format!("frontend-{maker:?}");
-        let socket = self.socket(&name);
-        let file = self.write(&name, &files::frontend(&storage.shards(), &self.socket("scheduler"), &socket));
-        let frontend = Program::start_server(maker, &name, &file, &socket);
-        let entry = self.socket("frontend");
-        std::os::unix::fs::symlink(&socket, entry).unwrap_or_default();
-        frontend
+        let (socket, address) = (self.socket(&name), free_address());
+        let scheduler = self.socket("scheduler");
+        let file = self.write(&name, &files::frontend(&storage.shards(), &scheduler, &socket, &address));
+        Frontend { program: Program::start_server(maker, &name, &file, &socket), address }
     }
 
     /// Starts a scheduler, a worker and its runner.
@@ -91,11 +97,24 @@ impl Site {
         let worker = Program::start(&theirs("BLOBACCESS_BB_WORKER"), "worker", &worker_file, &clients);
         Execution { scheduler, runner, worker }
     }
+}
 
-    /// Returns the flag with which Bazel executes actions here.
+impl Frontend {
+    /// Returns the flag with which Bazel executes actions here. Not every Bazel takes sockets.
     pub(crate) fn executor_flag(&self) -> String {
-        format!("--remote_executor=unix:{}", self.socket("frontend").display())
+        format!("--remote_executor=grpc://{}", self.address)
     }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn stop(self) {
+        self.program.stop();
+    }
+}
+
+/// Returns an address that is free now.
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("it listens").to_string()
 }
 
 impl Execution {
