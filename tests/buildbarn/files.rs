@@ -124,15 +124,12 @@ fn listener(socket: &Path) -> Value {
 /// Returns a store over the shards: one server as it is, or several that blobs are spread over.
 fn spread(shards: &[(&str, &Path)]) -> Value {
     let client = |socket: &Path| json!({ "grpc": { "client": { "address": unix(socket) } } });
-    match shards {
-        [(_, socket)] => client(socket),
-        _ => {
-            let shards = shards.iter().map(|(name, socket)| {
-                ((*name).to_owned(), json!({ "backend": client(socket), "weight": 1 }))
-            });
-            json!({ "sharding": { "shards": Value::Object(shards.collect()) } })
-        }
+    if let [(_, socket)] = shards {
+        return client(socket);
     }
+    let shards =
+        shards.iter().map(|(name, socket)| ((*name).to_owned(), json!({ "backend": client(socket), "weight": 1 })));
+    json!({ "sharding": { "shards": Value::Object(shards.collect()) } })
 }
 
 fn checked(shards: &[(&str, &Path)]) -> Value {

@@ -6,13 +6,16 @@
 //! on: one that takes older versions is needed for an older Bazel.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a failed expectation is a failed test")]
+#![expect(clippy::indexing_slicing, reason = "a JSON value takes new fields by index")]
 
 #[path = "../bazel/client.rs"]
 #[expect(dead_code, reason = "the tests with Bazel use all of it")]
 mod client;
+mod documents;
 mod files;
 mod program;
 mod site;
+mod verdict;
 #[path = "../bazel/workspace.rs"]
 #[expect(dead_code, reason = "the tests with Bazel use all of it")]
 mod workspace;
@@ -23,6 +26,7 @@ use blobaccess_grpc::{Remote, RemoteCasStore, RemoteOptions};
 use client::Bazel;
 use program::Maker;
 use site::{Frontend, Site, Storage};
+use verdict::Verdict;
 use workspace::Workspace;
 
 /// The number of genrules, without the one of 50 MB.
@@ -88,7 +92,9 @@ fn a_frontend_of_buildbarn_builds_over_a_shard_of_ours_and_one_of_theirs() {
 
 /// Returns the contents behind a server of the site.
 fn contents_of(program: &program::Program) -> RemoteCasStore {
-    Remote::new(RemoteOptions::new(format!("unix:{}", program.socket().display()))).expect("the options are valid").cas()
+    Remote::new(RemoteOptions::new(format!("unix:{}", program.socket().display())))
+        .expect("the options are valid")
+        .cas()
 }
 
 fn digest_of(contents: &str) -> Digest {
@@ -133,4 +139,28 @@ async fn frontends_of_both_makers_find_every_blob_on_the_same_shard() {
     ours.stop();
     theirs.stop();
     shards.into_iter().for_each(program::Program::stop);
+}
+
+/// Compares the verdicts about configurations in which one field was changed. Ours may refuse what Buildbarn loads: values
+/// that cannot work. The test prints those, for a person to judge. It never loads what Buildbarn refuses.
+#[test]
+#[ignore = "needs the programs of Buildbarn: see CONTRIBUTING.md"]
+fn nothing_is_loaded_that_buildbarn_refuses() {
+    let (mut equal, mut stricter, mut faults) = (0, Vec::new(), Vec::new());
+    let originals = documents::originals();
+    let all =
+        originals.iter().flat_map(|original| std::iter::once(original.clone()).chain(documents::changed(original)));
+    for document in all {
+        let (theirs, ours) = (Verdict::of(Maker::Buildbarn, &document), Verdict::of(Maker::Ours, &document));
+        match (theirs, ours) {
+            (Verdict::Loads, Verdict::Loads) | (Verdict::Refuses(_), Verdict::Refuses(_)) => equal += 1,
+            (Verdict::Loads | Verdict::Fails(_), Verdict::Refuses(text)) => stricter.push((document.name, text)),
+            (theirs, ours) => faults.push(format!("{}: theirs {theirs:?}, ours {ours:?}", document.name)),
+        }
+    }
+    for (name, text) in &stricter {
+        println!("stricter: {name}: {}", text.trim_end());
+    }
+    println!("{equal} equal, {} stricter, {} wrong", stricter.len(), faults.len());
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

@@ -27,11 +27,7 @@ pub(crate) struct Program {
 impl Program {
     /// Starts a server of storage from this file.
     pub(crate) fn start_server(maker: Maker, name: &str, file: &Path, socket: &Path) -> Self {
-        let program = match maker {
-            Maker::Ours => example("storage_server"),
-            Maker::Buildbarn => theirs("BLOBACCESS_BB_STORAGE"),
-        };
-        Self::start(&program, name, file, socket)
+        Self::start(&server(maker), name, file, socket)
     }
 
     /// Starts a program from this file, and waits until it listens at `socket`. Its output goes to a file beside that.
@@ -87,6 +83,14 @@ impl Drop for Program {
         // A failed test leaves it running.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+/// Returns the path of a maker's server of storage.
+pub(crate) fn server(maker: Maker) -> PathBuf {
+    match maker {
+        Maker::Ours => example("storage_server"),
+        Maker::Buildbarn => theirs("BLOBACCESS_BB_STORAGE"),
     }
 }
 

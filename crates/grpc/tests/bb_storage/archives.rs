@@ -44,7 +44,7 @@ async fn check(cas: &impl BlobAccess<Kind = Cas>, fsac: &impl BlobAccess<Kind = 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs BB_STORAGE"]
+#[ignore = "needs BLOBACCESS_BB_STORAGE"]
 async fn archives_are_equal_to_the_byte_and_each_reads_those_of_the_other() {
     let (theirs, ours) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
 

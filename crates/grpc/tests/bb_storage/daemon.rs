@@ -45,14 +45,14 @@ const STORES: [(&str, bool); 5] = [
 ];
 
 impl Daemon {
-    /// Starts the program that `BB_STORAGE` names, and waits until it listens.
+    /// Starts the program that `BLOBACCESS_BB_STORAGE` names, and waits until it listens.
     pub(crate) fn start(backend: &Backend) -> Self {
-        Self::start_program("BB_STORAGE", |socket| configure(socket, backend))
+        Self::start_program("BLOBACCESS_BB_STORAGE", |socket| configure(socket, backend))
     }
 
-    /// Starts the program that `BB_REPLICATOR` names, which copies between the services at these addresses.
+    /// Starts the program that `BLOBACCESS_BB_REPLICATOR` names, which copies between the services at these addresses.
     pub(crate) fn start_replicator(source: SocketAddr, sink: SocketAddr) -> Self {
-        Self::start_program("BB_REPLICATOR", |socket| {
+        Self::start_program("BLOBACCESS_BB_REPLICATOR", |socket| {
             format!(
                 r#"{{
                     "grpcServers": [{{"listenPaths": ["{}"], "authenticationPolicy": {{"allow": {{}}}}}}],

@@ -1,6 +1,6 @@
 //! The suite over stacks with a real `bb_storage` in them: as a frontend of our services, and behind our stores.
 //!
-//! Needs the program of Buildbarn's storage daemon, whose path is in `BB_STORAGE`: see CONTRIBUTING.md.
+//! Needs the program of Buildbarn's storage daemon, whose path is in `BLOBACCESS_BB_STORAGE`: see CONTRIBUTING.md.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail so")]
 
 mod archives;
@@ -23,49 +23,49 @@ use daemon::{Backend, Daemon};
 const MAX_MESSAGE_BYTES: u64 = (4 << 20) - (64 << 10);
 
 conformance! {
-    #[ignore = "needs BB_STORAGE"]
+    #[ignore = "needs BLOBACCESS_BB_STORAGE"]
     contents_behind_a_frontend =>
         Layered::<Cas, _>::new(|beneath| frontend_of(services().with_cas(beneath.store("inner"))).cas())
             .with_layers(["grpc(unix:"])
             .promising(of_contents),
-    #[ignore = "needs BB_STORAGE"]
+    #[ignore = "needs BLOBACCESS_BB_STORAGE"]
     action_results_behind_a_frontend: Ac =>
         Layered::<Ac, _>::new(|beneath| frontend_of(services().with_ac(beneath.store("inner"))).ac())
             .with_layers(["grpc(unix:"])
             .promising(of_messages),
-    #[ignore = "needs BB_STORAGE"]
+    #[ignore = "needs BLOBACCESS_BB_STORAGE"]
     references_behind_a_frontend: Icas =>
         Layered::<Icas, _>::new(|beneath| frontend_of(services().with_icas(beneath.store("inner"))).icas())
             .with_layers(["grpc(unix:"])
             .promising(|promises| of_messages(promises).with_finds_in_bulk(true)),
-    #[ignore = "needs BB_STORAGE"]
+    #[ignore = "needs BLOBACCESS_BB_STORAGE"]
     size_classes_behind_a_frontend: Iscc =>
         Layered::<Iscc, _>::new(|beneath| frontend_of(services().with_iscc(beneath.store("inner"))).iscc())
             .with_layers(["grpc(unix:"])
             .promising(of_messages),
-    #[ignore = "needs BB_STORAGE"]
+    #[ignore = "needs BLOBACCESS_BB_STORAGE"]
     path_profiles_behind_a_frontend: Fsac =>
         Layered::<Fsac, _>::new(|beneath| frontend_of(services().with_fsac(beneath.store("inner"))).fsac())
             .with_layers(["grpc(unix:"])
             .promising(of_messages),
 
-    #[ignore = "needs BB_STORAGE"]
+    #[ignore = "needs BLOBACCESS_BB_STORAGE"]
     contents_before_a_storage_node =>
         Volatile::new(|| {
             let cas = QueryCoalescing::new(node().cas());
             EmptyBlobInjecting::new(ExistenceCaching::new(cas, 1000, Duration::from_mins(1)))
         })
         .promising(of_contents(Promises::IN_MEMORY)),
-    #[ignore = "needs BB_STORAGE"]
+    #[ignore = "needs BLOBACCESS_BB_STORAGE"]
     action_results_before_a_storage_node: Ac =>
         Volatile::new(|| node().ac()).promising(of_messages(Promises::IN_MEMORY)),
-    #[ignore = "needs BB_STORAGE"]
+    #[ignore = "needs BLOBACCESS_BB_STORAGE"]
     references_before_a_storage_node: Icas =>
         Volatile::new(|| node().icas()).promising(of_messages(Promises::IN_MEMORY).with_finds_in_bulk(true)),
-    #[ignore = "needs BB_STORAGE"]
+    #[ignore = "needs BLOBACCESS_BB_STORAGE"]
     size_classes_before_a_storage_node: Iscc =>
         Volatile::new(|| node().iscc()).promising(of_messages(Promises::IN_MEMORY)),
-    #[ignore = "needs BB_STORAGE"]
+    #[ignore = "needs BLOBACCESS_BB_STORAGE"]
     path_profiles_before_a_storage_node: Fsac =>
         Volatile::new(|| node().fsac()).promising(of_messages(Promises::IN_MEMORY)),
 }
@@ -131,7 +131,7 @@ fn connect(daemon: &Daemon) -> Remote {
 }
 
 #[tokio::test]
-#[ignore = "needs BB_STORAGE"]
+#[ignore = "needs BLOBACCESS_BB_STORAGE"]
 async fn compressed_blobs_pass_a_frontend_both_ways() {
     use blobaccess::{Blob, Context, Digest, DigestFunction, InstanceName, MemoryStore};
 
@@ -150,7 +150,7 @@ async fn compressed_blobs_pass_a_frontend_both_ways() {
 /// Holds copies by a `bb_replicator` to the contracts, but for those about the names of the stores in errors, which
 /// `bb_replicator` does not give.
 #[test]
-#[ignore = "needs BB_REPLICATOR"]
+#[ignore = "needs BLOBACCESS_BB_REPLICATOR"]
 fn a_real_replicator_copies_for_us() {
     let fixture = Replicating::<Cas, _>::new(|source, sink| {
         let addresses = [&source, &sink].map(|store| serve(services().with_cas(Arc::clone(store))));
