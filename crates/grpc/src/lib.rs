@@ -25,8 +25,8 @@
 //! # A server that asks for tokens
 //!
 //! An [`Authenticator`] turns a request into an [`Identity`]: a caller and, if wanted, the account that its puts go to.
-//! [`Authorizing`](blobaccess::decorators::Authorizing) stores decide what the caller may do. [`BearerTokens`] and
-//! [`ClientCertificates`] are ready-made; [`authenticator_fn`] makes one of a closure.
+//! [`Authorizing`](blobaccess::decorators::Authorizing) stores decide what the caller may do. [`BearerTokens`],
+//! [`ClientCertificates`] and [`JsonWebTokens`] are ready-made; [`authenticator_fn`] makes one of a closure.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -103,12 +103,14 @@
 //! | `server` | [`Services`] |
 //! | `client` | [`Remote`] and its stores |
 //! | `tls` | encryption for either side, and callers by their certificates |
+//! | `jwt` | callers by signed tokens; needs `server` |
 //! | `reflection` | descriptions of the services for tools such as grpcurl; needs `server` |
 //!
 //! # Other crates in this interface
 //!
 //! [`Services::routes`] and [`Remote::with_channels`] name types of [`tonic`], which this crate re-exports. Your own
-//! [`Authenticator`] needs `async-trait` 0.1. The messages of [`services`] are those of `blobaccess-proto`.
+//! [`Authenticator`] needs `async-trait` 0.1, and [`JsonWebTokens`] gives claims as values of `serde_json` 1. The messages
+//! of [`services`] are those of `blobaccess-proto`.
 
 #[cfg(feature = "client")]
 mod client;
@@ -165,6 +167,8 @@ pub use server::{
 };
 #[cfg(all(feature = "server", feature = "tls"))]
 pub use server::{CertificateName, ClientCertificates, ServerCertificate, ServerTls};
+#[cfg(feature = "jwt")]
+pub use server::{JsonWebKeys, JsonWebTokens, JsonWebTokensSnapshot};
 pub use tonic;
 
 /// The generated clients and servers of all services, for programs that speak the protocol without a store.

@@ -41,6 +41,8 @@ pub use self::authentication::PeerUser;
 pub use self::authentication::{AnyOf, Authenticator, BearerTokens, Identity, RequestParts, authenticator_fn};
 #[cfg(feature = "tls")]
 pub use self::authentication::{CertificateName, ClientCertificates};
+#[cfg(feature = "jwt")]
+pub use self::authentication::{JsonWebKeys, JsonWebTokens, JsonWebTokensSnapshot};
 pub use self::failed_puts::FailedPuts;
 pub use self::listening::{BoundListeners, ListenerGroup, ListenerOptions};
 pub use self::options::ServiceOptions;

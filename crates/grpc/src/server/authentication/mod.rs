@@ -6,6 +6,8 @@ mod bearer_tokens;
 mod client_certificates;
 #[cfg(feature = "tls")]
 mod common_name;
+#[cfg(feature = "jwt")]
+mod json_web_tokens;
 mod layer;
 mod request_parts;
 
@@ -19,6 +21,8 @@ pub use self::any_of::AnyOf;
 pub use self::bearer_tokens::BearerTokens;
 #[cfg(feature = "tls")]
 pub use self::client_certificates::{CertificateName, ClientCertificates};
+#[cfg(feature = "jwt")]
+pub use self::json_web_tokens::{JsonWebKeys, JsonWebTokens, JsonWebTokensSnapshot};
 pub(crate) use self::layer::AuthenticationLayer;
 #[cfg(unix)]
 pub use self::request_parts::PeerUser;
@@ -79,8 +83,8 @@ impl From<Caller> for Identity {
 /// request is served under; [`Authorizing`](blobaccess::decorators::Authorizing) stores decide what that identity may
 /// do.
 ///
-/// Ready-made: [`BearerTokens`], `ClientCertificates` (with the feature `tls`), [`AnyOf`] several, and
-/// [`authenticator_fn`] for a closure.
+/// Ready-made: [`BearerTokens`], `ClientCertificates` (with the feature `tls`), `JsonWebTokens` (with the feature `jwt`),
+/// [`AnyOf`] several, and [`authenticator_fn`] for a closure.
 #[async_trait]
 pub trait Authenticator: Debug + Send + Sync + 'static {
     /// Returns the identity that `request` is to be served under.

@@ -58,8 +58,12 @@ impl<'a> RequestParts<'a> {
     /// Returns the token of an `authorization: Bearer TOKEN`; `None` if the request has no such metadata.
     #[must_use]
     pub fn bearer_token(&self) -> Option<&str> {
-        let (scheme, token) = self.metadata("authorization")?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
+        bearer_token(self.metadata("authorization")?)
+    }
+
+    /// Returns the tokens of all metadata `authorization: Bearer TOKEN`, in their order.
+    pub fn bearer_tokens(&self) -> impl Iterator<Item = &str> {
+        self.metadata_values("authorization").filter_map(bearer_token)
     }
 
     /// Returns the DER of the certificate that the client has shown, which the server has verified.
@@ -122,6 +126,12 @@ impl<'a> RequestParts<'a> {
     pub const fn extensions(&self) -> &Extensions {
         &self.parts.extensions
     }
+}
+
+/// Returns the token in the value of `authorization`, if it has one.
+fn bearer_token(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
 }
 
 #[cfg(test)]
