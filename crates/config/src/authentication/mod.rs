@@ -2,9 +2,15 @@
 
 mod all_of;
 mod authentication_metadata;
+mod certificate_authenticator;
+mod certificate_plan;
+#[cfg(test)]
+mod end_to_end_tests;
 mod fixed_answers;
+mod peer_authenticator;
 #[cfg(test)]
 mod tests;
+mod token_plan;
 mod tracing_attributes;
 
 use std::sync::Arc;
@@ -13,8 +19,12 @@ use blobaccess_grpc::{AnyOf, Authenticator};
 
 use self::all_of::AllOf;
 pub use self::authentication_metadata::AuthenticationMetadata;
+use self::certificate_plan::CertificatePlan;
 use self::fixed_answers::{AllowEverybody, DenyEverybody};
+use self::peer_authenticator::PeerAuthenticator;
+use self::token_plan::TokenPlan;
 use crate::background::Background;
+use crate::jmespath::ExpressionPlan;
 use crate::section::Section;
 
 /// The policy of a server: a `buildbarn.configuration.grpc.AuthenticationPolicy`, or the policy of the same name of a
@@ -25,6 +35,10 @@ pub(crate) enum AuthenticationPlan {
     Deny(String),
     Any(Vec<Self>),
     All(Vec<Self>),
+    Certificate(CertificatePlan),
+    Token(TokenPlan),
+    /// The expression that extracts metadata from the user that a client at a UNIX socket runs as.
+    Peer(ExpressionPlan),
 }
 
 impl AuthenticationPlan {
@@ -36,6 +50,13 @@ impl AuthenticationPlan {
             Some("deny") => Some(Self::Deny(section.text("deny").to_owned())),
             Some("any") => read_all(&section.message("any")?).map(Self::Any),
             Some("all") => read_all(&section.message("all")?).map(Self::All),
+            Some("tls_client_certificate") => {
+                CertificatePlan::read(&section.message("tls_client_certificate")?).map(Self::Certificate)
+            }
+            Some("jwt") => TokenPlan::read(&section.message("jwt")?).map(Self::Token),
+            Some("peer_credentials_jmespath_expression") => {
+                ExpressionPlan::read(&section.message("peer_credentials_jmespath_expression")?).map(Self::Peer)
+            }
             Some("remote") => refuse(section, "remote", "requests are authenticated in this program"),
             Some("oidc") => refuse(section, "oidc", "put a proxy that logs users in before this server"),
             Some("accept_header") => refuse(section, "accept_header", "it is of use with oidc only"),
@@ -47,12 +68,33 @@ impl AuthenticationPlan {
         }
     }
 
+    /// Returns whether clients are to be asked for certificates, which nobody but this policy verifies.
+    pub(crate) fn requests_client_certificates(&self) -> bool {
+        self.needs(|policy| matches!(policy, Self::Certificate(_)))
+    }
+
+    /// Returns whether the policy serves clients at UNIX sockets by their users.
+    pub(crate) fn needs_peer_credentials(&self) -> bool {
+        self.needs(|policy| matches!(policy, Self::Peer(_)))
+    }
+
+    /// Returns whether this policy, or one within it, is one that `needs` is true for.
+    fn needs(&self, needs: fn(&Self) -> bool) -> bool {
+        if let Self::Any(policies) | Self::All(policies) = self {
+            return policies.iter().any(|policy| policy.needs(needs));
+        }
+        needs(self)
+    }
+
     /// Returns what identifies the callers of the server.
     pub(crate) fn build(&self, background: &mut Background) -> Arc<dyn Authenticator> {
         match self {
             Self::Allow(metadata) => Arc::new(AllowEverybody::new(metadata.clone())),
             Self::Deny(reason) => Arc::new(DenyEverybody::new(reason)),
             Self::Any(policies) => Arc::new(AnyOf::new(build_all(policies, background))),
+            Self::Certificate(policy) => policy.build(background),
+            Self::Token(policy) => policy.build(background),
+            Self::Peer(extraction) => Arc::new(PeerAuthenticator::new(extraction.build(background))),
             Self::All(policies) => Arc::new(AllOf::new(build_all(policies, background))),
         }
     }

@@ -72,6 +72,125 @@ fn faults_of_policies_are_told_by_path() {
     assert_faults(&json!({"acceptHeader": {"policy": {"allow": {}}}}), HTTP, &["acceptHeader: is not supported: "]);
 }
 
+#[test]
+fn faults_of_tokens_and_certificates_are_told_by_path() {
+    let key = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+    let jwt = |change: &dyn Fn(&mut Value)| {
+        let mut jwt = json!({
+            "jwksInline": {"keys": [key]},
+            "maximumCacheSize": 10,
+            "cacheReplacementPolicy": "LEAST_RECENTLY_USED",
+            "claimsValidationJmespathExpression": {"expression": "`true`"},
+            "metadataExtractionJmespathExpression": {"expression": "`{}`"},
+        });
+        change(&mut jwt);
+        json!({ "jwt": jwt })
+    };
+    let without = |jwt: &mut Value, name: &str| drop(jwt.as_object_mut().unwrap().remove(name));
+    for name in [GRPC, HTTP] {
+        assert_faults(&jwt(&|_| ()), name, &[]);
+        assert_faults(&jwt(&|jwt| jwt["maximumCacheSize"] = json!(0)), name, &[]);
+        assert_faults(&jwt(&|jwt| jwt["maximumCacheSize"] = json!(i32::MAX)), name, &[]);
+        assert_faults(&jwt(&|jwt| jwt["cacheReplacementPolicy"] = json!("RANDOM_REPLACEMENT")), name, &[]);
+        assert_faults(&jwt(&|jwt| jwt["jwksInline"] = json!({})), name, &[]);
+        assert_faults(
+            &json!({"jwt": {}}),
+            name,
+            &[
+                "jwt.jwksInline: is required",
+                "jwt.cacheReplacementPolicy: is required",
+                "jwt.claimsValidationJmespathExpression: is required",
+                "jwt.metadataExtractionJmespathExpression: is required",
+            ],
+        );
+        let negative = jwt(&|jwt| jwt["maximumCacheSize"] = json!(-1));
+        assert_faults(&negative, name, &["jwt.maximumCacheSize: must not be negative"]);
+        let unknown = jwt(&|jwt| jwt["cacheReplacementPolicy"] = json!(4));
+        assert_faults(&unknown, name, &["jwt.cacheReplacementPolicy: is required"]);
+        let secret = jwt(&|jwt| jwt["jwksInline"]["keys"] = json!([{"kty": "oct", "k": "AAAA"}, {}]));
+        assert_faults(
+            &secret,
+            name,
+            &["jwt.jwksInline: key 0: secret keys are not supported; use a pair of keys; key 1: has no \"kty\""],
+        );
+        let absent = jwt(&|jwt| {
+            without(jwt, "jwksInline");
+            jwt["jwksFile"] = json!("/nonexistent/keys.json");
+        });
+        assert_faults(&absent, name, &["jwt.jwksFile: cannot be read: "]);
+        let bad = jwt(&|jwt| jwt["claimsValidationJmespathExpression"]["expression"] = json!("~"));
+        assert_faults(&bad, name, &["jwt.claimsValidationJmespathExpression.expression: is no expression"]);
+    }
+    let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for authorities in ["nonsense", nonsense] {
+        let json = json!({"tlsClientCertificate": {"clientCertificateAuthorities": authorities}});
+        assert_faults(
+            &json,
+            GRPC,
+            &[
+                "tlsClientCertificate.clientCertificateAuthorities: has no certificate in PEM",
+                "tlsClientCertificate.validationJmespathExpression: is required",
+                "tlsClientCertificate.metadataExtractionJmespathExpression: is required",
+            ],
+        );
+    }
+    let absent = "tlsClientCertificate.clientCertificateAuthorities: is required";
+    assert!(read(&json!({"tlsClientCertificate": {}}), GRPC).1.unwrap_err().contains(&absent.to_owned()));
+    let peer = json!({"peerCredentialsJmespathExpression": {}});
+    assert_faults(&peer, GRPC, &["peerCredentialsJmespathExpression.expression: is required"]);
+}
+
+#[test]
+fn a_policy_tells_what_its_server_must_ask_for() {
+    let peer = json!({"peerCredentialsJmespathExpression": {"expression": "`{}`"}});
+    for (json, expected) in [
+        (json!({"allow": {}}), false),
+        (peer.clone(), true),
+        (json!({"any": {"policies": [{"deny": ""}, {"all": {"policies": [peer]}}]}}), true),
+    ] {
+        let plan = read(&json, GRPC).0.unwrap();
+        assert_eq!((plan.needs_peer_credentials(), plan.requests_client_certificates()), (expected, false), "{json}");
+    }
+}
+
+#[tokio::test]
+async fn keys_in_a_file_are_read_again_every_five_minutes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    std::fs::write(&path, "{}").unwrap();
+    let json = json!({"jwt": {
+        "jwksFile": path.to_str().unwrap(),
+        "cacheReplacementPolicy": 1,
+        "claimsValidationJmespathExpression": {"expression": "`true`"},
+        "metadataExtractionJmespathExpression": {"expression": "`{}`"},
+    }});
+    let (plan, end) = read(&json, GRPC);
+    assert_eq!(end.unwrap().len(), 2, "there are no keys, and another policy of the cache");
+    let clock = Arc::new(ManualClock::new());
+    let mut background = Background::new(Arc::<ManualClock>::clone(&clock));
+    let authenticator = plan.unwrap().build(&mut background);
+    let shown = || format!("{authenticator:?}");
+    assert!(shown().contains("keys: 0"), "{}", shown());
+    let _running = tokio::spawn(background.run());
+    let wait = async |expected: &str| {
+        while !shown().contains(expected) {
+            clock.advance(std::time::Duration::from_mins(5));
+            tokio::task::yield_now().await;
+        }
+    };
+    let key = r#"{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    std::fs::write(&path, format!("{{\"keys\": [{key}]}}")).unwrap();
+    wait("keys: 1").await;
+    std::fs::write(&path, "nonsense").unwrap();
+    for _ in 0..10 {
+        clock.advance(std::time::Duration::from_mins(5));
+        tokio::task::yield_now().await;
+        assert!(shown().contains("keys: 1"), "the last keys stay");
+    }
+    std::fs::write(&path, format!("{{\"keys\": [{key}, {key}]}}")).unwrap();
+    wait("keys: 2").await;
+}
+
 #[tokio::test]
 async fn everybody_is_served_under_the_metadata_of_allow() {
     let attributes = json!([{"key": "a", "value": {"intValue": 1}}]);

@@ -1,6 +1,5 @@
 //! Tokens that were found good.
 
-use std::fmt::{self, Debug, Formatter};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use blobaccess::Result;
@@ -87,11 +86,5 @@ impl AcceptedTokens {
 
     pub(super) fn capacity(&self) -> usize {
         self.capacity
-    }
-}
-
-impl Debug for AcceptedTokens {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AcceptedTokens").field("len", &self.len()).field("capacity", &self.capacity).finish()
     }
 }
