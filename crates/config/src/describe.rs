@@ -89,9 +89,13 @@ fn beneath(node: &Node) -> Vec<(String, NodeId)> {
         | Node::DeadlineEnforcing { backend, .. }
         | Node::EmptyBlobInjecting { backend }
         | Node::TimestampInjecting { backend } => one(backend),
-        Node::Failing(_) | Node::ZipReading(_) | Node::ZipWriting(_) | Node::Label { .. } | Node::Host { .. } => {
-            Vec::new()
-        }
+        Node::Local(_)
+        | Node::Grpc(_)
+        | Node::Failing(_)
+        | Node::ZipReading(_)
+        | Node::ZipWriting(_)
+        | Node::Label { .. }
+        | Node::Host { .. } => Vec::new(),
     }
 }
 
@@ -102,6 +106,12 @@ fn title(node: &Node) -> String {
         Node::ReadCaching { replicator, .. } => {
             let puts = if replicator.copies() { "into both, slow decides" } else { "into slow only" };
             format!("{name}: reads from fast what it has; puts {puts}; copies: {}", copies(replicator))
+        }
+        Node::Local(plan) => format!("{name}: {}", plan.describe().join("; ")),
+        Node::Grpc(plan) => {
+            let tls = if plan.client.is_encrypted() { ", with TLS" } else { ", not encrypted" };
+            let compression = if plan.compresses { ", compressed" } else { "" };
+            format!("{name}: {}{tls}{compression}", plan.client.address())
         }
         Node::Failing(failure) => {
             let error = failure.error();
@@ -161,6 +171,7 @@ fn copies(replicator: &ReplicatorPlan) -> String {
     for layer in &replicator.layers {
         let _ = match layer {
             ReplicatorLayer::Local => write!(text, "local"),
+            ReplicatorLayer::Remote(client) => write!(text, "by {}", client.address()),
             ReplicatorLayer::Noop => write!(text, "none"),
             ReplicatorLayer::Queued(_) => write!(text, "one at a time, "),
             ReplicatorLayer::Deduplicating => write!(text, "deduplicated, "),

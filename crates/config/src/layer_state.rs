@@ -8,6 +8,8 @@ use blobaccess::decorators::{
     ShardSnapshot,
 };
 use blobaccess::replication::{ConcurrencySnapshot, DeduplicationSnapshot, LocalReplicatorSnapshot, QueuedSnapshot};
+use blobaccess_grpc::RemoteSnapshot;
+use blobaccess_local_store::Snapshot;
 use blobaccess_zip_store::{ZipReadingSnapshot, ZipWritingSnapshot};
 
 /// The state of one layer of an open store.
@@ -30,6 +32,10 @@ pub enum LayerState {
     ActionResultExpiring(ExpirySnapshot),
     /// The state of `completenessChecking`.
     CompletenessChecking(CompletenessSnapshot),
+    /// The state of `local`.
+    Local(Box<Snapshot>),
+    /// The state of `grpc`, and of a replicator that is `remote`.
+    Remote(RemoteSnapshot),
     /// The state of `mirrored`.
     Mirrored(MirroredSnapshot),
     /// The state of `readCaching`.

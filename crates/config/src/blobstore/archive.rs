@@ -37,7 +37,7 @@ impl ArchivePlan {
             if let Err(other) = &claimed {
                 section.fault_at(
                     "path",
-                    format!("is a file of {other} too, and an archive has one writer and no readers beside it"),
+                    format!("is a file of {other} too: a file that is written is of one store"),
                 );
             }
             claimed.is_ok()

@@ -23,8 +23,8 @@ impl Claims {
     /// # Errors
     ///
     /// The path of the field that writes the file.
-    pub(crate) fn read(&mut self, file: &str, by: &FieldPath) -> Result<(), FieldPath> {
-        self.claim(file, by, false)
+    pub(crate) fn read(&mut self, file: impl AsRef<Path>, by: &FieldPath) -> Result<(), FieldPath> {
+        self.claim(file.as_ref(), by, false)
     }
 
     /// Claims a file that is written.
@@ -32,13 +32,13 @@ impl Claims {
     /// # Errors
     ///
     /// The path of the field that reads or writes the file too.
-    pub(crate) fn write(&mut self, file: &str, by: &FieldPath) -> Result<(), FieldPath> {
-        self.claim(file, by, true)
+    pub(crate) fn write(&mut self, file: impl AsRef<Path>, by: &FieldPath) -> Result<(), FieldPath> {
+        self.claim(file.as_ref(), by, true)
     }
 
-    fn claim(&mut self, file: &str, by: &FieldPath, is_writer: bool) -> Result<(), FieldPath> {
+    fn claim(&mut self, file: &Path, by: &FieldPath, is_writer: bool) -> Result<(), FieldPath> {
         // Components, so that `a//b` and `./a/b` are `a/b`.
-        let file: PathBuf = Path::new(file).components().skip_while(is_here).collect();
+        let file: PathBuf = file.components().skip_while(is_here).collect();
         match self.claims.get(&file) {
             Some(known) if known.is_writer || is_writer => Err(known.by.clone()),
             Some(_) => Ok(()),

@@ -44,6 +44,13 @@ impl<K: Kind> Copying<'_, '_, K> {
                 let local = LocalReplicator::new(source, sink).with_entry_locks(Arc::clone(&self.locks));
                 Ok(self.keep(local.with_clock(clock)))
             }
+            ReplicatorLayer::Remote(client) => {
+                let remote = client.connect(false, &clock)?;
+                self.opening.keep(&self.path, K::STORAGE_TYPE, Arc::new(remote.clone()));
+                let source: Store<Cas> = cast(source)?;
+                let replicator: Copier<Cas> = Arc::new(remote.replicator(source));
+                cast(replicator)
+            }
             ReplicatorLayer::Queued(cache) => {
                 let options = QueuedOptions::new().with_remembered(cache.capacity, cache.duration);
                 let format = sink.key_format();

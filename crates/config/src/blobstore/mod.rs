@@ -8,6 +8,7 @@ mod claims;
 mod copying;
 mod existence_cache;
 mod failure;
+mod grpc;
 mod inspection;
 mod kind_name;
 mod node;

@@ -7,9 +7,11 @@ use blobaccess::{InstanceName, StorageType};
 use super::archive::ArchivePlan;
 use super::existence_cache::ExistenceCachePlan;
 use super::failure::FailurePlan;
+use super::grpc::GrpcPlan;
 use super::replicator::ReplicatorPlan;
 use crate::Position;
 use crate::field_path::FieldPath;
+use crate::local::LocalPlan;
 
 /// The place of a plan among those of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +34,7 @@ pub(crate) enum Node {
         fast: NodeId,
         replicator: ReplicatorPlan,
     },
+    Grpc(Box<GrpcPlan>),
     Failing(FailurePlan),
     Sharding(Vec<ShardPlan>),
     Mirrored {
@@ -138,17 +141,20 @@ impl Node {
             | Self::DeadlineEnforcing { backend, .. }
             | Self::EmptyBlobInjecting { backend }
             | Self::TimestampInjecting { backend } => vec![*backend],
-            Self::Failing(_) | Self::ZipReading(_) | Self::ZipWriting(_) | Self::Host { .. } => Vec::new(),
+            Self::Local(_) | Self::Grpc(_) | Self::Failing(_) | Self::ZipReading(_) | Self::ZipWriting(_) | Self::Host { .. } => Vec::new(),
         }
     }
 
     /// Returns the name of the backend in metrics and descriptions; that of Buildbarn, if it has one.
-    pub(crate) const fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::ReadCaching { .. } => "read_caching",
+            Self::Grpc(_) => "grpc",
             Self::Failing(_) => "error",
             Self::Sharding(_) => "sharding",
             Self::Mirrored { .. } => "mirrored",
+            Self::Local(plan) if plan.is_in_memory() => "local_in_memory",
+            Self::Local(_) => "local_block_device",
             Self::ExistenceCaching { .. } => "existence_caching",
             Self::CompletenessChecking { .. } => "completeness_checking",
             Self::ReadFallback { .. } => "read_fallback",

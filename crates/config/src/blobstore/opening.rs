@@ -14,11 +14,13 @@ use blobaccess::replication::EntryLocks;
 use blobaccess::{
     Ac, BlobAccess, Cas, Clock, Error, FailingStore, Fsac, Icas, Iscc, Kind, Result, StorageType, blocking,
 };
+use blobaccess_local_store::Environment;
 use blobaccess_zip_store::{ZipReadingStore, ZipWritingStore};
 
 use super::any_store::{AnyStore, Store};
 use super::archive::ArchivePlan;
 use super::copying::Copying;
+use super::grpc::store_of;
 use super::node::{Node, NodeId, PlannedNode, RoutePlan, ShardPlan};
 use super::part::Part;
 use super::plan::StoresPlan;
@@ -63,7 +65,7 @@ impl Turn {
     const fn of(node: &Node) -> Self {
         if matches!(node, Node::ZipWriting(_)) {
             Self::Replacing
-        } else if matches!(node, Node::ZipReading(_) | Node::Host { .. }) {
+        } else if matches!(node, Node::Local(_) | Node::Grpc(_) | Node::ZipReading(_) | Node::Host { .. }) {
             Self::Backend
         } else {
             Self::Layer
@@ -154,6 +156,17 @@ impl<'p> Opening<'p> {
         let path = &planned.path.shared();
         match &planned.node {
             Node::ReadCaching { slow, fast, replicator } => self.open_read_caching(path, *slow, *fast, replicator),
+            Node::Grpc(plan) => {
+                let remote = plan.connect(&self.clock())?;
+                let store = store_of(&remote);
+                self.keep(path, K::STORAGE_TYPE, Arc::new(remote));
+                store
+            }
+            Node::Local(plan) => {
+                let environment = Environment::default().with_observer(self.registry.observer());
+                let store = plan.open::<K>(environment.with_clock(self.clock())).await?;
+                Ok(self.keep_store(path, store))
+            }
             Node::Failing(failure) => Ok(Arc::new(FailingStore::new(failure.error()))),
             Node::Sharding(shards) => self.open_sharding(path, shards),
             Node::Mirrored { a, b, a_to_b, b_to_a } => self.open_mirrored(path, [*a, *b], [a_to_b, b_to_a]),
@@ -236,6 +249,8 @@ impl<'p> Opening<'p> {
                 Ok(AnyStore::Ac(Arc::new(layer.with_clock(clock).with_observer(observer))))
             }
             Node::ReadCaching { .. }
+            | Node::Grpc(_)
+            | Node::Local(_)
             | Node::Failing(_)
             | Node::Sharding(_)
             | Node::Mirrored { .. }

@@ -1,6 +1,7 @@
 //! Layers of open stores that have a state, or work to do.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use blobaccess::decorators::{
@@ -10,8 +11,9 @@ use blobaccess::replication::{
     ConcurrencyLimitingReplicator, DeduplicatingReplicator, LocalReplicator, QueuedReplicator, Replicator,
 };
 use blobaccess::{Ac, BlobAccess, BulkKind, Cas, Kind, Result};
+use blobaccess_grpc::Remote;
+use blobaccess_local_store::LocalStore;
 use blobaccess_zip_store::{ZipReadingStore, ZipWritingStore};
-use std::sync::Arc;
 
 use super::any_store::Store;
 use crate::layer_state::LayerState;
@@ -115,6 +117,27 @@ impl<K: Kind> Part for ZipWritingStore<K> {
 
     fn state(&self) -> LayerState {
         LayerState::ZipWriting(self.snapshot())
+    }
+}
+
+#[async_trait]
+impl<K: Kind> Part for LocalStore<K> {
+    async fn run(&self) {
+        Self::run(self).await;
+    }
+
+    async fn sync(&self) -> Result<()> {
+        Self::sync(self).await
+    }
+
+    fn state(&self) -> LayerState {
+        LayerState::Local(Box::new(self.snapshot()))
+    }
+}
+
+impl Part for Remote {
+    fn state(&self) -> LayerState {
+        LayerState::Remote(self.snapshot())
     }
 }
 

@@ -6,11 +6,13 @@ use blobaccess::{InstanceName, StorageType};
 use super::archive::{ArchivePlan, ArchiveUse};
 use super::existence_cache::ExistenceCachePlan;
 use super::failure::FailurePlan;
+use super::grpc::GrpcPlan;
 use super::kind_name::name_of_kind;
 use super::node::{Node, NodeId, PlannedNode, RoutePlan, ShardPlan};
 use super::plan::StoresReader;
 use super::replicator::ReplicatorPlan;
 use super::scope::{Label, Scope};
+use crate::local::LocalPlan;
 use crate::section::Section;
 
 /// Reads backends from a list of those that are to be read. So a deep configuration needs no deep stack.
@@ -77,6 +79,7 @@ impl<'a> NodeReader<'_, 'a> {
                 let replicator = ReplicatorPlan::read(section, "replicator", at.kind);
                 Some(Node::ReadCaching { slow: slow?, fast: fast?, replicator: replicator? })
             }
+            "grpc" => GrpcPlan::read(section, at.kind).map(|plan| Node::Grpc(Box::new(plan))),
             "error" => FailurePlan::read(section).map(Node::Failing),
             "sharding" => self.read_sharding(at, section),
             "mirrored" => {
@@ -85,6 +88,7 @@ impl<'a> NodeReader<'_, 'a> {
                 let b_to_a = ReplicatorPlan::read(section, "replicator_b_to_a", at.kind);
                 Some(Node::Mirrored { a: a?, b: b?, a_to_b: a_to_b?, b_to_a: b_to_a? })
             }
+            "local" => self.read_local(at, section),
             "existence_caching" => {
                 let backend = self.beneath(at, section, "backend");
                 let cache = ExistenceCachePlan::read_required(section, "existence_cache");
@@ -142,6 +146,17 @@ impl<'a> NodeReader<'_, 'a> {
         let id = self.stores.reserve();
         self.pending.push(Pending { id, section, kind, scope });
         id
+    }
+
+    fn read_local(&mut self, at: &Pending<'a>, section: &Section<'a>) -> Option<Node> {
+        let plan = LocalPlan::read(section, at.kind)?;
+        for used in plan.paths() {
+            if let Err(other) = self.stores.claims.write(&used.path, &used.field) {
+                let message = format!("is a file of {other} too: a file that is written is of one store");
+                section.reading().note_fault(&used.field, used.position.clone(), message);
+            }
+        }
+        Some(Node::Local(Box::new(plan)))
     }
 
     fn read_sharding(&mut self, at: &Pending<'a>, section: &Section<'a>) -> Option<Node> {

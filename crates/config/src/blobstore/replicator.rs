@@ -6,6 +6,7 @@ use blobaccess::StorageType;
 
 use super::existence_cache::ExistenceCachePlan;
 use super::kind_name::name_of_kind;
+use crate::clients::GrpcClientPlan;
 use crate::section::Section;
 
 /// A way to copy blobs, from a `BlobReplicatorConfiguration`: its layers, outermost first.
@@ -18,6 +19,8 @@ pub(crate) struct ReplicatorPlan {
 #[derive(Debug)]
 pub(crate) enum ReplicatorLayer {
     Local,
+    /// A server that copies.
+    Remote(Box<GrpcClientPlan>),
     Noop,
     Queued(ExistenceCachePlan),
     Deduplicating,
@@ -33,6 +36,7 @@ impl ReplicatorPlan {
             let (layer, base) = match section.member("mode") {
                 Some("local") => (take_empty(&section, "local", ReplicatorLayer::Local), None),
                 Some("noop") => (take_empty(&section, "noop", ReplicatorLayer::Noop), None),
+                Some("remote") => (read_remote(&section, kind), None),
                 Some("queued") => read_queued(&section),
                 Some("deduplicating") => {
                     let is_supported = matches!(kind, StorageType::Cas | StorageType::Icas);
@@ -64,6 +68,14 @@ impl ReplicatorPlan {
 
 fn take_empty(section: &Section<'_>, field: &str, layer: ReplicatorLayer) -> Option<ReplicatorLayer> {
     section.message(field).map(|_| layer)
+}
+
+fn read_remote(section: &Section<'_>, kind: StorageType) -> Option<ReplicatorLayer> {
+    if kind != StorageType::Cas {
+        refuse(section, "remote", kind, "only for contents");
+    }
+    let client = section.message("remote").and_then(|client| GrpcClientPlan::read(&client))?;
+    Some(ReplicatorLayer::Remote(Box::new(client)))
 }
 
 fn read_queued<'a>(section: &Section<'a>) -> (Option<ReplicatorLayer>, Option<Section<'a>>) {

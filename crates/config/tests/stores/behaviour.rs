@@ -110,3 +110,18 @@ async fn a_mirror_answers_once_both_halves_have_what_was_asked_for() {
     assert!(mirror.cas().unwrap().contains(&ctx, &digest).await.unwrap());
     assert!(a.cas().unwrap().contains(&ctx, &digest).await.unwrap());
 }
+
+#[tokio::test]
+async fn each_blob_is_in_one_shard() {
+    let text = "{'sharding': {'shards': {'a': {'weight': 1, 'backend': 'M'}, 'b': {'weight': 3, 'backend': 'N'}}}}";
+    let stacks = open(text, Cas).await;
+    let (ctx, cas) = (Context::background(), stacks.cas().unwrap());
+    for number in 0..100 {
+        let contents = number.to_string();
+        cas.put_bytes(&ctx, &digest_of(&contents), contents.clone()).await.unwrap();
+        assert_eq!(cas.get_bytes(&ctx, &digest_of(&contents), 9).await.unwrap(), contents);
+    }
+    let snapshot = stacks.snapshot();
+    let LayerState::Sharding(shards) = &snapshot[0].state else { panic!("{snapshot:?}") };
+    assert_eq!(shards.iter().map(|shard| &*shard.key).collect::<Vec<_>>(), ["a", "b"]);
+}

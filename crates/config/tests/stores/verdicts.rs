@@ -385,7 +385,7 @@ fn archives() {
                 kind,
                 &both(a, b),
                 &[&format!(
-                    "mirrored.backendB.{b}.path: is a file of mirrored.backendA.{a}.path too, and an archive has one writer and no readers beside it"
+                    "mirrored.backendB.{b}.path: is a file of mirrored.backendA.{a}.path too: a file that is written is of one store"
                 )],
             );
         }
