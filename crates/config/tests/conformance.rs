@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use blobaccess::{Ac, BlobAccess, Cas, Fsac, Icas, Iscc, Kind, StorageType};
+use blobaccess::{BlobAccess, Kind, StorageType};
 use blobaccess_config::{Document, Registry, Stacks, StacksPlan};
 use blobaccess_testkit::{Layered, Promises, Stores, conformance};
 use futures::FutureExt;
@@ -49,7 +49,8 @@ conformance! {
     read_canarying: Cas => layered(READ_CANARYING, Stacks::cas).promising(of_contents),
     demultiplexing: Cas => layered(DEMULTIPLEXING, Stacks::cas).promising(of_contents),
     existence_caching: Cas => layered(EXISTENCE_CACHING, Stacks::cas).promising(of_contents),
-    stack: Cas => layered(STACK, Stacks::cas).promising(of_contents),
+    stack: Cas =>
+        layered(STACK, Stacks::cas).promising(|promises| of_contents(promises).with_knows_key_format(false)),
 
     mirrored_of_action_results: Ac => layered(MIRRORED, Stacks::ac).promising(of_action_results),
     read_caching_of_action_results: Ac => layered(READ_CACHING, Stacks::ac).promising(of_action_results),

@@ -35,10 +35,7 @@ impl ArchivePlan {
                 ArchiveUse::Writing => claims.write(path, &at),
             };
             if let Err(other) = &claimed {
-                section.fault_at(
-                    "path",
-                    format!("is a file of {other} too: a file that is written is of one store"),
-                );
+                section.fault_at("path", format!("is a file of {other} too: a file that is written is of one store"));
             }
             claimed.is_ok()
         });

@@ -36,6 +36,7 @@ pub(crate) enum Node {
     },
     Grpc(Box<GrpcPlan>),
     Failing(FailurePlan),
+    Local(Box<LocalPlan>),
     Sharding(Vec<ShardPlan>),
     Mirrored {
         a: NodeId,
@@ -141,7 +142,12 @@ impl Node {
             | Self::DeadlineEnforcing { backend, .. }
             | Self::EmptyBlobInjecting { backend }
             | Self::TimestampInjecting { backend } => vec![*backend],
-            Self::Local(_) | Self::Grpc(_) | Self::Failing(_) | Self::ZipReading(_) | Self::ZipWriting(_) | Self::Host { .. } => Vec::new(),
+            Self::Local(_)
+            | Self::Grpc(_)
+            | Self::Failing(_)
+            | Self::ZipReading(_)
+            | Self::ZipWriting(_)
+            | Self::Host { .. } => Vec::new(),
         }
     }
 

@@ -19,7 +19,3 @@ mod token_source;
 
 pub(crate) use self::grpc_client::GrpcClientPlan;
 pub(crate) use self::http_client::HttpClientPlan;
-
-// Until the stack uses them.
-const _: fn(&crate::section::Section<'_>) -> Option<GrpcClientPlan> = GrpcClientPlan::read;
-const _: fn(&crate::section::Section<'_>) -> Option<HttpClientPlan> = HttpClientPlan::read;

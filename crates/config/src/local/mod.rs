@@ -13,6 +13,3 @@ mod tests;
 
 pub(crate) use self::block_device::UsedPath;
 pub(crate) use self::plan::LocalPlan;
-
-// Until the stack uses it.
-const _: fn(&LocalPlan) -> &[UsedPath] = LocalPlan::paths;

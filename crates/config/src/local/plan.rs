@@ -86,6 +86,11 @@ impl LocalPlan {
         &self.paths
     }
 
+    /// Returns whether the blocks lie in memory.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.paths.is_empty()
+    }
+
     /// Returns the sizes of the store.
     pub(crate) fn sizes(&self) -> &Sizes {
         &self.sizes

@@ -8,6 +8,7 @@ mod descriptions;
 mod faults;
 mod hosts;
 mod labels;
+mod leaves;
 mod verdicts;
 
 use std::sync::Arc;
