@@ -11,5 +11,4 @@ mod space;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::block_device::UsedPath;
 pub(crate) use self::plan::LocalPlan;
