@@ -1,13 +1,17 @@
 //! A reference: where the contents of a blob lie.
 
+mod stored;
+
 use std::fmt::{self, Display, Formatter};
 
-use blobaccess::{Compressor, Digest, DigestFunction, Error, InstanceName, Result};
+use blobaccess::{Compressor, Digest, Error, InstanceName, Result};
 use blobaccess_proto::icas::reference::{ContentAddressableStorage, Gcs, Medium, S3};
 use blobaccess_proto::{icas, remote_execution};
 use bytes::Bytes;
 use prost::Message as _;
 use url::Url;
+
+use self::stored::StoredReference;
 
 /// A place where the contents of a blob lie: a URL, an object in a bucket, or a blob in another store.
 ///
@@ -145,14 +149,19 @@ impl Reference {
     /// `DataLoss` if that is no such message. `Unimplemented` if the kind of place or the compressor is not known.
     /// `Internal` if an offset, a size or a digest is invalid.
     pub fn from_bytes(message: Bytes) -> Result<Self> {
-        let message = icas::Reference::decode(message).map_err(|error| {
+        Self::read(message, &InstanceName::empty())
+    }
+
+    /// Does as [`from_bytes`](Self::from_bytes). A reference to a blob shares the instance name `known`, if it has it.
+    pub(crate) fn read(message: Bytes, known: &InstanceName) -> Result<Self> {
+        let message = StoredReference::decode(message).map_err(|error| {
             Error::data_loss(format!("the stored reference cannot be decoded: {error}")).with_source(error)
         })?;
         let place = match message.medium {
-            Some(Medium::HttpUrl(url)) => Place::Url(url),
-            Some(Medium::S3(S3 { bucket, key })) => Place::S3 { bucket, key },
-            Some(Medium::Gcs(Gcs { bucket, object })) => Place::Gcs { bucket, object },
-            Some(Medium::ContentAddressableStorage(blob)) => Place::Blob(parse_digest(&blob)?),
+            Some(stored::Medium::HttpUrl(url)) => Place::Url(url),
+            Some(stored::Medium::S3(S3 { bucket, key })) => Place::S3 { bucket, key },
+            Some(stored::Medium::Gcs(Gcs { bucket, object })) => Place::Gcs { bucket, object },
+            Some(stored::Medium::Blob(blob)) => Place::Blob(blob.parse(known)?),
             None => return Err(Error::unimplemented("the reference leads to a kind of place that is not known")),
         };
         let number = |name: &str, number: i64| {
@@ -167,15 +176,6 @@ impl Reference {
         };
         Ok(Self { place, window: Window { offset, size: (size > 0).then_some(size) }, compressor })
     }
-}
-
-fn parse_digest(blob: &ContentAddressableStorage) -> Result<Digest> {
-    let invalid = |error: Error| error.with_kind(blobaccess::ErrorKind::Internal).at("digest of the reference");
-    let digest = blob.blob_digest.as_ref();
-    let digest = digest.ok_or_else(|| Error::internal("the reference leads to a blob without a digest"))?;
-    let instance_name = InstanceName::new(&blob.instance_name).map_err(invalid)?;
-    let function = DigestFunction::resolve(blob.digest_function, digest.hash.len()).map_err(invalid)?;
-    Digest::parse(instance_name, function, &digest.hash, digest.size_bytes).map_err(invalid)
 }
 
 impl Display for Place {
@@ -225,7 +225,7 @@ impl Display for PublicUrl<'_> {
 
 #[cfg(test)]
 mod tests {
-    use blobaccess::ErrorKind;
+    use blobaccess::{DigestFunction, ErrorKind};
 
     use super::*;
 
@@ -256,6 +256,8 @@ mod tests {
         let hash = remote_execution::Digest { hash: "xyz".into(), size_bytes: 1 };
         for (kind, text, message) in [
             (ErrorKind::DataLoss, "cannot be decoded", Bytes::from_static(b"\xff")),
+            // A hash that is not UTF-8.
+            (ErrorKind::DataLoss, "cannot be decoded", Bytes::from_static(b"\x42\x05\x1a\x03\x0a\x01\xff")),
             (ErrorKind::Unimplemented, "kind of place", message(&|message| message.medium = None)),
             (ErrorKind::Unimplemented, "compressor 99", message(&|message| message.decompressor = 99)),
             (ErrorKind::Internal, "offset -1", message(&|message| message.offset_bytes = -1)),

@@ -229,7 +229,8 @@ impl<R: BlobAccess<Kind = Icas>> ReferenceExpanding<R> {
             return Err(in_references(Error::resource_exhausted(message)));
         }
         let message = message.into_bytes(max).await.map_err(in_references)?;
-        Reference::from_bytes(message).map_err(|error| in_references(error.at(format!("blob {digest}"))))
+        Reference::read(message, digest.instance_name())
+            .map_err(|error| in_references(error.at(format!("blob {digest}"))))
     }
 }
 
