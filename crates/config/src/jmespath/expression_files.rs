@@ -56,3 +56,23 @@ impl Debug for ExpressionFiles {
         f.debug_struct("ExpressionFiles").field("paths", &self.paths).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_again_keeps_its_contents() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let of = |a: &str, b: &str| BTreeMap::from([("a".to_owned(), a.to_owned()), ("b".to_owned(), b.to_owned())]);
+        let files = ExpressionFiles::new(of(&path("a"), &path("b")), &of("old a", "old b"));
+        fs::write(path("a"), "new a").unwrap();
+        files.refresh();
+        assert_eq!(files.contents(), object_of(&of("new a", "old b")));
+        let shown = format!("{files:?}");
+        assert!(!shown.contains("old b"), "{shown}");
+    }
+}

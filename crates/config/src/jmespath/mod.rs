@@ -3,6 +3,8 @@
 mod expression;
 mod expression_files;
 mod expression_plan;
+#[cfg(test)]
+mod random_tests;
 mod syntax;
 
 pub(crate) use self::expression::{Expression, Node, check_depth, node_of};
