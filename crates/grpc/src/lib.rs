@@ -93,6 +93,7 @@
 //! | size classes | [`Services::with_iscc`] | [`Remote::iscc`] | `buildbarn.iscc.InitialSizeClassCache` |
 //! | access profiles | [`Services::with_fsac`] | [`Remote::fsac`] | `buildbarn.fsac.FileSystemAccessCache` |
 //! | copies | [`Services::with_replicator`] | [`Remote::replicator`] | `buildbarn.replicator.Replicator` |
+//! | executions, forwarded | [`Services::with_schedulers`] | [`Remote::scheduler`] | `Execution` |
 //!
 //! # Features
 //!
@@ -116,6 +117,8 @@
 mod client;
 #[cfg(any(feature = "client", feature = "server"))]
 mod compression;
+#[cfg(all(feature = "client", feature = "server"))]
+mod leading_name;
 #[cfg(any(feature = "client", feature = "server"))]
 mod message;
 #[cfg(any(feature = "client", feature = "server"))]
@@ -152,6 +155,8 @@ mod stubs;
 
 #[cfg(all(feature = "client", feature = "tls"))]
 pub use client::RemoteTls;
+#[cfg(all(feature = "client", feature = "server"))]
+pub use client::Scheduler;
 #[cfg(feature = "client")]
 pub use client::{
     CallMetadata, Remote, RemoteAcStore, RemoteCasStore, RemoteFsacStore, RemoteIcasStore, RemoteIsccStore,
@@ -162,8 +167,9 @@ pub use metadata_keys::{OUTCOME_REQUEST, OUTCOME_RESPONSE, UPLOAD_TOKEN};
 pub use server::PeerUser;
 #[cfg(feature = "server")]
 pub use server::{
-    AnyOf, Authenticator, BearerTokens, BoundListeners, FailedPuts, Identity, ListenerGroup, ListenerOptions,
-    RequestParts, ServiceOptions, Services, ServicesSnapshot, authenticator_fn,
+    AnyOf, Authenticator, BearerTokens, BoundListeners, CallMethod, CallObserver, CallStreams, FailedPuts, Identity,
+    ListenerGroup, ListenerOptions, MethodObserver, RequestParts, ServiceOptions, Services, ServicesSnapshot,
+    authenticator_fn,
 };
 #[cfg(all(feature = "server", feature = "tls"))]
 pub use server::{CertificateName, ClientCertificates, ServerCertificate, ServerTls};

@@ -31,6 +31,16 @@
 //! | `blobaccess_corruptions_total` | `storage_type` | times that what was stored was not what was put |
 //! | `blobaccess_existence_cache_digests_total` | `result`: `hit`, `miss` | digests that a cache was asked about |
 //!
+//! With the feature `grpc`, which is off by default, it is a `CallObserver` of `blobaccess-grpc` too, and counts the calls
+//! of a server under the names of go-grpc-prometheus. All have the labels `grpc_type`, `grpc_service` and `grpc_method`.
+//!
+//! | metric | further label | is |
+//! |---|---|---|
+//! | `grpc_server_started_total` | | calls that have begun |
+//! | `grpc_server_handled_total` | `grpc_code` | calls that have ended |
+//! | `grpc_server_msg_received_total`, `grpc_server_msg_sent_total` | | messages each way |
+//! | `grpc_server_handling_seconds` | | how long calls took |
+//!
 //! A server adds values of its own as [gauges](PrometheusObserver::register_gauge).
 //!
 //! # Examples
@@ -58,6 +68,8 @@
 
 mod buckets;
 mod gauges;
+#[cfg(feature = "grpc")]
+mod grpc_calls;
 mod labels;
 mod location_maps;
 mod observer;

@@ -12,6 +12,8 @@ use prometheus_client::registry::Registry;
 
 use crate::buckets;
 use crate::gauges::Gauges;
+#[cfg(feature = "grpc")]
+use crate::grpc_calls::GrpcCalls;
 use crate::labels::{Asked, Backend, Ended, EvictionSet, Method, PutEnded, Storage, Timestamp};
 use crate::location_maps::{LocalStoreReading, LocationMaps};
 
@@ -40,6 +42,8 @@ pub struct PrometheusObserver {
     evicted_bytes: Family<Storage, Counter>,
     corruptions: Family<Storage, Counter>,
     existence_cache: Family<Asked, Counter>,
+    #[cfg(feature = "grpc")]
+    grpc_calls: GrpcCalls,
     eviction_sets: Family<EvictionSet, Counter>,
 }
 
@@ -67,6 +71,8 @@ impl PrometheusObserver {
             evicted_bytes: Family::default(),
             corruptions: Family::default(),
             existence_cache: Family::default(),
+            #[cfg(feature = "grpc")]
+            grpc_calls: GrpcCalls::default(),
             eviction_sets: Family::default(),
         };
         observer.register();
@@ -127,6 +133,8 @@ impl PrometheusObserver {
             "Digests that caches knew and touched, or did not know and inserted",
             self.eviction_sets.clone(),
         );
+        #[cfg(feature = "grpc")]
+        self.grpc_calls.register(registry);
         registry.register_collector(Box::new(self.gauges.clone()));
         registry.register_collector(Box::new(self.location_maps.clone()));
     }
@@ -197,6 +205,12 @@ impl PrometheusObserver {
             encoded.clear();
         }
         encoded
+    }
+
+    /// Returns the counts of the calls of gRPC.
+    #[cfg(feature = "grpc")]
+    pub(crate) const fn grpc_calls(&self) -> &GrpcCalls {
+        &self.grpc_calls
     }
 
     fn count_outcome(&self, storage_type: &'static str, backend_type: &'static str, outcome: PutOutcome) {

@@ -1,6 +1,7 @@
 //! The properties that blobs must share to travel in one batch.
 
-use blobaccess::{Context, Digest, DigestFunction, InstanceName, Metadata, UploadToken};
+use blobaccess::{Caller, Context, Digest, DigestFunction, InstanceName, Metadata, UploadToken};
+use uuid::Uuid;
 
 /// Tells servers on whose behalf a call is made: which tool, which build, which action. It only informs, and differs
 /// from action to action.
@@ -16,16 +17,23 @@ pub(super) struct BatchKey {
     pub(super) function: DigestFunction,
     token: Option<UploadToken>,
     metadata: Vec<(String, Vec<u8>)>,
+    /// The caller, where what is sent depends on it.
+    caller: Option<Caller>,
+    /// Another one for each call whose claims decide: they cannot be compared by what they say.
+    alone: Option<Uuid>,
 }
 
 impl BatchKey {
-    pub(super) fn new(ctx: &Context, digest: &Digest) -> Self {
+    /// Returns the key of `digest`. Calls for different callers are kept apart if they differ `by_caller`.
+    pub(super) fn new(ctx: &Context, digest: &Digest, by_caller: bool) -> Self {
         let shared = ctx.metadata().iter().filter(|(name, _)| *name != REQUEST_METADATA);
         Self {
             instance_name: digest.instance_name().clone(),
             function: digest.function(),
             token: ctx.upload_token().copied(),
             metadata: shared.map(|(name, value)| (name.to_owned(), value.to_vec())).collect(),
+            caller: ctx.caller().filter(|_| by_caller).cloned(),
+            alone: ctx.claims().filter(|_| by_caller).map(|_| Uuid::new_v4()),
         }
     }
 }
@@ -40,6 +48,11 @@ pub(super) fn common(contexts: &[Context]) -> Context {
     let mut ctx = Context::background();
     if let Some(token) = first.upload_token() {
         ctx = ctx.with_upload_token(*token);
+    }
+    if let Some(caller) = first.caller()
+        && others.iter().all(|other| other.caller() == Some(caller))
+    {
+        ctx = ctx.with_caller(caller.clone());
     }
     let agreed = |get: fn(&Context) -> Option<&[u8]>| others.iter().all(|other| get(other) == get(first));
     if let Some(parent) = first.trace_parent()
@@ -77,13 +90,19 @@ mod tests {
         let with = |name: &'static str, value: &str| {
             Context::background().with_metadata(Metadata::new().with(name, value.as_bytes()))
         };
-        let key = |ctx: &Context| BatchKey::new(ctx, &digest());
+        let key = |ctx: &Context| BatchKey::new(ctx, &digest(), false);
         assert_ne!(key(&with("authorization", "a")), key(&with("authorization", "b")));
         assert_eq!(key(&with(REQUEST_METADATA, "a")), key(&with(REQUEST_METADATA, "b")));
+        let called = |name: &'static str| Context::background().with_caller(Caller::new(name));
+        assert_eq!(key(&called("ci")), key(&called("alice")));
+        let by_caller = |name| BatchKey::new(&called(name), &digest(), true);
+        assert_ne!(by_caller("ci"), by_caller("alice"));
+        assert_eq!(common(&[called("ci"), called("ci")]).caller(), Some(&Caller::new("ci")));
+        assert_eq!(common(&[called("ci"), called("alice")]).caller(), None);
         let tokened = Context::background().with_upload_token(UploadToken::from_bytes([1; 16]));
         assert_ne!(key(&tokened), key(&Context::background()));
         let elsewhere = digest().with_instance_name(InstanceName::new("a").unwrap());
-        assert_ne!(BatchKey::new(&tokened, &elsewhere), key(&tokened));
+        assert_ne!(BatchKey::new(&tokened, &elsewhere, true), key(&tokened));
     }
 
     #[test]

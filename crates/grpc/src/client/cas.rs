@@ -88,7 +88,13 @@ impl RemoteCasStore {
             let zstd = self.compresses() && offer.zstd_batch_updates;
             let attempt = || {
                 let item = BlobToStore { digest: digest.clone(), contents: contents.clone(), zstd };
-                let asked = self.writes.ask(ctx, BatchKey::new(ctx, digest), item, cost, max_cost);
+                let asked = self.writes.ask(
+                    ctx,
+                    BatchKey::new(ctx, digest, self.connection.has_call_metadata()),
+                    item,
+                    cost,
+                    max_cost,
+                );
                 self.connection.within(ctx.deadline(), asked)
             };
             match self.connection.retried_put(ctx, || true, attempt).await {
@@ -112,7 +118,13 @@ impl BlobAccess for RemoteCasStore {
         {
             let attempt = || {
                 let item = BlobToRead { digest: digest.clone(), zstd };
-                let asked = self.reads.ask(ctx, BatchKey::new(ctx, digest), item, cost, max_cost);
+                let asked = self.reads.ask(
+                    ctx,
+                    BatchKey::new(ctx, digest, self.connection.has_call_metadata()),
+                    item,
+                    cost,
+                    max_cost,
+                );
                 self.connection.within(ctx.deadline(), asked)
             };
             match self.connection.retried(ctx, || true, attempt).await {

@@ -15,7 +15,7 @@ use super::channel::Channels;
 use super::failure;
 use super::known_offers::KnownOffers;
 use super::options::RemoteOptions;
-use super::request_metadata::{insert, insert_one};
+use super::request_metadata::{append, insert, insert_one};
 use super::retry_policy::RetryWaits;
 use super::snapshot::Counters;
 use crate::metadata_keys::OUTCOME_REQUEST;
@@ -60,6 +60,11 @@ impl Connection {
     pub(super) fn with_call_metadata(&self, call_metadata: Arc<dyn CallMetadata>) -> Self {
         let connection = Self::new(self.options.clone(), Arc::clone(&self.channels), Arc::clone(&self.clock));
         Self { call_metadata: Some(call_metadata), ..connection }
+    }
+
+    /// Returns whether what is sent with a call depends on more than its context's metadata.
+    pub(super) fn has_call_metadata(&self) -> bool {
+        self.call_metadata.is_some()
     }
 
     /// Returns the time now.
@@ -137,7 +142,14 @@ impl Connection {
             request.set_timeout(deadline.saturating_duration_since(self.now()));
         }
         let metadata = request.metadata_mut();
-        insert(metadata, ctx.metadata())?;
+        match &self.options.forwarded_metadata {
+            None => insert(metadata, ctx.metadata())?,
+            Some(names) => {
+                for (name, value) in names.iter().filter_map(|name| Some((name, ctx.metadata().get(name)?))) {
+                    insert_one(metadata, name, value)?;
+                }
+            }
+        }
         if let Some(parent) = ctx.trace_parent() {
             insert_one(metadata, TRACE_PARENT, parent.as_bytes())?;
         }
@@ -146,6 +158,7 @@ impl Connection {
         }
         insert_one(metadata, OUTCOME_REQUEST, b"1")?;
         insert(metadata, &self.options.headers)?;
+        self.options.added_headers.iter().try_for_each(|header| append(metadata, header))?;
         if let Some(source) = &self.call_metadata {
             source.add_to(ctx, metadata).await?;
         }

@@ -16,14 +16,18 @@ mod icas;
 mod known_offers;
 mod messages;
 mod options;
+mod proxy;
 mod read;
 mod remote;
 mod replicator;
 mod request_metadata;
 mod retries;
 mod retry_policy;
+#[cfg(feature = "server")]
+mod scheduler;
 mod server_offer;
 mod snapshot;
+mod target;
 #[cfg(feature = "tls")]
 mod tls;
 mod upload;
@@ -37,6 +41,10 @@ pub use self::options::RemoteOptions;
 pub use self::remote::Remote;
 pub use self::replicator::RemoteReplicator;
 pub use self::retry_policy::RetryPolicy;
+#[cfg(feature = "server")]
+pub use self::scheduler::Scheduler;
+#[cfg(feature = "server")]
+pub(crate) use self::scheduler::passed_on;
 pub use self::snapshot::RemoteSnapshot;
 #[cfg(feature = "tls")]
 pub use self::tls::RemoteTls;

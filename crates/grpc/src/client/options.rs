@@ -5,7 +5,8 @@ use std::time::Duration;
 use blobaccess::{Metadata, Result};
 use tonic::metadata::MetadataMap;
 
-use super::request_metadata::insert;
+use super::proxy::ProxyUrl;
+use super::request_metadata::{append, insert};
 use super::retry_policy::RetryPolicy;
 #[cfg(feature = "tls")]
 use super::tls::RemoteTls;
@@ -16,6 +17,19 @@ const DEFAULT_MAX_MESSAGE_SIZE_BYTES: usize = 4 << 20;
 /// The part of a batch besides blobs and their digests, in bytes: instance name, lengths.
 const MESSAGE_HEADROOM_BYTES: usize = 64 << 10;
 
+/// How much of a stream may be under way before its reader is heard from, in bytes. HTTP/2's own 64 KiB would let a
+/// stream move at most that much a round trip: 13 MB/s over 5 ms.
+const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+
+/// The same for all streams of a connection.
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+
+/// The window of HTTP/2 before anybody has set one (RFC 9113, section 6.9.2). That of a connection cannot be smaller.
+const MIN_WINDOW_BYTES: u32 = 65_535;
+
+/// The largest window of HTTP/2 (RFC 9113, section 6.9.1).
+const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
+
 /// The address of a [`Remote`](crate::Remote), and limits for its use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteOptions {
@@ -23,10 +37,17 @@ pub struct RemoteOptions {
     #[cfg(feature = "tls")]
     pub(super) tls: Option<RemoteTls>,
     pub(super) headers: Metadata,
+    /// One value each, of names that may come several times.
+    pub(super) added_headers: Vec<Metadata>,
+    pub(super) forwarded_metadata: Option<Vec<String>>,
+    pub(super) proxy: Option<ProxyUrl>,
     pub(super) connections: usize,
     pub(super) connect_timeout: Duration,
     pub(super) silence_timeout: Duration,
     pub(super) keepalive: Option<(Duration, Duration)>,
+    pub(super) keepalive_while_idle: bool,
+    pub(super) stream_window_bytes: u32,
+    pub(super) connection_window_bytes: u32,
     pub(super) max_message_size_bytes: usize,
     pub(super) max_batch_bytes: u64,
     pub(super) max_concurrent_calls: usize,
@@ -40,6 +61,10 @@ pub struct RemoteOptions {
 impl RemoteOptions {
     /// Makes the options for the server at `address`: `grpc://host:port` or `http://host:port`; with TLS `grpcs://host:port` or
     /// `https://host:port`; or `unix:/path/of/a/socket`.
+    ///
+    /// An address as gRPC's own libraries take it is good too: `host:port`, `dns:///host:port`, `passthrough:///host:port`.
+    /// Such an address, and that of a socket, is encrypted if [TLS](Self::with_tls) is set. Without a host it is this
+    /// machine, and without a port it is port 443.
     #[must_use]
     pub fn new(address: impl Into<String>) -> Self {
         Self {
@@ -47,10 +72,16 @@ impl RemoteOptions {
             #[cfg(feature = "tls")]
             tls: None,
             headers: Metadata::new(),
+            added_headers: Vec::new(),
+            forwarded_metadata: None,
+            proxy: None,
             connections: 2,
             connect_timeout: Duration::from_secs(10),
             silence_timeout: Duration::from_mins(1),
             keepalive: None,
+            keepalive_while_idle: false,
+            stream_window_bytes: STREAM_WINDOW_BYTES,
+            connection_window_bytes: CONNECTION_WINDOW_BYTES,
             max_message_size_bytes: DEFAULT_MAX_MESSAGE_SIZE_BYTES,
             max_batch_bytes: u64::MAX,
             max_concurrent_calls: 256,
@@ -62,7 +93,8 @@ impl RemoteOptions {
         }
     }
 
-    /// Sets the options of TLS for an `https` or `grpcs` address: the roots of the system unless set.
+    /// Sets the options of TLS: for an `https` or `grpcs` address the roots of the system unless set; for an address
+    /// without a scheme no TLS unless set.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn with_tls(mut self, tls: RemoteTls) -> Self {
@@ -75,6 +107,30 @@ impl RemoteOptions {
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         self.headers = self.headers.with(name.into(), value);
+        self
+    }
+
+    /// Sends this with every call, besides other values of that name. Otherwise it is like
+    /// [`with_header`](Self::with_header).
+    #[must_use]
+    pub fn with_added_header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        self.added_headers.push(Metadata::new().with(name.into(), value));
+        self
+    }
+
+    /// Sets the names of the metadata that is passed on from the contexts of calls. `None`, the default, passes on all
+    /// that is there.
+    #[must_use]
+    pub fn with_forwarded_metadata(mut self, names: Option<Vec<String>>) -> Self {
+        self.forwarded_metadata = names;
+        self
+    }
+
+    /// Connects through the HTTP proxy at `url`, by its method `CONNECT`: `http://host:port`, or
+    /// `http://user:password@host:port`. It is not shown by `Debug`, and not used for UNIX sockets.
+    #[must_use]
+    pub fn with_proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Some(ProxyUrl::new(url));
         self
     }
 
@@ -111,6 +167,29 @@ impl RemoteOptions {
     #[must_use]
     pub fn with_keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
         self.keepalive = Some((interval, timeout));
+        self
+    }
+
+    /// Pings also while no call is made, if [keepalive](Self::with_keepalive) is on. The default is not to.
+    #[must_use]
+    pub fn with_keepalive_while_idle(mut self, while_idle: bool) -> Self {
+        self.keepalive_while_idle = while_idle;
+        self
+    }
+
+    /// Sets the bytes of one call that the server may send ahead of its reader: 65,535 to 2^31 - 1; 2 MiB unless set.
+    /// Values out of range are moved to its end.
+    #[must_use]
+    pub fn with_stream_window_bytes(mut self, bytes: u32) -> Self {
+        self.stream_window_bytes = bytes.clamp(MIN_WINDOW_BYTES, MAX_WINDOW_BYTES);
+        self
+    }
+
+    /// Sets the bytes that the server may send ahead on all calls of a connection: 65,535 to 2^31 - 1; 8 MiB unless set.
+    /// Values out of range are moved to its end.
+    #[must_use]
+    pub fn with_connection_window_bytes(mut self, bytes: u32) -> Self {
+        self.connection_window_bytes = bytes.clamp(MIN_WINDOW_BYTES, MAX_WINDOW_BYTES);
         self
     }
 
@@ -183,7 +262,9 @@ impl RemoteOptions {
 
     /// Returns an error if a header cannot be sent.
     pub(super) fn check_headers(&self) -> Result<()> {
-        insert(&mut MetadataMap::new(), &self.headers)
+        let mut map = MetadataMap::new();
+        insert(&mut map, &self.headers)?;
+        self.added_headers.iter().try_for_each(|header| append(&mut map, header))
     }
 
     /// Returns the maximum bytes of a batch.

@@ -14,6 +14,8 @@ use super::icas::RemoteIcasStore;
 use super::messages::{RemoteAcStore, RemoteFsacStore, RemoteIsccStore};
 use super::options::RemoteOptions;
 use super::replicator::RemoteReplicator;
+#[cfg(feature = "server")]
+use super::scheduler::Scheduler;
 use super::snapshot::RemoteSnapshot;
 
 /// A server of the Remote Execution API, and the stores that it offers: [`cas`](Self::cas) and [`ac`](Self::ac); of
@@ -86,10 +88,19 @@ impl Remote {
 
     /// Asks `call_metadata` before each call for more metadata, which comes after all other.
     ///
-    /// Clones and stores that were made before are not concerned, and share nothing but the connections with this one.
+    /// Blobs of different callers do not travel in one batch then. Clones and stores that were made before are not
+    /// concerned, and share nothing but the connections with this one.
     #[must_use]
     pub fn with_call_metadata(self, call_metadata: Arc<dyn CallMetadata>) -> Self {
         Self { connection: Arc::new(self.connection.with_call_metadata(call_metadata)) }
+    }
+
+    /// Returns the scheduler of the server, to which [`Services`](crate::Services::with_schedulers) forward requests to
+    /// execute actions.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub fn scheduler(&self) -> Scheduler {
+        Scheduler::new(Arc::clone(&self.connection))
     }
 
     /// Returns the content-addressable storage of the server. Stores of separate calls do not share batches.

@@ -1,7 +1,7 @@
 //! Writes metadata into requests.
 
 use blobaccess::{Error, Metadata, Result};
-use tonic::metadata::{AsciiMetadataKey, BinaryMetadataKey, MetadataMap, MetadataValue};
+use tonic::metadata::{AsciiMetadataKey, BinaryMetadataKey, KeyAndValueRef, MetadataMap, MetadataValue};
 
 /// Sets all of `metadata`.
 pub(super) fn insert(map: &mut MetadataMap, metadata: &Metadata) -> Result<()> {
@@ -19,4 +19,22 @@ pub(super) fn insert_one(map: &mut MetadataMap, name: &str, value: &[u8]) -> Res
         map.insert(key, MetadataValue::try_from(value).map_err(|_| invalid("a value"))?);
     }
     Ok(())
+}
+
+/// Adds one value to those of its name. Errors name it, and never show it.
+pub(super) fn append_one(map: &mut MetadataMap, name: &str, value: &[u8]) -> Result<()> {
+    let mut one = MetadataMap::new();
+    insert_one(&mut one, name, value)?;
+    for entry in one.iter() {
+        match entry {
+            KeyAndValueRef::Ascii(name, value) => drop(map.append(name.clone(), value.clone())),
+            KeyAndValueRef::Binary(name, value) => drop(map.append_bin(name.clone(), value.clone())),
+        }
+    }
+    Ok(())
+}
+
+/// Adds all of `metadata` to the values of its names.
+pub(super) fn append(map: &mut MetadataMap, metadata: &Metadata) -> Result<()> {
+    metadata.iter().try_for_each(|(name, value)| append_one(map, name, value))
 }

@@ -1,5 +1,6 @@
 //! The capabilities service: the abilities of this server, as its stores report them.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use blobaccess::{Ac, BlobAccess, Capabilities, Cas, Context, Error, ErrorKind, InstanceName, Result};
@@ -10,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::options::ServiceOptions;
 use super::request;
+use super::served::Served;
 use crate::message;
 use crate::server::requested_digest;
 use crate::status::to_status;
@@ -25,30 +27,59 @@ const HIGHEST_VERSION: (i32, i32) = (2, 12);
 pub(crate) struct CapabilitiesService {
     cas: Option<Arc<dyn BlobAccess<Kind = Cas>>>,
     ac: Option<Arc<dyn BlobAccess<Kind = Ac>>>,
+    #[cfg(feature = "client")]
+    schedulers: Option<Arc<super::execution::Schedulers>>,
     options: Arc<ServiceOptions>,
 }
 
 impl CapabilitiesService {
-    pub(crate) fn new(
-        cas: Option<Arc<dyn BlobAccess<Kind = Cas>>>,
-        ac: Option<Arc<dyn BlobAccess<Kind = Ac>>>,
-        options: Arc<ServiceOptions>,
-    ) -> Self {
-        Self { cas, ac, options }
+    pub(crate) fn new(served: &Served, options: Arc<ServiceOptions>) -> Self {
+        Self {
+            cas: served.cas.clone(),
+            ac: served.ac.clone(),
+            #[cfg(feature = "client")]
+            schedulers: served.schedulers.clone(),
+            options,
+        }
     }
 
     async fn ask(&self, ctx: &Context, instance_name: &str) -> Result<re::ServerCapabilities> {
         let instance_name = requested_digest::instance_name(instance_name)?;
-        let (cas, ac) = future::join(
+        #[cfg(feature = "client")]
+        let execution = self.execution(ctx, &instance_name);
+        #[cfg(not(feature = "client"))]
+        let execution = future::ready(Ok(None));
+        let (cas, ac, execution) = future::join3(
             capabilities(self.cas.as_deref(), ctx, &instance_name),
             capabilities(self.ac.as_deref(), ctx, &instance_name),
+            execution,
         )
         .await;
-        let (cas, ac) = merge(cas, ac, &instance_name)?;
-        Ok(self.to_proto(cas.as_ref(), ac.as_ref()))
+        let cache = merge(cas, ac, &instance_name).map(|(cas, ac)| self.to_proto(cas.as_ref(), ac.as_ref()));
+        let (cache, execution) = match (cache, execution) {
+            (cache, Ok(None)) => (Some(cache?), None),
+            (Ok(cache), Ok(execution)) => (Some(cache), execution),
+            (Ok(cache), Err(error)) if is_tolerable(&error) => (Some(cache), None),
+            (Err(error), Ok(execution)) if is_tolerable(&error) => (None, execution),
+            (Err(cache), Err(execution)) if is_tolerable(&cache) && is_tolerable(&execution) => {
+                return Err(Error::new(cache.kind(), format!("{cache}; {execution}")).with_source(execution));
+            }
+            (Err(in_trouble), Ok(_)) | (Ok(_), Err(in_trouble)) => return Err(in_trouble),
+            (Err(cache), Err(execution)) => return Err(if is_tolerable(&cache) { execution } else { cache }),
+        };
+        Ok(answer(cache, execution))
     }
 
-    fn to_proto(&self, cas: Option<&Capabilities>, ac: Option<&Capabilities>) -> re::ServerCapabilities {
+    /// Returns the capabilities of the scheduler; `None` if actions are not executed.
+    #[cfg(feature = "client")]
+    async fn execution(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Option<re::ServerCapabilities>> {
+        match &self.schedulers {
+            Some(schedulers) => schedulers.capabilities(ctx, instance_name).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn to_proto(&self, cas: Option<&Capabilities>, ac: Option<&Capabilities>) -> re::CacheCapabilities {
         let both = match (cas, ac) {
             (Some(cas), Some(ac)) => cas.intersection(ac).digest_functions,
             (Some(one), None) | (None, Some(one)) => one.digest_functions.clone(),
@@ -57,7 +88,7 @@ impl CapabilitiesService {
         let compressors: Vec<i32> =
             self.options.compression_level.map(|_| blobaccess::Compressor::Zstd.number()).into_iter().collect();
         let default_priority = re::priority_capabilities::PriorityRange { min_priority: 0, max_priority: 0 };
-        let cache_capabilities = re::CacheCapabilities {
+        re::CacheCapabilities {
             digest_functions: both.into_iter().map(blobaccess::DigestFunction::number).collect(),
             action_cache_update_capabilities: Some(re::ActionCacheUpdateCapabilities {
                 update_enabled: ac.is_some_and(|ac| ac.updates_allowed),
@@ -69,15 +100,28 @@ impl CapabilitiesService {
             supported_batch_update_compressors: compressors,
             max_cas_blob_size_bytes: cas.and_then(|cas| cas.max_blob_size_bytes).map_or(0, message::size),
             ..re::CacheCapabilities::default()
-        };
-        re::ServerCapabilities {
-            cache_capabilities: Some(cache_capabilities),
-            execution_capabilities: None,
-            deprecated_api_version: Some(version(LOWEST_VERSION)),
-            low_api_version: Some(version(LOWEST_VERSION)),
-            high_api_version: Some(version(HIGHEST_VERSION)),
         }
     }
+}
+
+/// Returns the answer of a server with these capabilities, with the versions of the protocol that all of it speaks.
+fn answer(cache: Option<re::CacheCapabilities>, execution: Option<re::ServerCapabilities>) -> re::ServerCapabilities {
+    let execution = execution.unwrap_or_default();
+    let (lowest, highest) = (version(LOWEST_VERSION), version(HIGHEST_VERSION));
+    let later = |other: Option<SemVer>| other.into_iter().chain([lowest.clone()]).max_by(compare);
+    let earlier = |other: Option<SemVer>| other.into_iter().chain([highest]).min_by(compare);
+    re::ServerCapabilities {
+        cache_capabilities: cache,
+        deprecated_api_version: later(execution.deprecated_api_version),
+        low_api_version: later(execution.low_api_version),
+        high_api_version: earlier(execution.high_api_version),
+        execution_capabilities: execution.execution_capabilities,
+    }
+}
+
+fn compare(one: &SemVer, other: &SemVer) -> Ordering {
+    let key = |version: &SemVer| (version.major, version.minor, version.patch);
+    key(one).cmp(&key(other)).then_with(|| one.prerelease.cmp(&other.prerelease))
 }
 
 fn version((major, minor): (i32, i32)) -> SemVer {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use blobaccess::Clock;
 use futures::future::{self, BoxFuture, Either};
 use tonic::Status;
+use tonic::server::NamedService;
 use tower::{Layer, Service};
 
 use super::request::{self, CallDeadline};
@@ -39,6 +40,10 @@ impl<S> Layer<S> for Deadlines {
 pub(crate) struct Timed<S> {
     inner: S,
     clock: Arc<dyn Clock>,
+}
+
+impl<S: NamedService> NamedService for Timed<S> {
+    const NAME: &'static str = S::NAME;
 }
 
 impl<S, Q, B> Service<http::Request<Q>> for Timed<S>

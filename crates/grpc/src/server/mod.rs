@@ -4,12 +4,15 @@ mod action_cache;
 mod authentication;
 mod byte_stream;
 mod call_body;
+mod call_observer;
 mod capabilities;
 mod cas;
 mod connection;
 mod deadlines;
 mod encoded_fields;
 mod encoded_service;
+#[cfg(feature = "client")]
+mod execution;
 mod failed_puts;
 mod health;
 mod icas;
@@ -43,6 +46,7 @@ pub use self::authentication::{AnyOf, Authenticator, BearerTokens, Identity, Req
 pub use self::authentication::{CertificateName, ClientCertificates};
 #[cfg(feature = "jwt")]
 pub use self::authentication::{JsonWebKeys, JsonWebTokens, JsonWebTokensSnapshot};
+pub use self::call_observer::{CallMethod, CallObserver, CallStreams, MethodObserver};
 pub use self::failed_puts::FailedPuts;
 pub use self::listening::{BoundListeners, ListenerGroup, ListenerOptions};
 pub use self::options::ServiceOptions;

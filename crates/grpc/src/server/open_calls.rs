@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
+use tonic::server::NamedService;
 use tower::{Layer, Service};
 
 use super::call_body::CallBody;
@@ -59,6 +60,10 @@ impl<S> Layer<S> for OpenCalls {
 pub(crate) struct Limited<S> {
     inner: S,
     calls: OpenCalls,
+}
+
+impl<S: NamedService> NamedService for Limited<S> {
+    const NAME: &'static str = S::NAME;
 }
 
 impl<S, Q, B> Service<http::Request<Q>> for Limited<S>

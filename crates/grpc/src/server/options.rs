@@ -23,6 +23,7 @@ pub struct ServiceOptions {
     pub(crate) compression_level: Option<i32>,
     pub(crate) batch_concurrency: usize,
     pub(crate) forwarded_metadata: Vec<String>,
+    pub(crate) keeps_all_metadata: bool,
 }
 
 impl Default for ServiceOptions {
@@ -37,6 +38,7 @@ impl Default for ServiceOptions {
             compression_level: Some(1),
             batch_concurrency: 16,
             forwarded_metadata: vec!["build.bazel.remote.execution.v2.requestmetadata-bin".to_owned()],
+            keeps_all_metadata: false,
         }
     }
 }
@@ -123,6 +125,17 @@ impl ServiceOptions {
     #[must_use]
     pub fn with_forwarded_metadata<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.forwarded_metadata = names.into_iter().map(|name| name.into().to_ascii_lowercase()).collect();
+        self
+    }
+
+    /// Lets stores see all metadata of requests, for a [`CallMetadata`](crate::CallMetadata) that chooses among it.
+    /// The default is to show what [`with_forwarded_metadata`](Self::with_forwarded_metadata) names.
+    ///
+    /// Remote stores would send all of it, credentials included: restrict them by
+    /// [`RemoteOptions::with_forwarded_metadata`](crate::RemoteOptions::with_forwarded_metadata).
+    #[must_use]
+    pub fn with_all_metadata(mut self) -> Self {
+        self.keeps_all_metadata = true;
         self
     }
 

@@ -47,11 +47,11 @@ fn from_parts(metadata: &MetadataMap, extensions: &Extensions, options: &Service
     if let Some(token) = token.and_then(|token| <[u8; 16]>::try_from(&*token).ok()) {
         ctx = ctx.with_upload_token(UploadToken::from_bytes(token));
     }
-    let forwarded = forwarded(metadata, &options.forwarded_metadata);
+    let forwarded = forwarded(metadata, options);
     if forwarded.is_empty() { ctx } else { ctx.with_metadata(forwarded) }
 }
 
-fn forwarded(metadata: &MetadataMap, names: &[String]) -> Metadata {
+fn forwarded(metadata: &MetadataMap, options: &ServiceOptions) -> Metadata {
     let mut forwarded = Metadata::new();
     for entry in metadata.iter() {
         let (name, value) = match entry {
@@ -61,7 +61,7 @@ fn forwarded(metadata: &MetadataMap, names: &[String]) -> Metadata {
                 Err(_) => continue,
             },
         };
-        if names.iter().any(|wanted| wanted == name) {
+        if options.keeps_all_metadata || options.forwarded_metadata.iter().any(|wanted| wanted == name) {
             forwarded = forwarded.with(name.to_owned(), value);
         }
     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use blobaccess::Result;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
+#[cfg(feature = "client")]
+use tower::Layer as _;
 
 use super::action_cache::ActionCacheService;
 use super::authentication::AuthenticationLayer;
@@ -13,6 +15,8 @@ use super::capabilities::CapabilitiesService;
 use super::cas::{CasService, CasWireService};
 use super::deadlines::Deadlines;
 use super::encoded_service::Wired;
+#[cfg(feature = "client")]
+use super::execution::ExecutionService;
 use super::icas::IcasService;
 use super::listening::GroupPolicy;
 use super::messages::Messages;
@@ -38,6 +42,7 @@ impl Services {
     }
 
     /// Returns the services as a group of listeners offers them.
+    #[cfg_attr(not(feature = "reflection"), expect(clippy::unnecessary_wraps, reason = "only reflection can fail"))]
     pub(super) fn group_routes(&self, policy: &GroupPolicy) -> Result<Routes> {
         let own_options = match policy.options.max_received_message_size_bytes {
             Some(bytes) => {
@@ -48,8 +53,17 @@ impl Services {
         let (max_received, max_sent) = (own_options.max_received_message_bytes(), own_options.max_message_size_bytes);
         let options = || Arc::clone(&own_options);
         let failures = || self.put_failures.clone();
-        let Served { cas, ac, icas, iscc, fsac, replicator } = &self.served;
-        let capabilities = CapabilitiesService::new(cas.clone(), ac.clone(), options());
+        let Served {
+            cas,
+            ac,
+            icas,
+            iscc,
+            fsac,
+            replicator,
+            #[cfg(feature = "client")]
+            schedulers,
+        } = &self.served;
+        let capabilities = CapabilitiesService::new(&self.served, options());
         let mut limited = Routes::new(
             CapabilitiesServer::new(capabilities)
                 .max_decoding_message_size(max_received)
@@ -92,6 +106,16 @@ impl Services {
         let timed = authenticated.layer(Deadlines::new(Arc::clone(&self.clock)));
         let limited = timed.layer(OutcomeTrailerLayer).layer(self.open_calls.clone());
         let routes = Routes::from(limited).add_service(HealthServer::new(health));
+        #[cfg(feature = "client")]
+        let routes = match schedulers {
+            Some(schedulers) => {
+                let service = ExecutionService::new(Arc::clone(schedulers), options());
+                let authenticated = AuthenticationLayer::new(authenticator.cloned()).layer(service);
+                let timed = Deadlines::new(Arc::clone(&self.clock)).layer(authenticated);
+                routes.add_service(self.executions.layer(timed))
+            }
+            None => routes,
+        };
         #[cfg(feature = "reflection")]
         let routes = super::reflection::add_to(routes, &self.served.names())?;
         Ok(routes)

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::transport::server::{Connected, TcpIncoming};
 
+use super::call_observer::ObservedMethods;
 use super::connection::ConnectionServer;
 use super::listening::{BoundListeners, GroupPolicy, Sockets};
 use super::services::Services;
@@ -113,7 +114,8 @@ impl Services {
     }
 
     fn group(&self, policy: &GroupPolicy) -> Result<Group> {
-        let server = ConnectionServer::new(self.group_routes(policy)?, &policy.options, Arc::clone(&self.clock));
+        let server = ConnectionServer::new(self.group_routes(policy)?, &policy.options, Arc::clone(&self.clock))
+            .with_observed_methods(self.observed_methods()?);
         #[cfg(feature = "tls")]
         let server = match &policy.tls {
             Some(tls) => server.with_tls(tls)?,
@@ -121,6 +123,12 @@ impl Services {
         };
         let shutdown_grace = policy.options.shutdown_grace.unwrap_or(self.options.shutdown_grace);
         Ok(Group { server: Arc::new(server), shutdown_grace, clock: Arc::clone(&self.clock) })
+    }
+
+    fn observed_methods(&self) -> Result<Option<ObservedMethods>> {
+        let Some(observer) = &self.call_observer else { return Ok(None) };
+        let names: Vec<_> = self.served.names().into_iter().map(|(name, _)| name).collect();
+        ObservedMethods::new(&**observer, &names, Arc::clone(&self.clock)).map(Some)
     }
 
     async fn serve_all(

@@ -20,6 +20,8 @@ pub(super) struct Served {
     pub(super) iscc: Option<Arc<dyn BlobAccess<Kind = Iscc>>>,
     pub(super) fsac: Option<Arc<dyn BlobAccess<Kind = Fsac>>>,
     pub(super) replicator: Option<Arc<dyn Replicator<Kind = Cas>>>,
+    #[cfg(feature = "client")]
+    pub(super) schedulers: Option<Arc<super::execution::Schedulers>>,
 }
 
 impl Served {
@@ -39,6 +41,10 @@ impl Served {
         names.extend(messages.into_iter().flatten().map(|(name, store)| (name, Needs::Store(store))));
         if self.replicator.is_some() {
             names.push((replicator::SERVICE, Needs::Nothing));
+        }
+        #[cfg(feature = "client")]
+        if self.schedulers.is_some() {
+            names.push((super::execution::SERVICE, Needs::Nothing));
         }
         names
     }

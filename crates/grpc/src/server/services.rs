@@ -7,6 +7,7 @@ use blobaccess::replication::Replicator;
 use blobaccess::{Ac, BlobAccess, Cas, Clock, Context, Fsac, Icas, InstanceName, Iscc, SystemClock};
 
 use super::authentication::Authenticator;
+use super::call_observer::CallObserver;
 use super::failed_puts::{FailedPuts, PutFailures};
 use super::health::{Health, Probe};
 use super::in_flight::InFlight;
@@ -66,6 +67,8 @@ pub struct Services {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: Arc<ServiceOptions>,
     pub(super) open_calls: OpenCalls,
+    pub(super) executions: OpenCalls,
+    pub(super) call_observer: Option<Arc<dyn CallObserver>>,
     pub(super) health: Health,
 }
 
@@ -77,8 +80,10 @@ pub struct ServicesSnapshot {
     pub open_calls: usize,
     /// The maximum number of open calls.
     pub max_open_calls: usize,
-    /// The calls refused so far because the maximum was reached.
+    /// The calls refused so far because the maximum was reached, executions included.
     pub refused_calls: u64,
+    /// The number of open calls to execute actions, of which there may be as many again.
+    pub open_executions: usize,
     /// The puts that failed or were refused so far, by kind.
     pub failed_puts: FailedPuts,
     /// The bytes of blobs in transfer, rounded up.
@@ -106,6 +111,8 @@ impl Services {
             tls: None,
             clock: Arc::new(SystemClock),
             open_calls: OpenCalls::new(options.max_open_calls),
+            executions: OpenCalls::new(options.max_open_calls),
+            call_observer: None,
             health: Health::new(served.names()),
             served,
             options: Arc::new(options),
@@ -155,6 +162,56 @@ impl Services {
         self.serving(|served| served.replicator = Some(Arc::new(replicator)))
     }
 
+    /// Offers to execute actions, by schedulers to which the calls are forwarded.
+    ///
+    /// The scheduler of an action is the one whose prefix is the longest that the instance name equals or begins with,
+    /// by whole components. The prefix is taken off the name, and the one that
+    /// [`Scheduler::with_added_instance_name_prefix`](crate::Scheduler::with_added_instance_name_prefix) has set is put
+    /// before it. The names of operations begin with the prefix and `/operations/`, so that waiting for them finds the
+    /// way back. Of two schedulers for one prefix, the last one is taken.
+    ///
+    /// `authorizer` decides who may execute in an instance name, and who sees that it can be done. Deadlines, the
+    /// metadata that is [forwarded](crate::ServiceOptions::with_forwarded_metadata) and cancellation are passed on.
+    /// Messages are passed on as they are encoded, and errors with their details.
+    ///
+    /// Capabilities are those of the stores and those of the scheduler, with the versions of the protocol that both
+    /// speak. A scheduler that refuses the caller or does not know the instance name leaves those of the stores. One in
+    /// trouble fails the call, as a client that took it for absent would build without it.
+    ///
+    /// # Limits
+    ///
+    /// Executions last long, so that they count apart from other calls: there may be as many of them
+    /// [open](crate::ServiceOptions::with_max_open_calls).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use blobaccess::decorators::StaticAuthorizer;
+    /// use blobaccess::{Cas, InstanceName, MemoryStore};
+    /// use blobaccess_grpc::{Remote, RemoteOptions, ServiceOptions, Services};
+    ///
+    /// # fn main() -> blobaccess::Result<()> {
+    /// let scheduler = Remote::new(RemoteOptions::new("scheduler:8982"))?.scheduler();
+    /// let services = Services::new(ServiceOptions::default())
+    ///     .with_cas(MemoryStore::<Cas>::new(1 << 30))
+    ///     .with_schedulers([(InstanceName::empty(), scheduler)], Arc::new(StaticAuthorizer::Allow));
+    /// # drop(services);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "client")]
+    #[must_use]
+    pub fn with_schedulers(
+        self,
+        schedulers: impl IntoIterator<Item = (InstanceName, crate::Scheduler)>,
+        authorizer: Arc<dyn blobaccess::decorators::Authorizer>,
+    ) -> Self {
+        let schedulers = Arc::new(super::execution::Schedulers::new(schedulers, authorizer));
+        self.serving(|served| served.schedulers = Some(schedulers))
+    }
+
     fn serving(mut self, add: impl FnOnce(&mut Served)) -> Self {
         add(&mut self.served);
         self.health = Health::new(self.served.names());
@@ -192,6 +249,14 @@ impl Services {
         self
     }
 
+    /// Tells `observer` of the calls of [`serve`](Self::serve), [`serve_incoming`](Self::serve_incoming) and
+    /// [`serve_listeners`](Self::serve_listeners), those of health and those that are refused included.
+    #[must_use]
+    pub fn with_call_observer(mut self, observer: Arc<dyn CallObserver>) -> Self {
+        self.call_observer = Some(observer);
+        self
+    }
+
     /// Sets the clock. The default is that of the system.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -226,7 +291,8 @@ impl Services {
         ServicesSnapshot {
             open_calls: self.open_calls.open(),
             max_open_calls: self.options.max_open_calls,
-            refused_calls: self.open_calls.refused(),
+            refused_calls: self.open_calls.refused().saturating_add(self.executions.refused()),
+            open_executions: self.executions.open(),
             failed_puts: self.put_failures.snapshot(),
             in_flight_bytes: self.in_flight.taken_bytes(),
             max_in_flight_bytes: self.options.max_in_flight_bytes,

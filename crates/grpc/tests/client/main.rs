@@ -12,4 +12,5 @@ mod messages;
 mod reads;
 mod references;
 mod replicator;
+mod targets;
 mod writes;

@@ -4,7 +4,9 @@
 mod action_cache;
 mod authentication;
 mod blobs;
+mod call_observer;
 mod capabilities;
+mod execution;
 mod failed_puts;
 mod fake;
 mod health;

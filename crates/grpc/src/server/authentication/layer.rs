@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use blobaccess::{AccountName, Caller, Claims};
 use futures::future::BoxFuture;
+use tonic::server::NamedService;
 use tower::{Layer, Service};
 
 use super::{Authenticator, RequestParts};
@@ -37,6 +38,10 @@ impl<S> Layer<S> for AuthenticationLayer {
 pub(crate) struct Authenticated<S> {
     inner: S,
     authenticator: Option<Arc<dyn Authenticator>>,
+}
+
+impl<S: NamedService> NamedService for Authenticated<S> {
+    const NAME: &'static str = S::NAME;
 }
 
 impl<S, Q, B> Service<http::Request<Q>> for Authenticated<S>

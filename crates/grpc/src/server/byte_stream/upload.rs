@@ -8,6 +8,7 @@ use blobaccess::{Error, Result};
 use blobaccess_proto::bytestream::WriteRequest;
 use bytes::Bytes;
 use futures::{Stream, stream};
+use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::idle_timeout::IdleTimeout;
@@ -20,13 +21,24 @@ const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The messages of an upload.
 pub(super) struct Upload<S> {
-    messages: S,
+    /// The messages that have not come yet; `None` once they have been handed on.
+    messages: Option<S>,
     idle_timeout: IdleTimeout,
     /// The first message, once it has been looked at.
     first: Option<WriteRequest>,
     resource_name: String,
     /// The maximum number of bytes taken.
     max_bytes: u64,
+    progress: Arc<Progress>,
+    /// The taker of what is left when the upload is dropped.
+    left: Option<oneshot::Sender<Remainder<S>>>,
+}
+
+/// The part of an upload that nobody has read.
+pub(super) struct Remainder<S> {
+    messages: S,
+    first: Option<WriteRequest>,
+    idle_timeout: IdleTimeout,
     progress: Arc<Progress>,
 }
 
@@ -49,6 +61,52 @@ impl Progress {
     }
 }
 
+impl<S> Remainder<S>
+where
+    S: Stream<Item = Result<WriteRequest, Status>> + Unpin,
+{
+    /// Reads on to the end, and discards what comes. It gives up on a client that is silent for too long, that has sent
+    /// more than `max_bytes` in all, or that ends without finishing.
+    pub(super) async fn discard(mut self, max_bytes: u64) {
+        let mut received = self.progress.received_bytes();
+        loop {
+            let message = match self.first.take() {
+                Some(first) => first,
+                None => match self.idle_timeout.next(&mut self.messages).await {
+                    Some(Some(Ok(message))) => message,
+                    Some(Some(Err(_)) | None) | None => return,
+                },
+            };
+            received = received.saturating_add(u64::try_from(message.data.len()).unwrap_or(u64::MAX));
+            if received > max_bytes {
+                return;
+            }
+            self.progress.received_bytes.store(received, Ordering::Release);
+            if message.finish_write {
+                break;
+            }
+        }
+        // The client's own end comes right behind. Whatever else comes does not matter any more.
+        drop(closing_timeout(&self.idle_timeout).next(&mut self.messages).await);
+        self.progress.finished.store(true, Ordering::Release);
+    }
+}
+
+fn closing_timeout(idle_timeout: &IdleTimeout) -> IdleTimeout {
+    IdleTimeout { timeout: CLOSING_TIMEOUT.min(idle_timeout.timeout), ..idle_timeout.clone() }
+}
+
+impl<S> Drop for Upload<S> {
+    fn drop(&mut self) {
+        if let (Some(messages), Some(left)) = (self.messages.take(), self.left.take()) {
+            let (idle_timeout, progress) = (self.idle_timeout.clone(), Arc::clone(&self.progress));
+            let remainder = Remainder { messages, first: self.first.take(), idle_timeout, progress };
+            // If nobody waits for it, the call has ended.
+            drop(left.send(remainder));
+        }
+    }
+}
+
 impl<S> Upload<S>
 where
     S: Stream<Item = Result<WriteRequest, Status>> + Unpin + Send + 'static,
@@ -60,12 +118,13 @@ where
     /// `InvalidArgument` if there is none; the error of the stream; `DeadlineExceeded` if nothing arrives.
     pub(super) async fn begin(messages: S, idle_timeout: IdleTimeout) -> Result<Self> {
         let mut upload = Self {
-            messages,
+            messages: Some(messages),
             idle_timeout,
             first: None,
             resource_name: String::new(),
             max_bytes: u64::MAX,
             progress: Arc::default(),
+            left: None,
         };
         let first = upload.receive().await?;
         let first = first.ok_or_else(|| Error::invalid_argument("client closed the upload without a request"))?;
@@ -83,6 +142,13 @@ where
     /// Returns the progress of the upload.
     pub(super) fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
+    }
+
+    /// Returns a receiver of what is left when the upload is dropped.
+    pub(super) fn remainder(&mut self) -> oneshot::Receiver<Remainder<S>> {
+        let (left, remainder) = oneshot::channel();
+        self.left = Some(left);
+        remainder
     }
 
     /// Returns the data of the messages, up to `max_bytes`. The stream ends without an error only after the message
@@ -108,7 +174,8 @@ where
     }
 
     async fn receive(&mut self) -> Result<Option<WriteRequest>> {
-        let message = self.idle_timeout.next(&mut self.messages).await;
+        let Some(messages) = &mut self.messages else { return Ok(None) };
+        let message = self.idle_timeout.next(messages).await;
         let message = message.ok_or_else(|| {
             let (seconds, received) = (self.idle_timeout.timeout.as_secs_f64(), self.progress.received_bytes());
             Error::deadline_exceeded(format!("no request came for {seconds} s, after {received} bytes"))
@@ -142,9 +209,8 @@ where
 
     /// Makes sure that nothing follows the message that finished the upload.
     async fn end(&mut self) -> Result<()> {
-        let timeout = CLOSING_TIMEOUT.min(self.idle_timeout.timeout);
-        let idle_timeout = IdleTimeout { timeout, ..self.idle_timeout.clone() };
-        if let Some(Some(message)) = idle_timeout.next(&mut self.messages).await {
+        let Some(messages) = &mut self.messages else { return Ok(()) };
+        if let Some(Some(message)) = closing_timeout(&self.idle_timeout).next(messages).await {
             message.map_err(from_status)?;
             return Err(Error::invalid_argument("client sent a request behind the one that finished the upload"));
         }

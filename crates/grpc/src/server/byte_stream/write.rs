@@ -29,7 +29,8 @@ impl ByteStreamService {
     /// Stores the blob that `messages` carry.
     ///
     /// Nothing is read after the first message unless the store wants it. A store that has the blob answers
-    /// immediately, and so does the call; the transport then discards the rest.
+    /// immediately, and so does the call; the transport then discards the rest. A compressed upload is read to its end
+    /// first, up to the size that it can have: Buildbarn's client takes an early answer to one for a failure.
     ///
     /// From before the store is called until it is done, the upload has a share of the bytes in flight: the size of the
     /// blob, but at most a quarter of the total.
@@ -39,7 +40,7 @@ impl ByteStreamService {
     {
         let timeout = self.options.upload_idle_timeout;
         let idle_timeout = IdleTimeout { clock: Arc::clone(&self.clock), timeout };
-        let upload = Upload::begin(messages, idle_timeout).await?;
+        let mut upload = Upload::begin(messages, idle_timeout).await?;
         let WriteResource { digest, compressor, uuid: _ } = WriteResource::parse(upload.resource_name())?;
         if let Some(compressor) = compressor {
             self.compression_level(compressor)?;
@@ -47,9 +48,17 @@ impl ByteStreamService {
         let size = digest.size_bytes();
         let share = self.in_flight.share(size.min(self.options.max_in_flight_bytes / SHARES)).await?;
         let progress = upload.progress();
+        let remainder = compressor.map(|_| upload.remainder());
         let outcome = self.store.put(ctx, &digest, blob(&digest, compressor, upload)).await;
         let outcome = outcome.inspect_err(|error| self.put_failures.record(&digest, error))?;
         drop(share);
+        if let Some(remainder) = remainder.filter(|_| !progress.is_finished()) {
+            let until = self.clock.monotonic().checked_add(timeout);
+            // A store that has answered lets go of what it has not read.
+            if let Ok(Ok(remainder)) = self.clock.timeout(until, remainder).await {
+                remainder.discard(compression::max_encoded_bytes(size)).await;
+            }
+        }
         let committed_size = match compressor {
             None => message::size(size),
             Some(_) if progress.is_finished() => message::size(progress.received_bytes()),

@@ -1,6 +1,7 @@
 //! One connection, from the handshake to its end.
 
 mod activity;
+mod observed_body;
 mod service;
 
 use std::convert::Infallible;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 
 use self::activity::Activity;
 use self::service::ConnectionService;
+use super::call_observer::ObservedMethods;
 use super::listening::ListenerOptions;
 
 /// The maximum number of open calls of one connection. Clients wait with further calls, or open another connection.
@@ -44,6 +46,7 @@ pub(crate) struct ConnectionServer {
     tls: Option<tokio_rustls::TlsAcceptor>,
     #[cfg(feature = "tls")]
     certificates: Option<super::tls::UnverifiedCertificates>,
+    methods: Option<ObservedMethods>,
     max_idle: Option<Duration>,
     max_age: Option<Duration>,
     max_age_grace: Option<Duration>,
@@ -70,11 +73,18 @@ impl ConnectionServer {
             tls: None,
             #[cfg(feature = "tls")]
             certificates: None,
+            methods: None,
             max_idle: options.max_connection_idle,
             max_age: options.max_connection_age,
             max_age_grace: options.max_connection_age_grace,
             clock,
         }
+    }
+
+    /// Tells the observers of `methods` of all calls.
+    pub(crate) fn with_observed_methods(mut self, methods: Option<ObservedMethods>) -> Self {
+        self.methods = methods;
+        self
     }
 
     /// Encrypts the connections.
@@ -90,12 +100,13 @@ impl ConnectionServer {
     /// # Cancel safety
     ///
     /// Dropping the future cuts the connection.
-    pub(crate) async fn serve<IO>(self: Arc<Self>, io: IO, mut draining: watch::Receiver<bool>)
+    pub(crate) async fn serve<IO>(self: Arc<Self>, io: IO, draining: watch::Receiver<bool>)
     where
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
+            let mut told = draining.clone();
             let until = self.clock.monotonic().checked_add(HANDSHAKE_TIMEOUT);
             let handshake = self.clock.timeout(until, tls.accept(io));
             let io = tokio::select! {
@@ -104,7 +115,7 @@ impl ConnectionServer {
                     Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
                     Err(_) => return tracing::debug!("TLS handshake took too long"),
                 },
-                _ = draining.wait_for(|draining| *draining) => return,
+                _ = told.wait_for(|draining| *draining) => return,
             };
             return Box::pin(self.serve_stream(io, draining)).await;
         }
@@ -120,6 +131,7 @@ impl ConnectionServer {
             routes: self.routes.clone(),
             info: io.connect_info(),
             activity: activity.clone(),
+            methods: self.methods.clone(),
             #[cfg(feature = "tls")]
             certificates: self.certificates,
         };

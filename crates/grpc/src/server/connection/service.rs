@@ -1,6 +1,7 @@
 //! The services, as one connection calls them.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
@@ -9,7 +10,9 @@ use tonic::service::Routes;
 use tower::Service;
 
 use super::activity::Activity;
+use super::observed_body::{ObservedRequest, ObservedResponse};
 use crate::server::call_body::CallBody;
+use crate::server::call_observer::ObservedMethods;
 
 /// The services of one connection, which each request is told about.
 #[derive(Clone, Debug)]
@@ -18,6 +21,8 @@ pub(super) struct ConnectionService<I> {
     pub(super) info: I,
     /// The calls of the connection, if they are counted.
     pub(super) activity: Option<Activity>,
+    /// The observers of calls, if there are any.
+    pub(super) methods: Option<ObservedMethods>,
     #[cfg(feature = "tls")]
     pub(super) certificates: Option<crate::server::tls::UnverifiedCertificates>,
 }
@@ -35,10 +40,23 @@ impl<I: Clone + Send + Sync + 'static> hyper::service::Service<http::Request<Inc
         }
         let open = self.activity.as_ref().map(Activity::begin);
         // Routes are always ready.
-        let answer = self.routes.clone().call(request);
-        match open {
-            None => Box::pin(answer),
-            Some(open) => Box::pin(async move { Ok(answer.await?.map(|body| Body::new(CallBody::new(body, open)))) }),
+        let mut routes = self.routes.clone();
+        let observed = self.methods.as_ref().map(|methods| methods.begin(request.uri().path()));
+        match (observed, open) {
+            (None, None) => Box::pin(routes.call(request)),
+            (None, Some(open)) => {
+                let answer = routes.call(request);
+                Box::pin(async move { Ok(answer.await?.map(|body| Body::new(CallBody::new(body, open)))) })
+            }
+            (Some(call), open) => {
+                let method = Arc::clone(&call.method);
+                let answer = routes.call(request.map(|body| ObservedRequest::new(body, method)));
+                Box::pin(async move {
+                    let (parts, body) = answer.await?.into_parts();
+                    let body = CallBody::new(ObservedResponse::new(body, &parts.headers, call), open);
+                    Ok(http::Response::from_parts(parts, Body::new(body)))
+                })
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use blobaccess::{Context, PutOutcome, SystemClock};
+use blobaccess::{Clock, Context, PutOutcome, SystemClock};
 use futures::{FutureExt, StreamExt};
 use tonic::{Code, Request};
 
@@ -192,12 +193,40 @@ async fn a_blob_that_is_there_is_answered_for_before_its_data_is_read() {
     let store = WatchedStore::new();
     let digest = store.add(CONTENTS).await;
     let mut client = client(&store);
-    for (name, committed) in [(write_name(&digest), 22), (zstd_name(&digest), -1)] {
-        let first = bs::WriteRequest { resource_name: name, ..Default::default() };
-        // What would follow never comes.
-        let uploaded = stream::iter([first]).chain(stream::pending());
-        assert_eq!(client.write(uploaded).await.unwrap().into_inner().committed_size, committed);
-    }
+    let first = bs::WriteRequest { resource_name: write_name(&digest), ..Default::default() };
+    // What would follow never comes.
+    let uploaded = stream::iter([first]).chain(stream::pending());
+    assert_eq!(client.write(uploaded).await.unwrap().into_inner().committed_size, 22);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compressed_upload_of_what_is_there_is_read_to_its_end_but_no_further_than_it_may_be() {
+    let store = WatchedStore::new();
+    let digest = store.add(CONTENTS).await;
+    let taken = Arc::new(AtomicUsize::new(0));
+    let upload = async |messages: Vec<bs::WriteRequest>, ends: bool| {
+        taken.store(0, Ordering::SeqCst);
+        let counted = Arc::clone(&taken);
+        let counting = stream::iter(messages).inspect(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
+        let rest = if ends { stream::empty().left_stream() } else { stream::pending().right_stream() };
+        let answer = client(&store).write(counting.chain(rest)).await.unwrap().into_inner();
+        (answer.committed_size, taken.load(Ordering::SeqCst))
+    };
+    // Nobody looks into it, so that it need not be zstd.
+    let whole = messages(&zstd_name(&digest), &[7; 1000], 100);
+    let began = SystemClock.monotonic();
+    assert_eq!(upload(whole.clone(), true).await, (1000, 10));
+    assert_eq!(upload(whole.clone(), false).await, (1000, 10), "it has finished, though it was not closed");
+    assert!(SystemClock.monotonic() - began < Duration::from_secs(10));
+    assert_eq!(upload(whole[..9].to_vec(), true).await, (-1, 9));
+    // A client that falls silent is answered.
+    assert_eq!(upload(whole[..9].to_vec(), false).await, (-1, 9));
+    let max = usize::try_from(crate::compression::max_encoded_bytes(digest.size_bytes())).unwrap();
+    let endless = messages(&zstd_name(&digest), &vec![7; 2 * max], max / 8);
+    let (committed, taken) = upload(endless, false).await;
+    assert!(committed == -1 && (8..12).contains(&taken), "{committed} {taken}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,7 +245,7 @@ async fn an_idle_upload_ends_and_leaves_nothing() {
     let digest = sha256(CONTENTS);
     let options = ServiceOptions::default().with_upload_idle_timeout(Duration::from_secs(7));
     let service = service(&store, options);
-    let start = blobaccess::Clock::monotonic(&SystemClock);
+    let start = SystemClock.monotonic();
     for said in 0..3 {
         let uploaded = messages(&write_name(&digest), CONTENTS, 10).into_iter().take(said).map(Ok);
         let uploaded = stream::iter(uploaded).chain(stream::pending());
@@ -224,7 +253,7 @@ async fn an_idle_upload_ends_and_leaves_nothing() {
         assert_eq!(error.kind(), blobaccess::ErrorKind::DeadlineExceeded, "{error}");
         assert!(error.message().contains("for 7 s"), "{error}");
     }
-    assert_eq!(blobaccess::Clock::monotonic(&SystemClock) - start, Duration::from_secs(21));
+    assert_eq!(SystemClock.monotonic() - start, Duration::from_secs(21));
     assert!(!store.has(&digest).await);
     assert_eq!(service.in_flight.taken_bytes(), 0);
 }
@@ -236,8 +265,8 @@ async fn an_upload_that_keeps_talking_is_not_idle() {
     let options = ServiceOptions::default().with_upload_idle_timeout(Duration::from_secs(7));
     let slow = stream::iter(messages(&write_name(&digest), CONTENTS, 3)).then(|message| async {
         let clock = SystemClock;
-        let then = blobaccess::Clock::monotonic(&clock) + Duration::from_secs(6);
-        blobaccess::Clock::sleep_until(&clock, then).await;
+        let then = clock.monotonic() + Duration::from_secs(6);
+        clock.sleep_until(then).await;
         Ok(message)
     });
     let service = service(&store, options);

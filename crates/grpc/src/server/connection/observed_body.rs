@@ -1,0 +1,171 @@
+//! The bodies of calls that are observed.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tonic::Code;
+
+use crate::server::call_observer::{MethodObserver, ObservedCall};
+
+/// The bytes before each message: a flag and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
+const PREFIX_BYTES: u8 = 5;
+
+/// A count of messages in the bytes of a body.
+#[derive(Clone, Copy, Debug, Default)]
+struct MessageCount {
+    /// The bytes of the prefix that have come.
+    prefix_bytes: u8,
+    /// The length in the prefix, as far as it has come.
+    length: u32,
+    /// The bytes of the message that are to come.
+    left: usize,
+}
+
+impl MessageCount {
+    /// Returns the number of messages that end in `bytes`, which follow those before.
+    fn count(&mut self, mut bytes: &[u8]) -> u64 {
+        let mut count = 0;
+        while let Some((first, rest)) = bytes.split_first() {
+            if self.left > 0 {
+                let taken = self.left.min(bytes.len());
+                bytes = bytes.get(taken..).unwrap_or_default();
+                self.left -= taken;
+            } else {
+                bytes = rest;
+                self.length = if self.prefix_bytes == 0 { 0 } else { (self.length << 8) | u32::from(*first) };
+                self.prefix_bytes += 1;
+                if self.prefix_bytes < PREFIX_BYTES {
+                    continue;
+                }
+                self.prefix_bytes = 0;
+                self.left = usize::try_from(self.length).unwrap_or(usize::MAX);
+            }
+            if self.left == 0 {
+                count += 1;
+            }
+        }
+        count
+    }
+}
+
+/// The body of a request, whose messages are counted.
+#[derive(Debug)]
+pub(super) struct ObservedRequest<B> {
+    body: B,
+    count: MessageCount,
+    method: Arc<dyn MethodObserver>,
+}
+
+impl<B> ObservedRequest<B> {
+    pub(super) fn new(body: B, method: Arc<dyn MethodObserver>) -> Self {
+        Self { body, count: MessageCount::default(), method }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for ObservedRequest<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            let count = self.count.count(data);
+            if count > 0 {
+                self.method.messages_received(count);
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of a response, whose messages are counted, and whose trailers end the call.
+#[derive(Debug)]
+pub(super) struct ObservedResponse<B> {
+    body: B,
+    count: MessageCount,
+    call: ObservedCall,
+}
+
+impl<B> ObservedResponse<B> {
+    /// Makes the body of a response with these headers, which may be all of the response.
+    pub(super) fn new(body: B, headers: &http::HeaderMap, mut call: ObservedCall) -> Self {
+        if let Some(code) = code_in(headers) {
+            call.end(code);
+        }
+        Self { body, count: MessageCount::default(), call }
+    }
+}
+
+fn code_in(headers: &http::HeaderMap) -> Option<Code> {
+    headers.get("grpc-status").map(|value| Code::from_bytes(value.as_bytes()))
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for ObservedResponse<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match &polled {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    let count = self.count.count(data);
+                    if count > 0 {
+                        self.call.method.messages_sent(count);
+                    }
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    self.call.end(code_in(trailers).unwrap_or(Code::Unknown));
+                }
+            }
+            Poll::Ready(None | Some(Err(_))) => self.call.end(Code::Unknown),
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_counted_wherever_their_bytes_are_cut() {
+        let mut bytes = Vec::new();
+        for length in [0_u8, 3, 0, 200] {
+            bytes.extend([0, 0, 0, 0, length]);
+            bytes.extend(vec![7; usize::from(length)]);
+        }
+        for size in 1..bytes.len() {
+            let mut count = MessageCount::default();
+            assert_eq!(bytes.chunks(size).map(|chunk| count.count(chunk)).sum::<u64>(), 4, "{size}");
+        }
+        assert_eq!(MessageCount::default().count(&bytes[..bytes.len() - 1]), 3);
+    }
+}
