@@ -37,6 +37,7 @@ const CODES: [&str; 17] = [
 
 /// A method of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the labels")]
 struct MethodLabels {
     grpc_type: &'static str,
     grpc_service: String,
@@ -45,6 +46,7 @@ struct MethodLabels {
 
 /// A method of a service, and the code with which its calls ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the labels")]
 struct HandledLabels {
     grpc_type: &'static str,
     grpc_service: String,
