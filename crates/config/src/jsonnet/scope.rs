@@ -1,0 +1,148 @@
+//! Checks that variables, `self` and `super` stand where they mean something.
+
+use std::rc::Rc;
+
+use super::failure::{Failure, Outcome};
+use super::source::At;
+use super::syntax::{Assertion, Bind, Clause, Expr, ExprKind, FunctionExpr, Name, ObjectExpr};
+
+/// Checks a whole file, which may use the variables in `known`.
+pub(super) fn check_scopes(expr: &Expr, known: &[&str]) -> Outcome<()> {
+    let known = known.iter().map(|name| Name::from(*name)).collect();
+    Scope { known, is_in_object: false }.check(expr)
+}
+
+struct Scope {
+    known: Vec<Name>,
+    is_in_object: bool,
+}
+
+impl Scope {
+    fn within<T>(&mut self, names: impl IntoIterator<Item = Name>, check: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.known.len();
+        self.known.extend(names);
+        let outcome = check(self);
+        self.known.truncate(length);
+        outcome
+    }
+
+    fn check_all<'a>(&mut self, exprs: impl IntoIterator<Item = &'a Rc<Expr>>) -> Outcome<()> {
+        exprs.into_iter().try_for_each(|expr| self.check(expr))
+    }
+
+    fn check(&mut self, mut expr: &Expr) -> Outcome<()> {
+        // Additions may be many thousands, one to the left of the other.
+        while let ExprKind::Binary { operator: _, left, right } = &expr.kind {
+            self.check(right)?;
+            expr = left;
+        }
+        match &expr.kind {
+            ExprKind::Null
+            | ExprKind::Bool(_)
+            | ExprKind::Number(_)
+            | ExprKind::Text(_)
+            | ExprKind::Import(..)
+            | ExprKind::Binary { .. } => Ok(()),
+            ExprKind::This => self.check_object(expr.at, "self"),
+            ExprKind::Variable(name) if &**name == "$" && !self.known.contains(name) => {
+                Err(Failure::at(expr.at, "$ must stand in an object"))
+            }
+            ExprKind::Variable(name) if !self.known.contains(name) => {
+                Err(Failure::at(expr.at, format!("the variable {name} is not known")))
+            }
+            ExprKind::Variable(_) => Ok(()),
+            ExprKind::Array(elements) => self.check_all(elements),
+            ExprKind::ArrayComprehension { element, clauses } => {
+                self.check_clauses(clauses, &mut |scope| scope.check(element))
+            }
+            ExprKind::Object(object) => self.check_members(object),
+            ExprKind::Index { target, index } => self.check_all([target, index]),
+            ExprKind::Slice { target, bounds } => {
+                self.check(target)?;
+                self.check_all(bounds.iter().flatten())
+            }
+            ExprKind::SuperIndex(index) | ExprKind::InSuper(index) => {
+                self.check_object(expr.at, "super")?;
+                self.check(index)
+            }
+            ExprKind::Call(call) => {
+                self.check(&call.function)?;
+                self.check_all(&call.positional)?;
+                self.check_all(call.named.iter().map(|(_, value)| value))
+            }
+            ExprKind::Function(function) => self.check_function(function),
+            ExprKind::Local { binds, body } => self.check_local(binds, |scope| scope.check(body)),
+            ExprKind::If { condition, then, otherwise } => {
+                self.check_all([condition, then])?;
+                self.check_all(otherwise)
+            }
+            ExprKind::Assert { assertion, body } => {
+                self.check_assertion(assertion)?;
+                self.check(body)
+            }
+            ExprKind::Error(message) => self.check(message),
+            ExprKind::Unary { operator: _, operand } => self.check(operand),
+        }
+    }
+
+    fn check_object(&self, at: At, word: &str) -> Outcome<()> {
+        if self.is_in_object { Ok(()) } else { Err(Failure::at(at, format!("{word} must stand in an object"))) }
+    }
+
+    fn check_assertion(&mut self, assertion: &Assertion) -> Outcome<()> {
+        self.check(&assertion.condition)?;
+        self.check_all(&assertion.message)
+    }
+
+    fn check_function(&mut self, function: &FunctionExpr) -> Outcome<()> {
+        let names = function.parameters.iter().map(|(name, _)| Rc::clone(name));
+        self.within(names, |scope| {
+            scope.check_all(function.parameters.iter().filter_map(|(_, default)| default.as_ref()))?;
+            scope.check(&function.body)
+        })
+    }
+
+    fn check_local(&mut self, binds: &[Bind], check: impl FnOnce(&mut Self) -> Outcome<()>) -> Outcome<()> {
+        self.within(binds.iter().map(|bind| Rc::clone(&bind.name)), |scope| {
+            scope.check_all(binds.iter().map(|bind| &bind.value))?;
+            check(scope)
+        })
+    }
+
+    fn check_clauses(
+        &mut self,
+        clauses: &[Clause],
+        check: &mut dyn FnMut(&mut Self) -> Outcome<()>,
+    ) -> Outcome<()> {
+        let length = self.known.len();
+        let outcome = clauses.iter().try_for_each(|clause| match clause {
+            Clause::For(name, list) => {
+                self.check(list)?;
+                self.known.push(Rc::clone(name));
+                Ok(())
+            }
+            Clause::If(condition) => self.check(condition),
+        });
+        let outcome = outcome.and_then(|()| check(self));
+        self.known.truncate(length);
+        outcome
+    }
+
+    fn check_members(&mut self, object: &ObjectExpr) -> Outcome<()> {
+        match &object.clauses {
+            None => self.check_fields(object),
+            Some(clauses) => self.check_clauses(clauses, &mut |scope| scope.check_fields(object)),
+        }
+    }
+
+    fn check_fields(&mut self, object: &ObjectExpr) -> Outcome<()> {
+        self.check_all(object.fields.iter().map(|field| &field.name))?;
+        let was_in_object = std::mem::replace(&mut self.is_in_object, true);
+        let outcome = self.check_local(&object.locals, |scope| {
+            object.assertions.iter().try_for_each(|assertion| scope.check_assertion(assertion))?;
+            scope.check_all(object.fields.iter().map(|field| &field.body))
+        });
+        self.is_in_object = was_in_object;
+        outcome
+    }
+}
