@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// What a configuration can see of the world around it, and how much an evaluation may take.
+/// The variables that a configuration can see, and the limits of its evaluation.
 ///
 /// `std.extVar("NAME")` gives the variable with this name, which is always a string.
 ///

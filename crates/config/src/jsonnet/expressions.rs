@@ -4,10 +4,9 @@ use std::rc::Rc;
 
 use super::failure::{Failure, Outcome};
 use super::machine::{Machine, Step, Tail};
+use super::operators::operate_on_one;
 use super::source::At;
-use super::syntax::{
-    Assertion, BinaryOperator, CallExpr, Clause, Expr, ExprKind, FunctionExpr, Name,
-};
+use super::syntax::{Assertion, BinaryOperator, CallExpr, Clause, Expr, ExprKind, FunctionExpr, Name};
 use super::value::{Env, Function, Thunk, ThunkId, Value};
 
 impl Machine<'_> {
@@ -83,13 +82,13 @@ impl Machine<'_> {
             }
             ExprKind::Error(message) => {
                 let message = self.evaluate(message, env)?;
-                let message = self.to_text(&message, at)?;
+                let message = self.text_of(&message, at)?;
                 return Err(Failure::at(at, &*message));
             }
             ExprKind::Binary { .. } => self.evaluate_binary(expr, env, *tail)?,
             ExprKind::Unary { operator, operand } => {
                 let operand = self.evaluate_as(operand, env, *tail)?;
-                self.operate_on_one(*operator, &operand, at)?
+                operate_on_one(*operator, &operand, at)?
             }
             ExprKind::Import(kind, path) => self.import(*kind, path, at)?,
         };
@@ -138,7 +137,10 @@ impl Machine<'_> {
                 let list = self.evaluate(list, env)?;
                 let Value::Array(elements) = list else {
                     let found = list.type_name();
-                    return Err(Failure::at(list_at, format!("an array is needed after \"in\", not a value of type {found}")));
+                    return Err(Failure::at(
+                        list_at,
+                        format!("an array is needed after \"in\", not a value of type {found}"),
+                    ));
                 };
                 for element in elements.iter() {
                     let variables = vec![(Rc::clone(name), *element)];
@@ -192,7 +194,10 @@ impl Machine<'_> {
                     arguments.push(id);
                 }
                 if let Some((name, _)) = named.first() {
-                    return Err(Failure::at(at, format!("std.{} has no parameter {name}, or it is given twice", native.name)));
+                    return Err(Failure::at(
+                        at,
+                        format!("std.{} has no parameter {name}, or it is given twice", native.name),
+                    ));
                 }
                 Ok(Step::Done(self.call(&function, &arguments, at)?))
             }
@@ -290,7 +295,10 @@ impl Machine<'_> {
     fn evaluate_name(&mut self, expr: &Rc<Expr>, env: &Rc<Env>) -> Outcome<Name> {
         match self.evaluate(expr, env)? {
             Value::Text(name) => Ok(name),
-            other => Err(Failure::at(expr.at, format!("the name of a field must be a string, not of type {}", other.type_name()))),
+            other => Err(Failure::at(
+                expr.at,
+                format!("the name of a field must be a string, not of type {}", other.type_name()),
+            )),
         }
     }
 
@@ -317,7 +325,7 @@ impl Machine<'_> {
         let message = match &assertion.message {
             Some(message) => {
                 let message = self.evaluate(message, env)?;
-                self.to_text(&message, at)?
+                self.text_of(&message, at)?
             }
             None => "an assertion does not hold".into(),
         };

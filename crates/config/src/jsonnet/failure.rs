@@ -67,8 +67,8 @@ impl Failure {
                     let dot = if path.is_empty() { "" } else { "." };
                     path.extend([dot, name]);
                 }
-                Step::Field(name) => path.push_str(&format!("[{name:?}]")),
-                Step::Element(index) => path.push_str(&format!("[{index}]")),
+                Step::Field(name) => path.extend(["[", &format!("{name:?}"), "]"]),
+                Step::Element(index) => path.extend(["[", &index.to_string(), "]"]),
             }
         }
         Faults::from(Fault { path, position, message })

@@ -27,13 +27,13 @@ impl Machine<'_> {
     pub(super) fn import(&mut self, kind: ImportKind, path: &str, at: At) -> Outcome<Value> {
         let path = self.sources.folder(at.file()).join(path);
         let key = (path, kind);
-        let id = match self.imports.files.get(&key) {
-            Some(id) => *id,
-            None => {
-                let id = self.load(kind, &key.0, at)?;
-                self.imports.files.insert(key, id);
-                id
-            }
+        let known = self.imports.files.get(&key).copied();
+        let id = if let Some(id) = known {
+            id
+        } else {
+            let id = self.load(kind, &key.0, at)?;
+            self.imports.files.insert(key, id);
+            id
         };
         self.force(id, at)
     }
@@ -41,7 +41,8 @@ impl Machine<'_> {
     fn load(&mut self, kind: ImportKind, path: &Path, at: At) -> Outcome<ThunkId> {
         let limit = self.environment.limits().memory();
         let contents = read_bounded(path, limit);
-        let contents = contents.map_err(|reason| Failure::at(at, format!("{} cannot be imported: {reason}", path.display())))?;
+        let contents =
+            contents.map_err(|reason| Failure::at(at, format!("{} cannot be imported: {reason}", path.display())))?;
         self.charge(contents.len().saturating_mul(4), at)?;
         match kind {
             ImportKind::Code => {
@@ -62,13 +63,7 @@ impl Machine<'_> {
     }
 
     /// Adds a file of Jsonnet and returns the thunk of its value.
-    pub(super) fn add_code(
-        &mut self,
-        name: &str,
-        text: &Arc<str>,
-        folder: PathBuf,
-        at: At,
-    ) -> Outcome<ThunkId> {
+    pub(super) fn add_code(&mut self, name: &str, text: &Arc<str>, folder: PathBuf, at: At) -> Outcome<ThunkId> {
         // The words and expressions of a file take some multiple of its size.
         self.charge_many(text.len(), 64, at)?;
         let file = self.sources.add(name, text, folder, false);

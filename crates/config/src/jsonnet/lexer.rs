@@ -30,9 +30,28 @@ pub(super) struct Token {
 }
 
 const KEYWORDS: [&str; 18] = [
-    "assert", "else", "error", "false", "for", "function", "if", "import", "importbin", "importstr", "in", "local", "null",
-    "self", "super", "tailstrict", "then", "true",
+    "assert",
+    "else",
+    "error",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "importbin",
+    "importstr",
+    "in",
+    "local",
+    "null",
+    "self",
+    "super",
+    "tailstrict",
+    "then",
+    "true",
 ];
+
+/// The longest run of characters that is taken for one operator. The longest operator has four.
+const MAX_OPERATOR: usize = 8;
 
 /// Splits `text` into words.
 pub(super) fn lex(file: u32, text: &str) -> Outcome<Vec<Token>> {
@@ -134,7 +153,10 @@ impl<'a> Lexer<'a> {
     fn lex_operator(&mut self) -> &'a str {
         let start = self.position;
         self.next();
-        while !["//", "/*", "|||"].iter().any(|end| self.rest().starts_with(end)) && self.take_if(is_operator) {}
+        while self.position < start + MAX_OPERATOR
+            && !["//", "/*", "|||"].iter().any(|end| self.rest().starts_with(end))
+            && self.take_if(is_operator)
+        {}
         while self.position > start + 1 && self.since(start).ends_with(['+', '-', '~', '!', '$']) {
             self.position -= 1;
         }
@@ -286,8 +308,5 @@ fn is_word(character: char) -> bool {
 }
 
 fn is_operator(character: char) -> bool {
-    matches!(
-        character,
-        '!' | '$' | ':' | '~' | '+' | '-' | '&' | '|' | '^' | '=' | '<' | '>' | '*' | '/' | '%'
-    )
+    matches!(character, '!' | '$' | ':' | '~' | '+' | '-' | '&' | '|' | '^' | '=' | '<' | '>' | '*' | '/' | '%')
 }

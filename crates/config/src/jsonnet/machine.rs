@@ -104,7 +104,10 @@ impl<'a> Machine<'a> {
     fn push_frame(&mut self, at: At) -> Outcome<()> {
         let limit = self.environment.limits().frames();
         if self.frames >= limit {
-            return Err(Failure::at(at, format!("more than {limit} frames: values or calls lie too deep in each other")));
+            return Err(Failure::at(
+                at,
+                format!("more than {limit} frames: values or calls lie too deep in each other"),
+            ));
         }
         self.frames += 1;
         Ok(())

@@ -1,5 +1,11 @@
 //! Jsonnet: a configuration language whose programs evaluate to JSON.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most operations take one or two types, and refuse all others alike"
+)]
+#![expect(clippy::unnecessary_box_returns, reason = "a failure is boxed where it is made, as outcomes hold it so")]
+
 mod environment;
 mod expressions;
 mod failure;
@@ -17,6 +23,9 @@ mod scope;
 mod source;
 mod syntax;
 mod value;
+
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::io;
@@ -57,7 +66,8 @@ pub(crate) fn evaluate(source: Source<'_>, environment: &Environment) -> Result<
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("jsonnet".to_owned()).stack_size(STACK_BYTES);
         let thread = thread.spawn_scoped(scope, || evaluate_text(&name, &text, folder, environment));
-        let thread = thread.map_err(|error| Faults::one(None, format!("no thread can be started to evaluate {name}: {error}")))?;
+        let thread = thread
+            .map_err(|error| Faults::one(None, format!("no thread can be started to evaluate {name}: {error}")))?;
         thread.join().unwrap_or_else(|_| Err(Faults::one(None, format!("the evaluation of {name} ended in a panic"))))
     })
 }
@@ -73,7 +83,8 @@ fn read(source: Source<'_>) -> Result<(String, Arc<str>, PathBuf), Faults> {
         }
         Source::StandardInput => {
             let contents = imports::read_all(io::stdin().lock(), MAX_FILE_BYTES);
-            let contents = contents.map_err(|reason| Faults::one(None, format!("standard input cannot be read: {reason}")))?;
+            let contents =
+                contents.map_err(|reason| Faults::one(None, format!("standard input cannot be read: {reason}")))?;
             ("<stdin>".to_owned(), contents.into(), PathBuf::new())
         }
     };

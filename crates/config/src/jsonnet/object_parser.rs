@@ -84,7 +84,9 @@ impl Parser {
             ":" => Visibility::Inherited,
             "::" => Visibility::Hidden,
             ":::" => Visibility::Shown,
-            _ => return Err(Failure::at(operator.at, format!("{} is found where : is expected", show(&operator.text)))),
+            _ => {
+                return Err(Failure::at(operator.at, format!("{} is found where : is expected", show(&operator.text))));
+            }
         };
         if adds && parameters.is_some() {
             return Err(Failure::at(operator.at, "a function cannot be added with +:"));

@@ -129,7 +129,13 @@ impl Machine<'_> {
     }
 
     /// Returns the thunk of a field as a layer has it.
-    pub(super) fn thunk_of_field(&mut self, object: &Rc<Object>, layer: usize, name: &Name, at: At) -> Outcome<ThunkId> {
+    pub(super) fn thunk_of_field(
+        &mut self,
+        object: &Rc<Object>,
+        layer: usize,
+        name: &Name,
+        at: At,
+    ) -> Outcome<ThunkId> {
         let key = (Rc::clone(name), layer);
         if let Some(id) = object.thunks.borrow().get(&key) {
             return Ok(*id);
@@ -176,9 +182,7 @@ impl Machine<'_> {
         for (index, layer) in object.layers.iter().enumerate() {
             for assertion in &layer.assertions {
                 let env = self.layer_env(object, index, None, at)?;
-                self.in_frame(at, |machine| {
-                    machine.in_level(at, |machine| machine.check_assertion(assertion, &env))
-                })?;
+                self.in_frame(at, |machine| machine.in_level(at, |machine| machine.check_assertion(assertion, &env)))?;
             }
         }
         Ok(())
@@ -219,7 +223,10 @@ impl Machine<'_> {
             }
             (other, _) => {
                 let found = other.type_name();
-                Err(Failure::at(at, format!("only objects, arrays and strings have parts, not a value of type {found}")))
+                Err(Failure::at(
+                    at,
+                    format!("only objects, arrays and strings have parts, not a value of type {found}"),
+                ))
             }
         }
     }

@@ -11,27 +11,12 @@ use super::syntax::{BinaryOperator, UnaryOperator};
 use super::value::{ThunkId, Value};
 
 impl Machine<'_> {
-    pub(super) fn operate_on_one(&mut self, operator: UnaryOperator, operand: &Value, at: At) -> Outcome<Value> {
-        match (operator, operand) {
-            (UnaryOperator::Not, Value::Bool(value)) => Ok(Value::Bool(!value)),
-            (UnaryOperator::Plus, Value::Number(value)) => Ok(Value::Number(*value)),
-            (UnaryOperator::Minus, Value::Number(value)) => Ok(Value::Number(-value)),
-            (UnaryOperator::Complement, Value::Number(value)) => {
-                Ok(Value::Number(number::from_integer(!number::truncate(*value))))
-            }
-            (_, other) => {
-                let found = other.type_name();
-                Err(Failure::at(at, format!("the operator does not take a value of type {found}")))
-            }
-        }
-    }
-
     pub(super) fn operate(&mut self, operator: BinaryOperator, left: &Value, right: &Value, at: At) -> Outcome<Value> {
         use BinaryOperator as Op;
         let value = match (operator, left, right) {
             (Op::Add, Value::Number(left), Value::Number(right)) => checked(left + right, at)?,
             (Op::Add, Value::Text(_), _) | (Op::Add, _, Value::Text(_)) => {
-                let (left, right) = (self.to_text(left, at)?, self.to_text(right, at)?);
+                let (left, right) = (self.text_of(left, at)?, self.text_of(right, at)?);
                 self.concatenate(&[&left, &right], at)?
             }
             (Op::Add, Value::Array(left), Value::Array(right)) => {
@@ -65,7 +50,10 @@ impl Machine<'_> {
             (Op::And | Op::Or, Value::Bool(_), Value::Bool(right)) => Value::Bool(*right),
             (_, left, right) => {
                 let (left, right) = (left.type_name(), right.type_name());
-                return Err(Failure::at(at, format!("the operator does not take values of the types {left} and {right}")));
+                return Err(Failure::at(
+                    at,
+                    format!("the operator does not take values of the types {left} and {right}"),
+                ));
             }
         };
         Ok(value)
@@ -113,7 +101,9 @@ impl Machine<'_> {
                 self.check_assertions(right, at)?;
                 let mut pairs = Vec::with_capacity(names.len());
                 for name in names {
-                    if let (Some(left), Some(right)) = (self.find_field(left, &name, at)?, self.find_field(right, &name, at)?) {
+                    if let (Some(left), Some(right)) =
+                        (self.find_field(left, &name, at)?, self.find_field(right, &name, at)?)
+                    {
                         pairs.push((left, right));
                     }
                 }
@@ -127,9 +117,8 @@ impl Machine<'_> {
     fn all_equal(&mut self, pairs: Vec<(ThunkId, ThunkId)>, at: At) -> Outcome<bool> {
         for (left, right) in pairs {
             let (left, right) = (self.force(left, at)?, self.force(right, at)?);
-            let are_equal = self.in_frame(at, |machine| {
-                machine.in_level(at, |machine| machine.equals(&left, &right, at))
-            })?;
+            let are_equal =
+                self.in_frame(at, |machine| machine.in_level(at, |machine| machine.equals(&left, &right, at)))?;
             if !are_equal {
                 return Ok(false);
             }
@@ -149,9 +138,8 @@ impl Machine<'_> {
             (Value::Array(left), Value::Array(right)) => {
                 for (left, right) in left.iter().zip(right.iter()) {
                     let (left, right) = (self.force(*left, at)?, self.force(*right, at)?);
-                    let ordering = self.in_frame(at, |machine| {
-                        machine.in_level(at, |machine| machine.compare(&left, &right, at))
-                    })?;
+                    let ordering = self
+                        .in_frame(at, |machine| machine.in_level(at, |machine| machine.compare(&left, &right, at)))?;
                     if ordering != Ordering::Equal {
                         return Ok(ordering);
                     }
@@ -187,7 +175,7 @@ impl Machine<'_> {
     }
 
     /// Returns a value as text: a string as it is, others as JSON on one line.
-    pub(super) fn to_text(&mut self, value: &Value, at: At) -> Outcome<Rc<str>> {
+    pub(super) fn text_of(&mut self, value: &Value, at: At) -> Outcome<Rc<str>> {
         if let Value::Text(text) = value {
             return Ok(Rc::clone(text));
         }
@@ -197,9 +185,29 @@ impl Machine<'_> {
     }
 }
 
+/// Returns the result of an operator with one operand.
+pub(super) fn operate_on_one(operator: UnaryOperator, operand: &Value, at: At) -> Outcome<Value> {
+    match (operator, operand) {
+        (UnaryOperator::Not, Value::Bool(value)) => Ok(Value::Bool(!value)),
+        (UnaryOperator::Plus, Value::Number(value)) => Ok(Value::Number(*value)),
+        (UnaryOperator::Minus, Value::Number(value)) => Ok(Value::Number(-value)),
+        (UnaryOperator::Complement, Value::Number(value)) => {
+            Ok(Value::Number(number::from_integer(!number::truncate(*value))))
+        }
+        (_, other) => {
+            let found = other.type_name();
+            Err(Failure::at(at, format!("the operator does not take a value of type {found}")))
+        }
+    }
+}
+
 /// Returns a number that must be finite.
 pub(super) fn checked(number: f64, at: At) -> Outcome<Value> {
-    if number.is_finite() { Ok(Value::Number(number)) } else { Err(Failure::at(at, "the result is not a finite number")) }
+    if number.is_finite() {
+        Ok(Value::Number(number))
+    } else {
+        Err(Failure::at(at, "the result is not a finite number"))
+    }
 }
 
 fn operate_on_bits(operator: BinaryOperator, left: f64, right: f64, at: At) -> Outcome<Value> {

@@ -84,9 +84,11 @@ impl Parser {
         let found = match token.kind {
             TokenKind::End => return Failure::at(token.at, format!("the file ends where {wanted} is expected")),
             TokenKind::Text | TokenKind::TextBlock => "a text".to_owned(),
-            TokenKind::Identifier | TokenKind::Keyword | TokenKind::Number | TokenKind::Operator | TokenKind::Symbol => {
-                token.text.to_string()
-            }
+            TokenKind::Identifier
+            | TokenKind::Keyword
+            | TokenKind::Number
+            | TokenKind::Operator
+            | TokenKind::Symbol => token.text.to_string(),
         };
         Failure::at(token.at, format!("{found} is found where {wanted} is expected"))
     }
@@ -160,7 +162,10 @@ impl Parser {
     fn parse_postfix(&mut self) -> Outcome<Rc<Expr>> {
         let (mut target, is_open) = self.parse_primary()?;
         // What begins with a word such as `if` or `local` reaches as far as it can.
-        while !is_open {
+        if is_open {
+            return Ok(target);
+        }
+        loop {
             let at = self.peek().at;
             if self.take_symbol(".") {
                 let field = self.peek().at;
@@ -175,10 +180,9 @@ impl Parser {
                 let right = self.parse_object(at)?;
                 target = expr(at, ExprKind::Binary { operator: BinaryOperator::Add, left: target, right });
             } else {
-                break;
+                return Ok(target);
             }
         }
-        Ok(target)
     }
 
     fn parse_brackets(&mut self, at: At, target: Rc<Expr>) -> Outcome<Rc<Expr>> {
@@ -330,7 +334,9 @@ impl Parser {
         let is_text = self.peek().kind == TokenKind::Text;
         let path = self.parse_expression()?;
         match &path.kind {
-            ExprKind::Text(path) if is_text && self.position == start + 1 => Ok(ExprKind::Import(kind, Rc::clone(path))),
+            ExprKind::Text(path) if is_text && self.position == start + 1 => {
+                Ok(ExprKind::Import(kind, Rc::clone(path)))
+            }
             _ => Err(Failure::at(at, "the path of an import must be a plain text")),
         }
     }

@@ -6,13 +6,18 @@ use super::failure::{Failure, Outcome, Step};
 use super::machine::Machine;
 use super::number;
 use super::source::At;
-use super::value::Value;
+use super::value::{ThunkId, Value};
 use crate::json::{JsonField, JsonKind, JsonValue};
 
 impl Machine<'_> {
     /// Renders a value that was written at `at`.
     pub(super) fn render(&mut self, value: &Value, at: At) -> Outcome<JsonValue> {
         self.in_frame(at, |machine| machine.in_level(at, |machine| machine.render_parts(value, at)))
+    }
+
+    /// Returns where a value was written, unless that is in the library.
+    fn known_place(&self, id: ThunkId) -> Option<At> {
+        self.place(id).filter(|at| self.sources.position(*at).is_some())
     }
 
     fn render_parts(&mut self, value: &Value, at: At) -> Outcome<JsonValue> {
@@ -30,7 +35,7 @@ impl Machine<'_> {
                 let mut list = Vec::with_capacity(elements.len());
                 for (index, id) in elements.iter().enumerate() {
                     let element = self.force(*id, at).and_then(|element| {
-                        let at = self.place(*id).unwrap_or(at);
+                        let at = self.known_place(*id).unwrap_or(at);
                         self.render(&element, at)
                     });
                     list.push(element.map_err(|failure| failure.within(Step::Element(index)))?);
@@ -49,7 +54,7 @@ impl Machine<'_> {
                     let value = self.find_field(object, &name, at).and_then(|id| match id {
                         Some(id) => {
                             let value = self.force(id, at)?;
-                            let at = self.place(id).unwrap_or(at);
+                            let at = self.known_place(id).unwrap_or(at);
                             self.render(&value, at)
                         }
                         None => Err(Failure::at(at, "a field is missing")),

@@ -44,13 +44,7 @@ impl Scope {
             | ExprKind::Import(..)
             | ExprKind::Binary { .. } => Ok(()),
             ExprKind::This => self.check_object(expr.at, "self"),
-            ExprKind::Variable(name) if &**name == "$" && !self.known.contains(name) => {
-                Err(Failure::at(expr.at, "$ must stand in an object"))
-            }
-            ExprKind::Variable(name) if !self.known.contains(name) => {
-                Err(Failure::at(expr.at, format!("the variable {name} is not known")))
-            }
-            ExprKind::Variable(_) => Ok(()),
+            ExprKind::Variable(name) => self.check_variable(expr.at, name),
             ExprKind::Array(elements) => self.check_all(elements),
             ExprKind::ArrayComprehension { element, clauses } => {
                 self.check_clauses(clauses, &mut |scope| scope.check(element))
@@ -85,6 +79,16 @@ impl Scope {
         }
     }
 
+    fn check_variable(&self, at: At, name: &Name) -> Outcome<()> {
+        if self.known.contains(name) {
+            Ok(())
+        } else if &**name == "$" {
+            Err(Failure::at(at, "$ must stand in an object"))
+        } else {
+            Err(Failure::at(at, format!("the variable {name} is not known")))
+        }
+    }
+
     fn check_object(&self, at: At, word: &str) -> Outcome<()> {
         if self.is_in_object { Ok(()) } else { Err(Failure::at(at, format!("{word} must stand in an object"))) }
     }
@@ -109,11 +113,7 @@ impl Scope {
         })
     }
 
-    fn check_clauses(
-        &mut self,
-        clauses: &[Clause],
-        check: &mut dyn FnMut(&mut Self) -> Outcome<()>,
-    ) -> Outcome<()> {
+    fn check_clauses(&mut self, clauses: &[Clause], check: &mut dyn FnMut(&mut Self) -> Outcome<()>) -> Outcome<()> {
         let length = self.known.len();
         let outcome = clauses.iter().try_for_each(|clause| match clause {
             Clause::For(name, list) => {

@@ -41,7 +41,7 @@ pub(super) enum ExprKind {
     Import(ImportKind, Rc<str>),
 }
 
-/// What an imported file becomes.
+/// The value that an imported file becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ImportKind {
     Code,

@@ -106,6 +106,7 @@ fn filter(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcome<Value
 fn fold_left(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcome<Value> {
     let [function, array, initial] = arguments(given, at)?;
     let (function, array) = (machine.force_function(function, at)?, machine.force_elements(array, at)?);
+    machine.force(initial, at)?;
     let mut result = initial;
     for element in array.iter() {
         let value = machine.apply(&function, &[result, *element], at)?;
@@ -117,6 +118,7 @@ fn fold_left(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcome<Va
 fn fold_right(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcome<Value> {
     let [function, array, initial] = arguments(given, at)?;
     let (function, array) = (machine.force_function(function, at)?, machine.force_elements(array, at)?);
+    machine.force(initial, at)?;
     let mut result = initial;
     for element in array.iter().rev() {
         let value = machine.apply(&function, &[*element, result], at)?;

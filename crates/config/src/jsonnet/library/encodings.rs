@@ -1,7 +1,5 @@
 //! Hashes and encodings.
 
-use std::fmt::Write;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::Digest;
@@ -30,11 +28,8 @@ fn hash<D: Digest>(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outc
     let [text] = arguments(given, at)?;
     let text = machine.force_text(text, at)?;
     machine.work(text.len(), at)?;
-    let mut digits = String::new();
-    for byte in D::digest(text.as_bytes()) {
-        drop(write!(digits, "{byte:02x}"));
-    }
-    machine.text(&digits, at)
+    let digits: Vec<_> = D::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    machine.text(&digits.concat(), at)
 }
 
 /// Returns the bytes that an array of numbers stands for.
@@ -45,7 +40,9 @@ fn force_bytes(machine: &mut Machine<'_>, array: ThunkId, at: At) -> Outcome<Vec
     for id in array.iter() {
         let number = machine.force_number(*id, at)?;
         let byte = to_length(number).and_then(|number| u8::try_from(number).ok());
-        bytes.push(byte.ok_or_else(|| Failure::at(at, format!("{number} is not a byte: a whole number from 0 to 255")))?);
+        bytes.push(
+            byte.ok_or_else(|| Failure::at(at, format!("{number} is not a byte: a whole number from 0 to 255")))?,
+        );
     }
     Ok(bytes)
 }

@@ -24,6 +24,7 @@ enum Size {
 
 /// A code such as `%-5.2f`.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the format")]
 struct Code {
     key: Option<String>,
     alternate: bool,
@@ -124,7 +125,7 @@ impl Machine<'_> {
         let zeros = if code.zero && !code.left { width } else { 0 };
         let conversion = code.conversion;
         if conversion == 's' {
-            return Ok(self.to_text(value, at)?.to_string());
+            return Ok(self.text_of(value, at)?.to_string());
         }
         if conversion == 'c' {
             return match value {
@@ -145,7 +146,14 @@ impl Machine<'_> {
         let fraction = precision.unwrap_or(6);
         Ok(match conversion {
             'd' => code.integer(number <= -1.0, number.abs().floor(), zeros, digits, 10, ""),
-            'o' => code.integer(number <= -1.0, number.abs().floor(), zeros, digits, 8, if code.alternate { "0" } else { "" }),
+            'o' => code.integer(
+                number <= -1.0,
+                number.abs().floor(),
+                zeros,
+                digits,
+                8,
+                if code.alternate { "0" } else { "" },
+            ),
             'x' | 'X' => code.hexadecimal(number.floor(), zeros, digits, conversion == 'X'),
             'f' | 'F' => code.decimal(number, zeros, code.alternate, true, fraction),
             'e' | 'E' => code.scientific(number, zeros, code.alternate, true, fraction, conversion == 'E'),
@@ -308,7 +316,7 @@ fn parse_code(characters: &mut Peekable<Chars<'_>>) -> Result<Code, String> {
             size => size,
         };
     }
-    drop(characters.next_if(|character| matches!(character, 'h' | 'l' | 'L')));
+    while characters.next_if(|character| matches!(character, 'h' | 'l' | 'L')).is_some() {}
     code.conversion = match characters.next() {
         Some('d' | 'i' | 'u') => 'd',
         Some(conversion @ ('o' | 'x' | 'X' | 'e' | 'E' | 'f' | 'F' | 'g' | 'G' | 'c' | 's' | '%')) => conversion,

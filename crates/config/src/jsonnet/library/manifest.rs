@@ -1,6 +1,5 @@
 //! Values as JSON and YAML, in strings.
 
-use std::fmt::Write;
 use std::rc::Rc;
 
 use super::super::failure::{Failure, Outcome};
@@ -89,11 +88,16 @@ pub(super) fn write_quoted(part: &str, text: &mut String) {
             '\n' => text.push_str("\\n"),
             '\r' => text.push_str("\\r"),
             '\t' => text.push_str("\\t"),
-            _ if character.is_control() => drop(write!(text, "\\u{:04x}", u32::from(character))),
+            _ if character.is_control() => write_code(character, text),
             _ => text.push(character),
         }
     }
     text.push('"');
+}
+
+fn write_code(character: char, text: &mut String) {
+    let code = format!("{:04x}", u32::from(character));
+    text.extend(["\\u", &code]);
 }
 
 /// Writes a string as Go's encoder of JSON does.
@@ -108,7 +112,7 @@ fn write_encoded(part: &str, text: &mut String) {
             '\n' => text.push_str("\\n"),
             '\r' => text.push_str("\\r"),
             '\t' => text.push_str("\\t"),
-            '\0'..='\u{1f}' | '\u{2028}' | '\u{2029}' => drop(write!(text, "\\u{:04x}", u32::from(character))),
+            '\0'..='\u{1f}' | '\u{2028}' | '\u{2029}' => write_code(character, text),
             _ => text.push(character),
         }
     }
@@ -118,7 +122,7 @@ fn write_encoded(part: &str, text: &mut String) {
 fn escape_string(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcome<Value> {
     let [value] = arguments(given, at)?;
     let value = machine.force(value, at)?;
-    let value = machine.to_text(&value, at)?;
+    let value = machine.text_of(&value, at)?;
     machine.charge(value.len(), at)?;
     let mut text = String::new();
     write_quoted(&value, &mut text);
@@ -287,19 +291,19 @@ fn yaml(
 
 /// Returns whether YAML reads a name without quotation marks as a string.
 fn is_bare_safe(name: &str) -> bool {
-    const RESERVED: [&str; 15] = [
-        "true", "false", "yes", "no", "on", "off", "y", "n", ".nan", "-.inf", "+.inf", ".inf", "null", "-", "---",
-    ];
+    const RESERVED: [&str; 15] =
+        ["true", "false", "yes", "no", "on", "off", "y", "n", ".nan", "-.inf", "+.inf", ".inf", "null", "-", "---"];
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'/' | b'.');
     let is_date = name.bytes().filter(|byte| *byte == b'-').count() == 2
         && name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     let unsigned = name.strip_prefix(['-', '+']).unwrap_or(name);
     let binary = unsigned.strip_prefix("0b");
-    let is_binary = binary.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| matches!(byte, b'0' | b'1' | b'_')));
-    let has_hexadecimal = name.split("0x").skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_hexdigit() || c == '_'));
+    let is_binary = binary
+        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| matches!(byte, b'0' | b'1' | b'_')));
+    let has_hexadecimal =
+        name.split("0x").skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_hexdigit() || c == '_'));
     let is_number = name.parse::<f64>().is_ok();
-    !name.is_empty()
-        && name.bytes().all(is_plain)
-        && !RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
-        && !(is_date || is_binary || has_hexadecimal || is_number)
+    let is_reserved = RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved));
+    let is_special = is_reserved || is_date || is_binary || has_hexadecimal || is_number;
+    !name.is_empty() && name.bytes().all(is_plain) && !is_special
 }

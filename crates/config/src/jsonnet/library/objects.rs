@@ -43,8 +43,7 @@ fn object_has(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcome<V
 fn object_remove_key(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcome<Value> {
     let [object, name] = arguments(given, at)?;
     let (object, name) = (machine.force_object(object, at)?, machine.force_text(name, at)?);
-    let removed =
-        Field { body: FieldBody::Removed, adds: false, visibility: Visibility::Inherited, at, env: None };
+    let removed = Field { body: FieldBody::Removed, adds: false, visibility: Visibility::Inherited, at, env: None };
     let place = object.at().unwrap_or(at);
     let mut layers = object.layers.clone();
     layers.push(machine.layer_of(BTreeMap::from([(name, removed)]), place));
@@ -83,7 +82,7 @@ fn length(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcome<Value
 fn to_string(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcome<Value> {
     let [value] = arguments(given, at)?;
     let value = machine.force(value, at)?;
-    Ok(Value::Text(machine.to_text(&value, at)?))
+    Ok(Value::Text(machine.text_of(&value, at)?))
 }
 
 fn equals(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcome<Value> {
@@ -104,9 +103,10 @@ fn ext_var(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcome<Valu
 fn trace(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcome<Value> {
     let [message, value] = arguments(given, at)?;
     let message = machine.force_text(message, at)?;
-    match machine.sources.position(at) {
-        Some(position) => tracing::info!(%position, "std.trace: {message}"),
-        None => tracing::info!("std.trace: {message}"),
+    if let Some(position) = machine.sources.position(at) {
+        tracing::info!(%position, "std.trace: {message}");
+    } else {
+        tracing::info!("std.trace: {message}");
     }
     machine.force(value, at)
 }

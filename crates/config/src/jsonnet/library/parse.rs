@@ -44,7 +44,8 @@ fn parse_json(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcome<V
     let [text] = arguments(given, at)?;
     let text = machine.force_text(text, at)?;
     machine.charge_many(text.len(), 64, at)?;
-    let parsed = json::parse(&text, "the string").map_err(|faults| Failure::at(at, format!("the string is not JSON: {faults}")))?;
+    let parsed = json::parse(&text, "the string")
+        .map_err(|faults| Failure::at(at, format!("the string is not JSON: {faults}")))?;
     from_json(machine, parsed, at)
 }
 

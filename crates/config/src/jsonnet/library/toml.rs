@@ -107,9 +107,9 @@ impl Toml<'_, '_> {
 
     fn nested(&mut self, write: impl FnOnce(&mut Toml<'_, '_>) -> Outcome<String>) -> Outcome<String> {
         let (at, indent) = (self.at, Rc::clone(&self.indent));
-        let text = self.machine.in_frame(at, |machine| {
-            machine.in_level(at, |machine| write(&mut Toml { machine, indent, at }))
-        })?;
+        let text = self
+            .machine
+            .in_frame(at, |machine| machine.in_level(at, |machine| write(&mut Toml { machine, indent, at })))?;
         self.machine.charge_many(text.len(), 1, at)?;
         Ok(text)
     }
