@@ -1,10 +1,13 @@
 //! The text of a configuration.
 
+use std::path::Path;
+
 use crate::field_path::FieldPath;
 use crate::json::{self, JsonValue};
+use crate::jsonnet::{self, Source};
 use crate::message::{self, Message};
 use crate::reading::Reading;
-use crate::{Fault, Faults, Position};
+use crate::{Environment, Fault, Faults, Position};
 
 /// A configuration as it was written, before its fields are looked at.
 ///
@@ -28,6 +31,45 @@ enum Content {
 }
 
 impl Document {
+    /// Evaluates a file of Jsonnet, which may be JSON. The path `-` is standard input.
+    ///
+    /// It is evaluated as Buildbarn does: imports begin beside the file that imports, or in the working directory for
+    /// standard input. There is no search path, and `JSONNET_PATH` is not read. A function is called without arguments.
+    /// Numbers are floating-point numbers of 64 bits, in files of JSON too: write integers beyond 2^53 as strings.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or its evaluation fails or takes more than `environment` allows. There is one fault, with
+    /// its place.
+    pub fn from_jsonnet_file(path: impl AsRef<Path>, environment: &Environment) -> Result<Self, Faults> {
+        let path = path.as_ref();
+        let source = if path == Path::new("-") { Source::StandardInput } else { Source::File(path) };
+        jsonnet::evaluate(source, environment).map(Self::from_value)
+    }
+
+    /// Evaluates Jsonnet, with `name` as the name of the file in faults. Imports begin beside a file with this name.
+    ///
+    /// # Errors
+    ///
+    /// The evaluation fails, or takes more than `environment` allows. There is one fault, with its place.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use blobaccess_config::{Document, Environment};
+    ///
+    /// let environment = Environment::default().with_variable("PORT", "8980");
+    /// let text = "{\n  grpcServers: [{ listenAddresses: [':' + std.extVar('PORTS')] }],\n}";
+    /// let faults = Document::from_jsonnet(text, "storage.jsonnet", &environment).unwrap_err();
+    /// assert_eq!(
+    ///     faults.to_string(),
+    ///     "storage.jsonnet:2:47: grpcServers[0].listenAddresses[0]: the external variable PORTS is not set in the environment"
+    /// );
+    /// ```
+    pub fn from_jsonnet(text: &str, name: &str, environment: &Environment) -> Result<Self, Faults> {
+        jsonnet::evaluate(Source::Text { name, text }, environment).map(Self::from_value)
+    }
+
     /// Reads JSON, with `name` as the name of the file in faults.
     ///
     /// The grammar is that of Go's `protojson`: there are no comments, no commas behind the last element, and no byte order

@@ -12,12 +12,9 @@ mod fault;
 mod field_path;
 mod jmespath;
 mod json;
-<<<<<<< HEAD
+mod jsonnet;
 mod layer_state;
 mod local;
-=======
-mod jsonnet;
->>>>>>> e0e2cc1 (Bound what an evaluation of Jsonnet takes, and test its places)
 mod message;
 mod reading;
 mod registry;
@@ -32,11 +29,8 @@ pub use self::application::{
 pub use self::authentication::AuthenticationMetadata;
 pub use self::document::Document;
 pub use self::fault::{Fault, Faults, Notice, Position};
-<<<<<<< HEAD
+pub use self::jsonnet::{Environment, EvaluationLimits};
 pub use self::layer_state::{LayerSnapshot, LayerState};
 pub use self::registry::{Backend, Registry};
 pub use self::schema::json_schema;
 pub use self::stacks::{Stacks, StacksPlan};
-=======
-pub use self::jsonnet::{Environment, EvaluationLimits};
->>>>>>> e0e2cc1 (Bound what an evaluation of Jsonnet takes, and test its places)
