@@ -45,10 +45,12 @@ impl ProxyUrl {
         if authority.host().is_empty() {
             return Err(invalid("has no host"));
         }
-        let address = match (authority.port(), authority.port_u16()) {
-            (Some(_), None) => return Err(invalid("has a port beyond 65535")),
-            (Some(_), Some(_)) => host.to_owned(),
-            (None, _) => format!("{host}:{DEFAULT_PORT}"),
+        // A colon within brackets is a part of the address.
+        let has_port = host.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+        let address = match authority.port_u16() {
+            Some(_) => host.to_owned(),
+            None if has_port => return Err(invalid("has a port that is no number from 0 to 65535")),
+            None => format!("{host}:{DEFAULT_PORT}"),
         };
         let authorization = user.map(|user| {
             let user = if user.contains(':') { user.to_owned() } else { format!("{user}:") };

@@ -67,13 +67,12 @@ impl Target {
         let authority = if authority.starts_with(':') { format!("localhost{authority}") } else { authority.to_owned() };
         let parsed: http::uri::Authority =
             authority.parse().map_err(|error| invalid(&format!("is no address: {error}")))?;
-        let host = match parsed.port() {
-            Some(_) if parsed.port_u16().is_none() => return Err(invalid("has a port beyond 65535")),
-            Some(_) => authority,
-            None if is_whole => authority,
-            None if authority.ends_with(':') => return Err(invalid("has no port behind its colon")),
-            None => format!("{authority}:{DEFAULT_PORT}"),
-        };
+        // A colon within brackets is a part of the address.
+        let has_port = authority.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+        if has_port && parsed.port_u16().is_none() {
+            return Err(invalid("has a port that is no number from 0 to 65535"));
+        }
+        let host = if has_port || is_whole { authority } else { format!("{authority}:{DEFAULT_PORT}") };
         if host.contains('@') {
             return Err(invalid("names a user, while a host and a port are expected"));
         }

@@ -56,7 +56,7 @@ impl ByteStreamService {
             let until = self.clock.monotonic().checked_add(timeout);
             // A store that has answered lets go of what it has not read.
             if let Ok(Ok(remainder)) = self.clock.timeout(until, remainder).await {
-                remainder.discard(compression::max_encoded_bytes(size)).await;
+                remainder.discard(max_discarded_bytes(size)).await;
             }
         }
         let committed_size = match compressor {
@@ -67,6 +67,12 @@ impl ByteStreamService {
         };
         Ok(Written { committed_size, outcome })
     }
+}
+
+/// Returns the bytes of a compressed upload that are read for nothing: the largest result of compressing
+/// `size_bytes` in one frame, which is less than 1/128 more (`ZSTD_COMPRESSBOUND` in `zstd.h`), and a margin.
+pub(super) const fn max_discarded_bytes(size_bytes: u64) -> u64 {
+    size_bytes.saturating_add(size_bytes / 128).saturating_add(64 << 10)
 }
 
 /// Makes the blob to store. Compressed contents are decoded as the store reads them, up to the size of the blob.

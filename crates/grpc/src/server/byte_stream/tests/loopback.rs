@@ -38,11 +38,12 @@ fn endless(name: String) -> impl futures::Stream<Item = bs::WriteRequest> + Send
 async fn a_client_that_keeps_sending_learns_of_early_success_and_the_connection_lives() {
     let store = WatchedStore::new();
     let digest = store.add(vec![0; 50 << 20]).await;
+    let compressed = store.add(vec![0; 1 << 20]).await;
     let mut client = connect(serve(&store).await).await;
     for _ in 0..20 {
         let answer = client.write(endless(write_name(&digest))).await.unwrap().into_inner();
         assert_eq!(answer.committed_size, 50 << 20);
-        let answer = client.write(endless(zstd_name(&digest))).await.unwrap().into_inner();
+        let answer = client.write(endless(zstd_name(&compressed))).await.unwrap().into_inner();
         assert_eq!(answer.committed_size, -1);
     }
     let small = sha256(b"small");
