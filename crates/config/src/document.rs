@@ -74,7 +74,7 @@ impl Document {
     ///
     /// The grammar is that of Go's `protojson`: there are no comments, no commas behind the last element, and no byte order
     /// mark. A name that is there twice is a fault where its field is read. Up to 500 lists and objects may lie in each
-    /// other.
+    /// other, as in Buildbarn, whose Jsonnet ends there; `protojson` alone takes 10,000. Of these, 500 may be messages.
     ///
     /// # Errors
     ///

@@ -384,6 +384,7 @@ pub(crate) fn section_of<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
     use std::time::Duration;
 
     use super::*;
@@ -400,6 +401,18 @@ mod tests {
         assert_eq!((size, duration), (0, Some(Duration::from_millis(1500))));
         let fault = "cache_sizes: is not a field of ExistenceCacheConfiguration; did you mean cache_size?";
         assert_eq!(end, Err(vec![fault.to_owned()]));
+    }
+
+    #[test]
+    fn the_deepest_json_is_given_with_little_stack() {
+        let text = format!("{{\"scope\":{}{}}}", "[".repeat(249), "]".repeat(249));
+        let read = move || {
+            let name = "buildbarn.configuration.grpc.RemoteAuthenticationPolicy";
+            let (json, end) = section_of(&text, name, |section| section.json("scope").unwrap());
+            assert_eq!(end, Ok(Vec::new()));
+            assert!(json[0][0].is_array());
+        };
+        thread::Builder::new().stack_size(3 << 19).spawn(read).unwrap().join().unwrap();
     }
 
     #[test]

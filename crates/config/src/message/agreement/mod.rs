@@ -4,6 +4,7 @@
 mod generator;
 mod go;
 
+use blobaccess_testkit::{Numbers, seed};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
@@ -70,6 +71,36 @@ fn the_documents_of_the_table_are_read_as_go_reads_them() {
     let differences: Vec<_> =
         table.into_iter().filter_map(|(document, verdict)| find_difference(document, &descriptor, verdict)).collect();
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+}
+
+#[test]
+fn bytes_that_were_changed_are_refused_or_are_those_of_another_message() {
+    let descriptor = super::descriptor("buildbarn.configuration.bb_storage.ApplicationConfiguration").unwrap();
+    let mut generator = Generator::of_seed("BLOBACCESS_WIRE_SEED");
+    let mut numbers = Numbers::new(seed("BLOBACCESS_WIRE_CHANGES_SEED"));
+    let (mut accepted, mut refused) = (0, 0);
+    for _ in 0..1000 {
+        let Verdict::Accepted(mut bytes) = judge(&generator.document(&descriptor), &descriptor) else { continue };
+        for _ in 0..numbers.below(4) {
+            let place = numbers.below(bytes.len() + 1);
+            match numbers.below(3) {
+                0 => bytes.insert(place, u8::try_from(numbers.below(256)).unwrap()),
+                1 => bytes.truncate(place),
+                _ => bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= 1 << numbers.below(8)),
+            }
+        }
+        let (message, faults) = from_bytes(&bytes, &descriptor);
+        if faults.is_empty() {
+            accepted += 1;
+            let written = to_bytes(&message);
+            let (again, faults) = from_bytes(&written, &descriptor);
+            assert_eq!(faults, []);
+            assert_eq!(to_bytes(&again), written);
+        } else {
+            refused += 1;
+        }
+    }
+    assert!(accepted > 100 && refused > 50, "{accepted} accepted, {refused} refused");
 }
 
 #[test]

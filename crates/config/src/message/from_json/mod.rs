@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
     use crate::json;
-    use crate::message::descriptor;
+    use crate::message::{descriptor, from_bytes, to_bytes};
 
     const BACKEND: &str = "buildbarn.configuration.blobstore.BlobAccessConfiguration";
 
@@ -112,8 +112,12 @@ mod tests {
         let value = format!("{}{}", "[".repeat(249), "]".repeat(249));
         let value = format!("{{\"scope\":{value}}}");
         let read_all = move || {
-            let (_message, faults) = read(&nested, BACKEND);
+            let (message, faults) = read(&nested, BACKEND);
             assert_eq!(faults, [""; 0]);
+            let bytes = to_bytes(&message);
+            let (again, faults) = from_bytes(&bytes, &message.descriptor);
+            assert_eq!(faults, []);
+            assert_eq!(to_bytes(&again), bytes);
             let (_message, faults) = read(&value, "buildbarn.configuration.grpc.RemoteAuthenticationPolicy");
             assert_eq!(faults, [""; 0]);
         };
