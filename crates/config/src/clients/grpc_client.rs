@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use blobaccess::{Clock, Error, Result};
-use blobaccess_grpc::{CallMetadata, Remote, RemoteOptions};
+use blobaccess_grpc::{Remote, RemoteOptions};
 use rustls_pki_types::ServerName;
 use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
@@ -13,12 +13,15 @@ use tonic::transport::{Channel, Endpoint};
 use super::address::Address;
 use super::client_tls::ClientTlsPlan;
 use super::connector::{Connector, Target};
+use super::forwarded_metadata::ForwardedMetadata;
 use super::keepalive::Keepalive;
 use super::metadata::{ClientMetadata, FixedMetadata};
 use super::oauth2::{OAuth2Plan, UsedBy};
 use super::proxy::Proxy;
 use super::service_config::{LoadBalancing, read_load_balancing};
 use super::token_source::TokenSource;
+use crate::background::Background;
+use crate::jmespath::ExpressionPlan;
 use crate::section::Section;
 
 /// The time that connecting may take, TLS included.
@@ -43,6 +46,7 @@ pub(crate) struct GrpcClientPlan {
     tls: Option<ClientTlsPlan>,
     keepalive: Option<Keepalive>,
     metadata: FixedMetadata,
+    expression: Option<ExpressionPlan>,
     oauth2: Option<OAuth2Plan>,
     stream_window_bytes: Option<u32>,
     connection_window_bytes: Option<u32>,
@@ -71,7 +75,10 @@ impl GrpcClientPlan {
             Some(keepalive) => Keepalive::read(&keepalive).map(Some),
         };
         let metadata = FixedMetadata::read(section);
-        section.refuse("add_metadata_jmespath_expression", "use addMetadata, or forward metadata by name");
+        let expression = match section.message("add_metadata_jmespath_expression") {
+            None => Some(None),
+            Some(expression) => ExpressionPlan::read(&expression).map(Some),
+        };
         let oauth2 = match section.message("oauth2") {
             None => Some(None),
             Some(oauth2) => OAuth2Plan::read(&oauth2, UsedBy::Grpc).map(Some),
@@ -90,6 +97,7 @@ impl GrpcClientPlan {
             tls: tls?,
             keepalive: keepalive?,
             metadata: metadata?,
+            expression: expression?,
             oauth2: oauth2?,
             stream_window_bytes: read_window(section, "initial_window_size_bytes"),
             connection_window_bytes: read_window(section, "initial_conn_window_size_bytes"),
@@ -100,6 +108,9 @@ impl GrpcClientPlan {
     }
 
     /// Makes a client of the storage services. It connects when it is used. It must be made within a tokio runtime.
+    ///
+    /// An expression for metadata sees no other metadata of calls than what is forwarded through stores, and its files as
+    /// they were when the configuration was read.
     ///
     /// # Errors
     ///
@@ -116,10 +127,8 @@ impl GrpcClientPlan {
         };
         let channels = self.channels(count, clock).map_err(at)?;
         let remote = Remote::with_channels(options, channels).map_err(at)?.with_clock(Arc::clone(clock));
-        Ok(match self.call_metadata(clock).map_err(at)? {
-            None => remote,
-            Some(metadata) => remote.with_call_metadata(metadata),
-        })
+        let metadata = self.call_metadata(&mut Background::new(Arc::clone(clock))).map_err(at)?;
+        Ok(if metadata.is_empty() { remote } else { remote.with_call_metadata(Arc::new(metadata)) })
     }
 
     /// Makes a connection for other services, and the source of the metadata that its calls must have. It connects when
@@ -128,11 +137,11 @@ impl GrpcClientPlan {
     /// # Errors
     ///
     /// As [`connect`](Self::connect).
-    pub(crate) fn channel(&self, clock: &Arc<dyn Clock>) -> Result<(Channel, Option<Arc<dyn CallMetadata>>)> {
+    pub(crate) fn channel(&self, background: &mut Background) -> Result<(Channel, ClientMetadata)> {
         let at = |error: Error| error.at(self.path.clone());
-        let channel = self.channels(1, clock).map_err(at)?.into_iter().next();
+        let channel = self.channels(1, background.clock()).map_err(at)?.into_iter().next();
         let channel = channel.ok_or_else(|| Error::internal("there is no channel"))?;
-        Ok((channel, self.call_metadata(clock).map_err(at)?))
+        Ok((channel, self.call_metadata(background).map_err(at)?))
     }
 
     /// Returns the address, for people.
@@ -145,12 +154,13 @@ impl GrpcClientPlan {
         self.tls.is_some()
     }
 
-    fn call_metadata(&self, clock: &Arc<dyn Clock>) -> Result<Option<Arc<dyn CallMetadata>>> {
+    fn call_metadata(&self, background: &mut Background) -> Result<ClientMetadata> {
         let tokens = match &self.oauth2 {
             None => None,
-            Some(plan) => Some(TokenSource::new(plan.clone(), Arc::clone(clock))?),
+            Some(plan) => Some(TokenSource::new(plan.clone(), Arc::clone(background.clock()))?),
         };
-        Ok(ClientMetadata { fixed: self.metadata.clone(), tokens }.into_source())
+        let forwarded = self.expression.as_ref().map(|plan| ForwardedMetadata::new(plan.build(background)));
+        Ok(ClientMetadata { fixed: self.metadata.clone(), tokens, forwarded })
     }
 
     fn channels(&self, count: usize, clock: &Arc<dyn Clock>) -> Result<Vec<Channel>> {

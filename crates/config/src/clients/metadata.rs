@@ -1,12 +1,11 @@
 //! Metadata that a client of gRPC adds to its calls.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use blobaccess::{Context, Error, Result};
 use blobaccess_grpc::CallMetadata;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, BinaryMetadataKey, BinaryMetadataValue, MetadataMap};
 
+use super::forwarded_metadata::{ForwardedMetadata, Incoming};
 use super::token_source::TokenSource;
 use crate::section::Section;
 
@@ -47,7 +46,7 @@ impl FixedMetadata {
 }
 
 /// Checks the name of metadata. The error completes a sentence that begins with the field.
-fn check_name(name: &str) -> Result<(), &'static str> {
+pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
     if name.starts_with("grpc-") || ["te", "content-type", "user-agent"].contains(&name) {
         return Err("is reserved for gRPC itself");
     }
@@ -60,7 +59,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
 }
 
 /// Adds a value to those of `name`, which is valid. The error completes a sentence that begins with the field.
-fn append(metadata: &mut MetadataMap, name: &str, value: &[u8]) -> Result<(), &'static str> {
+pub(super) fn append(metadata: &mut MetadataMap, name: &str, value: &[u8]) -> Result<(), &'static str> {
     if name.ends_with("-bin") {
         let key = BinaryMetadataKey::from_bytes(name.as_bytes()).map_err(|_| "is no name of metadata")?;
         metadata.append_bin(key, BinaryMetadataValue::from_bytes(value));
@@ -72,16 +71,46 @@ fn append(metadata: &mut MetadataMap, name: &str, value: &[u8]) -> Result<(), &'
     Ok(())
 }
 
-/// Metadata that a client adds to its calls: fixed one, and a token.
+/// Removes all values of `name`.
+pub(super) fn remove(metadata: &mut MetadataMap, name: &str) {
+    if name.ends_with("-bin") {
+        metadata.remove_bin(name);
+    } else {
+        metadata.remove(name);
+    }
+}
+
+/// Metadata that a client adds to its calls: fixed one, a token, and what an expression makes of the call.
 #[derive(Debug)]
 pub(crate) struct ClientMetadata {
     pub(super) fixed: FixedMetadata,
     pub(super) tokens: Option<TokenSource>,
+    pub(super) forwarded: Option<ForwardedMetadata>,
 }
 
 #[async_trait]
 impl CallMetadata for ClientMetadata {
-    async fn add_to(&self, _ctx: &Context, metadata: &mut MetadataMap) -> Result<()> {
+    async fn add_to(&self, ctx: &Context, metadata: &mut MetadataMap) -> Result<()> {
+        self.add(ctx, Incoming::Forwarded(ctx), metadata).await
+    }
+}
+
+impl ClientMetadata {
+    /// Adds to the metadata of a call that is forwarded, and that has come with the metadata `incoming`.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`CallMetadata::add_to`].
+    pub(crate) async fn add_to_forwarded(
+        &self,
+        ctx: &Context,
+        incoming: &MetadataMap,
+        metadata: &mut MetadataMap,
+    ) -> Result<()> {
+        self.add(ctx, Incoming::All(incoming), metadata).await
+    }
+
+    async fn add(&self, ctx: &Context, incoming: Incoming<'_>, metadata: &mut MetadataMap) -> Result<()> {
         for entry in self.fixed.metadata.iter() {
             match entry {
                 tonic::metadata::KeyAndValueRef::Ascii(key, value) => {
@@ -98,18 +127,14 @@ impl CallMetadata for ClientMetadata {
                 .map_err(|_| Error::internal("a token has characters that cannot be sent"))?;
             metadata.insert("authorization", value);
         }
-        Ok(())
+        match &self.forwarded {
+            None => Ok(()),
+            Some(forwarded) => forwarded.add_to(ctx, incoming, metadata),
+        }
     }
-}
 
-impl ClientMetadata {
     /// Returns whether nothing is ever added.
-    pub(super) fn is_empty(&self) -> bool {
-        self.fixed.is_empty() && self.tokens.is_none()
-    }
-
-    /// Returns this as a source of metadata, unless nothing is ever added.
-    pub(super) fn into_source(self) -> Option<Arc<dyn CallMetadata>> {
-        if self.is_empty() { None } else { Some(Arc::new(self)) }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fixed.is_empty() && self.tokens.is_none() && self.forwarded.is_none()
     }
 }

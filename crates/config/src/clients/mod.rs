@@ -4,6 +4,7 @@ mod address;
 mod cipher_suites;
 mod client_tls;
 mod connector;
+mod forwarded_metadata;
 mod google;
 mod grpc_client;
 mod http_client;
@@ -12,6 +13,7 @@ mod key_pair;
 mod metadata;
 mod oauth2;
 mod proxy;
+mod server_tls;
 mod service_config;
 #[cfg(test)]
 mod tests;
@@ -19,3 +21,9 @@ mod token_source;
 
 pub(crate) use self::grpc_client::GrpcClientPlan;
 pub(crate) use self::http_client::HttpClientPlan;
+pub(crate) use self::metadata::ClientMetadata;
+pub(crate) use self::server_tls::ServerTlsPlan;
+
+// Until servers use them.
+const _: fn(&crate::section::Section<'_>) -> Option<ServerTlsPlan> = ServerTlsPlan::read;
+const _: fn(&ClientMetadata) -> bool = ClientMetadata::is_empty;

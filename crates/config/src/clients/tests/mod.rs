@@ -1,3 +1,6 @@
-//! Tables of configurations and what comes of them.
+//! Tables of configurations and what comes of them; and connections, tokens and proxies within this process.
 
+mod connections;
+mod fakes;
 mod plans;
+mod tokens;
