@@ -82,6 +82,10 @@ fn beneath(node: &Node) -> Vec<(String, NodeId)> {
             let labels = labels.iter().map(|(name, id)| (format!("label {name:?}"), *id));
             labels.chain([(String::new(), *backend)]).collect()
         }
+        Node::ReferenceExpanding { references, contents } => {
+            let contents = contents.map(|contents| ("contents".to_owned(), contents));
+            [("references".to_owned(), *references)].into_iter().chain(contents).collect()
+        }
         Node::ExistenceCaching { backend, .. }
         | Node::CompletenessChecking { backend, .. }
         | Node::HierarchicalInstanceNames { backend }
@@ -139,6 +143,7 @@ fn title(node: &Node) -> String {
                 copies(replicator)
             )
         }
+        Node::ReferenceExpanding { .. } => format!("{name}: reads from where references lead, takes no puts"),
         Node::Demultiplexing(routes) if routes.is_empty() => {
             format!("{name}: every call fails, no instance name is served")
         }

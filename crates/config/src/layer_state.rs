@@ -9,6 +9,7 @@ use blobaccess::decorators::{
 };
 use blobaccess::replication::{ConcurrencySnapshot, DeduplicationSnapshot, LocalReplicatorSnapshot, QueuedSnapshot};
 use blobaccess_grpc::RemoteSnapshot;
+use blobaccess_icas::ExpandingSnapshot;
 use blobaccess_local_store::Snapshot;
 use blobaccess_zip_store::{ZipReadingSnapshot, ZipWritingSnapshot};
 
@@ -44,6 +45,8 @@ pub enum LayerState {
     ReadCanarying(ReadCanaryingSnapshot),
     /// The state of `readFallback`.
     ReadFallback(RepairSnapshot),
+    /// The state of `referenceExpanding`.
+    ReferenceExpanding(ExpandingSnapshot),
     /// The state of `sharding`, for each shard.
     Sharding(Vec<ShardSnapshot>),
     /// The state of `zipReading`.

@@ -5,7 +5,8 @@ use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use blobaccess::{BlobAccess, Clock, Error, Kind, NoObserver, Observer, Result, StorageType, SystemClock};
+use blobaccess::{BlobAccess, Clock, Error, Icas, Kind, NoObserver, Observer, Result, StorageType, SystemClock};
+use blobaccess_icas::{AllowedHosts, BucketSource, ExpandingOptions, ReferenceExpanding};
 
 use crate::blobstore::{AnyStore, Store, name_of_kind};
 
@@ -94,6 +95,9 @@ pub struct Registry {
     observer: Arc<dyn Observer>,
     clock: Arc<dyn Clock>,
     max_message_size_bytes: u64,
+    expanding: ExpandingOptions,
+    s3_buckets: Vec<(String, BucketSource)>,
+    gcs_buckets: Vec<(String, BucketSource)>,
 }
 
 impl Default for Registry {
@@ -103,6 +107,9 @@ impl Default for Registry {
             observer: Arc::new(NoObserver),
             clock: Arc::new(SystemClock),
             max_message_size_bytes: MAX_MESSAGE_SIZE_BYTES,
+            expanding: ExpandingOptions::new(AllowedHosts::any_public()),
+            s3_buckets: Vec::new(),
+            gcs_buckets: Vec::new(),
         }
     }
 }
@@ -152,6 +159,45 @@ impl Registry {
     pub const fn with_max_message_size_bytes(mut self, bytes: u64) -> Self {
         self.max_message_size_bytes = bytes;
         self
+    }
+
+    /// Sets the web servers that `referenceExpanding` may read from, and its limits. All servers at public addresses are
+    /// allowed unless set.
+    #[must_use]
+    pub fn with_expanding_options(mut self, options: ExpandingOptions) -> Self {
+        self.expanding = options;
+        self
+    }
+
+    /// Lets references of `referenceExpanding` lead into the bucket of S3 that they call `name`.
+    #[must_use]
+    pub fn with_s3_bucket(mut self, name: impl Into<String>, bucket: BucketSource) -> Self {
+        self.s3_buckets.push((name.into(), bucket));
+        self
+    }
+
+    /// Lets references of `referenceExpanding` lead into the bucket of Google Cloud Storage that they call `name`.
+    #[must_use]
+    pub fn with_gcs_bucket(mut self, name: impl Into<String>, bucket: BucketSource) -> Self {
+        self.gcs_buckets.push((name.into(), bucket));
+        self
+    }
+
+    /// Returns whether references may lead into any bucket.
+    pub(crate) fn has_buckets(&self) -> bool {
+        !self.s3_buckets.is_empty() || !self.gcs_buckets.is_empty()
+    }
+
+    /// Makes a store of what `references` lead to.
+    pub(crate) fn expand(&self, references: Store<Icas>) -> Result<ReferenceExpanding<Store<Icas>>> {
+        let mut store = ReferenceExpanding::new(references, self.expanding.clone())?.with_clock(self.clock());
+        for (name, bucket) in &self.s3_buckets {
+            store = store.with_s3_bucket(name, bucket.clone());
+        }
+        for (name, bucket) in &self.gcs_buckets {
+            store = store.with_gcs_bucket(name, bucket.clone());
+        }
+        Ok(store)
     }
 
     /// Splits a label into the name of a backend and its settings. Returns `None` if no backend has the name.

@@ -43,6 +43,8 @@ use crate::public_address::{is_public, names_no_host};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedHosts {
     entries: Vec<Entry>,
+    /// Whether servers that are not in the list are allowed too, at public addresses.
+    allows_public: bool,
 }
 
 /// A server of the list.
@@ -80,7 +82,16 @@ impl AllowedHosts {
     /// Allows no server: references to URLs are refused.
     #[must_use]
     pub const fn none() -> Self {
-        Self { entries: Vec::new() }
+        Self { entries: Vec::new(), allows_public: false }
+    }
+
+    /// Allows every server at a public address, at any port.
+    ///
+    /// Whoever may write references then has this program send requests to all of the internet. It is what a
+    /// configuration of Buildbarn asks for, except that private addresses need an entry.
+    #[must_use]
+    pub const fn any_public() -> Self {
+        Self { entries: Vec::new(), allows_public: true }
     }
 
     /// Allows `host`, as the table above says. A name is reached at public addresses only.
@@ -106,7 +117,7 @@ impl AllowedHosts {
     /// Returns whether no server is allowed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && !self.allows_public
     }
 
     fn with(mut self, host: &str, may_be_private: bool) -> Result<Self> {
@@ -141,7 +152,8 @@ impl AllowedHosts {
                 // A port of a public entry is none of a closer, private one, whose addresses are permitted.
                 let is_private = self.closest(name).is_some_and(|entry| entry.may_be_private);
                 let mut matching = self.entries.iter().filter(|entry| entry.host.closeness(name).is_some());
-                matching.any(|entry| entry.may_be_private == is_private && allows_port(entry))
+                (self.allows_public && !is_private)
+                    || matching.any(|entry| entry.may_be_private == is_private && allows_port(entry))
             }
             Some(Host::Ipv4(address)) => self.has_address(IpAddr::V4(address), allows_port),
             Some(Host::Ipv6(address)) => self.has_address(IpAddr::V6(address), allows_port),
@@ -155,7 +167,8 @@ impl AllowedHosts {
     }
 
     fn has_address(&self, address: IpAddr, allows_port: impl Fn(&Entry) -> bool) -> bool {
-        self.entries.iter().any(|entry| entry.host == Pattern::Address(address) && allows_port(entry))
+        (self.allows_public && is_public(address))
+            || self.entries.iter().any(|entry| entry.host == Pattern::Address(address) && allows_port(entry))
     }
 
     /// Returns whether `name`, which is in the list, may be reached at `address`. The closest entry decides.
@@ -163,7 +176,7 @@ impl AllowedHosts {
         match self.closest(name) {
             Some(entry) if entry.may_be_private => !names_no_host(address),
             Some(_) => is_public(address),
-            None => false,
+            None => self.allows_public && is_public(address),
         }
     }
 
@@ -271,6 +284,33 @@ mod tests {
             assert!(!is_allowed(&hosts, url), "{url}");
         }
         assert!(!is_allowed(&AllowedHosts::none(), "https://files.example.com/"));
+    }
+
+    #[test]
+    fn all_public_servers_are_allowed_and_no_others() {
+        let hosts = AllowedHosts::any_public().with_private_host("artifacts.corp").unwrap();
+        for url in [
+            "https://files.example.com/",
+            "http://files.example.com:8080/",
+            "https://1.1.1.1/",
+            "https://artifacts.corp/",
+        ] {
+            assert!(is_allowed(&hosts, url), "{url}");
+        }
+        for url in [
+            "https://10.0.0.1/",
+            "http://127.0.0.1/",
+            "http://[::1]/",
+            "http://169.254.169.254/",
+            "https://artifacts.corp:1/",
+        ] {
+            assert!(!is_allowed(&hosts, url), "{url}");
+        }
+        let (public, private) = (IpAddr::from([1, 1, 1, 1]), IpAddr::from([10, 0, 0, 1]));
+        assert!(
+            hosts.permits_address("files.example.com", public) && !hosts.permits_address("files.example.com", private)
+        );
+        assert!(hosts.permits_address("artifacts.corp", private) && !hosts.is_empty());
     }
 
     #[test]

@@ -59,6 +59,10 @@ pub(crate) enum Node {
         secondary: NodeId,
         replicator: ReplicatorPlan,
     },
+    ReferenceExpanding {
+        references: NodeId,
+        contents: Option<NodeId>,
+    },
     Demultiplexing(Vec<RoutePlan>),
     HierarchicalInstanceNames {
         backend: NodeId,
@@ -131,6 +135,7 @@ impl Node {
             Self::Mirrored { a, b, .. } => vec![*a, *b],
             Self::CompletenessChecking { backend, contents, .. } => vec![*backend, *contents],
             Self::ReadFallback { primary, secondary, .. } => vec![*primary, *secondary],
+            Self::ReferenceExpanding { references, contents } => [*references].into_iter().chain(*contents).collect(),
             Self::Demultiplexing(routes) => routes.iter().map(|route| route.backend).collect(),
             Self::ReadCanarying { source, replica, .. } => vec![*source, *replica],
             // Labels are opened whether anything refers to them or not, as Buildbarn does.
@@ -164,6 +169,7 @@ impl Node {
             Self::ExistenceCaching { .. } => "existence_caching",
             Self::CompletenessChecking { .. } => "completeness_checking",
             Self::ReadFallback { .. } => "read_fallback",
+            Self::ReferenceExpanding { .. } => "reference_expanding",
             Self::Demultiplexing(_) => "demultiplexing",
             Self::HierarchicalInstanceNames { .. } => "hierarchical_instance_names",
             Self::ActionResultExpiring { .. } => "action_result_expiring",

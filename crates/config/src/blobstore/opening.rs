@@ -12,7 +12,8 @@ use blobaccess::decorators::{
 };
 use blobaccess::replication::EntryLocks;
 use blobaccess::{
-    Ac, BlobAccess, Cas, Clock, Error, FailingStore, Fsac, Icas, Iscc, Kind, Result, StorageType, blocking,
+    Ac, BlobAccess, Cas, Clock, Error, FailingStore, Fsac, Icas, InstanceName, Iscc, Kind, Result, StorageType,
+    blocking,
 };
 use blobaccess_local_store::Environment;
 use blobaccess_zip_store::{ZipReadingStore, ZipWritingStore};
@@ -195,6 +196,7 @@ impl<'p> Opening<'p> {
             Node::Host { name, settings } => self.registry.open(name, K::STORAGE_TYPE, settings).await?.get(),
             Node::ExistenceCaching { .. }
             | Node::CompletenessChecking { .. }
+            | Node::ReferenceExpanding { .. }
             | Node::HierarchicalInstanceNames { .. }
             | Node::ActionResultExpiring { .. }
             | Node::EmptyBlobInjecting { .. }
@@ -219,6 +221,13 @@ impl<'p> Opening<'p> {
                 let (results, contents) = (self.store::<Ac>(*backend)?, self.store::<Cas>(*contents)?);
                 let layer = CompletenessChecking::new(results, contents, options).with_clock(clock);
                 Ok(AnyStore::Ac(self.keep_store(path, layer)))
+            }
+            Node::ReferenceExpanding { references, contents } => {
+                let mut layer = self.registry.expand(self.store::<Icas>(*references)?)?;
+                if let Some(contents) = contents {
+                    layer = layer.with_store(&InstanceName::empty(), self.store::<Cas>(*contents)?);
+                }
+                Ok(AnyStore::Cas(self.keep_store(path, layer)))
             }
             Node::ActionResultExpiring { backend, validity, jitter, since } => {
                 let options = ExpiryOptions::new(*validity)

@@ -10,8 +10,9 @@ use blobaccess::decorators::{
 use blobaccess::replication::{
     ConcurrencyLimitingReplicator, DeduplicatingReplicator, LocalReplicator, QueuedReplicator, Replicator,
 };
-use blobaccess::{Ac, BlobAccess, BulkKind, Cas, Kind, Result};
+use blobaccess::{Ac, BlobAccess, BulkKind, Cas, Icas, Kind, Result};
 use blobaccess_grpc::Remote;
+use blobaccess_icas::ReferenceExpanding;
 use blobaccess_local_store::LocalStore;
 use blobaccess_zip_store::{ZipReadingStore, ZipWritingStore};
 
@@ -100,6 +101,12 @@ impl Part for ActionResultExpiring<Store<Ac>> {
 impl Part for CompletenessChecking<Store<Ac>, Store<Cas>> {
     fn state(&self) -> LayerState {
         LayerState::CompletenessChecking(self.snapshot())
+    }
+}
+
+impl Part for ReferenceExpanding<Store<Icas>> {
+    fn state(&self) -> LayerState {
+        LayerState::ReferenceExpanding(self.snapshot())
     }
 }
 

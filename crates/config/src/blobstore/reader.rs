@@ -101,6 +101,7 @@ impl<'a> NodeReader<'_, 'a> {
                 let replicator = ReplicatorPlan::read(section, "replicator", at.kind);
                 Some(Node::ReadFallback { primary: primary?, secondary: secondary?, replicator: replicator? })
             }
+            "reference_expanding" => self.read_reference_expanding(at, section),
             "demultiplexing" => self.read_demultiplexing(at, section),
             "action_result_expiring" => self.read_expiring(at, section),
             "read_canarying" => self.read_canarying(at, section),
@@ -198,6 +199,24 @@ impl<'a> NodeReader<'_, 'a> {
         }
         let backend = self.beneath(at, section, "backend");
         Some(Node::CompletenessChecking { backend: backend?, contents: contents?, max_total_tree_size_bytes: max? })
+    }
+
+    fn read_reference_expanding(&mut self, at: &Pending<'a>, section: &Section<'a>) -> Option<Node> {
+        const REFERENCES: &str = "indirect_content_addressable_storage";
+        let references = self.beneath_of_kind(at, section, REFERENCES, StorageType::Icas);
+        section.refuse("aws_session", "a host program gives the buckets of S3 by its registry");
+        if let Some(client) = section.message("http_client") {
+            for field in ["tls", "proxy_url", "add_headers", "disable_http2", "oauth2"] {
+                client.refuse(field, "references are read directly, and by the certificates that the system trusts");
+            }
+        }
+        section.refuse("gcp_client_options", "a host program gives the buckets of Google by its registry");
+        if !self.stores.registry().has_buckets() {
+            section.notice("reads references to web servers and other stores: those into buckets are refused");
+        }
+        let contents = section.message("content_addressable_storage");
+        let contents = contents.map(|contents| self.note(contents, StorageType::Cas, at.scope.clone()));
+        Some(Node::ReferenceExpanding { references: references?, contents })
     }
 
     fn read_demultiplexing(&mut self, at: &Pending<'a>, section: &Section<'a>) -> Option<Node> {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use blobaccess::StorageType::{Ac, Cas};
+use blobaccess::StorageType::{Ac, Cas, Icas};
 use blobaccess::{BlobAccess, BlobAccessExt, Context, Digest, DigestFunction, ErrorKind, InstanceName, Operation};
 use blobaccess_config::{Document, LayerState, Stacks, StacksPlan};
+use blobaccess_icas::Reference;
 use blobaccess_proto::remote_execution as re;
 use blobaccess_testkit::digest_of;
 use blobaccess_testkit::fakes::RecordingObserver;
@@ -124,4 +125,21 @@ async fn each_blob_is_in_one_shard() {
     let snapshot = stacks.snapshot();
     let LayerState::Sharding(shards) = &snapshot[0].state else { panic!("{snapshot:?}") };
     assert_eq!(shards.iter().map(|shard| &*shard.key).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn what_a_reference_leads_to_is_read() {
+    let text = "{'referenceExpanding': {'indirectContentAddressableStorage': 'M', 'contentAddressableStorage': 'N'}}";
+    let registry = registry();
+    let plan = |text: &str, kind| {
+        StacksPlan::of_store(&Document::from_json(&fill(text), "test.json").unwrap(), kind, &registry).unwrap()
+    };
+    let stacks = plan(text, Cas).open().await.unwrap();
+    let (references, contents) = (plan("'M'", Icas).open().await.unwrap(), plan("'N'", Cas).open().await.unwrap());
+    let (ctx, digest) = (Context::background(), digest_of("hello"));
+    assert!(stacks.cas().unwrap().get(&ctx, &digest).await.unwrap_err().is_not_found());
+    contents.cas().unwrap().put_bytes(&ctx, &digest, "hello").await.unwrap();
+    references.icas().unwrap().put_bytes(&ctx, &digest, Reference::blob(&digest).to_bytes()).await.unwrap();
+    assert_eq!(stacks.cas().unwrap().get_bytes(&ctx, &digest, 9).await.unwrap(), "hello");
+    assert!(matches!(stacks.snapshot()[0].state, LayerState::ReferenceExpanding(_)));
 }

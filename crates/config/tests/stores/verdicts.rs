@@ -287,6 +287,44 @@ fn routes() {
 }
 
 #[test]
+fn references() {
+    check(Cas, "{'referenceExpanding': {'indirectContentAddressableStorage': 'M'}}", &[]);
+    check(
+        Cas,
+        "{'referenceExpanding': {'indirectContentAddressableStorage': {'hierarchicalInstanceNames': 'M'}, \
+                 'contentAddressableStorage': {'referenceExpanding': {'indirectContentAddressableStorage': 'N'}}, 'httpClient': {}}}",
+        &[],
+    );
+    check(Cas, "{'referenceExpanding': {}}", &["referenceExpanding.indirectContentAddressableStorage: is required"]);
+    check(
+        Cas,
+        "{'referenceExpanding': {'indirectContentAddressableStorage': 'M', 'httpClient': {'proxyUrl': 'http://p:1'}, \
+                 'awsSession': {'region': 'eu'}, 'gcpClientOptions': {}}}",
+        &[
+            "referenceExpanding.awsSession: is not supported: a host program gives the buckets of S3 by its registry",
+            "referenceExpanding.httpClient.proxyUrl: is not supported: references are read directly, and by the certificates that the system trusts",
+            "referenceExpanding.gcpClientOptions: is not supported: a host program gives the buckets of Google by its registry",
+        ],
+    );
+    // A label has the kind of where it is declared.
+    check(
+        Cas,
+        "{'withLabels': {'labels': {'a': 'M'}, 'backend': {'referenceExpanding': {'indirectContentAddressableStorage': {'label': 'a'}, \
+                 'contentAddressableStorage': {'label': 'a'}}}}}",
+        &[
+            "withLabels.backend.referenceExpanding.indirectContentAddressableStorage.label: \"a\" is a store of contents, where one of references is needed",
+        ],
+    );
+    for (kind, name) in [(Ac, "action results"), (Icas, "references")] {
+        check(
+            kind,
+            "{'referenceExpanding': {'indirectContentAddressableStorage': 'M'}}",
+            &[&format!("referenceExpanding: is not supported for {name}: only for contents")],
+        );
+    }
+}
+
+#[test]
 fn deadlines() {
     for kind in KINDS {
         let text = |timeout: &str| format!("{{'deadlineEnforcing': {{'backend': 'M', 'timeout': {timeout}}}}}");
