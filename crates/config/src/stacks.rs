@@ -1,6 +1,7 @@
 //! The open stores of a configuration.
 
 use std::fmt::{self, Debug, Formatter};
+use std::path::Path;
 use std::sync::Arc;
 
 use blobaccess::{Ac, BlobAccess, Cas, Fsac, Icas, Iscc, Result, StorageType};
@@ -8,7 +9,7 @@ use futures::future::join_all;
 
 use crate::blobstore::{AnyStore, OpenPart, OpenStores, StoresPlan, StoresReader};
 use crate::section::Section;
-use crate::{Document, Faults, LayerSnapshot, Notice, Registry};
+use crate::{Document, Environment, Faults, LayerSnapshot, Notice, Registry};
 
 /// The name of the message with a store of contents and one of action results.
 const BLOBSTORE: &str = "buildbarn.configuration.blobstore.BlobstoreConfiguration";
@@ -169,6 +170,17 @@ pub struct Stacks {
 }
 
 impl Stacks {
+    /// Opens the stores of a `BlobstoreConfiguration` in a file of Jsonnet, or of JSON. The variables of the process are
+    /// external variables of the file.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with the file, before anything is opened. Otherwise as [`StacksPlan::open`].
+    pub async fn from_jsonnet(path: impl AsRef<Path>, registry: &Registry) -> Result<Self, Faults> {
+        let document = Document::from_jsonnet_file(path, &Environment::of_process())?;
+        Self::from_document(&document, registry).await
+    }
+
     /// Opens the stores of a `BlobstoreConfiguration`.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Faults: all of a document, at their places, in one order.
 
 use blobaccess::StorageType::Cas;
-use blobaccess_config::{Document, StacksPlan};
+use blobaccess_config::{Document, Stacks, StacksPlan};
 
 use super::{faults, fill, registry};
 
@@ -70,7 +70,7 @@ async fn nothing_is_touched_unless_everything_is_in_order() {
     };
     let reading = format!("{{'zipReading': {{'path': '{}'}}}}", absent.display());
     for ac in ["{'label': 'x'}", &reading] {
-        let faults = blobaccess_config::Stacks::from_document(&text(ac), &registry()).await.unwrap_err();
+        let faults = Stacks::from_document(&text(ac), &registry()).await.unwrap_err();
         assert!(faults.as_slice()[0].path.starts_with("actionCache."), "{faults}");
         assert_eq!(std::fs::read(&archive).unwrap(), b"an earlier archive");
     }
@@ -80,4 +80,18 @@ async fn nothing_is_touched_unless_everything_is_in_order() {
     assert_eq!(plan.inspect().await.unwrap_err().as_slice()[0].path, "actionCache.zipReading");
     assert_eq!(plan.open().await.unwrap_err().as_slice()[0].path, "actionCache.zipReading");
     assert_eq!(std::fs::read(&archive).unwrap(), b"an earlier archive");
+}
+
+#[tokio::test]
+async fn a_file_of_jsonnet_is_opened_and_faults_have_its_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("storage.jsonnet");
+    let text = "local shard(weight) = { weight: weight, backend: { label: 'm' } };\n{\n  contentAddressableStorage: { sharding: { shards: {\n    a: shard(1),\n    b: shard(WEIGHT),\n  } } },\n}\n";
+    std::fs::write(&path, text.replace("WEIGHT", "2")).unwrap();
+    assert!(Stacks::from_jsonnet(&path, &registry()).await.unwrap().cas().is_some());
+    std::fs::write(&path, text.replace("WEIGHT", "0")).unwrap();
+    let faults = Stacks::from_jsonnet(&path, &registry()).await.unwrap_err();
+    assert_eq!(faults.as_slice().len(), 1);
+    assert_eq!(faults.as_slice()[0].path, "contentAddressableStorage.sharding.shards[\"b\"].weight");
+    assert!(faults.as_slice()[0].position.is_some(), "{faults}");
 }
