@@ -152,11 +152,9 @@ mod tests {
     }
 
     #[test]
-    fn no_slice_is_out_of_range() {
-        for slice in ["1::2147483647", "1::-2147483647", "-2147483647:2147483647", "2147483647:-2147483647:-3"] {
-            evaluate(&format!("[{slice}]"), &json!([1, 2, 3])).unwrap();
-        }
+    fn a_slice_whose_step_is_zero_is_an_error() {
         evaluate("[::0]", &json!([1])).unwrap_err();
+        assert_eq!(evaluate("[::1000]", &json!([1, 2, 3])), Ok(json!([1])));
     }
 
     #[test]

@@ -20,8 +20,8 @@ const MAX_DEPTH: usize = 64;
 /// The stack that expressions are parsed on: some 8 KiB for each operator, in a build for debugging.
 const PARSER_STACK_BYTES: usize = 128 << 20;
 
-/// The magnitude that steps of slices are held to. Beyond it, the library's index may overflow; no list is as long.
-const MAX_STEP: i32 = 1 << 30;
+/// The magnitude that steps of slices are held to: no list here is as long, and the library's index is far from its end.
+const MAX_STEP: i32 = 1 << 24;
 
 /// Returns the tree of an expression.
 ///
@@ -214,6 +214,15 @@ fn place(text: &str, offset: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_step_of_a_slice_is_held_to_what_a_list_can_have() {
+        for (step, held) in [(MAX_STEP, MAX_STEP), (MAX_STEP + 1, MAX_STEP), (-MAX_STEP - 1, -MAX_STEP)] {
+            let tree = parse(&format!("[::{step}]")).unwrap();
+            let tree = format!("{tree:?}");
+            assert!(tree.contains(&format!("step: {held},")) || tree.contains(&format!("step: {held} ")), "{tree}");
+        }
+    }
 
     #[test]
     fn an_error_names_its_place() {
