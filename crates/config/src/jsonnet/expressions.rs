@@ -29,6 +29,7 @@ impl Machine<'_> {
                 None => return Err(Failure::at(at, "self must stand in an object")),
             },
             ExprKind::Variable(name) => {
+                self.work(env.variables.len() / 16, at)?;
                 let id = lookup(env, name, at)?;
                 self.force(id, at)?
             }
@@ -227,6 +228,7 @@ impl Machine<'_> {
                 return Err(Failure::at(at, format!("the argument {name} is given twice")));
             }
         }
+        self.work(parameters.len().saturating_mul(1 + named.len()) / 16, at)?;
         let mut variables = Vec::with_capacity(parameters.len());
         let mut defaults = Vec::new();
         for (index, (parameter, default)) in parameters.iter().enumerate() {

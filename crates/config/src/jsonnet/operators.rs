@@ -44,6 +44,7 @@ impl Machine<'_> {
             (Op::Greater, left, right) => Value::Bool(self.compare(left, right, at)? == Ordering::Greater),
             (Op::GreaterOrEqual, left, right) => Value::Bool(self.compare(left, right, at)? != Ordering::Less),
             (Op::In, Value::Text(name), Value::Object(object)) => {
+                self.work(object.layers.len() / 8, at)?;
                 Value::Bool(object.find(name, object.layers.len()).is_some())
             }
             // The left operand was true and the right one decides, or false and it does: then it must be a boolean.
@@ -92,8 +93,8 @@ impl Machine<'_> {
                 self.all_equal(pairs, at)
             }
             (Value::Object(left), Value::Object(right)) => {
+                self.work(left.size().saturating_add(right.size()), at)?;
                 let names = left.shown_names(false);
-                self.work(names.len(), at)?;
                 if names != right.shown_names(false) {
                     return Ok(false);
                 }

@@ -46,8 +46,8 @@ impl Machine<'_> {
                 // An object is where its fields are.
                 at = object.at().filter(|at| self.sources.position(*at).is_some()).unwrap_or(at);
                 self.check_assertions(object, at)?;
+                self.work(object.size(), at)?;
                 let names = object.shown_names(false);
-                self.work(names.len(), at)?;
                 let mut fields = Vec::with_capacity(names.len());
                 for name in names {
                     let position = object.field(&name).and_then(|field| self.sources.position(field.at));

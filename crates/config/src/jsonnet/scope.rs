@@ -1,5 +1,6 @@
 //! Checks that variables, `self` and `super` stand where they mean something.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::failure::{Failure, Outcome};
@@ -8,22 +9,37 @@ use super::syntax::{Assertion, Bind, Clause, Expr, ExprKind, FunctionExpr, Name,
 
 /// Checks a whole file, which may use the variables in `known`.
 pub(super) fn check_scopes(expr: &Expr, known: &[&str]) -> Outcome<()> {
-    let known = known.iter().map(|name| Name::from(*name)).collect();
+    let known = known.iter().map(|name| (Name::from(*name), 1)).collect();
     Scope { known, is_in_object: false }.check(expr)
 }
 
 struct Scope {
-    known: Vec<Name>,
+    /// How often each name is known, in scopes around each other.
+    known: HashMap<Name, usize>,
     is_in_object: bool,
 }
 
 impl Scope {
     fn within<T>(&mut self, names: impl IntoIterator<Item = Name>, check: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.known.len();
-        self.known.extend(names);
+        let names: Vec<_> = names.into_iter().collect();
+        for name in &names {
+            self.enter(name);
+        }
         let outcome = check(self);
-        self.known.truncate(length);
+        for name in &names {
+            self.leave(name);
+        }
         outcome
+    }
+
+    fn enter(&mut self, name: &Name) {
+        *self.known.entry(Rc::clone(name)).or_default() += 1;
+    }
+
+    fn leave(&mut self, name: &Name) {
+        if let Some(count) = self.known.get_mut(name) {
+            *count = count.saturating_sub(1);
+        }
     }
 
     fn check_all<'a>(&mut self, exprs: impl IntoIterator<Item = &'a Rc<Expr>>) -> Outcome<()> {
@@ -80,7 +96,7 @@ impl Scope {
     }
 
     fn check_variable(&self, at: At, name: &Name) -> Outcome<()> {
-        if self.known.contains(name) {
+        if self.known.get(name).is_some_and(|count| *count > 0) {
             Ok(())
         } else if &**name == "$" {
             Err(Failure::at(at, "$ must stand in an object"))
@@ -114,17 +130,20 @@ impl Scope {
     }
 
     fn check_clauses(&mut self, clauses: &[Clause], check: &mut dyn FnMut(&mut Self) -> Outcome<()>) -> Outcome<()> {
-        let length = self.known.len();
+        let mut entered = Vec::new();
         let outcome = clauses.iter().try_for_each(|clause| match clause {
             Clause::For(name, list) => {
                 self.check(list)?;
-                self.known.push(Rc::clone(name));
+                self.enter(name);
+                entered.push(name);
                 Ok(())
             }
             Clause::If(condition) => self.check(condition),
         });
         let outcome = outcome.and_then(|()| check(self));
-        self.known.truncate(length);
+        for name in entered {
+            self.leave(name);
+        }
         outcome
     }
 

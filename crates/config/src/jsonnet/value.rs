@@ -180,6 +180,11 @@ impl Object {
         Some(decided.is_none_or(|field| field.visibility != Visibility::Hidden))
     }
 
+    /// Returns how many layers and fields there are, also those below others.
+    pub(super) fn size(&self) -> usize {
+        self.layers.iter().map(|layer| 1 + layer.fields.len()).sum()
+    }
+
     /// Returns all fields in the order of their names, and whether they are rendered.
     pub(super) fn names(&self) -> BTreeMap<Name, bool> {
         let mut names = BTreeMap::<Name, Visibility>::new();

@@ -61,8 +61,8 @@ impl Machine<'_> {
     /// Returns the names of the fields that are rendered. The assertions of the object are checked first.
     pub(super) fn names_to_write(&mut self, object: &Rc<Object>, at: At) -> Outcome<Vec<Name>> {
         self.check_assertions(object, at)?;
+        self.work(object.size(), at)?;
         let names = object.shown_names(false);
-        self.work(names.len(), at)?;
         Ok(names)
     }
 

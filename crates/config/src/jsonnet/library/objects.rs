@@ -27,8 +27,8 @@ pub(super) const NATIVES: &[Native] = &[
 fn object_fields(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcome<Value> {
     let [object, hidden] = arguments(given, at)?;
     let (object, hidden) = (machine.force_object(object, at)?, machine.force_bool(hidden, at)?);
+    machine.work(object.size(), at)?;
     let names = object.shown_names(hidden);
-    machine.work(names.len(), at)?;
     machine.array_of(names.into_iter().map(Value::Text), at)
 }
 
@@ -64,9 +64,8 @@ fn length(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcome<Value
         }
         Value::Array(elements) => elements.len(),
         Value::Object(object) => {
-            let names = object.shown_names(false);
-            machine.work(names.len(), at)?;
-            names.len()
+            machine.work(object.size(), at)?;
+            object.shown_names(false).len()
         }
         Value::Function(function) => match &*function {
             Function::Closure(function, _) => function.parameters.len(),

@@ -137,7 +137,7 @@ fn find_sub_string(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outc
     let (pattern, text) = (machine.force_text(pattern, at)?, machine.force_text(text, at)?);
     let mut found = Vec::new();
     if !pattern.is_empty() {
-        machine.work(text.len(), at)?;
+        machine.work(text.len().saturating_mul(1 + pattern.len() / 16), at)?;
         for (index, (offset, _)) in text.char_indices().enumerate() {
             if text.get(offset..).is_some_and(|rest| rest.starts_with(&*pattern)) {
                 found.push(Value::Number(from_length(index)));
@@ -155,6 +155,7 @@ fn strip(machine: &mut Machine<'_>, given: &[ThunkId], at: At, left: bool, right
         let character = machine.force_text(*id, at)?;
         stripped.extend(character.chars().next().filter(|_| character.chars().count() == 1));
     }
+    machine.work(text.len().saturating_mul(stripped.len()) / 16, at)?;
     let mut text = &*text;
     if left {
         text = text.trim_start_matches(stripped.as_slice());
