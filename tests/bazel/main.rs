@@ -10,6 +10,10 @@ mod cache;
 mod client;
 mod cluster;
 mod process;
+#[path = "../storage_server/server.rs"]
+mod server;
+#[path = "../storage_server/site.rs"]
+mod site;
 mod workspace;
 
 use std::thread;
@@ -18,6 +22,8 @@ use bucket::TestBucket;
 use cache::RemoteCache;
 use client::Bazel;
 use cluster::Frontend;
+use server::StorageServer;
+use site::{Site, list};
 use tempfile::TempDir;
 use workspace::Workspace;
 
@@ -143,6 +149,39 @@ fn a_frontend_finds_everything_on_two_shards() {
     frontend.stop();
     a.stop();
     b.stop();
+}
+
+#[test]
+#[ignore = "needs Bazel: see CONTRIBUTING.md"]
+fn a_site_of_storage_servers_is_all_hits_after_all_were_started_again() {
+    let site = Site::new(2304);
+    let bazel = Bazel::new(Workspace::of_genrules(TARGETS));
+    let start = || {
+        let nodes = ["a", "b"]
+            .map(|name| StorageServer::start(&site.path("storage.jsonnet"), &[("SITE_FOLDER", &*site.node(name))]));
+        let addresses = [nodes[0].address(), nodes[1].address()];
+        let frontend = StorageServer::start(&site.path("frontend.jsonnet"), &[("SITE_NODES", &list(&addresses))]);
+        (nodes, frontend)
+    };
+
+    let (nodes, frontend) = start();
+    let flag = format!("--remote_cache=grpc://{}", frontend.address());
+    let first = bazel.build(&[&flag]);
+    assert_eq!(first.remote_cache_hits(), 0, "{first}");
+    bazel.clean();
+    let second = bazel.build(&[&flag]);
+    assert_eq!(second.remote_cache_hits(), ACTIONS, "{second}");
+    assert_eq!(bazel.large_output(), workspace::large_output(), "the output of 50 MB is not what was built");
+    assert!(frontend.page("/metrics").contains("grpc_code=\"OK\""), "{}", frontend.page("/metrics"));
+    frontend.stop();
+    nodes.into_iter().for_each(StorageServer::stop);
+
+    let (nodes, frontend) = start();
+    bazel.clean();
+    let third = bazel.build(&[&format!("--remote_cache=grpc://{}", frontend.address())]);
+    assert_eq!(third.remote_cache_hits(), ACTIONS, "{third}");
+    frontend.stop();
+    nodes.into_iter().for_each(StorageServer::stop);
 }
 
 #[test]

@@ -94,6 +94,8 @@ struct ApplicationPlan {
     global: GlobalPlan,
     compression: Compression,
     max_message_bytes: usize,
+    /// Whether clients of other servers make metadata of all that a call had.
+    needs_all_metadata: bool,
 }
 
 impl ApplicationPlan {
@@ -117,7 +119,10 @@ impl Application {
         let max_message_bytes = read_max_message_bytes(&root);
         let registry =
             registry.clone().with_max_message_size_bytes(u64::try_from(max_message_bytes).unwrap_or(u64::MAX));
-        let (plan, stores) = read(&root, &registry, max_message_bytes);
+        let (mut plan, stores) = read(&root, &registry, max_message_bytes);
+        if let Some(plan) = &mut plan {
+            plan.needs_all_metadata = message.has_anywhere("add_metadata_jmespath_expression");
+        }
         drop(root);
         let notices = Reading::finish(reading, &message)?;
         match (plan, stores) {
@@ -189,6 +194,7 @@ fn read(
             global,
             compression: compression?,
             max_message_bytes,
+            needs_all_metadata: false,
         })
     };
     (plan(), backends.finish())
@@ -209,7 +215,7 @@ fn read_max_message_bytes(root: &Section<'_>) -> usize {
 impl Display for Application {
     /// Writes what the file comes to: its servers, its stores as trees, and who may use them.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let ApplicationPlan { servers, stores, schedulers, global, compression, max_message_bytes } = &self.plan;
+        let ApplicationPlan { servers, stores, schedulers, global, compression, max_message_bytes, .. } = &self.plan;
         for server in servers {
             writeln!(f, "gRPC on {server}")?;
         }

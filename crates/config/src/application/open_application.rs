@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use blobaccess::decorators::Authorizing;
-use blobaccess::{InstanceName, Result, StorageType};
+use blobaccess::{Error, InstanceName, Result, StorageType};
 use blobaccess_grpc::{BoundListeners, ListenerGroup, ServiceOptions, Services};
 
 use super::diagnostics::{Diagnostics, DiagnosticsPlan};
@@ -51,19 +51,22 @@ impl Application {
         let Self { plan, stacks, registry } = self;
         let stacks = Arc::new(stacks.open().await?);
         let mut background = Background::new(registry.clock());
-        let services = build_services(&plan, &stacks, &mut background);
-        let groups = plan.servers.iter().map(|server| server.build(&mut background)).collect();
+        let failed = |error: Error| Faults::one(None, error.to_string());
+        let services = build_services(&plan, &stacks, &mut background).map_err(failed)?;
+        let groups = plan.servers.iter().map(|server| server.build(&mut background)).collect::<Result<_>>();
+        let groups = groups.map_err(failed)?;
         let diagnostics = plan.global.diagnostics.as_ref().map(|plan| DiagnosticsPlan::build(plan, &mut background));
         let background = Mutex::new(Some(background));
         Ok(OpenApplication { services, stacks, groups, diagnostics, background })
     }
 }
 
-fn build_services(plan: &ApplicationPlan, stacks: &Stacks, background: &mut Background) -> Services {
+fn build_services(plan: &ApplicationPlan, stacks: &Stacks, background: &mut Background) -> Result<Services> {
     let options = ServiceOptions::default()
         .with_max_message_size_bytes(plan.max_message_bytes)
         .with_compression_level(plan.compression.level)
         .with_forwarded_metadata(plan.forwarded_metadata());
+    let options = if plan.needs_all_metadata { options.with_all_metadata() } else { options };
     let mut services = Services::new(options).with_probe(probe_context(), InstanceName::empty());
     for access in &plan.stores {
         macro_rules! serve {
@@ -81,7 +84,7 @@ fn build_services(plan: &ApplicationPlan, stacks: &Stacks, background: &mut Back
             StorageType::Fsac => serve!(fsac, with_fsac),
         }
     }
-    services
+    plan.schedulers.add_to(services, background)
 }
 
 impl OpenApplication {

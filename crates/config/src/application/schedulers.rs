@@ -2,9 +2,11 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use blobaccess::InstanceName;
+use blobaccess::{InstanceName, Result};
+use blobaccess_grpc::Services;
 
 use crate::authorizers::AuthorizerPlan;
+use crate::background::Background;
 use crate::clients::GrpcClientPlan;
 use crate::section::Section;
 
@@ -38,6 +40,23 @@ impl SchedulersPlan {
         let schedulers: Vec<_> = entries.iter().map(|(prefix, section)| SchedulerPlan::read(prefix, section)).collect();
         let authorizer = root.required("execute_authorizer").and_then(|section| AuthorizerPlan::read(&section))?;
         Some(Self { schedulers: schedulers.into_iter().collect::<Option<_>>()?, authorizer: Some(authorizer) })
+    }
+}
+
+impl SchedulersPlan {
+    /// Adds the service that forwards actions, if there are schedulers. It must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// `FailedPrecondition` or `InvalidArgument` if a certificate of a client cannot be read or used.
+    pub(super) fn add_to(&self, services: Services, background: &mut Background) -> Result<Services> {
+        let Some(authorizer) = &self.authorizer else { return Ok(services) };
+        let mut schedulers = Vec::with_capacity(self.schedulers.len());
+        for SchedulerPlan { prefix, added_prefix, endpoint } in &self.schedulers {
+            let scheduler = endpoint.connect(false, background.clock())?.scheduler();
+            schedulers.push((prefix.clone(), scheduler.with_added_instance_name_prefix(added_prefix.clone())));
+        }
+        Ok(services.with_schedulers(schedulers, authorizer.build(background)))
     }
 }
 

@@ -5,10 +5,12 @@ use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use blobaccess::Result;
 use blobaccess_grpc::{ListenerGroup, ListenerOptions};
 
 use crate::authentication::AuthenticationPlan;
 use crate::background::Background;
+use crate::clients::ServerTlsPlan;
 use crate::section::Section;
 
 /// The smallest window of flow control that has an effect. Smaller ones are ignored, here and in Buildbarn.
@@ -22,6 +24,7 @@ const DEFAULT_MAX_RECEIVED_BYTES: usize = 4 << 20;
 pub(super) struct ServerPlan {
     addresses: Vec<String>,
     paths: Vec<PathBuf>,
+    tls: Option<ServerTlsPlan>,
     authentication: AuthenticationPlan,
     options: ListenerOptions,
 }
@@ -68,13 +71,20 @@ impl ServerPlan {
             "relays",
             "let clients reach the endpoints of relays directly, or run bb_storage beside this server",
         );
-        section.refuse("tls", "servers are not encrypted yet");
+        let tls = match section.message("tls") {
+            Some(section) => ServerTlsPlan::read(&section).map(Some),
+            None => Some(None),
+        };
         let authentication = section.required("authentication_policy");
         let authentication = authentication.and_then(|section| AuthenticationPlan::read(&section));
+        if authentication.as_ref().is_some_and(AuthenticationPlan::needs_peer_credentials) && section.is_set("tls") {
+            section.fault_at("tls", "cannot be used with a policy about the users of clients at UNIX sockets");
+        }
         let options = read_options(section);
         Some(Self {
             addresses: addresses.into_iter().map(str::to_owned).collect(),
             paths: paths.into_iter().map(PathBuf::from).collect(),
+            tls: tls?,
             authentication: authentication?,
             options: options?,
         })
@@ -157,7 +167,11 @@ fn read_keepalive(section: &Section<'_>, options: ListenerOptions) -> Option<Lis
 
 impl ServerPlan {
     /// Makes the group of listeners, which do not listen yet.
-    pub(super) fn build(&self, background: &mut Background) -> ListenerGroup {
+    ///
+    /// # Errors
+    ///
+    /// `FailedPrecondition` or `InvalidArgument` if a certificate cannot be read or used.
+    pub(super) fn build(&self, background: &mut Background) -> Result<ListenerGroup> {
         let mut group = ListenerGroup::new(self.options.clone());
         for address in &self.addresses {
             group = group.with_address(address);
@@ -165,7 +179,12 @@ impl ServerPlan {
         for path in &self.paths {
             group = group.with_socket_path(path);
         }
-        group.with_authenticator(self.authentication.build(background))
+        if let Some(tls) = &self.tls {
+            let tls = tls.build(background)?;
+            let requests = self.authentication.requests_client_certificates();
+            group = group.with_tls(if requests { tls.with_requested_client_certificates() } else { tls });
+        }
+        Ok(group.with_authenticator(self.authentication.build(background)))
     }
 }
 
@@ -173,6 +192,7 @@ impl Display for ServerPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let addresses = self.addresses.iter().cloned();
         let places: Vec<_> = addresses.chain(self.paths.iter().map(|path| path.display().to_string())).collect();
-        write!(f, "{} without TLS", places.join(", "))
+        let encryption = if self.tls.is_some() { "with TLS" } else { "without TLS" };
+        write!(f, "{} {encryption}", places.join(", "))
     }
 }

@@ -185,22 +185,39 @@ impl Message {
     }
 }
 
+impl Message {
+    /// Returns whether a field with the name `name` of a descriptor is set in this message or in one below it.
+    pub(crate) fn has_anywhere(&self, name: &str) -> bool {
+        let mut messages = vec![self];
+        while let Some(message) = messages.pop() {
+            for field in &message.fields {
+                if field.descriptor.name() == name {
+                    return true;
+                }
+                messages.extend(field.messages());
+            }
+        }
+        false
+    }
+}
+
 impl Field {
+    /// Returns the messages in this field.
+    fn messages(&self) -> impl Iterator<Item = &Message> {
+        let values: Vec<&Value> = match &self.value {
+            FieldValue::One(value) => vec![value],
+            FieldValue::List(values) => values.iter().collect(),
+            FieldValue::Map(entries) => entries.iter().map(|(_, value)| value).collect(),
+        };
+        values.into_iter().filter_map(|value| if let Value::Message(message) = value { Some(message) } else { None })
+    }
+
     /// Marks this field and all fields below it as read.
     pub(crate) fn take_over(&self) {
         let mut fields = vec![self];
         while let Some(field) = fields.pop() {
             field.was_read.set(true);
-            let values: Vec<&Value> = match &field.value {
-                FieldValue::One(value) => vec![value],
-                FieldValue::List(values) => values.iter().collect(),
-                FieldValue::Map(entries) => entries.iter().map(|(_, value)| value).collect(),
-            };
-            for value in values {
-                if let Value::Message(message) = value {
-                    fields.extend(&message.fields);
-                }
-            }
+            fields.extend(field.messages().flat_map(|message| &message.fields));
         }
     }
 }
