@@ -53,6 +53,8 @@ impl<'writer> MakeWriter<'writer> for LogFiles {
 mod tests {
     use std::fs;
 
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
@@ -60,7 +62,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let paths = ["a", "b"].map(|name| folder.path().join(name));
         fs::write(&paths[0], "before\n").unwrap();
-        let mut log = LogFiles::open(paths.iter().map(|path| path.as_path())).unwrap();
+        let mut log = LogFiles::open(paths.iter().map(PathBuf::as_path)).unwrap();
         log.write_all(b"line\n").unwrap();
         assert_eq!(fs::read_to_string(&paths[0]).unwrap(), "before\nline\n");
         assert_eq!(fs::read_to_string(&paths[1]).unwrap(), "line\n");

@@ -8,6 +8,7 @@ mod checks;
 mod deployments;
 mod metrics;
 #[path = "../bazel/process.rs"]
+#[expect(dead_code, reason = "the tests with Bazel use all of it")]
 mod process;
 mod server;
 mod site;

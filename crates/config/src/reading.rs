@@ -42,11 +42,6 @@ impl Reading {
         notices.iter().any(|notice| notice.message == message && notice.path.rsplit('.').next() == Some(name))
     }
 
-    /// Returns whether any fault has been noted.
-    pub(crate) fn has_faults(&self) -> bool {
-        !self.malformed.is_empty() || !self.faults.borrow().is_empty()
-    }
-
     /// Ends the reading of `root`, and returns the notices.
     ///
     /// # Errors

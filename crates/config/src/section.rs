@@ -176,15 +176,6 @@ impl<'a> Section<'a> {
         messages.collect()
     }
 
-    /// Returns the texts of a map whose keys are texts, in the order of the keys.
-    pub(crate) fn text_map(&self, name: &str) -> Vec<(&'a str, &'a str)> {
-        let texts = self.entries(name).iter().filter_map(|entry| {
-            let (MapKey::Text(key), Value::Text(value)) = entry else { return None };
-            Some((key.as_str(), value.as_str()))
-        });
-        texts.collect()
-    }
-
     /// Returns a text.
     pub(crate) fn text(&self, name: &str) -> &'a str {
         match self.one(name) {
@@ -219,14 +210,6 @@ impl<'a> Section<'a> {
     /// Notes that something is wrong with an element of a list.
     pub(crate) fn fault_at_element(&self, name: &str, index: usize, message: impl Into<String>) {
         self.reading.note_fault(&self.path_of_element(name, index), self.position_of(name), message.into());
-    }
-
-    /// Returns the bytes of a field.
-    pub(crate) fn bytes(&self, name: &str) -> &'a [u8] {
-        match self.one(name) {
-            Some(Value::Bytes(bytes)) => bytes,
-            _ => &[],
-        }
     }
 
     /// Returns a field that is true or false.

@@ -56,11 +56,6 @@ impl ClientTlsPlan {
         self.server_name.as_deref()
     }
 
-    /// Returns whether this needs more than a name and authorities.
-    pub(crate) fn has_key_pair(&self) -> bool {
-        self.key_pair.is_some()
-    }
-
     /// Makes the settings of `rustls`, which offer these protocols, best first.
     ///
     /// Files of a key pair are read again when a connection is made after their interval.

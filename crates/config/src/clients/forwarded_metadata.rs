@@ -2,7 +2,7 @@
 
 use blobaccess::{Context, Error, Result};
 use serde_json::{Map, Value};
-use tonic::metadata::{KeyRef, MetadataMap};
+use tonic::metadata::MetadataMap;
 
 use super::metadata::{append, check_name, remove};
 use crate::AuthenticationMetadata;
@@ -24,16 +24,16 @@ impl ForwardedMetadata {
         Self { expression }
     }
 
-    /// Adds what the expression makes of a call with the metadata `incoming`, in place of what is there by the same names.
+    /// Adds what the expression makes of a call, in place of what is there by the same names.
     ///
     /// # Errors
     ///
     /// `FailedPrecondition` if the expression has no value, or one that is no metadata.
-    pub(super) fn add_to(&self, ctx: &Context, incoming: Incoming<'_>, metadata: &mut MetadataMap) -> Result<()> {
+    pub(super) fn add_to(&self, ctx: &Context, metadata: &mut MetadataMap) -> Result<()> {
         let failed = |reason: String| {
             Error::failed_precondition(format!("metadata cannot be made by addMetadataJmespathExpression: {reason}"))
         };
-        let mut input = vec![("incomingGRPCMetadata", node_of(&Value::Object(incoming.fields())))];
+        let mut input = vec![("incomingGRPCMetadata", node_of(&Value::Object(fields_of(ctx))))];
         if let Some(of) = AuthenticationMetadata::of(ctx) {
             input.push(("authenticationMetadata", Node::clone(of.node())));
         }
@@ -66,40 +66,10 @@ impl ForwardedMetadata {
     }
 }
 
-/// The metadata of the call that a client is used for.
-#[derive(Clone, Copy)]
-pub(super) enum Incoming<'a> {
-    /// All that has come with a call.
-    All(&'a MetadataMap),
-    /// The part of it that is forwarded through stores.
-    Forwarded(&'a Context),
-}
-
-impl Incoming<'_> {
-    fn fields(self) -> Map<String, Value> {
-        match self {
-            Self::All(metadata) => metadata.keys().map(|key| all_of(metadata, &key)).collect(),
-            Self::Forwarded(ctx) => {
-                let entries = ctx.metadata().iter();
-                entries.map(|(name, value)| (name.to_owned(), Value::Array(vec![text_of(value).into()]))).collect()
-            }
-        }
-    }
-}
-
-/// Returns a name of metadata with all its values.
-fn all_of(metadata: &MetadataMap, key: &KeyRef<'_>) -> (String, Value) {
-    match key {
-        KeyRef::Ascii(key) => {
-            let values = metadata.get_all(*key).iter().map(|value| Value::String(text_of(value.as_bytes())));
-            (key.as_str().to_owned(), values.collect())
-        }
-        KeyRef::Binary(key) => {
-            // A value that is not in Base64 has never been sent by a client of gRPC.
-            let values = metadata.get_all_bin(*key).iter().filter_map(|value| value.to_bytes().ok());
-            (key.as_str().to_owned(), values.map(|value| Value::String(text_of(&value))).collect())
-        }
-    }
+/// Returns the metadata that is forwarded with a call.
+fn fields_of(ctx: &Context) -> Map<String, Value> {
+    let entries = ctx.metadata().iter();
+    entries.map(|(name, value)| (name.to_owned(), Value::Array(vec![text_of(value).into()]))).collect()
 }
 
 /// Returns bytes as the characters with their numbers.

@@ -131,19 +131,6 @@ impl GrpcClientPlan {
         Ok(if metadata.is_empty() { remote } else { remote.with_call_metadata(Arc::new(metadata)) })
     }
 
-    /// Makes a connection for other services, and the source of the metadata that its calls must have. It connects when
-    /// it is used. It must be made within a tokio runtime.
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect).
-    pub(crate) fn channel(&self, background: &mut Background) -> Result<(Channel, ClientMetadata)> {
-        let at = |error: Error| error.at(self.path.clone());
-        let channel = self.channels(1, background.clock()).map_err(at)?.into_iter().next();
-        let channel = channel.ok_or_else(|| Error::internal("there is no channel"))?;
-        Ok((channel, self.call_metadata(background).map_err(at)?))
-    }
-
     /// Returns the address, for people.
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
@@ -154,7 +141,7 @@ impl GrpcClientPlan {
         self.tls.is_some()
     }
 
-    fn call_metadata(&self, background: &mut Background) -> Result<ClientMetadata> {
+    pub(super) fn call_metadata(&self, background: &mut Background) -> Result<ClientMetadata> {
         let tokens = match &self.oauth2 {
             None => None,
             Some(plan) => Some(TokenSource::new(plan.clone(), Arc::clone(background.clock()))?),
@@ -163,7 +150,7 @@ impl GrpcClientPlan {
         Ok(ClientMetadata { fixed: self.metadata.clone(), tokens, forwarded })
     }
 
-    fn channels(&self, count: usize, clock: &Arc<dyn Clock>) -> Result<Vec<Channel>> {
+    pub(super) fn channels(&self, count: usize, clock: &Arc<dyn Clock>) -> Result<Vec<Channel>> {
         let endpoint = self.endpoint()?;
         let target = Arc::new(self.target(clock)?);
         let channels = (0..count).map(|first| {

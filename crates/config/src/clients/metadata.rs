@@ -5,7 +5,7 @@ use blobaccess::{Context, Error, Result};
 use blobaccess_grpc::CallMetadata;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, BinaryMetadataKey, BinaryMetadataValue, MetadataMap};
 
-use super::forwarded_metadata::{ForwardedMetadata, Incoming};
+use super::forwarded_metadata::ForwardedMetadata;
 use super::token_source::TokenSource;
 use crate::section::Section;
 
@@ -91,26 +91,12 @@ pub(crate) struct ClientMetadata {
 #[async_trait]
 impl CallMetadata for ClientMetadata {
     async fn add_to(&self, ctx: &Context, metadata: &mut MetadataMap) -> Result<()> {
-        self.add(ctx, Incoming::Forwarded(ctx), metadata).await
+        self.add(ctx, metadata).await
     }
 }
 
 impl ClientMetadata {
-    /// Adds to the metadata of a call that is forwarded, and that has come with the metadata `incoming`.
-    ///
-    /// # Errors
-    ///
-    /// As those of [`CallMetadata::add_to`].
-    pub(crate) async fn add_to_forwarded(
-        &self,
-        ctx: &Context,
-        incoming: &MetadataMap,
-        metadata: &mut MetadataMap,
-    ) -> Result<()> {
-        self.add(ctx, Incoming::All(incoming), metadata).await
-    }
-
-    async fn add(&self, ctx: &Context, incoming: Incoming<'_>, metadata: &mut MetadataMap) -> Result<()> {
+    async fn add(&self, ctx: &Context, metadata: &mut MetadataMap) -> Result<()> {
         for entry in self.fixed.metadata.iter() {
             match entry {
                 tonic::metadata::KeyAndValueRef::Ascii(key, value) => {
@@ -129,7 +115,7 @@ impl ClientMetadata {
         }
         match &self.forwarded {
             None => Ok(()),
-            Some(forwarded) => forwarded.add_to(ctx, incoming, metadata),
+            Some(forwarded) => forwarded.add_to(ctx, metadata),
         }
     }
 

@@ -21,9 +21,4 @@ mod token_source;
 
 pub(crate) use self::grpc_client::GrpcClientPlan;
 pub(crate) use self::http_client::HttpClientPlan;
-pub(crate) use self::metadata::ClientMetadata;
 pub(crate) use self::server_tls::ServerTlsPlan;
-
-// Until servers use them.
-const _: fn(&crate::section::Section<'_>) -> Option<ServerTlsPlan> = ServerTlsPlan::read;
-const _: fn(&ClientMetadata) -> bool = ClientMetadata::is_empty;

@@ -21,7 +21,7 @@ const MAX_BLOCK_BYTES: u64 = 1 << 40;
 #[derive(Clone, Debug)]
 pub(crate) struct LocalPlan {
     options: Options,
-    sizes: Sizes,
+    pub(super) sizes: Sizes,
     paths: Vec<UsedPath>,
     /// The path in the configuration, for errors.
     path: String,
@@ -89,16 +89,6 @@ impl LocalPlan {
     /// Returns whether the blocks lie in memory.
     pub(crate) fn is_in_memory(&self) -> bool {
         self.paths.is_empty()
-    }
-
-    /// Returns the sizes of the store.
-    pub(crate) fn sizes(&self) -> &Sizes {
-        &self.sizes
-    }
-
-    /// Returns whether the store must be synced by its `run`, and at the end.
-    pub(crate) fn is_persistent(&self) -> bool {
-        self.interval.is_some()
     }
 
     /// Returns the place, sizes and promises of the store, a line each.

@@ -147,7 +147,7 @@ fn memory_blocks_take_blobs_of_the_size_that_they_are_said_to_have() {
     for size in [1_u64, 1000, 65_536, 1 << 20, 5_000_000, 16 << 20, 100_000_001] {
         let json = in_memory("").replace("1048576", &size.to_string());
         let plan = read(&json).0.unwrap();
-        let (largest, data) = (plan.sizes().max_blob_size_bytes(), plan.sizes().data_bytes());
+        let (largest, data) = (plan.sizes.max_blob_size_bytes(), plan.sizes.data_bytes());
         assert!(largest >= size, "{size}: {largest}");
         assert!(data / 6 <= size + (1 << 20), "{size}: {data}");
     }
@@ -160,10 +160,10 @@ fn the_stores_of_the_deployments_keep_the_size_of_their_largest_blob_and_of_thei
     let (plan, notices) = (plan.unwrap(), end.unwrap());
     assert_eq!(notices.len(), 2, "{notices:?}");
     let theirs = (32 << 30) / 38;
-    let largest = plan.sizes().max_blob_size_bytes();
+    let largest = plan.sizes.max_blob_size_bytes();
     assert!(largest > theirs / 1000 * 998 && largest <= theirs, "{largest} of {theirs}");
     // Theirs has 6.35 million entries, and works while half of them are used.
-    assert!((3_500_000..4_000_000).contains(&plan.sizes().slots()), "{}", plan.sizes().slots());
+    assert!((3_500_000..4_000_000).contains(&plan.sizes.slots()), "{}", plan.sizes.slots());
     let paths: Vec<_> = plan.paths().iter().map(|used| used.field.to_string()).collect();
     assert_eq!(
         paths,
@@ -180,8 +180,8 @@ fn the_stores_of_the_deployments_keep_the_size_of_their_largest_blob_and_of_thei
     let (plan, end) = read_as(StorageType::Ac, &deployed(directory.path(), 1, 1 << 20, 20 << 20));
     let (plan, notices) = (plan.unwrap(), end.unwrap());
     assert!(notices[2].starts_with("keyLocationMapOnBlockDevice.file.sizeBytes: is raised to"), "{notices:?}");
-    assert!(plan.sizes().slots() >= 15_887 / 5 * 3);
-    assert!(plan.sizes().max_blob_size_bytes() > 480 << 10);
+    assert!(plan.sizes.slots() >= 15_887 / 5 * 3);
+    assert!(plan.sizes.max_blob_size_bytes() > 480 << 10);
     assert!(!directory.path().join("blocks").exists(), "reading makes no file");
 }
 
@@ -406,9 +406,9 @@ impl<K: Kind> Fixture for Configured<K> {
         let plan = self.plan();
         Promises::IN_MEMORY
             .with_durable(true)
-            .with_max_blob_size_bytes(Some(plan.sizes().max_blob_size_bytes()))
-            .with_keeps_bytes(Some(plan.sizes().promised_bytes()))
-            .with_capacity_bytes(Some(plan.sizes().data_bytes()))
+            .with_max_blob_size_bytes(Some(plan.sizes.max_blob_size_bytes()))
+            .with_keeps_bytes(Some(plan.sizes.promised_bytes()))
+            .with_capacity_bytes(Some(plan.sizes.data_bytes()))
     }
 
     async fn open(&self) -> Result<LocalStore<K>> {

@@ -1,5 +1,7 @@
 //! Whole files of a storage server: which are taken, and what they serve.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed expectation is a failed test")]
+
 mod serving;
 mod verdicts;
 

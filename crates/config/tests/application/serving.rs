@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use blobaccess::{BlobAccessExt, Cas, Context, Digest, DigestFunction, ErrorKind, InstanceName, MemoryStore};
 use blobaccess_config::{OpenApplication, Registry};
-use blobaccess_grpc::{Remote, RemoteOptions};
+use blobaccess_grpc::{BoundListeners, Remote, RemoteOptions};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -26,15 +26,13 @@ impl Running {
             .with_store("fsac", Arc::new(MemoryStore::<blobaccess::Fsac>::new(1 << 20)));
         let server = Arc::new(read_with(more, &registry).unwrap().open().await.unwrap());
         let listeners = server.bind().await.unwrap();
-        let addresses = listeners.iter().flat_map(|group| group.addresses()).map(|address| format!("grpc://{address}"));
+        let addresses = listeners.iter().flat_map(BoundListeners::addresses).map(|address| format!("grpc://{address}"));
         let addresses = addresses.collect();
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = Arc::clone(&server);
-        let served =
-            tokio::spawn(
-                async move { serving.services().serve_listeners(listeners, async { drop(stopped.await) }).await },
-            );
-        Self { addresses, server, stop, served }
+        let shutdown = async { drop(stopped.await) };
+        let task = tokio::spawn(async move { serving.services().serve_listeners(listeners, shutdown).await });
+        Self { addresses, server, stop, served: task }
     }
 
     fn client(&self, index: usize) -> Remote {

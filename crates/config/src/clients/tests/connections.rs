@@ -7,11 +7,11 @@ use blobaccess::{
     Blob, BlobAccess as _, BlobAccessExt as _, Clock, Context, Digest, DigestFunction, InstanceName, SystemClock,
 };
 use blobaccess_grpc::services::remote_execution::content_addressable_storage_client::ContentAddressableStorageClient;
-use blobaccess_grpc::{Remote, ServerTls};
+use blobaccess_grpc::{CallMetadata, Remote, ServerTls};
 use blobaccess_proto::remote_execution::FindMissingBlobsRequest;
 use blobaccess_testkit::ManualClock;
 use serde_json::json;
-use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::metadata::MetadataMap;
 
 use super::fakes::{Authority, StorageServer, forwarding, start_proxy};
 use super::plans::read_grpc;
@@ -84,11 +84,9 @@ async fn expressions_make_metadata_of_what_is_forwarded() {
     assert!(server.seen.last("x-user").is_empty());
 
     let plan = read_grpc(&configuration.to_string()).0.unwrap();
-    let (_, source) = plan.channel(&mut background()).unwrap();
-    let (mut incoming, mut outgoing) = (MetadataMap::new(), MetadataMap::new());
-    incoming.insert_bin(NAME, MetadataValue::from_bytes(value));
-    incoming.insert("authorization", "secret".parse().unwrap());
-    source.add_to_forwarded(&Context::background(), &incoming, &mut outgoing).await.unwrap();
+    let source = plan.call_metadata(&mut background()).unwrap();
+    let (ctx, mut outgoing) = (forwarding(NAME, value), MetadataMap::new());
+    source.add_to(&ctx, &mut outgoing).await.unwrap();
     assert_eq!(outgoing.get_bin(NAME).unwrap().to_bytes().unwrap(), value);
     assert_eq!(outgoing.len(), 1);
 
@@ -101,8 +99,8 @@ async fn expressions_make_metadata_of_what_is_forwarded() {
         ("`{\"grpc-x\": [\"a\"]}`", "is reserved"),
     ] {
         let json = json!({"address": "a:1", "addMetadataJmespathExpression": {"expression": expression}});
-        let (_, source) = read_grpc(&json.to_string()).0.unwrap().channel(&mut background()).unwrap();
-        let refused = source.add_to_forwarded(&Context::background(), &incoming, &mut MetadataMap::new()).await;
+        let source = read_grpc(&json.to_string()).0.unwrap().call_metadata(&mut background()).unwrap();
+        let refused = source.add_to(&ctx, &mut MetadataMap::new()).await;
         let refused = refused.unwrap_err();
         assert_eq!(refused.kind(), blobaccess::ErrorKind::FailedPrecondition);
         assert!(refused.message().contains(reason), "{expression}: {refused}");
@@ -148,8 +146,8 @@ async fn connections_are_encrypted_by_certificates_of_either_side() {
     // The client's certificate is read again when a connection is made after the interval.
     let clock = ManualClock::new();
     let plan = read_grpc(&good.to_string()).0.unwrap();
-    let mut background = Background::new(Arc::new(clock.clone()));
-    let [before, after] = [(); 2].map(|()| plan.channel(&mut background).unwrap().0);
+    let clock_of_plan: Arc<dyn Clock> = Arc::new(clock.clone());
+    let [before, after] = [(); 2].map(|()| plan.channels(1, &clock_of_plan).unwrap().remove(0));
     ask(before).await.unwrap();
     let (foreign, foreign_key) = stranger.certify("client");
     std::fs::write(&paths[0], foreign).unwrap();

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::{ErrorKind, SystemClock};
+use blobaccess_grpc::CallMetadata;
 use blobaccess_testkit::ManualClock;
 use serde_json::json;
 
 use super::fakes::TokenServer;
 use crate::background::Background;
+use crate::clients::metadata::ClientMetadata;
+use crate::clients::oauth2;
 use crate::clients::token_source::TokenSource;
-use crate::clients::{ClientMetadata, oauth2};
 use crate::section::section_of;
 
 /// Returns a source of tokens at `server`, and its time.
@@ -111,8 +113,8 @@ async fn a_client_of_grpc_sends_its_token() {
     });
     let plan = super::plans::read_grpc(&json.to_string()).0.unwrap();
     let mut background = Background::new(Arc::new(SystemClock));
-    let (_, source): (_, ClientMetadata) = plan.channel(&mut background).unwrap();
+    let source: ClientMetadata = plan.call_metadata(&mut background).unwrap();
     let (ctx, mut sent) = (blobaccess::Context::background(), tonic::metadata::MetadataMap::new());
-    source.add_to_forwarded(&ctx, &tonic::metadata::MetadataMap::new(), &mut sent).await.unwrap();
+    source.add_to(&ctx, &mut sent).await.unwrap();
     assert_eq!(sent.get("authorization").unwrap(), "Bearer one");
 }
