@@ -7,7 +7,13 @@ use serde_json::{Map, Value, json};
 pub(crate) struct Document {
     pub(crate) name: String,
     pub(crate) value: Value,
+    /// The place that this one is about, as a JSON pointer. All else is that of other documents as well.
+    subject: &'static str,
 }
+
+const CONTENTS: &str = "/contentAddressableStorage/backend";
+
+const RESULTS: &str = "/actionCache/backend";
 
 /// Returns a store in memory.
 fn memory(new_blocks: u32) -> Value {
@@ -182,20 +188,23 @@ pub(crate) fn originals() -> Vec<Document> {
     let of_results = action_results()
         .into_iter()
         .map(|(name, backend)| Document { name: format!("AC {name}"), value: application(&memory(3), &backend) });
-    of_contents.chain(of_results).collect()
+    let whole = Document { name: "all".to_owned(), value: application(&memory(3), &memory(1)), subject: "" };
+    std::iter::once(whole).chain(of_contents).chain(of_results).collect()
 }
 
 /// Returns copies of a configuration, each with one field changed: taken away, or given another value.
 pub(crate) fn changed(document: &Document) -> Vec<Document> {
-    let mut places = Vec::new();
-    collect_places(&document.value, &mut String::new(), &mut places);
+    let (mut places, mut place) = (Vec::new(), document.subject.to_owned());
+    let subject = document.value.pointer(&place).expect("the subject is there");
+    collect_places(subject, &mut place, &mut places);
     let mut all = Vec::new();
     for place in places {
         let old = document.value.pointer(&place).expect("the place is there");
         let mut change = |how: &str, new: Option<Value>| {
             let mut value = document.value.clone();
             set(&mut value, &place, new);
-            all.push(Document { name: format!("{} {place} {how}", document.name), value });
+            let name = format!("{} {place} {how}", document.name);
+            all.push(Document { name, value, subject: document.subject });
         };
         change("absent", None);
         change("null", Some(Value::Null));
@@ -234,8 +243,12 @@ fn with_unknown_field(old: &Value) -> Value {
     Value::Object(map)
 }
 
-/// Collects the JSON pointers of all values below `value`.
+/// Collects the JSON pointers of all values below `value`, but for those within stores in memory: these are a subject of
+/// their own.
 fn collect_places(value: &Value, place: &mut String, places: &mut Vec<String>) {
+    if !is_subject(place) && [memory(1), memory(3)].contains(value) {
+        return;
+    }
     let mut descend = |key: &str, below: &Value| {
         let length = place.len();
         place.push('/');
@@ -249,6 +262,11 @@ fn collect_places(value: &Value, place: &mut String, places: &mut Vec<String>) {
         Value::Array(list) => list.iter().enumerate().for_each(|(index, below)| descend(&index.to_string(), below)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+/// Returns whether a place is that of the outermost store.
+fn is_subject(place: &str) -> bool {
+    place == CONTENTS || place == RESULTS
 }
 
 fn set(value: &mut Value, place: &str, new: Option<Value>) {

@@ -9,7 +9,6 @@ mod objects;
 mod parse;
 mod texts;
 mod toml;
-mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
