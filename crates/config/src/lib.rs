@@ -14,7 +14,7 @@
 //! let document = Document::from_jsonnet(text, "store.jsonnet", &Environment::of_process())?;
 //! let faults = StacksPlan::of_store(&document, StorageType::Cas, &Registry::new()).unwrap_err();
 //! let lines: Vec<_> = faults.as_slice().iter().map(ToString::to_string).collect();
-//! assert!(lines.contains(&"store.jsonnet:3:19: readCaching.fast.grpc.client.address: is required".to_owned()), "{faults}");
+//! assert!(lines.contains(&"store.jsonnet:3:27: readCaching.fast.grpc.client.address: is required".to_owned()), "{faults}");
 //! assert!(lines.iter().any(|line| line.ends_with("readCaching.replicator: is required")), "{faults}");
 //! # Ok::<(), blobaccess_config::Faults>(())
 //! ```
