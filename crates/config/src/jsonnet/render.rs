@@ -50,6 +50,7 @@ impl Machine<'_> {
                 let names = object.shown_names(false);
                 let mut fields = Vec::with_capacity(names.len());
                 for name in names {
+                    self.charge(name.len(), at)?;
                     let position = object.field(&name).and_then(|field| self.sources.position(field.at));
                     let value = self.find_field(object, &name, at).and_then(|id| match id {
                         Some(id) => {

@@ -144,6 +144,10 @@ impl Machine<'_> {
         };
         let digits = precision.unwrap_or(0);
         let fraction = precision.unwrap_or(6);
+        let magnitude = if matches!(conversion, 'f' | 'F') { number.abs() } else { 10.0 };
+        if matches!(conversion, 'f' | 'F' | 'e' | 'E' | 'g' | 'G') && !is_in_range(magnitude, fraction) {
+            return Err(Failure::at(at, format!("{number} cannot be written with {fraction} digits behind the point")));
+        }
         Ok(match conversion {
             'd' => code.integer(number <= -1.0, number.abs().floor(), zeros, digits, 10, ""),
             'o' => code.integer(
@@ -260,6 +264,11 @@ impl Code {
     }
 }
 
+/// Returns whether a number with so many digits behind its point is in the range of numbers, once the point is left out.
+fn is_in_range(magnitude: f64, fraction: usize) -> bool {
+    (magnitude * 10f64.powf(from_length(fraction))).is_finite()
+}
+
 /// Returns the power of ten of a number's first digit.
 fn exponent_of(number: f64) -> i64 {
     if number == 0.0 { 0 } else { truncate((number.abs().ln() / 10f64.ln()).floor()) }
@@ -269,7 +278,7 @@ fn exponent_of(number: f64) -> i64 {
 fn write_digits(mut number: f64, radix: u32) -> String {
     let base = f64::from(radix);
     let mut digits = Vec::new();
-    while number > 0.0 {
+    while number > 0.0 && number.is_finite() {
         let digit = to_length(number % base).and_then(|digit| u32::try_from(digit).ok());
         digits.push(digit.and_then(|digit| char::from_digit(digit, radix)).unwrap_or('0'));
         number = (number / base).floor();
@@ -337,4 +346,16 @@ fn parse_size(characters: &mut Peekable<Chars<'_>>) -> Size {
         size = Some(size.unwrap_or(0_usize).saturating_mul(10).saturating_add(digit));
     }
     size.map_or(Size::Absent, Size::Fixed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_has_no_more_digits_than_its_range() {
+        assert!(is_in_range(1.0, 300) && is_in_range(1e300, 8) && is_in_range(0.0, 300));
+        assert!(!is_in_range(1.0, 400) && !is_in_range(1e300, 10));
+        assert_eq!(write_digits(f64::INFINITY, 10), "");
+    }
 }

@@ -30,7 +30,7 @@ impl Machine<'_> {
             Value::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
             Value::Number(number) => text.push_str(&number::render(*number)),
             Value::Text(part) => {
-                self.charge(part.len(), at)?;
+                self.charge_text(part, at)?;
                 write_quoted(part, text);
             }
             Value::Function(_) => return Err(Failure::at(at, "a function cannot be rendered")),
@@ -47,6 +47,7 @@ impl Machine<'_> {
                 let names = self.names_to_write(object, at)?;
                 for (index, name) in names.iter().enumerate() {
                     text.push_str(if index == 0 { "{" } else { ", " });
+                    self.charge_text(name, at)?;
                     write_quoted(name, text);
                     text.push_str(": ");
                     let value = self.field(object, name, at)?;
@@ -64,6 +65,14 @@ impl Machine<'_> {
         self.work(object.size(), at)?;
         let names = object.shown_names(false);
         Ok(names)
+    }
+
+    /// Counts the memory of a string that is about to be written, with its escapes, and the work of it.
+    pub(super) fn charge_text(&mut self, text: &str, at: At) -> Outcome<()> {
+        let escapes =
+            text.chars().filter(|character| character.is_control() || "\"\\\u{2028}\u{2029}".contains(*character));
+        self.charge(text.len() + 5 * escapes.count(), at)?;
+        self.work(text.len() / 64, at)
     }
 
     /// Writes the part of a document that is a line or more of its own, with what is in front of it.
@@ -123,7 +132,7 @@ fn escape_string(machine: &mut Machine<'_>, given: &[ThunkId], at: At) -> Outcom
     let [value] = arguments(given, at)?;
     let value = machine.force(value, at)?;
     let value = machine.text_of(&value, at)?;
-    machine.charge(value.len(), at)?;
+    machine.charge_text(&value, at)?;
     let mut text = String::new();
     write_quoted(&value, &mut text);
     machine.text(&text, at)
@@ -157,6 +166,7 @@ fn json(
     text: &mut String,
     at: At,
 ) -> Outcome<()> {
+    machine.charge(indent.len() + layout.indent.len(), at)?;
     let inner = format!("{indent}{}", layout.indent);
     match value {
         Value::Array(elements) => {
@@ -176,6 +186,7 @@ fn json(
             for (index, name) in machine.names_to_write(object, at)?.iter().enumerate() {
                 let separator = if index == 0 { [""; 2] } else { [",", &layout.newline] };
                 machine.write(text, &[separator[0], separator[1], &inner], at)?;
+                machine.charge_text(name, at)?;
                 write_encoded(name, text);
                 machine.write(text, &[&layout.separator], at)?;
                 let value = machine.field(object, name, at)?;
@@ -186,7 +197,7 @@ fn json(
             machine.write(text, &[&layout.newline, indent, "}"], at)
         }
         Value::Text(part) => {
-            machine.charge(part.len(), at)?;
+            machine.charge_text(part, at)?;
             write_encoded(part, text);
             Ok(())
         }
@@ -221,6 +232,7 @@ fn yaml(
     text: &mut String,
     at: At,
 ) -> Outcome<()> {
+    machine.charge(indent.len(), at)?;
     let deeper = format!("{indent}  ");
     match value {
         Value::Array(elements) if elements.is_empty() => machine.write(text, &["[]"], at),
@@ -247,6 +259,7 @@ fn yaml(
             for (index, name) in names.iter().enumerate() {
                 let (newline, margin) = if index == 0 { ("", "") } else { ("\n", indent) };
                 machine.write(text, &[newline, margin], at)?;
+                machine.charge_text(name, at)?;
                 if layout.quotes_keys || !is_bare_safe(name) {
                     write_quoted(name, text);
                 } else {
@@ -270,7 +283,7 @@ fn yaml(
         }
         Value::Text(part) if part.is_empty() => machine.write(text, &["\"\""], at),
         Value::Text(part) => {
-            machine.charge(part.len(), at)?;
+            machine.charge_text(part, at)?;
             match part.strip_suffix('\n') {
                 Some(lines) => {
                     machine.write(text, &["|"], at)?;
