@@ -13,7 +13,7 @@ use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -46,6 +46,12 @@ impl Page {
     }
 }
 
+/// The time within which the header of a request must have come.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The maximum number of connections at once. Others wait.
+const MAX_CONNECTIONS: usize = 256;
+
 /// Serves `pages` on `listener` until the future is dropped.
 pub(crate) async fn serve(listener: TcpListener, pages: Arc<impl Pages>) -> io::Result<()> {
     let mut connections = JoinSet::new();
@@ -62,9 +68,14 @@ pub(crate) async fn serve(listener: TcpListener, pages: Arc<impl Pages>) -> io::
                 async move { Ok::<_, Infallible>(answer(request, &*pages).await) }
             });
             // A client that disconnects in the middle of a page is not an error.
-            drop(http1::Builder::new().serve_connection(TokioIo::new(connection), service).await);
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+            drop(builder.serve_connection(TokioIo::new(connection), service).await);
         });
         while connections.try_join_next().is_some() {}
+        if connections.len() >= MAX_CONNECTIONS {
+            connections.join_next().await;
+        }
     }
 }
 

@@ -66,11 +66,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends the process by the signal that it was told to stop by, so that its parent sees why. Where the signal cannot end
-/// it, as that of a container's first process, it exits with 128 and the number of the signal, as shells do.
+/// Ends the process by the signal that it was told to stop by, so that its parent sees why. A container's first process
+/// cannot end so: it exits with 128 and the number of the signal, as shells do.
 fn end_by(signal: SignalKind) -> ExitCode {
     let number = signal.as_raw_value();
-    drop(signal_hook::low_level::emulate_default_handler(number));
+    if std::process::id() != 1 {
+        drop(signal_hook::low_level::emulate_default_handler(number));
+    }
     u8::try_from(number + 128).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 

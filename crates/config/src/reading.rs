@@ -6,6 +6,9 @@ use crate::field_path::FieldPath;
 use crate::message::{Field, FieldValue, Message, Value};
 use crate::{Fault, Faults, Notice, Position};
 
+/// The maximum number of faults that are noted: a person mends those, and then sees the others.
+const MAX_FAULTS: usize = 1000;
+
 /// Collects the faults and notices of one configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
@@ -22,8 +25,11 @@ impl Reading {
         Self { malformed, ..Self::default() }
     }
 
-    /// Notes a fault at `path`. One fault is noted for each path.
+    /// Notes a fault at `path`. One fault is noted for each path, and no more than [`MAX_FAULTS`] are.
     pub(crate) fn note_fault(&self, path: &FieldPath, position: Option<Position>, message: String) {
+        if self.faults.borrow().len() >= MAX_FAULTS {
+            return;
+        }
         let follows = self.malformed.iter().any(|(known, _)| known.is_within(path) || path.is_within(known));
         let mut faults = self.faults.borrow_mut();
         if !follows && faults.iter().all(|(known, _)| known != path) {

@@ -95,6 +95,7 @@ pub struct Registry {
     observer: Arc<dyn Observer>,
     clock: Arc<dyn Clock>,
     max_message_size_bytes: u64,
+    forwarded_metadata: Option<Vec<String>>,
     expanding: ExpandingOptions,
     s3_buckets: Vec<(String, BucketSource)>,
     gcs_buckets: Vec<(String, BucketSource)>,
@@ -107,6 +108,7 @@ impl Default for Registry {
             observer: Arc::new(NoObserver),
             clock: Arc::new(SystemClock),
             max_message_size_bytes: MAX_MESSAGE_SIZE_BYTES,
+            forwarded_metadata: None,
             expanding: ExpandingOptions::new(AllowedHosts::any_public()),
             s3_buckets: Vec::new(),
             gcs_buckets: Vec::new(),
@@ -228,6 +230,16 @@ impl Registry {
 
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.clock)
+    }
+
+    /// Sets the names of the metadata of calls that is passed on to other servers. Without any, all is that a context has.
+    pub(crate) fn with_forwarded_metadata(mut self, names: Vec<String>) -> Self {
+        self.forwarded_metadata = Some(names);
+        self
+    }
+
+    pub(crate) fn forwarded_metadata(&self) -> Option<Vec<String>> {
+        self.forwarded_metadata.clone()
     }
 
     pub(crate) const fn max_message_size_bytes(&self) -> u64 {

@@ -127,6 +127,8 @@ impl Application {
         let notices = Reading::finish(reading, &message)?;
         match (plan, stores) {
             (Some(plan), Some(stores)) => {
+                // The contexts of calls may have all metadata, for expressions. Credentials must not go with it.
+                let registry = registry.with_forwarded_metadata(plan.forwarded_metadata());
                 let stacks = StacksPlan::new(stores, registry.clone(), notices);
                 Ok(Self { plan, stacks, registry })
             }

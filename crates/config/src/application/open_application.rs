@@ -84,7 +84,7 @@ fn build_services(plan: &ApplicationPlan, stacks: &Stacks, background: &mut Back
             StorageType::Fsac => serve!(fsac, with_fsac),
         }
     }
-    plan.schedulers.add_to(services, background)
+    plan.schedulers.add_to(services, &plan.forwarded_metadata(), background)
 }
 
 impl OpenApplication {

@@ -44,16 +44,22 @@ impl SchedulersPlan {
 }
 
 impl SchedulersPlan {
-    /// Adds the service that forwards actions, if there are schedulers. It must be called within a tokio runtime.
+    /// Adds the service that forwards actions, if there are schedulers. Of the metadata of calls, they get what `forwarded`
+    /// names. It must be called within a tokio runtime.
     ///
     /// # Errors
     ///
     /// `FailedPrecondition` or `InvalidArgument` if a certificate of a client cannot be read or used.
-    pub(super) fn add_to(&self, services: Services, background: &mut Background) -> Result<Services> {
+    pub(super) fn add_to(
+        &self,
+        services: Services,
+        forwarded: &[String],
+        background: &mut Background,
+    ) -> Result<Services> {
         let Some(authorizer) = &self.authorizer else { return Ok(services) };
         let mut schedulers = Vec::with_capacity(self.schedulers.len());
         for SchedulerPlan { prefix, added_prefix, endpoint } in &self.schedulers {
-            let scheduler = endpoint.connect(false, background.clock())?.scheduler();
+            let scheduler = endpoint.connect(false, Some(forwarded.to_vec()), background.clock())?.scheduler();
             schedulers.push((prefix.clone(), scheduler.with_added_instance_name_prefix(added_prefix.clone())));
         }
         Ok(services.with_schedulers(schedulers, authorizer.build(background)))

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use blobaccess::{Clock, Kind, Result, StorageType};
+use blobaccess::{Kind, Result, StorageType};
 use blobaccess_grpc::Remote;
 
 use super::any_store::{AnyStore, Store};
+use crate::Registry;
 use crate::clients::GrpcClientPlan;
 use crate::section::Section;
 
@@ -28,8 +29,8 @@ impl GrpcPlan {
     }
 
     /// Makes a client, which connects when it is used.
-    pub(crate) fn connect(&self, clock: &Arc<dyn Clock>) -> Result<Remote> {
-        self.client.connect(self.compresses, clock)
+    pub(crate) fn connect(&self, registry: &Registry) -> Result<Remote> {
+        self.client.connect(self.compresses, registry.forwarded_metadata(), &registry.clock())
     }
 }
 

@@ -109,6 +109,10 @@ impl PlannedNode {
 }
 
 impl<'p> Opening<'p> {
+    pub(super) fn forwarded_metadata(&self) -> Option<Vec<String>> {
+        self.registry.forwarded_metadata()
+    }
+
     pub(super) fn clock(&self) -> Arc<dyn Clock> {
         self.registry.clock()
     }
@@ -158,7 +162,7 @@ impl<'p> Opening<'p> {
         match &planned.node {
             Node::ReadCaching { slow, fast, replicator } => self.open_read_caching(path, *slow, *fast, replicator),
             Node::Grpc(plan) => {
-                let remote = plan.connect(&self.clock())?;
+                let remote = plan.connect(self.registry)?;
                 let store = store_of(&remote);
                 self.keep(path, K::STORAGE_TYPE, Arc::new(remote));
                 store

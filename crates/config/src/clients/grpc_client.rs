@@ -75,6 +75,10 @@ impl GrpcClientPlan {
             Some(keepalive) => Keepalive::read(&keepalive).map(Some),
         };
         let metadata = FixedMetadata::read(section);
+        if section.message("add_metadata_jmespath_expression").is_some_and(|expression| expression.is_set("files")) {
+            let name = "add_metadata_jmespath_expression";
+            section.notice_at(name, "its files are read once, when the server starts");
+        }
         let expression = match section.message("add_metadata_jmespath_expression") {
             None => Some(None),
             Some(expression) => ExpressionPlan::read(&expression).map(Some),
@@ -109,17 +113,23 @@ impl GrpcClientPlan {
 
     /// Makes a client of the storage services. It connects when it is used. It must be made within a tokio runtime.
     ///
-    /// An expression for metadata sees no other metadata of calls than what is forwarded through stores, and its files as
-    /// they were when the configuration was read.
+    /// Of the metadata of calls, those that `forwarded` names are passed on, or all if it is `None`. An expression for
+    /// metadata sees what the context of a call has, and its files as they were when the configuration was read.
     ///
     /// # Errors
     ///
     /// `FailedPrecondition` or `InvalidArgument`, with the path in the configuration, if certificates cannot be read or
     /// used.
-    pub(crate) fn connect(&self, compresses: bool, clock: &Arc<dyn Clock>) -> Result<Remote> {
+    pub(crate) fn connect(
+        &self,
+        compresses: bool,
+        forwarded: Option<Vec<String>>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Remote> {
         let at = |error: Error| error.at(self.path.clone());
         let options = RemoteOptions::new(self.address.to_string())
             .with_max_batch_bytes(MAX_BATCH_BYTES)
+            .with_forwarded_metadata(forwarded)
             .with_compression_level(compresses.then_some(1));
         let count = match self.load_balancing {
             LoadBalancing::PickFirst => CONNECTIONS.0,

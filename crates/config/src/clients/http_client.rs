@@ -1,5 +1,6 @@
 //! Clients of HTTP.
 
+use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::section::Section;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client of HTTP.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct HttpClientPlan {
     pub(crate) tls: Option<ClientTlsPlan>,
     pub(crate) proxy_url: Option<String>,
@@ -85,6 +86,13 @@ impl HttpClientPlan {
             Some(plan) => Some(Box::new(TokenSource::new(plan.clone(), Arc::clone(clock))?)),
         };
         Ok(HttpClient { client: builder.build().map_err(unusable)?, tokens })
+    }
+}
+
+impl Debug for HttpClientPlan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        // The URL of a proxy and the values of headers may be secret.
+        f.debug_struct("HttpClientPlan").field("disables_http2", &self.disables_http2).finish_non_exhaustive()
     }
 }
 

@@ -62,10 +62,14 @@ pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
 pub(super) fn append(metadata: &mut MetadataMap, name: &str, value: &[u8]) -> Result<(), &'static str> {
     if name.ends_with("-bin") {
         let key = BinaryMetadataKey::from_bytes(name.as_bytes()).map_err(|_| "is no name of metadata")?;
-        metadata.append_bin(key, BinaryMetadataValue::from_bytes(value));
+        let mut value = BinaryMetadataValue::from_bytes(value);
+        value.set_sensitive(true);
+        metadata.append_bin(key, value);
     } else {
         let key = AsciiMetadataKey::from_bytes(name.as_bytes()).map_err(|_| "is no name of metadata")?;
-        let value = AsciiMetadataValue::try_from(value).map_err(|_| "has characters that metadata cannot have")?;
+        let value = AsciiMetadataValue::try_from(value).map_err(|_| "has characters that metadata cannot have");
+        let mut value = value?;
+        value.set_sensitive(true);
         metadata.append(key, value);
     }
     Ok(())
@@ -109,8 +113,9 @@ impl ClientMetadata {
         }
         if let Some(tokens) = &self.tokens {
             let value = tokens.authorization().await?;
-            let value = AsciiMetadataValue::try_from(value.as_bytes())
+            let mut value = AsciiMetadataValue::try_from(value.as_bytes())
                 .map_err(|_| Error::internal("a token has characters that cannot be sent"))?;
+            value.set_sensitive(true);
             metadata.insert("authorization", value);
         }
         match &self.forwarded {

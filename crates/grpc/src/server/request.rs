@@ -61,7 +61,11 @@ fn forwarded(metadata: &MetadataMap, options: &ServiceOptions) -> Metadata {
                 Err(_) => continue,
             },
         };
-        if options.keeps_all_metadata || options.forwarded_metadata.iter().any(|wanted| wanted == name) {
+        // What belongs to one call and its transport is not that of a call which is made for it.
+        let is_of_transport = name.starts_with("grpc-") || ["te", "content-type"].contains(&name);
+        if options.keeps_all_metadata && !is_of_transport
+            || options.forwarded_metadata.iter().any(|wanted| wanted == name)
+        {
             forwarded = forwarded.with(name.to_owned(), value);
         }
     }

@@ -21,7 +21,7 @@ use crate::section::section_of;
 
 fn connect(configuration: &serde_json::Value) -> Remote {
     let (plan, end) = read_grpc(&configuration.to_string());
-    plan.unwrap_or_else(|| panic!("{end:?}")).connect(false, &clock()).unwrap()
+    plan.unwrap_or_else(|| panic!("{end:?}")).connect(false, None, &clock()).unwrap()
 }
 
 fn clock() -> Arc<dyn Clock> {

@@ -34,7 +34,16 @@ impl Authority {
 }
 
 /// The names of metadata that a server of storage takes note of.
-const NOTED: [&str; 4] = ["x-cluster", "x-raw-bin", "x-user", "build.bazel.remote.execution.v2.requestmetadata-bin"];
+const NOTED: [&str; 8] = [
+    "x-cluster",
+    "x-raw-bin",
+    "x-user",
+    "build.bazel.remote.execution.v2.requestmetadata-bin",
+    "authorization",
+    "x-secret",
+    "x-forwarded",
+    "x-site",
+];
 
 /// The metadata of the last call that a server has had.
 #[derive(Clone, Debug, Default)]

@@ -2,5 +2,6 @@
 
 mod connections;
 mod fakes;
+mod forwarding;
 mod plans;
 mod tokens;
