@@ -47,6 +47,7 @@ mod schema;
 mod section;
 mod small_file;
 mod stacks;
+mod used_path;
 
 pub use self::application::{
     Application, Diagnostics, DiagnosticsListener, DiagnosticsPolicy, OpenApplication, ProcessSettings,

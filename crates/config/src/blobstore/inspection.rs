@@ -6,7 +6,7 @@ use blobaccess_zip_store::ZipReadingStore;
 use super::archive::{ArchivePlan, ArchiveUse};
 use super::node::{Node, PlannedNode};
 use super::plan::StoresPlan;
-use crate::{Fault, Faults};
+use crate::Faults;
 
 impl StoresPlan {
     /// Looks at the files that the stores are to be in. Nothing is created, changed or opened to be written.
@@ -19,8 +19,7 @@ impl StoresPlan {
         for id in self.order() {
             let Some(planned) = self.node(id) else { continue };
             if let Err(message) = inspect(planned).await {
-                let (path, position) = (planned.path.to_string(), planned.position.clone());
-                faults.push(Fault { path, position, message });
+                faults.push(planned.fault(message));
             }
         }
         Faults::of(faults).map_or(Ok(()), Err)

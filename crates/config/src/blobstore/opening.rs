@@ -1,7 +1,5 @@
 //! The opening of stores by their plans.
 
-use std::fs;
-use std::io::ErrorKind as IoErrorKind;
 use std::sync::Arc;
 
 use blobaccess::decorators::{
@@ -88,7 +86,8 @@ impl StoresPlan {
             for id in &order {
                 let Some(planned) = self.node(*id) else { continue };
                 if Turn::of(&planned.node) == turn {
-                    let store = opening.open(planned).await.map_err(|error| planned.fault(&error))?;
+                    let store = opening.open(planned).await;
+                    let store = store.map_err(|error| Faults::from(planned.fault(error.to_string())))?;
                     if let Some(place) = opening.stores.get_mut(id.0) {
                         *place = Some(store);
                     }
@@ -102,9 +101,10 @@ impl StoresPlan {
 }
 
 impl PlannedNode {
-    fn fault(&self, error: &Error) -> Faults {
-        let (path, position) = (self.path.to_string(), self.position.clone());
-        Faults::from(Fault { path, position, message: error.to_string() })
+    /// Makes a fault of what is wrong when the backend is opened.
+    pub(super) fn fault(&self, message: String) -> Fault {
+        let path = if matches!(self.node, Node::ZipWriting(_)) { self.path.field("path") } else { self.path.clone() };
+        Fault { path: path.to_string(), position: self.position.clone(), message }
     }
 }
 
@@ -193,8 +193,10 @@ impl<'p> Opening<'p> {
                 Ok(self.keep_store(path, store.with_clock(self.clock())))
             }
             Node::ZipWriting(archive) => {
-                remove(archive).await?;
+                let replaced = archive.clone();
+                let former = blocking(move || replaced.remove_former()).await?;
                 let store = ZipWritingStore::<K>::create(archive.path.clone(), self.zip_options(archive)).await?;
+                drop(former);
                 Ok(self.keep_store(path, store.with_clock(self.clock())))
             }
             Node::Host { name, settings } => self.registry.open(name, K::STORAGE_TYPE, settings).await?.get(),
@@ -368,16 +370,4 @@ impl<'p> Opening<'p> {
     fn zip_options(&self, archive: &ArchivePlan) -> blobaccess_zip_store::ZipOptions {
         archive.options.with_max_message_size_bytes(self.registry.max_message_size_bytes())
     }
-}
-
-/// Removes the archive that is there, as Buildbarn does.
-async fn remove(archive: &ArchivePlan) -> Result<()> {
-    let path = archive.path.clone();
-    let removed = blocking(move || match fs::remove_file(&path) {
-        Err(error) if error.kind() != IoErrorKind::NotFound => {
-            Err(Error::unavailable(format!("{} cannot be replaced: {error}", path.display())).with_source(error))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    });
-    removed.await
 }

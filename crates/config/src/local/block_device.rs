@@ -5,21 +5,13 @@ use std::io::{Seek as _, SeekFrom};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::Position;
 use crate::field_path::FieldPath;
 use crate::reading::Reading;
 use crate::section::Section;
+use crate::used_path::UsedPath;
 
 /// The unit in which sizes of files count, in bytes: they are rounded up to it.
 const SECTOR_BYTES: u64 = 4096;
-
-/// A path that a store writes to, and the field that names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UsedPath {
-    pub(crate) path: PathBuf,
-    pub(crate) field: FieldPath,
-    pub(crate) position: Option<Position>,
-}
 
 /// A file or a block device of a configuration.
 #[derive(Clone, Debug)]

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::block_device::{UsedPath, used_path};
+use super::block_device::used_path;
 use crate::section::Section;
+use crate::used_path::UsedPath;
 
 /// The directory of the state of a local store that is kept, and how often it is written.
 #[derive(Clone, Debug)]

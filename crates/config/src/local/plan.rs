@@ -5,7 +5,7 @@ use std::time::Duration;
 use blobaccess::{Kind, Result, StorageType};
 use blobaccess_local_store::{Environment, LocalStore, Options, Sizes, SyncPolicy};
 
-use super::block_device::{BlockDevice, UsedPath};
+use super::block_device::BlockDevice;
 use super::contents::{Contents, inspect};
 use super::index::Index;
 use super::integrity::read_remembered_verification;
@@ -13,6 +13,7 @@ use super::persistence::Persistence;
 use super::rotation::Rotation;
 use super::space::{capacity_in_memory, least_capacity, logs_bytes};
 use crate::section::Section;
+use crate::used_path::UsedPath;
 
 /// The largest block, in bytes.
 const MAX_BLOCK_BYTES: u64 = 1 << 40;

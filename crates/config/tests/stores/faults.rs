@@ -1,5 +1,7 @@
 //! Faults: all of a document, at their places, in one order.
 
+use std::os::unix::fs::MetadataExt;
+
 use blobaccess::StorageType::Cas;
 use blobaccess_config::{Document, Stacks, StacksPlan};
 
@@ -60,7 +62,8 @@ fn a_configuration_without_stores_is_refused() {
 async fn nothing_is_touched_unless_everything_is_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let (archive, absent) = (folder.path().join("kept.zip"), folder.path().join("absent.zip"));
-    std::fs::write(&archive, "an earlier archive").unwrap();
+    let earlier = b"PK\x03\x04 an earlier archive";
+    std::fs::write(&archive, earlier).unwrap();
     let text = |ac: &str| {
         let text = format!(
             "{{'contentAddressableStorage': {{'zipWriting': {{'path': '{}'}}}}, 'actionCache': {ac}}}",
@@ -72,14 +75,40 @@ async fn nothing_is_touched_unless_everything_is_in_order() {
     for ac in ["{'label': 'x'}", &reading] {
         let faults = Stacks::from_document(&text(ac), &registry()).await.unwrap_err();
         assert!(faults.as_slice()[0].path.starts_with("actionCache."), "{faults}");
-        assert_eq!(std::fs::read(&archive).unwrap(), b"an earlier archive");
+        assert_eq!(std::fs::read(&archive).unwrap(), earlier);
     }
     let junk = format!("{{'zipReading': {{'path': '{}'}}}}", folder.path().join("junk.zip").display());
     std::fs::write(folder.path().join("junk.zip"), "junk").unwrap();
     let plan = StacksPlan::of_blobstore(&text(&junk), &registry()).unwrap();
     assert_eq!(plan.inspect().await.unwrap_err().as_slice()[0].path, "actionCache.zipReading");
     assert_eq!(plan.open().await.unwrap_err().as_slice()[0].path, "actionCache.zipReading");
-    assert_eq!(std::fs::read(&archive).unwrap(), b"an earlier archive");
+    assert_eq!(std::fs::read(&archive).unwrap(), earlier);
+}
+
+#[tokio::test]
+async fn no_other_file_than_an_archive_that_nobody_writes_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.zip");
+    let writing = format!("{{'zipWriting': {{'path': '{}'}}}}", path.display());
+    let plan = || crate::plan(&writing, Cas).unwrap();
+    std::fs::write(&path, "a letter").unwrap();
+    for faults in [plan().inspect().await.unwrap_err(), plan().open().await.unwrap_err()] {
+        assert_eq!(faults.as_slice()[0].path, "zipWriting.path");
+        assert!(faults.to_string().contains("is no archive: choose another path"), "{faults}");
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), b"a letter");
+    std::fs::write(&path, "").unwrap();
+    let first = plan().open().await.unwrap();
+    let number = std::fs::metadata(&path).unwrap().ino();
+    let faults = plan().open().await.unwrap_err();
+    assert_eq!(faults.as_slice()[0].path, "zipWriting.path");
+    assert!(faults.to_string().contains("is being written by another process"), "{faults}");
+    assert_eq!(std::fs::metadata(&path).unwrap().ino(), number);
+    first.close().await.unwrap();
+    drop(plan().open().await.unwrap());
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("absent", &path).unwrap();
+    assert!(plan().inspect().await.unwrap_err().to_string().contains("is a link to nothing"));
 }
 
 #[tokio::test]
