@@ -54,7 +54,7 @@ impl ArchivePlan {
             None => Some(Duration::ZERO),
             Some(cache) => {
                 cache.notice_at("cache_size", "has no effect: a verification takes 8 bytes of its entry");
-                ExistenceCachePlan::read(&cache).map(|cache| cache.duration)
+                ExistenceCachePlan::read_duration(&cache)
             }
         };
         let options = ZipOptions::new().with_verification_lifetime(verified?);

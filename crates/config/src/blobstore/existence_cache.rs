@@ -29,13 +29,18 @@ impl ExistenceCachePlan {
         if capacity.is_none() {
             section.fault_at("cache_size", "must be positive");
         }
+        let duration = Self::read_duration(section);
+        Some(Self { capacity: capacity?, duration: duration? })
+    }
+
+    /// Reads the duration of a memory whose size has no effect, whatever it is.
+    pub(crate) fn read_duration(section: &Section<'_>) -> Option<Duration> {
         let duration = section.required_duration("cache_duration");
         if duration.is_some_and(|duration| duration.is_zero()) {
             section.notice_at("cache_duration", "is zero, so that nothing is remembered");
         }
         let is_known = read_policy(section);
-        let plan = Self { capacity: capacity?, duration: duration? };
-        is_known.then_some(plan)
+        duration.filter(|_| is_known)
     }
 }
 

@@ -400,6 +400,10 @@ fn archives() {
             let text = |fields: &str| format!("{{'{member}': {{{fields}}}}}");
             check(kind, &text("'path': '/a/b.zip'"), &[]);
             check(kind, &text("'path': '/a/b.zip', 'dataIntegrityValidationCache': CACHE"), &[]);
+            for size in ["", "'cacheSize': 0,", "'cacheSize': -1,"] {
+                let cache = format!("{{{size} 'cacheDuration': '1s', 'cacheReplacementPolicy': 2}}");
+                check(kind, &text(&format!("'path': '/a/b.zip', 'dataIntegrityValidationCache': {cache}")), &[]);
+            }
             check(kind, &text(""), &[&format!("{member}.path: is required")]);
             check(
                 kind,
