@@ -8,6 +8,7 @@ use crate::Position;
 use crate::field_path::FieldPath;
 use crate::message::{Field, FieldValue, MapKey, Message, Value};
 use crate::reading::Reading;
+use crate::used_path::UsedPath;
 
 /// A message of a configuration, with its path, and the reading that faults are noted in.
 ///
@@ -205,6 +206,11 @@ impl<'a> Section<'a> {
     /// Returns the path of an element of a list.
     pub(crate) fn path_of_element(&self, name: &str, index: usize) -> FieldPath {
         self.path_of(name).index(index)
+    }
+
+    /// Returns a path in a list of them, with the field that names it.
+    pub(crate) fn used_path_of_element(&self, name: &str, index: usize, path: &str) -> UsedPath {
+        UsedPath { path: path.into(), field: self.path_of_element(name, index), position: self.position_of(name) }
     }
 
     /// Notes that something is wrong with an element of a list.

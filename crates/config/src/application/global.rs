@@ -4,6 +4,7 @@ use super::diagnostics::DiagnosticsPlan;
 use super::process_settings::ProcessSettings;
 use super::server::TakenAddresses;
 use super::tracing_settings;
+use crate::blobstore::Claims;
 use crate::section::Section;
 
 /// The plan of `buildbarn.configuration.global.Configuration`.
@@ -17,7 +18,7 @@ pub(super) struct GlobalPlan {
 
 impl GlobalPlan {
     /// Reads the settings. Faults are noted.
-    pub(super) fn read(section: &Section<'_>, taken: &mut TakenAddresses) -> Self {
+    pub(super) fn read(section: &Section<'_>, taken: &mut TakenAddresses, claims: &mut Claims) -> Self {
         if let Some(section) = section.message("tracing") {
             tracing_settings::read(&section);
         }
@@ -32,7 +33,7 @@ impl GlobalPlan {
         );
         let diagnostics = section.message("diagnostics_http_server");
         Self {
-            process: ProcessSettings::read(section),
+            process: ProcessSettings::read(section, claims),
             diagnostics: diagnostics.and_then(|section| DiagnosticsPlan::read(&section, taken)),
             forwarded_metadata: forwarded.into_iter().map(str::to_owned).collect(),
         }

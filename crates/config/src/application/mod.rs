@@ -3,6 +3,7 @@
 mod compression;
 mod diagnostics;
 mod global;
+mod inspection;
 mod open_application;
 mod probe;
 mod process_settings;
@@ -23,7 +24,7 @@ pub use self::process_settings::ProcessSettings;
 use self::schedulers::SchedulersPlan;
 use self::server::{ServerPlan, TakenAddresses};
 use self::store_access::StoreAccessPlan;
-use crate::blobstore::{StoresPlan, StoresReader};
+use crate::blobstore::{Claims, StoresPlan, StoresReader};
 use crate::reading::Reading;
 use crate::section::Section;
 use crate::{Document, Faults, Notice, Registry, StacksPlan};
@@ -155,14 +156,19 @@ impl Application {
         !self.plan.servers.is_empty() || diagnostics.is_some_and(diagnostics::DiagnosticsPlan::listens)
     }
 
-    /// Looks at the files that the stores are to be in. Nothing is created, changed, opened to be written, or connected
-    /// to.
+    /// Looks at the files that the stores are to be in, at those of the log, and at the paths that are to be listened on.
+    /// Nothing is created, changed, opened to be written, or connected to.
     ///
     /// # Errors
     ///
     /// All that is wrong with them.
     pub async fn inspect(&self) -> Result<(), Faults> {
-        self.stacks.inspect().await
+        let mut faults = self.plan.inspect_sockets();
+        faults.extend(self.plan.global.process.inspect());
+        if let Err(stores) = self.stacks.inspect().await {
+            faults.extend_from_slice(stores.as_slice());
+        }
+        Faults::of(faults).map_or(Ok(()), Err)
     }
 }
 
@@ -171,14 +177,15 @@ fn read(
     registry: &Registry,
     max_message_bytes: usize,
 ) -> (Option<ApplicationPlan>, Option<StoresPlan>) {
-    let mut taken = TakenAddresses::default();
+    let (mut taken, mut claims) = (TakenAddresses::default(), Claims::default());
     let sections = root.messages("grpc_servers");
-    let servers: Vec<_> = sections.iter().map(|section| ServerPlan::read(section, &mut taken)).collect();
+    let servers: Vec<_> = sections.iter().map(|section| ServerPlan::read(section, &mut taken, &mut claims)).collect();
     let schedulers = SchedulersPlan::read(root);
-    let global = root.message("global").map(|section| GlobalPlan::read(&section, &mut taken)).unwrap_or_default();
+    let global = root.message("global").map(|section| GlobalPlan::read(&section, &mut taken, &mut claims));
+    let global = global.unwrap_or_default();
     let compression = Compression::read(root);
 
-    let mut backends = StoresReader::new(registry);
+    let mut backends = StoresReader::new(registry).with_claims(claims);
     let mut stores = Vec::new();
     for (field, kind) in STORES {
         if let Some(section) = root.message(field) {

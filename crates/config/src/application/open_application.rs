@@ -44,11 +44,17 @@ pub struct OpenApplication {
 impl Application {
     /// Opens the stores. It must be called within a tokio runtime.
     ///
+    /// Archives that are to be written are replaced here. An address that turns out to be in use when it is
+    /// [bound](OpenApplication::bind) does not bring them back.
+    ///
     /// # Errors
     ///
-    /// The first store that cannot be opened, with its path. Those that were opened before are dropped.
+    /// The paths that cannot be listened on, before anything is opened. Otherwise as [`StacksPlan::open`].
+    ///
+    /// [`StacksPlan::open`]: crate::StacksPlan::open
     pub async fn open(self) -> Result<OpenApplication, Faults> {
         let Self { plan, stacks, registry } = self;
+        Faults::of(plan.inspect_sockets()).map_or(Ok(()), Err)?;
         let stacks = Arc::new(stacks.open().await?);
         let mut background = Background::new(registry.clock());
         let failed = |error: Error| Faults::one(None, error.to_string());

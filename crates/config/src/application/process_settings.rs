@@ -1,13 +1,15 @@
 //! The settings of the process: the rights of new files, limits of resources, and files for the log.
 
 use std::fmt::{self, Display, Formatter};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use blobaccess::{Error, Result};
 use rustix::fs::Mode;
 use rustix::process::{self, Resource, Rlimit};
 
+use crate::blobstore::Claims;
 use crate::section::Section;
+use crate::used_path::UsedPath;
 
 /// The rights that a umask takes away, all together.
 const ALL_RIGHTS: u32 = 0o777;
@@ -29,7 +31,7 @@ const RESOURCES: [(&str, Resource); 5] = [
 pub struct ProcessSettings {
     umask: Option<u32>,
     limits: Vec<ResourceLimit>,
-    log_paths: Vec<PathBuf>,
+    pub(super) log_paths: Vec<UsedPath>,
 }
 
 /// The limit of one resource. `None` is no limit.
@@ -43,7 +45,7 @@ struct ResourceLimit {
 
 impl ProcessSettings {
     /// Reads the settings from a `buildbarn.configuration.global.Configuration`.
-    pub(super) fn read(section: &Section<'_>) -> Self {
+    pub(super) fn read(section: &Section<'_>, claims: &mut Claims) -> Self {
         let umask = section.message("set_umask").map(|section| {
             let asked = section.uint("umask");
             // The system ignores all other bits.
@@ -51,13 +53,17 @@ impl ProcessSettings {
         });
         let limits = section.message_map("set_resource_limits");
         let limits = limits.iter().filter_map(|(name, section)| ResourceLimit::read(name, section)).collect();
-        let paths = section.texts("log_paths");
-        for (index, path) in paths.iter().enumerate() {
+        let mut log_paths = Vec::new();
+        for (index, path) in section.texts("log_paths").into_iter().enumerate() {
+            let used = section.used_path_of_element("log_paths", index, path);
             if path.is_empty() {
                 section.fault_at_element("log_paths", index, "must not be empty");
+            } else if let Err(other) = claims.append(path, &used.field) {
+                section.fault_at_element("log_paths", index, format!("is a file of {other} too"));
             }
+            log_paths.push(used);
         }
-        Self { umask, limits, log_paths: paths.into_iter().map(PathBuf::from).collect() }
+        Self { umask, limits, log_paths }
     }
 
     /// Changes the process as the configuration says: its umask, and its limits of resources.
@@ -84,7 +90,7 @@ impl ProcessSettings {
 
     /// Returns the paths of the files that the log is to be appended to, besides being written to standard error.
     pub fn log_paths(&self) -> impl Iterator<Item = &Path> {
-        self.log_paths.iter().map(PathBuf::as_path)
+        self.log_paths.iter().map(|used| used.path.as_path())
     }
 
     /// Returns whether the configuration leaves the process as it is.
@@ -119,8 +125,8 @@ impl Display for ProcessSettings {
         for ResourceLimit { name, soft, hard, .. } in &self.limits {
             writeln!(f, "limit {name}: {}, at most {}", shown(*soft), shown(*hard))?;
         }
-        for path in &self.log_paths {
-            writeln!(f, "log to {}", path.display())?;
+        for used in &self.log_paths {
+            writeln!(f, "log to {}", used.path.display())?;
         }
         Ok(())
     }

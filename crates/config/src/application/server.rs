@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
-use std::path::PathBuf;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use blobaccess::Result;
@@ -10,8 +10,10 @@ use blobaccess_grpc::{ListenerGroup, ListenerOptions};
 
 use crate::authentication::AuthenticationPlan;
 use crate::background::Background;
+use crate::blobstore::Claims;
 use crate::clients::ServerTlsPlan;
 use crate::section::Section;
+use crate::used_path::UsedPath;
 
 /// The smallest window of flow control that has an effect. Smaller ones are ignored, here and in Buildbarn.
 const MIN_WINDOW_BYTES: i64 = 1 << 16;
@@ -23,44 +25,60 @@ const DEFAULT_MAX_RECEIVED_BYTES: usize = 4 << 20;
 #[derive(Debug)]
 pub(super) struct ServerPlan {
     addresses: Vec<String>,
-    paths: Vec<PathBuf>,
+    pub(super) paths: Vec<UsedPath>,
     tls: Option<ServerTlsPlan>,
     authentication: AuthenticationPlan,
     options: ListenerOptions,
 }
 
-/// The addresses and paths that are listened on so far, with the field that asked for each.
+/// The addresses of TCP that are listened on so far, with the field that asked for each.
 #[derive(Debug, Default)]
-pub(super) struct TakenAddresses(BTreeMap<String, String>);
+pub(super) struct TakenAddresses(BTreeMap<(String, u16), String>);
 
 impl TakenAddresses {
     /// Notes an address of one field. It is a fault if another field has the same.
     pub(super) fn take(&mut self, section: &Section<'_>, field: &str, index: usize, address: &str) {
+        let Some(key) = key_of(address) else { return };
         let path = section.path_of_element(field, index);
-        // Any free port may be asked for repeatedly.
-        if address.ends_with(":0") || address.ends_with(':') || address.is_empty() {
-            return;
-        }
-        if let Some(other) = self.0.insert(address.to_owned(), path.to_string()) {
+        if let Some(other) = self.0.insert(key, path.to_string()) {
             section.fault_at_element(field, index, format!("is {address:?}, which {other} listens on already"));
         }
     }
 }
 
+/// Returns the host and the port of an address, alike for all spellings. `None` stands for any free port, which may be
+/// asked for repeatedly, and for what is no address.
+fn key_of(address: &str) -> Option<(String, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    let plain = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let host = match plain.parse::<IpAddr>() {
+        // All interfaces, as without a host.
+        Ok(ip) if ip.is_unspecified() => String::new(),
+        Ok(ip) => ip.to_string(),
+        Err(_) => host.to_ascii_lowercase(),
+    };
+    Some((host, port))
+}
+
 impl ServerPlan {
     /// Reads a `buildbarn.configuration.grpc.ServerConfiguration`. `None` says that faults were noted.
-    pub(super) fn read(section: &Section<'_>, taken: &mut TakenAddresses) -> Option<Self> {
+    pub(super) fn read(section: &Section<'_>, taken: &mut TakenAddresses, claims: &mut Claims) -> Option<Self> {
         let addresses = section.texts("listen_addresses");
         for (index, address) in addresses.iter().enumerate() {
             check_address(section, "listen_addresses", index, address);
             taken.take(section, "listen_addresses", index, address);
         }
-        let paths = section.texts("listen_paths");
-        for (index, path) in paths.iter().enumerate() {
+        let mut paths = Vec::new();
+        for (index, path) in section.texts("listen_paths").into_iter().enumerate() {
+            let used = section.used_path_of_element("listen_paths", index, path);
             if path.is_empty() {
                 section.fault_at_element("listen_paths", index, "must not be empty");
+            } else if let Err(other) = claims.write(path, &used.field) {
+                let message = format!("is {path:?}, which {other} listens on already");
+                section.fault_at_element("listen_paths", index, message);
             }
-            taken.take(section, "listen_paths", index, path);
+            paths.push(used);
         }
         if addresses.is_empty() && paths.is_empty() {
             section.fault("must have an address in listenAddresses or a path in listenPaths");
@@ -83,7 +101,7 @@ impl ServerPlan {
         let options = read_options(section);
         Some(Self {
             addresses: addresses.into_iter().map(str::to_owned).collect(),
-            paths: paths.into_iter().map(PathBuf::from).collect(),
+            paths,
             tls: tls?,
             authentication: authentication?,
             options: options?,
@@ -176,8 +194,8 @@ impl ServerPlan {
         for address in &self.addresses {
             group = group.with_address(address);
         }
-        for path in &self.paths {
-            group = group.with_socket_path(path);
+        for used in &self.paths {
+            group = group.with_socket_path(&used.path);
         }
         if let Some(tls) = &self.tls {
             let tls = tls.build(background)?;
@@ -191,8 +209,27 @@ impl ServerPlan {
 impl Display for ServerPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let addresses = self.addresses.iter().cloned();
-        let places: Vec<_> = addresses.chain(self.paths.iter().map(|path| path.display().to_string())).collect();
+        let places: Vec<_> = addresses.chain(self.paths.iter().map(|used| used.path.display().to_string())).collect();
         let encryption = if self.tls.is_some() { "with TLS" } else { "without TLS" };
         write!(f, "{} {encryption}", places.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_one_key_however_it_is_spelled() {
+        let all = key_of(":8980").unwrap();
+        for address in ["0.0.0.0:8980", "[::]:8980", "[0:0::0]:8980", ":08980"] {
+            assert_eq!(key_of(address), Some(all.clone()), "{address}");
+        }
+        assert_eq!(key_of("[::1]:1"), key_of("[0:0:0:0:0:0:0:1]:1"));
+        assert_eq!(key_of("LOCALHOST:1"), key_of("localhost:1"));
+        assert_ne!(key_of("127.0.0.1:8980"), Some(all));
+        for address in [":0", ":", "", "[::]:0", "127.0.0.1:00", "x:y"] {
+            assert_eq!(key_of(address), None, "{address}");
+        }
     }
 }

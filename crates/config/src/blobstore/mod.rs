@@ -21,6 +21,7 @@ mod scope;
 
 pub(crate) use self::any_store::{AnyStore, Store};
 pub(crate) use self::bytes::ByteCount;
+pub(crate) use self::claims::Claims;
 pub(crate) use self::kind_name::name_of_kind;
 pub(crate) use self::node::{Node, NodeId};
 pub(crate) use self::opening::{OpenPart, OpenStores};

@@ -50,6 +50,13 @@ impl<'a> StoresReader<'a> {
         }
     }
 
+    /// Takes over the files that are claimed already.
+    #[must_use]
+    pub(crate) fn with_claims(mut self, claims: Claims) -> Self {
+        self.claims = claims;
+        self
+    }
+
     /// Returns the registry of the host program.
     pub(super) const fn registry(&self) -> &'a Registry {
         self.registry

@@ -1,6 +1,6 @@
 //! Which files are taken, and by which path others are refused.
 
-use blobaccess_config::Registry;
+use blobaccess_config::{Faults, Registry};
 
 use crate::read_with;
 
@@ -43,6 +43,16 @@ fn each_fault_is_named_by_its_path() {
         ("{ grpcServers: [{ authenticationPolicy: { allow: {} } }] }", "grpcServers[0]: "),
         ("{ grpcServers: [{ listenAddresses: [':1', '8980'] }] }", "grpcServers[0].listenAddresses[1]: "),
         ("{ grpcServers: [{ listenAddresses: [':1', ':1'] }] }", "grpcServers[0].listenAddresses[1]: "),
+        ("{ grpcServers: [{ listenAddresses: [':1', '[::]:1'] }] }", "grpcServers[0].listenAddresses[1]: "),
+        ("{ grpcServers: [{ listenPaths: ['/s:0', '/x/../s:0'] }] }", "grpcServers[0].listenPaths[1]: "),
+        (
+            "{ grpcServers: [{ listenPaths: ['/s'] }], global: { logPaths: ['/l', '/l', '/s'] } }",
+            "global.logPaths[2]: is a file of grpcServers[0].listenPaths[0] too",
+        ),
+        (
+            "{ global: { logPaths: ['/l'] }, actionCache+: { backend: { zipWriting: { path: '/l' } } } }",
+            "actionCache.backend.zipWriting.path: is a file of global.logPaths[0] too",
+        ),
         ("{ grpcServers: [{ alts: {} }] }", "grpcServers[0].alts: is not supported"),
         ("{ grpcServers: [{ relays: [{}] }] }", "grpcServers[0].relays: is not supported"),
         (
@@ -119,4 +129,26 @@ fn each_field_of_a_server_absent_zero_negative_or_huge_has_a_verdict() {
             check_with(&format!("{{ grpcServers: [super.grpcServers[0] {{ keepaliveParameters: {{ {all} }} }}] }}"));
         assert_eq!(faults.is_some(), duration.starts_with('-'), "{duration}: {faults:?}");
     }
+}
+
+#[tokio::test]
+async fn paths_of_sockets_and_logs_are_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(at("file"), "kept").unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    let paths = |names: [&str; 3]| format!("{:?}", names.map(at));
+    let more = format!(
+        "{{ grpcServers+: [{{ listenPaths: {}, authenticationPolicy: {{ allow: {{}} }} }}], global: {{ logPaths: {} }} }}",
+        paths(["file", "none/s", "socket"]),
+        paths(["", "none/l", "new"])
+    );
+    let read = || read_with(&more, &Registry::new()).unwrap();
+    let found = |faults: &Faults| faults.as_slice().iter().map(|fault| fault.path.clone()).collect::<Vec<_>>();
+    let sockets = ["grpcServers[1].listenPaths[0]", "grpcServers[1].listenPaths[1]"];
+    let faults = read().inspect().await.unwrap_err();
+    assert_eq!(found(&faults), [sockets[0], sockets[1], "global.logPaths[0]", "global.logPaths[1]"], "{faults}");
+    assert!(faults.to_string().contains("is no socket"), "{faults}");
+    assert_eq!(found(&read().open().await.unwrap_err()), sockets);
+    assert!(!std::fs::exists(at("new")).unwrap());
 }
