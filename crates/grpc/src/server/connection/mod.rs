@@ -2,6 +2,7 @@
 
 mod activity;
 mod observed_body;
+mod preface;
 mod service;
 
 use std::convert::Infallible;
@@ -21,6 +22,7 @@ use tonic::transport::server::Connected;
 use uuid::Uuid;
 
 use self::activity::Activity;
+use self::preface::WatchedPreface;
 use self::service::ConnectionService;
 use super::call_observer::ObservedMethods;
 use super::listening::ListenerOptions;
@@ -33,8 +35,8 @@ const STREAMS_PER_CONNECTION: u32 = 1024;
 /// connection for that, and fail the calls of the others.
 const TAKEN_BACK_PER_CONNECTION: usize = 1024;
 
-/// The time that a client has for the TLS handshake before its connection is dropped.
-#[cfg(feature = "tls")]
+/// The time that a client has for the TLS handshake, and then for the preface of HTTP/2, before its connection is
+/// dropped.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The way in which connections are served.
@@ -135,18 +137,25 @@ impl ConnectionServer {
             #[cfg(feature = "tls")]
             certificates: self.certificates,
         };
+        let (io, has_begun) = WatchedPreface::new(io);
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
         let mut draining = pin!(async { drop(draining.wait_for(|draining| *draining).await) }.fuse());
+        // Until the client has begun, the connection would wait for it even when it is told to end.
+        let has_begun = self.clock.timeout(self.end_of(HANDSHAKE_TIMEOUT), has_begun);
+        tokio::select! {
+            // What has arrived is read before anything is given up.
+            biased;
+            ended = &mut connection => return log_end(ended),
+            begun = has_begun => if begun.is_err() {
+                return tracing::debug!("client did not begin in time");
+            },
+            () = &mut draining => return,
+        }
         let mut outlived = pin!(self.outlived(activity).fuse());
         let mut cut_off = pin!(never().boxed());
         loop {
             tokio::select! {
-                ended = &mut connection => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "connection failed");
-                    }
-                    return;
-                }
+                ended = &mut connection => return log_end(ended),
                 () = &mut draining => connection.as_mut().graceful_shutdown(),
                 grace = &mut outlived => {
                     connection.as_mut().graceful_shutdown();
@@ -185,6 +194,12 @@ impl ConnectionServer {
     }
 }
 
+fn log_end(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection failed");
+    }
+}
+
 async fn never() {
     let never: Infallible = pending().await;
     match never {}
@@ -201,7 +216,69 @@ fn vary(age: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use blobaccess_testkit::ManualClock;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::task::JoinHandle;
+
     use super::*;
+
+    /// Serves a connection that tells time by `clock`, and returns the client's side of it.
+    fn serve(clock: &ManualClock, draining: watch::Receiver<bool>) -> (DuplexStream, JoinHandle<()>) {
+        let (client, io) = tokio::io::duplex(64 << 10);
+        let server = ConnectionServer::new(Routes::default(), &ListenerOptions::default(), Arc::new(clock.clone()));
+        (client, tokio::spawn(Arc::new(server).serve(io, draining)))
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_begin_is_dropped_in_time_and_when_the_server_stops() {
+        for said in [&b""[..], b"PRI * HTTP/2.0\r\n"] {
+            let clock = ManualClock::new();
+            let (drain, draining) = watch::channel(false);
+            let (mut client, served) = serve(&clock, draining.clone());
+            client.write_all(said).await.unwrap();
+            clock.until_sleepers(1).await;
+            clock.advance(HANDSHAKE_TIMEOUT);
+            served.await.unwrap();
+
+            let (mut client, served) = serve(&clock, draining);
+            client.write_all(said).await.unwrap();
+            clock.until_sleepers(1).await;
+            assert!(!served.is_finished());
+            drain.send_replace(true);
+            served.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_begun_is_not_dropped_for_its_silence_and_told_of_the_stop() {
+        /// Reads frames until one has this kind and these flags.
+        async fn read_until(client: &mut DuplexStream, kind_and_flags: [u8; 2]) {
+            loop {
+                let mut head = [0; 9];
+                client.read_exact(&mut head).await.unwrap();
+                let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+                client.read_exact(&mut payload).await.unwrap();
+                if head[3..5] == kind_and_flags {
+                    return;
+                }
+            }
+        }
+
+        let clock = ManualClock::new();
+        let (drain, draining) = watch::channel(false);
+        let (mut client, served) = serve(&clock, draining);
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        read_until(&mut client, [4, 1]).await;
+        clock.advance(HANDSHAKE_TIMEOUT * 2);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!served.is_finished());
+        drain.send_replace(true);
+        read_until(&mut client, [7, 0]).await;
+        drop(client);
+        served.await.unwrap();
+    }
 
     #[test]
     fn an_age_varies_by_a_tenth_at_most() {
