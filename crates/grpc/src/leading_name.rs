@@ -12,45 +12,39 @@ const NAME: u32 = 1;
 pub(crate) struct NamedMessage {
     pub(crate) name: String,
     /// The other fields as they were encoded, those that this version does not know included.
-    rest: Vec<Bytes>,
+    rest: Bytes,
 }
 
 impl NamedMessage {
-    /// Takes `message` apart.
+    /// Takes `message` apart, and lets go of it.
     ///
     /// # Errors
     ///
     /// An error if it cannot be decoded.
-    pub(crate) fn decode(message: &Bytes) -> Result<Self, DecodeError> {
-        let (mut name, mut rest) = (String::new(), Vec::new());
-        let (mut left, mut begin) = (message.clone(), 0);
+    pub(crate) fn decode(message: Bytes) -> Result<Self, DecodeError> {
+        let (mut name, mut rest) = (String::new(), BytesMut::with_capacity(message.len()));
+        let mut left = message;
         while left.has_remaining() {
-            let at = message.len() - left.remaining();
+            let before = left.clone();
             let (number, wire_type) = encoding::decode_key(&mut left)?;
             let ctx = DecodeContext::default();
             if number == NAME {
                 encoding::string::merge(wire_type, &mut name, &mut left, ctx)?;
-                rest.push(message.slice(begin..at));
-                begin = message.len() - left.remaining();
             } else {
                 encoding::skip_field(wire_type, number, &mut left, ctx)?;
+                rest.extend_from_slice(&before.slice(..before.len().saturating_sub(left.len())));
             }
         }
-        rest.push(message.slice(begin..));
-        rest.retain(|part| !part.is_empty());
-        Ok(Self { name, rest })
+        Ok(Self { name, rest: rest.freeze() })
     }
 
     /// Returns the message with this name in place of its own.
     pub(crate) fn encode_with(&self, name: &str) -> Bytes {
-        let length = self.rest.iter().map(Bytes::len).sum::<usize>();
-        let mut encoded = BytesMut::with_capacity(length + name.len() + 8);
+        let mut encoded = BytesMut::with_capacity(self.rest.len() + name.len() + 8);
         if !name.is_empty() {
             encoding::string::encode(NAME, &name.to_owned(), &mut encoded);
         }
-        for part in &self.rest {
-            encoded.extend_from_slice(part);
-        }
+        encoded.extend_from_slice(&self.rest);
         encoded.freeze()
     }
 }
@@ -75,7 +69,7 @@ mod tests {
         encoding::string::encode(777, &"unknown".to_owned(), &mut encoded);
         encoding::string::encode(1, &"a/c".to_owned(), &mut encoded);
         encoding::bool::encode(778, &true, &mut encoded);
-        let message = NamedMessage::decode(&encoded.clone().into()).unwrap();
+        let message = NamedMessage::decode(encoded.clone().into()).unwrap();
         assert_eq!(message.name, "a/c");
         for name in ["", "x/y"] {
             let renamed = message.encode_with(name);
@@ -88,9 +82,24 @@ mod tests {
         }
         for cut in 1..encoded.len() {
             // It is an error or a shorter message, and no panic.
-            drop(NamedMessage::decode(&encoded[..cut].to_vec().into()));
+            drop(NamedMessage::decode(encoded[..cut].to_vec().into()));
         }
-        assert!(NamedMessage::decode(&Bytes::from_static(b"\x0a\xff")).is_err());
-        assert_eq!(NamedMessage::decode(&Bytes::new()).unwrap().name, "");
+        assert!(NamedMessage::decode(Bytes::from_static(b"\x0a\xff")).is_err());
+        assert_eq!(NamedMessage::decode(Bytes::new()).unwrap().name, "");
+    }
+
+    #[test]
+    fn names_without_end_take_no_more_than_their_message() {
+        let mut encoded = Vec::new();
+        for at in 0..1000 {
+            encoding::string::encode(1, &"a/b".to_owned(), &mut encoded);
+            if at % 2 == 0 {
+                encoding::bool::encode(778, &true, &mut encoded);
+            }
+        }
+        let mut others = Vec::new();
+        (0..500).for_each(|_| encoding::bool::encode(778, &true, &mut others));
+        let message = NamedMessage::decode(encoded.into()).unwrap();
+        assert_eq!((message.name.as_str(), &message.rest[..]), ("a/b", &others[..]));
     }
 }

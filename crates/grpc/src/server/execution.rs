@@ -93,7 +93,7 @@ impl Schedulers {
         })
     }
 
-    async fn execute(&self, ctx: &Context, request: &Bytes) -> Result<Operations, Status> {
+    async fn execute(&self, ctx: &Context, request: Bytes) -> Result<Operations, Status> {
         let invalid = |error| to_status(&error);
         let request = NamedMessage::decode(request).map_err(not_a_request).map_err(invalid)?;
         let instance_name = InstanceName::new(&request.name).map_err(invalid)?;
@@ -101,6 +101,8 @@ impl Schedulers {
         let (forwarding, patched) = self.choose(&instance_name).map_err(invalid)?;
         let message = request.encode_with(patched.as_str());
         let prefix = format!("{}{SEPARATOR}", forwarding.prefix);
+        // One copy of the message is enough while the scheduler is asked.
+        drop(request);
         forwarding.forward(ctx, EXECUTE, message, prefix).await
     }
 
@@ -108,7 +110,7 @@ impl Schedulers {
     ///
     /// Its authorizer is not asked, as the instance name of the action is not known. Names of operations are secrets of
     /// those who began them.
-    async fn wait(&self, ctx: &Context, request: &Bytes) -> Result<Operations, Status> {
+    async fn wait(&self, ctx: &Context, request: Bytes) -> Result<Operations, Status> {
         let invalid = |error| to_status(&error);
         let request = NamedMessage::decode(request).map_err(not_a_request).map_err(invalid)?;
         let (prefix, name) = request.name.split_once(SEPARATOR).ok_or_else(|| {
@@ -116,7 +118,9 @@ impl Schedulers {
         })?;
         let (forwarding, _) = InstanceName::new(prefix).and_then(|prefix| self.choose(&prefix)).map_err(invalid)?;
         let message = request.encode_with(name);
-        forwarding.forward(ctx, WAIT_EXECUTION, message, format!("{prefix}{SEPARATOR}")).await
+        let prefix = format!("{prefix}{SEPARATOR}");
+        drop(request);
+        forwarding.forward(ctx, WAIT_EXECUTION, message, prefix).await
     }
 }
 
@@ -132,7 +136,7 @@ impl Forwarding {
         let operations = self.scheduler.operations(ctx, path, message).await?;
         let renamed = operations.map(move |operation| {
             let operation = operation.map_err(passed_on)?;
-            let operation = NamedMessage::decode(&operation)
+            let operation = NamedMessage::decode(operation)
                 .map_err(|error| Status::internal(format!("operation of the scheduler cannot be decoded: {error}")))?;
             Ok(operation.encode_with(&format!("{prefix}{}", operation.name)))
         });
@@ -181,8 +185,8 @@ impl ServerStreamingService<Bytes> for Call {
             let ctx = request::context(&request, &options);
             let message = request.into_inner();
             let operations = match method {
-                Method::Execute => schedulers.execute(&ctx, &message).await,
-                Method::WaitExecution => schedulers.wait(&ctx, &message).await,
+                Method::Execute => schedulers.execute(&ctx, message).await,
+                Method::WaitExecution => schedulers.wait(&ctx, message).await,
             };
             operations.map(Response::new)
         })
