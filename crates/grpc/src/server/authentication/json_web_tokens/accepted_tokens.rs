@@ -50,41 +50,79 @@ impl AcceptedToken {
 
 /// The tokens that were used last, by the hashes of their texts.
 pub(super) struct AcceptedTokens {
-    tokens: Mutex<LruCache<[u8; 32], AcceptedToken>>,
+    generation: Mutex<Generation>,
     capacity: usize,
+}
+
+/// The tokens that were accepted since the keys were replaced last.
+struct Generation {
+    number: u64,
+    tokens: LruCache<[u8; 32], AcceptedToken>,
 }
 
 impl AcceptedTokens {
     /// Makes a place for `capacity` tokens.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { tokens: Mutex::new(LruCache::unbounded()), capacity }
+        Self { generation: Mutex::new(Generation { number: 0, tokens: LruCache::unbounded() }), capacity }
     }
 
-    fn tokens(&self) -> MutexGuard<'_, LruCache<[u8; 32], AcceptedToken>> {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Generation> {
+        self.generation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn get(&self, hash: &[u8; 32]) -> Option<AcceptedToken> {
-        self.tokens().get(hash).cloned()
+        self.lock().tokens.get(hash).cloned()
     }
 
-    pub(super) fn insert(&self, hash: [u8; 32], token: AcceptedToken) {
-        let mut tokens = self.tokens();
+    /// Returns the number of times that all tokens were forgotten.
+    pub(super) fn generation(&self) -> u64 {
+        self.lock().number
+    }
+
+    /// Remembers a token, unless all were forgotten after this `generation`: the keys that were replaced then may have
+    /// been the reason to trust it.
+    pub(super) fn insert(&self, hash: [u8; 32], token: AcceptedToken, generation: u64) {
+        let Generation { number, tokens } = &mut *self.lock();
+        if *number != generation {
+            return;
+        }
         tokens.put(hash, token);
         while tokens.len() > self.capacity {
             tokens.pop_lru();
         }
     }
 
+    /// Forgets all tokens, and begins the next generation.
     pub(super) fn clear(&self) {
-        self.tokens().clear();
+        let mut generation = self.lock();
+        generation.number = generation.number.wrapping_add(1);
+        generation.tokens.clear();
     }
 
     pub(super) fn len(&self) -> usize {
-        self.tokens().len()
+        self.lock().tokens.len()
     }
 
     pub(super) fn capacity(&self) -> usize {
         self.capacity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_was_verified_before_the_keys_were_replaced_is_not_remembered() {
+        let tokens = AcceptedTokens::new(2);
+        let token = || AcceptedToken::new(Identity::anonymous(), &Map::new()).unwrap();
+        let generation = tokens.generation();
+        tokens.insert([1; 32], token(), generation);
+        assert_eq!(tokens.len(), 1);
+        tokens.clear();
+        tokens.insert([1; 32], token(), generation);
+        assert_eq!(tokens.len(), 0);
+        tokens.insert([1; 32], token(), tokens.generation());
+        assert_eq!(tokens.len(), 1);
     }
 }

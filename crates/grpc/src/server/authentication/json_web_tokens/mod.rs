@@ -157,14 +157,15 @@ impl JsonWebTokens {
         if let Some(accepted) = self.accepted.get(&hash) {
             return accepted.identity_at(now);
         }
+        // In this order, so that keys which are replaced from here on have another generation.
+        let generation = self.accepted.generation();
         let keys = self.keys();
         let token = CompactToken::parse(token).ok_or_else(|| refused("token is not a signed JWT"))?;
         let claims = token.verify(&keys).ok_or_else(|| refused("signature of the token is not that of a known key"))?;
         let accepted = AcceptedToken::new((self.identify)(&claims)?, &claims)?;
         let identity = accepted.identity_at(now);
-        // Keys that were replaced meanwhile may have been the reason to trust it.
-        if identity.is_ok() && Arc::ptr_eq(&keys, &self.keys()) {
-            self.accepted.insert(hash, accepted);
+        if identity.is_ok() {
+            self.accepted.insert(hash, accepted, generation);
         }
         identity
     }
