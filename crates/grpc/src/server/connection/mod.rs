@@ -35,6 +35,12 @@ const STREAMS_PER_CONNECTION: u32 = 1024;
 /// connection for that, and fail the calls of the others.
 const TAKEN_BACK_PER_CONNECTION: usize = 1024;
 
+/// The maximum number of frames of one connection, in all its life, that are answered with a reset as they do not fit
+/// their streams. A client that goes on sending behind an early answer causes up to one for each frame that was under
+/// way, which is no fault of either side. HTTP/2's default of 1024 would close the connection for a few dozens of such
+/// uploads; this is a thousand times as much.
+const UNFIT_FRAMES_PER_CONNECTION: usize = 1024 * 1024;
+
 /// The time that a client has for the TLS handshake, and then for the preface of HTTP/2, before its connection is
 /// dropped.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,8 +70,7 @@ impl ConnectionServer {
             .initial_connection_window_size(options.connection_window_bytes)
             .max_concurrent_streams(STREAMS_PER_CONNECTION)
             .max_pending_accept_reset_streams(TAKEN_BACK_PER_CONNECTION)
-            // A client that goes on sending behind an early answer is reset, which is no fault of either side.
-            .max_local_error_reset_streams(None)
+            .max_local_error_reset_streams(UNFIT_FRAMES_PER_CONNECTION)
             .keep_alive_interval(options.keepalive_interval)
             .keep_alive_timeout(options.keepalive_timeout);
         Self {
