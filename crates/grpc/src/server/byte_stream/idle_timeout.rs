@@ -19,10 +19,22 @@ impl IdleTimeout {
     /// Returns the next item of `stream`, or `Some(None)` at its end; `None` if that takes too long. The clock is not
     /// read if an item is ready.
     pub(super) async fn next<S: Stream + Unpin>(&self, stream: &mut S) -> Option<Option<S::Item>> {
+        self.next_that(stream, |_| true).await
+    }
+
+    /// Does as [`next`](Self::next), but passes over items that do not count. They do not make the time longer.
+    pub(super) async fn next_that<S: Stream + Unpin>(
+        &self,
+        stream: &mut S,
+        counts: fn(&S::Item) -> bool,
+    ) -> Option<Option<S::Item>> {
         let mut alarm = None;
         poll_fn(|poller| {
-            if let Poll::Ready(item) = stream.poll_next_unpin(poller) {
-                return Poll::Ready(Some(item));
+            match stream.poll_next_unpin(poller) {
+                // Looks for the next one after a look at the clock.
+                Poll::Ready(Some(item)) if !counts(&item) => poller.waker().wake_by_ref(),
+                Poll::Ready(item) => return Poll::Ready(Some(item)),
+                Poll::Pending => {}
             }
             let alarm = alarm.get_or_insert_with(|| {
                 // An end that lies beyond all times never comes.

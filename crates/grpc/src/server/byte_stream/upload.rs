@@ -65,14 +65,14 @@ impl<S> Remainder<S>
 where
     S: Stream<Item = Result<WriteRequest, Status>> + Unpin,
 {
-    /// Reads on to the end, and discards what comes. It gives up on a client that is silent for too long, that has sent
-    /// more than `max_bytes` in all, or that ends without finishing.
+    /// Reads on to the end, and discards what comes. It gives up on a client that sends no data for too long, that has
+    /// sent more than `max_bytes` in all, or that ends without finishing.
     pub(super) async fn discard(mut self, max_bytes: u64) {
         let mut received = self.progress.received_bytes();
         loop {
             let message = match self.first.take() {
                 Some(first) => first,
-                None => match self.idle_timeout.next(&mut self.messages).await {
+                None => match self.idle_timeout.next_that(&mut self.messages, carries_on).await {
                     Some(Some(Ok(message))) => message,
                     Some(Some(Err(_)) | None) | None => return,
                 },
@@ -90,6 +90,11 @@ where
         drop(closing_timeout(&self.idle_timeout).next(&mut self.messages).await);
         self.progress.finished.store(true, Ordering::Release);
     }
+}
+
+/// Returns whether a message brings an upload nearer to its end.
+fn carries_on(message: &Result<WriteRequest, Status>) -> bool {
+    message.as_ref().is_ok_and(|message| !message.data.is_empty() || message.finish_write) || message.is_err()
 }
 
 fn closing_timeout(idle_timeout: &IdleTimeout) -> IdleTimeout {

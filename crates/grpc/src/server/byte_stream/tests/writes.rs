@@ -259,6 +259,25 @@ async fn an_idle_upload_ends_and_leaves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn empty_messages_do_not_hold_up_the_answer_to_an_upload_of_what_is_there() {
+    let store = WatchedStore::new();
+    let digest = store.add(CONTENTS).await;
+    let options = ServiceOptions::default().with_upload_idle_timeout(Duration::from_secs(7));
+    let first = bs::WriteRequest { resource_name: zstd_name(&digest), ..Default::default() };
+    let empty = stream::repeat(bs::WriteRequest::default()).take(1000).then(|message| async {
+        let clock = SystemClock;
+        clock.sleep_until(clock.monotonic() + Duration::from_secs(1)).await;
+        message
+    });
+    let start = SystemClock.monotonic();
+    let service = service(&store, options);
+    let messages = stream::iter([first]).chain(empty).map(Ok);
+    let written = service.write_blob(&Context::background(), messages.boxed()).await.unwrap();
+    assert_eq!(written.committed_size, -1);
+    assert_eq!(SystemClock.monotonic() - start, Duration::from_secs(7));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upload_that_keeps_talking_is_not_idle() {
     let store = WatchedStore::new();
     let digest = sha256(CONTENTS);
