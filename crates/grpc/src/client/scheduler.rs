@@ -52,10 +52,15 @@ impl Scheduler {
         message: Bytes,
     ) -> Result<Streaming<Bytes>, Status> {
         let connection = &self.connection;
-        let request = connection.request(ctx, ctx.deadline(), message).await.map_err(|error| to_status(&error))?;
-        let channel = connection.channel().map_err(|error| to_status(&error))?;
-        let mut grpc = Grpc::new(channel).max_decoding_message_size(connection.options.max_message_size_bytes);
-        grpc.ready().await.map_err(|error| passed_on(Status::from_error(error.into())))?;
+        let prepared = connection.within(connection.silence_deadline(ctx), async {
+            let request = connection.request(ctx, ctx.deadline(), message).await?;
+            let channel = connection.channel()?;
+            let mut grpc = Grpc::new(channel).max_decoding_message_size(connection.options.max_message_size_bytes);
+            grpc.ready().await.map_err(|error| failure::from_status(Status::from_error(error.into())))?;
+            Ok((grpc, request))
+        });
+        let (mut grpc, request) = prepared.await.map_err(|error| to_status(&error))?;
+        // From here on, the scheduler may be silent for as long as the action takes.
         let answer = grpc.server_streaming(request, PathAndQuery::from_static(path), RawCodec).await;
         answer.map(tonic::Response::into_inner).map_err(passed_on)
     }

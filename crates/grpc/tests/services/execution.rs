@@ -15,6 +15,7 @@ use blobaccess_grpc::services::remote_execution::capabilities_server::{Capabilit
 use blobaccess_grpc::{CallMetadata, Remote, RemoteOptions, RetryPolicy, Scheduler, ServiceOptions, Services};
 use blobaccess_proto::remote_execution as re;
 use blobaccess_proto::semver::SemVer;
+use blobaccess_testkit::ManualClock;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
@@ -265,7 +266,10 @@ async fn deadline_metadata_and_departure_reach_the_scheduler() {
     assert_eq!(all("x-added"), ["1", "2"]);
     assert_eq!(all("x-token"), ["one", "x-other x-wanted"]);
     let timeout = all("grpc-timeout");
-    assert!(timeout.iter().any(|timeout| timeout.starts_with("49") || timeout.starts_with("500")), "{timeout:?}");
+    assert_eq!(timeout.len(), 1, "{timeout:?}");
+    let (count, unit) = timeout[0].split_at(timeout[0].len() - 1);
+    let seconds = count.parse::<f64>().unwrap() * if unit == "u" { 1e-6 } else { 1e-3 };
+    assert!(["u", "m"].contains(&unit) && (1.0..=500.0).contains(&seconds), "{timeout:?}");
 
     assert_eq!(services.snapshot().open_executions, 1);
     assert_eq!(services.snapshot().open_calls, 0, "executions count apart");
@@ -275,10 +279,36 @@ async fn deadline_metadata_and_departure_reach_the_scheduler() {
 }
 
 #[tokio::test]
+async fn metadata_that_never_comes_is_not_waited_for_without_end() {
+    #[derive(Debug)]
+    struct Silent;
+
+    #[async_trait]
+    impl CallMetadata for Silent {
+        async fn add_to(&self, _: &Context, _: &mut MetadataMap) -> Result<()> {
+            std::future::pending().await
+        }
+    }
+
+    let (fake, clock) = (FakeScheduler::default(), ManualClock::new());
+    let silence = Duration::from_mins(3);
+    let options = RemoteOptions::new(fake.serve().await.to_string()).with_silence_timeout(silence);
+    let remote = Remote::new(options).unwrap().with_clock(Arc::new(clock.clone()));
+    let scheduler = remote.with_call_metadata(Arc::new(Silent)).scheduler();
+    let services = Services::new(ServiceOptions::default()).with_schedulers([(name(""), scheduler)], allow());
+    let asked = tokio::spawn(async move { execute(&services, "").await });
+    clock.until_sleepers(1).await;
+    assert!(!asked.is_finished());
+    clock.advance(silence);
+    assert_eq!(asked.await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
 async fn a_scheduler_that_is_down_is_an_outage_of_executions_and_capabilities_alone() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let down = listener.local_addr().unwrap();
-    drop(listener);
+    // It keeps the port, and hangs up on everybody.
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
     let wired = Wired::new(ServiceOptions::default());
     let services = wired.services.clone().with_schedulers([(name("remote"), scheduler(down))], allow());
     let status = execute(&services, "remote").await.unwrap_err();
