@@ -57,8 +57,7 @@ impl MethodObserver for Method {
         self.0.lock().unwrap().2 += count;
     }
 
-    fn call_ended(&self, code: Code, duration: Duration) {
-        assert!(duration < Duration::from_mins(1));
+    fn call_ended(&self, code: Code, _: Duration) {
         self.0.lock().unwrap().3.push(code);
     }
 }
