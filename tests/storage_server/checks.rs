@@ -36,6 +36,7 @@ fn check(file: &Path) -> Option<String> {
 }
 
 #[test]
+#[ignore = "needs the examples, built: see CONTRIBUTING.md"]
 fn a_file_that_cannot_be_read_is_a_fault() {
     let site = Site::new(128);
     assert!(check(&site.path("absent.jsonnet")).expect("it is refused").contains("absent.jsonnet"));
@@ -46,6 +47,7 @@ fn a_file_that_cannot_be_read_is_a_fault() {
 }
 
 #[test]
+#[ignore = "needs the examples, built: see CONTRIBUTING.md"]
 fn nothing_is_created() {
     let site = Site::new(128);
     let folder = site.node("node");
@@ -76,6 +78,7 @@ fn list_all(folder: &Path) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "needs the examples, built: see CONTRIBUTING.md"]
 fn a_server_without_addresses_ends_and_standard_input_is_a_file() {
     let output = run(&["-"], "{ grpcServers: [] }");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,6 +1,6 @@
 //! `storage_server` starts with files as Buildbarn's deployments lay them out, and checks files.
 //!
-//! Needs the examples, built in the same profile: `cargo test --workspace` and `cargo build --examples` build them.
+//! Needs the examples, built in the same profile: `cargo build --examples`.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a failed expectation is a failed test")]
 
@@ -86,6 +86,7 @@ async fn check_filled(server: &StorageServer) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the examples, built: see CONTRIBUTING.md"]
 async fn a_node_keeps_its_blobs_over_a_restart() {
     let site = Site::new(128);
     let variables = [("SITE_FOLDER", &*site.node("node"))];
@@ -101,6 +102,7 @@ async fn a_node_keeps_its_blobs_over_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the examples, built: see CONTRIBUTING.md"]
 async fn a_frontend_over_two_shards_serves_what_lies_on_either() {
     let site = Site::new(128);
     let nodes = ["a", "b"].map(|name| {
@@ -130,6 +132,7 @@ async fn a_frontend_over_two_shards_serves_what_lies_on_either() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the examples, built: see CONTRIBUTING.md"]
 async fn a_frontend_over_one_node_forwards_actions_to_its_scheduler() {
     let site = Site::new(128);
     let node = StorageServer::start(&site.path("storage.jsonnet"), &[("SITE_FOLDER", &*site.node("node"))]);

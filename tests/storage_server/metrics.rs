@@ -59,6 +59,7 @@ fn check(page: &str, queried: &[(&str, &[&str])]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the examples, built: see CONTRIBUTING.md"]
 async fn every_query_of_the_dashboards_finds_its_metric_and_labels() {
     let site = Site::new(128);
     let node = StorageServer::start(&site.path("storage.jsonnet"), &[("SITE_FOLDER", &*site.node("node"))]);
