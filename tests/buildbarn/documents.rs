@@ -182,12 +182,16 @@ fn application(cas: &Value, ac: &Value) -> Value {
 
 /// Returns the configurations that nothing is changed in.
 pub(crate) fn originals() -> Vec<Document> {
-    let of_contents = contents()
-        .into_iter()
-        .map(|(name, backend)| Document { name: format!("CAS {name}"), value: application(&backend, &memory(1)) });
-    let of_results = action_results()
-        .into_iter()
-        .map(|(name, backend)| Document { name: format!("AC {name}"), value: application(&memory(3), &backend) });
+    let of_contents = contents().into_iter().map(|(name, backend)| Document {
+        name: format!("CAS {name}"),
+        value: application(&backend, &memory(1)),
+        subject: CONTENTS,
+    });
+    let of_results = action_results().into_iter().map(|(name, backend)| Document {
+        name: format!("AC {name}"),
+        value: application(&memory(3), &backend),
+        subject: RESULTS,
+    });
     let whole = Document { name: "all".to_owned(), value: application(&memory(3), &memory(1)), subject: "" };
     std::iter::once(whole).chain(of_contents).chain(of_results).collect()
 }

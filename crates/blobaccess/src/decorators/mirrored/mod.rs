@@ -91,8 +91,8 @@ type Half<K> = Member<dyn BlobAccess<Kind = K>>;
 ///
 /// # Errors
 ///
-/// Those of the two halves, with the places `a` and `b`. The certainty of a failed put is that of [`combine_puts`]. A
-/// half that rested and was not asked has certainly stored nothing.
+/// Those of the two halves, with the places `a` and `b`. The certainty of a failed put is that of
+/// [`combine_puts`](crate::combine_puts). A half that rested and was not asked has certainly stored nothing.
 ///
 /// # Examples
 ///
