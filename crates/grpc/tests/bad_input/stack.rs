@@ -80,6 +80,8 @@ impl Server {
     /// connection of its own. Health does not count as an open call.
     pub(crate) async fn until(&self, what: &str, settled: impl Fn(&Services) -> bool) {
         let mut health = HealthClient::new(self.connect().await);
+        // The connection must have begun before a test lets time pass: one that does not is dropped.
+        health.check(HealthCheckRequest::default()).await.unwrap();
         let (mut asked, begun) = (0, SystemClock.monotonic());
         while asked < 20_000 || SystemClock.monotonic() - begun < Duration::from_mins(2) {
             if settled(&self.services) {
