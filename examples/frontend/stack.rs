@@ -122,7 +122,7 @@ mod tests {
         }
         let twice = Stack::build(&[flag("a", "grpc://x:1", None), flag("a", "grpc://y:1", None)]).unwrap_err();
         assert!(twice.to_string().contains("--shard"), "{twice}");
-        let address = Stack::build(&[flag("a", "x:1", None)]).unwrap_err();
+        let address = Stack::build(&[flag("a", "ftp://x:1", None)]).unwrap_err();
         assert!(address.to_string().starts_with("--shard a: "), "{address}");
     }
 }

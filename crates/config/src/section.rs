@@ -194,6 +194,16 @@ impl<'a> Section<'a> {
         text
     }
 
+    /// Returns the path of a file. If it is empty, or that of a folder by its form, that is noted as a fault.
+    pub(crate) fn required_file_path(&self, name: &str) -> Option<&'a str> {
+        let path = self.required_text(name)?;
+        if path.ends_with('/') {
+            self.fault_at(name, "is the path of a folder, not of a file");
+            return None;
+        }
+        Some(path)
+    }
+
     /// Returns the texts of a list.
     pub(crate) fn texts(&self, name: &str) -> Vec<&'a str> {
         let texts = self.elements(name).iter().filter_map(|value| {

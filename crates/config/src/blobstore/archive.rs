@@ -37,7 +37,7 @@ pub(crate) enum ArchiveUse {
 impl ArchivePlan {
     /// Reads the plan of an archive.
     pub(crate) fn read(section: &Section<'_>, usage: ArchiveUse, claims: &mut Claims) -> Option<Self> {
-        let path = section.required_text("path");
+        let path = section.required_file_path("path");
         let path = path.filter(|path| {
             let at = section.path_of("path");
             let claimed = match usage {

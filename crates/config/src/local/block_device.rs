@@ -52,7 +52,7 @@ impl BlockDevice {
             Some("file") => {
                 let file = section.message("file")?;
                 let size_bytes = read_size(&file);
-                let path = PathBuf::from(file.required_text("path")?);
+                let path = PathBuf::from(file.required_file_path("path")?);
                 if let Err(reason) = check_file(&path) {
                     file.fault_at("path", reason);
                     return None;
