@@ -153,10 +153,11 @@ fn nothing_is_loaded_that_buildbarn_refuses() {
     for document in all {
         let (theirs, ours) = (Verdict::of(Maker::Buildbarn, &document), Verdict::of(Maker::Ours, &document));
         match (theirs, ours) {
-            (Verdict::Loads, Verdict::Loads) | (Verdict::Refuses(_), Verdict::Refuses(_)) => equal += 1,
-            (Verdict::Loads | Verdict::Fails(_), Verdict::Refuses(text)) => stricter.push((document.name, text)),
             // A program that ends for want of memory, or by a fault of its own, has given no verdict.
-            (Verdict::Fails(_), Verdict::Loads) => equal += 1,
+            (Verdict::Loads | Verdict::Fails(_), Verdict::Loads) | (Verdict::Refuses(_), Verdict::Refuses(_)) => {
+                equal += 1;
+            }
+            (Verdict::Loads | Verdict::Fails(_), Verdict::Refuses(text)) => stricter.push((document.name, text)),
             (theirs, ours) => faults.push(format!("{}: theirs {theirs:?}, ours {ours:?}", document.name)),
         }
     }
