@@ -28,6 +28,9 @@ impl Display for Position {
     }
 }
 
+/// The maximum number of faults that are reported. Further ones are counted: a person mends these first.
+pub(crate) const MAX_FAULTS: usize = 1000;
+
 /// One thing that is wrong with a configuration.
 ///
 /// It is displayed as the place, the path of the field, and what is wrong.
@@ -41,6 +44,14 @@ pub struct Fault {
     pub position: Option<Position>,
     /// A description of what is wrong.
     pub message: String,
+}
+
+impl Fault {
+    /// Makes the last of the faults that are reported, if further ones are left out.
+    pub(crate) fn of_left_out(count: usize) -> Option<Self> {
+        let message = format!("{count} further faults are left out");
+        (count > 0).then_some(Self { path: String::new(), position: None, message })
+    }
 }
 
 impl Display for Fault {

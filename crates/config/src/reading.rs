@@ -1,13 +1,11 @@
 //! Faults and notices that come to light while a configuration is read.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
+use crate::fault::MAX_FAULTS;
 use crate::field_path::FieldPath;
 use crate::message::{Field, FieldValue, Message, Value};
 use crate::{Fault, Faults, Notice, Position};
-
-/// The maximum number of faults that are noted: a person mends those, and then sees the others.
-const MAX_FAULTS: usize = 1000;
 
 /// Collects the faults and notices of one configuration.
 #[derive(Debug, Default)]
@@ -15,6 +13,8 @@ pub(crate) struct Reading {
     /// The faults of the text itself, such as unknown fields.
     malformed: Vec<(FieldPath, Fault)>,
     faults: RefCell<Vec<(FieldPath, Fault)>>,
+    /// The number of faults that are not noted any more.
+    left_out: Cell<usize>,
     notices: RefCell<Vec<Notice>>,
 }
 
@@ -25,9 +25,11 @@ impl Reading {
         Self { malformed, ..Self::default() }
     }
 
-    /// Notes a fault at `path`. One fault is noted for each path, and no more than [`MAX_FAULTS`] are.
+    /// Notes a fault at `path`. One fault is noted for each path, and those beyond [`MAX_FAULTS`] are
+    /// counted.
     pub(crate) fn note_fault(&self, path: &FieldPath, position: Option<Position>, message: String) {
         if self.faults.borrow().len() >= MAX_FAULTS {
+            self.left_out.set(self.left_out.get() + 1);
             return;
         }
         let follows = self.malformed.iter().any(|(known, _)| known.is_within(path) || path.is_within(known));
@@ -61,7 +63,8 @@ impl Reading {
             self.note_fault(&path, position, "is not supported".to_owned());
         }
         let faults = self.malformed.into_iter().chain(self.faults.into_inner());
-        match Faults::of(faults.map(|(_, fault)| fault).collect()) {
+        let left_out = Fault::of_left_out(self.left_out.get());
+        match Faults::of(faults.map(|(_, fault)| fault).chain(left_out).collect()) {
             Some(faults) => Err(faults),
             None => Ok(self.notices.into_inner()),
         }
@@ -102,5 +105,24 @@ impl Reading {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::descriptor;
+
+    #[test]
+    fn faults_beyond_the_maximum_are_counted() {
+        let reading = Reading::default();
+        for number in 0..MAX_FAULTS + 5 {
+            reading.note_fault(&FieldPath::default().index(number), None, "is wrong".to_owned());
+        }
+        let descriptor = descriptor("buildbarn.configuration.blobstore.BlobAccessConfiguration").unwrap();
+        let root = Message { descriptor, fields: Vec::new(), position: None };
+        let faults = reading.finish(&root).unwrap_err();
+        assert_eq!(faults.as_slice().len(), MAX_FAULTS + 1);
+        assert_eq!(faults.as_slice().last().unwrap().message, "5 further faults are left out");
     }
 }

@@ -75,13 +75,15 @@ impl GrpcClientPlan {
             Some(keepalive) => Keepalive::read(&keepalive).map(Some),
         };
         let metadata = FixedMetadata::read(section);
-        if section.message("add_metadata_jmespath_expression").is_some_and(|expression| expression.is_set("files")) {
-            let name = "add_metadata_jmespath_expression";
-            section.notice_at(name, "its files are read once, when the server starts");
-        }
         let expression = match section.message("add_metadata_jmespath_expression") {
             None => Some(None),
-            Some(expression) => ExpressionPlan::read(&expression).map(Some),
+            Some(expression) => {
+                if expression.is_set("files") {
+                    let name = "add_metadata_jmespath_expression";
+                    section.notice_at(name, "its files are read once, when the server starts");
+                }
+                ExpressionPlan::read(&expression).map(Some)
+            }
         };
         let oauth2 = match section.message("oauth2") {
             None => Some(None),

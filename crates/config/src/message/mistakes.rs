@@ -1,11 +1,9 @@
 //! The mistakes in a text, with their places.
 
 use super::trail::Trail;
+use crate::fault::MAX_FAULTS;
 use crate::field_path::FieldPath;
 use crate::{Fault, Position};
-
-/// The most mistakes that are reported. Further ones are counted.
-const MAX_MISTAKES: usize = 1000;
 
 /// Collects the mistakes of one document, in their order.
 #[derive(Default)]
@@ -17,7 +15,7 @@ pub(super) struct Mistakes {
 impl Mistakes {
     /// Notes a mistake in the value at `trail`.
     pub(super) fn note(&mut self, trail: &Trail<'_>, position: Option<&Position>, message: impl Into<String>) {
-        if self.faults.len() >= MAX_MISTAKES {
+        if self.faults.len() >= MAX_FAULTS {
             self.left_out += 1;
             return;
         }
@@ -28,10 +26,7 @@ impl Mistakes {
 
     /// Returns the faults.
     pub(super) fn into_faults(mut self) -> Vec<(FieldPath, Fault)> {
-        if self.left_out > 0 {
-            let message = format!("{} further faults are left out", self.left_out);
-            self.faults.push((FieldPath::default(), Fault { path: String::new(), position: None, message }));
-        }
+        self.faults.extend(Fault::of_left_out(self.left_out).map(|fault| (FieldPath::default(), fault)));
         self.faults
     }
 }

@@ -87,30 +87,16 @@ impl Machine<'_> {
 
 /// Writes a string as JSON, with escapes for control characters only.
 pub(super) fn write_quoted(part: &str, text: &mut String) {
-    text.push('"');
-    for character in part.chars() {
-        match character {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\u{8}' => text.push_str("\\b"),
-            '\u{c}' => text.push_str("\\f"),
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
-            _ if character.is_control() => write_code(character, text),
-            _ => text.push(character),
-        }
-    }
-    text.push('"');
-}
-
-fn write_code(character: char, text: &mut String) {
-    let code = format!("{:04x}", u32::from(character));
-    text.extend(["\\u", &code]);
+    write_escaped(part, text, char::is_control);
 }
 
 /// Writes a string as Go's encoder of JSON does.
 fn write_encoded(part: &str, text: &mut String) {
+    write_escaped(part, text, |character| matches!(character, '\0'..='\u{1f}' | '\u{2028}' | '\u{2029}'));
+}
+
+/// Writes a string as JSON. Characters that `needs_code` names become their numbers, unless they have shorter escapes.
+fn write_escaped(part: &str, text: &mut String, needs_code: impl Fn(char) -> bool) {
     text.push('"');
     for character in part.chars() {
         match character {
@@ -121,7 +107,10 @@ fn write_encoded(part: &str, text: &mut String) {
             '\n' => text.push_str("\\n"),
             '\r' => text.push_str("\\r"),
             '\t' => text.push_str("\\t"),
-            '\0'..='\u{1f}' | '\u{2028}' | '\u{2029}' => write_code(character, text),
+            _ if needs_code(character) => {
+                let code = format!("{:04x}", u32::from(character));
+                text.extend(["\\u", &code]);
+            }
             _ => text.push(character),
         }
     }
