@@ -77,6 +77,7 @@
 //! order in which they are commonly stacked.
 
 mod account_name;
+mod background;
 mod blob;
 mod blob_access;
 mod blob_access_ext;
@@ -108,6 +109,7 @@ mod turn;
 mod upload;
 
 pub use account_name::AccountName;
+pub use background::{Background, BackgroundWatch, BackgroundWork, Running, WorkPanicked};
 pub use blob::{Blob, BlobStream, EncodedBlob, ErrorHandler, Finish, Provenance, RandomAccess};
 pub use blob_access::{BlobAccess, PutOutcome, RECOMMENDED_FIND_MISSING_DIGESTS};
 pub use blob_access_ext::BlobAccessExt;

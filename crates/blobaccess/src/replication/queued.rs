@@ -1,5 +1,6 @@
 //! A replicator that makes one copy at a time, and remembers what it has copied.
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 use std::fmt::{self, Debug, Display, Formatter};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,7 +17,8 @@ use super::waiting::Waiting;
 use crate::decorators::Found;
 use crate::locks::{Mutex, MutexGuard};
 use crate::{
-    Blob, BlobAccess, Clock, Context, Digest, DigestKey, DigestSet, Error, KeyFormat, ReadRequest, Result, SystemClock,
+    BackgroundWatch, BackgroundWork, Blob, BlobAccess, Clock, Context, Digest, DigestKey, DigestSet, Error, KeyFormat,
+    ReadRequest, Result, SystemClock,
 };
 
 /// The number of digests that are looked up before others get a turn at the lock.
@@ -120,6 +122,7 @@ pub struct QueuedReplicator<A: ?Sized, R> {
     pausing: AtomicBool,
     /// Notified when the queue has got a blob.
     arrived: Notify,
+    watch: BackgroundWatch,
     state: Mutex<State>,
     copies: CopyCounter,
 }
@@ -190,6 +193,7 @@ impl<A: BlobAccess + ?Sized, R: Replicator<Kind = A::Kind>> QueuedReplicator<A, 
             waiting: AtomicUsize::new(0),
             pausing: AtomicBool::new(false),
             arrived: Notify::new(),
+            watch: BackgroundWatch::new("a queue of copies", "what was read is not copied"),
             state: Mutex::new(state),
             copies: CopyCounter::default(),
         }
@@ -240,6 +244,7 @@ impl<A: BlobAccess + ?Sized, R: Replicator<Kind = A::Kind>> QueuedReplicator<A, 
     ///
     /// The blobs being copied return to the queue.
     pub async fn run(&self) {
+        let _running = self.watch.begin_to_run();
         loop {
             let Some(taken) = self.take() else {
                 self.arrived.notified().await;
@@ -349,6 +354,7 @@ impl<A: BlobAccess + ?Sized, R: Replicator<Kind = A::Kind>> QueuedReplicator<A, 
             state.queue.push_back(Queued { key, digest: digest.clone(), failures: 0, copied_before: 0 });
             drop(state);
             self.arrived.notify_one();
+            self.watch.note_work(&*self.clock);
         }
     }
 
@@ -473,6 +479,23 @@ impl<A: BlobAccess + ?Sized, R: Replicator<Kind = A::Kind>> Replicator for Queue
 
     fn copies(&self) -> bool {
         self.base.copies()
+    }
+}
+
+#[async_trait]
+impl<A: BlobAccess + ?Sized, R: Replicator<Kind = A::Kind>> BackgroundWork for QueuedReplicator<A, R> {
+    fn name(&self) -> Cow<'static, str> {
+        self.to_string().into()
+    }
+
+    async fn run(&self) {
+        Self::run(self).await;
+    }
+}
+
+impl<A: ?Sized, R> Drop for QueuedReplicator<A, R> {
+    fn drop(&mut self) {
+        self.watch.warn_of_drop(lock(&self.state).queue.len());
     }
 }
 

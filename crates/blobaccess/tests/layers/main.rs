@@ -4,6 +4,7 @@
 mod action_result_expiring;
 mod action_result_timestamp_injecting;
 mod authorizing;
+mod background;
 mod deadline_enforcing;
 mod demultiplexing;
 mod empty_blob_injecting;

@@ -13,6 +13,7 @@ mod scripted;
 mod slicers;
 mod streams;
 mod unreliable;
+mod warnings;
 
 pub use self::counting::{CountedCall, CountingStore, Counts};
 pub use self::interruptible::{InterruptibleStore, Outage};
@@ -23,5 +24,6 @@ pub use self::scripted::{RecordedCall, ScriptedStore};
 pub use self::slicers::LeadingBytes;
 pub use self::streams::{Polls, failing_stream, slow_stream, watched_stream};
 pub use self::unreliable::UnreliableStore;
+pub use self::warnings::Warnings;
 /// A store whose every call fails with the same error.
 pub use blobaccess::FailingStore as UnreachableStore;

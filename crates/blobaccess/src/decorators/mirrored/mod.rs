@@ -5,6 +5,7 @@ mod pending_put;
 mod put;
 mod read;
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,8 +17,8 @@ use futures::future::{join, select};
 use super::pair::{Member, RepairSnapshot, Repairs, Rest, Wanted};
 use crate::replication::{EntryLocks, Replicator};
 use crate::{
-    Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind,
-    PutOutcome, Result, Slicer, SystemClock,
+    BackgroundWork, Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, InstanceName, KeyFormat,
+    Kind, PutOutcome, Result, Slicer, SystemClock,
 };
 
 pub use self::options::{MirroredOptions, PutPolicy};
@@ -166,8 +167,9 @@ impl<K: Kind> Mirrored<K> {
         a_to_b: Arc<dyn Replicator<Kind = K>>,
         b_to_a: Arc<dyn Replicator<Kind = K>>,
     ) -> Self {
-        let (options, clock, locks) = (MirroredOptions::new(), Arc::new(SystemClock), Arc::<EntryLocks>::default());
-        let repairs = || repairs(&options, KeyFormat::WithInstanceName, &locks);
+        let (options, locks) = (MirroredOptions::new(), Arc::<EntryLocks>::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let repairs = || repairs(&options, KeyFormat::WithInstanceName, &locks, &clock);
         let (to_a, to_b) = (repairs(), repairs());
         let (a, b) = (Member::new("a", a), Member::new("b", b));
         let begins_with_b = AtomicBool::new(false);
@@ -203,8 +205,8 @@ impl<K: Kind> Mirrored<K> {
         for half in [&mut self.a, &mut self.b] {
             half.rest = Arc::new(Rest::new(Arc::clone(&self.clock), self.options.rest));
         }
-        self.to_a = repairs(&self.options, format, &self.locks);
-        self.to_b = repairs(&self.options, format, &self.locks);
+        self.to_a = repairs(&self.options, format, &self.locks, &self.clock);
+        self.to_b = repairs(&self.options, format, &self.locks, &self.clock);
         self
     }
 
@@ -256,6 +258,7 @@ impl<K: Kind> Mirrored<K> {
     ///
     /// The future may be dropped at any time, and another be made.
     pub async fn run(&self) {
+        let _running = (self.to_a.begin_to_run(), self.to_b.begin_to_run());
         loop {
             select(Box::pin(self.to_a.until_noted()), Box::pin(self.to_b.until_noted())).await;
             if let Err(error) = self.repair(&Context::background()).await {
@@ -321,8 +324,19 @@ impl<K: Kind> Mirrored<K> {
     }
 }
 
-fn repairs(options: &MirroredOptions, format: KeyFormat, locks: &Arc<EntryLocks>) -> Repairs {
-    Repairs::new(options.max_noted, options.repairs_at_once, format, Arc::clone(locks))
+fn repairs(options: &MirroredOptions, format: KeyFormat, locks: &Arc<EntryLocks>, clock: &Arc<dyn Clock>) -> Repairs {
+    Repairs::new(options.max_noted, options.repairs_at_once, format, Arc::clone(locks), Arc::clone(clock))
+}
+
+#[async_trait]
+impl<K: Kind> BackgroundWork for Mirrored<K> {
+    fn name(&self) -> Cow<'static, str> {
+        self.to_string().into()
+    }
+
+    async fn run(&self) {
+        Self::run(self).await;
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]

@@ -10,7 +10,10 @@ use futures::{StreamExt, stream};
 use super::Member;
 use super::noted::{Note, Noted};
 use crate::replication::{EntryLocks, Replicator};
-use crate::{Blob, BlobAccess, Context, Digest, DigestKey, DigestSet, Error, KeyFormat, ReadRequest, Result};
+use crate::{
+    BackgroundWatch, Blob, BlobAccess, Clock, Context, Digest, DigestKey, DigestSet, Error, KeyFormat, ReadRequest,
+    Result, Running,
+};
 
 /// The number of notes that are seen to together, and so that the two stores are asked about at once: about 70 KB on
 /// the wire.
@@ -41,6 +44,8 @@ pub(in crate::decorators) struct Repairs {
     format: KeyFormat,
     at_once: usize,
     locks: Arc<EntryLocks>,
+    clock: Arc<dyn Clock>,
+    watch: BackgroundWatch,
     repaired: AtomicU64,
     failed: AtomicU64,
     given_up: AtomicU64,
@@ -75,9 +80,12 @@ impl Repairs {
         at_once: usize,
         format: KeyFormat,
         locks: Arc<EntryLocks>,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         let [repaired, failed, given_up] = [0; 3].map(AtomicU64::new);
-        Self { noted: Noted::new(capacity), format, at_once: at_once.max(1), locks, repaired, failed, given_up }
+        let watch = BackgroundWatch::new("a layer over two stores", "what one of them lacks is not copied");
+        let (noted, at_once) = (Noted::new(capacity), at_once.max(1));
+        Self { noted, format, at_once, locks, clock, watch, repaired, failed, given_up }
     }
 
     /// Notes that a put did not reach the sink. This replaces what queries noted. A value that must not be read stays so
@@ -85,12 +93,16 @@ impl Repairs {
     pub(in crate::decorators) fn note_missed_put(&self, digest: &Digest, need: Need) {
         let need = if need == Need::Differs && self.is_stale(digest) { Need::Stale } else { need };
         self.noted.note(self.key(digest), digest, need);
+        self.watch.note_work(&*self.clock);
     }
 
     /// Notes that the sink lacks `digests`, by the answer to a query.
     pub(in crate::decorators) fn note_missing(&self, digests: &DigestSet) {
         for digest in digests {
             self.noted.note_if_new(self.key(digest), digest, Need::Missing);
+        }
+        if !digests.is_empty() {
+            self.watch.note_work(&*self.clock);
         }
     }
 
@@ -142,6 +154,11 @@ impl Repairs {
         if self.noted.is_empty() { DigestSet::new() } else { digests.filter(|digest| self.is_stale(digest)) }
     }
 
+    /// Notes that somebody sees to whatever is noted, until the answer is dropped.
+    pub(in crate::decorators) fn begin_to_run(&self) -> Running<'_> {
+        self.watch.begin_to_run()
+    }
+
     /// Waits until something is noted. One caller may wait at a time.
     pub(in crate::decorators) async fn until_noted(&self) {
         self.noted.until_noted().await;
@@ -171,6 +188,7 @@ impl Repairs {
         B: BlobAccess<Kind = A::Kind> + ?Sized,
         R: Replicator<Kind = A::Kind> + ?Sized,
     {
+        self.watch.note_attention();
         let (mut begin, end) = (0, self.noted.next_number());
         let mut first_error = Ok(());
         loop {
@@ -369,6 +387,12 @@ impl Repairs {
 
     fn key(&self, digest: &Digest) -> DigestKey {
         digest.cache_key(self.format)
+    }
+}
+
+impl Drop for Repairs {
+    fn drop(&mut self) {
+        self.watch.warn_of_drop(self.noted.len());
     }
 }
 

@@ -4,6 +4,7 @@ mod options;
 mod put;
 mod used;
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +16,8 @@ use self::used::Used;
 use super::pair::{GoOn, Member, RepairSnapshot, Repairs, Rest, Wanted, read_and_copy};
 use crate::replication::{EntryLocks, Replicator};
 use crate::{
-    Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind,
-    PutOutcome, RECOMMENDED_FIND_MISSING_DIGESTS, ReadRequest, Result, Slicer, SystemClock,
+    BackgroundWork, Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, InstanceName, KeyFormat,
+    Kind, PutOutcome, RECOMMENDED_FIND_MISSING_DIGESTS, ReadRequest, Result, Slicer, SystemClock,
 };
 
 pub use self::options::ReadCachingOptions;
@@ -147,11 +148,12 @@ where
     /// into `fast`.
     pub fn new(slow: S, fast: F, replicator: R) -> Self {
         let (options, locks) = (ReadCachingOptions::new(), Arc::<EntryLocks>::default());
-        let stale = Repairs::new(options.max_stale, 1, KeyFormat::WithInstanceName, Arc::clone(&locks));
         let used = Used::new(options.max_used);
         let (slow, fast) = (Member::new("slow", Arc::new(slow)), Member::new("fast", Arc::new(fast)));
         let [uses_told, gone, filled, fills_failed] = [0; 4].map(AtomicU64::new);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (format, shared) = (KeyFormat::WithInstanceName, Arc::clone(&locks));
+        let stale = Repairs::new(options.max_stale, 1, format, shared, Arc::clone(&clock));
         let made =
             Self { slow, fast, replicator, options, clock, locks, used, stale, uses_told, gone, filled, fills_failed };
         made.prepared()
@@ -186,7 +188,8 @@ where
 
         self.fast.rest = Arc::new(Rest::new(Arc::clone(&self.clock), self.options.rest));
         let format = self.slow.store.key_format().combine(self.fast.store.key_format());
-        self.stale = Repairs::new(self.options.max_stale, REPAIRS_AT_ONCE, format, Arc::clone(&self.locks));
+        let (locks, clock) = (Arc::clone(&self.locks), Arc::clone(&self.clock));
+        self.stale = Repairs::new(self.options.max_stale, REPAIRS_AT_ONCE, format, locks, clock);
         self.used = Used::new(if self.slow.store.finds_in_bulk() { self.options.max_used } else { 0 });
         self
     }
@@ -239,6 +242,7 @@ where
     ///
     /// The future may be dropped at any time, and another be made.
     pub async fn run(&self) {
+        let _running = self.stale.begin_to_run();
         loop {
             self.clock.sleep(self.options.refresh_interval.max(MIN_INTERVAL)).await;
             if let Err(error) = self.refresh(&Context::background()).await {
@@ -314,6 +318,22 @@ where
 
 fn count(digests: &DigestSet) -> u64 {
     u64::try_from(digests.len()).unwrap_or(u64::MAX)
+}
+
+#[async_trait]
+impl<S, F, R> BackgroundWork for ReadCaching<S, F, R>
+where
+    S: BlobAccess,
+    F: BlobAccess<Kind = S::Kind>,
+    R: Replicator<Kind = S::Kind>,
+{
+    fn name(&self) -> Cow<'static, str> {
+        self.to_string().into()
+    }
+
+    async fn run(&self) {
+        Self::run(self).await;
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]

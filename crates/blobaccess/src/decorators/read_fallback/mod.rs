@@ -2,6 +2,7 @@
 
 mod options;
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use async_trait::async_trait;
 use super::pair::{GoOn, Member, RepairSnapshot, Repairs, Wanted, read_and_copy};
 use crate::replication::{EntryLocks, Replicator};
 use crate::{
-    Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, ErrorHandler, InstanceName, KeyFormat,
-    Kind, PutOutcome, ReadRequest, Result, Slicer, SystemClock,
+    BackgroundWork, Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, ErrorHandler,
+    InstanceName, KeyFormat, Kind, PutOutcome, ReadRequest, Result, Slicer, SystemClock,
 };
 
 pub use self::options::ReadFallbackOptions;
@@ -111,24 +112,28 @@ where
     /// Makes a layer over two stores. `replicator` copies from `secondary` into `primary`.
     pub fn new(primary: P, secondary: S, replicator: R) -> Self {
         let options = ReadFallbackOptions::new();
-        let copies = copies(&options, primary.key_format().combine(secondary.key_format()));
+        let format = primary.key_format().combine(secondary.key_format());
         let primary = Member::new("primary", Arc::new(primary));
         let secondary = Member::new("secondary", Arc::new(secondary));
-        let (clock, locks) = (Arc::new(SystemClock), Arc::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let copies = copies(&options, format, &clock);
+        let locks = Arc::default();
         Self { primary, secondary, replicator, options, clock, locks, copies }
     }
 
     /// Sets the options. Call this before the store is used: what was noted is forgotten.
     #[must_use]
     pub fn with_options(mut self, options: ReadFallbackOptions) -> Self {
-        self.copies = copies(&options, self.key_format());
+        self.copies = copies(&options, self.key_format(), &self.clock);
         self.options = options;
         self
     }
 
-    /// Takes the time from `clock`, for the pauses of [`run`](Self::run).
+    /// Takes the time from `clock`, for the pauses of [`run`](Self::run). Call this before the store is used: what was noted
+    /// is forgotten.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.copies = copies(&self.options, self.key_format(), &clock);
         self.clock = clock;
         self
     }
@@ -182,6 +187,7 @@ where
     ///
     /// The future may be dropped at any time, and another be made.
     pub async fn run(&self) {
+        let _running = self.copies.begin_to_run();
         loop {
             self.copies.until_noted().await;
             if let Err(error) = self.copy_noted(&Context::background()).await {
@@ -222,8 +228,24 @@ where
     }
 }
 
-fn copies(options: &ReadFallbackOptions, format: KeyFormat) -> Repairs {
-    Repairs::new(options.max_noted, options.copies_at_once, format, Arc::default())
+fn copies(options: &ReadFallbackOptions, format: KeyFormat, clock: &Arc<dyn Clock>) -> Repairs {
+    Repairs::new(options.max_noted, options.copies_at_once, format, Arc::default(), Arc::clone(clock))
+}
+
+#[async_trait]
+impl<P, S, R> BackgroundWork for ReadFallback<P, S, R>
+where
+    P: BlobAccess,
+    S: BlobAccess<Kind = P::Kind>,
+    R: Replicator<Kind = P::Kind>,
+{
+    fn name(&self) -> Cow<'static, str> {
+        self.to_string().into()
+    }
+
+    async fn run(&self) {
+        Self::run(self).await;
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
