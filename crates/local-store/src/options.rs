@@ -209,8 +209,8 @@ impl Options {
     ///
     /// Dropping a store is not closing it. Use [`sync`](crate::LocalStore::sync) where the store is shared, as
     /// [`close`](crate::LocalStore::close) takes it by value. Two warnings are logged by `tracing`: when a persistent store
-    /// is dropped with changes that no sync has covered, and at the first put that begins an interval after opening
-    /// although [`run`](crate::LocalStore::run) was never polled.
+    /// is dropped with changes that no sync has covered, and at the first put that begins an interval, or 30 s, after another
+    /// while nobody polls [`run`](crate::LocalStore::run).
     #[must_use]
     pub fn persistent(mut self, policy: SyncPolicy) -> Self {
         self.persistence = Some(policy);

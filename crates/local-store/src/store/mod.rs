@@ -10,6 +10,7 @@ mod sync_warnings;
 mod visibility;
 mod waiting;
 
+use std::borrow::Cow;
 use std::fmt::{self, Debug, Display, Formatter};
 use std::marker::PhantomData;
 use std::path::Path;
@@ -18,14 +19,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, EqualUploads, Error, InstanceName, KeyFormat, Kind,
-    PutOutcome, Result, Slicer, blocking, get_and_slice,
+    BackgroundWatch, BackgroundWork, Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, EqualUploads, Error,
+    InstanceName, KeyFormat, Kind, PutOutcome, Result, Slicer, blocking, get_and_slice,
 };
 use futures::future::select;
 use tokio::sync::Semaphore;
 
 use self::object_reader::ObjectReader;
-use self::sync_warnings::{SyncWatch, warn_of_drop};
+use self::sync_warnings::{warn_of_drop, watch_syncs};
 use self::waiting::PERMIT_BYTES;
 use crate::device::{Device, Devices, FileDevice};
 use crate::engine::{Engine, Surroundings};
@@ -88,7 +89,7 @@ pub struct LocalStore<K: Kind> {
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) in_flight_permits: u32,
     pub(crate) uploads: EqualUploads<Key>,
-    sync_watch: SyncWatch,
+    sync_watch: Option<BackgroundWatch>,
     medium: &'static str,
     kind: PhantomData<K>,
 }
@@ -145,7 +146,7 @@ impl<K: Kind> LocalStore<K> {
             policy: options.persistence,
             staged_bytes: options.staged_bytes,
         };
-        let sync_watch = SyncWatch::new(options.persistence, &*surroundings.clock);
+        let sync_watch = watch_syncs(options.persistence);
         let engine = Engine::open(options, K::STORAGE_TYPE, devices, surroundings)?;
         let permits = u32::try_from(options.in_flight_bytes / PERMIT_BYTES).unwrap_or(u32::MAX >> 4);
         let in_flight = usize::try_from(permits).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
@@ -231,7 +232,7 @@ impl<K: Kind> LocalStore<K> {
             Some(SyncPolicy::OnPut | SyncPolicy::OnClose) | None => None,
         };
         let mut synced_at = clock.monotonic();
-        self.sync_watch.note_run();
+        let _watched = self.sync_watch.as_ref().map(BackgroundWatch::begin_to_run);
         let _runner = self.engine.begin_to_run();
         loop {
             let next_sync = interval.filter(|_| self.engine.is_dirty()).map(|interval| synced_at + interval);
@@ -403,6 +404,17 @@ impl<K: Kind> Drop for LocalStore<K> {
         if unsynced > 0 {
             warn_of_drop(unsynced);
         }
+    }
+}
+
+#[async_trait]
+impl<K: Kind> BackgroundWork for LocalStore<K> {
+    fn name(&self) -> Cow<'static, str> {
+        self.to_string().into()
+    }
+
+    async fn run(&self) {
+        Self::run(self).await;
     }
 }
 

@@ -16,7 +16,9 @@ use crate::object::checksums::PIECE_BYTES;
 impl<K: Kind> LocalStore<K> {
     /// Refuses a put that is larger than a block.
     pub(super) fn begin_put(&self, digest: &Digest, size_bytes: u64) -> Result<()> {
-        self.sync_watch.note_put(&*self.engine.surroundings.clock);
+        if let Some(watch) = &self.sync_watch {
+            watch.note_work(&*self.engine.surroundings.clock);
+        }
         let max = self.engine.sizes.max_blob_size_bytes();
         if size_bytes > max {
             return Err(Error::invalid_argument(format!(

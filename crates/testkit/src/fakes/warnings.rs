@@ -18,7 +18,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 /// let warnings = Warnings::begin();
 /// tracing::warn!(count = 3, "the disk is full");
 /// tracing::info!("it was read");
-/// assert_eq!(warnings.lines(), ["the disk is full count=3"]);
+/// assert_eq!(warnings.take(), ["the disk is full count=3"]);
 /// ```
 #[derive(Debug)]
 pub struct Warnings {
@@ -44,10 +44,10 @@ impl Warnings {
         Self { lines, _guard: guard }
     }
 
-    /// Returns the lines so far: each a message, and its fields.
+    /// Takes the lines since the last call: each a message, and its fields.
     #[must_use]
-    pub fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.lines.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
