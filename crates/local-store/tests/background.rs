@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, InstanceName};
@@ -110,4 +112,50 @@ async fn what_is_read_in_an_old_block_is_copied_without_anybody_waiting() {
     assert_eq!(store.block_of(&digest), Some(6));
     assert_eq!(store.snapshot().queued_refreshes, 0);
     background.abort();
+}
+
+#[tokio::test]
+async fn puts_do_not_wake_what_runs_in_the_background_one_by_one() {
+    let options = Options::on_device(4 << 20)
+        .with_blocks(1, 4, 1)
+        .with_entries(1_000)
+        .persistent(SyncPolicy::Interval(Duration::from_mins(5)));
+    let device = Arc::new(MemoryDevice::new(4 << 20));
+    let environment = Environment::default().with_clock(Arc::new(ManualClock::new()));
+    let store = LocalStore::<Cas>::open_on(options, device, environment).await.unwrap();
+    let mut running = std::pin::pin!(store.run());
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut ctx = std::task::Context::from_waker(&waker);
+    assert!(running.as_mut().poll(&mut ctx).is_pending());
+    let mut numbers = Numbers::new(1);
+    for _ in 0..100 {
+        put(&store, &mut numbers, 100).await;
+        if wakes.take() {
+            assert!(running.as_mut().poll(&mut ctx).is_pending());
+        }
+    }
+    // The first put changed the store and began a block. The others did neither.
+    let woken = wakes.count.load(Ordering::SeqCst);
+    assert!((1..=4).contains(&woken), "woken {woken} times by 100 puts");
+}
+
+/// Counts how often a task is woken.
+#[derive(Default)]
+struct Wakes {
+    count: AtomicU32,
+    is_woken: AtomicBool,
+}
+
+impl Wakes {
+    fn take(&self) -> bool {
+        self.is_woken.swap(false, Ordering::SeqCst)
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.is_woken.store(true, Ordering::SeqCst);
+    }
 }

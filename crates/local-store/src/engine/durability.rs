@@ -8,7 +8,7 @@ use blobaccess::Result;
 use super::disk::Disk;
 use super::flusher::Flusher;
 use super::publications::Publications;
-use super::space::Space;
+use super::space_lock::SpaceLock;
 use crate::machine::concurrency::locks::{AtomicU64, Mutex, MutexGuard, enter};
 use crate::persistence::{Identity, NamedAccount};
 
@@ -73,12 +73,12 @@ impl Durability {
     /// Makes durable everything that was put, found or refreshed before the call. It may block.
     ///
     /// Calls that come while one is under way share the next one.
-    pub(super) fn sync(&self, space: &Mutex<Space>) -> Result<()> {
+    pub(super) fn sync(&self, space: &SpaceLock) -> Result<()> {
         if self.is_persistent { self.begin().sync_changes(space) } else { self.flusher.check_device() }
     }
 
     /// Makes this number of publications durable, unless a sync has covered them. It may block.
-    pub(super) fn sync_until(&self, space: &Mutex<Space>, publications: u64) -> Result<()> {
+    pub(super) fn sync_until(&self, space: &SpaceLock, publications: u64) -> Result<()> {
         if !self.is_persistent || self.publications.are_synced(publications) {
             return self.flusher.check_device();
         }
@@ -90,13 +90,13 @@ impl Durability {
     }
 
     /// Syncs for the last time. It may block.
-    pub(super) fn close(&self, space: &Mutex<Space>) -> Result<()> {
+    pub(super) fn close(&self, space: &SpaceLock) -> Result<()> {
         if self.is_persistent { self.begin().run(space, false, true) } else { self.flusher.check_device() }
     }
 
     /// Returns whether anything is not durable.
-    pub(super) fn is_dirty(&self, space: &Mutex<Space>) -> bool {
-        self.is_persistent && enter(space).has_changes()
+    pub(super) fn is_dirty(&self, space: &SpaceLock) -> bool {
+        self.is_persistent && space.enter().has_changes()
     }
 
     /// Returns the number of publications that no sync has covered yet; 0 of a store that is not persistent.
@@ -117,17 +117,17 @@ impl Durability {
 
 impl Syncing<'_> {
     /// Syncs if there is anything new.
-    fn sync_changes(&mut self, space: &Mutex<Space>) -> Result<()> {
+    fn sync_changes(&mut self, space: &SpaceLock) -> Result<()> {
         self.run(space, false, false)
     }
 
     /// Writes another superblock, whether or not there is anything new.
-    pub(super) fn sync_always(&mut self, space: &Mutex<Space>) -> Result<()> {
+    pub(super) fn sync_always(&mut self, space: &SpaceLock) -> Result<()> {
         self.run(space, true, false)
     }
 
     /// Syncs, if there is anything new or `always`.
-    fn run(&mut self, space: &Mutex<Space>, always: bool, is_closing: bool) -> Result<()> {
+    fn run(&mut self, space: &SpaceLock, always: bool, is_closing: bool) -> Result<()> {
         let Durability { flusher, disk: Some(disk), publications, reported, syncs, .. } = self.durability else {
             return Ok(());
         };
@@ -136,7 +136,7 @@ impl Syncing<'_> {
         let Some(flushing) = flusher.begin() else { return Ok(()) };
         flushing.drain()?;
         let (mut superblock, dirty, published) = {
-            let mut space = enter(space);
+            let mut space = space.enter();
             let is_new = space.has_changes() || is_closing != last.is_closed;
             if !is_new && !always {
                 return Ok(());

@@ -156,7 +156,7 @@ impl Engine {
                         // The object was copied meanwhile: not from there again.
                         continue;
                     }
-                    match self.copy_forward(&record, &[], Purpose::Promised { offset: record.location.offset })? {
+                    match self.copy_forward(&record, &[], Purpose::Promised { sequence: record.sequence })? {
                         Copied::Done | Copied::Moved | Copied::Gone => {}
                         Copied::NoShare => self.give_up(&record),
                         // After this, the block is out of use, and space is free.

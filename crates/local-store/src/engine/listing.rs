@@ -85,7 +85,7 @@ impl Engine {
             }
         };
         for buckets in self.map.sweeps() {
-            let _space = self.space();
+            let _turn = self.space.take_turn();
             self.map.records(buckets, &mut offer);
         }
         let moved = self.space().map.end_listing();

@@ -45,6 +45,7 @@ mod recycle;
 mod refresh;
 mod refresh_queue;
 mod space;
+mod space_lock;
 mod survey;
 mod upkeep;
 mod verified_pieces;
@@ -55,7 +56,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use blobaccess::{Clock, Event, Observer, Result, StorageType};
-use tokio::sync::Notify;
 
 use self::ages::Ages;
 use self::block_reader::BlockReader;
@@ -64,6 +64,7 @@ use self::durability::Durability;
 use self::flusher::Flusher;
 use self::publications::Publications;
 use self::refresh_queue::RefreshQueue;
+use self::space_lock::{SpaceGuard, SpaceLock};
 use self::upkeep::Upkeep;
 use self::verified_pieces::Verified;
 use self::write_queue::WriteQueue;
@@ -71,7 +72,7 @@ use crate::account_names::AccountNames;
 use crate::instance_names::InstanceNames;
 use crate::key::Keys;
 use crate::key_location_map::{KeyLocationMap, Record};
-use crate::machine::concurrency::locks::{AtomicU64, Mutex, MutexGuard, enter};
+use crate::machine::concurrency::locks::{AtomicU64, Mutex};
 use crate::options::{Refresh, SyncPolicy};
 use crate::persistence::{NamedAccount, Quarantined};
 use crate::sizes::Sizes;
@@ -129,10 +130,8 @@ pub(crate) struct Engine {
     pub(crate) counters: Counters,
     /// Tells this life of the store from all others.
     pub(crate) store_id: [u8; 16],
-    /// Is notified when there is something to sync, to recycle or to copy.
-    pub(crate) work: Notify,
     map: KeyLocationMap,
-    space: Mutex<Space>,
+    space: SpaceLock,
     blocks: Arc<Blocks>,
     reader: BlockReader,
     flusher: Arc<Flusher>,
@@ -150,8 +149,24 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    fn space(&self) -> MutexGuard<'_, Space> {
-        enter(&self.space)
+    fn space(&self) -> SpaceGuard<'_> {
+        self.space.enter()
+    }
+
+    /// Waits until there is something to recycle or to copy that there was not before.
+    pub(crate) async fn upkeep_needed(&self) {
+        self.space.upkeep.notified().await;
+    }
+
+    /// Wakes one who waits for what there is to do in the background.
+    pub(crate) fn wake_runner(&self) {
+        self.space.upkeep.notify_one();
+        self.space.changed.notify_one();
+    }
+
+    /// Waits until something changes that no sync has covered.
+    pub(crate) async fn changed(&self) {
+        self.space.changed.notified().await;
     }
 
     pub(crate) fn is_persistent(&self) -> bool {
@@ -252,7 +267,6 @@ impl Engine {
         tracing::error!(storage_type = self.storage_type.name(), "{message}");
         self.surroundings.observer.event(&Event::Corrupted { storage_type: self.storage_type, message });
         self.evicted(record);
-        self.work.notify_one();
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use blobaccess::{Result, StorageType};
-use tokio::sync::Notify;
 
 use super::ages::Ages;
 use super::block_reader::BlockReader;
@@ -17,6 +16,7 @@ use super::publications::Publications;
 use super::recovery::{self, fresh_identity};
 use super::refresh_queue::RefreshQueue;
 use super::space::{Neighbours, Space};
+use super::space_lock::SpaceLock;
 use super::upkeep::Upkeep;
 use super::verified_pieces::Verified;
 use super::{Counters, Engine, Surroundings};
@@ -82,9 +82,8 @@ impl Engine {
             surroundings,
             counters: Counters::default(),
             store_id: identity.store_id,
-            work: Notify::new(),
             map,
-            space: Mutex::new(Space::new(writer, sizes, neighbours)),
+            space: SpaceLock::new(Space::new(writer, sizes, neighbours)),
             reader: BlockReader::new(Arc::clone(&blocks), disk.clone()),
             durability: Durability::new(
                 Arc::clone(&flusher),

@@ -331,7 +331,6 @@ impl Engine {
                 PutOutcome::Created { stored_bytes }
             }
         };
-        self.work.notify_one();
         Put::Done { outcome, publications }
     }
 }

@@ -160,7 +160,7 @@ impl Engine {
 
     fn sweep(&self, block: u16, only: u32, mut each: impl FnMut(Record, u32)) {
         for buckets in self.map.sweeps() {
-            let _space = self.space();
+            let _turn = self.space.take_turn();
             self.map.records_in(buckets, block, only, &mut each);
         }
     }
@@ -170,7 +170,7 @@ impl Engine {
         for buckets in self.map.sweeps() {
             let mut gone = Vec::new();
             {
-                let mut space = self.space();
+                let mut space = self.space.take_turn();
                 match forgotten {
                     Forgotten::Contents => {
                         self.map.records_in(buckets, block, 0, &mut |record, _| gone.push(record));
@@ -213,7 +213,7 @@ impl Engine {
 fn purpose_of(is_promised: bool, is_retiring: bool, record: &Record) -> Purpose {
     match (is_retiring, is_promised) {
         (true, _) => Purpose::Retired,
-        (false, true) => Purpose::Promised { offset: record.location.offset },
+        (false, true) => Purpose::Promised { sequence: record.sequence },
         (false, false) => Purpose::Used,
     }
 }

@@ -27,8 +27,8 @@ impl Engine {
         let Some(record) = self.map.record_at(at) else { return };
         // The caller that sets the flag queues the object. If that has moved, it may be queued twice, and is copied once.
         match self.refreshes.push(record, || self.map.touch(at, READ) != Touch::Again) {
-            Queued::Done => self.work.notify_one(),
-            Queued::Before => {}
+            Queued::First => self.space.upkeep.notify_one(),
+            Queued::Done | Queued::Before => {}
             Queued::Full => count(&self.counters.unrefreshed, 1),
         }
     }
@@ -56,7 +56,7 @@ impl Engine {
             let _recycling = self.upkeep.recycle();
             let records = self.refreshes.take(AT_ONCE.min(left));
             if records.is_empty() {
-                return;
+                break;
             }
             left -= records.len();
             let mut by_block: BTreeMap<u16, Vec<Record>> = BTreeMap::new();
@@ -67,8 +67,9 @@ impl Engine {
                 self.refresh_in(block, &records);
             }
         }
-        if left > 0 {
-            self.work.notify_one();
+        // Objects that were queued meanwhile found others in the queue, so they told nobody.
+        if self.queued_refreshes() > 0 {
+            self.space.upkeep.notify_one();
         }
     }
 

@@ -11,7 +11,10 @@ const MAX_QUEUED: usize = 8192;
 /// The result of queueing an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Queued {
+    /// The object is queued behind others.
     Done,
+    /// The object is queued, and was the first.
+    First,
     /// The object is queued already.
     Before,
     /// The queue is full.
@@ -43,7 +46,7 @@ impl RefreshQueue {
             return Queued::Before;
         }
         queue.push_back(record);
-        Queued::Done
+        if queue.len() == 1 { Queued::First } else { Queued::Done }
     }
 
     /// Takes up to `count` objects.

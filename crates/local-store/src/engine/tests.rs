@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use blobaccess::{Digest, DigestFunction, InstanceName, NoObserver, PutOutcome, StorageType, SystemClock};
@@ -193,6 +194,25 @@ fn what_is_large_is_published_after_syncs_that_came_while_it_was_written() {
 }
 
 #[test]
+fn a_thread_that_takes_turns_lets_those_in_that_wait() {
+    let engine = open(&watched(), 1);
+    for _ in 0..100 {
+        let was_in = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let space = engine.space.enter();
+            scope.spawn(|| {
+                let _space = engine.space.enter();
+                was_in.store(true, Ordering::SeqCst);
+            });
+            engine.space.wait_until_somebody_waits();
+            drop(space);
+            drop(engine.space.take_turn());
+            assert!(was_in.load(Ordering::SeqCst));
+        });
+    }
+}
+
+#[test]
 fn equal_puts_at_once_create_one() {
     let device = watched();
     let engine = open(&device, 2);
@@ -296,7 +316,7 @@ fn an_upload_whose_block_is_recycled_stores_nothing_and_disturbs_nobody() {
     let mut writer = engine.begin_large(300_000, &contents.owner).unwrap().unwrap();
     let small = begin(&engine, 8, 700).unwrap();
     writer.write(&bytes[..150_000]).unwrap();
-    let recycled = |engine: &Engine| engine.counters.recycled_blocks.load(std::sync::atomic::Ordering::Relaxed);
+    let recycled = |engine: &Engine| engine.counters.recycled_blocks.load(Ordering::Relaxed);
     let mut number = 100;
     while recycled(&engine) < 3 {
         number += 1;
@@ -414,7 +434,7 @@ fn who_finds_what_no_copy_has_space_for_waits_until_its_block_is_recycled() {
     let length = engine.length(8, &contents.owner);
     while engine.space().reserve(length, Requester::Copy).is_some() {}
     assert_eq!(engine.rescue(&key).unwrap(), Presence::Absent);
-    assert_eq!(engine.counters.breached_bytes.load(std::sync::atomic::Ordering::Relaxed), 50_000);
+    assert_eq!(engine.counters.breached_bytes.load(Ordering::Relaxed), 50_000);
     assert!(publish(&engine, begin(&engine, 1, 50_000).unwrap()).is_some());
 }
 

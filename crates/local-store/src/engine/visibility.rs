@@ -155,7 +155,6 @@ impl Engine {
         let sequence = space.draw_sequence();
         let record_of_name = space.draft(record.location.block, record.location.offset, named, sequence);
         let inserted = self.insert(space, &record_of_name, 0);
-        self.work.notify_one();
         // A record that is replaced makes room itself.
         if known.is_some() { ShareOutcome::Known } else { ShareOutcome::New(inserted.dropped) }
     }
@@ -187,7 +186,7 @@ impl Engine {
             return keys;
         }
         for buckets in self.map.sweeps() {
-            let _space = self.space();
+            let _turn = self.space.take_turn();
             self.map.records_in(buckets, block, 0, &mut |record, _| {
                 if !record.is_name() {
                     keys.insert(place(&record), record.key(self.map.check_mask()));
@@ -202,7 +201,7 @@ impl Engine {
         for buckets in self.map.sweeps() {
             let mut names = Vec::new();
             {
-                let _space = self.space();
+                let _turn = self.space.take_turn();
                 self.map.records_in(buckets, block, 0, &mut |record, _| {
                     if record.is_name() {
                         names.push(record);
@@ -242,7 +241,7 @@ impl Engine {
         for buckets in self.map.sweeps() {
             let mut names = Vec::new();
             {
-                let _space = self.space();
+                let _turn = self.space.take_turn();
                 self.map.records_in(buckets, block, 0, &mut |record, _| {
                     if record.is_name()
                         && let Some(key) = keys.get(&place(&record))

@@ -22,7 +22,7 @@ use blobaccess::{
     BackgroundWatch, BackgroundWork, Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, EqualUploads, Error,
     InstanceName, KeyFormat, Kind, PutOutcome, Result, Slicer, blocking, get_and_slice,
 };
-use futures::future::select;
+use futures::future::{join, pending, select};
 use tokio::sync::Semaphore;
 
 use self::object_reader::ObjectReader;
@@ -39,6 +39,21 @@ use crate::snapshot::Snapshot;
 
 /// The number of digests that are looked up before other tasks get a turn at the executor: some 0.2 ms.
 pub(crate) const DIGESTS_PER_TURN: usize = 4096;
+
+/// How long [`LocalStore::run`] sleeps unless it is woken.
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
+
+/// The time after which work in the background that failed is tried again.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
+
+/// Wakes another caller of [`LocalStore::run`] when one is dropped that may have been woken for nothing.
+struct Succession<'a>(&'a Engine);
+
+impl Drop for Succession<'_> {
+    fn drop(&mut self) {
+        self.0.wake_runner();
+    }
+}
 
 /// A store of fixed size in memory, in a file or on a block device, which evicts the least recently used blobs.
 ///
@@ -220,38 +235,55 @@ impl<K: Kind> LocalStore<K> {
     /// Recycles blocks ahead of need, [refreshes](crate::Refresh) queued blobs and syncs by interval, for as long as it
     /// is polled. It never returns.
     ///
-    /// Failures are logged; the work is tried again within a minute.
+    /// It is woken when there is something new to do, not by each put. Failures are logged; the work is tried again
+    /// within a minute. Neither slow nor failing recycling delays a sync.
     ///
     /// # Cancel safety
     ///
     /// It may be dropped at any time, and called again.
     pub async fn run(&self) {
-        let clock = Arc::clone(&self.engine.surroundings.clock);
-        let interval = match self.engine.surroundings.policy {
-            Some(SyncPolicy::Interval(interval)) => Some(interval),
-            Some(SyncPolicy::OnPut | SyncPolicy::OnClose) | None => None,
-        };
-        let mut synced_at = clock.monotonic();
         let _watched = self.sync_watch.as_ref().map(BackgroundWatch::begin_to_run);
         let _runner = self.engine.begin_to_run();
+        let _succession = Succession(&self.engine);
+        join(self.keep_up(), self.sync_by_interval()).await;
+    }
+
+    /// Recycles and refreshes. It never returns.
+    async fn keep_up(&self) {
+        let clock = &self.engine.surroundings.clock;
         loop {
-            let next_sync = interval.filter(|_| self.engine.is_dirty()).map(|interval| synced_at + interval);
-            let wake_at = next_sync.unwrap_or_else(|| clock.monotonic() + Duration::from_mins(1));
-            let work = std::pin::pin!(self.engine.work.notified());
-            select(work, clock.sleep_until(wake_at)).await;
             if self.engine.needs_recycling() || self.engine.queued_refreshes() > 0 {
                 let engine = Arc::clone(&self.engine);
                 if let Err(error) = blocking(move || engine.maintain()).await {
                     tracing::error!(%error, "a block could not be recycled");
-                    clock.sleep_until(clock.monotonic() + Duration::from_secs(10)).await;
+                    clock.sleep_until(clock.monotonic() + PAUSE_AFTER_FAILURE).await;
+                    continue;
                 }
             }
-            if next_sync.is_some_and(|at| clock.monotonic() >= at) {
-                if let Err(error) = self.sync().await {
-                    tracing::error!(%error, "a sync failed");
-                }
-                synced_at = clock.monotonic();
+            let needed = std::pin::pin!(self.engine.upkeep_needed());
+            select(needed, clock.sleep_until(clock.monotonic() + LONGEST_SLEEP)).await;
+        }
+    }
+
+    /// Syncs by interval, if that is the policy. It never returns.
+    async fn sync_by_interval(&self) {
+        let clock = &self.engine.surroundings.clock;
+        let Some(SyncPolicy::Interval(interval)) = self.engine.surroundings.policy else { return pending().await };
+        let mut synced_at = clock.monotonic();
+        loop {
+            if !self.engine.is_dirty() {
+                // A blob that is found changes what a sync says without telling anybody.
+                let changed = std::pin::pin!(self.engine.changed());
+                select(changed, clock.sleep_until(clock.monotonic() + LONGEST_SLEEP)).await;
+                continue;
             }
+            // An interval that no clock reaches is never over.
+            let Some(next) = synced_at.checked_add(interval) else { return pending().await };
+            clock.sleep_until(next).await;
+            if let Err(error) = self.sync().await {
+                tracing::error!(%error, "a sync failed");
+            }
+            synced_at = clock.monotonic();
         }
     }
 

@@ -185,7 +185,8 @@ impl Space {
     fn begin_use(&mut self, block: u16) {
         let generation = self.next_generation;
         self.next_generation += 1;
-        self.has_changed = true;
+        self.note_change();
+        self.news.needs_upkeep = true;
         let now = self.neighbours.clock.now().duration_since(UNIX_EPOCH);
         let begun_at = now.map_or(0, |since| since.as_secs());
         if let Some(usage) = self.use_mut(block) {

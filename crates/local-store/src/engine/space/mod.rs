@@ -59,6 +59,8 @@ pub(crate) struct Space {
     share: Share,
     /// Whether a superblock would say anything new.
     has_changed: bool,
+    /// News that those who run in the background are not told yet.
+    news: News,
     /// The number of records published so far.
     publications: u64,
 }
@@ -72,6 +74,15 @@ pub(super) struct Neighbours {
     pub(super) account_names: Arc<Mutex<AccountNames>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) is_persistent: bool,
+}
+
+/// News for those who run in the background.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// The first change since the last superblock was described.
+    pub(super) is_changed: bool,
+    /// A block was begun, or is to be recycled before its turn.
+    pub(super) needs_upkeep: bool,
 }
 
 /// The fields of a record that do not depend on where it lies.
@@ -118,6 +129,7 @@ impl Space {
             share: Share::new(sizes.copied_percent, sizes.saved_copy_bytes(), sizes.copied_bytes_per_block()),
             sizes,
             has_changed: false,
+            news: News::default(),
             publications: 0,
         }
     }
@@ -128,6 +140,21 @@ impl Space {
 
     fn use_mut(&mut self, block: u16) -> Option<&mut BlockUse> {
         self.uses.get_mut(usize::from(block))
+    }
+
+    /// Notes that a superblock would say something new. Whoever syncs in the background is told at the first change.
+    #[inline]
+    fn note_change(&mut self) {
+        if !self.has_changed {
+            self.has_changed = true;
+            self.news.is_changed = true;
+        }
+    }
+
+    /// Takes what those who run in the background are not told yet.
+    #[inline]
+    pub(super) fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
     }
 
     /// Returns the number of slots of the map that are taken.
@@ -215,7 +242,7 @@ impl Space {
     pub(super) fn append(&mut self, record: &Record) {
         self.publications += 1;
         self.neighbours.publications.note_published(self.publications);
-        self.has_changed = true;
+        self.note_change();
         let block = record.location.block;
         let Some(usage) = self.uses.get_mut(usize::from(block)) else { return };
         usage.is_dirty = true;

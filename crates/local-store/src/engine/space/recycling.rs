@@ -31,7 +31,7 @@ impl Space {
         self.lanes.close_in(block, &self.neighbours.blocks);
         self.note_old();
         self.map.pin(None);
-        self.has_changed = true;
+        self.note_change();
         self.accounts.release_block(block);
         if let Some(usage) = self.use_mut(block) {
             let generation = std::mem::take(usage).generation;
@@ -53,7 +53,7 @@ impl Space {
         let has_room = self.quarantined.len() < MAX_QUARANTINED;
         if has_room {
             self.quarantined.push(record);
-            self.has_changed = true;
+            self.note_change();
         }
         has_room
     }
@@ -65,6 +65,7 @@ impl Space {
         {
             usage.is_retiring = true;
             self.retiring.push(block);
+            self.news.needs_upkeep = true;
         }
     }
 
@@ -82,7 +83,7 @@ impl Space {
     /// Sets aside the cost of copying a promised record, if that much is left.
     pub(in crate::engine) fn set_aside(&mut self, record: &Record) {
         let cost = self.sizes.cost(record.location.size_bytes);
-        self.share.set_aside(record.location.offset, cost);
+        self.share.set_aside(record.sequence, cost);
     }
 
     /// Gives back the share that was set aside and not drawn.

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 /// The reason for a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Purpose {
-    /// A caller was told that the object is stored, or is being told. In the block that is being recycled, it lies at
-    /// `offset`.
-    Promised { offset: u64 },
+    /// A caller was told that the object is stored, or is being told. Its record has this sequence.
+    Promised { sequence: u64 },
     /// The block is given up before its turn, so that no object in it may have stayed as long as was promised.
     Retired,
     /// A caller used the object.
@@ -52,7 +51,7 @@ pub(super) struct Share {
     max_saved: u64,
     /// The share of one block.
     per_block: u64,
-    /// The bytes that are set aside, by offset in the block that is being recycled.
+    /// The bytes that are set aside, by the sequence of a record: several parts may lie at one offset.
     promised: HashMap<u64, u64>,
 }
 
@@ -85,14 +84,13 @@ impl Share {
         self.debt = self.debt.saturating_add(owed);
     }
 
-    /// Sets aside the cost of an object at `offset` of the block that is being recycled, if that much is left. Returns
-    /// whether it was.
-    pub(super) fn set_aside(&mut self, offset: u64, cost: u64) -> bool {
+    /// Sets aside the cost of the object whose record has this sequence, if that much is left. Returns whether it was.
+    pub(super) fn set_aside(&mut self, sequence: u64, cost: u64) -> bool {
         if self.free < cost {
             return false;
         }
         self.free -= cost;
-        self.promised.insert(offset, cost);
+        self.promised.insert(sequence, cost);
         true
     }
 
@@ -105,7 +103,7 @@ impl Share {
     /// Takes the cost of a copy for `purpose`. Returns whether that much was left.
     pub(super) fn draw(&mut self, purpose: Purpose, cost: u64) -> bool {
         let kept = match purpose {
-            Purpose::Promised { offset } if self.promised.remove(&offset).is_some() => return true,
+            Purpose::Promised { sequence } if self.promised.remove(&sequence).is_some() => return true,
             Purpose::Promised { .. } => 0,
             Purpose::Retired => return true,
             // Savings are for future promises, but for the share of one block.
@@ -133,7 +131,7 @@ mod tests {
             let size = 1 + round * 7919 % 300;
             put += size;
             share.earn(size);
-            while share.draw(Purpose::Promised { offset: 0 }, 97) {
+            while share.draw(Purpose::Promised { sequence: 0 }, 97) {
                 copied += 97;
             }
         }
@@ -144,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_is_set_aside_is_for_nobody_else() {
-        let promised = |offset| Purpose::Promised { offset };
+        let promised = |sequence| Purpose::Promised { sequence };
         let mut share = Share::new(50, 100, 50);
         assert!(share.set_aside(7, 80));
         assert!(!share.set_aside(8, 30));
@@ -165,12 +163,12 @@ mod tests {
         assert!(share.draw(Purpose::Used, 50));
         assert!(!share.draw(Purpose::Used, 1));
         assert!(!share.draw(Purpose::Refreshed, 1));
-        assert!(share.draw(Purpose::Promised { offset: 0 }, 50));
+        assert!(share.draw(Purpose::Promised { sequence: 0 }, 50));
     }
 
     #[test]
     fn what_a_copy_leaves_unused_is_paid_later() {
-        let promised = Purpose::Promised { offset: 0 };
+        let promised = Purpose::Promised { sequence: 0 };
         let mut share = Share::new(50, 100, 50);
         share.waste(130);
         share.earn(30);
@@ -183,7 +181,7 @@ mod tests {
     fn nothing_is_saved_up_beyond_the_most() {
         let mut share = Share::new(80, 100, 50);
         share.earn(u64::MAX);
-        assert!(!share.draw(Purpose::Promised { offset: 0 }, 101));
+        assert!(!share.draw(Purpose::Promised { sequence: 0 }, 101));
         let mut none = Share::new(0, 0, 0);
         none.earn(1 << 40);
         assert!(!none.draw(Purpose::Used, 1));
