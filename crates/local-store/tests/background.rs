@@ -125,8 +125,8 @@ async fn puts_do_not_wake_what_runs_in_the_background_one_by_one() {
     let store = LocalStore::<Cas>::open_on(options, device, environment).await.unwrap();
     let mut running = std::pin::pin!(store.run());
     let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(Arc::clone(&wakes));
-    let mut ctx = std::task::Context::from_waker(&waker);
+    let handle = Waker::from(Arc::clone(&wakes));
+    let mut ctx = std::task::Context::from_waker(&handle);
     assert!(running.as_mut().poll(&mut ctx).is_pending());
     let mut numbers = Numbers::new(1);
     for _ in 0..100 {
