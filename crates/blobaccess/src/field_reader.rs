@@ -5,6 +5,9 @@ use futures::TryStreamExt;
 
 use crate::{BlobStream, Error, Result};
 
+/// The most bytes that are reserved for a payload whose size is announced.
+const MAX_RESERVED_BYTES: usize = 64 << 10;
+
 /// Why a message could not be read.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -100,7 +103,8 @@ impl FieldReader {
         if self.piece.len() >= size {
             return Ok(self.take(size));
         }
-        let mut payload = BytesMut::with_capacity(size);
+        // What is announced takes no memory before it has come.
+        let mut payload = BytesMut::with_capacity(size.min(MAX_RESERVED_BYTES));
         while payload.len() < size {
             self.receive().await?;
             let part = self.take((size - payload.len()).min(self.piece.len()));

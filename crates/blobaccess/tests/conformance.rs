@@ -30,9 +30,6 @@ const PROMISES: Promises = Promises::for_memory_store(CAPACITY_BYTES);
 /// The maximum size of an action result, in bytes, for layers with such a limit: less than the stores beneath accept.
 const MAX_MESSAGE_SIZE_BYTES: u64 = 4 << 20;
 
-/// A limit above what the stores beneath accept.
-const NO_LIMIT_BYTES: u64 = 64 << 20;
-
 conformance! {
     memory: Cas + ResolveUpload + Inventory =>
         Volatile::new(|| MemoryStore::<Cas>::new(CAPACITY_BYTES)).promising(PROMISES),
@@ -110,8 +107,9 @@ conformance! {
             ExistenceCaching::new(stores.store("inner"), 1, Duration::from_mins(1))
         }),
     completeness_checking: Ac =>
-        Layered::<Ac, _>::new(|stores| completeness_checking_over(stores.store("inner"), NO_LIMIT_BYTES))
-            .with_layers(["completeness_checking", "memory"]),
+        Layered::<Ac, _>::new(|stores| completeness_checking_over(stores.store("inner"), MAX_MESSAGE_SIZE_BYTES))
+            .with_layers(["completeness_checking", "memory"])
+            .promising(|promises| promises.with_max_blob_size_bytes(Some(MAX_MESSAGE_SIZE_BYTES))),
     action_result_expiring: Ac =>
         Layered::<Ac, _>::new(|stores| ActionResultExpiring::new(stores.store("inner"), ExpiryOptions::new(MILLENNIUM)))
             .with_layers(["action_result_expiring", "memory"]),

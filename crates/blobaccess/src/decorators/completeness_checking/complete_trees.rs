@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use super::references::TreeReference;
+use super::references::{TreeForm, TreeReference};
 use crate::locks::{Mutex, MutexGuard};
 use crate::{DigestKey, KeyFormat};
 
@@ -19,7 +19,7 @@ pub(super) struct CompleteTrees {
     key_format: KeyFormat,
 }
 
-type Key = (DigestKey, bool);
+type Key = (DigestKey, TreeForm);
 
 impl CompleteTrees {
     pub(super) fn new(capacity: usize, duration: Duration, key_format: KeyFormat) -> Self {
@@ -31,8 +31,13 @@ impl CompleteTrees {
     pub(super) fn knows(&self, tree: &TreeReference, now: Instant) -> bool {
         let Some(mut since) = self.since() else { return false };
         // A tree that is complete with its directories is so without them.
-        [true, false].into_iter().filter(|with| *with || !tree.with_directories).any(|with| {
-            let key = (tree.digest.cache_key(self.key_format), with);
+        let forms: &[_] = match tree.form {
+            TreeForm::Tree => &[TreeForm::TreeAndDirectories, TreeForm::Tree],
+            TreeForm::TreeAndDirectories => &[TreeForm::TreeAndDirectories],
+            TreeForm::Directories => &[TreeForm::Directories],
+        };
+        forms.iter().any(|form| {
+            let key = (tree.digest.cache_key(self.key_format), *form);
             let is_recent = since.get(&key).is_some_and(|at| now.saturating_duration_since(*at) <= self.duration);
             if !is_recent {
                 since.pop(&key);
@@ -55,8 +60,8 @@ impl CompleteTrees {
         let Some(mut since) = self.since() else { return };
         for tree in trees {
             let digest = tree.digest.cache_key(self.key_format);
-            for with in [true, false] {
-                since.pop(&(digest.clone(), with));
+            for form in [TreeForm::Tree, TreeForm::TreeAndDirectories, TreeForm::Directories] {
+                since.pop(&(digest.clone(), form));
             }
         }
     }
@@ -66,7 +71,7 @@ impl CompleteTrees {
     }
 
     fn key(&self, tree: &TreeReference) -> Key {
-        (tree.digest.cache_key(self.key_format), tree.with_directories)
+        (tree.digest.cache_key(self.key_format), tree.form)
     }
 
     fn since(&self) -> Option<MutexGuard<'_, LruCache<Key, Instant>>> {

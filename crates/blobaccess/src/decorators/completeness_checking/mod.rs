@@ -2,6 +2,7 @@
 
 mod batches;
 mod complete_trees;
+mod directories;
 mod options;
 mod references;
 mod tree;
@@ -12,13 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use blobaccess_proto::remote_execution::ActionResult;
+use bytes::Bytes;
 use futures::future::try_join;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use prost::Message;
 
 use self::batches::{Batches, FullBatches};
 use self::complete_trees::CompleteTrees;
-use self::references::{References, TreeReference, output_directory};
+use self::directories::{DirectoryAllowance, DirectoryReader};
+use self::references::{References, TreeForm, TreeReference, output_directory};
 use self::tree::TreeReader;
 use crate::field_reader::{Failure, FieldReader};
 use crate::{
@@ -37,10 +40,15 @@ pub use self::references::{NamedBlobs, named_by_action_result};
 /// the action.
 ///
 /// The check looks for output files, standard output, standard error, the trees of output directories, and all files in
-/// these trees. If a result names the root of an output directory, the check looks for each of its directories too. A
-/// blob that is found counts as used, so the content store keeps it for as long as it promises. Digests have the
-/// instance name and the digest function of the action. Results are returned as the bytes that were stored, so fields
-/// that this crate does not know are kept. Contents inside a result do not replace a missing blob.
+/// these trees. If a result names the root of an output directory, the check looks for each of its directories too; if
+/// there is no tree, it reads them, from the root on. A blob that is found counts as used, so the content store keeps it
+/// for as long as it promises. Digests have the instance name and the digest function of the action. Results are
+/// returned as the bytes that were stored, so fields that this crate does not know are kept. Contents inside a result do
+/// not replace a missing blob.
+///
+/// A result that no client can use is absent, whatever is wrong with what is stored: a digest is malformed or lacking, a
+/// tree is none or lacks a directory that it names, or something is larger than permitted. The caller asked rightly.
+/// What shows in the result alone is refused already when it is put.
 ///
 /// Several trees are read at the same time, and digests are looked for while trees are read.
 ///
@@ -66,7 +74,7 @@ pub use self::references::{NamedBlobs, named_by_action_result};
 /// # Memory
 ///
 /// About 200 bytes for each tree that is remembered. A check holds the result, one directory of each tree that is being
-/// read, and 100 bytes for each digest that waits to be looked for. If trees arrive faster than the store finds
+/// read, 100 bytes for each of the directories of these trees, and 100 bytes for each digest that waits to be looked for. If trees arrive faster than the store finds
 /// digests, these take about as much memory as the trees: reading does not wait for finding, since that would deadlock
 /// on a store that limits its calls.
 ///
@@ -76,10 +84,10 @@ pub use self::references::{NamedBlobs, named_by_action_result};
 ///
 /// # Errors
 ///
-/// * `NotFound`: the result refers to a blob that is not stored, has a malformed digest, lacks the digest of a tree, or
-///   has trees that are larger than permitted.
+/// * `NotFound`: the result refers to a blob that is not stored, or cannot be used.
 /// * `DataLoss`: the entry is no action result.
-/// * `InvalidArgument`: a tree is no tree, or a result or a directory is larger than permitted.
+/// * `InvalidArgument`, for a put: what is put is no action result, is larger than permitted, or has a digest that is
+///   malformed or lacking.
 /// * Errors of the action cache, as they are.
 /// * Errors of the content store, with `failed to determine existence of child objects` or the output directory that
 ///   could not be read. A query that fails with `NotFound` is `Internal`.
@@ -201,7 +209,8 @@ impl<A: BlobAccess<Kind = Ac>, C: BlobAccess<Kind = Cas>> CompletenessChecking<A
         let began = self.clock.monotonic();
         let (known, unknown): (Vec<_>, Vec<_>) =
             references.trees.iter().partition(|tree| self.complete.knows(tree, began));
-        let outcome = self.check_existence(ctx, action, &references.digests, &unknown).await;
+        let allowance = DirectoryAllowance::new(max.saturating_sub(total));
+        let outcome = self.check_existence(ctx, action, &references.digests, &unknown, &allowance).await;
         match &outcome {
             Ok(()) => {
                 self.complete.remember(unknown.iter().copied(), began);
@@ -221,12 +230,14 @@ impl<A: BlobAccess<Kind = Ac>, C: BlobAccess<Kind = Cas>> CompletenessChecking<A
         action: &Digest,
         digests: &[Digest],
         trees: &[&TreeReference],
+        allowance: &DirectoryAllowance,
     ) -> Result<()> {
         let (batches, full) = Batches::new(self.options.batch_size);
         for digest in digests {
             batches.add(digest.clone());
         }
-        let reads: Vec<_> = trees.iter().map(|tree| self.read_tree(ctx, action, tree, &batches).boxed()).collect();
+        let reads: Vec<_> =
+            trees.iter().map(|tree| self.read_tree(ctx, action, tree, allowance, &batches).boxed()).collect();
         let reading = async {
             let reads = stream::iter(reads).buffer_unordered(self.options.trees_at_once);
             reads.try_collect::<()>().await?;
@@ -240,16 +251,32 @@ impl<A: BlobAccess<Kind = Ac>, C: BlobAccess<Kind = Cas>> CompletenessChecking<A
         found
     }
 
-    async fn read_tree(&self, ctx: &Context, action: &Digest, tree: &TreeReference, batches: &Batches) -> Result<()> {
+    async fn read_tree(
+        &self,
+        ctx: &Context,
+        action: &Digest,
+        tree: &TreeReference,
+        allowance: &DirectoryAllowance,
+        batches: &Batches,
+    ) -> Result<()> {
         if batches.is_closed() {
             return Ok(());
         }
         let at = |error: Error| error.at(output_directory(&tree.path));
+        if tree.form == TreeForm::Directories {
+            let reader = DirectoryReader {
+                action,
+                at_once: self.options.trees_at_once,
+                max_directory_size_bytes: self.options.max_message_size_bytes,
+                allowance,
+            };
+            return reader.read(ctx, &self.cas, &tree.digest, batches).await.map_err(at);
+        }
         let blob = self.cas.get(ctx, &tree.digest).await.map_err(at)?;
         let mut fields = FieldReader::new(blob.into_stream(..).map_err(at)?);
         let reader = TreeReader {
             action,
-            with_directories: tree.with_directories,
+            with_directories: tree.form == TreeForm::TreeAndDirectories,
             max_directory_size_bytes: self.options.max_message_size_bytes,
         };
         match reader.read(&mut fields, batches).await {
@@ -258,9 +285,24 @@ impl<A: BlobAccess<Kind = Ac>, C: BlobAccess<Kind = Cas>> CompletenessChecking<A
             Err(Failure::Malformed(error)) => {
                 // Perhaps it is not what was stored; the end of the stream tells.
                 fields.drain().await.map_err(at)?;
-                Err(at(error))
+                Err(at(error.with_kind(ErrorKind::NotFound)))
             }
         }
+    }
+
+    /// Returns the result that `blob` is, unless no client could use it.
+    async fn message_to_put(&self, action: &Digest, blob: Blob) -> Result<Bytes> {
+        let (size, max) = (blob.size_bytes(), self.options.max_message_size_bytes);
+        if size > max {
+            let message = format!("result of action {action} is {size} bytes, while at most {max} are permitted");
+            return Err(Error::invalid_argument(message));
+        }
+        let message = blob.into_bytes(max).await?;
+        let result = ActionResult::decode(message.clone()).map_err(|error| {
+            Error::invalid_argument(format!("what is put for action {action} is no action result")).with_source(error)
+        })?;
+        References::of(&result, action).map_err(|error| error.with_kind(ErrorKind::InvalidArgument))?;
+        Ok(message)
     }
 
     /// Fails unless all digests in the batches are stored.
@@ -301,7 +343,7 @@ where
         let (size, max) = (blob.size_bytes(), self.options.max_message_size_bytes);
         if size > max {
             let message = format!("result of action {digest} is {size} bytes, while at most {max} are permitted");
-            return Err(Error::invalid_argument(message));
+            return Err(Error::not_found(message));
         }
         let message = blob.into_bytes(max).await?;
         let result = ActionResult::decode(message.clone()).map_err(|error| {
@@ -323,7 +365,8 @@ where
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        self.inner.put(ctx, digest, blob).await
+        let message = self.message_to_put(digest, blob).await.map_err(Error::not_stored)?;
+        self.inner.put(ctx, digest, Blob::from_bytes(message)).await
     }
 
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
@@ -331,7 +374,8 @@ where
     }
 
     async fn capabilities(&self, ctx: &Context, instance_name: &InstanceName) -> Result<Capabilities> {
-        self.inner.capabilities(ctx, instance_name).await
+        let capabilities = self.inner.capabilities(ctx, instance_name).await?;
+        Ok(capabilities.with_max_blob_size_bytes(self.options.max_message_size_bytes))
     }
 
     fn key_format(&self) -> KeyFormat {

@@ -50,8 +50,8 @@ impl CompletenessOptions {
     /// Sets the size of the largest message that is held in memory, in bytes, by default 16 MiB. A message is an action
     /// result, or one directory of a tree.
     ///
-    /// If it is too small, results with many outputs and trees with a large directory are refused with
-    /// `InvalidArgument`. A file in a directory takes some 100 bytes, so the default is enough for 160,000 of them.
+    /// If it is too small, results with many outputs are refused with `InvalidArgument` when they are put, and results
+    /// whose trees have a large directory are always `NotFound`. A file in a directory takes some 100 bytes, so the default is enough for 160,000 of them.
     #[must_use]
     pub fn with_max_message_size_bytes(mut self, bytes: u64) -> Self {
         self.max_message_size_bytes = bytes;
@@ -59,7 +59,8 @@ impl CompletenessOptions {
     }
 
     /// Sets the size that all trees of one action result may have together, in bytes, by default 64 MiB. A tree that is
-    /// named twice counts once; one that is remembered as complete counts too.
+    /// named twice counts once; one that is remembered as complete counts too. Directories that are blobs of their own, for
+    /// want of a tree, count like one.
     ///
     /// If it is too small, results with large output directories are always `NotFound`, and their actions run again and
     /// again. If it is too large, one request can make the store read that much, and the check keep it in memory.

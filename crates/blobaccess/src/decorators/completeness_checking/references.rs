@@ -40,43 +40,70 @@ pub(super) struct References {
     pub(super) trees: Vec<TreeReference>,
 }
 
-/// An output directory, all of which is described by one blob.
+/// How a result describes an output directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum TreeForm {
+    /// By a tree, one blob that holds all of its directories.
+    Tree,
+    /// By a tree and by its root: its directories must be stored as blobs of their own too.
+    TreeAndDirectories,
+    /// By its root alone: each of its directories is a blob of its own.
+    Directories,
+}
+
+/// An output directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TreeReference {
+    /// The digest of the tree, or of the root if there is no tree.
     pub(super) digest: Digest,
     /// Where the action made it: the first place, if there are several.
     pub(super) path: String,
-    /// Whether the directories of the tree must be stored as blobs of their own too: the result names the root.
-    pub(super) with_directories: bool,
+    pub(super) form: TreeForm,
 }
 
 impl References {
     /// Collects the references of `result`, the result of `action`.
     ///
-    /// Symbolic links refer to nothing that is stored, and contents that came along are not looked at: where a digest
-    /// stands beside them, it counts.
+    /// Symbolic links refer to nothing that is stored, and contents that came along are not looked at: the digest that
+    /// must stand beside them counts.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if a digest is malformed, or if an output file or directory has none.
     pub(super) fn of(result: &ActionResult, action: &Digest) -> Result<Self> {
         let mut references = Self::default();
         for file in &result.output_files {
-            references.add(action, file.digest.as_ref())?;
+            references.digests.push(required_digest(action, file.digest.as_ref(), "an output file")?);
         }
-        let mut indexes: HashMap<Digest, usize> = HashMap::new();
+        let mut indexes: HashMap<(Digest, bool), usize> = HashMap::new();
         for directory in &result.output_directories {
             let at = |error: Error| error.at(output_directory(&directory.path));
-            let tree = directory.tree_digest.as_ref().ok_or_else(|| at(malformed("a tree has none")))?;
-            let tree = child_digest(action, tree).map_err(at)?;
-            let with_directories = directory.root_directory_digest.is_some();
-            references.digests.push(tree.clone());
-            references.add(action, directory.root_directory_digest.as_ref()).map_err(at)?;
-            match indexes.entry(tree) {
+            let parse = |digest| child_digest(action, digest).map_err(at);
+            let (digest, form) = match (&directory.tree_digest, &directory.root_directory_digest) {
+                (Some(tree), None) => (parse(tree)?, TreeForm::Tree),
+                (Some(tree), Some(root)) => {
+                    let (tree, root) = (parse(tree)?, parse(root)?);
+                    references.digests.push(tree.clone());
+                    references.digests.push(root);
+                    (tree, TreeForm::TreeAndDirectories)
+                }
+                (None, Some(root)) => (parse(root)?, TreeForm::Directories),
+                (None, None) => return Err(at(malformed("an output directory has none"))),
+            };
+            if form != TreeForm::TreeAndDirectories {
+                references.digests.push(digest.clone());
+            }
+            match indexes.entry((digest, form == TreeForm::Directories)) {
                 Entry::Occupied(index) => {
-                    if let Some(known) = references.trees.get_mut(*index.get()) {
-                        known.with_directories |= with_directories;
+                    if let Some(known) = references.trees.get_mut(*index.get())
+                        && form == TreeForm::TreeAndDirectories
+                    {
+                        known.form = form;
                     }
                 }
                 Entry::Vacant(vacant) => {
-                    let digest = vacant.key().clone();
-                    references.trees.push(TreeReference { digest, path: directory.path.clone(), with_directories });
+                    let digest = vacant.key().0.clone();
+                    references.trees.push(TreeReference { digest, path: directory.path.clone(), form });
                     vacant.insert(references.trees.len() - 1);
                 }
             }
@@ -86,7 +113,7 @@ impl References {
         Ok(references)
     }
 
-    /// Returns the size of all trees, in bytes.
+    /// Returns the size of all trees, in bytes; of those without a tree, that of their root.
     pub(super) fn total_tree_size_bytes(&self) -> u64 {
         self.trees.iter().fold(0, |total, tree| total.saturating_add(tree.digest.size_bytes()))
     }
@@ -101,8 +128,18 @@ impl References {
 
 /// Parses a digest that a message below the result of `action` names, in its instance name and hash function.
 pub(super) fn child_digest(action: &Digest, child: &remote_execution::Digest) -> Result<Digest> {
-    Digest::parse(action.instance_name().clone(), action.function(), &child.hash, child.size_bytes)
-        .map_err(|error| malformed(error.message().to_owned()))
+    let digest = Digest::parse(action.instance_name().clone(), action.function(), &child.hash, child.size_bytes)
+        .map_err(|error| malformed(error.message().to_owned()))?;
+    if digest.is_empty_blob() && *digest.hash() != digest.function().hasher(0).finish() {
+        return Err(malformed(format!("{digest} names no blob, as 0 bytes have another hash")));
+    }
+    Ok(digest)
+}
+
+/// Parses the digest of `noun`, which must have one.
+pub(super) fn required_digest(action: &Digest, child: Option<&remote_execution::Digest>, noun: &str) -> Result<Digest> {
+    let child = child.ok_or_else(|| malformed(format!("{noun} has none")))?;
+    child_digest(action, child)
 }
 
 /// Formats the place of an error.

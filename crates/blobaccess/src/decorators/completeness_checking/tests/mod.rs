@@ -4,8 +4,10 @@
 mod scripted_cas;
 mod several_trees;
 mod what_a_failure_comes_from;
+mod what_a_root_names;
 mod what_fails;
 mod what_is_looked_for;
+mod what_is_put;
 mod what_is_remembered;
 mod what_passes_through;
 
@@ -22,7 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::time::advance;
 
 use super::*;
-use crate::{DigestFunction, MemoryStore, Provenance, Slice, Sliced};
+use crate::{DigestFunction, MemoryStore, Provenance, PutCertainty, Slice, Sliced};
 
 use scripted_cas::ScriptedCas;
 
@@ -54,15 +56,19 @@ fn files(numbers: impl IntoIterator<Item = u8>) -> ActionResult {
     ActionResult { output_files: numbers.into_iter().map(file).collect(), ..ActionResult::default() }
 }
 
-fn directory(files: &[u8], directories: &[u8]) -> Directory {
+fn directory(files: &[u8]) -> Directory {
     Directory {
         files: files.iter().map(|n| FileNode { digest: proto(&digest(*n)), ..FileNode::default() }).collect(),
-        directories: directories
-            .iter()
-            .map(|n| DirectoryNode { digest: proto(&digest(*n)), ..DirectoryNode::default() })
-            .collect(),
         ..Directory::default()
     }
+}
+
+/// Makes a directory with these files and `children`.
+fn parent(files: &[u8], children: &[&Directory]) -> Directory {
+    let directories = children
+        .iter()
+        .map(|child| DirectoryNode { digest: proto(&digest_of(&child.encode_to_vec())), ..DirectoryNode::default() });
+    Directory { directories: directories.collect(), ..directory(files) }
 }
 
 fn tree(root: Directory, children: &[Directory]) -> Bytes {
@@ -71,7 +77,7 @@ fn tree(root: Directory, children: &[Directory]) -> Bytes {
 
 /// Makes a tree of one directory with these files.
 fn flat(files: &[u8]) -> Bytes {
-    tree(directory(files, &[]), &[])
+    tree(directory(files), &[])
 }
 
 fn digest_of(contents: &[u8]) -> Digest {

@@ -48,7 +48,7 @@ async fn reading_never_waits_for_a_search() {
 
 #[tokio::test]
 async fn a_large_tree_at_hand_lets_others_run_in_between() {
-    let tree = tree(directory(&[], &[]), &vec![directory(&[11; 10], &[]); 400]);
+    let tree = tree(directory(&[]), &vec![directory(&[11; 10]); 400]);
     assert!(tree.len() > 2 << 16);
     let it = fixture_with(ScriptedCas::new().with_tree(&tree), options().with_max_total_tree_size_bytes(1 << 20));
     let result = with_trees(&[&tree]);

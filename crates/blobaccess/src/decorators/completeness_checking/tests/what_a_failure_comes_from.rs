@@ -4,9 +4,9 @@ use super::*;
 
 /// Makes three directories, each in a piece of its own, the last of which is not the one stored.
 fn corrupt() -> (Digest, Vec<Result<Bytes>>) {
-    let [root, child] = [&[11, 12, 13], &[14, 15, 16]].map(|files| directory(files, &[]));
-    let good = tree(root.clone(), &[child.clone(), directory(&[17, 18, 19], &[])]);
-    let mut corrupt = tree(root, &[child, directory(&[17, 18, 20], &[])]);
+    let [root, child] = [&[11, 12, 13], &[14, 15, 16]].map(|files| directory(files));
+    let good = tree(root.clone(), &[child.clone(), directory(&[17, 18, 19])]);
+    let mut corrupt = tree(root, &[child, directory(&[17, 18, 20])]);
     assert_eq!(good.len(), corrupt.len());
     let size = corrupt.len() / 3;
     let pieces = vec![Ok(corrupt.split_to(size)), Ok(corrupt.split_to(size)), Ok(corrupt)];

@@ -11,7 +11,8 @@ async fn a_result_without_outputs_needs_no_store() {
 
 #[tokio::test]
 async fn all_digests_are_found_in_sets_of_the_size_permitted() {
-    let tree = tree(directory(&[11, 12], &[13]), &[directory(&[14, 15], &[])]);
+    let child = directory(&[14, 15]);
+    let tree = tree(parent(&[11, 12], &[&child]), std::slice::from_ref(&child));
     let it = fixture(ScriptedCas::new().with_tree(&tree));
     let result = ActionResult {
         output_files: vec![file(1), file(2), file(3)],
@@ -23,7 +24,9 @@ async fn all_digests_are_found_in_sets_of_the_size_permitted() {
     it.check(&result).await.unwrap();
     // The root's digest makes directories count, and these come after the files of their parent.
     let first = sorted([digest(1), digest(2), digest(3), digest_of(&tree), digest(4)]);
-    assert_eq!(it.cas.asked(), [first, numbered([5, 6, 11, 12, 13]), numbered([14, 15])]);
+    let child = digest_of(&child.encode_to_vec());
+    let second = sorted([digest(5), digest(6), digest(11), digest(12), child]);
+    assert_eq!(it.cas.asked(), [first, second, numbered([14, 15])]);
     assert_eq!(it.cas.read(), [digest_of(&tree)]);
 }
 
@@ -40,7 +43,8 @@ async fn a_full_set_is_passed_on_only_once_there_is_more() {
 
 #[tokio::test]
 async fn directories_count_only_if_the_root_is_named() {
-    let tree = tree(directory(&[11], &[12]), &[directory(&[], &[])]);
+    let child = directory(&[]);
+    let tree = tree(parent(&[11], &[&child]), std::slice::from_ref(&child));
     let it = fixture(ScriptedCas::new().with_tree(&tree));
     it.check(&with_trees(&[&tree])).await.unwrap();
     assert_eq!(it.cas.asked(), [sorted([digest_of(&tree), digest(11)])]);
@@ -49,8 +53,9 @@ async fn directories_count_only_if_the_root_is_named() {
 #[tokio::test]
 async fn empty_blobs_count() {
     let it = fixture(ScriptedCas::new());
-    it.check(&files([0])).await.unwrap();
-    assert_eq!(it.cas.asked(), [numbered([0])]);
+    let empty = digest_of(b"");
+    it.check(&ActionResult { stdout_digest: proto(&empty), ..ActionResult::default() }).await.unwrap();
+    assert_eq!(it.cas.asked(), [[empty]]);
 }
 
 #[tokio::test]
@@ -62,13 +67,10 @@ async fn a_tree_of_nothing_is_complete() {
 }
 
 #[tokio::test]
-async fn absent_digests_links_and_contents_that_came_along_do_not() {
+async fn links_and_contents_that_came_along_do_not() {
     #[expect(deprecated, reason = "they are stored all the same")]
     let result = ActionResult {
-        output_files: vec![
-            OutputFile { contents: "hello".into(), ..OutputFile::default() },
-            OutputFile { contents: "hello".into(), ..file(1) },
-        ],
+        output_files: vec![OutputFile { contents: "hello".into(), ..file(1) }],
         output_symlinks: vec![OutputSymlink { target: "nowhere".into(), ..OutputSymlink::default() }],
         output_file_symlinks: vec![OutputSymlink { target: "nowhere".into(), ..OutputSymlink::default() }],
         output_directory_symlinks: vec![OutputSymlink { target: "nowhere".into(), ..OutputSymlink::default() }],
@@ -82,7 +84,8 @@ async fn absent_digests_links_and_contents_that_came_along_do_not() {
 
 #[tokio::test]
 async fn a_tree_that_is_named_twice_is_read_once_and_with_directories_if_either_wants_them() {
-    let tree = tree(directory(&[11], &[12]), &[]);
+    let child = directory(&[12]);
+    let tree = tree(parent(&[11], &[&child]), std::slice::from_ref(&child));
     let it = fixture(ScriptedCas::new().with_tree(&tree));
     let result = ActionResult {
         output_directories: vec![
@@ -93,7 +96,8 @@ async fn a_tree_that_is_named_twice_is_read_once_and_with_directories_if_either_
     };
     it.check(&result).await.unwrap();
     assert_eq!(it.cas.read(), [digest_of(&tree)]);
-    assert_eq!(it.cas.asked(), [sorted([digest_of(&tree), digest(3), digest(11), digest(12)])]);
+    let child = digest_of(&child.encode_to_vec());
+    assert_eq!(it.cas.asked(), [sorted([digest_of(&tree), digest(3), digest(11), child, digest(12)])]);
 }
 
 #[tokio::test]

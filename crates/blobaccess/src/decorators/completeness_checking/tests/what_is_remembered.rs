@@ -85,7 +85,8 @@ async fn a_tree_that_is_remembered_is_itself_still_looked_for() {
 
 #[tokio::test]
 async fn a_tree_remembered_without_its_directories_is_read_for_them() {
-    let tree = tree(directory(&[11], &[12]), &[]);
+    let child = directory(&[12]);
+    let tree = tree(parent(&[11], &[&child]), &[child]);
     let it = remembering(ScriptedCas::new().with_tree(&tree));
     let without = with_trees(&[&tree]);
     let root = output_directory_of("a", &digest_of(&tree), Some(&digest(3)));
@@ -100,7 +101,8 @@ async fn a_tree_remembered_without_its_directories_is_read_for_them() {
 
 #[tokio::test]
 async fn a_tree_complete_with_its_directories_is_complete_without_them() {
-    let tree = tree(directory(&[11], &[12]), &[]);
+    let child = directory(&[12]);
+    let tree = tree(parent(&[11], &[&child]), &[child]);
     let it = remembering(ScriptedCas::new().with_tree(&tree));
     let root = output_directory_of("a", &digest_of(&tree), Some(&digest(3)));
     it.check(&ActionResult { output_directories: vec![root], ..ActionResult::default() }).await.unwrap();

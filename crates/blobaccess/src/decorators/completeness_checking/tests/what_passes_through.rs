@@ -27,16 +27,18 @@ async fn a_part_is_returned_only_of_a_complete_result() {
 }
 
 #[tokio::test]
-async fn puts_searches_and_capabilities_are_those_of_the_action_cache() {
+async fn searches_and_capabilities_are_those_of_the_action_cache() {
     let it = fixture(ScriptedCas::new());
     let ctx = Context::background();
-    let blob = Blob::from_bytes("not looked at");
-    let outcome = it.checking.put(&ctx, &action(), blob).await.unwrap();
-    assert_eq!(outcome, PutOutcome::Created { stored_bytes: 13 });
+    let result = files([1]).encode_to_vec();
+    let stored_bytes = u64::try_from(result.len()).unwrap();
+    let outcome = it.checking.put(&ctx, &action(), Blob::from_bytes(result)).await.unwrap();
+    assert_eq!(outcome, PutOutcome::Created { stored_bytes });
     let digests = DigestSet::from([action(), digest(1)]);
     assert_eq!(it.checking.find_missing(&ctx, &digests).await.unwrap(), DigestSet::from(digest(1)));
     let capabilities = it.checking.capabilities(&ctx, &account_name()).await.unwrap();
-    assert_eq!(capabilities, it.ac.capabilities(&ctx, &account_name()).await.unwrap());
+    let expected = it.ac.capabilities(&ctx, &account_name()).await.unwrap().with_max_blob_size_bytes(1000);
+    assert_eq!(capabilities, expected);
     assert_eq!(it.cas.asked(), Vec::<Vec<_>>::new());
 }
 
