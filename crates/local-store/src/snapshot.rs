@@ -26,8 +26,14 @@ pub struct Snapshot {
     pub evicted: u64,
     /// The size of those contents, in bytes.
     pub evicted_bytes: u64,
-    /// The number of valid records that the map had no room for: with a load below 0.85, none.
+    /// The number of valid records that the map had no room for: with a load below 0.9, none.
     pub dropped_records: u64,
+    /// The number of puts that the map had no room for, as all records in their way were put lately. Each of them failed
+    /// as `ResourceExhausted`.
+    pub refused_puts: u64,
+    /// Whether the map, and not the space, is what evicts: its load is above 0.9, so that records have to go while their
+    /// blocks stay. [`Options::with_entries`](crate::Options::with_entries) makes the map larger.
+    pub map_evicts: bool,
     /// The number of objects copied because they were touched.
     pub copied: u64,
     /// The size of those contents, in bytes.

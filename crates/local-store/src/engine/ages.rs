@@ -51,6 +51,11 @@ impl Ages {
         generation <= self.youngest_old.load(Ordering::Relaxed)
     }
 
+    /// Returns the first generation whose block is recycled so late that a promise made now is over by then.
+    pub(super) fn safe_from(&self) -> u32 {
+        self.newest.load(Ordering::Relaxed).saturating_sub(self.safe_blocks)
+    }
+
     /// Returns whether a block of this generation is recycled so late that a promise made now is over by then.
     #[inline]
     pub(super) fn is_safe(&self, generation: u32) -> bool {

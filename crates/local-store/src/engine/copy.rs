@@ -68,7 +68,7 @@ impl Engine {
     /// Returns what became of a record that is not current, or that cannot be read since its block is in another use.
     fn fate(&self, record: &Record) -> Copied {
         let key = record.key(self.map.check_mask());
-        if self.map.lookup(&key).is_some() { Copied::Moved } else { Copied::Gone }
+        if self.map.lookup(&key, &self.space).is_some() { Copied::Moved } else { Copied::Gone }
     }
 
     /// Draws the cost of copying a record from the share of copies. `Err` says why there must be no copy.
@@ -100,7 +100,7 @@ impl Engine {
         match self.store(&key, &Contents { bytes, owner }, Replaces::Copied(record, parts), purpose.into()) {
             Put::Done { .. } => Ok(Copied::Done),
             Put::NeedsSpace => Ok(Copied::NoSpace),
-            Put::Leaving | Put::Changed | Put::Crowded => Ok(self.fate(record)),
+            Put::Leaving | Put::Changed | Put::Crowded | Put::Refused => Ok(self.fate(record)),
         }
     }
 

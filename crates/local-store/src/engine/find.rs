@@ -33,7 +33,7 @@ impl Engine {
     #[inline(never)]
     pub(crate) fn find(&self, key: &Key) -> Presence {
         loop {
-            let Some(found) = self.map.lookup(key) else { return Presence::Absent };
+            let Some(found) = self.map.lookup(key, &self.space) else { return Presence::Absent };
             match self.note_found(&found.at, found.record.brief()) {
                 Some(Noted::Staying) => return Presence::Present(found.record),
                 Some(Noted::Leaving) => return Presence::Leaving,
@@ -63,7 +63,7 @@ impl Engine {
         mut absent: impl FnMut(usize),
         mut leaving: impl FnMut(usize),
     ) {
-        self.map.lookup_all(length, &key, |position, found| {
+        self.map.lookup_all(length, &key, &self.space, |position, found| {
             let Some((at, brief)) = found else { return absent(position) };
             match self.note_found(&at, brief) {
                 Some(Noted::Staying) => {}
@@ -107,7 +107,7 @@ impl Engine {
     /// Looks up an object to read it. Reading counts as use, unless the object is among the newest.
     #[inline]
     pub(crate) fn look_up_to_read(&self, key: &Key) -> Option<Record> {
-        let found = self.map.lookup(key)?;
+        let found = self.map.lookup(key, &self.space)?;
         self.note_use(&found.at, found.record.location.generation);
         Some(found.record)
     }
@@ -135,7 +135,7 @@ impl Engine {
 
     /// Looks up a record without noting a use.
     pub(crate) fn peek(&self, key: &Key) -> Option<Record> {
-        self.map.lookup(key).map(|found| found.record)
+        self.map.lookup(key, &self.space).map(|found| found.record)
     }
 
     /// Keeps an object whose block is about to be recycled, by copying it. It may block.

@@ -93,6 +93,7 @@ impl LargeWriter {
         }
         match self.publish(key, name.map_or(Replaces::Nothing, Replaces::NothingFor)) {
             Published::Done(put) | Published::Exists(put) => Ok(put),
+            Published::Refused => Ok(Put::Refused),
             Published::Changed | Published::Void => {
                 let message = "the block of an upload was recycled before the upload was complete";
                 Err(Error::unavailable(message).not_stored())

@@ -1,100 +1,98 @@
-//! Lists the stored objects in the order of keys, which no move and no restart changes.
-
-use std::collections::BinaryHeap;
+//! Lists the stored objects in an order that no move and no restart changes.
 
 use blobaccess::{Digest, DigestFunction, ErrorKind, InstanceName, InventoryEntry, Result};
 
 use super::Engine;
 use crate::account_names::NOBODY;
 use crate::key::Key;
-use crate::key_location_map::Record;
+use crate::key_location_map::{Position, Record};
 use crate::machine::casts;
 
-/// The least and the most records of a page. As each page takes a look at the whole map, there are about [`PAGES`] of
-/// them as long as that many fit.
-const PAGE: (u64, u64) = (1_000, 65_536);
-const PAGES: u64 = 64;
+/// The least number of records of a page, unless it is the last one.
+const LEAST_PAGE: u64 = 1_000;
 
-/// A record, ordered by its key.
-struct ByKey(Key, Record);
+/// A page ends with a segment of the map, which has up to 122,865 records. In a map of few segments, a page that has a
+/// share of all records of one in so many ends before: each page looks at all of its segments.
+const PAGES: u64 = 8;
 
-impl PartialEq for ByKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for ByKey {}
-
-impl PartialOrd for ByKey {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for ByKey {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        position(&self.0).cmp(&position(&other.0))
-    }
-}
-
-fn position(key: &Key) -> ([u64; 4], u64) {
-    (key.words, key.check)
-}
+/// How often a segment is looked at without the lock of the space before it is looked at under it.
+const ATTEMPTS: u32 = 2;
 
 impl Engine {
-    /// Returns the page of the listing that follows `after`, and the key after which the next one begins, if there may
-    /// be more. It may block.
+    /// Returns the page of the listing that follows `after`, and the position after which the next one begins, if there
+    /// may be more. It may block.
     ///
     /// # Errors
     ///
     /// `Unavailable` if the device fails.
-    pub(crate) fn list(&self, after: Option<&Key>) -> Result<(Vec<InventoryEntry>, Option<Key>)> {
+    pub(crate) fn list(&self, after: Option<&Position>) -> Result<(Vec<InventoryEntry>, Option<Position>)> {
         let (records, next) = self.records_after(after);
         let mut entries = Vec::with_capacity(records.len());
-        for ByKey(key, record) in records {
-            if let Some(digest) = self.digest_of(&key, record)? {
+        for record in records {
+            if let Some(digest) = self.digest_of(&record.key(self.map.check_mask()), record)? {
                 entries.push(InventoryEntry::new(digest, record.location.size_bytes));
             }
         }
         Ok((entries, next))
     }
 
-    /// Returns the first records after a key. A record that is in the map all the time is among them, whatever moves:
-    /// each part of the map is looked at while nothing moves, and moves from one part to another are noted.
-    fn records_after(&self, after: Option<&Key>) -> (Vec<ByKey>, Option<Key>) {
-        let records = {
-            let mut space = self.space();
-            space.map.begin_listing();
-            space.records()
-        };
-        let page_length = casts::in_memory((records / PAGES).clamp(PAGE.0, PAGE.1));
-        let mut first = BinaryHeap::with_capacity(page_length + 1);
-        let mut offer = |record: Record| {
-            let key = record.key(self.map.check_mask());
-            let is_after = after.is_none_or(|after| position(&key) > position(after));
-            if record.account_name == NOBODY || !is_after {
-                return;
+    /// Returns the records of the next segments after a position, and the position after them, if there are more segments.
+    fn records_after(&self, after: Option<&Position>) -> (Vec<Record>, Option<Position>) {
+        let longest = casts::in_memory((self.space().records() / PAGES).max(LEAST_PAGE));
+        let mut page = Vec::new();
+        let mut segment = after.map_or(0, |after| self.map.segment_of(after));
+        loop {
+            let end = self.map.end_of(segment);
+            if after != Some(&end) {
+                page.extend(self.records_of_segment(segment, after));
             }
-            if first.len() < page_length {
-                first.push(ByKey(key, record));
-            } else if let Some(mut last) = first.peek_mut()
-                && position(&key) < position(&last.0)
-            {
-                *last = ByKey(key, record);
+            if page.len() > longest {
+                page.truncate(longest);
+                let next = page.last().map(|last| self.map.position(&last.key(self.map.check_mask())));
+                return (page, next);
             }
-        };
-        for buckets in self.map.sweeps() {
-            let _turn = self.space.take_turn();
-            self.map.records(buckets, &mut offer);
+            segment += 1;
+            if segment >= self.map.segments() {
+                return (page, None);
+            }
+            if page.len() >= casts::in_memory(LEAST_PAGE) {
+                return (page, Some(end));
+            }
         }
-        let moved = self.space().map.end_listing();
-        moved.into_iter().for_each(offer);
-        let is_full = first.len() >= page_length;
-        let mut page = first.into_sorted_vec();
-        page.dedup_by(|a, b| a == b);
-        let next = page.last().filter(|_| is_full).map(|last| last.0);
-        (page, next)
+    }
+
+    /// Returns the records of a segment after a position, in order, each key once.
+    ///
+    /// A record that is in the map all the time is among them: buckets are seen as they are at one moment, and moves from
+    /// one to another are noted meanwhile.
+    fn records_of_segment(&self, segment: u32, after: Option<&Position>) -> Vec<Record> {
+        let mut found: Vec<(Position, Record)> = Vec::new();
+        let mut attempts = 0;
+        loop {
+            found.clear();
+            let mut take = |position: Position, record: Record| {
+                if record.account_name != NOBODY && after.is_none_or(|after| position > *after) {
+                    found.push((position, record));
+                }
+            };
+            attempts += 1;
+            if attempts > ATTEMPTS {
+                let _turn = self.space.take_turn();
+                self.map.records_of_segment(segment, &(), take);
+                break;
+            }
+            self.space().map.begin_listing();
+            self.map.records_of_segment(segment, &self.space, &mut take);
+            let Some(moved) = self.space().map.end_listing() else { continue };
+            for record in moved {
+                let position = self.map.position(&record.key(self.map.check_mask()));
+                if self.map.segment_of(&position) == segment {
+                    take(position, record);
+                }
+            }
+            break;
+        }
+        once_each(&found)
     }
 
     /// Returns the digest that a record is stored under. `None` if the object is gone, or fails verification.
@@ -119,4 +117,18 @@ impl Engine {
             }
         }
     }
+}
+
+/// Returns one of the records at each position, in order.
+fn once_each(found: &[(Position, Record)]) -> Vec<Record> {
+    // By number and place first: few positions share a number, so few are compared in full.
+    let mut order: Vec<u64> = (0..).zip(found).map(|(place, (at, _))| u64::from(at.number) << 32 | place).collect();
+    order.sort_unstable();
+    let places = order.into_iter().filter_map(|place| found.get(casts::index(casts::low(place))));
+    let mut listed: Vec<&(Position, Record)> = places.collect();
+    for same_number in listed.chunk_by_mut(|(before, _), (after, _)| before.number == after.number) {
+        same_number.sort_unstable_by_key(|(position, _)| *position);
+    }
+    listed.dedup_by_key(|(position, _)| *position);
+    listed.into_iter().map(|(_, record)| *record).collect()
 }

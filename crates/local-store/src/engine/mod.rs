@@ -72,7 +72,7 @@ use crate::account_names::AccountNames;
 use crate::instance_names::InstanceNames;
 use crate::key::Keys;
 use crate::key_location_map::{KeyLocationMap, Record};
-use crate::machine::concurrency::locks::{AtomicU64, Mutex};
+use crate::machine::concurrency::locks::{AtomicBool, AtomicU64, Mutex};
 use crate::options::{Refresh, SyncPolicy};
 use crate::persistence::{NamedAccount, Quarantined};
 use crate::sizes::Sizes;
@@ -102,6 +102,9 @@ pub(crate) struct Counters {
     pub(crate) evicted: AtomicU64,
     pub(crate) evicted_bytes: AtomicU64,
     pub(crate) dropped_records: AtomicU64,
+    pub(crate) refused_puts: AtomicU64,
+    /// Whether it was said that the map is what evicts.
+    pub(crate) has_warned_of_map: AtomicBool,
     pub(crate) copied: AtomicU64,
     pub(crate) copied_bytes: AtomicU64,
     pub(crate) refreshed: AtomicU64,

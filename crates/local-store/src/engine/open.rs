@@ -17,6 +17,7 @@ use super::recovery::{self, fresh_identity};
 use super::refresh_queue::RefreshQueue;
 use super::space::{Neighbours, Space};
 use super::space_lock::SpaceLock;
+use super::survey::is_crowded;
 use super::upkeep::Upkeep;
 use super::verified_pieces::Verified;
 use super::{Counters, Engine, Surroundings};
@@ -26,8 +27,8 @@ use crate::instance_names::InstanceNames;
 use crate::key::{Key, Keys};
 use crate::key_location_map::{FOUND, KeyLocationMap, Record};
 use crate::location::{Location, MAX_BLOCK_BYTES};
+use crate::machine::casts;
 use crate::machine::concurrency::locks::Mutex;
-use crate::machine::{casts, random};
 use crate::object::provenance;
 use crate::options::Options;
 use crate::persistence::{LiveBlock, Quarantined, Superblock, entry, superblock};
@@ -58,7 +59,8 @@ impl Engine {
         let identity = restored.as_ref().map_or_else(|| fresh_identity(storage_type, &sizes), |state| state.identity);
         let sequence = restored.as_ref().map_or(0, |state| state.sequence);
         let keys = Keys::new(storage_type, identity.secret);
-        let (map, writer) = KeyLocationMap::new(sizes.slots, [random::number(), random::number()], keys.check_mask());
+        // The same after a restart, so that listings go on.
+        let (map, writer) = KeyLocationMap::new(sizes.slots, identity.map_seeds(), keys.check_mask());
         let is_persistent = surroundings.policy.is_some();
         let blocks = Arc::new(Blocks::new(&sizes, disk.is_some(), surroundings.staged_bytes));
         let ages = Arc::new(Ages::new(&sizes));
@@ -128,6 +130,11 @@ impl Engine {
             self.restore_block(disk, &mut space, live, &mut recovery)?;
         }
         space.finish_restoring(state);
+        let is_crowded = is_crowded(space.records(), self.map.capacity());
+        drop(space);
+        if is_crowded {
+            self.warn_of_crowded_map();
+        }
         Ok(())
     }
 
@@ -207,7 +214,7 @@ impl Engine {
             }
             return;
         }
-        let inserted = self.map.insert(&mut space.map, record, flags);
+        let inserted = self.map.restore(&mut space.map, record, flags);
         if inserted.replaced.is_none_or(|replaced| replaced.sequence != record.sequence) {
             space.accounts.store(record);
         }

@@ -5,7 +5,7 @@ use blobaccess::{Digest, Slice};
 use super::space::RecordFields;
 use super::{Engine, Mode, Read};
 use crate::account_names::NOBODY;
-use crate::key_location_map::Record;
+use crate::key_location_map::{Newcomer, Record};
 
 impl Engine {
     /// Publishes the parts of the object that `parent` names, if their contents match their digests.
@@ -51,12 +51,14 @@ impl Engine {
         if !has_log_space || !is_staying || self.map.lookup_as_writer(&key, &space.map).is_some() {
             return;
         }
+        let newcomer = Newcomer::Spare { safe_from: self.ages.safe_from() };
+        let Some(room) = self.map.admit(&mut space.map, &key, newcomer) else { return };
         let sequence = space.draw_sequence();
         let record = space.draft(block, parent.location.offset + offset, named, sequence);
-        let inserted = self.insert(&mut space, &record, 0);
+        let inserted = self.insert(&mut space, room, &record, 0);
         drop(space);
         if let Some(dropped) = &inserted.dropped {
-            self.evicted(dropped);
+            self.report_dropped(dropped);
         }
     }
 }

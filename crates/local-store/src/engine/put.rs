@@ -1,15 +1,17 @@
 //! Stores contents that are at hand: space is reserved, filled under no lock, and published.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 
-use blobaccess::{Context, Digest, PutOutcome, Result};
+use blobaccess::{Context, Digest, Error, PutOutcome, Result};
 
 use super::space::{RecordFields, Requester, Reservation, Space};
 use super::visibility::{ExistingPut, ShareOutcome};
 use super::{Engine, Presence};
 use crate::account_names;
 use crate::key::Key;
-use crate::key_location_map::{FOUND, Inserted, Record};
+use crate::key_location_map::{FOUND, Inserted, Newcomer, Record, Room};
 use crate::machine::casts;
 use crate::machine::concurrency::locks::enter;
 use crate::object::checksums::{PIECE_BYTES, Sums};
@@ -68,6 +70,8 @@ pub(super) enum Published {
     Exists(Put),
     /// The stored record is not the one to be replaced.
     Changed,
+    /// The map has no room, and nothing that may go instead.
+    Refused,
     /// A sync ended the sectors, or the block takes no more objects.
     Void,
 }
@@ -85,6 +89,8 @@ pub(crate) enum Put {
     Changed,
     /// The object is stored in a block whose log has no room for the record of one more name.
     Crowded,
+    /// The map has no room, and nothing that may go instead.
+    Refused,
 }
 
 impl Engine {
@@ -163,6 +169,10 @@ impl Engine {
                 Published::Changed => {
                     self.abandon(reservation, size_bytes);
                     return Put::Changed;
+                }
+                Published::Refused => {
+                    self.abandon(reservation, size_bytes);
+                    return Put::Refused;
                 }
                 Published::Void => {
                     self.abandon(reservation, size_bytes);
@@ -243,19 +253,27 @@ impl Engine {
         if !is_in_order || !space.is_good(reservation) {
             return Published::Void;
         }
+        // Before anything is said of the record: what is put is stored, or refused.
+        let room = match replaces {
+            Replaces::Copied(..) => None,
+            Replaces::Nothing | Replaces::NothingFor(_) | Replaces::SameContents(_) | Replaces::Message(_) => {
+                let newcomer = self.newcomer(&space);
+                let Some(room) = self.map.admit(&mut space.map, key, newcomer) else { return Published::Refused };
+                Some(room)
+            }
+        };
         let sequence = sequence.unwrap_or_else(|| space.draw_sequence());
         let named = owner.named(key.words, size_bytes);
         let record = space.draft(reservation.block(), reservation.offset(), named, sequence);
         self.end(reservation, &record, sums, owner);
-        let inserted = match replaces {
-            Replaces::Copied(from, parts) => {
+        let inserted = match (replaces, room) {
+            (Replaces::SameContents(_), Some(room)) => self.insert_again(&mut space, room, &record),
+            (_, Some(room)) => self.insert_as_promised(&mut space, room, &record),
+            (Replaces::Copied(from, parts), None) => {
                 self.repoint(&mut space, from, &record, parts);
                 Inserted::default()
             }
-            Replaces::SameContents(_) => self.insert_again(&mut space, key, &record),
-            Replaces::Nothing | Replaces::NothingFor(_) | Replaces::Message(_) => {
-                self.insert_as_promised(&mut space, &record)
-            }
+            (_, None) => Inserted::default(),
         };
         let sharing = match replaces {
             Replaces::NothingFor(name) | Replaces::SameContents(name) => {
@@ -271,24 +289,59 @@ impl Engine {
             Some(ShareOutcome::New(dropped)) => self.report(ExistingPut { put, dropped }),
             // The object is stored, and the rest is done when the put is tried again.
             Some(ShareOutcome::NoRoom) => Put::Crowded,
+            Some(ShareOutcome::Refused) => Put::Refused,
         })
     }
 
     /// Publishes a record that is promised from now on, though it may lie in a block that was begun long ago.
-    pub(super) fn insert_as_promised(&self, space: &mut Space, record: &Record) -> Inserted {
+    pub(super) fn insert_as_promised(&self, space: &mut Space, room: Room, record: &Record) -> Inserted {
         if self.ages.is_safe(record.location.generation) {
-            return self.insert(space, record, 0);
+            return self.insert(space, room, record, 0);
         }
         if let Some(block) = self.blocks.get(record.location.block) {
             block.touches.set(record.entry);
         }
-        self.insert(space, record, FOUND)
+        self.insert(space, room, record, FOUND)
+    }
+
+    /// Returns the standing of a record that a put is about to publish.
+    pub(super) fn newcomer(&self, space: &Space) -> Newcomer<'static> {
+        Newcomer::Put { sequence: space.next_sequence(), safe_from: self.ages.safe_from() }
+    }
+
+    /// Counts a put that the map had no room for, and returns its error.
+    pub(crate) fn refuse(&self) -> Error {
+        super::count(&self.counters.refused_puts, 1);
+        self.warn_of_crowded_map();
+        Error::resource_exhausted(format!(
+            "the map of the store, of {} slots, is full of blobs that were put lately: more entries \
+             (`Options::with_entries`) make it larger",
+            self.map.capacity()
+        ))
+        .not_stored()
+    }
+
+    /// Reports, once no lock is held, a record that had to go for another one.
+    pub(super) fn report_dropped(&self, dropped: &Record) {
+        self.evicted(dropped);
+        self.warn_of_crowded_map();
+    }
+
+    /// Warns, once, that the map is what evicts.
+    pub(super) fn warn_of_crowded_map(&self) {
+        if !self.counters.has_warned_of_map.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                storage_type = self.storage_type.name(),
+                slots = self.map.capacity(),
+                "the map is full, so it evicts before the space does: `Options::with_entries` makes it larger"
+            );
+        }
     }
 
     /// Publishes a record, and appends its entry to its block's log.
-    pub(super) fn insert(&self, space: &mut Space, record: &Record, flags: u32) -> Inserted {
+    pub(super) fn insert(&self, space: &mut Space, room: Room, record: &Record, flags: u32) -> Inserted {
         space.append(record);
-        let inserted = self.map.insert(&mut space.map, record, flags);
+        let inserted = self.map.fill(&mut space.map, room, record, flags);
         space.accounts.store(record);
         if let Some(replaced) = &inserted.replaced {
             space.accounts.release(replaced);
@@ -297,6 +350,9 @@ impl Engine {
             // Its entry is still there, so a restart may find the record again.
             space.accounts.leave(dropped);
             super::count(&self.counters.dropped_records, 1);
+            if inserted.was_promised {
+                super::count(&self.counters.breached_bytes, dropped.location.size_bytes);
+            }
         }
         inserted
     }
@@ -320,7 +376,7 @@ impl Engine {
 
     fn report_published(&self, record: &Record, inserted: &Inserted, publications: u64, replaces: Replaces<'_>) -> Put {
         if let Some(dropped) = &inserted.dropped {
-            self.evicted(dropped);
+            self.report_dropped(dropped);
         }
         let stored_bytes = record.location.size_bytes;
         let outcome = match replaces {

@@ -6,7 +6,10 @@ use blobaccess::Result;
 
 use super::space::Purpose;
 use super::{Copied, Engine, count};
-use crate::key_location_map::{FOUND, Record, TOUCHED};
+use crate::key_location_map::{FOUND, KeyLocationMap, MapWriter, Record, TOUCHED};
+
+/// The most records that are forgotten before others get a turn at the space: some 10 µs.
+const FORGOTTEN_AT_ONCE: usize = if cfg!(shuttle) { 1 } else { 64 };
 
 /// An object that is to be copied, with the records of its parts that lie in it.
 pub(super) struct CopyCandidate {
@@ -160,34 +163,47 @@ impl Engine {
 
     fn sweep(&self, block: u16, only: u32, mut each: impl FnMut(Record, u32)) {
         for buckets in self.map.sweeps() {
-            let _turn = self.space.take_turn();
-            self.map.records_in(buckets, block, only, &mut each);
+            self.map.records_in(buckets, block, only, &self.space, &mut each);
         }
     }
 
-    /// Takes the remaining records of a block out of the map.
+    /// Takes the remaining records of a block out of the map, a few at a time: others get their turns in between.
     pub(super) fn forget(&self, block: u16, forgotten: Forgotten) {
         for buckets in self.map.sweeps() {
-            let mut gone = Vec::new();
-            {
-                let mut space = self.space.take_turn();
-                match forgotten {
-                    Forgotten::Contents => {
-                        self.map.records_in(buckets, block, 0, &mut |record, _| gone.push(record));
-                        gone.retain(|record| !record.is_name() && self.map.remove(&mut space.map, record));
-                    }
-                    Forgotten::All => {
-                        self.map.remove_in(&mut space.map, buckets, block, &mut |record| gone.push(record));
-                    }
+            let mut contents = Vec::new();
+            let mut slots = Vec::new();
+            match forgotten {
+                Forgotten::Contents => {
+                    self.map.records_in(buckets, block, 0, &self.space, &mut |record, _| contents.push(record));
+                    contents.retain(|record| !record.is_name());
                 }
-                // A superblock that is written before the block is given up still vouches for all of these.
-                for record in &gone {
-                    space.accounts.leave(record);
-                }
+                Forgotten::All => slots = self.map.slots_in(buckets, block),
             }
-            for record in gone {
-                self.evicted(&record);
+            for contents in contents.chunks(FORGOTTEN_AT_ONCE) {
+                self.forget_some(contents, |map, writer, record| map.remove(writer, record).then_some(*record));
             }
+            for slots in slots.chunks(FORGOTTEN_AT_ONCE) {
+                self.forget_some(slots, |map, writer, (bucket, slot)| map.clear_if_in(writer, *bucket, *slot, block));
+            }
+        }
+    }
+
+    fn forget_some<T>(
+        &self,
+        some: &[T],
+        mut take_out: impl FnMut(&KeyLocationMap, &mut MapWriter, &T) -> Option<Record>,
+    ) {
+        let gone: Vec<Record> = {
+            let mut space = self.space.take_turn();
+            let gone = some.iter().filter_map(|one| take_out(&self.map, &mut space.map, one)).collect::<Vec<_>>();
+            // A superblock that is written before the block is given up still vouches for all of these.
+            for record in &gone {
+                space.accounts.leave(record);
+            }
+            gone
+        };
+        for record in &gone {
+            self.evicted(record);
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::Space;
 use super::space::News;
+use crate::key_location_map::Writers;
 use crate::machine::concurrency::locks::{AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, enter};
 
 /// The lock of the space.
@@ -111,6 +112,14 @@ impl SpaceLock {
         }
         drop(yielded);
         self.yielding.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Writers for SpaceLock {
+    type Turn<'a> = SpaceGuard<'a>;
+
+    fn enter(&self) -> SpaceGuard<'_> {
+        SpaceLock::enter(self)
     }
 }
 

@@ -9,6 +9,11 @@ use crate::key::Key;
 use crate::machine::concurrency::locks::AtomicU64;
 use crate::snapshot::{BlockSnapshot, Snapshot};
 
+/// Returns whether a map with this many records in so many slots may have to give up some for others.
+pub(super) fn is_crowded(records: u64, slots: u64) -> bool {
+    records.saturating_mul(10) > slots.saturating_mul(9)
+}
+
 impl Engine {
     /// Returns the state of the store now, and what has happened so far.
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -38,6 +43,8 @@ impl Engine {
             evicted: read(&counters.evicted),
             evicted_bytes: read(&counters.evicted_bytes),
             dropped_records: read(&counters.dropped_records),
+            refused_puts: read(&counters.refused_puts),
+            map_evicts: is_crowded(records, self.map.capacity()),
             copied: read(&counters.copied),
             copied_bytes: read(&counters.copied_bytes),
             refreshed: read(&counters.refreshed),

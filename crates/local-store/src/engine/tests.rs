@@ -120,7 +120,7 @@ fn publish(engine: &Engine, open: Open) -> Option<Record> {
     let key = engine.keys.key(&digest);
     match engine.publish(&key, &mut reservation, size, &contents.owner, sums.as_ref(), Replaces::Nothing) {
         Published::Done(_) => engine.peek(&key),
-        Published::Exists(_) | Published::Changed | Published::Void => {
+        Published::Exists(_) | Published::Changed | Published::Refused | Published::Void => {
             engine.abandon(reservation, size);
             None
         }

@@ -13,7 +13,7 @@ use super::space::{Purpose, RecordFields};
 use super::{Copied, Engine, Mode, Presence, Put, Read, Space, count};
 use crate::instance_names::{Mask, key_of_name};
 use crate::key::{Key, by_position};
-use crate::key_location_map::{FOUND, Inserted, Record, Touch};
+use crate::key_location_map::{FOUND, Inserted, Record, Room, Touch};
 use crate::object::checksums::PIECE_BYTES;
 
 /// The result of making contents visible to an instance name.
@@ -25,6 +25,8 @@ pub(super) enum ShareOutcome {
     Known,
     /// The log of the block that the contents lie in is full.
     NoRoom,
+    /// The map has no room, and nothing that may go instead.
+    Refused,
 }
 
 /// The result of moving the record of a name to where its contents are.
@@ -72,7 +74,7 @@ impl Engine {
 
     /// Tells `seen` the positions of the keys of names that have a record.
     pub(crate) fn for_each_seen(&self, names: &[Key], mut seen: impl FnMut(usize)) {
-        self.map.lookup_all(names.len(), by_position(names), |position, found| {
+        self.map.lookup_all(names.len(), by_position(names), &self.space, |position, found| {
             let Some((at, _)) = found.filter(|(_, record)| record.is_name) else { return };
             if !at.has(FOUND) {
                 // This only makes a crowded map give up other records first: the record goes where its contents go.
@@ -84,7 +86,7 @@ impl Engine {
 
     /// Tells `stored` the positions of the keys whose contents are stored, without a use of them.
     pub(crate) fn for_each_stored(&self, keys: &[Key], mut stored: impl FnMut(usize)) {
-        self.map.lookup_all(keys.len(), by_position(keys), |position, found| {
+        self.map.lookup_all(keys.len(), by_position(keys), &self.space, |position, found| {
             if found.is_some() {
                 stored(position);
             }
@@ -110,6 +112,7 @@ impl Engine {
             ShareOutcome::Known => (PutOutcome::AlreadyExists { stored_bytes }, None),
             ShareOutcome::New(dropped) => (PutOutcome::Created { stored_bytes: 0 }, dropped),
             ShareOutcome::NoRoom => return Some(Put::Crowded.into()),
+            ShareOutcome::Refused => return Some(Put::Refused.into()),
         };
         Some(ExistingPut { put: Put::Done { outcome, publications: space.publications() }, dropped })
     }
@@ -117,18 +120,16 @@ impl Engine {
     /// Reports, once no lock is held, the record that had to make room.
     pub(super) fn report(&self, existing: ExistingPut) -> Put {
         if let Some(dropped) = &existing.dropped {
-            self.evicted(dropped);
+            self.report_dropped(dropped);
         }
         existing.put
     }
 
     /// Points the record of contents to where they were stored again.
-    pub(super) fn insert_again(&self, space: &mut Space, key: &Key, record: &Record) -> Inserted {
-        let Some(old) = self.map.lookup_as_writer(key, &space.map).map(|found| found.record) else {
-            return self.insert_as_promised(space, record);
-        };
+    pub(super) fn insert_again(&self, space: &mut Space, room: Room, record: &Record) -> Inserted {
+        let Some(old) = room.replaced().copied() else { return self.insert_as_promised(space, room, record) };
         space.append(record);
-        self.map.replace(&mut space.map, &old, record);
+        let _: Inserted = self.map.fill(&mut space.map, room, record, 0);
         space.accounts.store(record);
         // The log of its block still names it.
         space.accounts.leave(&old);
@@ -152,9 +153,11 @@ impl Engine {
             has_tail: true,
             account_name: 0,
         };
+        let newcomer = self.newcomer(space);
+        let Some(room) = self.map.admit(&mut space.map, name, newcomer) else { return ShareOutcome::Refused };
         let sequence = space.draw_sequence();
         let record_of_name = space.draft(record.location.block, record.location.offset, named, sequence);
-        let inserted = self.insert(space, &record_of_name, 0);
+        let inserted = self.insert(space, room, &record_of_name, 0);
         // A record that is replaced makes room itself.
         if known.is_some() { ShareOutcome::Known } else { ShareOutcome::New(inserted.dropped) }
     }
@@ -186,8 +189,7 @@ impl Engine {
             return keys;
         }
         for buckets in self.map.sweeps() {
-            let _turn = self.space.take_turn();
-            self.map.records_in(buckets, block, 0, &mut |record, _| {
+            self.map.records_in(buckets, block, 0, &self.space, &mut |record, _| {
                 if !record.is_name() {
                     keys.insert(place(&record), record.key(self.map.check_mask()));
                 }
@@ -200,21 +202,18 @@ impl Engine {
     pub(super) fn move_names(&self, block: u16, keys: &KeysByPlace) -> Result<()> {
         for buckets in self.map.sweeps() {
             let mut names = Vec::new();
-            {
-                let _turn = self.space.take_turn();
-                self.map.records_in(buckets, block, 0, &mut |record, _| {
-                    if record.is_name() {
-                        names.push(record);
-                    }
-                });
-            }
+            self.map.records_in(buckets, block, 0, &self.space, &mut |record, _| {
+                if record.is_name() {
+                    names.push(record);
+                }
+            });
             for name in names {
                 let key = match keys.get(&place(&name)) {
                     Some(key) => Some(*key),
                     // The contents are elsewhere by now: stored again for want of room in the log, for example.
                     None => self.key_of_contents(&name)?,
                 };
-                let mut space = self.space();
+                let mut space = self.space.take_turn();
                 let following =
                     key.map_or(FollowOutcome::Nothing, |key| self.move_name(&mut space, block, &name, &key));
                 match following {
@@ -240,19 +239,16 @@ impl Engine {
         let keys: KeysByPlace = contents.iter().map(|record| (place(record), record.key(check_mask))).collect();
         for buckets in self.map.sweeps() {
             let mut names = Vec::new();
-            {
-                let _turn = self.space.take_turn();
-                self.map.records_in(buckets, block, 0, &mut |record, _| {
-                    if record.is_name()
-                        && let Some(key) = keys.get(&place(&record))
-                    {
-                        names.push((record, *key));
-                    }
-                });
-            }
+            self.map.records_in(buckets, block, 0, &self.space, &mut |record, _| {
+                if record.is_name()
+                    && let Some(key) = keys.get(&place(&record))
+                {
+                    names.push((record, *key));
+                }
+            });
             for (name, key) in names {
                 // Where there is no room for the record, it stays for now.
-                let _: FollowOutcome = self.move_name(&mut self.space(), block, &name, &key);
+                let _: FollowOutcome = self.move_name(&mut self.space.take_turn(), block, &name, &key);
             }
         }
     }

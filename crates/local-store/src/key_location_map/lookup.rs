@@ -5,13 +5,17 @@ use std::sync::atomic::Ordering;
 use super::place::Place;
 use super::record::{Brief, Slot};
 use super::tag_line::{SLOTS, Seen, TagLine, block_of, near};
-use super::{KeyLocationMap, MapWriter, Record};
+use super::{KeyLocationMap, MapWriter, Record, Writers};
 use crate::key::Key;
 use crate::machine::advise;
 use crate::machine::casts;
 
 /// How many look-ups are begun while one waits for its line.
 const AHEAD: usize = 32;
+
+/// How often a look-up repeats before it waits for the writers' lock. A change of a bucket takes some 100 ns, but its
+/// writer may be kept from the processor meanwhile.
+const PATIENCE: u32 = if cfg!(any(loom, shuttle)) { 3 } else { 256 };
 
 /// Where a record was seen, so that it can be touched.
 #[derive(Clone, Copy, Debug)]
@@ -73,11 +77,13 @@ enum Scan {
 
 impl KeyLocationMap {
     /// Returns the record of `key`.
+    ///
+    /// It takes no lock, unless it meets one change after another: then it waits for that of the writers.
     #[inline]
-    pub(crate) fn lookup(&self, key: &Key) -> Option<Found> {
+    pub(crate) fn lookup(&self, key: &Key, writers: &impl Writers) -> Option<Found> {
         let place = self.placement.of(key);
         self.ask_for(place);
-        self.lookup_at(key, place)
+        self.lookup_at(key, place, writers)
     }
 
     /// Lets a look-up of `key` that comes in a moment wait for less.
@@ -101,23 +107,26 @@ impl KeyLocationMap {
     }
 
     #[inline]
-    fn lookup_at(&self, key: &Key, place: Place) -> Option<Found> {
-        let mut repeated = 0_u32;
-        loop {
-            match self.scan(key, place) {
-                Scan::Hit(found) => return Some(found),
-                Scan::Miss => return None,
-                Scan::Again => {
-                    repeated += 1;
-                    crate::machine::concurrency::wait(repeated);
-                }
-            }
+    fn lookup_at(&self, key: &Key, place: Place, writers: &impl Writers) -> Option<Found> {
+        match self.scan(key, place) {
+            Scan::Hit(found) => Some(found),
+            Scan::Miss => None,
+            Scan::Again => self.lookup_again(key, place, writers),
         }
+    }
+
+    #[cold]
+    fn lookup_again(&self, key: &Key, place: Place, writers: &impl Writers) -> Option<Found> {
+        patiently(writers, || match self.scan(key, place) {
+            Scan::Hit(found) => Some(Some(found)),
+            Scan::Miss => Some(None),
+            Scan::Again => None,
+        })
     }
 
     /// Returns the record of `key` to the writer, during whose calls nothing changes.
     pub(crate) fn lookup_as_writer(&self, key: &Key, _writer: &MapWriter) -> Option<Found> {
-        self.lookup(key)
+        self.lookup(key, &())
     }
 
     /// Looks for as many keys as `length` says, and tells `each` what was found of which, in order.
@@ -131,13 +140,14 @@ impl KeyLocationMap {
         &self,
         length: usize,
         key: impl Fn(usize) -> Key,
+        writers: &impl Writers,
         mut each: impl FnMut(usize, Option<(Sighting, Brief)>),
     ) {
         let mut glances = [Glance::default(); 2 * AHEAD];
         for turn in 0..length + 2 * AHEAD {
             if let Some(glance) = glances.get_mut(turn % (2 * AHEAD)) {
                 if let Some(position) = turn.checked_sub(2 * AHEAD) {
-                    each(position, self.look(glance, &key(position)));
+                    each(position, self.look(glance, &key(position), writers));
                 }
                 if turn < length {
                     self.begin(glance, &key(turn));
@@ -175,7 +185,7 @@ impl KeyLocationMap {
         advise::prefetch_one_of_many(std::hint::select_unpredictable(glance.matches != 0, wanted, is_there));
         if glance.seen.is_some_and(Seen::has_spilled)
             && glance.matches == 0
-            && let Some(line) = self.line(glance.place.secondary)
+            && let Some(line) = self.line(self.placement.secondary(glance.place))
         {
             advise::prefetch_one_of_many(std::ptr::from_ref(line));
         }
@@ -184,7 +194,7 @@ impl KeyLocationMap {
     /// Finishes a look-up from what was seen of the tags, if that settles it, else looks again.
     #[expect(clippy::inline_always, reason = "a tenth of the time of a look-up in a batch went to the call")]
     #[inline(always)]
-    fn look(&self, glance: &Glance, key: &Key) -> Option<(Sighting, Brief)> {
+    fn look(&self, glance: &Glance, key: &Key, writers: &impl Writers) -> Option<(Sighting, Brief)> {
         let Glance { place, seen, matches } = *glance;
         if let (Some(seen), Some(line)) = (seen, self.line(place.primary)) {
             if matches == 0 {
@@ -198,13 +208,13 @@ impl KeyLocationMap {
                 }
             }
         }
-        self.look_again(key, place)
+        self.look_again(key, place, writers)
     }
 
     /// Repeats the look-up. It is a function of its own, so that the rare case takes no registers from the usual one.
     #[inline(never)]
-    fn look_again(&self, key: &Key, place: Place) -> Option<(Sighting, Brief)> {
-        self.lookup_at(key, place).map(|found| (found.at, found.record.brief()))
+    fn look_again(&self, key: &Key, place: Place, writers: &impl Writers) -> Option<(Sighting, Brief)> {
+        self.lookup_at(key, place, writers).map(|found| (found.at, found.record.brief()))
     }
 
     #[inline]
@@ -217,9 +227,10 @@ impl KeyLocationMap {
         if !seen_first.has_spilled() {
             return if first.is_unchanged(seen_first) { Scan::Miss } else { Scan::Again };
         }
-        let Some(second) = self.line(place.secondary) else { return Scan::Miss };
+        let secondary = self.placement.secondary(place);
+        let Some(second) = self.line(secondary) else { return Scan::Miss };
         let Some(seen_second) = second.begin() else { return Scan::Again };
-        if let Some(found) = self.scan_line(key, place, place.secondary, second, seen_second) {
+        if let Some(found) = self.scan_line(key, place, secondary, second, seen_second) {
             return if second.is_unchanged(seen_second) { Scan::Hit(found) } else { Scan::Again };
         }
         // A record may have moved from the second to the first after the first was looked at.
@@ -284,5 +295,21 @@ impl KeyLocationMap {
     pub(crate) fn record_at(&self, at: &Sighting) -> Option<Record> {
         let record = self.slot(at.bucket, at.slot)?.load();
         self.line(at.bucket)?.is_unchanged(at.seen).then_some(record)
+    }
+}
+
+/// Repeats `attempt` until it succeeds: at last under the lock of the writers, where nothing changes.
+pub(super) fn patiently<T>(writers: &impl Writers, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let mut repeated = 0_u32;
+    let mut turn = None;
+    loop {
+        repeated += 1;
+        crate::machine::concurrency::wait(repeated);
+        if repeated >= PATIENCE && turn.is_none() {
+            turn = Some(writers.enter());
+        }
+        if let Some(result) = attempt() {
+            return result;
+        }
     }
 }

@@ -43,7 +43,7 @@ fn model(work: impl Fn() + Sync + Send + 'static) {
 
 fn find_in_batch(map: &KeyLocationMap, record: &Record) -> Option<Brief> {
     let mut brief = None;
-    map.lookup_all(1, |_| key(record), |_, found| brief = found.map(|(_, brief)| brief));
+    map.lookup_all(1, |_| key(record), &(), |_, found| brief = found.map(|(_, brief)| brief));
     brief
 }
 
@@ -54,17 +54,17 @@ fn move_while_looking(moving: Record, look: impl Fn(&KeyLocationMap) -> Option<B
         let (map, mut writer) = map();
         let starts_at_home = Placement::new(SEEDS, 3).of(&key(&moving)).primary == 0;
         if !starts_at_home {
-            map.insert(&mut writer, &first, 0);
+            map.restore(&mut writer, &first, 0);
         }
-        map.insert(&mut writer, &moving, 0);
+        map.restore(&mut writer, &moving, 0);
         if !starts_at_home {
             assert!(map.remove(&mut writer, &first));
         }
-        map.insert(&mut writer, &third, 0);
+        map.restore(&mut writer, &third, 0);
         let other = Arc::clone(&map);
         let writing = thread::spawn(move || {
             // Both of its buckets are taken.
-            let inserted = other.insert(&mut writer, &record(0, 1), 0);
+            let inserted = other.restore(&mut writer, &record(0, 1), 0);
             assert_eq!(inserted, Inserted::default());
         });
         assert_eq!(look(&map), Some(moving.brief()));
@@ -88,7 +88,7 @@ fn moving_home() -> Record {
 #[test]
 fn a_record_that_moves_from_home_is_not_missed() {
     let moving = record(0, 2);
-    move_while_looking(moving, move |map| map.lookup(&key(&moving)).map(|found| found.record.brief()));
+    move_while_looking(moving, move |map| map.lookup(&key(&moving), &()).map(|found| found.record.brief()));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_record_that_moves_from_home_is_not_missed_by_a_batch() {
 #[test]
 fn a_record_that_moves_home_is_not_missed() {
     let moving = moving_home();
-    move_while_looking(moving, move |map| map.lookup(&key(&moving)).map(|found| found.record.brief()));
+    move_while_looking(moving, move |map| map.lookup(&key(&moving), &()).map(|found| found.record.brief()));
 }
 
 #[test]
@@ -116,10 +116,10 @@ fn a_record_is_seen_as_it_was_or_as_it_is() {
     let new = Record { location, sequence: 2, ..old };
     model(move || {
         let (map, mut writer) = map();
-        map.insert(&mut writer, &old, 0);
+        map.restore(&mut writer, &old, 0);
         let other = Arc::clone(&map);
         let writing = thread::spawn(move || assert!(other.replace(&mut writer, &old, &new)));
-        let found = map.lookup(&key(&old)).unwrap().record;
+        let found = map.lookup(&key(&old), &()).unwrap().record;
         assert!(found == old || found == new, "{found:?}");
         writing.join().unwrap();
     });
@@ -132,7 +132,7 @@ fn what_is_inserted_is_seen_whole_or_not_at_all() {
         let (map, mut writer) = map();
         let other = Arc::clone(&map);
         let writing = thread::spawn(move || {
-            other.insert(&mut writer, &new, 0);
+            other.restore(&mut writer, &new, 0);
         });
         let found = find_in_batch(&map, &new);
         assert!(found.is_none_or(|found| found == new.brief()), "{found:?}");
@@ -144,7 +144,7 @@ fn what_is_inserted_is_seen_whole_or_not_at_all() {
 /// Reports a record as present: the caller learns whether its block is being copied.
 fn find(map: &KeyLocationMap, block: &Block, record: &Record) -> bool {
     loop {
-        let found = map.lookup(&key(record)).unwrap();
+        let found = map.lookup(&key(record), &()).unwrap();
         if !found.at.has(FOUND) && map.touch(&found.at, FOUND) == Touch::Moved {
             continue;
         }
@@ -157,7 +157,7 @@ fn copy_while_finding(finders: usize) {
     model(move || {
         let (map, mut writer) = map();
         let block = Arc::new(Block::new(1, 0, Touches::new(0), 0));
-        map.insert(&mut writer, &there, 0);
+        map.restore(&mut writer, &there, 0);
         let finding: Vec<_> = (0..finders)
             .map(|_| {
                 let (map, block) = (Arc::clone(&map), Arc::clone(&block));
@@ -166,7 +166,7 @@ fn copy_while_finding(finders: usize) {
             .collect();
         block.begin_copying();
         let mut is_copied = false;
-        map.records_in(0..1, BLOCK, 0, &mut |_, flags| is_copied = flags & FOUND != 0);
+        map.records_in(0..1, BLOCK, 0, &(), &mut |_, flags| is_copied = flags & FOUND != 0);
         for finding in finding {
             assert!(finding.join().unwrap() || is_copied);
         }
@@ -189,15 +189,15 @@ fn a_touch_that_counts_is_on_the_record_wherever_it_is_moved() {
     let third = record(1, 2);
     model(move || {
         let (map, mut writer) = map();
-        map.insert(&mut writer, &moving, 0);
-        map.insert(&mut writer, &third, 0);
+        map.restore(&mut writer, &moving, 0);
+        map.restore(&mut writer, &third, 0);
         let other = Arc::clone(&map);
         let writing = thread::spawn(move || {
-            other.insert(&mut writer, &record(0, 1), 0);
+            other.restore(&mut writer, &record(0, 1), 0);
         });
-        let found = map.lookup(&key(&moving)).unwrap();
+        let found = map.lookup(&key(&moving), &()).unwrap();
         let touch = map.touch(&found.at, FOUND);
         writing.join().unwrap();
-        assert!(touch == Touch::Moved || map.lookup(&key(&moving)).unwrap().at.has(FOUND));
+        assert!(touch == Touch::Moved || map.lookup(&key(&moving), &()).unwrap().at.has(FOUND));
     });
 }

@@ -5,9 +5,11 @@
 //!
 //! Look-ups take no lock. There is one writer at a time, which the type system sees to: whoever changes the map needs
 //! the one [`MapWriter`]. A look-up believes what it saw if the versions of the buckets that it looked at did not
-//! change meanwhile. For a miss these are both buckets, since a record may move from the one to the other.
+//! change meanwhile. For a miss these are both buckets, since a record may move from the one to the other. A look-up that
+//! meets one change after another waits for the lock of the writers at last.
 
 mod insert;
+mod listing;
 mod lookup;
 mod place;
 mod record;
@@ -19,7 +21,8 @@ use self::record::Slot;
 use self::tag_line::{SLOTS, TagLine};
 use crate::machine::{advise, casts};
 
-pub(crate) use self::insert::Inserted;
+pub(crate) use self::insert::{Inserted, Newcomer, Room};
+pub(crate) use self::listing::Position;
 pub(crate) use self::lookup::{Found, Sighting, Touch};
 pub(crate) use self::record::{Brief, MAX_ACCOUNT_NUMBER, Record};
 pub(crate) use self::tag_line::{FOUND, READ, TOUCHED};
@@ -37,16 +40,38 @@ pub(crate) struct KeyLocationMap {
     check_mask: u64,
 }
 
+/// Those who change a map. `()` stands for them where nothing is going to change.
+pub(crate) trait Writers {
+    /// The time during which nobody else changes the map.
+    type Turn<'a>
+    where
+        Self: 'a;
+
+    /// Waits for the lock of the writers.
+    fn enter(&self) -> Self::Turn<'_>;
+}
+
+impl Writers for () {
+    type Turn<'a> = ();
+
+    fn enter(&self) {}
+}
+
+/// The most moves that are noted for listings. A listing that misses some looks again.
+const MAX_MOVED: usize = if cfg!(shuttle) { 2 } else { 4096 };
+
 /// The right to change a map.
 #[derive(Debug)]
 pub(crate) struct MapWriter {
-    /// Returns the number of slots that are taken.
+    /// The number of slots that are taken.
     records: u64,
     /// The block whose records stay where they are, so that a sweep for them misses none.
     pinned: Option<u16>,
     /// How many are listing the map, and what has gone from one bucket to another since the first of them began.
     listings: u32,
     moved: Vec<Record>,
+    /// Whether moves were not noted, as there were too many.
+    has_missed_moves: bool,
 }
 
 impl MapWriter {
@@ -55,20 +80,30 @@ impl MapWriter {
         self.pinned = block;
     }
 
-    /// Begins to note what moves from one bucket to another.
+    /// Begins to note the records that move from one bucket to another.
     pub(crate) fn begin_listing(&mut self) {
         self.listings += 1;
     }
 
-    /// Returns what moved from one bucket to another since the listing began, or earlier.
-    pub(crate) fn end_listing(&mut self) -> Vec<Record> {
+    /// Returns the records that moved from one bucket to another since the listing began, or earlier; `None` if there
+    /// were too many.
+    pub(crate) fn end_listing(&mut self) -> Option<Vec<Record>> {
         self.listings = self.listings.saturating_sub(1);
-        if self.listings == 0 { std::mem::take(&mut self.moved) } else { self.moved.clone() }
+        if self.listings > 0 {
+            return (!self.has_missed_moves).then(|| self.moved.clone());
+        }
+        let moved = std::mem::take(&mut self.moved);
+        (!std::mem::take(&mut self.has_missed_moves)).then_some(moved)
     }
 
     fn note_move(&mut self, record: &Record) {
-        if self.listings > 0 {
+        if self.listings == 0 {
+            return;
+        }
+        if self.moved.len() < MAX_MOVED {
             self.moved.push(*record);
+        } else {
+            self.has_missed_moves = true;
         }
     }
 
@@ -93,7 +128,7 @@ impl KeyLocationMap {
             placement: Placement::new(seeds, buckets),
             check_mask,
         };
-        (map, MapWriter { records: 0, pinned: None, listings: 0, moved: Vec::new() })
+        (map, MapWriter { records: 0, pinned: None, listings: 0, moved: Vec::new(), has_missed_moves: false })
     }
 
     /// Returns the number of slots.

@@ -1,14 +1,15 @@
-//! Walks over the map for the records of one block.
+//! Walks over the map for the records of one block, without the writers' lock.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
+use super::lookup::patiently;
 use super::tag_line::{TOUCHED, block_of};
-use super::{KeyLocationMap, MapWriter, Record};
+use super::{KeyLocationMap, Record, Writers};
 use crate::machine::concurrency::fence;
 use crate::machine::{advise, casts};
 
-/// How many buckets are swept before others get a turn at the writers' lock: some 50 µs.
+/// How many buckets are swept at a time: some 50 µs.
 pub(crate) const SWEEP_BUCKETS: u32 = if cfg!(shuttle) { 1 } else { 4096 };
 
 /// How many buckets ahead records are asked for.
@@ -30,25 +31,49 @@ impl KeyLocationMap {
         (0..buckets).step_by(casts::index(SWEEP_BUCKETS)).map(move |from| from..buckets.min(from + SWEEP_BUCKETS))
     }
 
-    /// Returns the records of these buckets that lie in `block`, with their flags; of `only` those with one of these
-    /// flags, if that is not 0.
+    /// Tells `each` the records of these buckets that lie in `block`, with their flags; of `only` those with one of these
+    /// flags, if that is not 0. It takes no lock as a rule.
     ///
     /// The tags are read such that a touch is seen unless whoever touches sees the state that the block was given
-    /// before this is called. Without the writer's right, records may come and go meanwhile, so what is returned is
-    /// to be confirmed.
-    pub(crate) fn records_in(&self, buckets: Range<u32>, block: u16, only: u32, each: &mut impl FnMut(Record, u32)) {
+    /// before this is called. None is missed if the block is pinned and nothing is added to it any more; else records may
+    /// come, go and move meanwhile, so what is told is to be confirmed.
+    pub(crate) fn records_in(
+        &self,
+        buckets: Range<u32>,
+        block: u16,
+        only: u32,
+        writers: &impl Writers,
+        each: &mut impl FnMut(Record, u32),
+    ) {
         // Orders the tags behind the state of the block.
         fence(Ordering::SeqCst);
         self.each_slot_in(buckets, block, |bucket, slot| {
-            let Some(tag) = self.line(bucket).and_then(|line| line.tags().get(slot)) else { return };
-            let tag = tag.load(Ordering::SeqCst);
-            if block_of(tag) == Some(block)
-                && (only == 0 || tag & only != 0)
-                && let Some(slot) = self.slot(bucket, slot)
+            let see = || self.see_slot(bucket, slot, block);
+            if let Some((record, flags)) = see().unwrap_or_else(|| patiently(writers, see))
+                && (only == 0 || flags & only != 0)
             {
-                each(slot.load(), tag & TOUCHED);
+                each(record, flags);
             }
         });
+    }
+
+    /// Returns the record in a slot, if it lies in `block`, with its flags. `None` if something changed meanwhile.
+    #[expect(clippy::option_option, reason = "the outer one is of the attempt")]
+    fn see_slot(&self, bucket: u32, slot: usize, block: u16) -> Option<Option<(Record, u32)>> {
+        let (Some(line), Some(stored)) = (self.line(bucket), self.slot(bucket, slot)) else { return Some(None) };
+        let Some(tag) = line.tags().get(slot) else { return Some(None) };
+        let seen = line.begin()?;
+        let tag = tag.load(Ordering::SeqCst);
+        let found = (block_of(tag) == Some(block)).then(|| (stored.load(), tag & TOUCHED));
+        line.is_unchanged(seen).then_some(found)
+    }
+
+    /// Returns the slots of these buckets that are taken by records in `block`, without a lock. None is missed under the
+    /// conditions of [`records_in`](Self::records_in).
+    pub(crate) fn slots_in(&self, buckets: Range<u32>, block: u16) -> Vec<(u32, usize)> {
+        let mut found = Vec::new();
+        self.each_slot_in(buckets, block, |bucket, slot| found.push((bucket, slot)));
+        found
     }
 
     /// Returns the slots of these buckets that are taken by records in `block`. It prefetches their records some
@@ -71,34 +96,5 @@ impl KeyLocationMap {
                 }
             }
         }
-    }
-
-    /// Returns all records of these buckets. Nothing moves meanwhile if the caller has the writer's right.
-    pub(crate) fn records(&self, buckets: Range<u32>, each: &mut impl FnMut(Record)) {
-        for bucket in buckets {
-            let Some(line) = self.line(bucket) else { return };
-            for (slot, tag) in line.tags().iter().enumerate() {
-                if block_of(tag.load(Ordering::Relaxed)).is_some()
-                    && let Some(slot) = self.slot(bucket, slot)
-                {
-                    each(slot.load());
-                }
-            }
-        }
-    }
-
-    /// Takes the records of these buckets that lie in `block` out of the map.
-    pub(crate) fn remove_in(
-        &self,
-        writer: &mut MapWriter,
-        buckets: Range<u32>,
-        block: u16,
-        each: &mut impl FnMut(Record),
-    ) {
-        self.each_slot_in(buckets, block, |bucket, slot| {
-            if let Some(record) = self.clear_if_in(writer, bucket, slot, block) {
-                each(record);
-            }
-        });
     }
 }

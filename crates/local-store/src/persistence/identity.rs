@@ -22,6 +22,13 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// Returns the seeds of the map, which nobody else can guess.
+    pub(crate) fn map_seeds(&self) -> [u64; 2] {
+        let derived = blake3::derive_key("blobaccess-local-store: the buckets of the map", &self.secret);
+        let [first, second, ..] = crate::key::words(&derived);
+        [first, second]
+    }
+
     /// Returns an error that says how this store differs from one that the options describe; ids and secrets may differ.
     pub(crate) fn check(&self, options: &Self) -> Result<()> {
         if self.storage_type != options.storage_type {

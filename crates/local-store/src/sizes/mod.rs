@@ -198,6 +198,14 @@ impl Sizes {
         self.slots
     }
 
+    /// Returns the mean size of blobs, in bytes, below which the map is full before the space is. Then the map is what
+    /// evicts ([`Snapshot::map_evicts`](crate::Snapshot::map_evicts)), so blobs stay for less than
+    /// [`promised_bytes`](Self::promised_bytes): more entries ([`Options::with_entries`]) let them.
+    #[must_use]
+    pub fn least_mean_blob_bytes(&self) -> u64 {
+        self.data_bytes() / self.slots.max(1)
+    }
+
     /// Returns the bytes that the logs and touches of all blocks take, with the labels of a device of their own; 0 if
     /// there are no logs. It is what [`Options::with_logs_in`] must offer at least.
     #[must_use]
@@ -286,7 +294,12 @@ impl Display for Sizes {
         writeln!(f, "capacity: {} bytes", self.capacity_bytes)?;
         writeln!(f, "blocks: {} of {} bytes, in chunks of {}", self.blocks, self.data_bytes, self.chunk_bytes)?;
         writeln!(f, "largest blob: {} bytes", self.max_blob_size_bytes())?;
-        writeln!(f, "slots of the map: {}", self.slots)?;
+        let least = self.least_mean_blob_bytes();
+        writeln!(
+            f,
+            "slots of the map: {}, which evicts if blobs are smaller than {least} bytes on average",
+            self.slots
+        )?;
         let apart = if self.has_own_logs { ", on a device of their own" } else { "" };
         if let Some(entries) = self.entries_per_block() {
             writeln!(

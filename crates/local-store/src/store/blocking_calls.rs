@@ -177,6 +177,7 @@ impl<K: Kind> LocalStore<K> {
                     self.engine.rescue(&key)?;
                 }
                 Put::Changed => {}
+                Put::Refused => return Err(self.engine.refuse().at(digest.to_string())),
                 Put::Crowded => self.engine.make_room_for_name(&key)?,
             }
         }

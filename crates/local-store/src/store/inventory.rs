@@ -6,19 +6,20 @@ use async_trait::async_trait;
 use blobaccess::{Context, Error, Inventory, InventoryCursor, InventoryPage, Kind, Result, blocking};
 
 use super::LocalStore;
-use crate::key::Key;
+use crate::key_location_map::Position;
 
-/// The size of a cursor, in bytes: store id, key, and the rest that tells contents apart.
-const CURSOR_BYTES: usize = 16 + 32 + 8;
+/// The size of a cursor, in bytes: store id, number of a key, the key, and the rest that tells contents apart.
+const CURSOR_BYTES: usize = 16 + 4 + 32 + 8;
 
-/// Blobs come in the order of their keys, so a cursor outlasts moves and, in a persistent store, restarts. Parts of
+/// Blobs come in the order of the buckets that the index looks for them first, so a cursor outlasts moves and, in a
+/// persistent store, restarts. Parts of
 /// other blobs that were found within them are not listed: no call put them, and they are on no account.
 ///
 /// Where instance names are hierarchical, contents are listed once, under the empty name, whichever names see them: the
 /// records of names do not say whose they are.
 ///
-/// Each page takes a look at the whole map, and in stores of messages reads some bytes of each blob. So there are some
-/// 64 pages, of 1,000 to 65,536 blobs each.
+/// A listing is about one look at the index, a page the next part of it: of 1,000 to some 120,000 blobs. It keeps no put
+/// and no get waiting. In stores of messages it reads some bytes of each blob besides.
 #[async_trait]
 impl<K: Kind> Inventory for LocalStore<K> {
     async fn inventory(&self, _ctx: &Context, cursor: Option<&InventoryCursor>) -> Result<InventoryPage> {
@@ -31,21 +32,26 @@ impl<K: Kind> Inventory for LocalStore<K> {
         };
         let engine = Arc::clone(&self.engine);
         let (entries, next) = blocking(move || engine.list(after.as_ref())).await?;
-        Ok(InventoryPage::new(entries, next.map(|key| InventoryCursor::from_bytes(written(store_id, &key)))))
+        Ok(InventoryPage::new(entries, next.map(|at| InventoryCursor::from_bytes(written(store_id, &at)))))
     }
 }
 
-fn written(store_id: [u8; 16], key: &Key) -> Vec<u8> {
+fn written(store_id: [u8; 16], position: &Position) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(CURSOR_BYTES);
     bytes.extend_from_slice(&store_id);
-    bytes.extend_from_slice(&crate::key::bytes(&key.words));
-    bytes.extend_from_slice(&key.check.to_le_bytes());
+    bytes.extend_from_slice(&position.number.to_le_bytes());
+    bytes.extend_from_slice(&crate::key::bytes(&position.words));
+    bytes.extend_from_slice(&position.check.to_le_bytes());
     bytes
 }
 
-fn read(store_id: [u8; 16], bytes: &[u8]) -> Option<Key> {
+fn read(store_id: [u8; 16], bytes: &[u8]) -> Option<Position> {
     let (owner, rest) = bytes.split_first_chunk::<16>()?;
+    let (number, rest) = rest.split_first_chunk::<4>()?;
     let (key, check) = rest.split_first_chunk::<32>()?;
-    let check = u64::from_le_bytes(check.try_into().ok()?);
-    (*owner == store_id).then(|| Key { words: crate::key::words(key), check })
+    (*owner == store_id).then_some(Position {
+        number: u32::from_le_bytes(*number),
+        words: crate::key::words(key),
+        check: u64::from_le_bytes(check.try_into().ok()?),
+    })
 }

@@ -60,7 +60,9 @@ impl Drop for Succession<'_> {
 /// # Contract
 ///
 /// * A blob that was put or found stays for at least [`Sizes::promised_bytes`] of further puts, as long as no more blobs
-///   are found late in their lives than may be copied; [`Snapshot::breached_bytes`] counts the exceptions.
+///   are found late in their lives than may be copied, and the index has room; [`Snapshot::breached_bytes`] counts the
+///   exceptions. An index that is full evicts before the space does, as [`Snapshot::map_evicts`] says. A put is stored
+///   all the same, or fails as `ResourceExhausted`.
 /// * In a [persistent](Options::persistent) store, everything put, found or copied before a completed [`sync`](Self::sync)
 ///   is there after a crash, for as long as it would have been without one.
 /// * Reads from a device are verified. An object that fails verification is `DataLoss` once and absent from then on; all

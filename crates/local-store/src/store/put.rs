@@ -190,6 +190,7 @@ impl<K: Kind> LocalStore<K> {
             Put::NeedsSpace => self.make_space(ctx).await.map_err(Error::not_stored).map(|()| None),
             Put::Leaving => self.rescue(ctx, digest).await.map_err(Error::not_stored).map(|_| None),
             Put::Changed => Ok(None),
+            Put::Refused => Err(self.engine.refuse().at(digest.to_string())),
             Put::Crowded => {
                 let (engine, key) = (Arc::clone(&self.engine), self.engine.keys.key(digest));
                 blocking(move || engine.make_room_for_name(&key)).await.map_err(Error::not_stored).map(|()| None)

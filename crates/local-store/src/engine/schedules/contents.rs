@@ -164,3 +164,29 @@ fn what_is_refreshed_while_its_block_is_recycled_is_there_once() {
         assert_eq!(snapshot.breached_bytes, 0);
     });
 }
+
+#[test]
+fn what_is_put_into_a_crowded_map_is_there() {
+    explore("what_is_put_into_a_crowded_map_is_there", || {
+        let store = open::<Cas>(in_memory());
+        // More than the map has slots, all of them in use.
+        for number in 0..70 {
+            let item = Item::new(number, 10);
+            put(&store, &item);
+            assert!(find(&store, &item));
+        }
+        let putting = [0, 1].map(|thread| {
+            spawn(&store, move |store| {
+                for number in 0..4 {
+                    let item = Item::new(100 + 10 * thread + number, 10);
+                    put(store, &item);
+                    assert!(find(store, &item) && get(store, &item), "{item:?} was put and is not there");
+                }
+            })
+        });
+        for putting in putting {
+            putting.join().unwrap();
+        }
+        assert!(store.snapshot().dropped_records >= 8);
+    });
+}

@@ -29,7 +29,7 @@ use crate::key_location_map::Record;
 use crate::{Device, Environment, LocalStore, Options, SyncPolicy};
 
 /// The number of scenarios that share the time.
-const SCENARIOS: u32 = 15;
+const SCENARIOS: u32 = 16;
 
 /// Runs a scenario in one order after another.
 fn explore(name: &str, scenario: impl Fn() + Send + Sync + 'static) {

@@ -204,6 +204,11 @@ impl Space {
         self.use_of(block).is_some_and(|usage| usage.has_parts)
     }
 
+    /// Returns the sequence that is drawn next.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.next_record
+    }
+
     /// Draws the sequence of a new record.
     pub(super) fn draw_sequence(&mut self) -> u64 {
         let sequence = self.next_record;
