@@ -40,7 +40,7 @@ pub(crate) struct KeyLocationMap {
     check_mask: u64,
 }
 
-/// Those who change a map. `()` stands for them where nothing is going to change.
+/// The threads that change a map. `()` stands for them where nothing is going to change.
 pub(crate) trait Writers {
     /// The time during which nobody else changes the map.
     type Turn<'a>
