@@ -2,13 +2,20 @@
 
 #![expect(clippy::expect_used, reason = "a fixture that cannot be made is a failed test")]
 
+#[path = "support/faulty.rs"]
+mod faulty;
+
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
-use blobaccess::{Ac, Cas, Fsac, Icas, Iscc, Kind, Result};
-use blobaccess_local_store::{LocalStore, Options, Refresh, Sizes, SyncPolicy};
-use blobaccess_testkit::{Fixture, Promises, conformance};
+use blobaccess::{Ac, Cas, Digest, Fsac, Icas, Iscc, Kind, Result};
+use blobaccess_local_store::{Environment, LocalStore, Options, Refresh, Sizes, SyncPolicy};
+use blobaccess_testkit::{Damage, Fixture, Promises, conformance};
+use bytes::Bytes;
 use tempfile::TempDir;
+
+use faulty::Faulty;
 
 /// Small, so that blocks are recycled within each contract that puts as much as the suite does.
 const CAPACITY_BYTES: u64 = 2 << 20;
@@ -51,16 +58,20 @@ impl<K: Kind> Local<K> {
     }
 }
 
+fn promises_of<K: Kind>(options: &Options) -> Promises {
+    let sizes = Sizes::derive(options, K::STORAGE_TYPE).expect("the options are sound");
+    Promises::IN_MEMORY
+        .with_durable(format!("{options:?}").contains("persistence: Some"))
+        .with_max_blob_size_bytes(Some(sizes.max_blob_size_bytes()))
+        .with_keeps_bytes(Some(sizes.promised_bytes()))
+        .with_capacity_bytes(Some(sizes.data_bytes()))
+}
+
 impl<K: Kind> Fixture for Local<K> {
     type Store = LocalStore<K>;
 
     fn promises(&self) -> Promises {
-        let sizes = Sizes::derive(&self.options, K::STORAGE_TYPE).expect("the options are sound");
-        Promises::IN_MEMORY
-            .with_durable(format!("{:?}", self.options).contains("persistence: Some"))
-            .with_max_blob_size_bytes(Some(sizes.max_blob_size_bytes()))
-            .with_keeps_bytes(Some(sizes.promised_bytes()))
-            .with_capacity_bytes(Some(sizes.data_bytes()))
+        promises_of::<K>(&self.options)
     }
 
     async fn open(&self) -> Result<LocalStore<K>> {
@@ -73,6 +84,52 @@ impl<K: Kind> Fixture for Local<K> {
 
     fn layers(&self) -> Vec<String> {
         vec![if self.directory.is_some() { "local(file)" } else { "local(memory)" }.to_owned()]
+    }
+}
+
+/// A local store on a device that can be damaged.
+struct Damaged<K> {
+    options: Options,
+    device: Arc<Faulty>,
+    kind: PhantomData<K>,
+}
+
+fn on_device<K: Kind>(policy: SyncPolicy) -> Damaged<K> {
+    let capacity_bytes = 2 * CAPACITY_BYTES + (1 << 20);
+    let image = vec![0; usize::try_from(capacity_bytes).expect("it fits")];
+    let options = shaped(Options::on_device(capacity_bytes)).persistent(policy);
+    Damaged { options, device: Faulty::new(image), kind: PhantomData }
+}
+
+impl<K: Kind> Fixture for Damaged<K> {
+    type Store = LocalStore<K>;
+
+    fn promises(&self) -> Promises {
+        promises_of::<K>(&self.options)
+    }
+
+    async fn open(&self) -> Result<LocalStore<K>> {
+        let device = Arc::<Faulty>::clone(&self.device);
+        LocalStore::open_on(self.options.clone(), device, Environment::default()).await
+    }
+
+    async fn close(&self, store: LocalStore<K>) -> Result<()> {
+        store.close().await
+    }
+
+    fn damage(&self, _digest: &Digest, contents: &Bytes, damage: Damage) -> bool {
+        let image = self.device.inner.image();
+        let length = contents.len();
+        let begin = image.windows(length).position(|window| window == contents).expect("it is there");
+        match damage {
+            Damage::Wrong => self.device.garble(begin + length / 2),
+            Damage::Unreadable => self.device.make_bad(begin + length / 2..begin + length),
+        }
+        true
+    }
+
+    fn layers(&self) -> Vec<String> {
+        vec!["local(device)".to_owned()]
     }
 }
 
@@ -100,6 +157,8 @@ conformance! {
     persistent_size_classes: Iscc + ResolveUpload + Inventory => in_file::<Iscc>(Some(SyncPolicy::OnClose)),
     persistent_path_profiles: Fsac + ResolveUpload + Inventory => in_file::<Fsac>(Some(SyncPolicy::Interval(Duration::from_mins(1)))),
     synced_on_put: Cas + ResolveUpload + Inventory => in_file::<Cas>(Some(SyncPolicy::OnPut)),
+    on_a_device: Cas + ResolveUpload + Inventory => on_device::<Cas>(SyncPolicy::OnClose),
+    on_a_device_of_action_results: Ac + ResolveUpload + Inventory => on_device::<Ac>(SyncPolicy::OnPut),
     mapped: Cas + ResolveUpload + Inventory => in_file::<Cas>(Some(SyncPolicy::OnClose)).mapped(),
     mapped_of_action_results: Ac + ResolveUpload + Inventory => in_file::<Ac>(Some(SyncPolicy::OnPut)).mapped(),
     mapped_and_not_persistent: Cas + ResolveUpload + Inventory => in_file::<Cas>(None).mapped(),

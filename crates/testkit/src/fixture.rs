@@ -2,10 +2,24 @@
 
 use std::future::Future;
 
-use blobaccess::{BlobAccess, Context, Error, InstanceName, Result};
+use blobaccess::{BlobAccess, Context, Digest, Error, InstanceName, Result};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::Promises;
+
+/// The way in which a blob is damaged where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// Some of its bytes are others by now.
+    Wrong,
+    /// Some of its bytes cannot be read, while the rest of what the store keeps can.
+    Unreadable,
+}
+
+impl Damage {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Wrong, Self::Unreadable];
+}
 
 /// A store under test, which can be opened again and again over the same state.
 ///
@@ -54,6 +68,14 @@ pub trait Fixture: Send + Sync {
 
     /// Ends the failure that [`break_down`](Self::break_down) or [`break_down_with`](Self::break_down_with) began.
     fn mend(&self) {}
+
+    /// Damages a blob with these contents where the store keeps it: on its disk, in its bucket. No store is open meanwhile.
+    /// Returns whether there is anything that can be damaged so; if not, the contracts require that the store has the blob as
+    /// before.
+    fn damage(&self, digest: &Digest, contents: &Bytes, damage: Damage) -> bool {
+        let _: (&Digest, &Bytes, Damage) = (digest, contents, damage);
+        false
+    }
 
     /// Returns the context of every call, for stores that must know the caller.
     fn context(&self) -> Context {

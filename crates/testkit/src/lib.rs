@@ -91,7 +91,7 @@ mod volatile;
 pub use blobaccess;
 
 pub use self::clock::ManualClock;
-pub use self::fixture::Fixture;
+pub use self::fixture::{Damage, Fixture};
 pub use self::layered::{InnerStore, Layered, Stores};
 pub use self::listing::list_all;
 pub use self::numbers::{Numbers, seed, time_budget};

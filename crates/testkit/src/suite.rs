@@ -39,6 +39,7 @@ macro_rules! __contracts {
             keeping::what_is_evicted_is_gone_for_get_and_find_missing_alike
             restart::a_blob_outlives_the_store_if_so_promised
             restart::a_store_that_was_opened_again_is_as_good_as_before
+            damage::what_is_damaged_goes_alone_and_can_be_put_again
             describing::a_store_prints_as_one_line_that_names_its_layers
             describing::capabilities_are_those_promised
             describing::every_digest_function_listed_can_be_used

@@ -79,6 +79,9 @@ teeth! {
         Cas a_blob_outlives_the_store_if_so_promised: LosesAllOnRestart;
         Cas a_store_that_was_opened_again_is_as_good_as_before: KnowsOnlyWhatIsPutSinceItWasOpened;
     }
+    damage {
+        Cas what_is_damaged_goes_alone_and_can_be_put_again: KeepsWhatIsDamaged;
+    }
     describing {
         Cas a_store_prints_as_one_line_that_names_its_layers: PrintsTwoLines;
         Cas capabilities_are_those_promised: ClaimsToTakeAnySize;
@@ -176,6 +179,8 @@ caught! {
         |promises| promises;
     a_store_that_hides_the_message_of_an_error:
         Ac outages::an_error_keeps_its_kind_and_message, HidesTheMessageOfErrors, |promises| promises;
+    a_store_that_takes_a_range_that_cannot_be_read_for_an_outage:
+        Ac damage::what_is_damaged_goes_alone_and_can_be_put_again, TakesDamageForAnOutage, |promises| promises;
     a_store_that_hides_its_layers:
         Cas describing::a_store_prints_as_one_line_that_names_its_layers, HidesItsLayers, |promises| promises;
 }

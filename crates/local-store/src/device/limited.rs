@@ -57,6 +57,10 @@ impl Device for LimitedDevice {
         self.inner.read_at_once(offset, buffer)
     }
 
+    fn read_from_disk(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.inner.read_from_disk(offset, buffer)
+    }
+
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let _writing = self.begin();
         self.inner.write_at(offset, bytes)

@@ -46,10 +46,20 @@ pub trait Device: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from reading.
+    /// Whatever keeps it from reading. `Unsupported` says that the device never can tell, and is not to be asked again.
     fn read_at_once(&self, offset: u64, buffer: &mut [u8]) -> io::Result<bool> {
         let _: (u64, &mut [u8]) = (offset, buffer);
         Ok(false)
+    }
+
+    /// Fills `buffer` with what lies at `offset` on the disk itself, not with what is remembered of it: a disk that is gone
+    /// must not seem to be there. The default reads as [`read_at`](Self::read_at) does.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from reading all of it.
+    fn read_from_disk(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.read_at(offset, buffer)
     }
 
     /// Writes all of `bytes` at `offset`.

@@ -80,27 +80,28 @@ impl BlockReader {
 
     /// Reads a range of an object, without verifying it. `range` begins with the contents and may reach into the
     /// trailer.
+    ///
+    /// # Errors
+    ///
+    /// `DataLoss` if the device cannot read this range, while it can read others. `Unavailable` if it fails.
     pub(super) fn lend(&self, location: &Location, range: Range<u64>, mode: Mode) -> Result<Read<Excerpt>> {
         let Some(block) = self.blocks.get(location.block) else { return Ok(Read::Gone) };
         let within = location.offset + range.start..location.offset + range.end;
-        let excerpt = match block.read_one(location.generation, &within) {
+        let read = match block.read_one(location.generation, &within) {
             One::Bytes(bytes) => return Ok(Read::Bytes(bytes.into())),
             One::Written(written) => return Ok(Read::Bytes(written.into())),
             One::Gone => return Ok(Read::Gone),
-            One::OnDevice => match self.read_device(location.block, within, mode)? {
-                Some(buffer) => buffer.into(),
-                None => return Ok(Read::NotAtOnce),
-            },
+            One::OnDevice => self.read_device(location.block, within, mode).map(|read| read.map(Excerpt::from)),
             One::Several => {
                 let Some(parts) = block.read(location.generation, within) else { return Ok(Read::Gone) };
-                match self.join(location.block, parts, mode)? {
-                    Some(excerpt) => excerpt,
-                    None => return Ok(Read::NotAtOnce),
-                }
+                self.join(location.block, parts, mode)
             }
         };
         // Only now: the block may have been given another use while it was read.
-        if block.is(location.generation) { Ok(Read::Bytes(excerpt)) } else { Ok(Read::Gone) }
+        if !block.is(location.generation) {
+            return Ok(Read::Gone);
+        }
+        Ok(read?.map_or(Read::NotAtOnce, Read::Bytes))
     }
 
     /// Joins the parts of a range; `None` if that would have to wait, and `mode` forbids it.
@@ -133,6 +134,9 @@ impl BlockReader {
     /// Reads a range of a block from the device; `None` if that would have to wait, and `mode` forbids it.
     fn read_device(&self, block: u16, range: Range<u64>, mode: Mode) -> Result<Option<ReadBuffer>> {
         let Some(disk) = &self.disk else { return Ok(None) };
+        if mode == Mode::AtOnce && !disk.device.may_read_at_once() {
+            return Ok(None);
+        }
         let at = disk.layout.data(block) + range.start;
         let mut buffer = self.buffers.take(casts::in_memory(range.end - range.start));
         match mode {

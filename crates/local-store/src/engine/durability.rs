@@ -35,6 +35,8 @@ struct LastSync {
     sequence: u64,
     /// Whether the last superblock says that the store was closed in an orderly way.
     is_closed: bool,
+    /// Whether the superblock before the last one says the same, so that either may rot.
+    is_even: bool,
 }
 
 /// The right to sync. While this is held, no superblock is written by others.
@@ -59,7 +61,7 @@ impl Durability {
             disk,
             publications,
             is_persistent,
-            last: Mutex::new(LastSync { identity, sequence, is_closed: false }),
+            last: Mutex::new(LastSync { identity, sequence, is_closed: false, is_even: false }),
             reported: Mutex::default(),
             syncs: AtomicU64::new(0),
         }
@@ -73,8 +75,17 @@ impl Durability {
     /// Makes durable everything that was put, found or refreshed before the call. It may block.
     ///
     /// Calls that come while one is under way share the next one.
+    /// One for which there is nothing new has both superblocks say the same.
     pub(super) fn sync(&self, space: &SpaceLock) -> Result<()> {
-        if self.is_persistent { self.begin().sync_changes(space) } else { self.flusher.check_device() }
+        if !self.is_persistent {
+            return self.flusher.check_device();
+        }
+        let mut syncing = self.begin();
+        if space.enter().has_changes() {
+            return syncing.sync_changes(space);
+        }
+        self.flusher.check_device()?;
+        syncing.even_out(space, false)
     }
 
     /// Makes this number of publications durable, unless a sync has covered them. It may block.
@@ -89,9 +100,19 @@ impl Durability {
         syncing.sync_changes(space)
     }
 
-    /// Syncs for the last time. It may block.
+    /// Syncs for the last time, by two superblocks that say the same. It may block.
     pub(super) fn close(&self, space: &SpaceLock) -> Result<()> {
-        if self.is_persistent { self.begin().run(space, false, true) } else { self.flusher.check_device() }
+        if !self.is_persistent {
+            return self.flusher.check_device();
+        }
+        let mut syncing = self.begin();
+        syncing.run(space, false, true)?;
+        syncing.even_out(space, true)
+    }
+
+    /// Has both superblocks say the same, if there is nothing new. It may block.
+    pub(super) fn even_out(&self, space: &SpaceLock) -> Result<()> {
+        if self.is_persistent { self.begin().even_out(space, false) } else { Ok(()) }
     }
 
     /// Returns whether anything is not durable.
@@ -126,6 +147,14 @@ impl Syncing<'_> {
         self.run(space, true, false)
     }
 
+    /// Writes the last superblock into the other slot as well, unless that says the same, or there is anything new.
+    fn even_out(&mut self, space: &SpaceLock, is_closing: bool) -> Result<()> {
+        if self.last.is_even || space.enter().has_changes() {
+            return Ok(());
+        }
+        self.run(space, true, is_closing)
+    }
+
     /// Syncs, if there is anything new or `always`.
     fn run(&mut self, space: &SpaceLock, always: bool, is_closing: bool) -> Result<()> {
         let Durability { flusher, disk: Some(disk), publications, reported, syncs, .. } = self.durability else {
@@ -135,14 +164,15 @@ impl Syncing<'_> {
         flusher.check_device()?;
         let Some(flushing) = flusher.begin() else { return Ok(()) };
         flushing.drain()?;
-        let (mut superblock, dirty, published) = {
+        let (mut superblock, dirty, published, is_new) = {
             let mut space = space.enter();
             let is_new = space.has_changes() || is_closing != last.is_closed;
             if !is_new && !always {
                 return Ok(());
             }
             let dirty = space.end_sectors();
-            (space.describe(last.identity, last.sequence + 1, is_closing), dirty, space.publications())
+            let superblock = space.describe(last.identity, last.sequence + 1, is_closing);
+            (superblock, dirty, space.publications(), is_new)
         };
         for (block, generation) in dirty {
             flushing.write_chunks(block, generation)?;
@@ -156,6 +186,7 @@ impl Syncing<'_> {
         disk.commit(&superblock)?;
         last.sequence = superblock.sequence;
         last.is_closed = is_closing;
+        last.is_even = !is_new;
         *enter(reported) = superblock.accounts;
         publications.note_synced(published);
         syncs.fetch_add(1, Ordering::Relaxed);

@@ -217,6 +217,11 @@ impl Engine {
         self.durability.sync_until(&self.space, publications)
     }
 
+    /// Has both superblocks say the same, if there is nothing new. It may block.
+    pub(crate) fn even_out(&self) -> Result<()> {
+        self.durability.even_out(&self.space)
+    }
+
     /// Syncs for the last time. It may block.
     pub(crate) fn close(&self) -> Result<()> {
         self.durability.close(&self.space)
@@ -243,8 +248,8 @@ impl Engine {
         self.surroundings.observer.event(&event);
     }
 
-    /// Takes an object that failed verification out of the store, for good.
-    pub(crate) fn quarantine(&self, record: &Record) {
+    /// Takes an object out of the store, for good, that `failed`: verification, or to be read.
+    pub(crate) fn quarantine(&self, record: &Record, failed: &str) {
         {
             let mut space = self.space();
             if !self.map.remove(&mut space.map, record) {
@@ -264,7 +269,7 @@ impl Engine {
         count(&self.counters.corrupted, 1);
         let location = record.location;
         let message = format!(
-            "an object of {} bytes in block {} at {} failed verification",
+            "an object of {} bytes in block {} at {} {failed}",
             location.size_bytes, location.block, location.offset
         );
         tracing::error!(storage_type = self.storage_type.name(), "{message}");

@@ -146,11 +146,11 @@ impl Engine {
         let Some(restored) = self.blocks.get(block) else { return Ok(()) };
         restored.restore(generation, live.data_bytes);
         let mut touches = vec![0; casts::in_memory(u64::from(touch_sectors) * SECTOR_BYTES)];
-        disk.logs().read_at(disk.layout.touches(block), &mut touches)?;
+        disk.logs().read_sectors(disk.layout.touches(block), &mut touches)?;
         restored.touches.restore(&touches, generation);
         space.restore_use(live, log_sectors);
         let mut log = vec![0; casts::in_memory(u64::from(log_sectors) * SECTOR_BYTES)];
-        disk.logs().read_at(disk.layout.log(block), &mut log)?;
+        disk.logs().read_sectors(disk.layout.log(block), &mut log)?;
         let mut records = entry::read_all(&log, block, generation, seed);
         let mut batch = Vec::with_capacity(RESTORED_AT_ONCE);
         loop {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use blobaccess::{DigestFunction, Error, Result};
+use blobaccess::{DigestFunction, Error, ErrorKind, Result};
 use bytes::Bytes;
 
 use super::excerpt::Excerpt;
@@ -47,14 +47,14 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// `DataLoss` if the bytes are not those that were put; the object is quarantined then. `Unavailable` if the device
-    /// fails.
+    /// `DataLoss` if the bytes are not those that were put, or the device cannot read them while it reads others; the
+    /// object is quarantined then. `Unavailable` if the device fails.
     pub(crate) fn lend(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read<Excerpt>> {
         if record.is_part {
             return self.lend_part(record, &range, mode);
         }
         if !self.reader.is_on_device() || self.is_verified(record, &range) {
-            return self.reader.lend(&record.location, range, mode);
+            return self.lend_unverified(record, range, mode);
         }
         let size = record.location.size_bytes;
         let is_one_piece = size <= PIECE_BYTES;
@@ -62,7 +62,7 @@ impl Engine {
         let from = range.start / PIECE_BYTES * PIECE_BYTES;
         let to = range.end.next_multiple_of(PIECE_BYTES).min(size);
         let end = if is_one_piece { self.sizes.stored_bytes(size) } else { to };
-        let mut excerpt = match self.reader.lend(&record.location, from..end, mode)? {
+        let mut excerpt = match self.lend_unverified(record, from..end, mode)? {
             Read::Bytes(excerpt) => excerpt,
             other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
         };
@@ -71,7 +71,7 @@ impl Engine {
             let is_right = if is_one_piece {
                 is_right(record, from, pieces, trailer)
             } else {
-                match self.reader.lend(&record.location, size..self.sizes.stored_bytes(size), mode)? {
+                match self.lend_unverified(record, size..self.sizes.stored_bytes(size), mode)? {
                     Read::Bytes(trailer) => is_right(record, from, pieces, &trailer),
                     other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
                 }
@@ -83,6 +83,20 @@ impl Engine {
         }
         excerpt.narrow(&(casts::in_memory(range.start - from)..casts::in_memory(range.end - from)));
         Ok(Read::Bytes(excerpt))
+    }
+
+    /// Reads a range of what `record` names, without verifying it.
+    ///
+    /// # Errors
+    ///
+    /// `DataLoss` if the device cannot read it while it reads others: the object is quarantined then. `Unavailable` if the
+    /// device fails.
+    fn lend_unverified(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read<Excerpt>> {
+        self.reader.lend(&record.location, range, mode).inspect_err(|error| {
+            if error.kind() == ErrorKind::DataLoss {
+                self.quarantine(record, "cannot be read");
+            }
+        })
     }
 
     /// Returns whether all pieces of a range were verified recently.
@@ -101,7 +115,7 @@ impl Engine {
     }
 
     fn lend_part(&self, record: &Record, range: &Range<u64>, mode: Mode) -> Result<Read<Excerpt>> {
-        let mut excerpt = match self.reader.lend(&record.location, 0..record.location.size_bytes, mode)? {
+        let mut excerpt = match self.lend_unverified(record, 0..record.location.size_bytes, mode)? {
             Read::Bytes(excerpt) => excerpt,
             other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
         };
@@ -123,7 +137,7 @@ impl Engine {
             return Ok(Some(Vec::new()));
         }
         let begin = self.sizes.stored_bytes(record.location.size_bytes);
-        let head = match self.reader.lend(&record.location, begin..begin + provenance::HEAD_BYTES, Mode::Waiting)? {
+        let head = match self.lend_unverified(record, begin..begin + provenance::HEAD_BYTES, Mode::Waiting)? {
             Read::Bytes(head) => head,
             Read::Gone | Read::NotAtOnce => return Ok(None),
         };
@@ -132,7 +146,7 @@ impl Engine {
         let Some(length) = provenance::length(&head).filter(|length| *length <= longest) else {
             return Err(self.wrong(record));
         };
-        let whole = match self.reader.lend(&record.location, begin..begin + length, Mode::Waiting)? {
+        let whole = match self.lend_unverified(record, begin..begin + length, Mode::Waiting)? {
             Read::Bytes(whole) => whole,
             Read::Gone | Read::NotAtOnce => return Ok(None),
         };
@@ -156,7 +170,7 @@ impl Engine {
     }
 
     fn wrong(&self, record: &Record) -> Error {
-        self.quarantine(record);
+        self.quarantine(record, "failed verification");
         let location = record.location;
         Error::data_loss(format!(
             "block {} at {} does not hold the object of {} bytes that was put there",

@@ -31,9 +31,9 @@ pub(super) fn find(
 ) -> Result<Option<Superblock>> {
     let reach = if sizes.has_own_state { 2 * sizes.superblock_bytes } else { sizes.capacity_bytes };
     let mut first = vec![0; casts::in_memory(sizes.superblock_bytes.max(reach.min(1 << 20)))];
-    disk.state().read_at(0, &mut first)?;
+    disk.state().read_sectors(0, &mut first)?;
     let mut second = vec![0; casts::in_memory(sizes.superblock_bytes)];
-    disk.state().read_at(disk.layout.superblock(1), &mut second)?;
+    disk.state().read_sectors(disk.layout.superblock(1), &mut second)?;
     let head = first.get(..casts::in_memory(SECTOR_BYTES)).unwrap_or_default();
     let is_labelled = label::bears_magic(head);
     let slots = [&first, &second];
@@ -46,7 +46,7 @@ pub(super) fn find(
     let mut labelled = Vec::new();
     for (role, device) in disk.labelled() {
         let mut head = vec![0; casts::in_memory(LABELS_BYTES)];
-        device.read_at(0, &mut head)?;
+        device.read_sectors(0, &mut head)?;
         labelled.push((role, head));
     }
     let refusal = match (&latest, options.persistence.is_some()) {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use blobaccess::{DigestFunction, Error, PutOutcome, Result};
+use blobaccess::{DigestFunction, Error, ErrorKind, PutOutcome, Result};
 
 use super::space::{Purpose, RecordFields};
 use super::{Copied, Engine, Mode, Presence, Put, Read, Space, count};
@@ -280,7 +280,8 @@ impl Engine {
         FollowOutcome::Done
     }
 
-    /// Returns the key of the contents that lie where `name` says; `None` if they are gone.
+    /// Returns the key of the contents that lie where `name` says; `None` if they are gone, or cannot be read while others
+    /// can: the name is forgotten then, and may prove again that it has them.
     fn key_of_contents(&self, name: &Record) -> Result<Option<Key>> {
         let Some(function) = DigestFunction::from_number(i32::from(name.function)) else { return Ok(None) };
         let size = name.location.size_bytes;
@@ -288,7 +289,12 @@ impl Engine {
         let mut at = 0;
         while at < size {
             let end = size.min(at + PIECE_BYTES);
-            let Read::Bytes(bytes) = self.reader.lend(&name.location, at..end, Mode::Waiting)? else { return Ok(None) };
+            let bytes = match self.reader.lend(&name.location, at..end, Mode::Waiting) {
+                Ok(Read::Bytes(bytes)) => bytes,
+                Ok(Read::Gone | Read::NotAtOnce) => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::DataLoss => return Ok(None),
+                Err(error) => return Err(error),
+            };
             hasher.update(&bytes);
             at = end;
         }

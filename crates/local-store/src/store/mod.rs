@@ -22,7 +22,7 @@ use blobaccess::{
     BackgroundWatch, BackgroundWork, Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, EqualUploads, Error,
     InstanceName, KeyFormat, Kind, PutOutcome, Result, Slicer, blocking, get_and_slice,
 };
-use futures::future::{join, pending, select};
+use futures::future::{join3, pending, select};
 use tokio::sync::Semaphore;
 
 use self::object_reader::ObjectReader;
@@ -247,7 +247,7 @@ impl<K: Kind> LocalStore<K> {
         let _watched = self.sync_watch.as_ref().map(BackgroundWatch::begin_to_run);
         let _runner = self.engine.begin_to_run();
         let _succession = Succession(&self.engine);
-        join(self.keep_up(), self.sync_by_interval()).await;
+        join3(self.keep_up(), self.sync_by_interval(), self.even_out_when_idle()).await;
     }
 
     /// Recycles and refreshes. It never returns.
@@ -286,6 +286,25 @@ impl<K: Kind> LocalStore<K> {
                 tracing::error!(%error, "a sync failed");
             }
             synced_at = clock.monotonic();
+        }
+    }
+
+    /// Has both superblocks say the same once nothing was put for a while, so that either may be damaged. It never returns.
+    async fn even_out_when_idle(&self) {
+        if !self.engine.is_persistent() {
+            return pending().await;
+        }
+        let clock = &self.engine.surroundings.clock;
+        let mut before = self.engine.publications();
+        loop {
+            clock.sleep_until(clock.monotonic() + LONGEST_SLEEP).await;
+            let now = self.engine.publications();
+            if now == std::mem::replace(&mut before, now) {
+                let engine = Arc::clone(&self.engine);
+                if let Err(error) = blocking(move || engine.even_out()).await {
+                    tracing::error!(%error, "the second superblock was not written");
+                }
+            }
         }
     }
 

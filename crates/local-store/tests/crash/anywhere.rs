@@ -10,7 +10,7 @@ use blobaccess_local_store::{Refresh, SyncPolicy};
 use blobaccess_testkit::{Numbers, seed, time_budget};
 
 use crate::accounts::released;
-use crate::expected::{check, expected};
+use crate::expected::{check, check_after_damage, expected};
 use crate::history::history;
 use crate::image::{Crashes, Loss};
 use crate::setup::Setup;
@@ -46,6 +46,16 @@ fn try_history<K: Kind>(setup: Setup, seed: u64, images: &mut u64) -> u64 {
             known.at_least.clear();
             known.possible = &history.moments;
             check(&setup.open_image::<K>(image).unwrap(), &history, &known, &mut numbers, &sizes);
+            *images += 1;
+        }
+        // A sector cannot be read any more: what it held may be gone, but the store opens and goes on, and nothing is wrong.
+        if expected(&history.moments, position).is_some() {
+            let image = crashes.image(position, Loss::Nothing, &mut numbers);
+            let sectors = image.chunks(4096).enumerate();
+            let used: Vec<_> = sectors.filter(|(_, sector)| sector.iter().any(|byte| *byte != 0)).collect();
+            let sector = u64::try_from(used[numbers.below(used.len())].0).unwrap();
+            let store = setup.open_with_bad_sector::<K>(image.clone(), sector).unwrap();
+            check_after_damage(&store, &history, &mut numbers);
             *images += 1;
         }
         position += if position < 12 { 1 } else { 1 + numbers.below(60) };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use blobaccess::{Blob, BlobAccess, Context, Digest, DigestFunction, DigestSet, InstanceName, Kind};
+use blobaccess::{Blob, BlobAccess, Context, Digest, DigestFunction, DigestSet, ErrorKind, InstanceName, Kind};
 use blobaccess_local_store::{LocalStore, Sizes};
 use blobaccess_testkit::Numbers;
 use futures::executor::block_on;
@@ -34,6 +34,30 @@ pub(crate) fn expected(moments: &[Moment], position: usize) -> Option<Expected<'
     let possible = &moments[synced..moments.len().min(last + 2)];
     let at_least = moments[synced].versions.iter().map(|(digest, version)| (digest, *version)).collect();
     Some(Expected { needed, at_least, certain: &moments[last], synced: &moments[synced], possible })
+}
+
+/// Checks a store that lost a sector besides: all that is read is what was put, whatever is gone can be put again, and the
+/// store goes on.
+pub(crate) fn check_after_damage<K: Kind>(store: &LocalStore<K>, history: &History<K>, numbers: &mut Numbers) {
+    let ctx = Context::background();
+    let read = |digest: &Digest| block_on(async { store.get(&ctx, digest).await?.into_bytes(1 << 20).await });
+    for (digest, contents) in &history.contents {
+        match read(digest) {
+            Ok(read) if K::STORAGE_TYPE.is_mutable() => {
+                assert!((1..=history.versions[digest]).contains(&version(&read)), "{digest} is of another time");
+            }
+            Ok(read) => assert_eq!(read, *contents),
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DataLoss), "{error:?}");
+                assert!(read(digest).unwrap_err().is_not_found());
+                if numbers.below(8) == 0 {
+                    block_on(store.put(&ctx, digest, Blob::from_bytes(contents.clone()))).unwrap();
+                    assert_eq!(read(digest).unwrap(), *contents);
+                }
+            }
+        }
+    }
+    block_on(store.sync()).unwrap();
 }
 
 pub(crate) fn check<K: Kind>(

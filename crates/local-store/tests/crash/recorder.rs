@@ -21,16 +21,33 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     inner: MemoryDevice,
+    /// A range that cannot be read until it is written.
+    bad: Mutex<Range<u64>>,
     steps: Mutex<Vec<Step>>,
 }
 
 impl Recorder {
     pub(crate) fn new(size_bytes: u64) -> Self {
-        Self { inner: MemoryDevice::new(size_bytes), steps: Mutex::default() }
+        Self { inner: MemoryDevice::new(size_bytes), bad: Mutex::new(0..0), steps: Mutex::default() }
     }
 
     pub(crate) fn from_image(image: Vec<u8>) -> Self {
-        Self { inner: MemoryDevice::from_image(image), steps: Mutex::default() }
+        Self::with_bad_range(image, 0..0)
+    }
+
+    /// Makes a device with these contents, of which a range cannot be read.
+    pub(crate) fn with_bad_range(image: Vec<u8>, bad: Range<u64>) -> Self {
+        Self { inner: MemoryDevice::from_image(image), bad: Mutex::new(bad), steps: Mutex::default() }
+    }
+
+    fn check_bad(&self, offset: u64, length: usize) -> io::Result<()> {
+        if self.has_bad(offset, length)? { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    }
+
+    fn has_bad(&self, offset: u64, length: usize) -> io::Result<bool> {
+        let end = offset + u64::try_from(length).map_err(io::Error::other)?;
+        let bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(bad.start < end && offset < bad.end)
     }
 
     /// Returns the number of steps.
@@ -53,14 +70,20 @@ impl Device for Recorder {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.check_bad(offset, buffer.len())?;
         self.inner.read_at(offset, buffer)
     }
 
     fn read_at_once(&self, offset: u64, buffer: &mut [u8]) -> io::Result<bool> {
+        self.check_bad(offset, buffer.len())?;
         self.inner.read_at_once(offset, buffer)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if self.has_bad(offset, bytes.len())? {
+            // A disk puts a sector elsewhere that is written.
+            *self.bad.lock().unwrap_or_else(PoisonError::into_inner) = 0..0;
+        }
         self.inner.write_at(offset, bytes)?;
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         self.record(Step::Write { offset, bytes: bytes.to_vec() });

@@ -55,6 +55,11 @@ impl Setup {
         block_on(LocalStore::open_on(self.options(), devices, Environment::default()))
     }
 
+    /// Opens an image of which a sector cannot be read.
+    pub(crate) fn open_with_bad_sector<K: Kind>(self, image: Vec<u8>, sector: u64) -> Result<LocalStore<K>> {
+        self.open(&Arc::new(Recorder::with_bad_range(image, sector * 4096..(sector + 1) * 4096)))
+    }
+
     pub(crate) fn open_image<K: Kind>(self, image: Vec<u8>) -> Result<LocalStore<K>> {
         self.open(&Arc::new(Recorder::from_image(image)))
     }

@@ -12,7 +12,7 @@ use crate::faulty::Faulty;
 use crate::{blob, get, open, put, stored};
 
 /// Returns the offset of a blob on the device.
-fn place(image: &[u8], contents: &Bytes) -> usize {
+pub(crate) fn place(image: &[u8], contents: &Bytes) -> usize {
     image.windows(contents.len().min(64)).position(|window| contents.starts_with(window)).unwrap()
 }
 

@@ -5,11 +5,13 @@
 mod apart;
 mod damage;
 mod failing;
+#[path = "../support/faulty.rs"]
 mod faulty;
 mod files;
 mod states;
 #[path = "../support/superblocks.rs"]
 mod superblocks;
+mod unreadable;
 
 use std::sync::Arc;
 

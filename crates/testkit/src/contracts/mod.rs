@@ -7,6 +7,7 @@
 
 pub mod composites;
 pub mod contents;
+pub mod damage;
 pub mod describing;
 pub mod finding;
 pub mod inventories;

@@ -103,6 +103,25 @@ impl<K: Kind> Broken<K> {
         })
     }
 
+    /// Fails for what is damaged: once, and from then on it is absent.
+    fn check_damage(&self, digest: &Digest) -> Result<()> {
+        let mut state = self.state();
+        if state.lost.contains(digest) {
+            return Err(not_found(digest));
+        }
+        if !state.damaged.contains(digest) {
+            return Ok(());
+        }
+        if self.is(Fault::TakesDamageForAnOutage) {
+            return Err(Error::unavailable("a sector cannot be read"));
+        }
+        if !self.is(Fault::KeepsWhatIsDamaged) {
+            state.damaged.remove(digest);
+            state.lost.insert(digest.clone());
+        }
+        Err(Error::data_loss("it is not what was put"))
+    }
+
     /// Notes that `digest` was used, and evicts the digests that were used longest ago.
     fn note_use(&self, digest: &Digest, size_bytes: Option<u64>) {
         let mut state = self.state();
@@ -125,6 +144,7 @@ impl<K: Kind> BlobAccess for Broken<K> {
         if let Some(instead) = self.instead(digest) {
             return instead;
         }
+        self.check_damage(digest)?;
         let got = self.inner.get(ctx, digest).await;
         if self.is(Fault::TakesNoFindForUse) && got.is_ok() {
             self.note_use(digest, None);
@@ -182,7 +202,10 @@ impl<K: Kind> BlobAccess for Broken<K> {
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let size = blob.size_bytes();
-        let outcome = self.put_wrongly(ctx, digest, blob).await?;
+        let mut outcome = self.put_wrongly(ctx, digest, blob).await?;
+        if self.state().lost.remove(digest) {
+            outcome = PutOutcome::Created { stored_bytes: size };
+        }
         if let Some(token) = ctx.upload_token() {
             self.state().tokens.insert(digest.clone(), *token);
         }
@@ -236,7 +259,7 @@ impl<K: Kind> BlobAccess for Broken<K> {
         }
         let unseen = |digest: &&Digest| {
             let forgotten = self.is(Fault::ForgetsWhatIsRead) && state.first.contains_key(digest);
-            state.absent.contains(digest) || forgotten
+            state.absent.contains(digest) || state.lost.contains(digest) || forgotten
         };
         let unseen: DigestSet = digests.iter().filter(unseen).cloned().collect();
         let instead = |digest: &Digest| state.found.contains(digest) || state.instead.contains_key(digest);

@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     FindsWhatItHasEvicted,
     LosesAllOnRestart,
     KnowsOnlyWhatIsPutSinceItWasOpened,
+    KeepsWhatIsDamaged,
+    TakesDamageForAnOutage,
     PrintsTwoLines,
     HidesItsLayers,
     ClaimsToTakeAnySize,

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use blobaccess::{Digest, Error, Kind, MemoryStore, PutOutcome, Result, UploadToken};
 use blobaccess_testkit::fakes::{InterruptibleStore, Outage};
-use blobaccess_testkit::{Fixture, Promises};
+use blobaccess_testkit::{Damage, Fixture, Promises};
 use bytes::Bytes;
 use futures::future::{BoxFuture, Shared};
 
@@ -49,6 +49,9 @@ struct State {
     first: HashMap<Digest, Bytes>,
     /// The digests that are treated as absent.
     absent: HashSet<Digest>,
+    /// The digests that are damaged where they lie, and those of them that a read has found.
+    damaged: HashSet<Digest>,
+    lost: HashSet<Digest>,
     /// The digests that `find_missing` treats as present.
     found: HashSet<Digest>,
     /// The digests in order of use, with their sizes.
@@ -154,6 +157,13 @@ impl<K: Kind> Fixture for BrokenFixture<K> {
 
     fn mend(&self) {
         self.outage.end();
+    }
+
+    fn damage(&self, digest: &Digest, _contents: &Bytes, damage: Damage) -> bool {
+        if self.fault == Fault::TakesDamageForAnOutage && damage == Damage::Wrong {
+            return false;
+        }
+        self.state.lock().unwrap().damaged.insert(digest.clone())
     }
 
     fn layers(&self) -> Vec<String> {

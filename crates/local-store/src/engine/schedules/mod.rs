@@ -129,7 +129,7 @@ fn record_of<K: Kind>(store: &LocalStore<K>, item: &Item) -> Option<Record> {
 /// Quarantines an item, as a reader does that finds it wrong.
 fn quarantine<K: Kind>(store: &LocalStore<K>, item: &Item) {
     if let Some(record) = record_of(store, item) {
-        store.engine.quarantine(&record);
+        store.engine.quarantine(&record, "failed verification");
     }
 }
 

@@ -24,7 +24,7 @@ fn what_proved_wrong_does_not_come_back_and_may_be_put_again() {
         let quarantining = {
             let (bad, told) = (bad.clone(), told.clone());
             spawn(&store, move |store| {
-                store.engine.quarantine(&wrong);
+                store.engine.quarantine(&wrong, "failed verification");
                 assert!(!is_wrong(store, &bad, &wrong), "it is there that proved wrong");
                 // Else it was given up before, or copied, which it is only if it proves right.
                 let is_quarantined = store.snapshot().corrupted == 1;
@@ -38,7 +38,7 @@ fn what_proved_wrong_does_not_come_back_and_may_be_put_again() {
                 told.tell(1);
             })
         };
-        let again = spawn(&store, move |store| store.engine.quarantine(&wrong));
+        let again = spawn(&store, move |store| store.engine.quarantine(&wrong, "failed verification"));
         let finding = [&good, &bad].map(|item| {
             let (item, told) = (item.clone(), told.clone());
             spawn(&store, move |store| {
