@@ -87,6 +87,8 @@ async fn run(flags: Flags) -> Result<()> {
         ended = pages::serve(status_listener, Arc::new(pages)) => ended?,
         () = stack.backend.run() => return Err("the background work of the stores ended".into()),
     }
+    // The second time there is nothing new: each store writes once more what a damaged superblock would lose.
+    stack.backend.sync().await?;
     stack.backend.sync().await?;
     println!("stopped");
     Ok(())

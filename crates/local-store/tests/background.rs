@@ -46,12 +46,18 @@ async fn a_store_that_changed_is_synced_once_an_interval_is_over_and_an_idle_one
     clock.advance(Duration::from_mins(4));
     assert_eq!(store.snapshot().syncs, at_first);
     clock.advance(Duration::from_mins(2));
-    until(|| store.snapshot().syncs == at_first + 1).await;
+    until(|| store.snapshot().syncs > at_first).await;
+    // Once it was idle for a minute or two, the other superblock says the same; from then on there is nothing to write.
+    until(|| {
+        clock.advance(Duration::from_mins(1));
+        store.snapshot().syncs == at_first + 2
+    })
+    .await;
     for _ in 0..5 {
         clock.advance(Duration::from_mins(6));
         tokio::task::yield_now().await;
     }
-    assert_eq!(store.snapshot().syncs, at_first + 1);
+    assert_eq!(store.snapshot().syncs, at_first + 2);
     // To be found where it stays anyway is nothing to sync, to be found in an older block is.
     let digest = DigestSet::from(digest);
     store.find_missing(&Context::background(), &digest).await.unwrap();
@@ -59,20 +65,22 @@ async fn a_store_that_changed_is_synced_once_an_interval_is_over_and_an_idle_one
         clock.advance(Duration::from_mins(6));
         tokio::task::yield_now().await;
     }
-    assert_eq!(store.snapshot().syncs, at_first + 1);
+    assert_eq!(store.snapshot().syncs, at_first + 2);
     for _ in 0..60 {
         put(&store, &mut numbers, 10_000).await;
     }
+    // The second one has both superblocks say the same.
     store.sync().await.unwrap();
-    assert_eq!(store.snapshot().syncs, at_first + 2);
+    store.sync().await.unwrap();
+    assert_eq!(store.snapshot().syncs, at_first + 4);
     store.find_missing(&Context::background(), &digest).await.unwrap();
     // It may count an interval only from when it is done with the last one.
     until(|| {
         clock.advance(Duration::from_mins(6));
-        store.snapshot().syncs > at_first + 2
+        store.snapshot().syncs > at_first + 4
     })
     .await;
-    assert_eq!(store.snapshot().syncs, at_first + 3);
+    assert!(store.snapshot().syncs <= at_first + 6);
     background.abort();
 }
 

@@ -170,6 +170,16 @@ impl Device for FileDevice {
     }
 
     #[cfg(target_os = "linux")]
+    fn read_from_disk(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        // What was written and not synced stays; nothing else is remembered.
+        let length = std::num::NonZeroU64::new(u64::try_from(buffer.len()).unwrap_or(u64::MAX));
+        if let Err(error) = rustix::fs::fadvise(&self.file, offset, length, rustix::fs::Advice::DontNeed) {
+            tracing::debug!(%error, "a read may be answered from memory");
+        }
+        self.read_at(offset, buffer)
+    }
+
+    #[cfg(target_os = "linux")]
     fn read_at_once(&self, offset: u64, buffer: &mut [u8]) -> io::Result<bool> {
         use std::io::IoSliceMut;
 

@@ -65,8 +65,9 @@ impl Drop for Succession<'_> {
 ///   all the same, or fails as `ResourceExhausted`.
 /// * In a [persistent](Options::persistent) store, everything put, found or copied before a completed [`sync`](Self::sync)
 ///   is there after a crash, for as long as it would have been without one.
-/// * Reads from a device are verified. An object that fails verification is `DataLoss` once and absent from then on; all
-///   others stay.
+/// * Reads from a device are verified. An object that fails verification, or that the device cannot read while it reads
+///   others, is `DataLoss` once and absent from then on, so that it can be put again; all others stay. While nothing can be
+///   read, all calls that read are `Unavailable`, and nothing is given up.
 /// * A device that failed a write or a sync takes nothing more until the store is opened anew. Reading goes on.
 ///
 /// # Memory
@@ -207,7 +208,7 @@ impl<K: Kind> LocalStore<K> {
     /// reports whether its device has failed.
     ///
     /// A store that is shared, such as by [`run`](Self::run) or by layers, cannot be [closed](Self::close): call this
-    /// at the end instead. Dropping a persistent store does not sync it; it logs a warning if changes may be lost.
+    /// twice at the end instead. A second call, with nothing new, writes what a damaged superblock would lose once more. Dropping a persistent store does not sync it; it logs a warning if changes may be lost.
     ///
     /// # Errors
     ///

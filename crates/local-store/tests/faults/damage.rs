@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures::executor::block_on;
 
 use crate::faulty::Faulty;
-use crate::{blob, get, open, put, stored};
+use crate::superblocks::SLOT;
+use crate::{CAPACITY, blob, get, open, put, stored};
 
 /// Returns the offset of a blob on the device.
 pub(crate) fn place(image: &[u8], contents: &Bytes) -> usize {
@@ -101,6 +102,35 @@ fn no_flipped_bit_anywhere_serves_a_wrong_byte() {
         assert_none_is_wrong(&store, &blobs);
     }
     assert_eq!(refused, 0);
+}
+
+#[test]
+fn either_superblock_may_rot_once_a_store_was_closed_or_synced_twice() {
+    for is_closed in [false, true] {
+        let device = Faulty::new(vec![0; usize::try_from(CAPACITY).unwrap()]);
+        let store = open::<Cas>(Arc::<Faulty>::clone(&device)).unwrap();
+        let mut numbers = Numbers::new(7);
+        let blobs: Vec<_> = (0..3).map(|_| blob(&mut numbers, 500)).collect();
+        for (digest, contents) in &blobs {
+            put(&store, digest, contents).unwrap();
+        }
+        if is_closed {
+            block_on(store.close()).unwrap();
+        } else {
+            for _ in 0..2 {
+                block_on(store.sync()).unwrap();
+            }
+            drop(store);
+        }
+        for slot in 0..2 {
+            let mut image = device.inner.image();
+            image[slot * SLOT + 200] ^= 1;
+            let store = open::<Cas>(Faulty::new(image)).unwrap();
+            for (digest, contents) in &blobs {
+                assert_eq!(get(&store, digest).unwrap(), contents);
+            }
+        }
+    }
 }
 
 #[test]
