@@ -1,6 +1,6 @@
 //! A device that fails where it is told to.
 
-#![allow(dead_code, clippy::allow_attributes, reason = "each test uses what it needs of it")]
+#![allow(dead_code, clippy::indexing_slicing, clippy::allow_attributes, reason = "each test uses what it needs of it")]
 
 use std::io;
 use std::ops::Range;
