@@ -1,6 +1,6 @@
 //! The kinds of stores: one of contents, and four of messages.
 
-use crate::KeyFormat;
+use crate::{Digest, Error, KeyFormat};
 
 mod sealed {
     #[expect(unnameable_types, reason = "nobody else is to implement it")]
@@ -62,6 +62,29 @@ impl StorageType {
             Self::Iscc => "iscc",
             Self::Fsac => "fsac",
         }
+    }
+
+    /// Returns the word for one thing in a store of this kind: `blob`, `action result`.
+    #[must_use]
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Cas => "blob",
+            Self::Ac => "action result",
+            Self::Icas => "reference",
+            Self::Iscc => "execution statistics",
+            Self::Fsac => "file system access profile",
+        }
+    }
+
+    /// Makes the error that a store of this kind has nothing under `digest`.
+    #[must_use]
+    pub fn absence(self, digest: &Digest) -> Error {
+        let noun = self.noun();
+        Error::not_found(match self {
+            Self::Cas => format!("{noun} {digest} is not stored"),
+            // The digest is that of something else.
+            Self::Ac | Self::Icas | Self::Iscc | Self::Fsac => format!("no {noun} is stored for {digest}"),
+        })
     }
 
     /// Returns whether a digest may be given another value later.

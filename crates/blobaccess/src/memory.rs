@@ -236,7 +236,7 @@ impl<K: Kind> BlobAccess for MemoryStore<K> {
     async fn get(&self, _ctx: &Context, digest: &Digest) -> Result<Blob> {
         let contents = self.lock().use_if_there::<K>(digest).map(|entry| entry.contents.clone());
         match contents {
-            None => Err(Error::not_found(format!("blob {digest} is not stored"))),
+            None => Err(K::STORAGE_TYPE.absence(digest)),
             Some(contents) if K::STORAGE_TYPE.is_mutable() => Ok(Blob::from_bytes(contents)),
             Some(contents) => Ok(Blob::from_verified_bytes(digest, contents)),
         }

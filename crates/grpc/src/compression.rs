@@ -14,6 +14,9 @@ use blobaccess::{Error, ErrorKind, Result};
 /// allocate, whatever its header says.
 const MAX_WINDOW_LOG: u32 = 23;
 
+/// The words of zstd for a window beyond the limit.
+const TOO_MUCH_MEMORY: &str = "requires too much memory";
+
 /// The size of the pieces that are handed out, in bytes: 128 KiB, the largest block of a frame.
 const PIECE_BYTES: usize = 128 << 10;
 
@@ -121,7 +124,11 @@ impl Coder<Decoder<'static>> {
             }
             let (before, left) = (output.len(), self.input.len());
             let hint = self.run(&mut output).map_err(|error| {
-                Error::new(fault, format!("zstd stream cannot be decoded: {error}")).with_source(error)
+                let mut message = format!("zstd stream cannot be decoded: {error}");
+                if message.contains(TOO_MUCH_MEMORY) {
+                    message = format!("zstd frame has a window of more than {} bytes", 1_u64 << MAX_WINDOW_LOG);
+                }
+                Error::new(fault, message).with_source(error)
             })?;
             self.at_end = hint == 0;
             let stuck = output.len() == before && self.input.len() == left;
@@ -246,6 +253,7 @@ mod tests {
         let whole = [&*head, &out.as_slice()[..out.pos()]].concat();
         let error = decoded(&whole, 1 << 20).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+        assert_eq!(error.message(), "zstd frame has a window of more than 8388608 bytes");
     }
 
     #[tokio::test]

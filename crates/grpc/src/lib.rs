@@ -113,6 +113,10 @@
 //! [`Authenticator`] needs `async-trait` 0.1, and [`JsonWebTokens`] gives claims as values of `serde_json` 1. The messages
 //! of [`services`] are those of `blobaccess-proto`.
 
+#[cfg(feature = "server")]
+mod answer_text;
+#[cfg(any(feature = "client", feature = "server"))]
+mod bounded_text;
 #[cfg(feature = "client")]
 mod client;
 #[cfg(any(feature = "client", feature = "server"))]

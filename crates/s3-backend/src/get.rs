@@ -54,7 +54,8 @@ impl Shared {
 
     pub(crate) async fn get_message(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
         let path = self.path(digest)?;
-        let (_, value) = self.value(ctx, &path).await?.ok_or_else(|| not_found(digest))?;
+        let found = self.value(ctx, &path).await?;
+        let (_, value) = found.ok_or_else(|| self.storage_type.absence(digest))?;
         Ok(Blob::from_bytes(value))
     }
 

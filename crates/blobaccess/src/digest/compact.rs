@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn what_is_not_a_digest_is_refused_and_not_consumed() {
         assert_eq!(refused(&[]), "compact digest is cut short");
-        assert_eq!(refused(&[0; 40]), "unknown digest function: number 0");
+        assert_eq!(refused(&[0; 40]), "no digest function was named");
         assert_eq!(refused(&[4; 40]), "unknown digest function: number 4");
         assert_eq!(refused(&[3; 16]), "compact digest is cut short");
         assert_eq!(refused(&with_size(&[])), "compact digest is cut short");

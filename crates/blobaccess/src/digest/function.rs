@@ -123,7 +123,15 @@ impl DigestFunction {
     /// `InvalidArgument` if that is no supported function.
     pub fn resolve(number: i32, hash_hex_length: usize) -> Result<Self> {
         let function = if number == 0 { Self::infer(hash_hex_length) } else { Self::from_number(number) };
-        function.ok_or_else(|| Error::invalid_argument(format!("unknown digest function: number {number}")))
+        function.ok_or_else(|| {
+            Error::invalid_argument(match (number, hash_hex_length) {
+                (0, 0) => "no digest function was named".to_owned(),
+                (0, length) => {
+                    format!("no digest function was named, and none has hashes of {length} hexadecimal characters")
+                }
+                (number, _) => format!("unknown digest function: number {number}"),
+            })
+        })
     }
 
     /// Returns whether resource names of the byte stream spell this function out. All others are inferred from the

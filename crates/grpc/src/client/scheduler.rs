@@ -94,7 +94,8 @@ pub(crate) fn passed_on(status: Status) -> Status {
     if std::error::Error::source(&status).is_some() {
         return to_status(&failure::from_status(status));
     }
-    Status::with_details(status.code(), status.message(), Bytes::copy_from_slice(status.details()))
+    let message = crate::answer_text::tell(status.message());
+    Status::with_details(status.code(), message, Bytes::copy_from_slice(status.details()))
 }
 
 impl Display for Scheduler {

@@ -10,11 +10,12 @@ use futures::future::BoxFuture;
 use prost::DecodeError;
 use tonic::body::Body;
 use tonic::codegen::StdError;
-use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::server::{NamedService, UnaryService};
 use tonic::{Request, Response, Status};
 use tower::Service;
 
 use super::options::ServiceOptions;
+use super::received_messages;
 use crate::raw_codec::RawCodec;
 use crate::status::to_status;
 
@@ -84,12 +85,8 @@ where
             let status = Status::unimplemented(format!("{} has no such method", S::SERVICE));
             return Box::pin(async move { Ok(status.into_http()) });
         };
-        let options = self.0.options();
-        let (max_received, max_sent) = (options.max_received_message_bytes(), options.max_message_size_bytes);
+        let mut grpc = received_messages::grpc(RawCodec, self.0.options());
         let call = Call(self.0.clone(), method);
-        Box::pin(async move {
-            let grpc = Grpc::new(RawCodec).max_decoding_message_size(max_received);
-            Ok(grpc.max_encoding_message_size(max_sent).unary(call, request).await)
-        })
+        Box::pin(async move { Ok(grpc.unary(call, request).await) })
     }
 }

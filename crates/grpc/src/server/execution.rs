@@ -20,6 +20,7 @@ use tower::Service;
 
 use super::encoded_service::not_a_request;
 use super::options::ServiceOptions;
+use super::received_messages::CODINGS;
 use super::request;
 use crate::client::{Scheduler, passed_on};
 use crate::leading_name::NamedMessage;
@@ -220,9 +221,8 @@ where
             }
         };
         let call = Call(self.clone(), method);
-        let max = self.options.max_received_message_bytes();
-        Box::pin(
-            async move { Ok(Grpc::new(RawCodec).max_decoding_message_size(max).server_streaming(call, request).await) },
-        )
+        let grpc = Grpc::new(RawCodec).max_decoding_message_size(self.options.max_received_message_bytes());
+        let mut grpc = CODINGS.into_iter().fold(grpc, Grpc::accept_compressed);
+        Box::pin(async move { Ok(grpc.server_streaming(call, request).await) })
     }
 }

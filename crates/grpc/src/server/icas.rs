@@ -72,7 +72,7 @@ impl IcasService {
         let instance_name = requested_digest::instance_name(&batch.instance_name)?;
         let digests = batch.requests.iter().map(|entry| entry.digest.as_ref());
         let function = batch_function(batch.digest_function, digests.clone())?;
-        let mut budget = MessageBudget::new(digests, self.messages.options())?;
+        let mut budget = MessageBudget::new(digests, wants_outcome, self.messages.options())?;
 
         let mut names = Vec::with_capacity(batch.requests.len());
         let mut puts = Vec::with_capacity(batch.requests.len());

@@ -1,6 +1,7 @@
 //! The services, over any stores.
 
 mod action_cache;
+mod answer_status;
 mod authentication;
 mod byte_stream;
 mod call_body;
@@ -23,6 +24,7 @@ mod messages;
 mod open_calls;
 mod options;
 mod outcome_trailer;
+mod received_messages;
 #[cfg(test)]
 mod recorded_frames;
 #[cfg(feature = "reflection")]

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// The largest message that gRPC and its common clients take by default: 4 MiB.
 const DEFAULT_MAX_MESSAGE_SIZE_BYTES: usize = 4 << 20;
 
-/// The space in a message for everything besides the blobs of a batch. 400 blobs at 150 bytes each need less than 64
-/// KiB.
+/// The space in a message for everything besides the blobs of a batch that is read. 400 blobs at 150 bytes each need less
+/// than 64 KiB; what does not fit is left out, and asked for again.
 const BATCH_HEADROOM_BYTES: usize = 64 << 10;
 
 /// The settings of the [services](crate::Services).
@@ -48,7 +48,10 @@ impl ServiceOptions {
     /// clients accept by default; with more, clients must be configured as well.
     ///
     /// If it is too small, batches shrink to a few blobs and large action results are refused. If it is too large, one
-    /// call can hold that much memory. It is wrong if clients report `ResourceExhausted` or `OutOfRange` for messages.
+    /// call can hold that much memory. It is wrong if clients report `ResourceExhausted` for messages.
+    ///
+    /// Blobs of a batch that is to be stored may have the total size that is advertised, which is 64 KiB less than this,
+    /// and their digests come on top: a message of such a batch may be almost twice as large.
     #[must_use]
     pub fn with_max_message_size_bytes(mut self, bytes: usize) -> Self {
         self.max_message_size_bytes = bytes.max(128 << 10);
@@ -142,6 +145,15 @@ impl ServiceOptions {
     /// Returns the size of the largest message that is received.
     pub(crate) fn max_received_message_bytes(&self) -> usize {
         self.max_received_message_size_bytes.unwrap_or(self.max_message_size_bytes)
+    }
+
+    /// Returns the size of the largest message of blobs to be stored that is received.
+    ///
+    /// Clients fill batches by the sizes of blobs, as the protocol has it. A blob takes no more besides its contents than
+    /// the answer about it, and the answers must fit into a message.
+    pub(crate) fn max_received_batch_bytes(&self) -> usize {
+        let batch = usize::try_from(self.max_batch_total_size_bytes()).unwrap_or(usize::MAX);
+        self.max_received_message_size_bytes.unwrap_or_else(|| self.max_message_size_bytes.saturating_add(batch))
     }
 
     /// Returns the maximum bytes of blobs in a batch: a message less its headroom.

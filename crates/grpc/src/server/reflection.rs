@@ -5,6 +5,7 @@ use tonic::service::Routes;
 use tonic_reflection::server::Builder;
 
 use super::health::Needs;
+use super::received_messages::CODINGS;
 
 /// The names of the services that describe the others.
 const HEALTH: &str = "grpc.health.v1.Health";
@@ -24,5 +25,7 @@ pub(crate) fn add_to(routes: Routes, names: &[(&'static str, Needs)]) -> Result<
     let unfit = |error| Error::internal("services cannot be described").with_source(error);
     let v1 = builder(REFLECTION).build_v1().map_err(unfit)?;
     let v1alpha = builder(REFLECTION_BEFORE).build_v1alpha().map_err(unfit)?;
+    let v1 = CODINGS.into_iter().fold(v1, |server, coding| server.accept_compressed(coding));
+    let v1alpha = CODINGS.into_iter().fold(v1alpha, |server, coding| server.accept_compressed(coding));
     Ok(routes.add_service(v1).add_service(v1alpha))
 }

@@ -9,6 +9,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tower::Layer as _;
 
 use super::action_cache::ActionCacheService;
+use super::answer_status::AnswerStatusLayer;
 use super::authentication::AuthenticationLayer;
 use super::byte_stream::ByteStreamService;
 use super::capabilities::CapabilitiesService;
@@ -22,6 +23,7 @@ use super::listening::GroupPolicy;
 use super::messages::Messages;
 use super::options::ServiceOptions;
 use super::outcome_trailer::OutcomeTrailerLayer;
+use super::received_messages::{CODINGS, limited};
 use super::replicator::ReplicatorService;
 use super::served::Served;
 use super::services::Services;
@@ -64,20 +66,15 @@ impl Services {
             schedulers,
         } = &self.served;
         let capabilities = CapabilitiesService::new(&self.served, options());
-        let mut limited = Routes::new(
-            CapabilitiesServer::new(capabilities)
-                .max_decoding_message_size(max_received)
-                .max_encoding_message_size(max_sent),
-        );
+        let mut limited = Routes::new(limited!(CapabilitiesServer::new(capabilities), max_received, max_sent));
         if let Some(store) = cas {
             let in_flight = self.in_flight.clone();
             let storage = CasService::new(Arc::clone(store), options(), in_flight.clone(), failures());
             let clock = Arc::clone(&self.clock);
             let stream = ByteStreamService::new(Arc::clone(store), options(), clock, in_flight, failures());
             let stream = ByteStreamServer::new(stream);
-            limited = limited
-                .add_service(CasWireService::new(storage))
-                .add_service(stream.max_decoding_message_size(max_received).max_encoding_message_size(max_sent));
+            limited =
+                limited.add_service(CasWireService::new(storage)).add_service(limited!(stream, max_received, max_sent));
         }
         if let Some(store) = ac {
             let in_flight = self.in_flight.clone();
@@ -105,7 +102,8 @@ impl Services {
         };
         let timed = authenticated.layer(Deadlines::new(Arc::clone(&self.clock)));
         let limited = timed.layer(OutcomeTrailerLayer).layer(self.open_calls.clone());
-        let routes = Routes::from(limited).add_service(HealthServer::new(health));
+        let health = CODINGS.into_iter().fold(HealthServer::new(health), HealthServer::accept_compressed);
+        let routes = Routes::from(limited).add_service(health);
         #[cfg(feature = "client")]
         let routes = match schedulers {
             Some(schedulers) => {
@@ -118,6 +116,6 @@ impl Services {
         };
         #[cfg(feature = "reflection")]
         let routes = super::reflection::add_to(routes, &self.served.names())?;
-        Ok(routes)
+        Ok(Routes::from(routes.into_axum_router().layer(AnswerStatusLayer)))
     }
 }

@@ -12,4 +12,5 @@ mod pressure;
 mod raw;
 mod stack;
 mod uploads;
+mod wire_answers;
 mod zstd_frames;

@@ -79,8 +79,13 @@ async fn a_request_that_is_no_call_is_answered_all_the_same() {
         *get.method_mut() = Method::GET;
         assert_ne!(call(&mut channel, get).await.0.code(), Code::Ok, "{path}");
         let mut compressed = request(&path, with_prefix(1, 1, b"x"));
-        compressed.headers_mut().insert("grpc-encoding", "gzip".parse().unwrap());
+        compressed.headers_mut().insert("grpc-encoding", "br".parse().unwrap());
         assert_eq!(call(&mut channel, compressed).await.0.code(), Code::Unimplemented, "{path}");
+        for coding in ["gzip", "zstd"] {
+            let mut compressed = request(&path, with_prefix(1, 1, b"x"));
+            compressed.headers_mut().insert("grpc-encoding", coding.parse().unwrap());
+            assert_eq!(call(&mut channel, compressed).await.0.code(), Code::Internal, "{path} {coding}");
+        }
         for timeout in ["", "S", "-1S", "1", "999999999S", "1x", "\u{e9}"] {
             let mut timed = request(&path, with_prefix(2, 1, b"x"));
             let value = http::HeaderValue::from_bytes(timeout.as_bytes()).unwrap();

@@ -272,7 +272,7 @@ async fn a_result_that_no_message_holds_is_refused_both_ways() {
     let wired = Wired::new(ServiceOptions::default().with_max_message_size_bytes(limit));
     let large = re::ActionResult { stdout_raw: vec![0; limit].into(), ..exit_code(1) };
     let status = wired.action_cache().update_action_result(update(large.clone())).await.unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange, "{status}");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     assert!(status.message().contains("131072"), "{status}");
 
     // One that was stored when messages were larger.

@@ -105,7 +105,7 @@ async fn each_group_has_its_own_authenticator_sizes_of_messages_and_name_of_heal
 
     let mut client = ActionCacheClient::new(groups.connect(1));
     let status = client.update_action_result(large_result(2 << 10)).await.unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange, "{status}");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     ActionCacheClient::new(connect_to_socket(&path)).update_action_result(large_result(2 << 10)).await.unwrap();
     let answer = client.get_action_result(get()).await.unwrap().into_inner();
     assert_eq!(answer.stdout_raw.len(), 2 << 10, "sizes of answers are not concerned");

@@ -263,7 +263,7 @@ async fn a_message_that_no_answer_holds_is_refused_both_ways() {
     let caches = Caches::new(ServiceOptions::default().with_max_message_size_bytes(limit));
     let large = fsac::FileSystemAccessProfile { bloom_filter: vec![1; limit].into(), bloom_filter_hash_functions: 1 };
     let status = caches.fsac().update_file_system_access_profile(update_profile(large.clone())).await.unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange, "{status}");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     // One that was stored when messages were larger.
     let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, b"an action");
     let blob = Blob::from_bytes(large.encode_to_vec());

@@ -211,8 +211,8 @@ async fn a_request_that_cannot_be_decoded_is_an_invalid_argument() {
 async fn a_batch_whose_answer_no_message_holds_is_refused_before_it_is_stored() {
     let (icas, services) = services(ServiceOptions::default().with_max_message_size_bytes(128 << 10));
     let mut client = IndirectContentAddressableStorageClient::new(services.routes().unwrap());
-    // Entries of no bytes but their headers: 2 bytes here, up to 64 in the answer.
-    let request = batch(vec![Update::default(); 3000]);
+    // Entries of no bytes but their headers: 2 bytes here, up to 12 in the answer.
+    let request = batch(vec![Update::default(); 11_000]);
     let status = client.batch_update_references(request).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     assert!(status.message().contains("131072"), "{status}");

@@ -336,7 +336,7 @@ impl<K: Kind> LocalStore<K> {
     }
 
     fn not_stored(digest: &Digest) -> Error {
-        Error::not_found(format!("blob {digest} is not stored"))
+        K::STORAGE_TYPE.absence(digest)
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Upload<S> {
     /// The first message, once it has been looked at.
     first: Option<WriteRequest>,
     resource_name: String,
+    /// The offset that the first message begins at.
+    first_offset: i64,
     /// The maximum number of bytes taken.
     max_bytes: u64,
     progress: Arc<Progress>,
@@ -127,6 +129,7 @@ where
             idle_timeout,
             first: None,
             resource_name: String::new(),
+            first_offset: 0,
             max_bytes: u64::MAX,
             progress: Arc::default(),
             left: None,
@@ -134,7 +137,7 @@ where
         let first = upload.receive().await?;
         let first = first.ok_or_else(|| Error::invalid_argument("client closed the upload without a request"))?;
         upload.resource_name.clone_from(&first.resource_name);
-        upload.check(&first)?;
+        upload.first_offset = first.write_offset;
         upload.first = Some(first);
         Ok(upload)
     }
@@ -142,6 +145,11 @@ where
     /// Returns the resource that the first message names.
     pub(super) fn resource_name(&self) -> &str {
         &self.resource_name
+    }
+
+    /// Returns the offset that the upload goes on at; `None` if it begins at the beginning.
+    pub(super) fn resumed_offset(&self) -> Option<i64> {
+        (self.first_offset != 0).then_some(self.first_offset)
     }
 
     /// Returns the progress of the upload.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use blobaccess::{
-    Blob, BlobAccess, Compressor, Context, Digest, ErrorKind, Provenance, PutOutcome, Result, WriteResource,
+    Blob, BlobAccess, Compressor, Context, Digest, DigestSet, Error, ErrorKind, Provenance, PutOutcome, Result,
+    WriteResource,
 };
 use blobaccess_proto::bytestream::WriteRequest;
 use futures::Stream;
@@ -46,6 +47,9 @@ impl ByteStreamService {
             self.compression_level(compressor)?;
         }
         let size = digest.size_bytes();
+        if let Some(offset) = upload.resumed_offset() {
+            return self.resume(ctx, &digest, compressor, offset, upload).await;
+        }
         let share = self.in_flight.share(size.min(self.options.max_in_flight_bytes / SHARES)).await?;
         let progress = upload.progress();
         let remainder = compressor.map(|_| upload.remainder());
@@ -66,6 +70,39 @@ impl ByteStreamService {
             Some(_) => -1,
         };
         Ok(Written { committed_size, outcome })
+    }
+
+    /// Answers an upload that goes on at `offset`.
+    ///
+    /// No part of an interrupted upload is kept, so only a blob that is there has anything to go on with. It ends well
+    /// wherever the client goes on: [`query`](super::query) has told it that all is there.
+    async fn resume<S>(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        compressor: Option<Compressor>,
+        offset: i64,
+        mut upload: Upload<S>,
+    ) -> Result<Written>
+    where
+        S: Stream<Item = Result<WriteRequest, Status>> + Unpin + Send + 'static,
+    {
+        let size = digest.size_bytes();
+        let is_within = u64::try_from(offset).is_ok_and(|offset| offset <= size);
+        if !is_within || !self.store.find_missing(ctx, &DigestSet::from(digest.clone())).await?.is_empty() {
+            let message = format!("write at offset {offset} was requested, while 0 was expected");
+            return Err(Error::invalid_argument(message));
+        }
+        let outcome = PutOutcome::Unclassified { stored_bytes: None };
+        if compressor.is_none() {
+            return Ok(Written { committed_size: message::size(size), outcome });
+        }
+        let remainder = upload.remainder();
+        drop(upload);
+        if let Ok(remainder) = remainder.await {
+            remainder.discard(max_discarded_bytes(size)).await;
+        }
+        Ok(Written { committed_size: -1, outcome })
     }
 }
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use blobaccess::{BlobAccess, Cas, Compressor, Context, Digest, Error, Result};
 use blobaccess_proto::remote_execution as re;
+use blobaccess_proto::rpc;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 
 use super::message_budget::MessageBudget;
-use super::{CasService, digests};
+use super::{CasService, batch_update, digests};
 use crate::compression;
+use crate::server::requested_digest;
 
 /// A blob, in the form that it is sent in.
 #[derive(Clone)]
@@ -30,41 +32,60 @@ impl CasService {
         if request.digests.is_empty() {
             return Ok(re::BatchReadBlobsResponse::default());
         }
-        let spelled = digests::spelled(&request.digests);
-        let digests = digests::parse(&request.instance_name, request.digest_function, spelled)?;
-        let (total, max) = (digests::total_size_bytes(&digests), self.options.max_batch_total_size_bytes());
+        let instance_name = requested_digest::instance_name(&request.instance_name)?;
+        let function = batch_update::function(request.digest_function, request.digests.iter().map(Some))?;
+        let parse = |digest: &re::Digest| {
+            let function = function.map_or_else(|| requested_digest::digest_function(0, Some(digest)), Ok)?;
+            requested_digest::digest(&instance_name, function, Some(digest))
+        };
+        // A malformed digest fails alone.
+        let digests: Vec<Result<Digest>> = request.digests.iter().map(parse).collect();
+        let total = digests::total_size_bytes(digests.iter().flatten());
+        let max = self.options.max_batch_total_size_bytes();
         if total > max {
             let message = format!("batch reads a total of {total} bytes, while at most {max} are permitted");
             return Err(Error::invalid_argument(message));
         }
-        let mut budget = MessageBudget::new(request.digests.iter().map(Some), &self.options)?;
+        let mut budget = MessageBudget::new(request.digests.iter().map(Some), false, &self.options)?;
         let zstd = request.acceptable_compressors.contains(&Compressor::Zstd.number());
         let level = self.options.compression_level.filter(|_| zstd);
 
-        let (unique, places) = deduplicate(&digests);
+        let (unique, places) = deduplicate(digests);
         let share = self.in_flight.share(digests::total_size_bytes(&unique)).await?;
         let read = |digest| read(Arc::clone(&self.store), ctx.clone(), digest, level);
         let concurrency = self.options.batch_concurrency;
         let results: Vec<_> = stream::iter(unique).map(read).buffered(concurrency).collect().await;
         drop(share);
 
-        let entries = request.digests.into_iter().zip(places);
-        let responses = entries.map(|(digest, place)| entry(digest, results.get(place), &mut budget)).collect();
+        // Contents go before words.
+        let answers: Vec<Result<&EncodedContents>> = places
+            .into_iter()
+            .map(|place| {
+                let read = results.get(place?).ok_or_else(|| Error::internal("blob was not read"))?;
+                let contents = read.as_ref().map_err(Clone::clone)?;
+                if budget.take_contents(contents.data.len()) {
+                    return Ok(contents);
+                }
+                Err(Error::resource_exhausted("answer is full"))
+            })
+            .collect();
+        let entries = request.digests.into_iter().zip(answers);
+        let responses = entries.map(|(digest, answer)| entry(digest, answer, &mut budget)).collect();
         Ok(re::BatchReadBlobsResponse { responses })
     }
 }
 
 /// Returns the digests without duplicates, and the place of each of `digests` among them.
-fn deduplicate(digests: &[Digest]) -> (Vec<Digest>, Vec<usize>) {
+fn deduplicate(digests: Vec<Result<Digest>>) -> (Vec<Digest>, Vec<Result<usize>>) {
     let mut unique = Vec::with_capacity(digests.len());
     let mut known = HashMap::with_capacity(digests.len());
     let places = digests
-        .iter()
+        .into_iter()
         .map(|digest| {
-            *known.entry(digest).or_insert_with(|| {
+            Ok(*known.entry(digest?).or_insert_with_key(|digest| {
                 unique.push(digest.clone());
                 unique.len() - 1
-            })
+            }))
         })
         .collect();
     (unique, places)
@@ -99,23 +120,18 @@ async fn read(
 
 fn entry(
     digest: re::Digest,
-    result: Option<&Result<EncodedContents>>,
+    answer: Result<&EncodedContents>,
     budget: &mut MessageBudget,
 ) -> re::batch_read_blobs_response::Response {
-    let failed = |status| re::batch_read_blobs_response::Response {
+    let (contents, status) = match answer {
+        Ok(contents) => (Some(contents), rpc::Status::default()),
+        Err(error) => (None, budget.status(&error)),
+    };
+    re::batch_read_blobs_response::Response {
+        digest: Some(digest),
+        data: contents.map(|contents| contents.data.clone()).unwrap_or_default(),
+        compressor: contents.map_or(0, |contents| contents.compressor),
         status: Some(status),
         ..re::batch_read_blobs_response::Response::default()
-    };
-    let response = match result {
-        Some(Ok(contents)) if budget.take(contents.data.len()) => re::batch_read_blobs_response::Response {
-            data: contents.data.clone(),
-            compressor: contents.compressor,
-            status: Some(blobaccess_proto::rpc::Status::default()),
-            ..re::batch_read_blobs_response::Response::default()
-        },
-        Some(Ok(_)) => failed(budget.status(&Error::resource_exhausted("answer is full"))),
-        Some(Err(error)) => failed(budget.status(error)),
-        None => failed(budget.status(&Error::internal("blob was not read"))),
-    };
-    re::batch_read_blobs_response::Response { digest: Some(digest), ..response }
+    }
 }

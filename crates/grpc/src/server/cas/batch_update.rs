@@ -31,7 +31,7 @@ impl CasService {
         let instance_name = requested_digest::instance_name(&request.instance_name)?;
         let all_named = request.requests.iter().map(|entry| entry.digest.as_ref());
         let function = function(request.digest_function, all_named.clone())?;
-        let mut budget = MessageBudget::new(all_named, &self.options)?;
+        let mut budget = MessageBudget::new(all_named, wants_outcome, &self.options)?;
 
         let mut names = Vec::with_capacity(request.requests.len());
         let mut uploads = Vec::with_capacity(request.requests.len());

@@ -147,9 +147,15 @@ async fn an_answer_keeps_within_a_message_however_many_blobs_there_are() {
     assert_eq!(store.gets(), 701);
 
     let asked: Vec<_> = absent.iter().cycle().take(1000).collect();
+    let answer = client.batch_read_blobs(read(&asked, &[])).await.unwrap().into_inner();
+    assert!(answer.encoded_len() <= 128 << 10, "{}", answer.encoded_len());
+    assert!(answer.responses.iter().all(|entry| !entry.status.as_ref().unwrap().message.is_empty()));
+    assert_eq!(store.gets(), 1401);
+
+    let asked: Vec<_> = absent.iter().cycle().take(1800).collect();
     let error = client.batch_read_blobs(read(&asked, &[])).await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
-    assert_eq!(store.gets(), 701);
+    assert_eq!(store.gets(), 1401);
 }
 
 #[tokio::test]

@@ -8,31 +8,36 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tonic::body::Body;
 use tonic::codegen::StdError;
-use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::server::{NamedService, UnaryService};
 use tonic::{Request, Response, Status};
 use tower::Service;
 
 use super::CasService;
 use super::find_missing::FindMissingCodec;
+use crate::server::received_messages::{self, limited};
 use crate::stubs::remote_execution::content_addressable_storage_server::{
     ContentAddressableStorageServer, SERVICE_NAME,
 };
 
-/// The content-addressable storage as generated, except that `FindMissingBlobs` works on encoded messages.
+/// The content-addressable storage as generated, except that `FindMissingBlobs` works on encoded messages, and that
+/// `BatchUpdateBlobs` takes messages of all the blobs that are advertised.
 #[derive(Clone, Debug)]
 pub(crate) struct CasWireService {
     service: CasService,
     generated: ContentAddressableStorageServer<CasService>,
+    batch_updates: ContentAddressableStorageServer<CasService>,
 }
 
 impl CasWireService {
     /// Serves `service`, with messages as large as its options permit.
     pub(crate) fn new(service: CasService) -> Self {
-        let (max_received, max_sent) =
-            (service.options.max_received_message_bytes(), service.options.max_message_size_bytes);
-        let generated = ContentAddressableStorageServer::new(service.clone());
-        let generated = generated.max_decoding_message_size(max_received).max_encoding_message_size(max_sent);
-        Self { service, generated }
+        let (options, generated) = (&service.options, ContentAddressableStorageServer::new(service.clone()));
+        let sent = options.max_message_size_bytes;
+        Self {
+            batch_updates: limited!(generated.clone(), options.max_received_batch_bytes(), sent),
+            generated: limited!(generated, options.max_received_message_bytes(), sent),
+            service,
+        }
     }
 }
 
@@ -40,8 +45,8 @@ impl NamedService for CasWireService {
     const NAME: &'static str = SERVICE_NAME;
 }
 
-fn is_find_missing(path: &str) -> bool {
-    path.strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE_NAME)) == Some("/FindMissingBlobs")
+fn is_method(path: &str, name: &str) -> bool {
+    path.strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE_NAME)) == Some(name)
 }
 
 #[derive(Debug)]
@@ -71,15 +76,15 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        if !is_find_missing(request.uri().path()) {
+        let path = request.uri().path();
+        if is_method(path, "/BatchUpdateBlobs") {
+            return self.batch_updates.call(request);
+        }
+        if !is_method(path, "/FindMissingBlobs") {
             return self.generated.call(request);
         }
-        let options = &self.service.options;
-        let (max_received, max_sent) = (options.max_received_message_bytes(), options.max_message_size_bytes);
+        let mut grpc = received_messages::grpc(FindMissingCodec, &self.service.options);
         let call = FindMissing(self.service.clone());
-        Box::pin(async move {
-            let grpc = Grpc::new(FindMissingCodec).max_decoding_message_size(max_received);
-            Ok(grpc.max_encoding_message_size(max_sent).unary(call, request).await)
-        })
+        Box::pin(async move { Ok(grpc.unary(call, request).await) })
     }
 }

@@ -55,6 +55,7 @@ pub(crate) struct ConnectionServer {
     #[cfg(feature = "tls")]
     certificates: Option<super::tls::UnverifiedCertificates>,
     methods: Option<ObservedMethods>,
+    max_metadata_bytes: u32,
     max_idle: Option<Duration>,
     max_age: Option<Duration>,
     max_age_grace: Option<Duration>,
@@ -69,6 +70,8 @@ impl ConnectionServer {
             .initial_stream_window_size(options.stream_window_bytes)
             .initial_connection_window_size(options.connection_window_bytes)
             .max_concurrent_streams(STREAMS_PER_CONNECTION)
+            // What is somewhat too large is refused with words.
+            .max_header_list_size(options.max_metadata_bytes.saturating_mul(2))
             .max_pending_accept_reset_streams(TAKEN_BACK_PER_CONNECTION)
             .max_local_error_reset_streams(UNFIT_FRAMES_PER_CONNECTION)
             .keep_alive_interval(options.keepalive_interval)
@@ -81,6 +84,7 @@ impl ConnectionServer {
             #[cfg(feature = "tls")]
             certificates: None,
             methods: None,
+            max_metadata_bytes: options.max_metadata_bytes,
             max_idle: options.max_connection_idle,
             max_age: options.max_connection_age,
             max_age_grace: options.max_connection_age_grace,
@@ -139,6 +143,7 @@ impl ConnectionServer {
             info: io.connect_info(),
             activity: activity.clone(),
             methods: self.methods.clone(),
+            max_metadata_bytes: self.max_metadata_bytes,
             #[cfg(feature = "tls")]
             certificates: self.certificates,
         };

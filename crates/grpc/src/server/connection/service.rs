@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tower::Service;
@@ -23,6 +24,7 @@ pub(super) struct ConnectionService<I> {
     pub(super) activity: Option<Activity>,
     /// The observers of calls, if there are any.
     pub(super) methods: Option<ObservedMethods>,
+    pub(super) max_metadata_bytes: u32,
     #[cfg(feature = "tls")]
     pub(super) certificates: Option<crate::server::tls::UnverifiedCertificates>,
 }
@@ -33,6 +35,11 @@ impl<I: Clone + Send + Sync + 'static> hyper::service::Service<http::Request<Inc
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, mut request: http::Request<Incoming>) -> Self::Future {
+        let (size, max) = (metadata_bytes(request.headers()), self.max_metadata_bytes);
+        if u32::try_from(size).is_ok_and(|size| size > max) {
+            let message = format!("call has {size} bytes of metadata, while at most {max} are permitted");
+            return Box::pin(async move { Ok(Status::resource_exhausted(message).into_http()) });
+        }
         request.extensions_mut().insert(self.info.clone());
         #[cfg(feature = "tls")]
         if let Some(certificates) = self.certificates {
@@ -59,4 +66,9 @@ impl<I: Clone + Send + Sync + 'static> hyper::service::Service<http::Request<Inc
             }
         }
     }
+}
+
+/// Returns the size of `headers`, as HTTP/2 counts it (RFC 9113, section 6.5.2).
+fn metadata_bytes(headers: &http::HeaderMap) -> usize {
+    headers.iter().fold(0, |total, (name, value)| total.saturating_add(name.as_str().len() + value.len() + 32))
 }

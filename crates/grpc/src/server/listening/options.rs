@@ -16,6 +16,10 @@ const MIN_WINDOW_BYTES: u32 = 65_535;
 /// The largest window of HTTP/2 (RFC 9113, section 6.9.1).
 const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
+/// The size of the metadata that a call may have. Tokens and what proxies add take a few KiB. Common servers take a
+/// multiple of HTTP/2's usual 16 KiB.
+const MAX_METADATA_BYTES: u32 = 64 << 10;
+
 /// The time of silence after which a connection is pinged.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -42,6 +46,7 @@ pub struct ListenerOptions {
     pub(crate) max_received_message_size_bytes: Option<usize>,
     pub(crate) stream_window_bytes: u32,
     pub(crate) connection_window_bytes: u32,
+    pub(crate) max_metadata_bytes: u32,
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
     pub(crate) max_connection_idle: Option<Duration>,
@@ -57,6 +62,7 @@ impl Default for ListenerOptions {
             max_received_message_size_bytes: None,
             stream_window_bytes: STREAM_WINDOW_BYTES,
             connection_window_bytes: CONNECTION_WINDOW_BYTES,
+            max_metadata_bytes: MAX_METADATA_BYTES,
             keepalive_interval: KEEPALIVE_INTERVAL,
             keepalive_timeout: KEEPALIVE_TIMEOUT,
             max_connection_idle: None,
@@ -72,7 +78,7 @@ impl ListenerOptions {
     /// Sets the largest message that is received here, in bytes. `None`, the default, is the largest message of the
     /// [services](crate::ServiceOptions::with_max_message_size_bytes).
     ///
-    /// A larger message fails its call with `OutOfRange`.
+    /// A larger message fails its call with `ResourceExhausted`.
     #[must_use]
     pub fn with_max_received_message_size_bytes(mut self, bytes: Option<usize>) -> Self {
         self.max_received_message_size_bytes = bytes;
@@ -96,6 +102,17 @@ impl ListenerOptions {
     #[must_use]
     pub fn with_connection_window_bytes(mut self, bytes: u32) -> Self {
         self.connection_window_bytes = bytes.clamp(MIN_WINDOW_BYTES, MAX_WINDOW_BYTES);
+        self
+    }
+
+    /// Sets the largest metadata of a call, in bytes: names, values, and 32 bytes for each entry, as HTTP/2 counts. At
+    /// least 8 KiB; the default is 64 KiB.
+    ///
+    /// A call with more fails with `ResourceExhausted`, and one with more than twice as much with HTTP's own status 431.
+    /// An open call holds its metadata. If the limit is too small, every call of a client with long tokens fails.
+    #[must_use]
+    pub fn with_max_metadata_bytes(mut self, bytes: u32) -> Self {
+        self.max_metadata_bytes = bytes.max(8 << 10);
         self
     }
 
