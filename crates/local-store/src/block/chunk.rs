@@ -133,6 +133,11 @@ impl Chunk {
         }
     }
 
+    /// Returns whether nothing of it is to be written to the device.
+    pub(super) fn is_clean(&self) -> bool {
+        self.dirty.is_empty()
+    }
+
     /// Returns the bytes to be written to the device, with their offsets, and marks them as clean.
     pub(super) fn take_dirty(&mut self, generation: u32) -> Vec<(usize, Bytes)> {
         if self.generation != generation {

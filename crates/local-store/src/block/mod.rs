@@ -7,6 +7,7 @@
 //! must name.
 
 mod chunk;
+mod dirty_chunks;
 mod free;
 mod growth;
 mod handles;
@@ -22,6 +23,7 @@ use std::sync::{Arc, PoisonError};
 use bytes::Bytes;
 
 use self::chunk::{Chunk, Part};
+use self::dirty_chunks::DirtyChunks;
 use self::handles::Handles;
 use self::memory::{Place, stretch};
 use self::spans::Spans;
@@ -44,6 +46,7 @@ pub(crate) struct Block {
     copying: AtomicBool,
     chunk_bytes: u64,
     chunks: Box<[Mutex<Chunk>]>,
+    dirty: DirtyChunks,
     spans: Spans,
     handles: Handles,
     /// Reservations whose entries are to come: see [`Pending`].
@@ -120,6 +123,7 @@ impl Block {
             copying: AtomicBool::new(false),
             chunk_bytes,
             chunks: (0..chunks).map(|_| Mutex::default()).collect(),
+            dirty: DirtyChunks::new(chunks),
             spans: Spans::default(),
             handles: Handles::new(chunks, reader_groups),
             pending: Arc::new(AtomicU32::new(0)),
@@ -213,8 +217,17 @@ impl Block {
     /// it is full now.
     pub(crate) fn commit(&self, generation: u32, claim: Claim, is_dirty: bool, full: impl FnOnce(usize)) {
         let Claim { chunk: index, place } = claim;
-        let is_full =
-            self.chunk(index).is_some_and(|mut chunk| self.is(generation) && chunk.commit(generation, place, is_dirty));
+        let is_full = self.chunk(index).is_some_and(|mut chunk| {
+            if !self.is(generation) {
+                return false;
+            }
+            let was_clean = chunk.is_clean();
+            let is_full = chunk.commit(generation, place, is_dirty);
+            if was_clean && !chunk.is_clean() {
+                self.dirty.note(index);
+            }
+            is_full
+        });
         if is_full {
             full(index);
         }
@@ -325,6 +338,11 @@ impl Block {
         self.is(generation).then_some(parts)
     }
 
+    /// Takes the chunks with bytes to be written to the device that were not taken yet.
+    pub(crate) fn take_dirty_chunks(&self) -> Vec<usize> {
+        self.dirty.take()
+    }
+
     /// Returns the bytes of a chunk to be written to the device, with their offsets in the block.
     pub(crate) fn take_dirty(&self, generation: u32, index: usize) -> Vec<(u64, Bytes)> {
         let begin = casts::on_device(index) * self.chunk_bytes;
@@ -337,10 +355,6 @@ impl Block {
         if self.chunk(index).is_some_and(|mut chunk| chunk.settle(generation)) {
             pool.gave_up();
         }
-    }
-
-    pub(crate) fn chunks(&self) -> usize {
-        self.chunks.len()
     }
 
     /// Goes on with a use of which the first `written` bytes are on the device.

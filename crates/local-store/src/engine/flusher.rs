@@ -81,10 +81,11 @@ impl Flushing<'_> {
         }
     }
 
-    /// Writes the dirty ranges of all chunks of a block, full or not.
+    /// Writes the dirty ranges of the chunks of a block, full or not.
     pub(super) fn write_chunks(&self, block: u16, generation: u32) -> Result<()> {
-        let chunks = self.flusher.blocks.get(block).map_or(0, crate::block::Block::chunks);
-        (0..chunks).try_for_each(|chunk| self.write_chunk(block, generation, chunk))
+        let written = self.flusher.blocks.get(block).filter(|written| written.is(generation));
+        let chunks = written.map(crate::block::Block::take_dirty_chunks).unwrap_or_default();
+        chunks.into_iter().try_for_each(|chunk| self.write_chunk(block, generation, chunk))
     }
 
     fn write_chunk(&self, block: u16, generation: u32, chunk: usize) -> Result<()> {

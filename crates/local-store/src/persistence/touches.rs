@@ -23,6 +23,8 @@ pub(crate) struct Touches {
     words: Box<[AtomicU64]>,
     /// One a sector: whether it has changed since it was written.
     dirty: Box<[AtomicBool]>,
+    /// Whether one of these may have, so that a sync of what has not asks once.
+    is_dirty: AtomicBool,
     /// Returns the number of sectors in use, once the result of [`take_dirty`](Self::take_dirty) is written.
     used: AtomicU32,
 }
@@ -32,6 +34,7 @@ impl Touches {
         Self {
             words: (0..casts::index(sectors) * WORDS).map(|_| AtomicU64::new(0)).collect(),
             dirty: (0..sectors).map(|_| AtomicBool::new(false)).collect(),
+            is_dirty: AtomicBool::new(false),
             used: AtomicU32::new(0),
         }
     }
@@ -46,7 +49,16 @@ impl Touches {
             && let Some(dirty) = self.dirty.get(word / WORDS)
         {
             // After the bit: whoever takes this back sees the bit.
-            dirty.store(true, Ordering::Release);
+            dirty.store(true, Ordering::SeqCst);
+            self.note_dirty();
+        }
+    }
+
+    /// Notes that a sector has changed, after its own flag was set. Either whoever takes the changed sectors sees that
+    /// flag, or this sees that they were taken.
+    fn note_dirty(&self) {
+        if !self.is_dirty.load(Ordering::SeqCst) {
+            self.is_dirty.store(true, Ordering::SeqCst);
         }
     }
 
@@ -56,7 +68,7 @@ impl Touches {
     }
 
     pub(crate) fn is_dirty(&self) -> bool {
-        self.dirty.iter().any(|dirty| dirty.load(Ordering::Acquire))
+        self.is_dirty.load(Ordering::Acquire)
     }
 
     /// Returns the number of sectors in use, once the result of [`take_dirty`](Self::take_dirty) is written.
@@ -66,8 +78,12 @@ impl Touches {
 
     /// Returns the sectors that have changed, with their numbers.
     pub(crate) fn take_dirty(&self, generation: u32) -> Vec<(u32, Vec<u8>)> {
+        if !self.is_dirty() || !self.is_dirty.swap(false, Ordering::SeqCst) {
+            return Vec::new();
+        }
         let used = self.used();
-        let changed: Vec<bool> = self.dirty.iter().map(|dirty| dirty.swap(false, Ordering::AcqRel)).collect();
+        let take = |dirty: &AtomicBool| dirty.load(Ordering::SeqCst) && dirty.swap(false, Ordering::SeqCst);
+        let changed: Vec<bool> = self.dirty.iter().map(take).collect();
         let last = changed.iter().rposition(|changed| *changed).map_or(0, |last| casts::narrow(last) + 1);
         self.used.fetch_max(last, Ordering::Relaxed);
         // Those below the last that were never written are in use from now on as well.
@@ -104,7 +120,8 @@ impl Touches {
                 word.store(u64::MAX, Ordering::Relaxed);
             }
             if let Some(dirty) = self.dirty.get(number) {
-                dirty.store(true, Ordering::Release);
+                dirty.store(true, Ordering::SeqCst);
+                self.note_dirty();
             }
         }
         self.used.store(used, Ordering::Relaxed);
@@ -118,6 +135,7 @@ impl Touches {
         for dirty in &self.dirty {
             dirty.store(false, Ordering::Release);
         }
+        self.is_dirty.store(false, Ordering::Release);
         self.used.store(0, Ordering::Relaxed);
     }
 }
@@ -201,6 +219,32 @@ mod loom_models {
             written.append(&mut touches.take_dirty(1));
             let (_, last) = written.last().unwrap();
             assert_eq!(last[16], 1 << 5);
+        });
+    }
+}
+
+#[cfg(test)]
+#[cfg(loom)]
+mod loom_models {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_touch_that_comes_while_touches_are_taken_is_taken_or_stays_to_be() {
+        loom::model(|| {
+            let touches = Arc::new(Touches::new(1));
+            touches.set(0);
+            let other = Arc::clone(&touches);
+            let touching = thread::spawn(move || other.set(3));
+            let has_it = |sectors: &[(u32, Vec<u8>)]| {
+                let bits = |(_, sector): &(u32, Vec<u8>)| bits_of(sector, 1).and_then(|bits| bits.first().copied());
+                sectors.iter().filter_map(bits).any(|bits| bits & 1 << 3 != 0)
+            };
+            let first = touches.take_dirty(1);
+            touching.join().unwrap();
+            assert!(has_it(&first) || has_it(&touches.take_dirty(1)));
         });
     }
 }
