@@ -117,6 +117,10 @@
 mod answer_text;
 #[cfg(any(feature = "client", feature = "server"))]
 mod bounded_text;
+#[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
+mod certificates;
+#[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
+mod cipher_suites;
 #[cfg(feature = "client")]
 mod client;
 #[cfg(any(feature = "client", feature = "server"))]
@@ -158,7 +162,7 @@ mod status;
 mod stubs;
 
 #[cfg(all(feature = "client", feature = "tls"))]
-pub use client::RemoteTls;
+pub use client::{ClientCertificate, RemoteTls};
 #[cfg(all(feature = "client", feature = "server"))]
 pub use client::Scheduler;
 #[cfg(feature = "client")]

@@ -1,12 +1,10 @@
 //! How a client encrypts its connections: whom it trusts, and who it is.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
 
 use blobaccess::{Clock, Error, Result};
-use rustls::client::ResolvesClientCert;
-use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, SignatureScheme};
+use blobaccess_grpc::RemoteTls;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::cipher_suites::CipherSuites;
@@ -16,8 +14,8 @@ use crate::section::Section;
 /// How a client encrypts its connections.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClientTlsPlan {
-    /// The authorities that are trusted in place of those of the system.
-    authorities: Option<Vec<CertificateDer<'static>>>,
+    /// The authorities that are trusted in place of those of the system, in PEM.
+    authorities: Option<String>,
     cipher_suites: CipherSuites,
     server_name: Option<String>,
     key_pair: Option<KeyPair>,
@@ -28,7 +26,7 @@ impl ClientTlsPlan {
     pub(crate) fn read(section: &Section<'_>) -> Option<Self> {
         let authorities = match section.text("server_certificate_authorities") {
             "" => Some(None),
-            pem => read_authorities(section, "server_certificate_authorities", pem).map(Some),
+            pem => read_authorities(section, "server_certificate_authorities", pem).map(|_| Some(pem.to_owned())),
         };
         let cipher_suites = CipherSuites::read(section);
         let server_name = match section.text("server_name") {
@@ -56,7 +54,26 @@ impl ClientTlsPlan {
         self.server_name.as_deref()
     }
 
-    /// Makes the settings of `rustls`, which offer these protocols, best first.
+    /// Makes the settings of a client of gRPC. Files of a key pair are read again as by [`to_config`](Self::to_config).
+    ///
+    /// # Errors
+    ///
+    /// `FailedPrecondition` or `InvalidArgument` if the key pair cannot be read or used.
+    pub(super) fn to_remote_tls(&self, clock: &Arc<dyn Clock>) -> Result<RemoteTls> {
+        let mut tls = RemoteTls::new().with_cipher_suites(self.cipher_suites.names());
+        if let Some(pem) = &self.authorities {
+            tls = tls.with_ca_pem(pem.as_str());
+        }
+        if let Some(name) = &self.server_name {
+            tls = tls.with_server_name(name);
+        }
+        if let Some(pair) = &self.key_pair {
+            tls = tls.with_replaceable_client_certificate(pair.to_client_certificate(clock)?);
+        }
+        Ok(tls)
+    }
+
+    /// Makes the settings of `rustls` for a client of HTTP, which offer these protocols, best first.
     ///
     /// Files of a key pair are read again when a connection is made after their interval.
     ///
@@ -70,7 +87,7 @@ impl ClientTlsPlan {
         let builder = builder.with_root_certificates(self.roots()?);
         let mut config = match &self.key_pair {
             None => builder.with_no_client_auth(),
-            Some(pair) => builder.with_client_cert_resolver(Arc::new(OwnCertificate::load(pair, Arc::clone(clock))?)),
+            Some(pair) => builder.with_client_cert_resolver(Arc::new(pair.to_client_certificate(clock)?)),
         };
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Arc::new(config))
@@ -78,11 +95,12 @@ impl ClientTlsPlan {
 
     fn roots(&self) -> Result<RootCertStore> {
         let mut roots = RootCertStore::empty();
-        if let Some(authorities) = &self.authorities {
-            for authority in authorities {
-                roots.add(authority.clone()).map_err(|error| {
-                    Error::invalid_argument(format!("the certificate of an authority cannot be used: {error}"))
-                })?;
+        if let Some(pem) = &self.authorities {
+            let unusable = |reason| {
+                Error::invalid_argument(format!("the certificate of an authority cannot be used: {reason}"))
+            };
+            for authority in parse_certificates(pem).map_err(unusable)? {
+                roots.add(authority).map_err(|error| unusable(error.to_string()))?;
             }
             return Ok(roots);
         }
@@ -108,50 +126,5 @@ pub(super) fn read_authorities(section: &Section<'_>, name: &str, pem: &str) -> 
             section.fault_at(name, format!("has no authorities that can be used: {reason}"));
             None
         }
-    }
-}
-
-/// The certificate that a client shows, which is read from its files again from time to time.
-#[derive(Debug)]
-struct OwnCertificate {
-    pair: KeyPair,
-    clock: Arc<dyn Clock>,
-    current: Mutex<Loaded>,
-}
-
-#[derive(Debug)]
-struct Loaded {
-    key: Arc<CertifiedKey>,
-    at: Instant,
-}
-
-impl OwnCertificate {
-    fn load(pair: &KeyPair, clock: Arc<dyn Clock>) -> Result<Self> {
-        let current = Mutex::new(Loaded { key: pair.load()?, at: clock.monotonic() });
-        Ok(Self { pair: pair.clone(), clock, current })
-    }
-
-    /// Returns the certificate, read again if the interval is over. One that cannot be read or used leaves the one before.
-    fn current(&self) -> Arc<CertifiedKey> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.monotonic();
-        if self.pair.interval().is_some_and(|interval| now.saturating_duration_since(current.at) >= interval) {
-            current.at = now;
-            match self.pair.load() {
-                Ok(key) => current.key = key,
-                Err(error) => tracing::warn!(%error, "the certificate of a client cannot be read again"),
-            }
-        }
-        Arc::clone(&current.key)
-    }
-}
-
-impl ResolvesClientCert for OwnCertificate {
-    fn resolve(&self, _authorities: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.current())
-    }
-
-    fn has_certs(&self) -> bool {
-        true
     }
 }

@@ -1,23 +1,17 @@
 //! Clients of gRPC.
 
+use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use blobaccess::{Clock, Error, Result};
 use blobaccess_grpc::{Remote, RemoteOptions};
-use rustls_pki_types::ServerName;
-use tonic::codegen::http::Uri;
-use tonic::transport::{Channel, Endpoint};
 
-use super::address::Address;
 use super::client_tls::ClientTlsPlan;
-use super::connector::{Connector, Target};
 use super::forwarded_metadata::ForwardedMetadata;
 use super::keepalive::Keepalive;
 use super::metadata::{ClientMetadata, FixedMetadata};
 use super::oauth2::{OAuth2Plan, UsedBy};
-use super::proxy::Proxy;
 use super::service_config::{LoadBalancing, read_load_balancing};
 use super::token_source::TokenSource;
 use crate::background::Background;
@@ -30,9 +24,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The least window that gRPC lets be set, in bytes. Smaller ones have no effect, as in Go's client.
 const MIN_WINDOW_BYTES: u32 = 64 << 10;
 
-/// The windows of a stream and of a connection unless set, in bytes.
-const WINDOW_BYTES: (u32, u32) = (2 << 20, 8 << 20);
-
 /// The number of connections to a server, and to all servers of a name that calls are spread over.
 const CONNECTIONS: (usize, usize) = (2, 8);
 
@@ -42,7 +33,8 @@ const MAX_BATCH_BYTES: u64 = 1 << 20;
 /// A client of gRPC.
 #[derive(Clone, Debug)]
 pub(crate) struct GrpcClientPlan {
-    address: Address,
+    /// The address, as gRPC's libraries take it.
+    address: String,
     tls: Option<ClientTlsPlan>,
     keepalive: Option<Keepalive>,
     metadata: FixedMetadata,
@@ -50,7 +42,7 @@ pub(crate) struct GrpcClientPlan {
     oauth2: Option<OAuth2Plan>,
     stream_window_bytes: Option<u32>,
     connection_window_bytes: Option<u32>,
-    proxy: Option<Proxy>,
+    proxy_url: Option<ProxyUrl>,
     load_balancing: LoadBalancing,
     /// The path in the configuration, for errors.
     path: String,
@@ -59,8 +51,8 @@ pub(crate) struct GrpcClientPlan {
 impl GrpcClientPlan {
     /// Reads a `grpc.ClientConfiguration`, with the files that it names. Returns `None` if a fault was noted.
     pub(crate) fn read(section: &Section<'_>) -> Option<Self> {
-        let address = section.required_text("address").and_then(|target| match Address::parse(target) {
-            Ok(address) => Some(address),
+        let address = section.required_text("address").and_then(|address| match check_address(address) {
+            Ok(()) => Some(address.to_owned()),
             Err(reason) => {
                 section.fault_at("address", reason);
                 None
@@ -92,10 +84,10 @@ impl GrpcClientPlan {
         if oauth2.as_ref().is_some_and(Option::is_some) && !section.is_set("tls") {
             section.fault_at("oauth2", "needs tls, as tokens must not be sent over connections that are not encrypted");
         }
-        let proxy = if section.is_set("proxy_url") { Proxy::read(section).map(Some) } else { Some(None) };
+        let proxy_url = if section.is_set("proxy_url") { read_proxy(section).map(Some) } else { Some(None) };
         let load_balancing = read_load_balancing(section);
         section.disregard("tracing", "no attributes of traces are taken from messages");
-        if let (Some(Address::Unix(_)), Some(Some(_))) = (&address, &proxy) {
+        if proxy_url.as_ref().is_some_and(Option::is_some) && section.text("address").starts_with("unix:") {
             section.fault_at("proxy_url", "cannot be used with a socket as the address");
         }
         Some(Self {
@@ -107,7 +99,7 @@ impl GrpcClientPlan {
             oauth2: oauth2?,
             stream_window_bytes: read_window(section, "initial_window_size_bytes"),
             connection_window_bytes: read_window(section, "initial_conn_window_size_bytes"),
-            proxy: proxy?,
+            proxy_url: proxy_url?,
             load_balancing: load_balancing?,
             path: section.path().to_string(),
         })
@@ -129,23 +121,16 @@ impl GrpcClientPlan {
         clock: &Arc<dyn Clock>,
     ) -> Result<Remote> {
         let at = |error: Error| error.at(self.path.clone());
-        let options = RemoteOptions::new(self.address.to_string())
-            .with_max_batch_bytes(MAX_BATCH_BYTES)
-            .with_forwarded_metadata(forwarded)
-            .with_compression_level(compresses.then_some(1));
-        let count = match self.load_balancing {
-            LoadBalancing::PickFirst => CONNECTIONS.0,
-            LoadBalancing::RoundRobin => CONNECTIONS.1,
-        };
-        let channels = self.channels(count, clock).map_err(at)?;
-        let remote = Remote::with_channels(options, channels).map_err(at)?.with_clock(Arc::clone(clock));
+        let options = self.options(clock).map_err(at)?;
+        let options = options.with_forwarded_metadata(forwarded).with_compression_level(compresses.then_some(1));
+        let remote = Remote::new(options).map_err(at)?.with_clock(Arc::clone(clock));
         let metadata = self.call_metadata(&mut Background::new(Arc::clone(clock))).map_err(at)?;
         Ok(if metadata.is_empty() { remote } else { remote.with_call_metadata(Arc::new(metadata)) })
     }
 
     /// Returns the address, for people.
     pub(crate) fn address(&self) -> String {
-        self.address.to_string()
+        self.address.clone()
     }
 
     /// Returns whether connections are encrypted.
@@ -162,57 +147,68 @@ impl GrpcClientPlan {
         Ok(ClientMetadata { fixed: self.metadata.clone(), tokens, forwarded })
     }
 
-    pub(super) fn channels(&self, count: usize, clock: &Arc<dyn Clock>) -> Result<Vec<Channel>> {
-        let endpoint = self.endpoint()?;
-        let target = Arc::new(self.target(clock)?);
-        let channels = (0..count).map(|first| {
-            let attempts = Arc::new(AtomicUsize::new(0));
-            endpoint.connect_with_connector_lazy(Connector { target: Arc::clone(&target), first, attempts })
-        });
-        Ok(channels.collect())
-    }
-
-    fn target(&self, clock: &Arc<dyn Clock>) -> Result<Target> {
-        let tls = match &self.tls {
-            None => None,
-            Some(tls) => {
-                let name = tls.server_name().unwrap_or_else(|| self.address.server_name());
-                let name = ServerName::try_from(name.to_owned())
-                    .map_err(|_| Error::invalid_argument(format!("{name:?} is no name that a certificate can have")))?;
-                Some((tls.to_config(&[b"h2"], clock)?, name))
+    fn options(&self, clock: &Arc<dyn Clock>) -> Result<RemoteOptions> {
+        let is_spread = self.load_balancing == LoadBalancing::RoundRobin;
+        let mut options = RemoteOptions::new(&self.address)
+            .with_max_batch_bytes(MAX_BATCH_BYTES)
+            .with_connections(if is_spread { CONNECTIONS.1 } else { CONNECTIONS.0 })
+            .with_spread_addresses(is_spread)
+            .with_connect_timeout(CONNECT_TIMEOUT);
+        if let Some(tls) = &self.tls {
+            options = options.with_tls(tls.to_remote_tls(clock)?);
+            // As in Go's client, the name is that of calls too.
+            if let Some(name) = tls.server_name() {
+                options = options.with_authority(name);
             }
-        };
-        Ok(Target {
-            address: self.address.clone(),
-            proxy: self.proxy.clone(),
-            tls,
-            is_spread: self.load_balancing == LoadBalancing::RoundRobin,
-        })
-    }
-
-    fn endpoint(&self) -> Result<Endpoint> {
-        let unusable =
-            |error: &dyn std::error::Error| Error::invalid_argument(format!("the address cannot be used: {error}"));
-        let authority = match self.tls.as_ref().and_then(ClientTlsPlan::server_name) {
-            Some(name) => name.to_owned(),
-            // A zone is only for this machine.
-            None => self.address.authority().split('%').next().unwrap_or_default().to_owned(),
-        };
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let origin = Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build();
-        // The connector encrypts. The endpoint must not try to, so its own address has no TLS.
-        let mut endpoint = Endpoint::from_static("http://server.invalid")
-            .origin(origin.map_err(|error| unusable(&error))?)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .initial_stream_window_size(self.stream_window_bytes.unwrap_or(WINDOW_BYTES.0))
-            .initial_connection_window_size(self.connection_window_bytes.unwrap_or(WINDOW_BYTES.1));
-        if let Some(keepalive) = &self.keepalive {
-            endpoint = endpoint
-                .http2_keep_alive_interval(keepalive.interval)
-                .keep_alive_timeout(keepalive.timeout)
-                .keep_alive_while_idle(keepalive.pings_when_idle);
         }
-        Ok(endpoint)
+        if let Some(keepalive) = &self.keepalive {
+            options = options
+                .with_keepalive(keepalive.interval, keepalive.timeout)
+                .with_keepalive_while_idle(keepalive.pings_when_idle);
+        }
+        if let Some(bytes) = self.stream_window_bytes {
+            options = options.with_stream_window_bytes(bytes);
+        }
+        if let Some(bytes) = self.connection_window_bytes {
+            options = options.with_connection_window_bytes(bytes);
+        }
+        if let Some(ProxyUrl(url)) = &self.proxy_url {
+            options = options.with_proxy(url);
+        }
+        Ok(options)
+    }
+}
+
+/// The URL of a proxy, which may have a password.
+#[derive(Clone, PartialEq, Eq)]
+struct ProxyUrl(String);
+
+impl Debug for ProxyUrl {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ProxyUrl").finish_non_exhaustive()
+    }
+}
+
+/// Checks an address. The error completes a sentence that begins with it.
+fn check_address(address: &str) -> std::result::Result<(), String> {
+    // Good for our own client, and for no client of Buildbarn's.
+    if let Some((scheme @ ("http" | "https" | "grpc" | "grpcs"), _)) = address.split_once("://") {
+        return Err(format!(
+            "must not begin with {scheme}://: write host:port, and set tls if connections are encrypted"
+        ));
+    }
+    RemoteOptions::new(address).check().map_err(|error| error.message().to_owned())
+}
+
+/// Reads the field `proxy_url`, which is set. Returns `None` if a fault was noted.
+fn read_proxy(section: &Section<'_>) -> Option<ProxyUrl> {
+    let url = section.text("proxy_url");
+    match RemoteOptions::new("localhost").with_proxy(url).check() {
+        Ok(()) => Some(ProxyUrl(url.to_owned())),
+        Err(error) => {
+            section.fault_at("proxy_url", error.message());
+            None
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use blobaccess::{Error, Result};
+use blobaccess::{Clock, Error, Result};
+use blobaccess_grpc::ClientCertificate;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -61,6 +62,24 @@ impl KeyPair {
         }
     }
 
+    /// Makes the certificate that a client shows. Files are read again when a connection is made after their interval.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`load`](Self::load).
+    pub(super) fn to_client_certificate(&self, clock: &Arc<dyn Clock>) -> Result<ClientCertificate> {
+        match self.interval() {
+            None => {
+                let (certificate, key) = self.load_pem()?;
+                ClientCertificate::new(certificate, key)
+            }
+            Some(interval) => {
+                let pair = self.clone();
+                ClientCertificate::read_every(interval, Arc::clone(clock), move || pair.load_pem())
+            }
+        }
+    }
+
     /// Returns the interval after which files are read again.
     pub(super) fn interval(&self) -> Option<Duration> {
         match self {
@@ -86,7 +105,7 @@ impl KeyPair {
     /// # Errors
     ///
     /// As [`load_pem`](Self::load_pem). `InvalidArgument` if they cannot be used, or do not belong together.
-    pub(super) fn load(&self) -> Result<Arc<CertifiedKey>> {
+    fn load(&self) -> Result<Arc<CertifiedKey>> {
         let (certificate, key) = self.load_pem()?;
         let chain = parse_certificates(&certificate)
             .map_err(|reason| Error::invalid_argument(format!("has a certificate that cannot be used: {reason}")))?;

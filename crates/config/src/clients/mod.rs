@@ -1,9 +1,7 @@
 //! Clients of other servers, and the encryption of connections.
 
-mod address;
 mod cipher_suites;
 mod client_tls;
-mod connector;
 mod forwarded_metadata;
 mod google;
 mod grpc_client;
@@ -12,7 +10,6 @@ mod keepalive;
 mod key_pair;
 mod metadata;
 mod oauth2;
-mod proxy;
 mod server_tls;
 mod service_config;
 #[cfg(test)]

@@ -1,26 +1,19 @@
 //! The connections to a remote store, made when they are first needed.
 
 use std::fmt::{self, Debug, Formatter};
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use blobaccess::{Error, Result};
-use hyper_util::rt::TokioIo;
-use tonic::ConnectError;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
+use super::connector::Connector;
 use super::options::RemoteOptions;
-use super::proxy::Proxy;
-use super::target::{Place, Target};
-#[cfg(feature = "tls")]
-use super::tls::RemoteTls;
 
 /// Connections that calls are spread over in turn.
 pub(super) struct Channels {
     /// The way to connect; `None` if the channels were given.
-    connector: Option<Connector>,
+    connector: Option<Arc<Connector>>,
     count: usize,
     made: OnceLock<Vec<Channel>>,
     next: AtomicUsize,
@@ -29,7 +22,7 @@ pub(super) struct Channels {
 impl Channels {
     /// Connections to the address of `options`. None is made here, so that no runtime is needed yet.
     pub(super) fn lazy(options: &RemoteOptions) -> Result<Self> {
-        let connector = Some(Connector::new(options)?);
+        let connector = Some(Arc::new(Connector::new(options)?));
         Ok(Self { connector, count: options.connections, made: OnceLock::new(), next: AtomicUsize::new(0) })
     }
 
@@ -45,7 +38,7 @@ impl Channels {
     /// Returns the channel whose turn it is. The first call must be made within a runtime.
     pub(super) fn pick(&self) -> Result<Channel> {
         let channels = self.made.get_or_init(|| {
-            self.connector.iter().flat_map(|connector| (0..self.count).map(|_| connector.connect_lazy())).collect()
+            self.connector.iter().flat_map(|connector| (0..self.count).map(|number| connector.connect_lazy(number))).collect()
         });
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.count.max(1);
         channels.get(turn).cloned().ok_or_else(|| Error::internal("a remote store has no channel"))
@@ -58,108 +51,11 @@ impl Debug for Channels {
     }
 }
 
-/// The way in which connections are made.
-#[derive(Clone)]
-enum Connector {
-    Direct(Endpoint),
-    Socket(Endpoint, PathBuf),
-    Proxied(Endpoint, Arc<Proxy>, String),
-}
-
-impl Connector {
-    /// Makes the way to the address of `options`. Nothing is connected.
-    fn new(options: &RemoteOptions) -> Result<Self> {
-        #[cfg(feature = "tls")]
-        let has_tls = options.tls.is_some();
-        #[cfg(not(feature = "tls"))]
-        let has_tls = false;
-        let Target { place, secure } = Target::parse(&options.address, has_tls)?;
-        let scheme = if secure { "https" } else { "http" };
-        // A socket has no name. This is the one that gRPC's own libraries give to its server.
-        let host = match &place {
-            Place::Host(host) => host.as_str(),
-            Place::Socket(_) => "localhost",
-        };
-        let endpoint = endpoint(options, format!("{scheme}://{host}"), secure)?;
-        Ok(match (place, &options.proxy) {
-            (Place::Socket(path), _) => Self::Socket(endpoint, path),
-            (Place::Host(_), None) => Self::Direct(endpoint),
-            (Place::Host(host), Some(proxy)) => {
-                let port = if secure { 443 } else { 80 };
-                let has_port = endpoint.uri().port().is_some();
-                let host = if has_port { host } else { format!("{host}:{port}") };
-                Self::Proxied(endpoint, Arc::new(proxy.parse()?), host)
-            }
-        })
-    }
-
-    /// Makes a channel, which connects when it is first used.
-    fn connect_lazy(&self) -> Channel {
-        match self {
-            Self::Direct(endpoint) => endpoint.connect_lazy(),
-            Self::Socket(endpoint, path) => {
-                let path = path.clone();
-                endpoint.connect_with_connector_lazy(tower::service_fn(move |_| {
-                    let path = path.clone();
-                    async move { connect_to_socket(&path).await.map(TokioIo::new).map_err(failed) }
-                }))
-            }
-            Self::Proxied(endpoint, proxy, host) => {
-                let (proxy, host) = (Arc::clone(proxy), host.clone());
-                endpoint.connect_with_connector_lazy(tower::service_fn(move |_| {
-                    let (proxy, host) = (Arc::clone(&proxy), host.clone());
-                    async move { proxy.connect(&host).await.map(TokioIo::new).map_err(failed) }
-                }))
-            }
-        }
-    }
-}
-
-fn failed(error: io::Error) -> ConnectError {
-    ConnectError(Box::new(error))
-}
-
-#[cfg(unix)]
-async fn connect_to_socket(path: &Path) -> io::Result<tokio::net::UnixStream> {
-    tokio::net::UnixStream::connect(path).await
-}
-
-#[cfg(not(unix))]
-async fn connect_to_socket(_path: &Path) -> io::Result<tokio::net::TcpStream> {
-    Err(io::Error::other("sockets with paths need a UNIX system"))
-}
-
-fn endpoint(options: &RemoteOptions, url: String, secure: bool) -> Result<Endpoint> {
-    let invalid = |reason: String| Error::invalid_argument(format!("address {:?} {reason}", options.address));
-    let endpoint = Endpoint::from_shared(url)
-        .map_err(|error| invalid(format!("is no address: {}", super::failure::causes(&error))))?;
-    if endpoint.uri().host().is_none_or(str::is_empty) {
-        return Err(invalid("has no host".to_owned()));
-    }
-    let mut endpoint = endpoint
-        .connect_timeout(options.connect_timeout)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(options.stream_window_bytes)
-        .initial_connection_window_size(options.connection_window_bytes);
-    if let Some((interval, timeout)) = options.keepalive {
-        endpoint = endpoint
-            .http2_keep_alive_interval(interval)
-            .keep_alive_timeout(timeout)
-            .keep_alive_while_idle(options.keepalive_while_idle);
-    }
-    #[cfg(feature = "tls")]
-    match &options.tls {
-        Some(tls) if secure => tls.apply(endpoint),
-        None if secure => RemoteTls::new().apply(endpoint),
-        Some(_) | None => Ok(endpoint),
-    }
-    #[cfg(not(feature = "tls"))]
-    if secure { Err(invalid("needs the feature `tls`".to_owned())) } else { Ok(endpoint) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(feature = "tls")]
+    use crate::RemoteTls;
 
     #[test]
     fn an_address_is_checked_before_anything_is_connected() {
@@ -181,6 +77,16 @@ mod tests {
         assert!(Channels::lazy(&options).unwrap_err().message().contains("TLS"));
         let broken = RemoteTls::new().with_ca_pem("x").with_client_certificate("no", "key at all");
         let error = Channels::lazy(&RemoteOptions::new("https://localhost:1").with_tls(broken)).unwrap_err();
-        assert!(error.message().starts_with("TLS cannot be set up"), "{error}");
+        assert!(error.message().starts_with("authority of the server cannot be used"), "{error}");
+        let broken = RemoteTls::new().with_client_certificate("no", "key at all");
+        let error = Channels::lazy(&RemoteOptions::new("https://localhost:1").with_tls(broken)).unwrap_err();
+        assert!(error.message().starts_with("certificate of the client cannot be used"), "{error}");
+        for (tls, reason) in [
+            (RemoteTls::new().with_server_name("a b"), "is no name"),
+            (RemoteTls::new().with_cipher_suites(["TLS_RSA_WITH_RC4_128_SHA"]), "RC4"),
+        ] {
+            let error = Channels::lazy(&RemoteOptions::new("localhost:1").with_tls(tls)).unwrap_err();
+            assert!(error.message().contains(reason), "{error}");
+        }
     }
 }

@@ -9,7 +9,10 @@ mod call_metadata;
 mod capabilities;
 mod cas;
 mod channel;
+#[cfg(feature = "tls")]
+mod client_certificate;
 mod connection;
+mod connector;
 mod failure;
 mod find_missing;
 mod icas;
@@ -35,6 +38,8 @@ mod write;
 
 pub use self::call_metadata::CallMetadata;
 pub use self::cas::RemoteCasStore;
+#[cfg(feature = "tls")]
+pub use self::client_certificate::ClientCertificate;
 pub use self::icas::RemoteIcasStore;
 pub use self::messages::{RemoteAcStore, RemoteFsacStore, RemoteIsccStore, RemoteMessageStore};
 pub use self::options::RemoteOptions;

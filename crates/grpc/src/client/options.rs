@@ -5,6 +5,7 @@ use std::time::Duration;
 use blobaccess::{Metadata, Result};
 use tonic::metadata::MetadataMap;
 
+use super::connector::Connector;
 use super::proxy::ProxyUrl;
 use super::request_metadata::{append, insert};
 use super::retry_policy::RetryPolicy;
@@ -41,6 +42,9 @@ pub struct RemoteOptions {
     pub(super) added_headers: Vec<Metadata>,
     pub(super) forwarded_metadata: Option<Vec<String>>,
     pub(super) proxy: Option<ProxyUrl>,
+    /// The name that calls go to, in place of the host of the address.
+    pub(super) authority: Option<String>,
+    pub(super) spreads_addresses: bool,
     pub(super) connections: usize,
     pub(super) connect_timeout: Duration,
     pub(super) silence_timeout: Duration,
@@ -75,6 +79,8 @@ impl RemoteOptions {
             added_headers: Vec::new(),
             forwarded_metadata: None,
             proxy: None,
+            authority: None,
+            spreads_addresses: false,
             connections: 2,
             connect_timeout: Duration::from_secs(10),
             silence_timeout: Duration::from_mins(1),
@@ -134,6 +140,28 @@ impl RemoteOptions {
         self
     }
 
+    /// Sets the name by which calls go to the server, with or without a port: that of the address unless set. A server or
+    /// a load balancer that has several names may choose by it.
+    ///
+    /// TLS is not concerned: see [`RemoteTls::with_server_name`](crate::RemoteTls::with_server_name).
+    #[must_use]
+    pub fn with_authority(mut self, authority: impl Into<String>) -> Self {
+        self.authority = Some(authority.into());
+        self
+    }
+
+    /// Spreads connections over all addresses that the host has, as for the name of several equal servers: each
+    /// [connection](Self::with_connections) begins with another address, and goes on to the next after a failure. The
+    /// default is not to: each begins with the first address.
+    ///
+    /// With fewer connections than addresses, some servers get no calls. The addresses are asked for again when a
+    /// connection is made, so that a new server gets calls once a connection has ended. Proxies resolve names themselves.
+    #[must_use]
+    pub fn with_spread_addresses(mut self, spreads: bool) -> Self {
+        self.spreads_addresses = spreads;
+        self
+    }
+
     /// Sets the number of connections that calls are spread over, 1 to 64: 2 unless set.
     ///
     /// Each connection has one task that encrypts, frames and copies. With few connections, this task is the limit: one
@@ -145,7 +173,7 @@ impl RemoteOptions {
         self
     }
 
-    /// Sets the time that connecting may take: 10 s unless set.
+    /// Sets the time that connecting may take, with all addresses of the host, the proxy and TLS: 10 s unless set.
     #[must_use]
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -258,6 +286,28 @@ impl RemoteOptions {
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
+    }
+
+    /// Returns the error of [`Remote::new`](crate::Remote::new) without making a client, so that settings can be checked
+    /// where there is no runtime.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if the address is none, a header cannot be sent, or the proxy or TLS cannot be set up as wanted.
+    /// The message of an error about the address or the proxy completes a sentence that begins with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use blobaccess_grpc::RemoteOptions;
+    ///
+    /// assert!(RemoteOptions::new("dns:///cache.example.com:8980").check().is_ok());
+    /// let error = RemoteOptions::new("cache.example.com:0").check().unwrap_err();
+    /// assert_eq!(error.to_string(), "address \"cache.example.com:0\": has the port 0, which nobody listens at");
+    /// ```
+    pub fn check(&self) -> Result<()> {
+        self.check_headers()?;
+        Connector::new(self).map(drop)
     }
 
     /// Returns an error if a header cannot be sent.

@@ -35,10 +35,12 @@ impl ProxyUrl {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if it is not that of an HTTP proxy. The error does not show it.
+    /// `InvalidArgument` if it is not that of an HTTP proxy. The error does not show it. The message completes a sentence
+    /// that begins with the URL.
     pub(super) fn parse(&self) -> Result<Proxy> {
-        let invalid = |reason: &str| Error::invalid_argument(format!("URL of the proxy {reason}"));
-        let rest = self.0.strip_prefix("http://").ok_or_else(|| invalid("does not begin with http://"))?;
+        let invalid = |reason: &str| Error::invalid_argument(reason.to_owned()).at("URL of the proxy");
+        let rest = self.0.strip_prefix("http://");
+        let rest = rest.ok_or_else(|| invalid("does not begin with http://, the only scheme that is supported"))?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (user, host) = rest.rsplit_once('@').map_or((None, rest), |(user, host)| (Some(user), host));
         let authority: http::uri::Authority = host.parse().map_err(|_| invalid("has no host"))?;
@@ -88,7 +90,8 @@ impl Proxy {
         let first = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
         let mut words = first.split(|byte| *byte == b' ');
         let is_http = words.next().is_some_and(|word| word.starts_with(b"HTTP/1."));
-        if is_http && words.next() == Some(b"200") {
+        // Any answer of success (RFC 9110, section 9.3.6).
+        if is_http && words.next().is_some_and(|status| status.len() == 3 && status.starts_with(b"2")) {
             return Ok(stream);
         }
         Err(io::Error::other(format!("proxy did not connect: {}", String::from_utf8_lossy(first))))

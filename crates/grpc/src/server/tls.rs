@@ -3,15 +3,20 @@
 use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use blobaccess::{Error, Result};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use blobaccess::Result;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio_rustls::TlsAcceptor;
+
+use crate::certificates::{parse_authorities, parse_certified_key, unusable};
+use crate::cipher_suites::provider;
+
+/// The beginning of errors about the authority of clients.
+const AUTHORITY: &str = "authority of clients cannot be used";
 
 /// The protocol that is agreed on in the handshake: HTTP/2.
 const PROTOCOL: &[u8] = b"h2";
@@ -101,8 +106,11 @@ impl ServerTls {
         let builder = match &self.clients {
             ClientCheck::None => builder.with_no_client_auth(),
             ClientCheck::Required(pem) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(pem)?), provider).build();
-                builder.with_client_cert_verifier(verifier.map_err(unusable("authority of clients cannot be used"))?)
+                let verifier = WebPkiClientVerifier::builder_with_provider(
+                    Arc::new(parse_authorities(pem.as_bytes(), AUTHORITY)?),
+                    provider,
+                );
+                builder.with_client_cert_verifier(verifier.build().map_err(unusable(AUTHORITY))?)
             }
             ClientCheck::Requested => builder.with_client_cert_verifier(Arc::new(AnyCertificate(provider))),
         };
@@ -162,7 +170,7 @@ impl ServerCertificate {
     ///
     /// `InvalidArgument` if one of them cannot be used, or they do not belong together.
     pub fn new(certificate_pem: &str, key_pem: &str) -> Result<Self> {
-        Ok(Self { current: Arc::new(RwLock::new(certified_key(certificate_pem, key_pem)?)) })
+        Ok(Self { current: Arc::new(RwLock::new(parse(certificate_pem, key_pem)?)) })
     }
 
     /// Uses another certificate and key from now on, for connections that are made later.
@@ -171,7 +179,7 @@ impl ServerCertificate {
     ///
     /// `InvalidArgument`, as those of [`new`](Self::new). The certificate before is used on.
     pub fn replace(&self, certificate_pem: &str, key_pem: &str) -> Result<()> {
-        let key = certified_key(certificate_pem, key_pem)?;
+        let key = parse(certificate_pem, key_pem)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = key;
         Ok(())
     }
@@ -234,68 +242,6 @@ impl ClientCertVerifier for AnyCertificate {
     }
 }
 
-fn unusable<E: Into<Box<dyn std::error::Error + Send + Sync>>>(what: &'static str) -> impl Fn(E) -> Error {
-    move |error| {
-        let error = error.into();
-        Error::invalid_argument(format!("{what}: {error}")).with_source(error)
-    }
-}
-
-fn certified_key(certificate_pem: &str, key_pem: &str) -> Result<Arc<CertifiedKey>> {
-    let chain = certificates(certificate_pem, "certificate of the server cannot be used")?;
-    // The error would not say more, and must not show the key.
-    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes());
-    let key = key.map_err(|_| Error::invalid_argument("key of the server is no private key in PEM"))?;
-    let key = CertifiedKey::from_der(chain, key, &ring::default_provider());
-    key.map(Arc::new).map_err(unusable("certificate and key of the server cannot be used"))
-}
-
-fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'static>>> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => Err(Error::invalid_argument(format!("{what}: no PEM is there"))),
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(unusable(what)(error)),
-    }
-}
-
-fn roots(pem: &str) -> Result<RootCertStore> {
-    const WHAT: &str = "authority of clients cannot be used";
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem, WHAT)? {
-        roots.add(certificate).map_err(unusable(WHAT))?;
-    }
-    Ok(roots)
-}
-
-/// Returns the cryptography with these cipher suites of TLS 1.2 only, if any are named.
-fn provider(names: &[String]) -> Result<CryptoProvider> {
-    let mut provider = ring::default_provider();
-    if names.is_empty() {
-        return Ok(provider);
-    }
-    // The names of IANA, which differ from those of rustls in TLS 1.3.
-    let name = |suite: &rustls::SupportedCipherSuite| format!("{:?}", suite.suite()).replacen("TLS13_", "TLS_", 1);
-    for asked in names {
-        if !provider.cipher_suites.iter().any(|suite| name(suite) == *asked) {
-            return Err(Error::invalid_argument(format!("cipher suite {asked:?} is not supported")));
-        }
-    }
-    provider.cipher_suites.retain(|suite| suite.tls13().is_some() || names.contains(&name(suite)));
-    Ok(provider)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cipher_suites_are_restricted_by_their_public_names() {
-        let all = provider(&[]).unwrap().cipher_suites.len();
-        let named = ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256".to_owned(), "TLS_AES_128_GCM_SHA256".to_owned()];
-        let few = provider(&named).unwrap().cipher_suites;
-        assert_eq!(few.iter().filter(|suite| suite.tls13().is_none()).count(), 1);
-        assert!(few.len() < all);
-        assert!(provider(&["TLS_RSA_WITH_RC4_128_SHA".to_owned()]).unwrap_err().message().contains("RC4"));
-    }
+fn parse(certificate_pem: &str, key_pem: &str) -> Result<Arc<CertifiedKey>> {
+    parse_certified_key(certificate_pem.as_bytes(), key_pem.as_bytes(), "server")
 }

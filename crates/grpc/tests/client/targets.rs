@@ -1,11 +1,14 @@
 //! Servers behind UNIX sockets, plain addresses and proxies.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use blobaccess::{BlobAccess as _, Context, ErrorKind, Fsac, MemoryStore};
 use blobaccess_grpc::{
-    ListenerGroup, ListenerOptions, Remote, RemoteOptions, RemoteTls, RetryPolicy, ServerTls, ServiceOptions, Services,
+    ClientCertificate, ListenerGroup, ListenerOptions, Remote, RemoteOptions, RemoteTls, RetryPolicy, ServerTls,
+    ServiceOptions, Services,
 };
+use blobaccess_testkit::ManualClock;
 use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -68,6 +71,53 @@ async fn tls_is_spoken_on_a_socket_and_to_an_address_without_a_scheme_if_it_is_s
         assert_eq!(reach(RemoteOptions::new(&target).with_tls(tls.clone())).await, ErrorKind::NotFound, "{target}");
         assert_eq!(reach(RemoteOptions::new(&target)).await, ErrorKind::Unavailable, "{target}");
     }
+}
+
+#[tokio::test]
+async fn a_client_shows_the_certificate_that_it_has_when_it_connects() {
+    let (server, server_key) = certificate();
+    let (own, own_key) = certificate();
+    let (foreign, foreign_key) = certificate();
+    let tls = ServerTls::new(server.clone(), server_key).with_client_authority(own.clone());
+    let address = serve(group().with_address("127.0.0.1:0").with_tls(tls)).await.pop().unwrap();
+    let shown = ClientCertificate::new(&own, &own_key).unwrap();
+    let options = |certificate: &ClientCertificate| {
+        let tls = RemoteTls::new().with_ca_pem(server.clone()).with_server_name("localhost");
+        let tls = tls.with_cipher_suites(["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]);
+        RemoteOptions::new(address.to_string()).with_tls(tls.with_replaceable_client_certificate(certificate.clone()))
+    };
+    assert_eq!(options(&shown), options(&shown));
+    assert_eq!(reach(options(&shown)).await, ErrorKind::NotFound);
+    assert!(shown.replace(&foreign, &own_key).is_err(), "they do not belong together");
+    assert_eq!(reach(options(&shown)).await, ErrorKind::NotFound);
+    shown.replace(&foreign, &foreign_key).unwrap();
+    assert_eq!(reach(options(&shown)).await, ErrorKind::Unavailable, "the server does not know its authority");
+
+    // One that is read again.
+    let clock = ManualClock::new();
+    let files = Arc::new(Mutex::new((own.clone(), own_key.clone())));
+    let read = Arc::clone(&files);
+    let minute = Duration::from_mins(1);
+    let reading = move || Ok(read.lock().unwrap().clone());
+    let shown = ClientCertificate::read_every(minute, Arc::new(clock.clone()), reading).unwrap();
+    *files.lock().unwrap() = (foreign, foreign_key);
+    assert_eq!(reach(options(&shown)).await, ErrorKind::NotFound, "it is not time yet");
+    clock.advance(minute);
+    assert_eq!(reach(options(&shown)).await, ErrorKind::Unavailable);
+    *files.lock().unwrap() = (own, own_key);
+    clock.advance(minute);
+    assert_eq!(reach(options(&shown)).await, ErrorKind::NotFound);
+    files.lock().unwrap().1.clear();
+    clock.advance(minute);
+    assert_eq!(reach(options(&shown)).await, ErrorKind::NotFound, "the one before is used on");
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_the_handshake_is_given_up_in_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let options = RemoteOptions::new(format!("https://{}", silent.local_addr().unwrap()))
+        .with_connect_timeout(Duration::from_millis(20));
+    assert_eq!(reach(options).await, ErrorKind::Unavailable);
 }
 
 #[tokio::test]

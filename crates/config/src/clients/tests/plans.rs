@@ -42,6 +42,8 @@ fn a_client_of_grpc_needs_an_address() {
     assert_grpc("", Ok(&[]));
     let (_, end) = read_grpc(r#"{"address": "http://storage:8981"}"#);
     assert!(end.unwrap_err()[0].starts_with("address: must not begin with http://"));
+    let (_, end) = read_grpc(r#"{"address": "xds:///storage"}"#);
+    assert_eq!(end.unwrap_err(), ["address: has the scheme \"xds\", which is not supported: use dns or unix"]);
 }
 
 #[test]
@@ -97,8 +99,8 @@ fn service_configs_choose_among_addresses() {
 #[test]
 fn proxies_and_traces_are_done_or_said_to_have_no_effect() {
     assert_grpc(r#", "proxyUrl": "http://user:word@proxy:3128""#, Ok(&[]));
-    assert_grpc(r#", "proxyUrl": "socks5://proxy:1080""#, Err(&["proxyUrl: is not supported: the scheme is"]));
-    assert_grpc(r#", "proxyUrl": "proxy""#, Err(&["proxyUrl: is no URL"]));
+    assert_grpc(r#", "proxyUrl": "socks5://proxy:1080""#, Err(&["proxyUrl: does not begin with http://, the only scheme"]));
+    assert_grpc(r#", "proxyUrl": "proxy""#, Err(&["proxyUrl: does not begin with http://"]));
     let (_, end) = read_grpc(r#"{"address": "unix:/a", "proxyUrl": "http://proxy"}"#);
     assert_eq!(end.unwrap_err(), ["proxyUrl: cannot be used with a socket as the address"]);
     let tracing = r#", "tracing": {"/a.B/C": {"attributesFromFirstRequestMessage": ["x"]}}"#;
