@@ -21,6 +21,9 @@ const MIN_WINDOW_BYTES: i64 = 1 << 16;
 /// The largest message that is received unless the configuration sets another: gRPC's own.
 const DEFAULT_MAX_RECEIVED_BYTES: usize = 4 << 20;
 
+/// The least time between pings of a client that is zero in the configuration: gRPC's own.
+const MIN_PING_INTERVAL: Duration = Duration::from_mins(5);
+
 /// The plan of a server: its addresses, encryption, authentication and limits.
 #[derive(Debug)]
 pub(super) struct ServerPlan {
@@ -141,9 +144,10 @@ fn read_options(section: &Section<'_>) -> Option<ListenerOptions> {
         options = options.with_health_check_service(service);
     }
     if let Some(policy) = section.message("keepalive_enforcement_policy") {
-        let _: Option<Duration> = policy.required_duration("min_time");
-        let _: bool = policy.flag("permit_without_stream");
-        section.notice_at("keepalive_enforcement_policy", "has no effect: clients may ping as often as they like");
+        let permits_without_call = policy.flag("permit_without_stream");
+        let min_interval = policy.required_duration("min_time")?;
+        let min_interval = if min_interval.is_zero() { MIN_PING_INTERVAL } else { min_interval };
+        options = options.with_ping_limit(min_interval, permits_without_call);
     }
     let options = match section.message("keepalive_parameters") {
         Some(parameters) => read_keepalive(&parameters, options),

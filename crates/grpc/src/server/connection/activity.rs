@@ -29,6 +29,11 @@ impl Activity {
         OpenCall(self.clone())
     }
 
+    /// Returns whether a call is open.
+    pub(super) fn has_call(&self) -> bool {
+        *self.open.borrow() > 0
+    }
+
     /// Waits until no call was open for this time without a break.
     pub(super) async fn idle_for(&self, duration: Duration, clock: &dyn Clock) {
         let mut open = self.open.subscribe();

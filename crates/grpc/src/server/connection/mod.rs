@@ -2,6 +2,7 @@
 
 mod activity;
 mod observed_body;
+mod pings;
 mod preface;
 mod service;
 
@@ -22,10 +23,11 @@ use tonic::transport::server::Connected;
 use uuid::Uuid;
 
 use self::activity::Activity;
+use self::pings::{PingWatch, WatchedPings};
 use self::preface::WatchedPreface;
 use self::service::ConnectionService;
 use super::call_observer::ObservedMethods;
-use super::listening::ListenerOptions;
+use super::listening::{ListenerOptions, PingPolicy};
 
 /// The maximum number of open calls of one connection. Clients wait with further calls, or open another connection.
 const STREAMS_PER_CONNECTION: u32 = 1024;
@@ -56,6 +58,7 @@ pub(crate) struct ConnectionServer {
     certificates: Option<super::tls::UnverifiedCertificates>,
     methods: Option<ObservedMethods>,
     max_metadata_bytes: u32,
+    ping_policy: Option<PingPolicy>,
     max_idle: Option<Duration>,
     max_age: Option<Duration>,
     max_age_grace: Option<Duration>,
@@ -85,6 +88,7 @@ impl ConnectionServer {
             certificates: None,
             methods: None,
             max_metadata_bytes: options.max_metadata_bytes,
+            ping_policy: options.ping_policy.clone(),
             max_idle: options.max_connection_idle,
             max_age: options.max_connection_age,
             max_age_grace: options.max_connection_age_grace,
@@ -137,7 +141,7 @@ impl ConnectionServer {
     where
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     {
-        let activity = self.max_idle.map(|_| Activity::default());
+        let activity = (self.max_idle.is_some() || self.ping_policy.is_some()).then(Activity::default);
         let service = ConnectionService {
             routes: self.routes.clone(),
             info: io.connect_info(),
@@ -147,7 +151,9 @@ impl ConnectionServer {
             #[cfg(feature = "tls")]
             certificates: self.certificates,
         };
-        let (io, has_begun) = WatchedPreface::new(io);
+        let pings = self.ping_policy.clone().zip(activity.clone());
+        let pings = pings.map(|(policy, calls)| PingWatch::new(policy, calls, Arc::clone(&self.clock)));
+        let (io, has_begun) = WatchedPreface::new(WatchedPings::new(io, pings));
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
         let mut draining = pin!(async { drop(draining.wait_for(|draining| *draining).await) }.fuse());
         // Until the client has begun, the connection would wait for it even when it is told to end.
@@ -234,9 +240,52 @@ mod tests {
 
     /// Serves a connection that tells time by `clock`, and returns the client's side of it.
     fn serve(clock: &ManualClock, draining: watch::Receiver<bool>) -> (DuplexStream, JoinHandle<()>) {
+        serve_with(&ListenerOptions::default(), clock, draining)
+    }
+
+    fn serve_with(
+        options: &ListenerOptions,
+        clock: &ManualClock,
+        draining: watch::Receiver<bool>,
+    ) -> (DuplexStream, JoinHandle<()>) {
         let (client, io) = tokio::io::duplex(64 << 10);
-        let server = ConnectionServer::new(Routes::default(), &ListenerOptions::default(), Arc::new(clock.clone()));
+        let server = ConnectionServer::new(Routes::default(), options, Arc::new(clock.clone()));
         (client, tokio::spawn(Arc::new(server).serve(io, draining)))
+    }
+
+    /// Reads frames until one has this kind and these flags, and returns its payload.
+    async fn read_until(client: &mut DuplexStream, kind_and_flags: [u8; 2]) -> Vec<u8> {
+        loop {
+            let mut head = [0; 9];
+            client.read_exact(&mut head).await.unwrap();
+            let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+            client.read_exact(&mut payload).await.unwrap();
+            if head[3..5] == kind_and_flags {
+                return payload;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_pings_too_often_is_told_so_and_dropped() {
+        let clock = ManualClock::new();
+        let (_drain, draining) = watch::channel(false);
+        let minute = Duration::from_mins(1);
+        let options = ListenerOptions::default().with_ping_limit(minute, true);
+        let (mut client, served) = serve_with(&options, &clock, draining);
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        for early in [false, false, true, true] {
+            if !early {
+                clock.advance(minute);
+            }
+            client.write_all(b"\0\0\x08\x06\0\0\0\0\0pingping").await.unwrap();
+            read_until(&mut client, [6, 1]).await;
+        }
+        client.write_all(b"\0\0\x08\x06\0\0\0\0\0pingping").await.unwrap();
+        let reason = read_until(&mut client, [7, 0]).await;
+        assert_eq!(&reason[4..], b"\0\0\0\x0btoo_many_pings");
+        served.await.unwrap();
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     }
 
     #[tokio::test]
@@ -261,19 +310,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_has_begun_is_not_dropped_for_its_silence_and_told_of_the_stop() {
-        /// Reads frames until one has this kind and these flags.
-        async fn read_until(client: &mut DuplexStream, kind_and_flags: [u8; 2]) {
-            loop {
-                let mut head = [0; 9];
-                client.read_exact(&mut head).await.unwrap();
-                let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
-                client.read_exact(&mut payload).await.unwrap();
-                if head[3..5] == kind_and_flags {
-                    return;
-                }
-            }
-        }
-
         let clock = ManualClock::new();
         let (drain, draining) = watch::channel(false);
         let (mut client, served) = serve(&clock, draining);

@@ -10,3 +10,4 @@ mod tcp_address;
 pub use self::group::{BoundListeners, ListenerGroup};
 pub(crate) use self::group::{GroupPolicy, Sockets};
 pub use self::options::ListenerOptions;
+pub(crate) use self::options::PingPolicy;

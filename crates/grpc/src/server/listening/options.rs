@@ -26,6 +26,13 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 /// The time after which a connection that does not answer a ping is closed.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How often clients may ping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PingPolicy {
+    pub(crate) min_interval: Duration,
+    pub(crate) permits_without_call: bool,
+}
+
 /// The settings of the connections of one [`ListenerGroup`](crate::ListenerGroup).
 ///
 /// # Examples
@@ -49,6 +56,7 @@ pub struct ListenerOptions {
     pub(crate) max_metadata_bytes: u32,
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
+    pub(crate) ping_policy: Option<PingPolicy>,
     pub(crate) max_connection_idle: Option<Duration>,
     pub(crate) max_connection_age: Option<Duration>,
     pub(crate) max_connection_age_grace: Option<Duration>,
@@ -65,6 +73,7 @@ impl Default for ListenerOptions {
             max_metadata_bytes: MAX_METADATA_BYTES,
             keepalive_interval: KEEPALIVE_INTERVAL,
             keepalive_timeout: KEEPALIVE_TIMEOUT,
+            ping_policy: None,
             max_connection_idle: None,
             max_connection_age: None,
             max_connection_age_grace: None,
@@ -121,6 +130,18 @@ impl ListenerOptions {
     #[must_use]
     pub fn with_keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
         (self.keepalive_interval, self.keepalive_timeout) = (interval, timeout);
+        self
+    }
+
+    /// Closes the connections of clients that ping more often than every `min_interval`, or without a call if
+    /// `permits_without_call` is not set. The default lets clients ping as often as they like.
+    ///
+    /// As in gRPC's own servers, two pings in a row may come early, and each message that is sent to the client lets it
+    /// ping again. The connection is closed with the reason `too_many_pings`, by which clients of gRPC learn to ping less.
+    /// Calls that are under way fail.
+    #[must_use]
+    pub fn with_ping_limit(mut self, min_interval: Duration, permits_without_call: bool) -> Self {
+        self.ping_policy = Some(PingPolicy { min_interval, permits_without_call });
         self
     }
 
