@@ -104,6 +104,8 @@ fn run(flags: &Flags) -> Result<End> {
 /// Reads and checks a file. Nothing else is opened but what the file names to be read.
 fn read(file: &Path, metrics: &Arc<PrometheusObserver>) -> Result<Application, Faults> {
     let document = Document::from_jsonnet_file(file, &Environment::of_process())?;
-    let registry = Registry::new().with_observer(Arc::<PrometheusObserver>::clone(metrics));
+    let registry = Registry::new()
+        .with_observer(Arc::<PrometheusObserver>::clone(metrics))
+        .with_client_observer(Arc::new(metrics.client_calls()));
     Application::from_document(&document, &registry)
 }

@@ -14,6 +14,7 @@ mod process;
 mod server;
 #[path = "../storage_server/site.rs"]
 mod site;
+mod watchdog;
 mod workspace;
 
 use std::thread;

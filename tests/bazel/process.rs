@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 
+use crate::watchdog::Watchdog;
+
 /// A running example, which is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -17,6 +19,7 @@ pub(crate) struct Process {
 #[derive(Debug)]
 pub(crate) struct Output {
     name: &'static str,
+    pid: u32,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
@@ -31,7 +34,8 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; run `cargo build --examples` first", program.display()));
         let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-        (Self { name, child }, Output { name, lines })
+        let pid = child.id();
+        (Self { name, child }, Output { name, pid, lines })
     }
 
     /// Kills it, without any notice.
@@ -41,10 +45,16 @@ impl Process {
         assert_eq!(status.signal(), Some(9), "{} ended with {status}", self.name);
     }
 
-    /// Asks it to stop, and returns how it ended.
-    pub(crate) fn stop(mut self) -> ExitStatus {
+    /// Asks it to stop.
+    pub(crate) fn terminate(&self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    }
+
+    /// Asks it to stop, and returns how it ended. It is killed if it takes too long.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        self.terminate();
+        let _watchdog = Watchdog::watch(self.child.id());
         self.child.wait().expect("it is our child")
     }
 }
@@ -58,8 +68,9 @@ impl Drop for Process {
 }
 
 impl Output {
-    /// Returns the rest of the next line that begins so.
+    /// Returns the rest of the next line that begins so. The example is killed if the line takes too long.
     pub(crate) fn following(&mut self, beginning: &str) -> String {
+        let _watchdog = Watchdog::watch(self.pid);
         let mut lines = self.lines.by_ref().map(|line| line.expect("it prints text"));
         let found = lines.find_map(|line| line.strip_prefix(beginning).map(str::to_owned));
         found.unwrap_or_else(|| panic!("{} ended before it printed {beginning:?}", self.name))

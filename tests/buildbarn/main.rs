@@ -16,6 +16,8 @@ mod files;
 mod program;
 mod site;
 mod verdict;
+#[path = "../bazel/watchdog.rs"]
+mod watchdog;
 #[path = "../bazel/workspace.rs"]
 #[expect(dead_code, reason = "the tests with Bazel use all of it")]
 mod workspace;

@@ -2,9 +2,12 @@
 
 use std::fs::File;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+
+use crate::watchdog::Watchdog;
 
 /// The makers of programs that read the same files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,7 @@ impl Program {
     }
 
     fn wait_until_listening(&mut self) {
+        let _watchdog = Watchdog::watch(self.child.id());
         while UnixStream::connect(&self.socket).is_err() {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
                 panic!("{} ended with {status}: {}", self.name, self.output());
@@ -60,12 +64,15 @@ impl Program {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Asks it to stop, and waits until it has. It is killed if it takes too long, which is a failure.
     pub(crate) fn stop(mut self) {
         assert!(self.child.try_wait().expect("it is our child").is_none(), "{} ended: {}", self.name, self.output());
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
-        self.child.wait().expect("it is our child");
+        let watchdog = Watchdog::watch(self.child.id());
+        let status = self.child.wait().expect("it is our child");
+        drop(watchdog);
+        assert_ne!(status.signal(), Some(9), "{} did not stop: {}", self.name, self.output());
         assert!(!self.output().contains("panicked"), "{}: {}", self.name, self.output());
     }
 }

@@ -11,7 +11,10 @@ mod metrics;
 #[expect(dead_code, reason = "the tests with Bazel use all of it")]
 mod process;
 mod server;
+mod signals;
 mod site;
+#[path = "../bazel/watchdog.rs"]
+mod watchdog;
 
 use blobaccess::{
     Ac, Blob, BlobAccess, Cas, Context, Digest, DigestFunction, DigestSet, ErrorKind, Fsac, InstanceName, Kind,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blobaccess::{BlobAccess, Clock, Error, Icas, Kind, NoObserver, Observer, Result, StorageType, SystemClock};
+use blobaccess_grpc::{CallObserver, Remote};
 use blobaccess_icas::{AllowedHosts, BucketSource, ExpandingOptions, ReferenceExpanding};
 
 use crate::blobstore::{AnyStore, Store, name_of_kind};
@@ -93,6 +94,7 @@ pub trait Backend<K: Kind>: Debug + Send + Sync + 'static {
 pub struct Registry {
     backends: HashMap<(String, StorageType), Arc<dyn ErasedBackend>>,
     observer: Arc<dyn Observer>,
+    client_observer: Option<Arc<dyn CallObserver>>,
     clock: Arc<dyn Clock>,
     max_message_size_bytes: u64,
     forwarded_metadata: Option<Vec<String>>,
@@ -106,6 +108,7 @@ impl Default for Registry {
         Self {
             backends: HashMap::new(),
             observer: Arc::new(NoObserver),
+            client_observer: None,
             clock: Arc::new(SystemClock),
             max_message_size_bytes: MAX_MESSAGE_SIZE_BYTES,
             forwarded_metadata: None,
@@ -145,6 +148,14 @@ impl Registry {
     #[must_use]
     pub fn with_observer(mut self, observer: impl Observer) -> Self {
         self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Tells `observer` of every call that clients of gRPC make for the stores of a file, and for its schedulers. Nobody is
+    /// told unless set.
+    #[must_use]
+    pub fn with_client_observer(mut self, observer: Arc<dyn CallObserver>) -> Self {
+        self.client_observer = Some(observer);
         self
     }
 
@@ -226,6 +237,14 @@ impl Registry {
 
     pub(crate) fn observer(&self) -> Arc<dyn Observer> {
         Arc::clone(&self.observer)
+    }
+
+    /// Returns a client whose calls are observed, if anybody observes them.
+    pub(crate) fn observe(&self, remote: Remote) -> Result<Remote> {
+        match &self.client_observer {
+            None => Ok(remote),
+            Some(observer) => remote.with_call_observer(&**observer),
+        }
     }
 
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {

@@ -161,8 +161,6 @@ mod status;
 #[expect(clippy::allow_attributes_without_reason, unused_qualifications, reason = "tonic generates services so")]
 mod stubs;
 
-#[cfg(all(feature = "client", feature = "tls"))]
-pub use client::{ClientCertificate, RemoteTls};
 #[cfg(all(feature = "client", feature = "server"))]
 pub use client::Scheduler;
 #[cfg(feature = "client")]
@@ -170,6 +168,8 @@ pub use client::{
     CallMetadata, Remote, RemoteAcStore, RemoteCasStore, RemoteFsacStore, RemoteIcasStore, RemoteIsccStore,
     RemoteMessageStore, RemoteOptions, RemoteReplicator, RemoteSnapshot, RetryPolicy,
 };
+#[cfg(all(feature = "client", feature = "tls"))]
+pub use client::{ClientCertificate, RemoteTls};
 pub use metadata_keys::{OUTCOME_REQUEST, OUTCOME_RESPONSE, UPLOAD_TOKEN};
 #[cfg(all(feature = "server", unix))]
 pub use server::PeerUser;

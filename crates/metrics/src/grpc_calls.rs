@@ -1,4 +1,4 @@
-//! The calls of a gRPC server, under the names that go-grpc-prometheus gives them.
+//! The calls of a gRPC server and of its clients, under the names that go-grpc-prometheus gives them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,8 +77,8 @@ impl Default for GrpcCalls {
 }
 
 impl GrpcCalls {
-    /// Names what is counted. The suffix `_total` of a counter is added when encoded.
-    pub(crate) fn register(&self, registry: &mut Registry) {
+    /// Names the counts of calls that a server has handled. The suffix `_total` of a counter is added when encoded.
+    pub(crate) fn register_server(&self, registry: &mut Registry) {
         registry.register("grpc_server_started", "Calls that have begun on the server", self.started.clone());
         registry.register(
             "grpc_server_handled",
@@ -97,6 +97,43 @@ impl GrpcCalls {
             self.seconds.clone(),
         );
     }
+
+    /// Names the counts of calls that clients have made.
+    pub(crate) fn register_client(&self, registry: &mut Registry) {
+        registry.register("grpc_client_started", "Calls that clients have begun", self.started.clone());
+        registry.register(
+            "grpc_client_handled",
+            "Calls of clients that have ended, whether or not they failed",
+            self.handled.clone(),
+        );
+        registry.register("grpc_client_msg_received", "Messages that clients have received", self.received.clone());
+        registry.register("grpc_client_msg_sent", "Messages that clients have sent", self.sent.clone());
+        registry.register(
+            "grpc_client_handling_seconds",
+            "How long calls of clients took until they had ended, in seconds",
+            self.seconds.clone(),
+        );
+    }
+
+    fn observe(&self, method: &CallMethod) -> Arc<dyn MethodObserver> {
+        let labels = MethodLabels {
+            grpc_type: method.streams.name(),
+            grpc_service: method.service.clone(),
+            grpc_method: method.method.clone(),
+        };
+        let handled = CODES.map(|grpc_code| {
+            let MethodLabels { grpc_type, grpc_service, grpc_method } = labels.clone();
+            let labels = HandledLabels { grpc_type, grpc_service, grpc_method, grpc_code };
+            self.handled.get_or_create(&labels).clone()
+        });
+        Arc::new(MethodCounts {
+            started: self.started.get_or_create(&labels).clone(),
+            handled,
+            received: self.received.get_or_create(&labels).clone(),
+            sent: self.sent.get_or_create(&labels).clone(),
+            seconds: self.seconds.get_or_create(&labels).clone(),
+        })
+    }
 }
 
 /// The counts of one method, which are looked up once.
@@ -112,24 +149,40 @@ struct MethodCounts {
 
 impl CallObserver for PrometheusObserver {
     fn observe_method(&self, method: &CallMethod) -> Arc<dyn MethodObserver> {
-        let calls = self.grpc_calls();
-        let labels = MethodLabels {
-            grpc_type: method.streams.name(),
-            grpc_service: method.service.clone(),
-            grpc_method: method.method.clone(),
-        };
-        let handled = CODES.map(|grpc_code| {
-            let MethodLabels { grpc_type, grpc_service, grpc_method } = labels.clone();
-            let labels = HandledLabels { grpc_type, grpc_service, grpc_method, grpc_code };
-            calls.handled.get_or_create(&labels).clone()
-        });
-        Arc::new(MethodCounts {
-            started: calls.started.get_or_create(&labels).clone(),
-            handled,
-            received: calls.received.get_or_create(&labels).clone(),
-            sent: calls.sent.get_or_create(&labels).clone(),
-            seconds: calls.seconds.get_or_create(&labels).clone(),
-        })
+        self.server_calls().observe(method)
+    }
+}
+
+/// The counts of the calls that clients make, which are encoded with those of their [`PrometheusObserver`]. Clones are
+/// the same counts.
+///
+/// # Examples
+///
+/// ```
+/// use blobaccess_grpc::{Remote, RemoteOptions};
+/// use blobaccess_metrics::PrometheusObserver;
+///
+/// # fn main() -> blobaccess::Result<()> {
+/// let metrics = PrometheusObserver::new();
+/// let remote = Remote::new(RemoteOptions::new("cache.example.com:8980"))?;
+/// let remote = remote.with_call_observer(&metrics.client_calls())?;
+/// assert!(metrics.encode().contains("grpc_client_started_total"));
+/// # drop(remote);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientCalls(Arc<GrpcCalls>);
+
+impl ClientCalls {
+    pub(crate) fn new(calls: Arc<GrpcCalls>) -> Self {
+        Self(calls)
+    }
+}
+
+impl CallObserver for ClientCalls {
+    fn observe_method(&self, method: &CallMethod) -> Arc<dyn MethodObserver> {
+        self.0.observe(method)
     }
 }
 
@@ -187,5 +240,24 @@ mod tests {
         assert!(has(&format!("grpc_server_handled_total{{{labels},grpc_code=\"Canceled\"}} 0")));
         assert!(has(&format!("grpc_server_handling_seconds_count{{{labels}}} 2")));
         assert!(has(&format!("grpc_server_handling_seconds_bucket{{le=\"0.0021544\",{labels}}} 1")));
+    }
+
+    #[test]
+    fn calls_of_clients_have_names_of_their_own() {
+        let metrics = PrometheusObserver::new();
+        let method = metrics.client_calls().observe_method(&CallMethod::new("a.B", "Get", CallStreams::None));
+        let labels = r#"grpc_type="unary",grpc_service="a.B",grpc_method="Get""#;
+        method.call_started();
+        method.messages_sent(1);
+        method.messages_received(2);
+        method.call_ended(Code::Unavailable, Duration::from_millis(2));
+        let encoded = metrics.encode();
+        let has = |line: &str| encoded.lines().any(|encoded| encoded == line);
+        assert!(has(&format!("grpc_client_started_total{{{labels}}} 1")));
+        assert!(has(&format!("grpc_client_handled_total{{{labels},grpc_code=\"Unavailable\"}} 1")));
+        assert!(has(&format!("grpc_client_msg_sent_total{{{labels}}} 1")));
+        assert!(has(&format!("grpc_client_msg_received_total{{{labels}}} 2")));
+        assert!(has(&format!("grpc_client_handling_seconds_count{{{labels}}} 1")));
+        assert!(!encoded.contains(&format!("grpc_server_started_total{{{labels}}}")));
     }
 }

@@ -41,6 +41,9 @@
 //! | `grpc_server_msg_received_total`, `grpc_server_msg_sent_total` | | messages each way |
 //! | `grpc_server_handling_seconds` | | how long calls took |
 //!
+//! The calls of clients have the same metrics as `grpc_client_started_total` and so on, and the same labels. A client
+//! counts each attempt of a call, by `PrometheusObserver::client_calls`.
+//!
 //! A server adds values of its own as [gauges](PrometheusObserver::register_gauge).
 //!
 //! # Examples
@@ -74,5 +77,7 @@ mod labels;
 mod location_maps;
 mod observer;
 
+#[cfg(feature = "grpc")]
+pub use self::grpc_calls::ClientCalls;
 pub use self::location_maps::LocalStoreReading;
 pub use self::observer::{CONTENT_TYPE, PrometheusObserver};

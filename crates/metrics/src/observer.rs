@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use crate::buckets;
 use crate::gauges::Gauges;
 #[cfg(feature = "grpc")]
-use crate::grpc_calls::GrpcCalls;
+use crate::grpc_calls::{ClientCalls, GrpcCalls};
 use crate::labels::{Asked, Backend, Ended, EvictionSet, Method, PutEnded, Storage, Timestamp};
 use crate::location_maps::{LocalStoreReading, LocationMaps};
 
@@ -43,7 +43,9 @@ pub struct PrometheusObserver {
     corruptions: Family<Storage, Counter>,
     existence_cache: Family<Asked, Counter>,
     #[cfg(feature = "grpc")]
-    grpc_calls: GrpcCalls,
+    server_calls: GrpcCalls,
+    #[cfg(feature = "grpc")]
+    client_calls: Arc<GrpcCalls>,
     eviction_sets: Family<EvictionSet, Counter>,
 }
 
@@ -72,7 +74,9 @@ impl PrometheusObserver {
             corruptions: Family::default(),
             existence_cache: Family::default(),
             #[cfg(feature = "grpc")]
-            grpc_calls: GrpcCalls::default(),
+            server_calls: GrpcCalls::default(),
+            #[cfg(feature = "grpc")]
+            client_calls: Arc::default(),
             eviction_sets: Family::default(),
         };
         observer.register();
@@ -134,7 +138,9 @@ impl PrometheusObserver {
             self.eviction_sets.clone(),
         );
         #[cfg(feature = "grpc")]
-        self.grpc_calls.register(registry);
+        self.server_calls.register_server(registry);
+        #[cfg(feature = "grpc")]
+        self.client_calls.register_client(registry);
         registry.register_collector(Box::new(self.gauges.clone()));
         registry.register_collector(Box::new(self.location_maps.clone()));
     }
@@ -207,10 +213,17 @@ impl PrometheusObserver {
         encoded
     }
 
-    /// Returns the counts of the calls of gRPC.
+    /// Returns the counts of the calls that clients make, for `Remote::with_call_observer` of `blobaccess-grpc`.
     #[cfg(feature = "grpc")]
-    pub(crate) const fn grpc_calls(&self) -> &GrpcCalls {
-        &self.grpc_calls
+    #[must_use]
+    pub fn client_calls(&self) -> ClientCalls {
+        ClientCalls::new(Arc::clone(&self.client_calls))
+    }
+
+    /// Returns the counts of the calls that a server handles.
+    #[cfg(feature = "grpc")]
+    pub(crate) const fn server_calls(&self) -> &GrpcCalls {
+        &self.server_calls
     }
 
     fn count_outcome(&self, storage_type: &'static str, backend_type: &'static str, outcome: PutOutcome) {

@@ -10,7 +10,7 @@ use super::diagnostics::{Diagnostics, DiagnosticsPlan};
 use super::probe::probe_context;
 use super::{Application, ApplicationPlan};
 use crate::background::Background;
-use crate::{Faults, Stacks};
+use crate::{Faults, Registry, Stacks};
 
 /// A storage server whose stores are open.
 ///
@@ -58,7 +58,7 @@ impl Application {
         let stacks = Arc::new(stacks.open().await?);
         let mut background = Background::new(registry.clock());
         let failed = |error: Error| Faults::one(None, error.to_string());
-        let services = build_services(&plan, &stacks, &mut background).map_err(failed)?;
+        let services = build_services(&plan, &stacks, &registry, &mut background).map_err(failed)?;
         let groups = plan.servers.iter().map(|server| server.build(&mut background)).collect::<Result<_>>();
         let groups = groups.map_err(failed)?;
         let diagnostics = plan.global.diagnostics.as_ref().map(|plan| DiagnosticsPlan::build(plan, &mut background));
@@ -67,7 +67,12 @@ impl Application {
     }
 }
 
-fn build_services(plan: &ApplicationPlan, stacks: &Stacks, background: &mut Background) -> Result<Services> {
+fn build_services(
+    plan: &ApplicationPlan,
+    stacks: &Stacks,
+    registry: &Registry,
+    background: &mut Background,
+) -> Result<Services> {
     let options = ServiceOptions::default()
         .with_max_message_size_bytes(plan.max_message_bytes)
         .with_compression_level(plan.compression.level)
@@ -90,7 +95,7 @@ fn build_services(plan: &ApplicationPlan, stacks: &Stacks, background: &mut Back
             StorageType::Fsac => serve!(fsac, with_fsac),
         }
     }
-    plan.schedulers.add_to(services, &plan.forwarded_metadata(), background)
+    plan.schedulers.add_to(services, &plan.forwarded_metadata(), registry, background)
 }
 
 impl OpenApplication {

@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use blobaccess::{InstanceName, Result};
 use blobaccess_grpc::Services;
 
+use crate::Registry;
 use crate::authorizers::AuthorizerPlan;
 use crate::background::Background;
 use crate::clients::GrpcClientPlan;
@@ -54,12 +55,14 @@ impl SchedulersPlan {
         &self,
         services: Services,
         forwarded: &[String],
+        registry: &Registry,
         background: &mut Background,
     ) -> Result<Services> {
         let Some(authorizer) = &self.authorizer else { return Ok(services) };
         let mut schedulers = Vec::with_capacity(self.schedulers.len());
         for SchedulerPlan { prefix, added_prefix, endpoint } in &self.schedulers {
-            let scheduler = endpoint.connect(false, Some(forwarded.to_vec()), background.clock())?.scheduler();
+            let remote = endpoint.connect(false, Some(forwarded.to_vec()), background.clock())?;
+            let scheduler = registry.observe(remote)?.scheduler();
             schedulers.push((prefix.clone(), scheduler.with_added_instance_name_prefix(added_prefix.clone())));
         }
         Ok(services.with_schedulers(schedulers, authorizer.build(background)))

@@ -45,7 +45,7 @@ impl<K: Kind> Copying<'_, '_, K> {
                 Ok(self.keep(local.with_clock(clock)))
             }
             ReplicatorLayer::Remote(client) => {
-                let remote = client.connect(false, self.opening.forwarded_metadata(), &clock)?;
+                let remote = self.opening.connect(client)?;
                 self.opening.keep(&self.path, K::STORAGE_TYPE, Arc::new(remote.clone()));
                 let source: Store<Cas> = cast(source)?;
                 let replicator: Copier<Cas> = Arc::new(remote.replicator(source));

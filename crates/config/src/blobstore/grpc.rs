@@ -30,7 +30,7 @@ impl GrpcPlan {
 
     /// Makes a client, which connects when it is used.
     pub(crate) fn connect(&self, registry: &Registry) -> Result<Remote> {
-        self.client.connect(self.compresses, registry.forwarded_metadata(), &registry.clock())
+        registry.observe(self.client.connect(self.compresses, registry.forwarded_metadata(), &registry.clock())?)
     }
 }
 

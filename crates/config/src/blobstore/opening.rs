@@ -13,6 +13,7 @@ use blobaccess::{
     Ac, BlobAccess, Cas, Clock, Error, FailingStore, Fsac, Icas, InstanceName, Iscc, Kind, Result, StorageType,
     blocking,
 };
+use blobaccess_grpc::Remote;
 use blobaccess_local_store::Environment;
 use blobaccess_zip_store::{ZipReadingStore, ZipWritingStore};
 
@@ -24,6 +25,7 @@ use super::node::{Node, NodeId, PlannedNode, RoutePlan, ShardPlan};
 use super::part::Part;
 use super::plan::StoresPlan;
 use super::replicator::ReplicatorPlan;
+use crate::clients::GrpcClientPlan;
 use crate::{Fault, Faults, Registry};
 
 /// The stores of a plan, as far as they are open.
@@ -109,8 +111,10 @@ impl PlannedNode {
 }
 
 impl<'p> Opening<'p> {
-    pub(super) fn forwarded_metadata(&self) -> Option<Vec<String>> {
-        self.registry.forwarded_metadata()
+    /// Makes a client, which connects when it is used.
+    pub(super) fn connect(&self, client: &GrpcClientPlan) -> Result<Remote> {
+        let remote = client.connect(false, self.registry.forwarded_metadata(), &self.registry.clock())?;
+        self.registry.observe(remote)
     }
 
     pub(super) fn clock(&self) -> Arc<dyn Clock> {

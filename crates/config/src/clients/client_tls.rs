@@ -96,9 +96,8 @@ impl ClientTlsPlan {
     fn roots(&self) -> Result<RootCertStore> {
         let mut roots = RootCertStore::empty();
         if let Some(pem) = &self.authorities {
-            let unusable = |reason| {
-                Error::invalid_argument(format!("the certificate of an authority cannot be used: {reason}"))
-            };
+            let unusable =
+                |reason| Error::invalid_argument(format!("the certificate of an authority cannot be used: {reason}"));
             for authority in parse_certificates(pem).map_err(unusable)? {
                 roots.add(authority).map_err(|error| unusable(error.to_string()))?;
             }

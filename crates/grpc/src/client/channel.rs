@@ -38,7 +38,10 @@ impl Channels {
     /// Returns the channel whose turn it is. The first call must be made within a runtime.
     pub(super) fn pick(&self) -> Result<Channel> {
         let channels = self.made.get_or_init(|| {
-            self.connector.iter().flat_map(|connector| (0..self.count).map(|number| connector.connect_lazy(number))).collect()
+            self.connector
+                .iter()
+                .flat_map(|connector| (0..self.count).map(|number| connector.connect_lazy(number)))
+                .collect()
         });
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.count.max(1);
         channels.get(turn).cloned().ok_or_else(|| Error::internal("a remote store has no channel"))

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use blobaccess::{Clock, Context, Error, Result};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
+use super::call_channel::CallChannel;
 use super::call_metadata::CallMetadata;
 use super::channel::Channels;
 use super::failure;
@@ -20,6 +20,8 @@ use super::retry_policy::RetryWaits;
 use super::snapshot::Counters;
 use crate::metadata_keys::OUTCOME_REQUEST;
 use crate::metadata_keys::UPLOAD_TOKEN;
+#[cfg(feature = "server")]
+use crate::server::ObservedMethods;
 
 /// The W3C trace context of a call.
 const TRACE_PARENT: &str = "traceparent";
@@ -34,6 +36,9 @@ pub(super) struct Connection {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: RemoteOptions,
     call_metadata: Option<Arc<dyn CallMetadata>>,
+    /// The observers of calls, if there are any.
+    #[cfg(feature = "server")]
+    methods: Option<ObservedMethods>,
 }
 
 impl Connection {
@@ -47,19 +52,35 @@ impl Connection {
             clock,
             options,
             call_metadata: None,
+            #[cfg(feature = "server")]
+            methods: None,
+        }
+    }
+
+    /// Makes a connection over the same channels, with the same settings and components, that shares nothing else.
+    fn renewed(&self) -> Self {
+        Self {
+            call_metadata: self.call_metadata.clone(),
+            #[cfg(feature = "server")]
+            methods: self.methods.clone(),
+            ..Self::new(self.options.clone(), Arc::clone(&self.channels), Arc::clone(&self.clock))
         }
     }
 
     /// Makes a connection over the same channels that tells time by `clock`.
     pub(super) fn with_clock(&self, clock: Arc<dyn Clock>) -> Self {
-        let call_metadata = self.call_metadata.clone();
-        Self { call_metadata, ..Self::new(self.options.clone(), Arc::clone(&self.channels), clock) }
+        Self { clock, ..self.renewed() }
     }
 
     /// Makes a connection over the same channels that asks `call_metadata` before each call.
     pub(super) fn with_call_metadata(&self, call_metadata: Arc<dyn CallMetadata>) -> Self {
-        let connection = Self::new(self.options.clone(), Arc::clone(&self.channels), Arc::clone(&self.clock));
-        Self { call_metadata: Some(call_metadata), ..connection }
+        Self { call_metadata: Some(call_metadata), ..self.renewed() }
+    }
+
+    /// Makes a connection over the same channels whose calls `methods` observe.
+    #[cfg(feature = "server")]
+    pub(super) fn with_methods(&self, methods: ObservedMethods) -> Self {
+        Self { methods: Some(methods), ..self.renewed() }
     }
 
     /// Returns whether what is sent with a call depends on more than its context's metadata.
@@ -96,7 +117,7 @@ impl Connection {
         &self,
         ctx: &Context,
         message: M,
-        send: impl FnOnce(Channel, Request<M>) -> F,
+        send: impl FnOnce(CallChannel, Request<M>) -> F,
     ) -> Result<Response<R>>
     where
         F: Future<Output = Result<Response<R>, Status>>,
@@ -110,7 +131,7 @@ impl Connection {
         ctx: &Context,
         deadline: Option<Instant>,
         message: M,
-        send: impl FnOnce(Channel, Request<M>) -> F,
+        send: impl FnOnce(CallChannel, Request<M>) -> F,
     ) -> Result<Response<R>>
     where
         F: Future<Output = Result<Response<R>, Status>>,
@@ -130,9 +151,13 @@ impl Connection {
     }
 
     /// Returns the channel for a call that is made now.
-    pub(super) fn channel(&self) -> Result<Channel> {
+    pub(super) fn channel(&self) -> Result<CallChannel> {
         self.counters.calls.fetch_add(1, Ordering::Relaxed);
-        self.channels.pick()
+        let channel = self.channels.pick()?;
+        #[cfg(feature = "server")]
+        return Ok(CallChannel::new(channel, self.methods.clone()));
+        #[cfg(not(feature = "server"))]
+        return Ok(CallChannel::new(channel));
     }
 
     /// Makes a request of `message`, with the metadata that goes with it.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use blobaccess::{Error, Result};
+use blobaccess::{Clock, Error, Result, SystemClock};
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
@@ -89,8 +89,11 @@ impl Connector {
 
     /// Makes a connection. Of a spread host, the address of this number is tried first.
     async fn connect(&self, attempt: usize) -> Result<Box<dyn Stream>, ConnectError> {
-        let connecting = tokio::time::timeout(self.connect_timeout, self.connect_at_leisure(attempt));
-        connecting.await.unwrap_or_else(|_| {
+        // Channels have no other clock.
+        let end = SystemClock.monotonic().checked_add(self.connect_timeout);
+        let clock: &dyn Clock = &SystemClock;
+        let connected = clock.timeout(end, self.connect_at_leisure(attempt)).await;
+        connected.unwrap_or_else(|_| {
             let reason = format!("no connection was made within {:?}", self.connect_timeout);
             Err(failed(io::Error::new(io::ErrorKind::TimedOut, reason)))
         })

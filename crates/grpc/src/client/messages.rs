@@ -12,9 +12,9 @@ use blobaccess::{
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use tonic::client::Grpc;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
+use super::call_channel::CallChannel;
 use super::connection::Connection;
 use super::failure;
 use crate::message_protocol::{MessageProtocol, UpdateProtocol};
@@ -124,7 +124,7 @@ impl Connection {
 }
 
 async fn unary(
-    channel: Channel,
+    channel: CallChannel,
     request: Request<Bytes>,
     path: &'static str,
     max_message_size_bytes: usize,

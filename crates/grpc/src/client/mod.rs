@@ -5,6 +5,7 @@ mod batch_key;
 mod batch_read;
 mod batch_write;
 mod batching;
+mod call_channel;
 mod call_metadata;
 mod capabilities;
 mod cas;

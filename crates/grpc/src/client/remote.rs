@@ -17,6 +17,8 @@ use super::replicator::RemoteReplicator;
 #[cfg(feature = "server")]
 use super::scheduler::Scheduler;
 use super::snapshot::RemoteSnapshot;
+#[cfg(feature = "server")]
+use crate::server::{CallObserver, ObservedMethods};
 
 /// A server of the Remote Execution API, and the stores that it offers: [`cas`](Self::cas) and [`ac`](Self::ac); of
 /// Buildbarn's, [`icas`](Self::icas), [`iscc`](Self::iscc), [`fsac`](Self::fsac) and a [`replicator`](Self::replicator).
@@ -93,6 +95,20 @@ impl Remote {
     #[must_use]
     pub fn with_call_metadata(self, call_metadata: Arc<dyn CallMetadata>) -> Self {
         Self { connection: Arc::new(self.connection.with_call_metadata(call_metadata)) }
+    }
+
+    /// Tells `observer` of every call that is made from now on, each attempt by itself, with the time that it took by the
+    /// clock that was set before.
+    ///
+    /// Clones and stores that were made before are not observed, and share nothing but the connections with this one.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` if the services are not described, which is a fault of this crate.
+    #[cfg(feature = "server")]
+    pub fn with_call_observer(self, observer: &dyn CallObserver) -> Result<Self> {
+        let methods = ObservedMethods::for_client(observer, Arc::clone(&self.connection.clock))?;
+        Ok(Self { connection: Arc::new(self.connection.with_methods(methods)) })
     }
 
     /// Returns the scheduler of the server, to which [`Services`](crate::Services::with_schedulers) forward requests to

@@ -1,4 +1,4 @@
-//! Tells an observer of every call, method by method.
+//! Tells an observer of every call that is handled or made, method by method.
 
 use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
@@ -12,6 +12,20 @@ use tonic::Code;
 
 /// The name under which methods are observed that are not known.
 const UNKNOWN: &str = "unknown";
+
+/// The services that clients call.
+#[cfg(feature = "client")]
+const CLIENT_SERVICES: [&str; 9] = [
+    "build.bazel.remote.execution.v2.ActionCache",
+    "build.bazel.remote.execution.v2.Capabilities",
+    "build.bazel.remote.execution.v2.ContentAddressableStorage",
+    super::execution::SERVICE,
+    "buildbarn.fsac.FileSystemAccessCache",
+    "buildbarn.icas.IndirectContentAddressableStorage",
+    "buildbarn.iscc.InitialSizeClassCache",
+    "buildbarn.replicator.Replicator",
+    "google.bytestream.ByteStream",
+];
 
 /// A method of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,12 +52,12 @@ pub enum CallStreams {
     Both,
 }
 
-/// An observer of the calls that a server handles.
+/// An observer of the calls that a server handles, or that a client makes.
 ///
-/// [`Services::with_call_observer`](crate::Services::with_call_observer) takes it.
+/// `Services::with_call_observer` and `Remote::with_call_observer` take it.
 pub trait CallObserver: Debug + Send + Sync + 'static {
-    /// Returns the observer of the calls of one method. It is asked once for each method when serving begins, and once
-    /// for all methods that are not known: their service and method are called `unknown`.
+    /// Returns the observer of the calls of one method. It is asked once for each method when serving begins or a client
+    /// is made, and once for all methods that are not known: their service and method are called `unknown`.
     fn observe_method(&self, method: &CallMethod) -> Arc<dyn MethodObserver>;
 }
 
@@ -52,15 +66,22 @@ pub trait MethodObserver: Debug + Send + Sync + 'static {
     /// Notes that a call has begun.
     fn call_started(&self);
 
-    /// Notes that `count` messages of clients were received.
+    /// Notes that `count` messages of the other side were received.
     fn messages_received(&self, count: u64);
 
-    /// Notes that `count` messages were sent to clients.
+    /// Notes that `count` messages were sent to the other side.
     fn messages_sent(&self, count: u64);
 
-    /// Notes that a call has ended with `code`, `duration` after it began. A call that its client has given up ends with
-    /// `Cancelled`.
+    /// Notes that a call has ended with `code`, `duration` after it began. A call that its client has given up, such as at
+    /// its deadline, ends with `Cancelled`.
     fn call_ended(&self, code: Code, duration: Duration);
+}
+
+/// The side that observes a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
 }
 
 /// The observers of all methods.
@@ -69,14 +90,29 @@ pub(crate) struct ObservedMethods {
     by_path: Arc<HashMap<String, Arc<dyn MethodObserver>>>,
     unknown: Arc<dyn MethodObserver>,
     clock: Arc<dyn Clock>,
+    side: Side,
 }
 
 impl ObservedMethods {
+    /// Asks `observer` about each method that clients of ours call.
+    #[cfg(feature = "client")]
+    pub(crate) fn for_client(observer: &dyn CallObserver, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::new(observer, &CLIENT_SERVICES, clock, Side::Client)
+    }
+
     /// Asks `observer` about each method of `services`, and those of health.
-    pub(crate) fn new(observer: &dyn CallObserver, services: &[&'static str], clock: Arc<dyn Clock>) -> Result<Self> {
+    pub(crate) fn for_server(
+        observer: &dyn CallObserver,
+        services: &[&'static str],
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        Self::new(observer, services, clock, Side::Server)
+    }
+
+    fn new(observer: &dyn CallObserver, services: &[&'static str], clock: Arc<dyn Clock>, side: Side) -> Result<Self> {
         let mut by_path = HashMap::new();
         let sets = [blobaccess_proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
-        for (set, all) in sets.into_iter().zip([false, true]) {
+        for (set, all) in sets.into_iter().zip([false, side == Side::Server]) {
             let set = FileDescriptorSet::decode(set)
                 .map_err(|error| Error::internal("services are not described").with_source(error))?;
             for file in set.file {
@@ -104,14 +140,15 @@ impl ObservedMethods {
         }
         let unknown =
             CallMethod { service: UNKNOWN.to_owned(), method: UNKNOWN.to_owned(), streams: CallStreams::Both };
-        Ok(Self { by_path: Arc::new(by_path), unknown: observer.observe_method(&unknown), clock })
+        Ok(Self { by_path: Arc::new(by_path), unknown: observer.observe_method(&unknown), clock, side })
     }
 
     /// Notes that a call of the method at `path` begins.
     pub(crate) fn begin(&self, path: &str) -> ObservedCall {
         let method = Arc::clone(self.by_path.get(path).unwrap_or(&self.unknown));
         method.call_started();
-        ObservedCall { method, clock: Arc::clone(&self.clock), began: self.clock.monotonic(), ended: false }
+        let began = self.clock.monotonic();
+        ObservedCall { method, side: self.side, clock: Arc::clone(&self.clock), began, ended: false }
     }
 }
 
@@ -160,6 +197,7 @@ impl CallStreams {
 #[derive(Debug)]
 pub(crate) struct ObservedCall {
     pub(crate) method: Arc<dyn MethodObserver>,
+    pub(crate) side: Side,
     clock: Arc<dyn Clock>,
     began: Instant,
     ended: bool,

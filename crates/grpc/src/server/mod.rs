@@ -21,6 +21,7 @@ mod in_flight;
 mod inlining;
 mod listening;
 mod messages;
+mod observed_body;
 mod open_calls;
 mod options;
 mod outcome_trailer;
@@ -48,9 +49,13 @@ pub use self::authentication::{AnyOf, Authenticator, BearerTokens, Identity, Req
 pub use self::authentication::{CertificateName, ClientCertificates};
 #[cfg(feature = "jwt")]
 pub use self::authentication::{JsonWebKeys, JsonWebTokens, JsonWebTokensSnapshot};
+#[cfg(feature = "client")]
+pub(crate) use self::call_observer::ObservedMethods;
 pub use self::call_observer::{CallMethod, CallObserver, CallStreams, MethodObserver};
 pub use self::failed_puts::FailedPuts;
 pub use self::listening::{BoundListeners, ListenerGroup, ListenerOptions};
+#[cfg(feature = "client")]
+pub(crate) use self::observed_body::{ObservedRequest, ObservedResponse};
 pub use self::options::ServiceOptions;
 pub use self::services::{Services, ServicesSnapshot};
 #[cfg(feature = "tls")]

@@ -128,7 +128,7 @@ impl Services {
     fn observed_methods(&self) -> Result<Option<ObservedMethods>> {
         let Some(observer) = &self.call_observer else { return Ok(None) };
         let names: Vec<_> = self.served.names().into_iter().map(|(name, _)| name).collect();
-        ObservedMethods::new(&**observer, &names, Arc::clone(&self.clock)).map(Some)
+        ObservedMethods::for_server(&**observer, &names, Arc::clone(&self.clock)).map(Some)
     }
 
     async fn serve_all(

@@ -9,6 +9,7 @@ mod fake;
 mod find_missing;
 mod hostile;
 mod messages;
+mod observed_calls;
 mod reads;
 mod references;
 mod replicator;

@@ -99,7 +99,10 @@ fn service_configs_choose_among_addresses() {
 #[test]
 fn proxies_and_traces_are_done_or_said_to_have_no_effect() {
     assert_grpc(r#", "proxyUrl": "http://user:word@proxy:3128""#, Ok(&[]));
-    assert_grpc(r#", "proxyUrl": "socks5://proxy:1080""#, Err(&["proxyUrl: does not begin with http://, the only scheme"]));
+    assert_grpc(
+        r#", "proxyUrl": "socks5://proxy:1080""#,
+        Err(&["proxyUrl: does not begin with http://, the only scheme"]),
+    );
     assert_grpc(r#", "proxyUrl": "proxy""#, Err(&["proxyUrl: does not begin with http://"]));
     let (_, end) = read_grpc(r#"{"address": "unix:/a", "proxyUrl": "http://proxy"}"#);
     assert_eq!(end.unwrap_err(), ["proxyUrl: cannot be used with a socket as the address"]);

@@ -1,7 +1,6 @@
 //! One connection, from the handshake to its end.
 
 mod activity;
-mod observed_body;
 mod pings;
 mod preface;
 mod service;

@@ -21,7 +21,7 @@ const MAX_EARLY_PINGS: u8 = 2;
 /// The time between pings without a call, where none are permitted, as in gRPC's own servers.
 const INTERVAL_WITHOUT_CALL: Duration = Duration::from_hours(2);
 
-/// The frame of HTTP/2 that tells a client to ping less: GOAWAY with ENHANCE_YOUR_CALM and a text that clients of gRPC
+/// The frame of HTTP/2 that tells a client to ping less: `GOAWAY` with `ENHANCE_YOUR_CALM` and a text that clients of gRPC
 /// know (RFC 9113, section 6.8; gRFC A8). The last stream is left open, as calls that have ended are not to be repeated.
 const GOAWAY: &[u8] = b"\0\0\x16\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\x0btoo_many_pings";
 
@@ -284,7 +284,9 @@ mod tests {
     #[test]
     fn frames_are_found_wherever_their_bytes_are_cut() {
         let mut bytes = b"PRI".to_vec();
-        bytes.extend([frame(4, 0, &[]), frame(PING, 0, &[6; 8]), frame(DATA, 1, &[0; 200]), frame(PING, ACK, &[0; 8])].concat());
+        bytes.extend(
+            [frame(4, 0, &[]), frame(PING, 0, &[6; 8]), frame(DATA, 1, &[0; 200]), frame(PING, ACK, &[0; 8])].concat(),
+        );
         for size in 1..=bytes.len() {
             assert_eq!(noted(&bytes, size), [(4, 0), (PING, 0), (DATA, 1), (PING, ACK)], "{size}");
         }

@@ -1,7 +1,6 @@
 //! The services, as one connection calls them.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
@@ -11,9 +10,9 @@ use tonic::service::Routes;
 use tower::Service;
 
 use super::activity::Activity;
-use super::observed_body::{ObservedRequest, ObservedResponse};
 use crate::server::call_body::CallBody;
 use crate::server::call_observer::ObservedMethods;
+use crate::server::observed_body::{ObservedRequest, ObservedResponse};
 
 /// The services of one connection, which each request is told about.
 #[derive(Clone, Debug)]
@@ -56,8 +55,7 @@ impl<I: Clone + Send + Sync + 'static> hyper::service::Service<http::Request<Inc
                 Box::pin(async move { Ok(answer.await?.map(|body| Body::new(CallBody::new(body, open)))) })
             }
             (Some(call), open) => {
-                let method = Arc::clone(&call.method);
-                let answer = routes.call(request.map(|body| ObservedRequest::new(body, method)));
+                let answer = routes.call(request.map(|body| ObservedRequest::new(body, &call)));
                 Box::pin(async move {
                     let (parts, body) = answer.await?.into_parts();
                     let body = CallBody::new(ObservedResponse::new(body, &parts.headers, call), open);

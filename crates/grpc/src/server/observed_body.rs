@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tonic::Code;
 
-use crate::server::call_observer::{MethodObserver, ObservedCall};
+use super::call_observer::{MethodObserver, ObservedCall, Side};
 
 /// The bytes before each message: a flag and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
 const PREFIX_BYTES: u8 = 5;
@@ -53,15 +53,17 @@ impl MessageCount {
 
 /// The body of a request, whose messages are counted.
 #[derive(Debug)]
-pub(super) struct ObservedRequest<B> {
+pub(crate) struct ObservedRequest<B> {
     body: B,
     count: MessageCount,
     method: Arc<dyn MethodObserver>,
+    side: Side,
 }
 
 impl<B> ObservedRequest<B> {
-    pub(super) fn new(body: B, method: Arc<dyn MethodObserver>) -> Self {
-        Self { body, count: MessageCount::default(), method }
+    /// Makes the body of a request of `call`.
+    pub(crate) fn new(body: B, call: &ObservedCall) -> Self {
+        Self { body, count: MessageCount::default(), method: Arc::clone(&call.method), side: call.side }
     }
 }
 
@@ -79,7 +81,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ObservedRequest<B> {
         {
             let count = self.count.count(data);
             if count > 0 {
-                self.method.messages_received(count);
+                match self.side {
+                    Side::Server => self.method.messages_received(count),
+                    Side::Client => self.method.messages_sent(count),
+                }
             }
         }
         polled
@@ -96,7 +101,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ObservedRequest<B> {
 
 /// The body of a response, whose messages are counted, and whose trailers end the call.
 #[derive(Debug)]
-pub(super) struct ObservedResponse<B> {
+pub(crate) struct ObservedResponse<B> {
     body: B,
     count: MessageCount,
     call: ObservedCall,
@@ -104,7 +109,7 @@ pub(super) struct ObservedResponse<B> {
 
 impl<B> ObservedResponse<B> {
     /// Makes the body of a response with these headers, which may be all of the response.
-    pub(super) fn new(body: B, headers: &http::HeaderMap, mut call: ObservedCall) -> Self {
+    pub(crate) fn new(body: B, headers: &http::HeaderMap, mut call: ObservedCall) -> Self {
         if let Some(code) = code_in(headers) {
             call.end(code);
         }
@@ -131,7 +136,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ObservedResponse<B> {
                 if let Some(data) = frame.data_ref() {
                     let count = self.count.count(data);
                     if count > 0 {
-                        self.call.method.messages_sent(count);
+                        match self.call.side {
+                            Side::Server => self.call.method.messages_sent(count),
+                            Side::Client => self.call.method.messages_received(count),
+                        }
                     }
                 } else if let Some(trailers) = frame.trailers_ref() {
                     self.call.end(code_in(trailers).unwrap_or(Code::Unknown));
