@@ -80,6 +80,7 @@ pub trait MethodObserver: Debug + Send + Sync + 'static {
 /// The side that observes a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
+    #[cfg(feature = "client")]
     Client,
     Server,
 }

@@ -83,6 +83,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ObservedRequest<B> {
             if count > 0 {
                 match self.side {
                     Side::Server => self.method.messages_received(count),
+                    #[cfg(feature = "client")]
                     Side::Client => self.method.messages_sent(count),
                 }
             }
@@ -138,6 +139,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ObservedResponse<B> {
                     if count > 0 {
                         match self.call.side {
                             Side::Server => self.call.method.messages_sent(count),
+                            #[cfg(feature = "client")]
                             Side::Client => self.call.method.messages_received(count),
                         }
                     }
