@@ -6,26 +6,49 @@ use std::time::Duration;
 use crate::aborts::Abandoned;
 use crate::shared::Shared;
 
-/// The time until a failed abort is tried again.
+/// The time until failed aborts are tried again.
 const PAUSE: Duration = Duration::from_secs(10);
+
+/// The time that one abort may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The number of times that an abort is tried.
+const TRIES: u32 = 5;
 
 impl Shared {
     /// Tries to abort each upload in the queue. Returns whether the queue is empty afterwards.
     pub(crate) async fn abort_waiting(&self) -> bool {
         for _ in 0..self.aborts.waiting() {
-            let Some(abandoned) = self.aborts.next() else { break };
-            // If this future is dropped, the upload returns to the queue.
-            let mut returning = Returning { shared: self, abandoned: Some(abandoned) };
-            let Some(abandoned) = &returning.abandoned else { break };
-            let aborted = self.abort(abandoned).await;
-            match aborted {
-                Ok(()) => drop(returning.abandoned.take()),
-                Err(error) => {
-                    tracing::warn!(%error, key = %abandoned.path, "an upload in parts cannot be aborted");
-                }
-            }
+            self.abort_one().await;
         }
         self.aborts.waiting() == 0
+    }
+
+    /// Tries to abort the upload that has waited longest. One that fails again and again is left to the bucket's own rule
+    /// for incomplete uploads.
+    pub(crate) async fn abort_one(&self) {
+        let Some(abandoned) = self.aborts.next() else { return };
+        // If this future is dropped, the upload returns to the queue.
+        let mut returning = Returning { shared: self, abandoned: Some(abandoned) };
+        let Some(abandoned) = &mut returning.abandoned else { return };
+        let limit = self.clock().monotonic().checked_add(LIMIT);
+        let aborted = self.clock().timeout(limit, self.abort(abandoned)).await;
+        let error = match aborted {
+            Ok(Ok(())) => {
+                drop(returning.abandoned.take());
+                return;
+            }
+            Ok(Err(error)) => error,
+            Err(_) => blobaccess::Error::deadline_exceeded("the bucket did not answer in time"),
+        };
+        abandoned.tries += 1;
+        if abandoned.tries >= TRIES {
+            drop(returning.abandoned.take());
+            let left = self.aborts.leave();
+            if self.complaints.is_time(self.clock().monotonic()) {
+                tracing::warn!(%error, left, "uploads in parts cannot be aborted: they stay until the bucket deletes them");
+            }
+        }
     }
 
     pub(crate) async fn abort(&self, abandoned: &Abandoned) -> blobaccess::Result<()> {

@@ -1,6 +1,7 @@
 //! The queue of uploads in parts that are yet to be aborted.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use blobaccess::UploadToken;
@@ -16,19 +17,41 @@ pub(crate) struct Abandoned {
     pub(crate) begun: Option<(Parts, MultipartUpload)>,
     /// The claim to release, if it was made.
     pub(crate) claim: Option<UploadToken>,
+    /// How often an abort has failed.
+    pub(crate) tries: u32,
 }
+
+/// The number of uploads that wait. Of more, the oldest are left to the bucket's own rule for incomplete uploads.
+const MAX_WAITING: usize = 4_096;
 
 /// The queue of uploads that are yet to be aborted.
 #[derive(Default)]
 pub(crate) struct Aborts {
     waiting: Mutex<VecDeque<Abandoned>>,
+    /// The number of uploads that were left.
+    left: AtomicU64,
     added: Notify,
 }
 
 impl Aborts {
     pub(crate) fn add(&self, abandoned: Abandoned) {
-        self.lock().push_back(abandoned);
+        let mut waiting = self.lock();
+        waiting.push_back(abandoned);
+        if waiting.len() > MAX_WAITING && waiting.pop_front().is_some() {
+            self.left.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(waiting);
         self.added.notify_one();
+    }
+
+    /// Counts an upload that was left, and returns how many were so far.
+    pub(crate) fn leave(&self) -> u64 {
+        self.left.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Returns the number of uploads that were left.
+    pub(crate) fn left(&self) -> u64 {
+        self.left.load(Ordering::Relaxed)
     }
 
     pub(crate) fn waiting(&self) -> usize {

@@ -85,7 +85,7 @@ impl Shared {
                 *claim = renewed;
                 Ok(())
             }
-            None => Err(Error::aborted(format!("the claim on object {path} was taken over by another upload"))
+            None => Err(Error::aborted("the claim on the object was taken over by another upload")
                 .with_retryable(true)
                 .not_stored()),
         }
@@ -119,7 +119,7 @@ impl Shared {
         let renewals = renewals.wrapping_add(1);
         let contents = claim_marker::contents(token, renewals);
         let before = self.clock().monotonic();
-        let bare = self.findings.bare_e_tags;
+        let bare = self.findings().bare_e_tags;
         let mut backoff = self.backoff(token);
         for _ in 0..self.options.attempts {
             let expected = old.e_tag.as_deref().map(|e_tag| if bare { e_tag.trim_matches('"') } else { e_tag });
@@ -147,6 +147,6 @@ impl Shared {
                 break;
             }
         }
-        Err(Error::unavailable(format!("the claim on object {path} cannot be renewed")).not_stored())
+        Err(Error::unavailable("the claim on the object cannot be renewed").not_stored())
     }
 }

@@ -8,6 +8,7 @@ use object_store::{PutMode, PutPayload, UpdateVersion};
 
 use crate::backoff::Backoff;
 use crate::bucket::ObjectInfo;
+use crate::error::bounded;
 use crate::history::History;
 use crate::last_answer::LastAnswer;
 use crate::shared::Shared;
@@ -111,7 +112,7 @@ impl Attempts<'_> {
                 let answer = last_answer.answer();
                 match &answer {
                     Some(answer) => self.history.note(now, answer),
-                    None => self.history.note(now, &error),
+                    None => self.history.note(now, "not sent"),
                 }
                 Err(verdict::judge(error, answer.as_ref(), bucket.provider()))
             }
@@ -147,7 +148,7 @@ impl Attempts<'_> {
     }
 
     fn whose(&self, found: ObjectInfo) -> Creation {
-        if found.token.as_ref() == Some(self.token) && self.shared.findings.keeps_tokens {
+        if found.token.as_ref() == Some(self.token) && self.shared.findings().keeps_tokens {
             Creation::Created { version: found.update_version(false) }
         } else {
             Creation::Exists { found, after_ambiguity: self.ambiguous }
@@ -169,7 +170,7 @@ impl Attempts<'_> {
     fn failed(&self, error: &Error, certainty: PutCertainty) -> Error {
         let kind = error.kind();
         let retryable = error.is_retryable();
-        Error::new(kind, format!("object {} was not created: {error}; {}", self.path, self.history))
+        Error::new(kind, bounded(format!("the object was not created: {error}; {}", self.history)))
             .with_retryable(retryable)
             .with_put_certainty(certainty)
             .with_source(self.history.clone())

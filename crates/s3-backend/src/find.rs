@@ -1,7 +1,9 @@
 //! Finds what is missing in few requests: by asking for each digest, or by listing what is between them.
 
 use blobaccess::{Context, Digest, DigestSet, Result};
+use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use object_store::ObjectMeta;
 
 use crate::shared::Shared;
 
@@ -34,7 +36,7 @@ impl Shared {
 
     async fn find<'a>(&self, asked: &[Candidate<'a>]) -> Result<Vec<&'a Digest>> {
         let concurrent = self.options.concurrent_finds;
-        if asked.len() < self.options.list_from_digests || !self.bucket.lists_in_order() {
+        if asked.len() < self.options.list_from_digests || !self.lists_in_order() {
             return self.ask(asked, concurrent).await;
         }
         // One page tells how densely the keys lie. The digests that it covers are answered.
@@ -73,8 +75,7 @@ impl Shared {
             let Some(next) = asked.get(answered) else { break };
             let before = just_before(&next.key);
             let (objects, more) = self.bucket.page(&root, Some(&before)).await?;
-            let mut listed =
-                objects.iter().filter_map(|object| Some((object.location.as_ref().get(start..)?, object.size)));
+            let mut listed = objects.iter().filter_map(|object| Some((object.location.as_ref().get(start..)?, object)));
             let last =
                 if more { objects.last().and_then(|object| object.location.as_ref().get(start..)) } else { None };
             let begun = answered;
@@ -86,7 +87,7 @@ impl Shared {
                 while current.is_some_and(|(key, _)| key < next.key.as_str()) {
                     current = listed.next();
                 }
-                let there = current.is_some_and(|(key, size)| key == next.key && !self.is_claim(next.digest, size));
+                let there = current.is_some_and(|(key, object)| key == next.key && self.is_listed(next.digest, object));
                 if !there {
                     missing.push(next.digest);
                 }
@@ -99,18 +100,37 @@ impl Shared {
         Ok((missing, answered))
     }
 
-    /// Asks for each digest on its own.
+    /// Asks for each digest on its own. A question takes memory once it is asked.
     async fn ask<'a>(&self, asked: &[Candidate<'a>], concurrent: usize) -> Result<Vec<&'a Digest>> {
-        let answers: Vec<_> = asked.iter().map(|asked| self.ask_one(asked).boxed()).collect();
-        let answers = stream::iter(answers).buffer_unordered(concurrent.max(1));
-        let answers: Vec<Option<&Digest>> = answers.try_collect().await?;
-        Ok(answers.into_iter().flatten().collect())
+        let mut missing = Vec::new();
+        let mut asking = FuturesUnordered::new();
+        for candidate in asked {
+            if asking.len() >= concurrent.max(1)
+                && let Some(answer) = asking.next().await
+            {
+                missing.extend(answer?);
+            }
+            asking.push(self.ask_one(candidate));
+        }
+        while let Some(answer) = asking.next().await {
+            missing.extend(answer?);
+        }
+        Ok(missing)
     }
 
     async fn ask_one<'a>(&self, asked: &Candidate<'a>) -> Result<Option<&'a Digest>> {
-        let found = self.bucket.head(&self.bucket.path(&asked.key)?).await?;
-        let there = found.is_some_and(|found| !self.is_claim(asked.digest, found.size_bytes));
+        let there = match self.bucket.head(&self.bucket.path(&asked.key)?).await? {
+            Some(found) => self.holds_blob(asked.digest, &found)?,
+            None => false,
+        };
         Ok((!there).then_some(asked.digest))
+    }
+
+    /// Returns whether the listed object holds the blob of `digest`. A listing is the store's own, as it was understood.
+    fn is_listed(&self, digest: &Digest, object: &ObjectMeta) -> bool {
+        !self.is_claim(digest, object.size)
+            && self.may_hold(digest, object.size)
+            && !self.damage.is_known(digest, object.e_tag.as_deref())
     }
 }
 

@@ -22,6 +22,9 @@ pub struct Findings {
     pub bare_e_tags: bool,
     /// Whether objects keep the metadata that they were put with.
     pub keeps_tokens: bool,
+    /// Whether listings are in the order of keys, and begin after the key that they are asked for. Directory buckets of S3
+    /// (Express One Zone) list in another order.
+    pub lists_in_order: bool,
 }
 
 impl Display for Findings {
@@ -29,11 +32,12 @@ impl Display for Findings {
         let kept = |kept: bool| if kept { "kept" } else { "ignored" };
         write!(
             f,
-            "conditions of puts {}, of updates {}, of completions {}; tokens {}",
+            "conditions of puts {}, of updates {}, of completions {}; tokens {}; listings {}",
             kept(self.conditional_put),
             kept(self.conditional_update),
             kept(self.conditional_completion),
-            kept(self.keeps_tokens)
+            kept(self.keeps_tokens),
+            if self.lists_in_order { "in order" } else { "in any order" }
         )
     }
 }
@@ -49,6 +53,7 @@ impl Findings {
             conditional_completion: bucket.conditional_parts().is_some() || !provider.is_remote(),
             bare_e_tags: false,
             keeps_tokens: provider.keeps_tokens(),
+            lists_in_order: bucket.lists_in_order(),
         }
     }
 }

@@ -38,18 +38,19 @@ impl Shared {
             open: Mutex::new(None),
             size_bytes: digest.size_bytes(),
         });
-        let stream = if digest.size_bytes() <= EAGER_MAX_BYTES {
+        let (stream, found) = if digest.size_bytes() <= EAGER_MAX_BYTES {
             let reading = self.within(ctx, self.bucket.get(&path, None)).await??;
-            let reading = reading.filter(|reading| !self.is_claim(digest, reading.found.size_bytes));
             let reading = reading.ok_or_else(|| not_found(digest))?;
-            check_size(digest, &reading.found)?;
-            reading.stream
+            if !self.holds_blob(digest, &reading.found)? {
+                return Err(not_found(digest));
+            }
+            (reading.stream, reading.found)
         } else {
             let found = self.head_blob(ctx, digest, &path).await?.ok_or_else(|| not_found(digest))?;
-            check_size(digest, &found)?;
-            self.later(path, None)
+            (self.later(path, None), found)
         };
-        Ok(Blob::from_untrusted_stream(digest, stream, Provenance::store()).with_ranges(ranges))
+        let provenance = self.provenance(digest, &found);
+        Ok(Blob::from_untrusted_stream(digest, stream, provenance).with_ranges(ranges))
     }
 
     pub(crate) async fn get_message(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
@@ -68,8 +69,7 @@ impl Shared {
     /// Reads a range of an object that existed a moment ago.
     pub(crate) async fn reading(&self, path: &Path, range: Option<Range<u64>>) -> Result<Reading> {
         let reading = self.bucket.get(path, range).await?;
-        reading
-            .ok_or_else(|| Error::aborted(format!("object {path} was deleted while it was read")).with_retryable(true))
+        reading.ok_or_else(|| Error::aborted("the object was deleted while it was read").with_retryable(true))
     }
 
     /// Reads a small range whole.
@@ -82,18 +82,10 @@ impl Shared {
         let expected = range.end.min(reading.found.size_bytes) - range.start;
         if u64::try_from(bytes.len()) != Ok(expected) {
             let observed = bytes.len();
-            return Err(Error::unavailable(format!("object {path} was cut short: {observed} bytes of {expected}")));
+            return Err(Error::unavailable(format!("the object was cut short: {observed} bytes of {expected}")));
         }
         Ok((reading.found, bytes.freeze()))
     }
-}
-
-fn check_size(digest: &Digest, found: &ObjectInfo) -> Result<()> {
-    if found.size_bytes == digest.size_bytes() {
-        return Ok(());
-    }
-    let (observed, expected) = (found.size_bytes, digest.size_bytes());
-    Err(Error::data_loss(format!("object of blob {digest} is {observed} bytes, not {expected}")))
 }
 
 /// Ranges of an object that is the plain blob.
@@ -132,7 +124,7 @@ impl RandomAccess for Ranges {
         while open.buffered.is_empty() {
             match open.stream.try_next().await? {
                 Some(piece) => open.buffered = piece,
-                None => return Err(Error::unavailable(format!("object {} was cut short", self.path))),
+                None => return Err(Error::unavailable("the object was cut short")),
             }
         }
         let piece = open.buffered.split_to(length.min(open.buffered.len()));

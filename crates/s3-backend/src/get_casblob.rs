@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use blobaccess::{Blob, Compressor, Context, Digest, Error, Provenance, RandomAccess, Result};
+use blobaccess::{Blob, Compressor, Context, Digest, Error, ErrorKind, Finish, RandomAccess, Result};
 use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -19,28 +19,41 @@ const MAX_TABLE_BYTES: u64 = 64 << 20;
 impl Shared {
     pub(crate) async fn get_casblob(self: &Arc<Self>, ctx: &Context, digest: &Digest, path: &Path) -> Result<Blob> {
         let reading = self.within(ctx, self.bucket.get(path, None)).await??;
-        let mut reading = reading
-            .filter(|reading| !self.is_claim(digest, reading.found.size_bytes))
-            .ok_or_else(|| not_found(digest))?;
-        let file_size_bytes = reading.found.size_bytes;
-        if file_size_bytes < MIN_FILE_SIZE_BYTES {
-            return Err(Error::data_loss(format!("object of blob {digest} is {file_size_bytes} bytes: no casblob")));
+        let mut reading = reading.ok_or_else(|| not_found(digest))?;
+        if !self.holds_blob(digest, &reading.found)? {
+            return Err(not_found(digest));
         }
-        let (header, rest) = self.within(ctx, read_header(&mut reading.stream, file_size_bytes)).await??;
+        let file_size_bytes = reading.found.size_bytes;
+        let header = self.within(ctx, read_header(&mut reading.stream, file_size_bytes)).await?;
+        let (header, rest) = header.inspect_err(|error| {
+            if error.kind() == ErrorKind::DataLoss {
+                self.note_wrong(digest, &reading.found);
+            }
+        })?;
         if header.blob_size_bytes != digest.size_bytes() {
-            // The key does not have the size, and the object holds another blob.
+            if self.options.layout.has_sizes_in_keys() {
+                self.note_wrong(digest, &reading.found);
+            }
+            // Otherwise the key does not have the size, and the object holds another blob.
             return Err(not_found(digest));
         }
         let data_bytes = file_size_bytes - header.offsets.first().copied().unwrap_or_default();
         let rest = stream::once(async move { Ok(rest) }).chain(reading.stream).boxed();
         let compressed = header.compressed;
         let pieces = Arc::new(Pieces { shared: Arc::clone(self), path: path.clone(), header, last: Mutex::new(None) });
-        let provenance = Provenance::store();
+        let provenance = self.provenance(digest, &reading.found);
+        let (shared, of, found) = (Arc::clone(self), digest.clone(), reading.found);
         let blob = if compressed {
             Blob::from_encoded(digest, Compressor::Zstd, Some(data_bytes), rest, decode, provenance)
         } else {
             Blob::from_untrusted_stream(digest, rest, provenance)
         };
+        // A piece that cannot be decompressed is never verified.
+        let blob = blob.on_finish(move |finish| {
+            if finish == Finish::Failed(ErrorKind::DataLoss) {
+                shared.note_wrong(&of, &found);
+            }
+        });
         Ok(blob.with_ranges(pieces))
     }
 

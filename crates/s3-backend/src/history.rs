@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::time::{Duration, Instant};
 
 /// The number of attempts that are listed in full.
-const MAX_LISTED: usize = 16;
+const MAX_LISTED: usize = 8;
 
 /// The attempts of a put, with their times and results. It is the source of the error that the put ends with.
 #[derive(Clone, Debug)]

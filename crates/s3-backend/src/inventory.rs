@@ -1,12 +1,14 @@
 //! Lists the contents of a bucket, page by page or shard by shard.
 
+use async_trait::async_trait;
 use blobaccess::{
-    Context, Digest, DigestFunction, Error, InstanceName, InventoryCursor, InventoryEntry, InventoryPage, Result,
-    StorageType,
+    Context, Digest, DigestFunction, Error, InstanceName, Inventory, InventoryCursor, InventoryEntry, InventoryPage,
+    Kind, Result, StorageType,
 };
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::ObjectMeta;
 
+use crate::BucketStore;
 use crate::claim_marker;
 use crate::layout::Key;
 use crate::shared::Shared;
@@ -28,12 +30,48 @@ impl Shard {
     }
 }
 
+/// Whether a listing tells the sizes of blobs whose keys do not have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DigestSizes {
+    /// Each size is read from its object, by one request each.
+    Read,
+    /// Contents have the size 0 in their digests. The sizes of objects are right, which is all that a scan for drift needs.
+    Omit,
+}
+
+/// A part of a bucket as an inventory, for scans that list the parts concurrently.
+#[derive(Clone, Debug)]
+pub struct ShardInventory<K: Kind> {
+    store: BucketStore<K>,
+    shard: Shard,
+    sizes: DigestSizes,
+}
+
+impl<K: Kind> ShardInventory<K> {
+    pub(crate) const fn new(store: BucketStore<K>, shard: Shard, sizes: DigestSizes) -> Self {
+        Self { store, shard, sizes }
+    }
+
+    /// Returns the part of the bucket.
+    #[must_use]
+    pub const fn shard(&self) -> &Shard {
+        &self.shard
+    }
+}
+
+#[async_trait]
+impl<K: Kind> Inventory for ShardInventory<K> {
+    async fn inventory(&self, ctx: &Context, cursor: Option<&InventoryCursor>) -> Result<InventoryPage> {
+        self.store.list_with(ctx, &self.shard, cursor, self.sizes).await
+    }
+}
+
 impl Shared {
     pub(crate) async fn list_page(&self, ctx: &Context, cursor: Option<&InventoryCursor>) -> Result<InventoryPage> {
         let after = cursor.map(|cursor| self.read_cursor(cursor)).transpose()?;
-        if self.bucket.lists_in_order() {
+        if self.lists_in_order() {
             let root = format!("{}/", self.options.layout.root(self.storage_type));
-            return self.within(ctx, self.ordered_page(&root, after)).await?;
+            return self.within(ctx, self.ordered_page(&root, after, DigestSizes::Read)).await?;
         }
         self.within(ctx, self.page_of_folders(after)).await?
     }
@@ -43,23 +81,24 @@ impl Shared {
         ctx: &Context,
         shard: &Shard,
         cursor: Option<&InventoryCursor>,
+        sizes: DigestSizes,
     ) -> Result<InventoryPage> {
         let after = cursor.map(|cursor| self.read_cursor(cursor)).transpose()?;
-        if self.bucket.lists_in_order() {
+        if self.lists_in_order() {
             let prefix = format!("{}/", shard.0);
-            return self.within(ctx, self.ordered_page(&prefix, after)).await?;
+            return self.within(ctx, self.ordered_page(&prefix, after, sizes)).await?;
         }
         let objects = self.within(ctx, self.bucket.list(&shard.0)).await??;
-        Ok(InventoryPage::new(self.entries(&objects).await?, None))
+        Ok(InventoryPage::new(self.entries(&objects, sizes).await?, None))
     }
 
     /// Reads a page in the order of keys. Its cursor is the last key.
-    async fn ordered_page(&self, prefix: &str, after: Option<&str>) -> Result<InventoryPage> {
+    async fn ordered_page(&self, prefix: &str, after: Option<&str>, sizes: DigestSizes) -> Result<InventoryPage> {
         let (objects, more) = self.bucket.page(prefix, after).await?;
         let start = self.bucket.prefix().len();
         let last = objects.last().and_then(|object| object.location.as_ref().get(start..));
         let next = last.filter(|_| more).map(|last| InventoryCursor::from_bytes(last.as_bytes().to_vec()));
-        Ok(InventoryPage::new(self.entries(&objects).await?, next))
+        Ok(InventoryPage::new(self.entries(&objects, sizes).await?, next))
     }
 
     /// Reads the first folder that is not empty, for buckets that do not list in order. Its cursor is the last folder.
@@ -71,7 +110,7 @@ impl Shared {
             let objects = self.bucket.list(&shard).await?;
             if !objects.is_empty() {
                 let next = (number < count).then(|| InventoryCursor::from_bytes(shard.into_bytes()));
-                return Ok(InventoryPage::new(self.entries(&objects).await?, next));
+                return Ok(InventoryPage::new(self.entries(&objects, DigestSizes::Read).await?, next));
             }
         }
         Ok(InventoryPage::new(Vec::new(), None))
@@ -86,17 +125,17 @@ impl Shared {
     }
 
     /// Returns the blobs among these objects. Claims and objects with foreign keys are skipped.
-    async fn entries(&self, objects: &[ObjectMeta]) -> Result<Vec<InventoryEntry>> {
-        let entries: Vec<_> = objects.iter().map(|object| self.entry(object).boxed()).collect();
+    async fn entries(&self, objects: &[ObjectMeta], sizes: DigestSizes) -> Result<Vec<InventoryEntry>> {
+        let entries: Vec<_> = objects.iter().map(|object| self.entry(object, sizes).boxed()).collect();
         let entries: Vec<Option<InventoryEntry>> = stream::iter(entries).buffered(CONCURRENT).try_collect().await?;
         Ok(entries.into_iter().flatten().collect())
     }
 
-    async fn entry(&self, object: &ObjectMeta) -> Result<Option<InventoryEntry>> {
+    async fn entry(&self, object: &ObjectMeta, sizes: DigestSizes) -> Result<Option<InventoryEntry>> {
         let key = object.location.as_ref().get(self.bucket.prefix().len()..).unwrap_or_default();
         let digest = match self.options.layout.parse(self.storage_type, key) {
             Some(Key::Digest(digest)) => Some(digest),
-            Some(Key::Hash(hash)) => self.sized(object, &hash).await?,
+            Some(Key::Hash(hash)) => self.sized(object, &hash, sizes).await?,
             None => None,
         };
         let digest = digest.filter(|digest| !self.is_claim(digest, object.size));
@@ -105,10 +144,13 @@ impl Shared {
 
     /// Returns the digest of an object whose key has only the hash. The size of an action is not stored anywhere, and
     /// is 0.
-    async fn sized(&self, object: &ObjectMeta, hash: &[u8]) -> Result<Option<Digest>> {
+    async fn sized(&self, object: &ObjectMeta, hash: &[u8], sizes: DigestSizes) -> Result<Option<Digest>> {
         let size = if self.storage_type == StorageType::Cas {
             if object.size == claim_marker::SIZE_BYTES {
                 return Ok(None);
+            }
+            if sizes == DigestSizes::Omit {
+                return Digest::from_hash(InstanceName::empty(), DigestFunction::Sha256, hash, 0).map(Some);
             }
             match self.blob_size_in_casblob(&object.location).await? {
                 Some(size) => size,

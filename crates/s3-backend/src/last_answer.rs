@@ -9,8 +9,13 @@ use object_store::Extensions;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "_cloud"), expect(dead_code, reason = "only requests over HTTP are answered"))]
 pub(crate) enum Answer {
-    /// The server answered with this status, and on Azure with this error code.
-    Status { status: u16, code: Option<String> },
+    /// An answer with this status, and on Azure with this error code.
+    Status {
+        status: u16,
+        code: Option<String>,
+        /// Whether the answer has a mark of the store, which a proxy's page lacks.
+        own: bool,
+    },
     /// The request was not sent: there was no connection to send it over.
     NotSent,
     /// The request was sent, wholly or in part, and no answer came in time.
@@ -20,8 +25,8 @@ pub(crate) enum Answer {
 impl Display for Answer {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status { status, code: None } => write!(f, "{status}"),
-            Self::Status { status, code: Some(code) } => write!(f, "{status} {code}"),
+            Self::Status { status, code: None, .. } => write!(f, "{status}"),
+            Self::Status { status, code: Some(code), .. } => write!(f, "{status} {code}"),
             Self::NotSent => f.write_str("not sent"),
             Self::Lost { timed_out: true } => f.write_str("timed out"),
             Self::Lost { timed_out: false } => f.write_str("answer lost"),

@@ -15,7 +15,7 @@ use object_store::path::Path;
 
 use crate::LargeCreates;
 use crate::aborts::Abandoned;
-use crate::bucket::{Completion, MultipartUpload, Parts};
+use crate::bucket::{Completion, MultipartUpload, ObjectInfo, Parts};
 use crate::casblob::{Encoder, header_size_bytes};
 use crate::claim::{Claim, Claimed};
 use crate::layout::Form;
@@ -33,19 +33,20 @@ impl Shared {
         digest: &Digest,
         path: &Path,
         blob: Blob,
+        wrong: Option<ObjectInfo>,
     ) -> Result<PutOutcome> {
-        // Aborts uploads of dropped puts, in case that `run` is not running.
-        self.abort_waiting().await;
         let token = token_of(ctx);
         let (conditional, parts) = match self.bucket.conditional_parts() {
-            Some(parts) if self.findings.conditional_completion => (true, parts),
-            Some(_) | None => (self.findings.conditional_completion, self.bucket.parts()),
+            // An object that is wrong is replaced without a condition: all who complete an upload complete the same.
+            Some(_) if wrong.is_some() => (false, self.bucket.parts()),
+            Some(parts) if self.findings().conditional_completion => (true, parts),
+            Some(_) | None => (self.findings().conditional_completion, self.bucket.parts()),
         };
-        let can_claim = self.findings.conditional_put
-            && self.findings.conditional_update
+        let can_claim = self.findings().conditional_put
+            && self.findings().conditional_update
             && self.bucket.provider().claims_beside_parts();
-        let claims = !conditional && can_claim && self.options.large_creates == LargeCreates::Claim;
-        let abandoned = Abandoned { path: path.clone(), begun: None, claim: claims.then_some(token) };
+        let claims = wrong.is_none() && !conditional && can_claim && self.options.large_creates == LargeCreates::Claim;
+        let abandoned = Abandoned { path: path.clone(), begun: None, claim: claims.then_some(token), tries: 0 };
         let mut guard = Guard { shared: self, abandoned: Some(abandoned) };
         let mut claim = None;
         if claims {
@@ -67,7 +68,8 @@ impl Shared {
             }
         };
         let place = MultipartUpload { path: path.clone(), id };
-        let classified = conditional || claims;
+        // A directory takes no conditions and needs none.
+        let classified = (conditional || claims) && wrong.is_none();
         if let Some(abandoned) = &mut guard.abandoned {
             abandoned.begun = Some((parts.clone(), place.clone()));
         }
@@ -80,11 +82,24 @@ impl Shared {
             guard,
             place: &place,
             claim,
+            wrong,
             part_size_bytes: self.part_size_bytes(digest),
             sent: BTreeMap::new(),
             sent_bytes: 0,
         };
-        match self.within(ctx, upload.send(blob)).await.and_then(|sent| sent) {
+        let sent = {
+            // An upload of a dropped put is aborted meanwhile, in case that `run` is not running. It holds up nothing.
+            let abort = std::pin::pin!(async {
+                self.abort_one().await;
+                futures::future::pending::<()>().await;
+            });
+            let sending = std::pin::pin!(self.within(ctx, upload.send(blob)));
+            match select(sending, abort).await {
+                Either::Left((sent, _)) => sent.and_then(|sent| sent),
+                Either::Right(((), _)) => Err(Error::internal("an endless wait has ended")),
+            }
+        };
+        match sent {
             Ok(()) => upload.complete(classified).await,
             Err(error) => {
                 upload.guard.abort().await;
@@ -134,6 +149,8 @@ struct Upload<'a> {
     guard: Guard<'a>,
     place: &'a MultipartUpload,
     claim: Option<Claim>,
+    /// The object to replace, which is wrong.
+    wrong: Option<ObjectInfo>,
     part_size_bytes: u64,
     sent: BTreeMap<usize, PartId>,
     sent_bytes: u64,
@@ -295,6 +312,11 @@ impl<'a> Upload<'a> {
         let parts = std::mem::take(&mut self.sent).into_values().collect();
         let completion = {
             let exclusively = self.shared.bucket.lock(&self.place.path).await;
+            if let Err(error) = self.make_way().await {
+                drop(exclusively);
+                self.guard.abort().await;
+                return Err(error.not_stored());
+            }
             let completing = self.parts.complete(&self.shared.bucket, self.place, parts, Some(self.token));
             let completion = self.shared.within(self.ctx, completing).await;
             drop(exclusively);
@@ -304,6 +326,17 @@ impl<'a> Upload<'a> {
         match completion {
             Completion::Done => {
                 self.guard.abandoned = None;
+                if let Some(wrong) = &self.wrong {
+                    self.shared.damage.repaired(self.digest);
+                    let old_bytes = wrong.size_bytes;
+                    // Two that replace it at the same time both say so, which does no harm to a sum only if it adds nothing.
+                    let alone = !self.shared.bucket.provider().is_remote() || old_bytes == stored_bytes;
+                    return Ok(if alone {
+                        PutOutcome::Replaced { stored_bytes, old_bytes }
+                    } else {
+                        PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) }
+                    });
+                }
                 Ok(if classified {
                     PutOutcome::Created { stored_bytes }
                 } else {
@@ -318,10 +351,22 @@ impl<'a> Upload<'a> {
         }
     }
 
+    /// Removes the wrong object from a directory, where a completion does not replace it.
+    async fn make_way(&self) -> Result<()> {
+        let bucket = &self.shared.bucket;
+        if self.wrong.is_none() || bucket.provider().is_remote() {
+            return Ok(());
+        }
+        match self.shared.head(self.ctx, &self.place.path).await? {
+            Some(now) if self.shared.is_wrong(self.digest, &now)? => bucket.delete(&self.place.path).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Finds out who created the object, after a completion that did not succeed.
     async fn whose(mut self, error: Option<Error>, classified: bool) -> Result<PutOutcome> {
         let found = self.shared.head_blob(self.ctx, self.digest, &self.place.path).await;
-        let tells = self.shared.findings.keeps_tokens && self.shared.bucket.provider().keeps_tokens_of_parts();
+        let tells = self.shared.findings().keeps_tokens && self.shared.bucket.provider().keeps_tokens_of_parts();
         match (found, error) {
             (Ok(Some(found)), error) => {
                 let stored_bytes = found.size_bytes;

@@ -17,6 +17,18 @@ pub enum OnMissingConditions {
     Degrade,
 }
 
+/// The behaviour of a store whose bucket does not answer when the store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnUnreachable {
+    /// Opening fails.
+    #[default]
+    Fail,
+    /// The store is opened. All its calls are `Unavailable` until the bucket answers, and
+    /// [`BucketStore::run`](crate::BucketStore::run) probes it until then. A bucket that answers with a refusal, or
+    /// ignores conditions, fails to open all the same.
+    Wait,
+}
+
 /// The way to create a large blob whose multipart upload cannot be completed conditionally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum LargeCreates {
@@ -69,6 +81,7 @@ pub struct BucketOptions {
     pub(crate) mutability: Mutability,
     pub(crate) max_message_size_bytes: u64,
     pub(crate) on_missing_conditions: OnMissingConditions,
+    pub(crate) on_unreachable: OnUnreachable,
     pub(crate) large_creates: LargeCreates,
     pub(crate) claim_lease: Duration,
     pub(crate) probe: bool,
@@ -92,6 +105,7 @@ impl Default for BucketOptions {
             mutability: Mutability::default(),
             max_message_size_bytes: 16 << 20,
             on_missing_conditions: OnMissingConditions::default(),
+            on_unreachable: OnUnreachable::default(),
             large_creates: LargeCreates::default(),
             claim_lease: Duration::from_mins(5),
             probe: true,
@@ -216,6 +230,13 @@ impl BucketOptions {
     #[must_use]
     pub const fn with_on_missing_conditions(mut self, behaviour: OnMissingConditions) -> Self {
         self.on_missing_conditions = behaviour;
+        self
+    }
+
+    /// Sets the behaviour if the bucket does not answer when the store is opened: [`OnUnreachable::Fail`] unless set.
+    #[must_use]
+    pub const fn with_on_unreachable(mut self, behaviour: OnUnreachable) -> Self {
+        self.on_unreachable = behaviour;
         self
     }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::backoff::{Backoff, seed};
 use crate::bucket::{Bucket, Completion, MultipartUpload, Parts};
+use crate::error::excerpt;
 use crate::findings::Findings;
 use crate::last_answer::LastAnswer;
 use crate::verdict::{self, Verdict};
@@ -22,8 +23,16 @@ pub(crate) async fn probe(bucket: &Bucket, options: &BucketOptions, mutable: boo
         return Ok(Findings::documented(bucket));
     }
     bucket.check_credentials().await?;
-    let findings = Probe { bucket, options }.run().await.map_err(|error| error.at(format!("probe of {bucket}")))?;
+    let findings = Probe { bucket, options }.run().await.map_err(|error| in_full(error, bucket))?;
     judged(findings, bucket, options, mutable)
+}
+
+/// Returns an error of the probe with all that is known of it: an operator reads it, not a client.
+fn in_full(error: Error, bucket: &Bucket) -> Error {
+    let place = format!("probe of {bucket}");
+    let Some(details) = std::error::Error::source(&error).map(excerpt) else { return error.at(place) };
+    let (kind, retryable) = (error.kind(), error.is_retryable());
+    Error::new(kind, format!("{error}: {details}")).with_retryable(retryable).with_source(error).at(place)
 }
 
 fn judged(findings: Findings, bucket: &Bucket, options: &BucketOptions, mutable: bool) -> Result<Findings> {
@@ -62,7 +71,9 @@ struct Probe<'a> {
 
 impl Probe<'_> {
     async fn run(&self) -> Result<Findings> {
+        // A put is refused with a reason, if it is. So what is refused after it is the question.
         let creates = self.ask("double", |path| self.creates(path)).await?;
+        self.ask("absent", |path| self.absent(path)).await?;
         let updates = self.ask("updated", |path| self.updates(path)).await?;
         let conditional_completion = match self.bucket.conditional_parts() {
             Some(parts) => self.ask("completed", |path| self.completes(parts, path)).await?,
@@ -75,6 +86,8 @@ impl Probe<'_> {
             bare_e_tags: updates.bare_e_tags,
             conditional_completion,
             keeps_tokens: creates.keeps_tokens,
+            lists_in_order: self.bucket.lists_in_order()
+                && self.ask("listed", |path| self.lists_in_order(path)).await?,
         })
     }
 
@@ -105,6 +118,54 @@ impl Probe<'_> {
         }
     }
 
+    /// Fails unless the bucket says of an object that does not exist that it does not.
+    async fn absent(&self, path: Path) -> Result<()> {
+        let found = match self.bucket.get(&path, None).await {
+            Ok(None) => self.bucket.head(&path).await,
+            reading => reading.map(|reading| reading.map(|reading| reading.found)),
+        };
+        match found {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(Error::failed_precondition("the bucket says that an object exists which was never put")),
+            Err(error) if error.is_retryable() => Err(error),
+            Err(error) => {
+                let message = format!(
+                    "asked for an object that does not exist, the bucket does not say so ({error}); on AWS that takes the \
+                     right s3:ListBucket on the bucket: see docs/buckets.md"
+                );
+                Err(Error::failed_precondition(message).with_source(error))
+            }
+        }
+    }
+
+    /// Returns whether a listing has its keys in order, and begins after the key that it is asked for. The last of three
+    /// objects is put first.
+    async fn lists_in_order(&self, path: Path) -> Result<bool> {
+        if !self.bucket.provider().may_list_in_any_order() {
+            return Ok(true);
+        }
+        let below = path.as_ref().get(self.bucket.prefix().len()..).unwrap_or_default().to_owned();
+        let mut made = Vec::new();
+        let mut ask = async || {
+            for name in ["c", "a", "b"] {
+                let path = self.bucket.path(&format!("{below}.{name}"))?;
+                made.push(path.clone());
+                self.create(&path, &token()).await?;
+            }
+            let (listed, _) = self.bucket.page(&below, Some(&format!("{below}.a"))).await?;
+            let prefix = self.bucket.prefix();
+            let keys = listed.iter().map(|object| object.location.as_ref().strip_prefix(prefix).unwrap_or_default());
+            Ok(keys.eq([format!("{below}.b"), format!("{below}.c")].iter().map(String::as_str)))
+        };
+        let answer = ask().await;
+        for path in &made {
+            if let Err(error) = self.bucket.delete(path).await {
+                tracing::warn!(%error, key = %path, "an object of the probe could not be deleted");
+            }
+        }
+        answer
+    }
+
     async fn creates(&self, path: Path) -> Result<Creates> {
         let (first, second) = (token(), token());
         self.create(&path, &first).await?;
@@ -114,6 +175,8 @@ impl Probe<'_> {
             Error::failed_precondition("an object cannot be found right after it was put: reads do not see writes")
         })?;
         let kept = if twice { &second } else { &first };
+        // What is read is not needed. The answer shows whether the store marks such answers.
+        drop(self.bucket.get(&path, None).await?);
         Ok(Creates { conditional: !twice, keeps_tokens: found.token.as_ref() == Some(kept) })
     }
 

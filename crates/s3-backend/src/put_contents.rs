@@ -29,13 +29,17 @@ impl Shared {
             )));
         }
         let large = digest.size_bytes() > self.single_put_max_bytes() && self.bucket.parts().exist();
-        let asks_first = large || !self.findings.conditional_put || self.asks_first(digest);
-        if asks_first && let Some(found) = self.head_blob(ctx, digest, &path).await.map_err(Error::not_stored)? {
-            return Ok(self.exists(ctx, &found));
+        let asks_first = large || !self.findings().conditional_put || self.asks_first(digest);
+        let mut wrong = None;
+        if asks_first && let Some(found) = self.head(ctx, &path).await.map_err(Error::not_stored)? {
+            if self.holds_blob(digest, &found).map_err(Error::not_stored)? {
+                return Ok(self.exists(ctx, &found));
+            }
+            wrong = Some(found).filter(|found| !self.is_claim(digest, found.size_bytes));
         }
         let blob = blob.with_expected_digest(digest);
         if large {
-            self.put_in_parts(ctx, digest, &path, blob).await
+            self.put_in_parts(ctx, digest, &path, blob, wrong).await
         } else {
             self.put_whole(ctx, digest, &path, blob).await
         }
@@ -54,7 +58,7 @@ impl Shared {
     /// stored it.
     fn exists(&self, ctx: &Context, found: &ObjectInfo) -> PutOutcome {
         let stored_bytes = found.size_bytes;
-        if self.findings.keeps_tokens && ctx.upload_token().is_some() && found.token.as_ref() == ctx.upload_token() {
+        if self.findings().keeps_tokens && ctx.upload_token().is_some() && found.token.as_ref() == ctx.upload_token() {
             // The caller repeats a put whose outcome was unknown.
             return PutOutcome::Created { stored_bytes };
         }
@@ -70,7 +74,7 @@ impl Shared {
                 self.create(ctx, path, &payload, &token).await.map_err(|error| error.at(digest.to_string()))?;
             return Ok(match creation {
                 // A server that ignores the condition answers with success even if there is an object.
-                Creation::Created { .. } if !self.findings.conditional_put => {
+                Creation::Created { .. } if !self.findings().conditional_put => {
                     PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) }
                 }
                 Creation::Created { .. } => PutOutcome::Created { stored_bytes },
@@ -81,7 +85,13 @@ impl Shared {
                     }
                     continue;
                 }
-                Creation::Exists { found, after_ambiguity: true } if !self.findings.keeps_tokens => {
+                Creation::Exists { found, .. } if self.is_wrong(digest, &found)? => {
+                    if let Some(outcome) = self.replace_wrong(ctx, digest, path, &payload, &token, &found).await? {
+                        return Ok(outcome);
+                    }
+                    continue;
+                }
+                Creation::Exists { found, after_ambiguity: true } if !self.findings().keeps_tokens => {
                     PutOutcome::Unclassified { stored_bytes: Some(found.size_bytes) }
                 }
                 Creation::Exists { found, .. } => PutOutcome::AlreadyExists { stored_bytes: found.size_bytes },

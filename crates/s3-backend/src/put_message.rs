@@ -41,7 +41,7 @@ impl Shared {
         if self.options.mutability == Mutability::CreateOnly {
             return self.put_first(ctx, &path, &value).await;
         }
-        if self.bucket.provider().is_remote() && self.findings.conditional_put && self.findings.conditional_update {
+        if self.bucket.provider().is_remote() && self.findings().conditional_put && self.findings().conditional_update {
             self.replace(ctx, digest, &path, value).await
         } else {
             self.replace_alone(ctx, &path, value).await
@@ -51,7 +51,7 @@ impl Shared {
     async fn put_first(&self, ctx: &Context, path: &Path, value: &Bytes) -> Result<PutOutcome> {
         let stored_bytes = size_of(value);
         match self.create(ctx, path, &value.clone().into(), &token_of(ctx)).await? {
-            Creation::Created { .. } if !self.findings.conditional_put => {
+            Creation::Created { .. } if !self.findings().conditional_put => {
                 Ok(PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) })
             }
             Creation::Created { .. } => Ok(PutOutcome::Created { stored_bytes }),
@@ -97,7 +97,7 @@ impl Shared {
                 continue;
             };
             if let Some(pending) = &pending {
-                if found.token.as_ref() == Some(&token) && self.findings.keeps_tokens {
+                if found.token.as_ref() == Some(&token) && self.findings().keeps_tokens {
                     let old_bytes = pending.replaces.size_bytes;
                     return Ok(outcome(PutOutcome::Replaced { stored_bytes, old_bytes }, uncertain));
                 }
@@ -114,7 +114,7 @@ impl Shared {
             }
             let old_bytes = found.size_bytes;
             let last_answer = LastAnswer::default();
-            let version = found.update_version(self.findings.bare_e_tags);
+            let version = found.update_version(self.findings().bare_e_tags);
             let put = self.bucket.put_once(path, payload.clone(), PutMode::Update(version), Some(&token), &last_answer);
             let verdict = match self.clock().timeout(Some(self.attempt_ends(ctx, stored_bytes)), put).await {
                 Ok(Ok(_)) => return Ok(outcome(PutOutcome::Replaced { stored_bytes, old_bytes }, uncertain)),
@@ -123,7 +123,8 @@ impl Shared {
             };
             match verdict {
                 Verdict::Failed if verdict::is_leased(last_answer.answer().as_ref()) => {
-                    let error = Error::failed_precondition(format!("object {path} is leased, and may not be replaced"));
+                    let error =
+                        Error::failed_precondition(format!("message {digest} is leased, and may not be replaced"));
                     return Err(with_certainty(error, pending.is_some() || uncertain));
                 }
                 // Another writer was quicker, or a proxy has sent our update twice, which the token tells.
@@ -180,9 +181,7 @@ impl Shared {
             };
             if reading.found.size_bytes > max {
                 let size = reading.found.size_bytes;
-                return Err(Error::data_loss(format!(
-                    "object {path} is {size} bytes; the maximum of a message is {max}"
-                )));
+                return Err(Error::data_loss(format!("the stored message is {size} bytes; the maximum is {max}")));
             }
             let mut value = BytesMut::new();
             while let Some(piece) = reading.stream.try_next().await? {

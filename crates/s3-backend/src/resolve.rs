@@ -20,7 +20,7 @@ impl Shared {
         };
         let stored_bytes = found.size_bytes;
         Ok(match found.token {
-            _ if !self.findings.keeps_tokens => UploadResolution::Unknown,
+            _ if !self.findings().keeps_tokens => UploadResolution::Unknown,
             Some(stored) if stored == *token => UploadResolution::Mine { stored_bytes },
             Some(_) => UploadResolution::Anothers { stored_bytes },
             // The writer leaves no tokens, so the object is not ours, unless a large blob could not carry a token.

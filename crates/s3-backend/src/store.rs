@@ -3,7 +3,7 @@
 use std::fmt::{self, Debug, Display, Formatter};
 use std::future::Future;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use blobaccess::{
@@ -13,12 +13,14 @@ use blobaccess::{
 };
 
 use crate::aborts::Aborts;
+use crate::complaints::Complaints;
+use crate::damage::Damage;
 use crate::findings::Findings;
-use crate::inventory::Shard;
+use crate::inventory::{DigestSizes, Shard, ShardInventory};
 use crate::probe::probe;
 use crate::put_contents::MAX_OBJECT_BYTES;
 use crate::shared::Shared;
-use crate::{Bucket, BucketOptions, RequestCounts};
+use crate::{Bucket, BucketOptions, OnUnreachable, RequestCounts};
 
 /// A [`BlobAccess`] that keeps each blob as an object of a bucket.
 ///
@@ -28,9 +30,15 @@ use crate::{Bucket, BucketOptions, RequestCounts};
 /// bucket. A put whose answers were lost is resolved by the token that it left. If that is not possible in time, its
 /// error says that the blob may be stored.
 ///
-/// Only the answer that there is no such object is a miss. The answer to a `HEAD` does not say whether the object or its
-/// bucket is missing, so it counts only if the bucket was seen in the last 10 s; otherwise one `GET` asks. A deleted
-/// bucket is `FailedPrecondition`: immediately in reads, writes and listings, and within 10 s in `find_missing`.
+/// Only the store's own answer that there is no such object is a miss: the code `NoSuchKey` of S3 and Google, `BlobNotFound`
+/// of Azure. The answer to a `HEAD` has no body to say so. It counts if it bears a mark of the store and the bucket was seen
+/// in the last 10 s; otherwise one `GET` asks. Everything else is a failure, mostly `Unavailable`: a deleted bucket, a page of
+/// a proxy, credentials that have expired, rights that are lacking. A deleted bucket is noticed immediately in reads, writes
+/// and listings, and within 10 s in `find_missing`. Texts of errors name neither the bucket nor its keys; the log does, once
+/// a minute.
+///
+/// An object that is wrong is missing: at once if its size is, else from the read on that proves it. The next put replaces
+/// it, on the condition that nobody else has (`If-Match`), and is counted as [`PutOutcome::Replaced`].
 ///
 /// # Costs
 ///
@@ -92,6 +100,21 @@ pub struct BucketSnapshot {
     pub requests: RequestCounts,
     /// The number of multipart uploads that are yet to be aborted.
     pub uploads_to_abort: usize,
+    /// The number of those that could not be aborted, and are left to the bucket's rule for incomplete uploads.
+    pub uploads_left: u64,
+    /// The number of objects that are known to be wrong, and are missing until they are replaced.
+    pub objects_wrong: usize,
+    /// The number of objects that were found to be wrong so far.
+    pub objects_found_wrong: u64,
+    /// The number of them that this store replaced.
+    pub objects_repaired: u64,
+}
+
+impl<K: Kind> Clone for BucketStore<K> {
+    /// Returns another handle of the same store.
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), kind: PhantomData }
+    }
 }
 
 impl<K: Kind> BucketStore<K> {
@@ -101,31 +124,77 @@ impl<K: Kind> BucketStore<K> {
     ///
     /// `FailedPrecondition` if the server ignores conditions and [`OnMissingConditions`](crate::OnMissingConditions)
     /// says to refuse. `InvalidArgument` if the layout does not support this kind. `Unauthenticated` if there are no
-    /// credentials. The bucket's own error if it cannot be used.
+    /// credentials. `FailedPrecondition` if the bucket does not say of a missing object that it is missing, as one does whose
+    /// caller may not list it. The bucket's own error if it cannot be used, unless [`OnUnreachable`] says to wait for it.
     pub async fn open(bucket: Bucket, options: BucketOptions) -> Result<Self> {
         options.layout.supports(K::STORAGE_TYPE)?;
         let bucket = bucket.not_seen_yet();
-        let findings = probe(&bucket, &options, K::STORAGE_TYPE.is_mutable()).await?;
-        let shared = Shared { bucket, options, findings, aborts: Aborts::default(), storage_type: K::STORAGE_TYPE };
+        let waits = options.on_unreachable == OnUnreachable::Wait;
+        // A start that goes on anyway does not try again first.
+        let once = if waits { options.clone().with_attempts(1) } else { options.clone() };
+        let findings = match probe(&bucket, &once, K::STORAGE_TYPE.is_mutable()).await {
+            Ok(findings) => OnceLock::from(findings),
+            Err(error) if waits && error.is_retryable() => {
+                tracing::warn!(%bucket, %error, "the bucket does not answer: the store is opened without it, and waits");
+                OnceLock::new()
+            }
+            Err(error) => return Err(error),
+        };
+        let shared = Shared {
+            bucket,
+            options,
+            findings,
+            complaints: Complaints::default(),
+            aborts: Aborts::default(),
+            damage: Damage::default(),
+            storage_type: K::STORAGE_TYPE,
+        };
         Ok(Self { shared: Arc::new(shared), kind: PhantomData })
     }
 
-    /// Aborts multipart uploads whose puts were dropped, for as long as it is polled.
+    /// Probes a bucket that did not answer when the store was [opened](OnUnreachable::Wait), and aborts multipart uploads
+    /// whose puts were dropped, for as long as it is polled.
     ///
     /// # Cancel safety
     ///
     /// The future may be dropped at any time, and `run` called again.
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<K> {
-        Arc::clone(&self.shared).run_aborts()
+        let shared = Arc::clone(&self.shared);
+        async move {
+            shared.run_probe().await;
+            shared.run_aborts().await;
+        }
+    }
+
+    /// Returns whether the bucket has answered since the store was opened. If not, every call is `Unavailable`.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        self.shared.findings.get().is_some()
+    }
+
+    /// Fails unless the bucket has answered, and logs a failure of `call`, once a minute.
+    async fn answered<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let result = match self.shared.check_answered() {
+            Ok(()) => call.await,
+            Err(error) => Err(error),
+        };
+        result.inspect_err(|error| {
+            self.shared.complaints.note(self.shared.clock().monotonic(), &self.shared.bucket, error);
+        })
     }
 
     /// Returns the present state.
     #[must_use]
     pub fn snapshot(&self) -> BucketSnapshot {
+        let (objects_wrong, objects_found_wrong, objects_repaired) = self.shared.damage.counts();
         BucketSnapshot {
-            findings: self.shared.findings,
+            findings: self.shared.findings(),
             requests: self.shared.bucket.requests(),
             uploads_to_abort: self.shared.aborts.waiting(),
+            uploads_left: self.shared.aborts.left(),
+            objects_wrong,
+            objects_found_wrong,
+            objects_repaired,
         }
     }
 
@@ -147,7 +216,25 @@ impl<K: Kind> BucketStore<K> {
         shard: &Shard,
         cursor: Option<&InventoryCursor>,
     ) -> Result<InventoryPage> {
-        self.shared.list_shard(ctx, shard, cursor).await
+        self.answered(self.shared.list_shard(ctx, shard, cursor, DigestSizes::Read)).await
+    }
+
+    /// Returns the same parts, each as an inventory of its own, for scans that list them concurrently. With bazel-remote's
+    /// keys, `sizes` says whether the size of each blob is read from its object, which costs a request for each.
+    #[must_use]
+    pub fn shard_inventories(&self, sizes: DigestSizes) -> Vec<ShardInventory<K>> {
+        let shards = self.shards().into_iter();
+        shards.map(|shard| ShardInventory::new(self.clone(), shard, sizes)).collect()
+    }
+
+    pub(crate) async fn list_with(
+        &self,
+        ctx: &Context,
+        shard: &Shard,
+        cursor: Option<&InventoryCursor>,
+        sizes: DigestSizes,
+    ) -> Result<InventoryPage> {
+        self.answered(self.shared.list_shard(ctx, shard, cursor, sizes)).await
     }
 
     fn max_blob_size_bytes(&self) -> u64 {
@@ -162,9 +249,9 @@ impl<K: Kind> BlobAccess for BucketStore<K> {
 
     async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
         if K::STORAGE_TYPE.is_mutable() {
-            self.shared.get_message(ctx, digest).await
+            self.answered(self.shared.get_message(ctx, digest)).await
         } else {
-            self.shared.get_contents(ctx, digest).await
+            self.answered(self.shared.get_contents(ctx, digest)).await
         }
     }
 
@@ -181,14 +268,17 @@ impl<K: Kind> BlobAccess for BucketStore<K> {
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         // The future of a put in parts holds some kilobytes that no other call needs, so it is boxed.
         if K::STORAGE_TYPE.is_mutable() {
-            Box::pin(self.shared.put_message(ctx, digest, blob)).await
+            self.answered(Box::pin(self.shared.put_message(ctx, digest, blob))).await
         } else {
-            Box::pin(self.shared.put_contents(ctx, digest, blob)).await
+            self.answered(Box::pin(self.shared.put_contents(ctx, digest, blob))).await
         }
     }
 
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {
-        self.shared.find_missing(ctx, digests).await
+        if digests.is_empty() {
+            return Ok(DigestSet::new());
+        }
+        self.answered(self.shared.find_missing(ctx, digests)).await
     }
 
     async fn capabilities(&self, _ctx: &Context, _instance_name: &InstanceName) -> Result<Capabilities> {
@@ -214,14 +304,14 @@ impl<K: Kind> BlobAccess for BucketStore<K> {
 #[async_trait]
 impl<K: Kind> ResolveUpload for BucketStore<K> {
     async fn resolve_upload(&self, ctx: &Context, digest: &Digest, token: &UploadToken) -> Result<UploadResolution> {
-        self.shared.resolve_upload(ctx, digest, token).await
+        self.answered(self.shared.resolve_upload(ctx, digest, token)).await
     }
 }
 
 #[async_trait]
 impl<K: Kind> Inventory for BucketStore<K> {
     async fn inventory(&self, ctx: &Context, cursor: Option<&InventoryCursor>) -> Result<InventoryPage> {
-        self.shared.list_page(ctx, cursor).await
+        self.answered(self.shared.list_page(ctx, cursor)).await
     }
 }
 

@@ -3,7 +3,7 @@
 use blobaccess::Error;
 
 use crate::bucket::Provider;
-use crate::error::from_provider;
+use crate::error::{code_in, from_provider};
 use crate::last_answer::Answer;
 
 /// The meaning of the answer to one attempt of a conditional put.
@@ -27,7 +27,7 @@ pub(crate) fn judge(error: object_store::Error, answer: Option<&Answer>, provide
     };
     match answer {
         Answer::Status { status: 304 | 412, .. } => Verdict::Failed,
-        Answer::Status { status: 409, code } if provider == Provider::Azure => match code.as_deref() {
+        Answer::Status { status: 409, code, .. } if provider == Provider::Azure => match code.as_deref() {
             Some("BlobAlreadyExists") => Verdict::Failed,
             // A policy or a lease protects the blob, or it is of another type. Waiting does not help.
             Some(code)
@@ -37,6 +37,8 @@ pub(crate) fn judge(error: object_store::Error, answer: Option<&Answer>, provide
             }
             _ => again(from_provider(error, Some(answer))),
         },
+        // The object that was to be replaced is gone.
+        Answer::Status { status: 404, .. } if code_in(&error.to_string()) == Some("NoSuchKey") => Verdict::Failed,
         // With 409, S3 says that two conditional requests for a key collided. This one was not carried out.
         Answer::NotSent | Answer::Status { status: 409, .. } => again(from_provider(error, Some(answer))),
         // S3 answers so if the body did not arrive in time.

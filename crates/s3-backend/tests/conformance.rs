@@ -5,8 +5,9 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use blobaccess::{Ac, Cas, DigestFunction, InstanceName, Kind, Result};
-use blobaccess_s3_backend::sim::SimS3;
+use blobaccess_s3_backend::sim::{self, SimS3};
 use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore, Layout, OnMissingConditions};
+use blobaccess_testkit::foreign_answers::{AnswerEnd, ForeignAnswer};
 use blobaccess_testkit::{Fixture, Promises, conformance};
 use tempfile::TempDir;
 
@@ -175,8 +176,24 @@ impl<K: Kind> Fixture for Sim<K> {
         true
     }
 
+    fn answer_with(&self, answer: &ForeignAnswer) -> bool {
+        let mut foreign = sim::ForeignAnswer::new(answer.status).with_body(answer.body.to_string());
+        for (name, value) in &answer.headers {
+            foreign = foreign.with_header(*name, value.as_ref());
+        }
+        self.server.set_foreign_answer(Some(match answer.end {
+            AnswerEnd::Whole => foreign,
+            AnswerEnd::Cut => foreign.cut(),
+            AnswerEnd::Closed => foreign.closed(),
+            AnswerEnd::Reset => foreign.reset(),
+            AnswerEnd::NotConnected => foreign.not_connected(),
+        }));
+        true
+    }
+
     fn mend(&self) {
         self.server.set_broken(false);
+        self.server.set_foreign_answer(None);
     }
 
     fn layers(&self) -> Vec<String> {

@@ -23,15 +23,15 @@ async fn a_bucket_that_is_not_there_is_no_miss() {
     for options in [BucketOptions::default(), BucketOptions::default().with_layout(Layout::bazel_remote())] {
         let store = open(&sim, options).await;
         let one = store.find_missing(&ctx, &digest(5).into()).await;
-        assert_eq!(one.unwrap_err().kind(), ErrorKind::FailedPrecondition);
+        assert_eq!(one.unwrap_err().kind(), ErrorKind::Unavailable);
         let many: DigestSet = (1..200).map(digest).collect();
-        assert_eq!(store.find_missing(&ctx, &many).await.unwrap_err().kind(), ErrorKind::FailedPrecondition);
+        assert_eq!(store.find_missing(&ctx, &many).await.unwrap_err().kind(), ErrorKind::Unavailable);
         for size in [5, 9 << 20] {
             let error = store.get(&ctx, &digest(size)).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         }
         let put = store.put(&ctx, &digest(5), Blob::from_bytes(vec![7; 5])).await;
-        assert_eq!(put.unwrap_err().kind(), ErrorKind::FailedPrecondition);
+        assert_eq!(put.unwrap_err().kind(), ErrorKind::Unavailable);
     }
 }
 
@@ -44,7 +44,7 @@ async fn a_bucket_that_is_deleted_is_noticed_in_ten_seconds() {
     sim.set_deleted(true);
     tokio::time::advance(Duration::from_secs(10)).await;
     let error = store.find_missing(&ctx, &asked).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     sim.set_deleted(false);
     assert_eq!(store.find_missing(&ctx, &asked).await.unwrap(), asked);
 }

@@ -6,6 +6,7 @@ use blobaccess::{BlobAccess, Context, Digest, Error, InstanceName, Result};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::Promises;
+use crate::foreign_answers::ForeignAnswer;
 
 /// The way in which a blob is damaged where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +67,15 @@ pub trait Fixture: Send + Sync {
         false
     }
 
-    /// Ends the failure that [`break_down`](Self::break_down) or [`break_down_with`](Self::break_down_with) began.
+    /// Makes the server behind the store give `answer` to every request until [`mend`](Self::mend). Returns whether there is
+    /// a server that can; if not, nothing changes.
+    fn answer_with(&self, answer: &ForeignAnswer) -> bool {
+        let _: &ForeignAnswer = answer;
+        false
+    }
+
+    /// Ends the failure that [`break_down`](Self::break_down), [`break_down_with`](Self::break_down_with) or
+    /// [`answer_with`](Self::answer_with) began.
     fn mend(&self) {}
 
     /// Damages a blob with these contents where the store keeps it: on its disk, in its bucket. No store is open meanwhile.

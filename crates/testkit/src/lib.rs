@@ -74,6 +74,7 @@ mod clock;
 pub mod contracts;
 pub mod fakes;
 mod fixture;
+pub mod foreign_answers;
 mod layered;
 mod listing;
 mod numbers;

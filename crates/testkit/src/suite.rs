@@ -45,6 +45,7 @@ macro_rules! __contracts {
             describing::every_digest_function_listed_can_be_used
             describing::instance_names_are_told_apart_as_the_key_format_says
             outages::an_outage_is_never_not_found
+            outages::an_outage_of_any_shape_is_no_miss
             outages::an_error_keeps_its_kind_and_message
             outages::after_an_outage_a_store_serves_as_before
         }

@@ -90,6 +90,7 @@ teeth! {
     }
     outages {
         Cas an_outage_is_never_not_found: TakesAnOutageForAbsence;
+        Cas an_outage_of_any_shape_is_no_miss: TakesAPageForAbsence;
         Cas an_error_keeps_its_kind_and_message: HidesTheKindOfErrors;
         Ac after_an_outage_a_store_serves_as_before: NeverRecovers;
     }
@@ -181,6 +182,8 @@ caught! {
         Ac outages::an_error_keeps_its_kind_and_message, HidesTheMessageOfErrors, |promises| promises;
     a_store_that_takes_a_range_that_cannot_be_read_for_an_outage:
         Ac damage::what_is_damaged_goes_alone_and_can_be_put_again, TakesDamageForAnOutage, |promises| promises;
+    a_store_that_quotes_the_page_of_a_proxy:
+        Cas outages::an_outage_of_any_shape_is_no_miss, QuotesPages, |promises| promises;
     a_store_that_hides_its_layers:
         Cas describing::a_store_prints_as_one_line_that_names_its_layers, HidesItsLayers, |promises| promises;
 }

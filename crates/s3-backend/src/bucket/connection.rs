@@ -8,6 +8,13 @@ use blobaccess::{Error, Result};
 use object_store::client::{HttpClient, HttpConnector};
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, RetryConfig};
 
+use super::paced_client::PacedClient;
+
+/// The time after which a connection without a request is closed, and after which a silent one is tested. Servers and
+/// boxes in between forget idle connections after a minute or more.
+const IDLE: Duration = Duration::from_secs(20);
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
 /// The settings of the connection to a provider: timeouts, retries of requests that may be sent twice, and the HTTP
 /// client.
 ///
@@ -21,6 +28,7 @@ pub struct Connection {
     connect_timeout: Duration,
     read_timeout: Duration,
     retry: RetryConfig,
+    max_requests: usize,
     allow_http: bool,
     connector: Option<Arc<dyn HttpConnector>>,
 }
@@ -35,6 +43,7 @@ impl Default for Connection {
                 max_retries: 6,
                 retry_timeout: Duration::from_mins(1),
             },
+            max_requests: 256,
             allow_http: false,
             connector: None,
         }
@@ -49,7 +58,8 @@ impl Connection {
         self
     }
 
-    /// Sets the time after which an answer fails that sends nothing more (30 s).
+    /// Sets the time of silence after which a request fails (30 s): none of it could be sent, and nothing was answered. A
+    /// request whose bytes flow may take as long as it needs. After silence, all connections are made anew.
     #[must_use]
     pub fn with_read_timeout(mut self, timeout: Duration) -> Self {
         self.read_timeout = timeout;
@@ -71,6 +81,17 @@ impl Connection {
         self
     }
 
+    /// Sets how many requests may be under way to the bucket, by all stores and callers together (256). Others wait. Half of
+    /// them are kept for requests that send contents, and half for those that do not, at least one each.
+    ///
+    /// Too few, and uploads of small blobs are slow; too many, and a provider refuses some (`SlowDown`). An answer whose
+    /// body is being read does not count.
+    #[must_use]
+    pub const fn with_max_requests(mut self, requests: usize) -> Self {
+        self.max_requests = requests;
+        self
+    }
+
     /// Sets whether the bucket may be reached over plain HTTP (no).
     #[must_use]
     pub fn with_allow_http(mut self, allow: bool) -> Self {
@@ -83,6 +104,10 @@ impl Connection {
     pub fn with_connector(mut self, connector: impl HttpConnector) -> Self {
         self.connector = Some(Arc::new(connector));
         self
+    }
+
+    pub(super) const fn max_requests(&self) -> usize {
+        self.max_requests
     }
 
     pub(crate) fn retry(&self) -> RetryConfig {
@@ -122,14 +147,18 @@ impl Connection {
         let connect_timeout = option(ClientConfigKey::ConnectTimeout)
             .and_then(|timeout| humantime::parse_duration(&timeout).ok())
             .unwrap_or(self.connect_timeout);
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls()?)
-            .https_only(!allow_http)
-            .connect_timeout(connect_timeout)
-            .read_timeout(self.read_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| cannot_set_up(&error))?;
+        let tls = tls()?;
+        let make = move || {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .https_only(!allow_http)
+                .connect_timeout(connect_timeout)
+                .pool_idle_timeout(IDLE)
+                .tcp_keepalive(KEEPALIVE)
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+        };
+        let client = PacedClient::new(Arc::new(make), self.read_timeout).map_err(|error| cannot_set_up(&error))?;
         Ok(HttpClient::new(client))
     }
 }

@@ -17,6 +17,8 @@ use super::Connection;
 #[cfg(feature = "azure")]
 use super::azure;
 use super::completion_scope::CompletionScope;
+use super::marks::{Marks, is_marked};
+use super::slots::Slots;
 use crate::last_answer::{Answer, LastAnswer};
 use crate::requests::{RequestKind, Requests};
 
@@ -29,6 +31,9 @@ pub(super) struct Connector {
     /// Whether requests go to a service of credentials rather than to the bucket.
     for_credentials: bool,
     requests: Arc<Requests>,
+    /// The room for requests to the bucket, shared by all its clients.
+    slots: Arc<Slots>,
+    marks: Arc<Marks>,
     conditional_completion: bool,
     /// The credentials that sign completions again, for Azure alone.
     #[cfg(feature = "azure")]
@@ -42,6 +47,8 @@ impl Connector {
             client: connection.client(&connection.client_options())?,
             for_credentials: false,
             requests,
+            slots: Arc::new(Slots::new(connection.max_requests())),
+            marks: Arc::default(),
             conditional_completion: false,
             #[cfg(feature = "azure")]
             azure: None,
@@ -115,7 +122,16 @@ impl HttpService for Connector {
             self.amend(&mut request, completing.as_ref()).await?;
             last_answer = completing.map(|completing| completing.last_answer);
         }
-        let result = self.client.execute(request).await;
+        // Whoever waits for room may be dropped: nothing was sent then.
+        let room = self.slots.take(&request).await;
+        let result = match self.client.execute(request).await {
+            Ok(answer) if !self.marks.believe(kind, answer.status().as_u16(), is_marked(answer.headers())) => {
+                let what = std::io::Error::other("the answer lacks the mark of the store: it is that of a proxy");
+                Err(HttpError::new(HttpErrorKind::Request, what))
+            }
+            result => result,
+        };
+        drop(room);
         if let Some(last_answer) = last_answer {
             last_answer.record(answer(&result));
         }
@@ -126,8 +142,10 @@ impl HttpService for Connector {
 fn answer(result: &std::result::Result<HttpResponse, HttpError>) -> Answer {
     match result {
         Ok(response) => {
-            let code = response.headers().get("x-ms-error-code").and_then(|code| code.to_str().ok());
-            Answer::Status { status: response.status().as_u16(), code: code.map(str::to_owned) }
+            let headers = response.headers();
+            let code = headers.get("x-ms-error-code").and_then(|code| code.to_str().ok());
+            let own = is_marked(headers);
+            Answer::Status { status: response.status().as_u16(), code: code.map(str::to_owned), own }
         }
         Err(error) if error.kind() == HttpErrorKind::Connect => Answer::NotSent,
         Err(error) => Answer::Lost { timed_out: error.kind() == HttpErrorKind::Timeout },

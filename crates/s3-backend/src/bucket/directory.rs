@@ -11,6 +11,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use tokio::task::spawn_blocking;
 
+use super::directory_identity::DirectoryIdentity;
 use super::{Bucket, Parts, Provider};
 
 /// The file whose lock says that the directory is in use. No key of ours has this name.
@@ -20,6 +21,13 @@ impl Bucket {
     /// Opens the directory `root`, and creates it if there is none. Each object is a file, named after its key.
     ///
     /// Objects appear whole or not at all. With `durable`, an object is on the disk once its put returns.
+    ///
+    /// The directory is made here and never again. If it is unmounted, moved or replaced later, every call fails with
+    /// `Unavailable` until it is back.
+    ///
+    /// Files keep no upload tokens. The outcome of a put is exact while the process lives. A process that is killed during a
+    /// put may leave an object that its ledger does not have: the put is reported as ambiguous. Compare such a ledger with
+    /// the bucket from time to time.
     ///
     /// # Errors
     ///
@@ -43,10 +51,11 @@ impl Bucket {
         }
         let store = LocalFileSystem::new_with_prefix(root).map_err(|error| failed(&error))?.with_fsync(durable);
         let store = Arc::new(store);
-        let parts = Parts::Directory(DirectoryParts { root: Arc::from(root), durable });
+        let directory = DirectoryIdentity::note(root).map_err(|error| failed(&error))?;
+        let parts = Parts::Directory(DirectoryParts { root: Arc::from(root), identity: directory.clone(), durable });
         let name = format!("directory({})", root.display());
         let bucket = Self::new(Provider::Directory, name, Arc::<LocalFileSystem>::clone(&store), store, parts);
-        Ok(Self { _exclusive: Some(Arc::new(lock)), ..bucket })
+        Ok(Self { _exclusive: Some(Arc::new(lock)), directory: Some(directory), ..bucket })
     }
 }
 
@@ -54,6 +63,7 @@ impl Bucket {
 #[derive(Clone, Debug)]
 pub(crate) struct DirectoryParts {
     root: Arc<FilePath>,
+    identity: DirectoryIdentity,
     durable: bool,
 }
 
@@ -72,8 +82,9 @@ impl DirectoryParts {
 
     pub(crate) async fn begin(&self, path: &Path) -> Result<String> {
         let id = (uuid::Uuid::new_v4().as_u128() >> 64).to_string();
-        let staged = self.staged(path, &id);
+        let (staged, identity) = (self.staged(path, &id), self.identity.clone());
         blocking(move || {
+            identity.check_blocking()?;
             if let Some(folder) = staged.parent() {
                 fs::create_dir_all(folder)?;
             }
@@ -129,9 +140,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
     match spawn_blocking(work).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
-            Err(Error::resource_exhausted(format!("directory is full: {error}")))
+            Err(Error::resource_exhausted("the directory of the bucket is full").with_source(error))
         }
-        Ok(Err(error)) => Err(Error::internal(format!("directory failed: {error}")).with_source(error)),
+        Ok(Err(error)) => {
+            let message = format!("the directory of the bucket failed: {}", error.kind());
+            Err(Error::unavailable(message).with_retryable(true).with_source(error))
+        }
         Err(error) => Err(Error::cancelled(format!("work on the directory did not end: {error}"))),
     }
 }

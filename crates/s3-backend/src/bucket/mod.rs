@@ -12,9 +12,17 @@ mod connector;
 #[cfg(feature = "_cloud")]
 mod credentials;
 mod directory;
+mod directory_identity;
 mod from_url;
+#[cfg(feature = "_cloud")]
+mod marks;
+#[cfg(feature = "_cloud")]
+mod paced_client;
 mod parts;
 mod presence;
+#[cfg(feature = "_cloud")]
+mod slots;
+mod whole;
 
 use std::fmt::{self, Debug, Display, Formatter};
 use std::fs::File;
@@ -34,7 +42,7 @@ use object_store::{
 };
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::error::from_provider;
+use crate::error::{code_in, from_provider};
 use crate::last_answer::{Answer, LastAnswer};
 use crate::requests::{RequestCounts, RequestKind, Requests};
 
@@ -42,11 +50,16 @@ use crate::requests::{RequestCounts, RequestKind, Requests};
 pub use self::connection::Connection;
 #[cfg(feature = "_cloud")]
 use self::credentials::Credentials;
+use self::directory_identity::DirectoryIdentity;
 pub(crate) use self::parts::{Completion, MultipartUpload, Parts};
 use self::presence::Presence;
+use self::whole::Whole;
 
 /// The name of the user metadata that holds the token of an upload. Azure takes letters and digits only.
 const TOKEN: &str = "uploadtoken";
+
+/// The code by which Azure says that there is no such object.
+const BLOB_NOT_FOUND: &str = "BlobNotFound";
 
 /// The number of locks that replacing and large creates take if a provider has no conditions. A key takes one of them.
 const LOCKS: usize = 64;
@@ -87,6 +100,8 @@ pub struct Bucket {
     locks: Arc<[Mutex<()>]>,
     /// The lock of a directory that is in use.
     _exclusive: Option<Arc<File>>,
+    /// The directory that was opened, if the bucket is one.
+    directory: Option<DirectoryIdentity>,
 }
 
 /// The providers of objects.
@@ -124,6 +139,11 @@ impl Provider {
         !matches!(self, Self::Azure)
     }
 
+    /// Returns whether listings may be in another order than that of keys: directory buckets of S3 speak its protocol.
+    pub(crate) const fn may_list_in_any_order(self) -> bool {
+        matches!(self, Self::S3)
+    }
+
     /// Returns whether a key can be claimed while parts are sent. On Azure, parts are uncommitted blocks of the key,
     /// and a put of the claim would discard them.
     pub(crate) const fn claims_beside_parts(self) -> bool {
@@ -138,6 +158,8 @@ pub(crate) struct ObjectInfo {
     pub(crate) token: Option<UploadToken>,
     pub(crate) e_tag: Option<String>,
     pub(crate) version: Option<String>,
+    /// Whether the answer was marked as the store's own. A proxy may answer with a page of its own.
+    pub(crate) own: bool,
 }
 
 impl ObjectInfo {
@@ -192,6 +214,7 @@ impl Bucket {
             clock,
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
             _exclusive: None,
+            directory: None,
         }
     }
 
@@ -297,28 +320,38 @@ impl Bucket {
         match self.store.get_opts(path, options).await {
             Ok(result) => {
                 self.presence.note_seen();
-                Ok(Some(found(&result.meta, &result.attributes)))
+                Ok(Some(found(&result.meta, &result.attributes, self.is_own(&last_answer))))
             }
-            Err(error) => {
-                let absent = absent_or(error, &last_answer)?;
-                self.confirm(path).await?;
-                Ok(absent)
-            }
+            Err(error) if !self.provider.is_remote() => self.absent_or(error, &last_answer).await,
+            Err(error) => match last_answer.answer() {
+                Some(Answer::Status { status: 404, code, own }) if is_not_found(&error) => {
+                    self.confirm(path, code.as_deref(), own).await
+                }
+                answer => Err(from_provider(error, answer.as_ref())),
+            },
         }
     }
 
-    /// Fails unless the bucket exists, or was seen shortly before. The answer that `path` does not exist came without a
-    /// body, so it may mean the bucket; an answer with a body tells which.
-    async fn confirm(&self, path: &Path) -> Result<()> {
-        if !self.provider.is_remote() || self.presence.is_recent() {
-            return Ok(());
+    /// Finds out what the answer 404 to a `HEAD` means, which has no body to say so: that there is no object, no bucket, or
+    /// that a proxy has no idea. The mark of the store, with a bucket that was seen shortly before, suffices. Otherwise an
+    /// answer with a body tells.
+    async fn confirm(&self, path: &Path, code: Option<&str>, own: bool) -> Result<Option<ObjectInfo>> {
+        let says_so = match self.provider {
+            Provider::Azure => code == Some(BLOB_NOT_FOUND),
+            Provider::S3 | Provider::Gcs | Provider::Directory | Provider::Memory => own,
+        };
+        if !says_so {
+            return Ok(self.get(path, None).await?.map(|reading| reading.found));
+        }
+        if self.presence.is_recent() {
+            return Ok(None);
         }
         let _asking = self.presence.asking.lock().await;
         if self.presence.is_recent() {
-            return Ok(());
+            return Ok(None);
         }
         // An object that was created since is not read.
-        self.get(path, None).await.map(drop)
+        Ok(self.get(path, None).await?.map(|reading| reading.found))
     }
 
     /// Reads the object under `path`, or a `range` of it. Returns `None` if there is no object.
@@ -330,16 +363,55 @@ impl Bucket {
         match self.store.get_opts(path, options).await {
             Ok(result) => {
                 self.presence.note_seen();
-                let found = found(&result.meta, &result.attributes);
+                let found = found(&result.meta, &result.attributes, self.is_own(&last_answer));
+                let expected = result.range.end.saturating_sub(result.range.start);
                 let stream = result.into_stream();
                 let stream = stream.map_err(move |error| from_provider(error, last_answer.answer().as_ref()));
-                Ok(Some(Reading { found, stream: Box::pin(stream) }))
+                Ok(Some(Reading { found, stream: Box::pin(Whole::new(stream, expected)) }))
             }
             Err(error) => {
-                let absent = absent_or(error, &last_answer)?;
+                let absent = self.absent_or(error, &last_answer).await?;
                 self.presence.note_seen();
                 Ok(absent)
             }
+        }
+    }
+
+    /// Returns `None` if the store itself says that the object does not exist, and an error otherwise.
+    async fn absent_or<T>(&self, error: object_store::Error, last_answer: &LastAnswer) -> Result<Option<T>> {
+        let answer = last_answer.answer();
+        if !is_not_found(&error) {
+            return Err(from_provider(error, answer.as_ref()));
+        }
+        let says_so = match (self.provider, &answer) {
+            (Provider::Directory | Provider::Memory, _) => {
+                self.check_directory().await?;
+                true
+            }
+            (Provider::S3 | Provider::Gcs, Some(Answer::Status { status: 404, .. })) => {
+                code_in(&error.to_string()) == Some("NoSuchKey")
+            }
+            (Provider::Azure, Some(Answer::Status { status: 404, code, .. })) => {
+                code.as_deref() == Some(BLOB_NOT_FOUND)
+            }
+            (Provider::S3 | Provider::Gcs | Provider::Azure, _) => false,
+        };
+        if says_so { Ok(None) } else { Err(from_provider(error, answer.as_ref())) }
+    }
+
+    fn is_own(&self, last_answer: &LastAnswer) -> bool {
+        match last_answer.answer() {
+            Some(Answer::Status { own, .. }) => own,
+            Some(Answer::NotSent | Answer::Lost { .. }) => false,
+            None => !self.provider.is_remote(),
+        }
+    }
+
+    /// Fails if the bucket is a directory that is no longer the one that was opened.
+    pub(crate) async fn check_directory(&self) -> Result<()> {
+        match &self.directory {
+            Some(directory) => directory.check().await,
+            None => Ok(()),
         }
     }
 
@@ -353,6 +425,11 @@ impl Bucket {
         last_answer: &LastAnswer,
     ) -> object_store::Result<PutResult> {
         self.count(RequestKind::Put);
+        // Otherwise the client library would make the directory anew.
+        self.check_directory().await.map_err(|error| object_store::Error::Generic {
+            store: "directory",
+            source: Box::new(std::io::Error::new(std::io::ErrorKind::NotFound, error)),
+        })?;
         let attributes = self.attributes(token);
         let options = PutOptions { mode, attributes, extensions: last_answer.extensions(), ..PutOptions::default() };
         let done = self.once.put_opts(path, payload, options).await?;
@@ -405,7 +482,10 @@ impl Bucket {
     pub(crate) async fn list(&self, folder: &str) -> Result<Vec<ObjectMeta>> {
         self.count(RequestKind::List);
         let path = self.path(folder)?;
-        self.store.list(Some(&path)).try_collect().await.map_err(|error| from_provider(error, None))
+        let objects = self.store.list(Some(&path)).try_collect().await.map_err(|error| from_provider(error, None))?;
+        // A folder that is not there lists as one without files.
+        self.check_directory().await?;
+        Ok(objects)
     }
 
     pub(crate) fn attributes(&self, token: Option<&UploadToken>) -> Attributes {
@@ -419,9 +499,13 @@ impl Bucket {
     }
 }
 
-fn found(meta: &ObjectMeta, attributes: &Attributes) -> ObjectInfo {
+fn is_not_found(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotFound { .. })
+}
+
+fn found(meta: &ObjectMeta, attributes: &Attributes, own: bool) -> ObjectInfo {
     let token = attributes.get(&Attribute::Metadata(TOKEN.into())).and_then(|value| parse_token(value));
-    ObjectInfo { size_bytes: meta.size, token, e_tag: meta.e_tag.clone(), version: meta.version.clone() }
+    ObjectInfo { size_bytes: meta.size, token, e_tag: meta.e_tag.clone(), version: meta.version.clone(), own }
 }
 
 fn parse_token(hex: &str) -> Option<UploadToken> {
@@ -433,22 +517,6 @@ fn parse_token(hex: &str) -> Option<UploadToken> {
         *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
     }
     Some(UploadToken::from_bytes(bytes))
-}
-
-/// Returns `None` if the object does not exist, and an error if the bucket does not.
-fn absent_or<T>(error: object_store::Error, last_answer: &LastAnswer) -> Result<Option<T>> {
-    let answer = last_answer.answer();
-    if matches!(error, object_store::Error::NotFound { .. }) && !error.to_string().contains("NoSuchBucket") {
-        let of_object = match &answer {
-            None => true,
-            Some(Answer::Status { status, code }) => *status == 404 && code.as_deref() != Some("ContainerNotFound"),
-            Some(Answer::NotSent | Answer::Lost { .. }) => false,
-        };
-        if of_object {
-            return Ok(None);
-        }
-    }
-    Err(from_provider(error, answer.as_ref()))
 }
 
 impl Display for Bucket {

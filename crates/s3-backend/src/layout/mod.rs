@@ -74,6 +74,11 @@ impl Layout {
         Self(Kind::BazelRemote)
     }
 
+    /// Returns whether a key tells the size of its blob.
+    pub(crate) fn has_sizes_in_keys(self) -> bool {
+        matches!(self.0, Kind::Own { .. })
+    }
+
     pub(crate) fn supports(self, storage_type: StorageType) -> Result<()> {
         match (self.0, storage_type) {
             (Kind::Own { .. }, _) | (Kind::BazelRemote, StorageType::Cas | StorageType::Ac) => Ok(()),

@@ -47,11 +47,14 @@ impl SimS3 {
     fn decide(&self, request: Request) -> (bool, Ending) {
         let mut state = self.lock();
         let state = &mut *state;
+        if let Some(foreign) = &state.foreign {
+            return (false, foreign.ending(!matches!(request.operation, Operation::Head)));
+        }
         if state.broken {
             return (false, Ending::Reply(Reply::error(503, "ServiceUnavailable")));
         }
         if state.deleted {
-            let reply = Reply::error(404, "NoSuchBucket");
+            let reply = Reply::error(404, "NoSuchBucket").with("x-amz-request-id", "SIM");
             let silent = matches!(request.operation, Operation::Head);
             return (false, Ending::Reply(if silent { Reply { body: Bytes::new(), ..reply } } else { reply }));
         }
@@ -93,7 +96,9 @@ impl SimS3 {
             Some(Fault::NotConnected) => Ending::NotConnected,
             Some(Fault::Throttled) => Ending::Reply(Reply::error(503, "SlowDown")),
             Some(Fault::TooMany) => Ending::Reply(Reply::error(429, "TooManyRequests")),
-            Some(Fault::Conflict) => Ending::Reply(Reply::error(409, "ConditionalRequestConflict")),
+            Some(Fault::Conflict) => {
+                Ending::Reply(Reply::error(409, "ConditionalRequestConflict").with("x-amz-request-id", "SIM"))
+            }
             Some(Fault::Late) => {
                 state.world.delay(request);
                 Ending::Hang

@@ -30,6 +30,7 @@
 //! ```
 
 mod faults;
+mod foreign_answer;
 mod http;
 mod request;
 mod serve;
@@ -47,6 +48,7 @@ use object_store::aws::AmazonS3Builder;
 
 use self::faults::Dice;
 pub use self::faults::FaultPlan;
+pub use self::foreign_answer::ForeignAnswer;
 use self::world::World;
 use crate::{Bucket, Connection};
 
@@ -65,6 +67,7 @@ struct State {
     modes: Modes,
     broken: bool,
     deleted: bool,
+    foreign: Option<ForeignAnswer>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -75,6 +78,9 @@ struct Modes {
     answers_not_modified: bool,
     drops_metadata: bool,
     compares_bare_e_tags: bool,
+    lists_backwards: bool,
+    hides_absence: bool,
+    refuses_aborts: bool,
 }
 
 impl SimS3 {
@@ -88,6 +94,7 @@ impl SimS3 {
             modes: Modes::default(),
             broken: false,
             deleted: false,
+            foreign: None,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -126,6 +133,24 @@ impl SimS3 {
         self.change(|state| state.modes.compares_bare_e_tags = true)
     }
 
+    /// Makes the server list keys in another order than theirs, as directory buckets of S3 do.
+    #[must_use]
+    pub fn listing_backwards(self) -> Self {
+        self.change(|state| state.modes.lists_backwards = true)
+    }
+
+    /// Makes the server answer requests for missing objects with 403, as AWS does where the right to list is lacking.
+    #[must_use]
+    pub fn hiding_absence(self) -> Self {
+        self.change(|state| state.modes.hides_absence = true)
+    }
+
+    /// Makes the server answer aborts of multipart uploads with 403.
+    #[must_use]
+    pub fn refusing_aborts(self) -> Self {
+        self.change(|state| state.modes.refuses_aborts = true)
+    }
+
     /// Makes the server drop user metadata.
     #[must_use]
     pub fn dropping_metadata(self) -> Self {
@@ -145,6 +170,11 @@ impl SimS3 {
     /// Answers every request as if the bucket had been deleted, or no longer: with 404, and a reason unless it is `HEAD`.
     pub fn set_deleted(&self, deleted: bool) {
         self.lock().deleted = deleted;
+    }
+
+    /// Answers every request with `answer` until this is called with `None`.
+    pub fn set_foreign_answer(&self, answer: Option<ForeignAnswer>) {
+        self.lock().foreign = answer;
     }
 
     /// Returns the sizes of the objects, by their keys, in bytes.

@@ -50,7 +50,7 @@ impl Reply {
         Self { status: 200, headers: Vec::new(), body: body.into(), length: None }
     }
 
-    fn with(mut self, name: &str, value: &str) -> Self {
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
@@ -101,7 +101,19 @@ impl World {
         }
     }
 
+    /// Carries a request out. Answers bear a mark, as those of S3 do.
     pub(super) fn carry_out(&mut self, request: &Request, modes: Modes) -> Reply {
+        let reply = self.carry_out_unmarked(request, modes);
+        let reply = match &request.operation {
+            Operation::Get { .. } | Operation::Head if reply.status == 404 && modes.hides_absence => {
+                Reply::error(403, "AccessDenied")
+            }
+            _ => reply,
+        };
+        reply.with("x-amz-request-id", "SIM")
+    }
+
+    fn carry_out_unmarked(&mut self, request: &Request, modes: Modes) -> Reply {
         match &request.operation {
             Operation::Put => self.put(request, modes),
             Operation::Get { range } => self.get(&request.key, *range),
@@ -114,7 +126,7 @@ impl World {
                 Reply { status: 204, ..Reply::ok("") }
             }
             Operation::List { prefix, after, delimiter, max_keys } => {
-                self.list(prefix, after, delimiter.as_deref(), *max_keys)
+                self.list(prefix, after, delimiter.as_deref(), *max_keys, modes.lists_backwards)
             }
             Operation::Begin => {
                 self.named += 1;
@@ -135,6 +147,7 @@ impl World {
                 }
             }
             Operation::Complete { upload } => self.complete(upload, request, modes),
+            Operation::Abort { .. } if modes.refuses_aborts => Reply::error(403, "AccessDenied"),
             Operation::Abort { upload } => match self.uploads.remove(upload) {
                 None => Reply::error(404, "NoSuchUpload"),
                 Some(_) => Reply { status: 204, ..Reply::ok("") },
@@ -194,7 +207,7 @@ impl World {
         Reply { status: 206, ..reply }
     }
 
-    fn list(&self, prefix: &str, after: &str, delimiter: Option<&str>, max_keys: usize) -> Reply {
+    fn list(&self, prefix: &str, after: &str, delimiter: Option<&str>, max_keys: usize, backwards: bool) -> Reply {
         use std::ops::Bound::{Excluded, Unbounded};
         let begin = if after >= prefix { Excluded(after.to_owned()) } else { Unbounded };
         let mut keys = Vec::new();
@@ -215,6 +228,9 @@ impl World {
                 }
                 None => keys.push((key.clone(), size_of(&object.contents), object.e_tag.clone())),
             }
+        }
+        if backwards {
+            keys.reverse();
         }
         Reply::ok(xml::listing(&keys, &folders, more.as_deref()))
     }

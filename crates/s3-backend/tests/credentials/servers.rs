@@ -74,6 +74,9 @@ pub(crate) async fn bucket() -> (Server, String) {
     (server, signed.cert.pem())
 }
 
+/// The document in which S3 and Google say that there is no such object. Azure says so in a header.
+const ABSENT: &str = "<Error><Code>NoSuchKey</Code></Error>";
+
 /// Answers each request with the body that `answer` has for its path, or with 404, until the runtime ends.
 async fn serve(tls: Option<TlsAcceptor>, answer: fn(&str) -> Option<&'static str>) -> Server {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -108,9 +111,10 @@ where
         let body = answer(&path);
         let entry = (request.method().to_string(), path, authorization.unwrap_or_default());
         log.lock().unwrap().push(entry);
-        let mut response = Response::new(Full::new(Bytes::from_static(body.unwrap_or_default().as_bytes())));
+        let mut response = Response::new(Full::new(Bytes::from_static(body.unwrap_or(ABSENT).as_bytes())));
         if body.is_none() {
             *response.status_mut() = StatusCode::NOT_FOUND;
+            response.headers_mut().insert("x-ms-error-code", "BlobNotFound".parse().unwrap());
         }
         async { Ok::<_, Infallible>(response) }
     });

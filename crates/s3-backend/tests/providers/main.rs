@@ -183,7 +183,7 @@ async fn a_container_that_is_gone_is_no_miss() {
         let store = open::<Cas>(&fake, options()).await;
         fake.state().gone = Some(code);
         let error = store.get(&Context::background(), &digest_of(HELLO)).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     }
 }
 

@@ -6,8 +6,12 @@ use blobaccess::{BlobAccess, DigestSet, Error, ErrorKind, Result, Slicer};
 
 use crate::Fixture;
 use crate::fakes::LeadingBytes;
+use crate::foreign_answers::{PAGE_MARK, foreign_answers};
 use crate::samples::Samples;
 use crate::subject::{Subject, refused};
+
+/// The longest text of an error, in bytes.
+const MAX_TEXT_BYTES: usize = 1 << 10;
 
 /// Checks that during an outage no blob is reported to be absent, and none to be stored that may not be.
 ///
@@ -43,6 +47,54 @@ pub async fn an_outage_is_never_not_found<F: Fixture>(fixture: &F) -> Result<()>
     fixture.mend();
     if put.is_ok() {
         subject.assert_present(&new).await?;
+    }
+    Ok(())
+}
+
+/// Checks that no answer of a proxy or of a store that refuses is taken for the absence of a blob.
+///
+/// Clients upload and execute again what they are told is missing. Absence is what the store itself says, and everything
+/// else is a failure, whose text is short and has nothing of the foreign answer in it. A store that nothing over HTTP stands
+/// behind must serve on.
+pub async fn an_outage_of_any_shape_is_no_miss<F: Fixture>(fixture: &F) -> Result<()> {
+    let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
+    let (stored, absent) = (samples.small(fixture), samples.absent(fixture));
+    subject.put(&stored).await?;
+    for answer in foreign_answers() {
+        let new = samples.small(fixture);
+        if !fixture.answer_with(&answer) {
+            continue;
+        }
+        let read = subject.read(&stored.digest).await;
+        let got = subject.get(&absent).await.map(drop);
+        let asked = [stored.digest.clone(), absent.clone()].into_iter().collect();
+        let found = subject.find_missing(&asked).await;
+        let put = subject.put(&new).await;
+        fixture.mend();
+        let name = format!("{} {}", answer.status, answer.name);
+        if let Ok(read) = &read {
+            assert!(*read == stored.value, "{name}: another value was read than was put");
+        }
+        if let Ok(missing) = &found {
+            assert!(missing.is_empty(), "{name}: find_missing reports {missing:?}");
+        }
+        assert!(got.is_err(), "{name}: a get of a blob that the store cannot know succeeds");
+        if put.is_ok() {
+            subject.assert_present(&new).await?;
+        }
+        let results =
+            [("get", read.map(drop)), ("get", got), ("find_missing", found.map(drop)), ("put", put.map(drop))];
+        for error in results.into_iter().filter_map(|(call, result)| Some((call, result.err()?))) {
+            let (call, error) = error;
+            assert!(!error.is_not_found(), "{name}: a {call} is answered with {error:?}");
+            let text = error.to_string();
+            assert!(text.len() <= MAX_TEXT_BYTES, "{name}: {} bytes of text: {text}", text.len());
+            for secret in [PAGE_MARK, "secret", "://", "<"] {
+                assert!(!text.contains(secret), "{name}: a {call} quotes {secret:?}: {text}");
+            }
+        }
+        subject.assert_present(&stored).await.map_err(|error| error.at(format!("after {name}")))?;
+        subject.assert_absent(&absent).await.map_err(|error| error.at(format!("after {name}")))?;
     }
     Ok(())
 }

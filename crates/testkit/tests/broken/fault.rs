@@ -40,6 +40,8 @@ pub(crate) enum Fault {
     ListsAFunctionThatItDoesNotTake,
     SaysTheOtherKeyFormat,
     TakesAnOutageForAbsence,
+    TakesAPageForAbsence,
+    QuotesPages,
     FailsForNoDigestsWhenDown,
     HidesTheKindOfErrors,
     HidesTheMessageOfErrors,

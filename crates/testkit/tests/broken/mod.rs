@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use blobaccess::{Digest, Error, Kind, MemoryStore, PutOutcome, Result, UploadToken};
 use blobaccess_testkit::fakes::{InterruptibleStore, Outage};
 use blobaccess_testkit::{Damage, Fixture, Promises};
+use blobaccess_testkit::foreign_answers::ForeignAnswer;
 use bytes::Bytes;
 use futures::future::{BoxFuture, Shared};
 
@@ -152,6 +153,15 @@ impl<K: Kind> Fixture for BrokenFixture<K> {
 
     fn break_down_with(&self, error: Error) -> bool {
         self.outage.begin(error);
+        true
+    }
+
+    fn answer_with(&self, answer: &ForeignAnswer) -> bool {
+        self.outage.begin(match self.fault {
+            Fault::TakesAPageForAbsence if answer.status == 404 => Error::not_found("no such path"),
+            Fault::QuotesPages => Error::unavailable(answer.body.to_string()),
+            _ => Error::unavailable(format!("the answer is {}", answer.status)),
+        });
         true
     }
 
