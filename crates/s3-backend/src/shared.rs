@@ -45,13 +45,11 @@ impl Shared {
 
     /// Fails with `Unavailable` if the bucket has not answered since the start.
     pub(crate) fn check_answered(&self) -> Result<()> {
-        match self.findings.get() {
-            Some(_) => Ok(()),
-            None => {
-                let message = "the bucket has not answered since the start";
-                Err(Error::unavailable(message).with_retryable(true).not_stored())
-            }
+        if self.findings.get().is_some() {
+            return Ok(());
         }
+        let message = "the bucket has not answered since the start";
+        Err(Error::unavailable(message).with_retryable(true).not_stored())
     }
 
     /// Probes a bucket that did not answer when it was opened, until it does.

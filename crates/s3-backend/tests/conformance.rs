@@ -4,11 +4,12 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use blobaccess::{Ac, Cas, DigestFunction, InstanceName, Kind, Result};
+use blobaccess::{Ac, Cas, Digest, DigestFunction, InstanceName, Kind, Result};
 use blobaccess_s3_backend::sim::{self, SimS3};
 use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore, Layout, OnMissingConditions};
 use blobaccess_testkit::foreign_answers::{AnswerEnd, ForeignAnswer};
-use blobaccess_testkit::{Fixture, Promises, conformance};
+use blobaccess_testkit::{Damage, Fixture, Promises, conformance};
+use bytes::Bytes;
 use tempfile::TempDir;
 
 conformance! {
@@ -196,6 +197,17 @@ impl<K: Kind> Fixture for Sim<K> {
         self.server.set_foreign_answer(None);
     }
 
+    fn damage(&self, digest: &Digest, _contents: &Bytes, _damage: Damage) -> bool {
+        let hash = digest.hash().to_string();
+        let object = self.server.objects().into_keys().find(|key| key.contains(&hash));
+        // A message has nothing to be verified by.
+        let Some(key) = object.filter(|_| !K::STORAGE_TYPE.is_mutable()) else { return false };
+        let mut contents = self.server.object(&key).unwrap().to_vec();
+        *contents.last_mut().unwrap() ^= 1;
+        self.server.insert(&key, contents);
+        true
+    }
+
     fn layers(&self) -> Vec<String> {
         vec!["bucket(AmazonS3(bucket)".to_owned()]
     }
@@ -204,7 +216,7 @@ impl<K: Kind> Fixture for Sim<K> {
 #[test]
 fn the_layout_of_bazel_remote_takes_no_other_digest_function() {
     let name = InstanceName::empty();
-    let digest = blobaccess::Digest::of(name, DigestFunction::Blake3, b"x");
+    let digest = Digest::of(name, DigestFunction::Blake3, b"x");
     blobaccess_testkit::run(async {
         let store = Fixed::<Cas>::new(Bucket::memory(), bazel_remote()).open().await?;
         let ctx = blobaccess::Context::background();

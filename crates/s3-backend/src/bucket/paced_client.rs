@@ -142,7 +142,7 @@ impl Body for Watched {
         while this.rest.is_empty() {
             match Pin::new(&mut this.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => this.rest = frame.into_data().unwrap_or_default(),
-                other => return other,
+                other @ (Poll::Ready(_) | Poll::Pending) => return other,
             }
         }
         *this.progress.lock() = SystemClock.monotonic();
@@ -207,6 +207,14 @@ fn failed(kind: HttpErrorKind, what: &'static str) -> HttpError {
     HttpError::new(kind, std::io::Error::other(what))
 }
 
+/// The failures of a connection that was there.
+const INTERRUPTED: [std::io::ErrorKind; 4] = [
+    std::io::ErrorKind::ConnectionAborted,
+    std::io::ErrorKind::ConnectionReset,
+    std::io::ErrorKind::BrokenPipe,
+    std::io::ErrorKind::UnexpectedEof,
+];
+
 /// Returns a failure of the HTTP client with the kind that decides whether the request may be sent again.
 fn classified(error: reqwest::Error) -> HttpError {
     let mut kind = if error.is_timeout() {
@@ -223,15 +231,12 @@ fn classified(error: reqwest::Error) -> HttpError {
         if kind != HttpErrorKind::Unknown {
             break;
         }
-        if let Some(cause) = cause.downcast_ref::<std::io::Error>() {
-            kind = match cause.kind() {
-                std::io::ErrorKind::TimedOut => HttpErrorKind::Timeout,
-                std::io::ErrorKind::ConnectionAborted
-                | std::io::ErrorKind::ConnectionReset
-                | std::io::ErrorKind::BrokenPipe
-                | std::io::ErrorKind::UnexpectedEof => HttpErrorKind::Interrupted,
-                _ => kind,
-            };
+        if let Some(cause) = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+            if cause == std::io::ErrorKind::TimedOut {
+                kind = HttpErrorKind::Timeout;
+            } else if INTERRUPTED.contains(&cause) {
+                kind = HttpErrorKind::Interrupted;
+            }
         } else if let Some(cause) = cause.downcast_ref::<hyper::Error>() {
             if cause.is_closed() || cause.is_incomplete_message() || cause.is_body_write_aborted() {
                 kind = HttpErrorKind::Request;

@@ -40,7 +40,7 @@ impl<S: Stream<Item = Result<Bytes>> + Unpin> Stream for Whole<S> {
                 let message = format!("the bucket's answer was cut short by {} bytes", self.missing_bytes);
                 Poll::Ready(Some(Err(Error::unavailable(message).with_retryable(true))))
             }
-            other => other,
+            other @ (Poll::Ready(_) | Poll::Pending) => other,
         }
     }
 }

@@ -104,12 +104,9 @@ impl World {
     /// Carries a request out. Answers bear a mark, as those of S3 do.
     pub(super) fn carry_out(&mut self, request: &Request, modes: Modes) -> Reply {
         let reply = self.carry_out_unmarked(request, modes);
-        let reply = match &request.operation {
-            Operation::Get { .. } | Operation::Head if reply.status == 404 && modes.hides_absence => {
-                Reply::error(403, "AccessDenied")
-            }
-            _ => reply,
-        };
+        let reads = matches!(request.operation, Operation::Get { .. } | Operation::Head);
+        let hidden = reads && reply.status == 404 && modes.hides_absence;
+        let reply = if hidden { Reply::error(403, "AccessDenied") } else { reply };
         reply.with("x-amz-request-id", "SIM")
     }
 

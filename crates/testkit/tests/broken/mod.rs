@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use blobaccess::{Digest, Error, Kind, MemoryStore, PutOutcome, Result, UploadToken};
 use blobaccess_testkit::fakes::{InterruptibleStore, Outage};
-use blobaccess_testkit::{Damage, Fixture, Promises};
 use blobaccess_testkit::foreign_answers::ForeignAnswer;
+use blobaccess_testkit::{Damage, Fixture, Promises};
 use bytes::Bytes;
 use futures::future::{BoxFuture, Shared};
 
