@@ -13,8 +13,12 @@ use crate::Accounts;
 
 /// A [`BlobAccess`] that counts the outcome of every put, exactly one for each.
 ///
-/// Each put gets a token, unless its context has one, so that the store can be asked about the put after its answer was
-/// lost. All other calls are forwarded.
+/// Each put gets a token of its own, so that the store can be asked about the put after its answer was lost. All other
+/// calls are forwarded.
+///
+/// A token in the context is that of a peer: it decides what the peer is answered, and nothing that is counted. A peer
+/// that repeats a put after a lost answer is told `Created` once more, as the lost answer did, while the repeated put is
+/// counted as one that found the blob.
 ///
 /// # Order
 ///
@@ -100,11 +104,14 @@ impl<B: BlobAccess> BlobAccess for Accounted<B> {
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let mut ticket = self.accounts.begin_borrowed(ctx, digest, B::Kind::STORAGE_TYPE, blob.size_bytes())?;
-        let ctx = ticket.send(ctx);
-        match self.inner.put(&ctx, digest, blob).await {
+        let counted = ticket.send(ctx);
+        match self.inner.put(&counted, digest, blob).await {
             Ok(outcome) => {
                 ticket.finish(outcome.into());
-                Ok(outcome)
+                match ctx.upload_token() {
+                    None => Ok(outcome),
+                    Some(peer) => Ok(self.accounts.answer(ctx, B::Kind::STORAGE_TYPE, digest, *peer, outcome).await),
+                }
             }
             Err(error) => {
                 ticket.fail(&error);

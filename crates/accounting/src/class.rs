@@ -122,6 +122,30 @@ impl Class {
         }
     }
 
+    /// Returns whether uploads of this class left their blob in the store, or found it there, or deleted one.
+    #[must_use]
+    pub(crate) const fn concerns_the_store(self) -> bool {
+        match self {
+            Self::Created
+            | Self::AlreadyExists
+            | Self::Replaced
+            | Self::Unclassified
+            | Self::DeletedByRotation
+            | Self::DeletedOnRequest
+            | Self::DeletedByCollection => true,
+            Self::Started
+            | Self::Rejected
+            | Self::Ambiguous
+            | Self::Cancelled
+            | Self::Panicked
+            | Self::Deadline
+            | Self::QueueFull
+            | Self::SourceUnavailable
+            | Self::Shutdown
+            | Self::Disabled => false,
+        }
+    }
+
     /// Returns the class in which `outcome` is counted.
     #[must_use]
     pub const fn from_outcome(outcome: Outcome) -> Self {

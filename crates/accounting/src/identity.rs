@@ -3,7 +3,7 @@
 use std::fmt::{self, Debug, Display, Formatter};
 use std::sync::Arc;
 
-use blobaccess::{Error, Result};
+use blobaccess::{AccountName, Error, Result};
 
 /// The stable name of a reporter: a host, or one of several stores of a host.
 ///
@@ -12,10 +12,11 @@ use blobaccess::{Error, Result};
 pub struct Reporter(Arc<str>);
 
 impl Reporter {
-    /// Makes the reporter with this name.
+    /// Makes the reporter with this name, which is bounded as that of an account is ([`AccountName::new`]).
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self(name.into())
+        let name = name.into();
+        if AccountName::is_kept(&name) { Self(name) } else { Self(Arc::from(AccountName::new(name).as_str())) }
     }
 
     /// Returns the name.

@@ -22,9 +22,14 @@ pub struct Quota {
 /// Two things count against a limit: the bytes that the account has, and the full size of every blob under way, as
 /// nobody knows yet how small the store will make it. So the uploads that this process admits never pass a hard limit.
 /// Uploads by other processes are known as of the last report: [`Reporting`](crate::Reporting) then reads the ledger.
+///
+/// Until the ledger was read for the first time, only the uploads of this process are known, and limits are open to that
+/// extent: [`QuotaUsage::is_known`] and [`AccountsSnapshot::quotas_known`](crate::AccountsSnapshot::quotas_known) say so.
+/// [`with_refusal_while_unknown`](Self::with_refusal_while_unknown) refuses uploads until then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quotas {
     by_account_name: HashMap<AccountName, Quota>,
+    refuse_while_unknown: bool,
 }
 
 /// The use of an account's limits, in bytes.
@@ -37,6 +42,8 @@ pub struct QuotaUsage {
     pub used_bytes: u64,
     /// The size of the blobs under way.
     pub reserved_bytes: u64,
+    /// Whether `used_bytes` has what other processes and earlier lives stored, as of the last report.
+    pub is_known: bool,
 }
 
 impl Quotas {
@@ -51,6 +58,19 @@ impl Quotas {
     pub fn with_quota(mut self, account_name: AccountName, quota: Quota) -> Self {
         self.by_account_name.insert(account_name, quota);
         self
+    }
+
+    /// Sets whether uploads to accounts with limits are refused, as `Unavailable`, until the ledger was read and their use
+    /// is known: not by default. Then a ledger that is down at a start stops these uploads.
+    #[must_use]
+    pub const fn with_refusal_while_unknown(mut self, refuse: bool) -> Self {
+        self.refuse_while_unknown = refuse;
+        self
+    }
+
+    /// Returns the names of the accounts with limits.
+    pub(crate) fn names(&self) -> impl Iterator<Item = AccountName> {
+        self.by_account_name.keys().cloned()
     }
 }
 

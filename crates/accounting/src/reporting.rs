@@ -1,26 +1,52 @@
 //! Reporting: sends the counts to a ledger until they are acknowledged.
 
+mod batches;
+mod jitter;
+
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use blobaccess::{Context, Error, Evictions, Result, StorageType, blocking};
+use blobaccess::{Context, Error, ErrorKind, Evictions, Result, StorageType, blocking};
+use futures::future::{Either, join, join_all, select};
 use tokio::sync::Mutex;
 
-use crate::accounts::Accounts;
+use self::batches::{Batch, Origin, batches};
+use self::jitter::Jitter;
+use crate::accounts::{Accounts, lock_dead};
 use crate::delta::{DeltaSink, Deltas};
 use crate::evictions;
 use crate::journal::{Dead, Journal};
 use crate::ledger::Ledger;
-use crate::{Report, Reporter};
+use crate::{Account, Class, Report, Reporter, Tally};
+
+/// The number of quotas up to which the ledger is asked for each account by itself.
+const QUOTAS_ASKED_SINGLY: usize = 32;
+
+/// The number of reports after which everything is reported anew, for a ledger that was restored from a copy.
+const REPORT_ALL_EVERY: u64 = 60;
+
+/// The life of an earlier epoch that is still to be reported.
+type DeadLife = Arc<std::sync::Mutex<Dead>>;
 
 /// Sends the counts of [`Accounts`] to a [`Ledger`] until they are acknowledged.
 ///
-/// Reports are cumulative, so a failed report need not be kept: the next one contains it. The reports of earlier lives
-/// that ended in a crash are sent too, until they are acknowledged; then their journals are deleted.
+/// A report has the counts that changed since the last acknowledgement, each from the beginning of the epoch. So a failed
+/// report need not be kept: the next one contains it. The reports of earlier lives that ended in a crash are sent too, until
+/// they are acknowledged; then their journals are deleted.
 ///
-/// Nothing happens by itself: spawn [`run`](Self::run), or call [`flush`](Self::flush).
+/// Nothing happens by itself: spawn [`run`](Self::run), or call [`flush`](Self::flush). If neither is called for more than a
+/// minute beyond the interval, a line in the log says so.
+///
+/// # Outages
+///
+/// A part of a report that fails or takes too long fails by itself: a store that cannot be asked about lost uploads, a
+/// journal that cannot be written, a store that cannot tell its evictions, a ledger. The rest is reported. Lost uploads are
+/// asked about for a [bounded time](Self::with_resolving_budget), and every other step has a
+/// [time-out](Self::with_step_timeout).
 ///
 /// # Examples
 ///
@@ -48,6 +74,8 @@ pub struct Reporting {
     accounts: Arc<Accounts>,
     ledger: Arc<dyn Ledger>,
     interval: Duration,
+    step_timeout: Duration,
+    resolving_budget: Duration,
     evictions: Vec<Source>,
     deltas: Option<Arc<dyn DeltaSink>>,
     turn: Mutex<Turn>,
@@ -70,6 +98,8 @@ struct Turn {
     seq: u64,
     closed: bool,
     deltas: Deltas,
+    /// The counts that the ledger has acknowledged.
+    acknowledged: BTreeMap<Account, Tally>,
 }
 
 /// The number of reports that were acknowledged, and of those that failed.
@@ -89,10 +119,13 @@ impl Reporting {
     #[must_use]
     pub fn new(accounts: Arc<Accounts>, ledger: Arc<dyn Ledger>) -> Self {
         let opened_at = accounts.clock().monotonic();
+        accounts.watch().expect_report(opened_at, Duration::ZERO);
         Self {
             accounts,
             ledger,
             interval: Duration::from_mins(1),
+            step_timeout: Duration::from_secs(30),
+            resolving_budget: Duration::from_secs(10),
             evictions: Vec::new(),
             deltas: None,
             turn: Mutex::default(),
@@ -108,6 +141,22 @@ impl Reporting {
     #[must_use]
     pub const fn with_interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
+        self
+    }
+
+    /// Sets the time after which a step of a report fails: 30 s by default. A step is a batch of the report, a sync of a
+    /// journal, the totals of the ledger, the evictions of a store.
+    #[must_use]
+    pub const fn with_step_timeout(mut self, step_timeout: Duration) -> Self {
+        self.step_timeout = step_timeout;
+        self
+    }
+
+    /// Sets the time for which stores are asked about lost uploads before each report: 10 s by default. The next report goes
+    /// on where this one had to stop.
+    #[must_use]
+    pub const fn with_resolving_budget(mut self, resolving_budget: Duration) -> Self {
+        self.resolving_budget = resolving_budget;
         self
     }
 
@@ -131,22 +180,49 @@ impl Reporting {
         self
     }
 
-    /// Reports at each interval, for as long as the future is polled. Failures are logged, counted, and tried again.
+    /// Reports now and at each interval, for as long as the future is polled. Failures are logged, counted, and tried again.
+    /// Between reports, a journal that has grown or could not be written is written anew.
+    ///
+    /// Intervals are up to a tenth shorter by chance, and the first one by up to a half, so that hosts that were started
+    /// together do not report together.
     ///
     /// # Cancel safety
     ///
     /// The future may be dropped at any time. Counts that were not acknowledged are in the next report of this life or,
     /// with a journal, of another.
     pub async fn run(&self) {
+        let mut jitter = Jitter::new(self.accounts.epoch());
         loop {
             // No time of the clock, if the interval is that long: then one report is all.
-            let next = self.accounts.clock().monotonic().checked_add(self.interval);
+            let next = self.accounts.clock().monotonic().checked_add(jitter.shorten(self.interval));
             if let Err(error) = self.flush().await {
                 tracing::warn!(%error, reporter = %self.accounts.reporter(), "cannot report to the ledger");
             }
             match next {
-                Some(next) => self.accounts.clock().sleep_until(next).await,
+                Some(next) => self.maintain_until(next).await,
                 None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Maintains the journal until `deadline`.
+    async fn maintain_until(&self, deadline: Instant) {
+        let mut deadline = self.accounts.clock().sleep_until(deadline);
+        let Some(journal) = self.accounts.journal() else { return deadline.await };
+        loop {
+            let wanted = std::pin::pin!(journal.wants_maintenance());
+            match select(deadline, wanted).await {
+                Either::Left(_) => return,
+                Either::Right(((), waiting)) => {
+                    let accounts = Arc::clone(&self.accounts);
+                    let maintain = move || {
+                        accounts.journal().map(Journal::maintain);
+                        Ok(())
+                    };
+                    // It is a failure of the runtime only, which ends this future too.
+                    drop(blocking(maintain).await);
+                    deadline = waiting;
+                }
             }
         }
     }
@@ -155,7 +231,7 @@ impl Reporting {
     ///
     /// # Errors
     ///
-    /// Fails if the ledger did not acknowledge. The counts stay, and are in the next report.
+    /// Fails if any part was not reported: the error is that of the first. The counts stay, and are in the next report.
     ///
     /// # Cancel safety
     ///
@@ -168,17 +244,13 @@ impl Reporting {
     /// was closed. Nothing may be counted afterwards.
     ///
     /// Uploads that are still under way keep the life open, and their journal for the life that follows. Without a
-    /// journal, uploads whose answer was lost end as ambiguous errors.
+    /// journal, uploads whose answer was lost end as ambiguous errors, after the store was asked once more.
     ///
     /// # Errors
     ///
     /// As [`flush`](Self::flush). Without a journal, counts that were not acknowledged are lost unless this is called
     /// again.
     pub async fn close(&self) -> Result<bool> {
-        self.accounts.resolve().await;
-        if self.accounts.journal().is_none() {
-            self.accounts.give_up_unresolved();
-        }
         self.report(true).await
     }
 
@@ -203,19 +275,16 @@ impl Reporting {
             Ok(_) => self.completed.fetch_add(1, Ordering::Relaxed),
             Err(_) => self.failed_to_send.fetch_add(1, Ordering::Relaxed),
         };
+        self.accounts.watch().expect_report(self.accounts.clock().monotonic(), self.interval);
         self.accounts.observer().reported(result.as_ref().map(|_| ()));
         result
     }
 
     async fn try_report(&self, turn: &mut Turn, closing: bool) -> Result<bool> {
-        self.accounts.resolve().await;
-        let mut dead = TakenDead::take(&self.accounts);
-        let open_for = self.accounts.clock().monotonic().saturating_duration_since(self.opened_at);
-        let settled = open_for >= self.accounts.settle_after();
-        for life in &mut dead.lives {
-            self.accounts.resolve_dead(life, settled).await?;
-            life.sync()?;
-        }
+        let mut parts = Parts::default();
+        self.resolve(closing).await;
+        let dead = self.synced_dead(&mut parts).await;
+
         turn.seq += 1;
         let mut report = self.accounts.report(turn.seq);
         let idle = report.accounts.iter().all(|(_, tally)| tally.in_flight().objects == 0);
@@ -224,34 +293,146 @@ impl Reporting {
             report = report.closing();
         }
         // Everything reported must be in the journal, whatever happens to the machine.
-        let accounts = Arc::clone(&self.accounts);
-        blocking(move || accounts.journal().map_or(Ok(()), Journal::sync)).await?;
-        let mut reports = vec![report.clone()];
+        let synced = self.accounts.journal().is_none() || {
+            let accounts = Arc::clone(&self.accounts);
+            let sync = blocking(move || accounts.journal().map_or(Ok(()), Journal::sync));
+            parts.note(self.step("the journal", sync).await).is_some()
+        };
+        let is_sent = synced || self.accounts.reports_without_journal();
+
         let now = self.accounts.clock().now();
-        reports.extend(dead.lives.iter().map(|life| life.report(now)));
-        reports.extend(self.evicted().await);
-        self.ledger.apply(&reports).await?;
-        self.acknowledged_seq.store(turn.seq, Ordering::Relaxed);
-        dead.remove_reported()?;
-        self.after(turn, &report).await?;
-        if last {
+        let mut reports = Vec::new();
+        if is_sent {
+            reports.push((Origin::Own, turn.changes(&report)));
+        }
+        reports.extend(dead.iter().enumerate().map(|(index, life)| (Origin::Dead(index), lock_dead(life).report(now))));
+        reports.extend(self.evicted().await.into_iter().map(|report| (Origin::Evictions, report)));
+        let unsent = self.send(batches(reports), &mut parts).await;
+
+        let reported = dead.iter().enumerate().filter(|(index, _)| !unsent.contains(&Origin::Dead(*index)));
+        for (_, life) in reported {
+            parts.note(self.remove_dead(life));
+        }
+        let acknowledged = is_sent && !unsent.contains(&Origin::Own);
+        if acknowledged {
+            self.acknowledge(turn, &report);
+            parts.note(self.after(turn, &report).await);
+        }
+        if last && acknowledged {
             turn.closed = true;
             if let Some(journal) = self.accounts.journal() {
-                journal.remove_if_idle()?;
+                parts.note(journal.remove_if_idle());
             }
         }
-        Ok(last)
+        parts.first_error.map_or(Ok(turn.closed), Err)
+    }
+
+    /// Runs a step of a report, for as long as one may take.
+    async fn step<T>(&self, what: &str, step: impl Future<Output = Result<T>>) -> Result<T> {
+        let clock = self.accounts.clock();
+        let deadline = clock.monotonic().checked_add(self.step_timeout);
+        clock.timeout(deadline, step).await.unwrap_or_else(|_| {
+            Err(Error::deadline_exceeded(format!("{what} timed out after {:?}", self.step_timeout)))
+        })
+    }
+
+    /// Asks the stores about lost uploads, of this life and of earlier ones, within the budget.
+    async fn resolve(&self, closing: bool) {
+        let accounts = &self.accounts;
+        let now = accounts.clock().monotonic();
+        let deadline = now.checked_add(self.resolving_budget);
+        let settled = now.saturating_duration_since(self.opened_at) >= accounts.settle_after();
+        let dead = accounts.dead_lives();
+        let earlier = join_all(dead.iter().map(|life| accounts.resolve_dead(life, settled, deadline)));
+        join(accounts.resolve_until(deadline), earlier).await;
+        if closing && accounts.journal().is_none() {
+            accounts.give_up_unresolved();
+        }
+    }
+
+    /// Makes the journals of earlier lives durable, and returns the lives for which that was possible.
+    async fn synced_dead(&self, parts: &mut Parts) -> Vec<DeadLife> {
+        let mut synced = Vec::new();
+        for life in self.accounts.dead_lives() {
+            let syncing = Arc::clone(&life);
+            let sync = blocking(move || lock_dead(&syncing).sync());
+            if parts.note(self.step("the journal of an earlier life", sync).await).is_some() {
+                synced.push(life);
+            }
+        }
+        synced
+    }
+
+    /// Deletes the journal of an earlier life whose last report was acknowledged.
+    fn remove_dead(&self, life: &DeadLife) -> Result<()> {
+        let is_over = lock_dead(life).state.intents().is_empty();
+        if is_over {
+            // If that fails, the life is reported again, which changes nothing, and its journal is then deleted.
+            lock_dead(life).remove()?;
+            self.accounts.forget_dead(life);
+        }
+        Ok(())
+    }
+
+    /// Sends reports, and returns the origins of those that were not acknowledged.
+    async fn send(&self, batches: Vec<Batch>, parts: &mut Parts) -> Vec<Origin> {
+        let mut unsent = Vec::new();
+        let mut is_down = false;
+        for Batch { origins, reports } in batches {
+            // The last page of a report may close its life, so none follows one that is missing.
+            let pages = origins.iter().copied().zip(reports).filter(|(origin, _)| !unsent.contains(origin));
+            let (origins, reports): (Vec<_>, Vec<_>) = pages.unzip();
+            if reports.is_empty() {
+                continue;
+            }
+            let sent = !is_down && {
+                let result = self.step("the ledger", self.ledger.apply(&reports)).await;
+                // A ledger that is away is not waited for again.
+                is_down = result
+                    .as_ref()
+                    .is_err_and(|error| [ErrorKind::Unavailable, ErrorKind::DeadlineExceeded].contains(&error.kind()));
+                parts.note(result).is_some()
+            };
+            if !sent {
+                unsent.extend(origins);
+            }
+        }
+        unsent
+    }
+
+    fn acknowledge(&self, turn: &mut Turn, report: &Report) {
+        turn.acknowledged.extend(report.accounts.iter().cloned());
+        let started =
+            report.accounts.iter().fold(0_u64, |sum, (_, tally)| sum.saturating_add(tally.get(Class::Started).objects));
+        self.accounts.watch().acknowledge(started);
+        self.acknowledged_seq.store(turn.seq, Ordering::Relaxed);
     }
 
     /// Writes the delta rows and updates the quotas, after a report was acknowledged.
     async fn after(&self, turn: &mut Turn, report: &Report) -> Result<()> {
-        if let Some(sink) = &self.deltas {
-            turn.deltas.deliver(sink.as_ref(), report).await?;
+        let delivered = match &self.deltas {
+            Some(sink) => self.step("the sink of rows", turn.deltas.deliver(sink.as_ref(), report)).await,
+            None => Ok(()),
+        };
+        let rebased = self.rebase_quotas(report).await;
+        delivered.and(rebased)
+    }
+
+    async fn rebase_quotas(&self, report: &Report) -> Result<()> {
+        let quotas = self.accounts.quotas();
+        if quotas.is_empty() {
+            return Ok(());
         }
-        if !self.accounts.quotas().is_empty() {
-            let totals = self.ledger.totals(None).await?;
-            self.accounts.quotas().rebase(&totals, report);
+        let names = quotas.names();
+        let mut totals = Vec::new();
+        if names.len() <= QUOTAS_ASKED_SINGLY {
+            for name in &names {
+                totals.extend(self.step("the totals of an account", self.ledger.totals(Some(name))).await?);
+            }
+        } else {
+            totals = self.step("the totals of the ledger", self.ledger.totals(None)).await?;
         }
+        quotas.rebase(&totals, report);
         Ok(())
     }
 
@@ -260,7 +441,8 @@ impl Reporting {
     async fn evicted(&self) -> Vec<Report> {
         let mut reports = Vec::new();
         for source in &self.evictions {
-            match source.evictions.evicted(&Context::background()).await {
+            let ctx = Context::background();
+            match self.step("the evictions of a store", source.evictions.evicted(&ctx)).await {
                 Ok(totals) => {
                     let now = self.accounts.clock().now();
                     reports.push(evictions::report(source.reporter.clone(), source.storage_type, &totals, now));
@@ -274,37 +456,37 @@ impl Reporting {
     }
 }
 
-/// Earlier lives, which go back to their accounts unless their last report was acknowledged.
-struct TakenDead<'a> {
-    accounts: &'a Accounts,
-    lives: Vec<Dead>,
+/// The parts of a report, each of which may fail.
+#[derive(Debug, Default)]
+struct Parts {
+    first_error: Option<Error>,
 }
 
-impl<'a> TakenDead<'a> {
-    fn take(accounts: &'a Accounts) -> Self {
-        Self { accounts, lives: accounts.take_dead() }
-    }
-
-    /// Deletes the journals of the lives whose last report the ledger has acknowledged.
-    fn remove_reported(&mut self) -> Result<(), Error> {
-        let (reported, open): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.lives).into_iter().partition(|life| life.state.intents().is_empty());
-        self.lives = open;
-        let mut result = Ok(());
-        for life in reported {
-            if let Err(error) = life.remove() {
-                // The life is reported again, which changes nothing, and its journal is then deleted.
-                self.lives.push(life);
-                result = Err(error);
+impl Parts {
+    /// Notes the end of a part, and returns its result if it did not fail.
+    fn note<T>(&mut self, result: Result<T>) -> Option<T> {
+        match result {
+            Ok(done) => Some(done),
+            Err(error) => {
+                match &self.first_error {
+                    None => self.first_error = Some(error),
+                    Some(_) => tracing::debug!(%error, "another part of a report failed"),
+                }
+                None
             }
         }
-        result
     }
 }
 
-impl Drop for TakenDead<'_> {
-    fn drop(&mut self) {
-        self.accounts.put_back(std::mem::take(&mut self.lives));
+impl Turn {
+    /// Returns the part of `report` that was not acknowledged. The first report, the last, and one now and then have all.
+    fn changes(&self, report: &Report) -> Report {
+        if report.closed || report.seq % REPORT_ALL_EVERY == 1 {
+            return report.clone();
+        }
+        let is_new = |(account, tally): &&(Account, Tally)| self.acknowledged.get(account) != Some(tally);
+        let accounts = report.accounts.iter().filter(is_new).cloned().collect();
+        Report::new(report.reporter.clone(), report.epoch, report.seq, report.taken_at, accounts)
     }
 }
 

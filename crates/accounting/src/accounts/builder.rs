@@ -1,13 +1,16 @@
 //! The opening of accounts, with the components that they use.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use blobaccess::{Clock, ResolveUpload, Result, StorageType, SystemClock};
 
+use super::peers::PeerPuts;
 use super::resolving::Resolvers;
+use super::watch::Watch;
 use super::{Accounts, AccountsOptions};
-use crate::journal::{Dead, Journal};
+use crate::journal::{Found, Journal, Owner};
 use crate::quota::EnforcedQuotas;
 use crate::tally::Table;
 use crate::tokens::Tokens;
@@ -82,25 +85,45 @@ impl AccountsBuilder {
     pub fn open(self) -> Result<Arc<Accounts>> {
         let Self { options, resolvers, observer, clock } = self;
         let epoch = Epoch::random()?;
-        let (dead, journal) = match &options.journal {
-            None => (Vec::new(), None),
+        let (found, journal) = match &options.journal {
+            None => (Found::default(), None),
             Some(directory) => {
-                let dead = Dead::all(directory)?;
-                (dead, Some(Journal::create(directory, options.reporter.clone(), epoch)?))
+                let owner = Owner { reporter: options.reporter.clone(), store: options.store_name };
+                let found = match Found::in_directory(directory, &owner, clock.now()) {
+                    Err(error) if options.optional_journal => {
+                        tracing::error!(%error, "earlier lives are not reported before the next start");
+                        Found::default()
+                    }
+                    found => found?,
+                };
+                let clock = Arc::clone(&clock);
+                (found, Some(Journal::create(directory, owner, epoch, clock, options.optional_journal)?))
             }
         };
+        let quotas = EnforcedQuotas::new(&options.quotas);
+        let known = options.known_accounts;
+        let watch = Watch::new(clock.monotonic());
         Ok(Arc::new(Accounts {
             reporter: options.reporter,
             epoch,
-            table: Table::new(options.max_accounts),
+            table: Table::new(options.max_accounts, known.iter().cloned().chain(options.quotas.names())),
+            known,
             tokens: Tokens::new(epoch),
             journal,
-            dead: Mutex::new(dead),
+            journal_is_optional: options.optional_journal,
+            foreign_journals: found.foreign,
+            unreadable_journals: found.unreadable,
+            damaged_records: found.damaged,
+            dead: Mutex::new(found.dead.into_iter().map(|dead| Arc::new(Mutex::new(dead))).collect()),
             resolvers,
-            unresolved: Mutex::new(VecDeque::new()),
+            unresolved: Mutex::new(BTreeMap::new()),
+            next_asked: AtomicU64::new(0),
+            peers: PeerPuts::default(),
+            watch,
+            max_blob_size_bytes: options.max_blob_size_bytes,
             settle_after: options.settle_after,
             max_unresolved: options.max_unresolved,
-            quotas: EnforcedQuotas::new(&options.quotas),
+            quotas,
             observer,
             clock,
         }))

@@ -2,28 +2,35 @@
 
 mod builder;
 mod options;
+mod peers;
 mod resolving;
 mod ticket;
+mod watch;
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use blobaccess::{AccountName, Clock, Context, Digest, Result, StorageType, UploadToken};
+use blobaccess::{AccountName, Clock, Context, Digest, PutOutcome, Result, StorageType, UploadResolution, UploadToken};
 
+use self::peers::{PeerPut, PeerPuts};
 use self::resolving::{Resolvers, Unresolved};
 use self::ticket::{BorrowedTicket, TicketState};
+use self::watch::Watch;
 use crate::journal::{Dead, Journal};
 use crate::quota::{EnforcedQuotas, Reserved};
 use crate::tally::{Slot, Table};
 use crate::tokens::Tokens;
 use crate::{
-    AccountingObserver, Amounts, Class, Epoch, ErrorReason, Outcome, QuotaUsage, Report, Reporter, TallySnapshot,
+    Account, AccountingObserver, Amounts, Class, Epoch, ErrorReason, Outcome, QuotaUsage, Quotas, Report, Reporter,
+    TallySnapshot,
 };
 
 pub use self::builder::AccountsBuilder;
 pub use self::options::AccountsOptions;
+pub(crate) use self::resolving::lock as lock_dead;
 #[cfg(test)]
 pub(crate) use self::resolving::outcome_of;
 pub use self::ticket::Ticket;
@@ -36,17 +43,29 @@ pub use self::ticket::Ticket;
 ///
 /// # Memory
 ///
-/// For each account permitted, 64 bytes; for each that is used, some 800 more. With a journal, about 250 bytes for each
-/// upload under way.
+/// For each account permitted, 200 bytes; for each that is used, some 800 more. With a journal, about 250 bytes for each
+/// upload under way. For each of the latest 16,384 puts with a token of a peer, some 200 bytes.
 pub struct Accounts {
     reporter: Reporter,
     epoch: Epoch,
     table: Table,
+    /// The names that have accounts besides those with quotas.
+    known: Vec<AccountName>,
     tokens: Tokens,
     journal: Option<Journal>,
-    dead: Mutex<Vec<Dead>>,
+    journal_is_optional: bool,
+    foreign_journals: u64,
+    unreadable_journals: u64,
+    damaged_records: u64,
+    dead: Mutex<Vec<Arc<Mutex<Dead>>>>,
     resolvers: Resolvers,
-    unresolved: Mutex<VecDeque<Unresolved>>,
+    /// The uploads about which the store is to be asked, by number.
+    unresolved: Mutex<BTreeMap<u64, Unresolved>>,
+    /// The number from which on the store is asked next.
+    next_asked: AtomicU64,
+    peers: PeerPuts,
+    watch: Watch,
+    max_blob_size_bytes: u64,
     settle_after: Duration,
     max_unresolved: usize,
     quotas: EnforcedQuotas,
@@ -77,6 +96,20 @@ pub struct AccountsSnapshot {
     pub journal_failures: u64,
     /// The size of the journal, in bytes.
     pub journal_bytes: u64,
+    /// Whether the journal lacks records, as it could not be written. Nothing is reported then, unless the journal is
+    /// [optional](AccountsOptions::with_optional_journal).
+    pub journal_lacking: bool,
+    /// The number of records in journals of earlier lives that could not be read. A second name of each such journal stays,
+    /// with the extension `damaged`.
+    pub damaged_records: u64,
+    /// The number of journals in the same directory that are those of other reporters or stores.
+    pub foreign_journals: u64,
+    /// The number of files there with the extension of journals that could not be read.
+    pub unreadable_journals: u64,
+    /// The number of uploads since the last report that was acknowledged.
+    pub unreported: u64,
+    /// Whether the use of every quota is known: the ledger was read since its limits were set.
+    pub quotas_known: bool,
 }
 
 impl Accounts {
@@ -164,14 +197,18 @@ impl Accounts {
         logical_bytes: u64,
     ) -> Result<(Upload, UploadToken)> {
         let account_name = ctx.account_name().map_or_else(|| digest.instance_name().as_str(), AccountName::as_str);
-        let slot = self.table.slot(account_name, storage_type);
+        let slot = self.table.slot(account_name, storage_type, &|account| self.fold(account));
         let number = self.tokens.number();
-        let own = ctx.upload_token().copied();
-        self.table.add(slot, Class::Started, Amounts::started(logical_bytes));
-        if let (Some(journal), Some(account)) = (&self.journal, self.table.account(slot)) {
-            journal.open(account, number, digest, logical_bytes, own);
+        if self.watch.is_overdue(number, || self.clock.monotonic()) {
+            tracing::warn!(reporter = %self.reporter, "uploads are counted and not reported: is `Reporting::run` polled?");
         }
-        let mut upload = Upload { slot, number, logical_bytes, reserved: None };
+        // A peer can announce any size.
+        let counted_bytes = if logical_bytes > self.max_blob_size_bytes { 0 } else { logical_bytes };
+        self.table.add(&slot, Class::Started, Amounts::started(counted_bytes));
+        if let (Some(journal), Some(account)) = (&self.journal, self.table.account(&slot)) {
+            journal.open(account, number, digest, counted_bytes);
+        }
+        let mut upload = Upload { slot, number, logical_bytes: counted_bytes, reserved: None };
         if !self.quotas.is_empty() {
             // The upload may be counted for `__other__`, while the limit is that of its own account.
             let account_name = AccountName::for_call(ctx, digest);
@@ -188,7 +225,58 @@ impl Accounts {
                 }
             }
         }
-        Ok((upload, own.unwrap_or_else(|| self.tokens.token(number))))
+        Ok((upload, self.tokens.token(number)))
+    }
+
+    /// Writes down that an account goes, before its counts are those of `__other__`.
+    fn fold(&self, account: &Account) {
+        if let Some(journal) = &self.journal {
+            journal.folded(account);
+        }
+    }
+
+    /// Returns the answer to a peer that put a blob under the token `peer`: an earlier put under that token may have created
+    /// it, and its answer been lost. This counts nothing.
+    pub(crate) async fn answer(
+        &self,
+        ctx: &Context,
+        storage_type: StorageType,
+        digest: &Digest,
+        peer: UploadToken,
+        outcome: PutOutcome,
+    ) -> PutOutcome {
+        match outcome {
+            PutOutcome::Created { stored_bytes } => self.peers.note_created(peer, digest, stored_bytes),
+            PutOutcome::AlreadyExists { .. } if !storage_type.is_mutable() => {
+                if let Some(stored_bytes) = self.created_before(ctx, storage_type, digest, peer).await {
+                    self.peers.note_created(peer, digest, stored_bytes);
+                    return PutOutcome::Created { stored_bytes };
+                }
+            }
+            _ => {}
+        }
+        outcome
+    }
+
+    /// Returns the bytes that a blob takes in the store if an earlier put under the token `peer` created it.
+    async fn created_before(
+        &self,
+        ctx: &Context,
+        storage_type: StorageType,
+        digest: &Digest,
+        peer: UploadToken,
+    ) -> Option<u64> {
+        let tokens = match self.peers.find(peer, digest)? {
+            PeerPut::Created { stored_bytes } => return Some(stored_bytes),
+            PeerPut::Lost(tokens) => tokens,
+        };
+        for token in tokens {
+            let answer = self.resolvers.ask(ctx, storage_type, digest, &token).await;
+            if let Ok(UploadResolution::Mine { stored_bytes }) = answer {
+                return Some(stored_bytes);
+            }
+        }
+        None
     }
 
     /// Counts blobs that were deleted, whose `stored_bytes` had been counted for `account_name`.
@@ -206,12 +294,13 @@ impl Accounts {
             Deletion::Requested => Class::DeletedOnRequest,
             Deletion::Collected => Class::DeletedByCollection,
         };
-        let slot = self.table.slot(account_name.as_str(), storage_type);
+        let slot = self.table.slot(account_name.as_str(), storage_type, &|account| self.fold(account));
         let amounts = Amounts::deleted(objects, stored_bytes);
-        if let (Some(journal), Some(account)) = (&self.journal, self.table.account(slot)) {
+        if let (Some(journal), Some(account)) = (&self.journal, self.table.account(&slot)) {
             journal.deleted(account, class, amounts);
         }
-        self.table.add(slot, class, amounts);
+        self.table.add(&slot, class, amounts);
+        self.table.settle(&slot);
     }
 
     /// Returns the counts of this life so far.
@@ -223,15 +312,28 @@ impl Accounts {
     /// Returns the state apart from the counters.
     #[must_use]
     pub fn snapshot(&self) -> AccountsSnapshot {
-        let (journal_open, journal_failures, journal_bytes) =
-            self.journal.as_ref().map_or((0, 0, 0), Journal::condition);
+        let journal = self.journal.as_ref().map(Journal::condition).unwrap_or_default();
+        let started = self.table.snapshot().sum().get(Class::Started).objects;
         AccountsSnapshot {
             unresolved: self.unresolved().len(),
             dead_lives: self.dead().len(),
-            journal_open,
-            journal_failures,
-            journal_bytes,
+            journal_open: journal.open,
+            journal_failures: journal.failures,
+            journal_bytes: journal.bytes,
+            journal_lacking: journal.lacking,
+            damaged_records: self.damaged_records,
+            foreign_journals: self.foreign_journals,
+            unreadable_journals: self.unreadable_journals,
+            unreported: started.saturating_sub(self.watch.acknowledged()),
+            quotas_known: self.quotas.are_known(),
         }
+    }
+
+    /// Sets the limits of accounts, in place of those before, while uploads go on. An account that had limits keeps what is
+    /// known of its use; of another one, the use is known once the ledger was read.
+    pub fn set_quotas(&self, quotas: &Quotas) {
+        self.table.set_known(self.known.iter().cloned().chain(quotas.names()));
+        self.quotas.set(quotas);
     }
 
     /// Returns the use of the limits of `account_name`; `None` if it has none.
@@ -247,7 +349,8 @@ impl Accounts {
     /// Makes the report with this number, of the counts of this life.
     pub(crate) fn report(&self, seq: u64) -> Report {
         let taken_at = self.clock.now();
-        Report::new(self.reporter.clone(), self.epoch, seq, taken_at, self.table.snapshot().accounts)
+        let counted = self.table.reported(&|account| self.fold(account)).accounts;
+        Report::new(self.reporter.clone(), self.epoch, seq, taken_at, counted)
     }
 
     /// Counts the outcome of an upload. The journal is written first, so that everything reported is in it.
@@ -255,28 +358,42 @@ impl Accounts {
         if let Some(journal) = &self.journal {
             journal.end(upload.number, outcome);
         }
-        self.table.add(upload.slot, Class::from_outcome(outcome), Amounts::ended(outcome, upload.logical_bytes));
-        if let Some(reserved) = &upload.reserved {
-            self.quotas.release(reserved);
+        let class = Class::from_outcome(outcome);
+        self.table.add(&upload.slot, class, Amounts::ended(outcome, upload.logical_bytes));
+        if class.concerns_the_store() {
+            self.table.settle(&upload.slot);
         }
-        if let Some(account) = self.table.account(upload.slot) {
+        if let Some(reserved) = &upload.reserved {
+            reserved.release();
+        }
+        if let Some(account) = self.table.account(&upload.slot) {
             self.observer.upload_ended(account, outcome, upload.logical_bytes);
         }
     }
 
-    fn dead(&self) -> MutexGuard<'_, Vec<Dead>> {
+    fn dead(&self) -> MutexGuard<'_, Vec<Arc<Mutex<Dead>>>> {
         // Nothing that panics is called while the list is half changed.
         self.dead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the earlier lives whose last report has not been acknowledged.
-    pub(crate) fn take_dead(&self) -> Vec<Dead> {
-        std::mem::take(&mut *self.dead())
+    /// Returns the earlier lives whose last report has not been acknowledged.
+    pub(crate) fn dead_lives(&self) -> Vec<Arc<Mutex<Dead>>> {
+        self.dead().clone()
     }
 
-    /// Gives back the lives that are still not reported to their end.
-    pub(crate) fn put_back(&self, dead: Vec<Dead>) {
-        self.dead().extend(dead);
+    /// Forgets an earlier life, whose journal is deleted.
+    pub(crate) fn forget_dead(&self, life: &Arc<Mutex<Dead>>) {
+        self.dead().retain(|dead| !Arc::ptr_eq(dead, life));
+    }
+
+    /// Returns whether reports are made although the journal lacks records.
+    pub(crate) const fn reports_without_journal(&self) -> bool {
+        self.journal_is_optional
+    }
+
+    /// Returns the watch over reports.
+    pub(crate) const fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Loses the journal, for tests: from here on nothing is written down, as after `kill -9`.
@@ -290,6 +407,18 @@ impl Accounts {
 
     pub(crate) const fn settle_after(&self) -> Duration {
         self.settle_after
+    }
+}
+
+impl Drop for Accounts {
+    fn drop(&mut self) {
+        // With a journal, the next life reports them.
+        if self.watch.is_expected() && self.journal.is_none() {
+            let unreported = self.snapshot().unreported;
+            if unreported > 0 {
+                tracing::warn!(reporter = %self.reporter, unreported, "counts of uploads are lost: nobody reported them");
+            }
+        }
     }
 }
 

@@ -1,14 +1,19 @@
 //! Uploads whose answer was lost, in this life and in earlier ones: the store is asked for their outcome, by token.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use blobaccess::{Context, Digest, ResolveUpload, Result, StorageType, UploadResolution, UploadToken};
+use futures::stream::{self, StreamExt};
 
 use super::{Accounts, Upload};
 use crate::journal::Dead;
 use crate::{Account, ErrorReason, Outcome};
+
+/// The number of uploads that a store is asked about at a time.
+const ASKED_AT_ONCE: usize = 32;
 
 /// The stores that can be asked about uploads, by kind.
 #[derive(Clone, Debug, Default)]
@@ -31,13 +36,14 @@ impl Resolvers {
     /// Returns the fate of an upload: `Unknown` if there is no store to ask.
     pub(crate) async fn ask(
         &self,
+        ctx: &Context,
         storage_type: StorageType,
         digest: &Digest,
         token: &UploadToken,
     ) -> Result<UploadResolution> {
         match self.resolver(storage_type) {
             None => Ok(UploadResolution::Unknown),
-            Some(resolver) => resolver.resolve_upload(&Context::background(), digest, token).await,
+            Some(resolver) => resolver.resolve_upload(ctx, digest, token).await,
         }
     }
 }
@@ -93,7 +99,7 @@ impl Accounts {
         let refused = {
             let mut waiting = self.unresolved();
             if self.resolvers.resolver(storage_type).is_some() && waiting.len() < self.max_unresolved {
-                waiting.push_back(unresolved);
+                waiting.insert(unresolved.upload.number, unresolved);
                 None
             } else {
                 Some(unresolved)
@@ -111,67 +117,100 @@ impl Accounts {
         }
     }
 
-    /// Asks the store about every upload whose answer was lost. Uploads about which the store cannot tell yet stay.
+    /// Asks the store about every upload whose answer was lost, several at a time. Uploads about which the store cannot tell
+    /// yet stay.
     ///
     /// # Cancel safety
     ///
     /// Uploads that were asked about before the future is dropped have their outcome. The others are asked about next time.
     pub async fn resolve(&self) {
-        let waiting = self.unresolved().len();
-        for _ in 0..waiting {
-            // The upload stays in the list while the store is asked, so that nothing is lost if this future is dropped.
-            let Some((storage_type, digest, token)) =
-                self.unresolved().front().map(|front| (front.storage_type, front.digest.clone(), front.token))
-            else {
-                return;
-            };
-            let answer = self.resolvers.ask(storage_type, &digest, &token).await;
-            let now = self.clock.monotonic();
+        self.resolve_until(None).await;
+    }
+
+    /// Asks the store as [`resolve`](Self::resolve) does, until `deadline`. The next call goes on with those that were not
+    /// asked about.
+    pub(crate) async fn resolve_until(&self, deadline: Option<Instant>) {
+        let questions: Vec<_> = {
+            let unresolved = self.unresolved();
+            let next = self.next_asked.load(Ordering::Relaxed);
+            let question =
+                |(number, lost): (&u64, &Unresolved)| (*number, lost.storage_type, lost.digest.clone(), lost.token);
+            unresolved.range(next..).chain(unresolved.range(..next)).map(question).collect()
+        };
+        let answers = stream::iter(questions).map(|(number, storage_type, digest, token)| {
+            self.next_asked.store(number.saturating_add(1), Ordering::Relaxed);
+            async move { (number, self.resolvers.ask(&Context::background(), storage_type, &digest, &token).await) }
+        });
+        let asking = answers.buffer_unordered(ASKED_AT_ONCE).for_each(|(number, answer)| {
+            self.take_answer(number, answer);
+            std::future::ready(())
+        });
+        // What is not answered in time is asked about next time.
+        let _: Result<(), blobaccess::DeadlineElapsed> = self.clock.timeout(deadline, asking).await;
+    }
+
+    fn take_answer(&self, number: u64, answer: Result<UploadResolution>) {
+        let Ok(resolution) = answer else { return };
+        let now = self.clock.monotonic();
+        let ended = {
             let mut unresolved = self.unresolved();
+            let is_settled = |lost: &Unresolved| lost.settled_at.is_some_and(|at| at <= now);
             // Another caller may have taken it meanwhile.
-            if unresolved.front().is_none_or(|front| front.token != token || front.digest != digest) {
-                continue;
+            match unresolved.get(&number) {
+                Some(lost) if resolution != UploadResolution::Absent || is_settled(lost) => unresolved.remove(&number),
+                Some(_) | None => None,
             }
-            let Some(front) = unresolved.pop_front() else { return };
-            match answer {
-                Ok(resolution)
-                    if resolution != UploadResolution::Absent || front.settled_at.is_some_and(|at| at <= now) =>
-                {
-                    drop(unresolved);
-                    self.end(&front.upload, outcome_of(resolution, storage_type, front.absent));
-                }
-                Ok(_) | Err(_) => unresolved.push_back(front),
-            }
+        };
+        if let Some(lost) = ended {
+            self.end(&lost.upload, outcome_of(resolution, lost.storage_type, lost.absent));
         }
     }
 
     /// Ends every upload whose answer was lost as an ambiguous error. Call it when the store will not be asked again.
     pub fn give_up_unresolved(&self) {
         let unresolved = std::mem::take(&mut *self.unresolved());
-        for unresolved in unresolved {
+        for unresolved in unresolved.into_values() {
             self.end(&unresolved.upload, Outcome::Error(ErrorReason::Ambiguous));
         }
     }
 
-    pub(super) fn unresolved(&self) -> MutexGuard<'_, VecDeque<Unresolved>> {
+    pub(super) fn unresolved(&self) -> MutexGuard<'_, BTreeMap<u64, Unresolved>> {
         // Nothing that panics is called while the list is half changed.
         self.unresolved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the store about the open uploads of an earlier life. Absence is believed if `settled`.
-    pub(crate) async fn resolve_dead(&self, dead: &mut Dead, settled: bool) -> Result<()> {
-        let open: Vec<_> = dead.state.intents().iter().map(|(number, intent)| (*number, intent.clone())).collect();
-        for (number, intent) in open {
-            let storage_type = intent.account.storage_type();
-            match self.resolvers.ask(storage_type, &intent.digest, &intent.token).await {
+    /// Asks the store about the open uploads of an earlier life, until `deadline`. Absence is believed if `settled`.
+    pub(crate) async fn resolve_dead(&self, dead: &Mutex<Dead>, settled: bool, deadline: Option<Instant>) {
+        let questions = lock(dead).questions();
+        let answers = stream::iter(questions).map(|(number, intent)| {
+            lock(dead).next_asked = number.saturating_add(1);
+            async move {
+                let storage_type = intent.account.storage_type();
+                let answer =
+                    self.resolvers.ask(&Context::background(), storage_type, &intent.digest, &intent.token).await;
+                (number, intent, answer)
+            }
+        });
+        let asking = answers.buffer_unordered(ASKED_AT_ONCE).for_each(|(number, intent, answer)| {
+            match answer {
                 Ok(UploadResolution::Absent) if !settled => {}
-                Ok(resolution) => dead.end(number, outcome_of(resolution, storage_type, ErrorReason::Cancelled))?,
-                // The store is asked again before the next report.
+                Ok(resolution) => {
+                    let outcome = outcome_of(resolution, intent.account.storage_type(), ErrorReason::Cancelled);
+                    lock(dead).end(number, outcome);
+                }
+                // The store is asked again before a later report.
                 Err(error) => tracing::debug!(%error, digest = %intent.digest, "cannot ask about an earlier upload"),
             }
-        }
-        Ok(())
+            std::future::ready(())
+        });
+        let _: Result<(), blobaccess::DeadlineElapsed> = self.clock.timeout(deadline, asking).await;
     }
+}
+
+/// Locks an earlier life.
+pub(crate) fn lock(dead: &Mutex<Dead>) -> MutexGuard<'_, Dead> {
+    // A panic can leave a record that is not written yet, as a crash at the same place does.
+    dead.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub(crate) struct TicketState<A: Borrow<Accounts>, D: Borrow<Digest>> {
     upload: Option<Upload>,
     storage_type: StorageType,
     token: UploadToken,
+    /// The token that a peer named. It decides the answer to the peer only.
+    peer: Option<UploadToken>,
     sent: bool,
     dropped_as: DropReason,
 }
@@ -39,7 +41,8 @@ impl Ticket {
         Self(held)
     }
 
-    /// Returns the token to store with the blob: that of the context, if it had one.
+    /// Returns the token to store with the blob. It is that of this ticket only, whatever token the context had: a peer may
+    /// name the same one twice.
     #[must_use]
     pub const fn token(&self) -> UploadToken {
         self.0.token
@@ -85,7 +88,7 @@ impl<A: Borrow<Accounts>, D: Borrow<Digest>> TicketState<A, D> {
         token: UploadToken,
     ) -> Self {
         let dropped_as = DropReason::Shutdown;
-        Self { accounts, digest, upload: Some(upload), storage_type, token, sent: false, dropped_as }
+        Self { accounts, digest, upload: Some(upload), storage_type, token, peer: None, sent: false, dropped_as }
     }
 
     #[inline]
@@ -94,6 +97,7 @@ impl<A: Borrow<Accounts>, D: Borrow<Digest>> TicketState<A, D> {
             journal.sent(upload.number);
         }
         self.sent = true;
+        self.peer = ctx.upload_token().copied();
         ctx.clone().with_upload_token(self.token)
     }
 
@@ -116,6 +120,9 @@ impl<A: Borrow<Accounts>, D: Borrow<Digest>> TicketState<A, D> {
 
     fn lost(&self, upload: Upload, absent: ErrorReason) {
         let digest = self.digest.borrow().clone();
+        if let Some(peer) = self.peer {
+            self.accounts.borrow().peers.note_lost(peer, &digest, self.token);
+        }
         self.accounts.borrow().lost(upload, self.storage_type, digest, self.token, absent);
     }
 }

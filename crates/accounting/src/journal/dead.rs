@@ -1,4 +1,4 @@
-//! The journals of lives that ended before all their uploads had an outcome.
+//! The journal of a life that ended before all its uploads had an outcome.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -8,85 +8,116 @@ use std::time::SystemTime;
 
 use blobaccess::{Error, Result};
 
-use super::{Record, SUFFIX, State};
+use super::record::Frame;
+use super::state::{Intent, Replayed};
+use super::{Owner, Record, State, encode, publish, sync_directory, write_new};
 use crate::{Outcome, Report};
 
 /// The number of the last report of a life that its successor ends: higher than any that the life sent itself, and within
 /// the signed numbers of databases.
 const LAST_SEQ: u64 = i64::MAX.unsigned_abs();
 
+/// The length of the beginning of a journal that says whose it is, in bytes.
+const HEAD_BYTES: u64 = 64 << 10;
+
+/// The extension of a second name of a journal with damaged records, which stays when the journal is reported.
+const DAMAGED_SUFFIX: &str = "damaged";
+
 /// The journal of a life that is over: its owner no longer holds the lock, and this process does.
+///
+/// Nothing is written before [`sync`](Self::sync), so that a full disk keeps nobody from starting.
 #[derive(Debug)]
 pub(crate) struct Dead {
     path: PathBuf,
     file: File,
     pub(crate) state: State,
+    /// The number of records that cannot be read.
+    pub(super) damaged: u64,
+    /// The length of the whole records in the file, in bytes.
+    length: u64,
+    /// The records that are to be written.
+    pending: Vec<u8>,
+    /// Whether the file is to be written anew: it is of the first version, or could not be synced.
+    outdated: bool,
+    /// The number of the upload from which on the store is asked next.
+    pub(crate) next_asked: u64,
+}
+
+/// The end of an attempt to open a journal.
+#[derive(Debug)]
+pub(super) enum Opening {
+    /// The journal is taken up.
+    Dead(Dead),
+    /// Its owner lives.
+    Held,
+    /// It has another owner.
+    Foreign(Owner),
+    /// It is no journal of a version that is known.
+    Unknown,
 }
 
 impl Dead {
-    /// Opens every journal in `directory` that no other process holds.
-    pub(crate) fn all(directory: &Path) -> Result<Vec<Self>> {
-        let failed = |error: std::io::Error| {
-            Error::failed_precondition(format!("cannot read the journals in {}: {error}", directory.display()))
-                .with_source(error)
-        };
-        let entries = match std::fs::read_dir(directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(error)),
-        };
-        let mut dead = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(failed)?.path();
-            if path.extension().is_some_and(|extension| extension == SUFFIX) {
-                dead.extend(Self::open(path).map_err(failed)?);
-            }
+    pub(super) fn open(path: PathBuf, owner: &Owner) -> std::io::Result<Opening> {
+        // The owner of another journal may be about to take it up, so its lock is not touched.
+        let mut begin = Vec::new();
+        File::open(&path)?.take(HEAD_BYTES).read_to_end(&mut begin)?;
+        if let Some(Replayed { state, .. }) = State::read(&begin)
+            && !owner.takes_up(&state.owner)
+        {
+            return Ok(Opening::Foreign(state.owner));
         }
-        dead.sort_by_key(|dead| dead.state.epoch);
-        Ok(dead)
-    }
-
-    fn open(path: PathBuf) -> std::io::Result<Option<Self>> {
         let mut file = OpenOptions::new().read(true).append(true).open(&path)?;
         // Its owner lives, or has just replaced the file.
         if file.try_lock().is_err() || !is_at(&file, &path) {
-            return Ok(None);
+            return Ok(Opening::Held);
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let Some((state, length)) = State::read(&bytes) else {
-            // The file was complete before it got its name, so it is damaged or of another version. It stays, as it may
-            // matter to somebody.
-            tracing::error!(journal = %path.display(), "skipping a file that is no journal of uploads of this version");
-            return Ok(None);
+        let Some(Replayed { state, frame, length, damaged }) = State::read(&bytes) else {
+            return Ok(Opening::Unknown);
         };
-        file.set_len(u64::try_from(length).unwrap_or(u64::MAX))?;
-        let mut dead = Self { path, file, state };
-        for unsent in dead.state.unsent() {
-            dead.append(&unsent)?;
+        if !owner.takes_up(&state.owner) {
+            return Ok(Opening::Foreign(state.owner));
         }
-        Ok(Some(dead))
+        let torn = bytes.len().saturating_sub(length);
+        if torn > 0 {
+            tracing::warn!(journal = %path.display(), bytes = torn, "the last record of a journal was torn");
+        }
+        if damaged > 0 {
+            let kept = path.with_extension(DAMAGED_SUFFIX);
+            tracing::error!(journal = %path.display(), damaged, kept = %kept.display(), "a journal has damaged records");
+            // It may be there from an earlier start.
+            drop(std::fs::hard_link(&path, kept));
+        }
+        let outdated = frame == Frame::First;
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        let mut dead = Self { path, file, state, damaged, length, pending: Vec::new(), outdated, next_asked: 0 };
+        for unsent in dead.state.unsent() {
+            dead.append(&unsent);
+        }
+        Ok(Opening::Dead(dead))
     }
 
-    fn append(&mut self, record: &Record) -> std::io::Result<()> {
-        let mut bytes = Vec::new();
-        record.put(&mut bytes);
-        self.file.write_all(&bytes)?;
+    fn append(&mut self, record: &Record) {
+        record.put(&mut self.pending);
         self.state.apply(record);
-        Ok(())
+    }
+
+    /// Returns the open uploads, those first that were not asked about lately.
+    pub(crate) fn questions(&self) -> Vec<(u64, Intent)> {
+        let open = self.state.intents();
+        let ordered = open.range(self.next_asked..).chain(open.range(..self.next_asked));
+        ordered.map(|(number, intent)| (*number, intent.clone())).collect()
     }
 
     /// Records the outcome of an upload, so that the store is not asked again after another crash.
-    pub(crate) fn end(&mut self, number: u64, outcome: Outcome) -> Result<()> {
-        self.append(&Record::End { number, outcome }).map_err(|error| {
-            Error::unavailable(format!("cannot write to the journal {}: {error}", self.path.display()))
-                .with_source(error)
-        })
+    pub(crate) fn end(&mut self, number: u64, outcome: Outcome) {
+        self.append(&Record::End { number, outcome });
     }
 
     /// Makes the report of this life: its last one, once no upload is open.
     pub(crate) fn report(&self, now: SystemTime) -> Report {
-        let (reporter, epoch) = (self.state.reporter.clone(), self.state.epoch);
+        let (reporter, epoch) = (self.state.owner.reporter.clone(), self.state.epoch);
         if self.state.intents().is_empty() {
             Report::new(reporter, epoch, LAST_SEQ, now, self.state.totals()).closing()
         } else {
@@ -94,18 +125,47 @@ impl Dead {
         }
     }
 
-    /// Makes the records durable, before they are reported.
-    pub(crate) fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|error| {
-            Error::unavailable(format!("cannot sync the journal {}: {error}", self.path.display())).with_source(error)
+    /// Writes the records and makes them durable, before they are reported. This blocks.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if that fails. The records stay in memory, and are written next time.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        self.write().map_err(|error| {
+            Error::unavailable(format!("cannot write the journal {}: {error}", self.path.display())).with_source(error)
         })
+    }
+
+    fn write(&mut self) -> std::io::Result<()> {
+        if self.outdated {
+            let bytes = encode(&self.state.compacted());
+            let file = write_new(&self.path, &bytes)?;
+            publish(&self.path)?;
+            self.length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            (self.file, self.outdated) = (file, false);
+            self.pending.clear();
+            return sync_directory(&self.path);
+        }
+        if !self.pending.is_empty() {
+            // What is behind the whole records was torn, by the owner or by an attempt of this life.
+            self.file.set_len(self.length)?;
+            self.file.write_all(&self.pending)?;
+            self.length = self.length.saturating_add(u64::try_from(self.pending.len()).unwrap_or(u64::MAX));
+            self.pending.clear();
+        }
+        // The system may have dropped pages that it could not write, and say so only once.
+        self.file.sync_data().inspect_err(|_| self.outdated = true)
     }
 
     /// Deletes the journal, once its last report was acknowledged.
     pub(crate) fn remove(&self) -> Result<()> {
-        std::fs::remove_file(&self.path).map_err(|error| {
-            Error::unavailable(format!("cannot delete the journal {}: {error}", self.path.display())).with_source(error)
-        })
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let path = self.path.display();
+                Err(Error::unavailable(format!("cannot delete the journal {path}: {error}")).with_source(error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

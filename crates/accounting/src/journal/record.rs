@@ -1,19 +1,22 @@
 //! The records of a journal, and their encoding in its file.
 
 use blobaccess::{Digest, DigestFunction, InstanceName, UploadToken};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::ledger::codec::{Bytes, put_account, put_amounts, put_tally, put_text};
 use crate::{Account, Amounts, Class, DropReason, Epoch, ErrorReason, Outcome, Reporter, Tally};
 
-/// The version of the format. A journal of another version is left alone.
-pub(super) const VERSION: u8 = 1;
+/// The version of the format that is written. Version 1 is read; a journal of any other is left alone.
+pub(super) const VERSION: u8 = 2;
+
+/// The first version: lengths of two bytes, and no store in the head.
+const FIRST_VERSION: u8 = 1;
 
 /// A record of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Record {
-    /// The owner of the journal; always the first record.
-    Head { reporter: Reporter, epoch: Epoch },
+    /// The owner of the journal. It is written twice, so that one bad sector does not take the journal's name.
+    Head { owner: Owner, epoch: Epoch },
     /// A number that stands for an account and an instance name in the records that follow.
     Name { id: u32, account: Account, instance_name: InstanceName },
     /// The beginning of an upload.
@@ -26,6 +29,24 @@ pub(crate) enum Record {
     Deleted { account: Account, class: Class, amounts: Amounts },
     /// The tally of an account before the records that follow.
     Totals { account: Account, tally: Tally },
+    /// An account that stored nothing, and whose counts so far go to the account `__other__` of its kind.
+    Folded { account: Account },
+}
+
+/// The owner of a journal: nobody else can tell what became of the uploads in it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Owner {
+    pub(crate) reporter: Reporter,
+    /// The store that the uploads went to; empty if it has no name.
+    pub(crate) store: String,
+}
+
+impl Owner {
+    /// Returns whether this owner may take up a journal of `other`, which may have been written before the store had a
+    /// name.
+    pub(crate) fn takes_up(&self, other: &Self) -> bool {
+        self.reporter == other.reporter && (other.store.is_empty() || self.store == other.store)
+    }
 }
 
 /// An upload that has begun.
@@ -51,14 +72,73 @@ const SENT: u8 = 4;
 const END: u8 = 5;
 const DELETED: u8 = 6;
 const TOTALS: u8 = 7;
+const FOLDED: u8 = 8;
 
 const FLAG_SENT: u8 = 1;
 const FLAG_COUNTED: u8 = 2;
 const FLAG_TOKEN: u8 = 4;
 const FLAG_LOGICAL: u8 = 8;
 
-/// The bytes before each record: a length of two and a checksum of four.
-const FRAME_BYTES: usize = 6;
+/// The bytes before each record: a length of four and a checksum of four, over the length too.
+const FRAME_BYTES: usize = 8;
+
+/// The same in the first version: a length of two, which the checksum does not cover.
+const FIRST_FRAME_BYTES: usize = 6;
+
+/// The length of the longest record that is looked for behind damage, in bytes. It has two names and a tally.
+const MAX_SOUGHT_BYTES: usize = 8 << 10;
+
+/// The frame of records, by the version of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    First,
+    Second,
+}
+
+impl Frame {
+    /// Returns the frame of the records in `bytes`, the beginning of a journal; `None` if that is no journal.
+    ///
+    /// The second head tells if the first is damaged.
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+        [Self::Second, Self::First].into_iter().find(|frame| frame.split(bytes).is_some()).or_else(|| {
+            let begin = bytes.get(..bytes.len().min(MAX_SOUGHT_BYTES))?;
+            Self::Second.find(begin, 0).map(|_| Self::Second)
+        })
+    }
+
+    /// Returns the body of the record at the beginning of `bytes`, and the length of the whole record; `None` if there is no
+    /// whole record.
+    pub(super) fn split(self, bytes: &[u8]) -> Option<(&[u8], usize)> {
+        let (body, check, length) = self.cut(bytes)?;
+        (checksum(self, body) == check).then_some((body, length))
+    }
+
+    fn cut(self, bytes: &[u8]) -> Option<(&[u8], [u8; 4], usize)> {
+        let (length, check, frame) = match self {
+            Self::First => {
+                let [a, b, check @ ..] = *bytes.first_chunk::<FIRST_FRAME_BYTES>()?;
+                (usize::from(u16::from_le_bytes([a, b])), check, FIRST_FRAME_BYTES)
+            }
+            Self::Second => {
+                let [a, b, c, d, check @ ..] = *bytes.first_chunk::<FRAME_BYTES>()?;
+                (usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?, check, FRAME_BYTES)
+            }
+        };
+        let end = frame.checked_add(length)?;
+        Some((bytes.get(frame..end)?, check, end))
+    }
+
+    /// Returns the place of the next whole record at or behind `from`.
+    pub(super) fn find(self, bytes: &[u8], from: usize) -> Option<usize> {
+        (from..bytes.len()).find(|at| {
+            let Some((body, check, _)) = bytes.get(*at..).and_then(|rest| self.cut(rest)) else { return false };
+            // Most places are told apart without a checksum.
+            body.len() <= MAX_SOUGHT_BYTES
+                && body.first().is_some_and(|code| (HEAD..=FOLDED).contains(code))
+                && checksum(self, body) == check
+        })
+    }
+}
 
 impl Record {
     /// Appends the record to `out`: its length, a checksum, and its fields.
@@ -70,18 +150,18 @@ impl Record {
         else {
             return;
         };
-        // A record with names that are too long would be cut; its checksum then fails, as if it were torn.
-        let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_le_bytes();
-        let [a, b, c, d] = checksum(body);
-        *frame = [length[0], length[1], a, b, c, d];
+        let [a, b, c, d] = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
+        let [e, f, g, h] = checksum(Frame::Second, body);
+        *frame = [a, b, c, d, e, f, g, h];
     }
 
     fn put_body(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Head { reporter, epoch } => {
+            Self::Head { owner, epoch } => {
                 out.extend([HEAD, VERSION]);
                 out.extend(epoch.as_bytes());
-                put_text(out, reporter.as_str());
+                put_text(out, owner.reporter.as_str());
+                put_text(out, &owner.store);
             }
             Self::Name { id, account, instance_name } => {
                 out.push(NAME);
@@ -110,33 +190,37 @@ impl Record {
                 put_account(out, account);
                 put_tally(out, tally);
             }
+            Self::Folded { account } => {
+                out.push(FOLDED);
+                put_account(out, account);
+            }
         }
     }
 
-    /// Reads the record at the beginning of `bytes`, and its length there; `None` if there is no whole record.
-    ///
-    /// `instance_name` resolves the numbers that were assigned so far.
-    pub(super) fn read(bytes: &[u8], instance_name: impl Fn(u32) -> Option<InstanceName>) -> Option<(Self, usize)> {
-        let ([a, b, check @ ..], rest) = bytes.split_first_chunk::<FRAME_BYTES>()?;
-        let length = usize::from(u16::from_le_bytes([*a, *b]));
-        let body = rest.get(..length)?;
-        if checksum(body) != *check {
-            return None;
-        }
+    /// Reads the record with this body; `None` if it makes no sense, or if `instance_name` does not know the number of its
+    /// name.
+    pub(super) fn read(body: &[u8], instance_name: impl Fn(u32) -> Option<InstanceName>) -> Option<Self> {
         let mut bytes = Bytes(body);
         let record = Self::read_body(&mut bytes, instance_name)?;
-        bytes.is_empty().then_some((record, FRAME_BYTES + length))
+        bytes.is_empty().then_some(record)
     }
 
     fn read_body(bytes: &mut Bytes<'_>, instance_name: impl Fn(u32) -> Option<InstanceName>) -> Option<Self> {
         Some(match bytes.byte()? {
-            HEAD if bytes.byte()? == VERSION => {
+            HEAD => {
+                let version = bytes.byte()?;
                 let epoch = Epoch::from_bytes(bytes.array()?);
-                Self::Head { reporter: Reporter::new(bytes.text()?), epoch }
+                let reporter = Reporter::new(bytes.text()?);
+                let store = match version {
+                    FIRST_VERSION => String::new(),
+                    VERSION => bytes.text()?.to_owned(),
+                    _ => return None,
+                };
+                Self::Head { owner: Owner { reporter, store }, epoch }
             }
             NAME => {
                 let (id, account) = (bytes.u32()?, bytes.account()?);
-                Self::Name { id, account, instance_name: InstanceName::new(bytes.text()?).ok()? }
+                Self::Name { id, account, instance_name: InstanceName::from_stored(bytes.text()?).ok()? }
             }
             OPEN => Self::Open(Opened::read_body(bytes, instance_name)?),
             SENT => Self::Sent { number: bytes.u64()? },
@@ -146,6 +230,7 @@ impl Record {
                 Self::Deleted { account, class: Class::from_code(bytes.byte()?)?, amounts: bytes.amounts()? }
             }
             TOTALS => Self::Totals { account: bytes.account()?, tally: bytes.tally()? },
+            FOLDED => Self::Folded { account: bytes.account()? },
             _ => return None,
         })
     }
@@ -232,8 +317,12 @@ fn read_outcome(bytes: &mut Bytes<'_>) -> Option<Outcome> {
     })
 }
 
-fn checksum(body: &[u8]) -> [u8; 4] {
-    let [a, b, c, d, ..] = xxh3_64(body).to_le_bytes();
+fn checksum(frame: Frame, body: &[u8]) -> [u8; 4] {
+    let sum = match frame {
+        Frame::First => xxh3_64(body),
+        Frame::Second => xxh3_64_with_seed(body, u64::try_from(body.len()).unwrap_or(u64::MAX)),
+    };
+    let [a, b, c, d, ..] = sum.to_le_bytes();
     [a, b, c, d]
 }
 
@@ -254,7 +343,10 @@ mod tests {
             Record::Open(Opened { number: 7, name: 3, digest: digest.clone(), logical_bytes, token, sent, counted })
         };
         let mut records = vec![
-            Record::Head { reporter: Reporter::new("host"), epoch: Epoch::from_bytes([9; 16]) },
+            Record::Head {
+                owner: Owner { reporter: Reporter::new("host"), store: "bucket".to_owned() },
+                epoch: Epoch::from_bytes([9; 16]),
+            },
             Record::Name { id: 3, account: account.clone(), instance_name: name() },
             opened(None, true, false, digest.size_bytes()),
             opened(Some(UploadToken::from_bytes([4; 16])), false, true, 77),
@@ -264,7 +356,11 @@ mod tests {
                 class: Class::DeletedOnRequest,
                 amounts: Amounts::deleted(1, 5),
             },
-            Record::Totals { account, tally: [(Class::Created, Amounts::deleted(3, 4))].into_iter().collect() },
+            Record::Totals {
+                account: account.clone(),
+                tally: [(Class::Created, Amounts::deleted(3, 4))].into_iter().collect(),
+            },
+            Record::Folded { account },
         ];
         for outcome in [
             Outcome::Created { stored_bytes: 1 },
@@ -280,6 +376,11 @@ mod tests {
         records
     }
 
+    fn read(bytes: &[u8]) -> Option<(Record, usize)> {
+        let (body, length) = Frame::Second.split(bytes)?;
+        Some((Record::read(body, |_| Some(name()))?, length))
+    }
+
     #[test]
     fn what_was_written_is_read() {
         let mut written = Vec::new();
@@ -288,11 +389,21 @@ mod tests {
         }
         let mut rest = written.as_slice();
         for expected in records() {
-            let (record, length) = Record::read(rest, |_| Some(name())).unwrap();
+            let (record, length) = read(rest).unwrap();
             assert_eq!(record, expected);
             rest = &rest[length..];
         }
         assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn a_record_of_any_length_is_read() {
+        let account = Account::new(AccountName::new("acme"), StorageType::Cas);
+        let instance_name = InstanceName::from_stored(&"x".repeat(70_000)).unwrap();
+        let long = Record::Name { id: 1, account, instance_name };
+        let mut written = Vec::new();
+        long.put(&mut written);
+        assert_eq!(read(&written), Some((long, written.len())));
     }
 
     #[test]
@@ -301,12 +412,12 @@ mod tests {
             let mut written = Vec::new();
             record.put(&mut written);
             for length in 0..written.len() {
-                assert_eq!(Record::read(&written[..length], |_| Some(name())), None);
+                assert_eq!(read(&written[..length]), None);
             }
             for at in 0..written.len() {
                 let mut altered = written.clone();
                 altered[at] ^= 0x10;
-                assert_eq!(Record::read(&altered, |_| Some(name())), None, "{record:?} at {at}");
+                assert_eq!(read(&altered), None, "{record:?} at {at}");
             }
         }
     }
@@ -315,9 +426,9 @@ mod tests {
     fn an_intent_takes_about_64_bytes() {
         let mut written = Vec::new();
         records()[2].put(&mut written);
-        assert_eq!(written.len(), 61);
+        assert_eq!(written.len(), 63);
         let mut written = Vec::new();
-        records()[7].put(&mut written);
-        assert_eq!(written.len(), 33);
+        records()[8].put(&mut written);
+        assert_eq!(written.len(), 35);
     }
 }

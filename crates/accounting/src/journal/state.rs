@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use blobaccess::{Digest, InstanceName, UploadToken};
 
-use super::record::{Opened, Record};
+use super::record::{Frame, Opened, Owner, Record};
 use crate::tokens::token_of;
-use crate::{Account, Amounts, Class, Epoch, Outcome, Reporter, Tally};
+use crate::{Account, Amounts, Class, Epoch, Outcome, Tally};
 
 /// The sum of the records of a journal. A living journal keeps it up to date; reading a journal rebuilds it by the same
 /// function.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    pub(crate) reporter: Reporter,
+    pub(crate) owner: Owner,
     pub(crate) epoch: Epoch,
     names: BTreeMap<u32, (Account, InstanceName)>,
     totals: BTreeMap<Account, Tally>,
@@ -32,21 +32,49 @@ pub(crate) struct Intent {
     pub(crate) sent: bool,
 }
 
+/// A journal that was read.
+#[derive(Debug)]
+pub(super) struct Replayed {
+    pub(super) state: State,
+    pub(super) frame: Frame,
+    /// The place behind the last whole record. A record that follows was torn.
+    pub(super) length: usize,
+    /// The number of places with records that cannot be read, although whole ones follow.
+    pub(super) damaged: u64,
+}
+
 impl State {
-    pub(crate) const fn new(reporter: Reporter, epoch: Epoch) -> Self {
-        Self { reporter, epoch, names: BTreeMap::new(), totals: BTreeMap::new(), intents: BTreeMap::new() }
+    pub(crate) const fn new(owner: Owner, epoch: Epoch) -> Self {
+        Self { owner, epoch, names: BTreeMap::new(), totals: BTreeMap::new(), intents: BTreeMap::new() }
     }
 
-    /// Sums up the records in `bytes`, and returns the length of the whole ones too; `None` if not even the first is whole.
-    pub(super) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
-        let (head, mut length) = Record::read(bytes, |_| None)?;
-        let Record::Head { reporter, epoch } = head else { return None };
-        let mut state = Self::new(reporter, epoch);
-        while let Some((record, more)) = Record::read(bytes.get(length..)?, |id| state.instance_name(id)) {
-            state.apply(&record);
-            length += more;
+    /// Sums up the records in `bytes`, the contents of a journal; `None` if nothing says whose they are.
+    ///
+    /// A record that cannot be read costs that record only: reading goes on at the next one. If none follows, its writer was
+    /// interrupted.
+    pub(super) fn read(bytes: &[u8]) -> Option<Replayed> {
+        let frame = Frame::of(bytes)?;
+        let mut replayed: Option<Replayed> = None;
+        let (mut at, mut whole, mut damaged) = (0, 0, 0);
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let Some((body, length)) = frame.split(rest) else {
+                let Some(next) = frame.find(bytes, at + 1) else { break };
+                damaged += 1;
+                at = next;
+                continue;
+            };
+            let record = Record::read(body, |id| replayed.as_ref()?.state.instance_name(id));
+            match (record, &mut replayed) {
+                (Some(Record::Head { owner, epoch }), None) => {
+                    replayed = Some(Replayed { state: Self::new(owner, epoch), frame, length: 0, damaged: 0 });
+                }
+                (Some(record), Some(replayed)) => replayed.state.apply(&record),
+                (Some(_), None) | (None, _) => damaged += 1,
+            }
+            at += length;
+            whole = at;
         }
-        Some((state, length))
+        replayed.map(|replayed| Replayed { length: whole, damaged, ..replayed })
     }
 
     pub(crate) fn apply(&mut self, record: &Record) {
@@ -73,6 +101,11 @@ impl State {
             }
             Record::Deleted { account, class, amounts } => self.count(account, *class, *amounts),
             Record::Totals { account, tally } => self.totals.entry(account.clone()).or_default().add_all(tally),
+            Record::Folded { account } => {
+                if let Some(tally) = self.totals.remove(account) {
+                    self.totals.entry(Account::overflow(account.storage_type())).or_default().add_all(&tally);
+                }
+            }
         }
     }
 
@@ -118,9 +151,9 @@ impl State {
 
     /// Returns the fewest records with the same sum. Names that no open upload uses are dropped.
     pub(super) fn compacted(&mut self) -> Vec<Record> {
-        let used: std::collections::BTreeSet<u32> = self.intents.values().map(|intent| intent.name).collect();
-        self.names.retain(|id, _| used.contains(id));
-        let mut records = vec![Record::Head { reporter: self.reporter.clone(), epoch: self.epoch }];
+        self.forget_unused_names();
+        let head = Record::Head { owner: self.owner.clone(), epoch: self.epoch };
+        let mut records = vec![head.clone(), head];
         records.extend(self.names.iter().map(|(id, (account, instance_name))| Record::Name {
             id: *id,
             account: account.clone(),
@@ -145,6 +178,12 @@ impl State {
         records
     }
 
+    /// Forgets the names that no open upload uses.
+    pub(super) fn forget_unused_names(&mut self) {
+        let used: std::collections::BTreeSet<u32> = self.intents.values().map(|intent| intent.name).collect();
+        self.names.retain(|id, _| used.contains(id));
+    }
+
     /// Returns the records that end every upload of which no byte was sent.
     pub(crate) fn unsent(&self) -> Vec<Record> {
         let reason = crate::DropReason::Shutdown;
@@ -159,6 +198,7 @@ mod tests {
     use blobaccess::{AccountName, DigestFunction, StorageType};
 
     use super::*;
+    use crate::Reporter;
 
     fn opened(number: u64, name: u32, sent: bool) -> Record {
         let instance_name = InstanceName::new("main").unwrap();
@@ -171,7 +211,10 @@ mod tests {
         let account = |name: &str| Account::new(AccountName::new(name), StorageType::Cas);
         let name = |id, account| Record::Name { id, account, instance_name: InstanceName::new("main").unwrap() };
         vec![
-            Record::Head { reporter: Reporter::new("host"), epoch: Epoch::from_bytes([9; 16]) },
+            Record::Head {
+                owner: Owner { reporter: Reporter::new("host"), store: String::new() },
+                epoch: Epoch::from_bytes([9; 16]),
+            },
             name(1, account("a")),
             opened(1, 1, true),
             opened(2, 1, false),
@@ -189,9 +232,9 @@ mod tests {
         for record in records {
             record.put(&mut written);
         }
-        let (state, length) = State::read(&written).unwrap();
-        assert_eq!(length, written.len());
-        state
+        let replayed = State::read(&written).unwrap();
+        assert_eq!((replayed.length, replayed.damaged), (written.len(), 0));
+        replayed.state
     }
 
     #[test]
@@ -214,24 +257,63 @@ mod tests {
         assert_eq!(compacted, state);
     }
 
-    #[test]
-    fn a_torn_tail_is_passed_over() {
+    fn written(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
         let mut written = Vec::new();
         let mut ends = Vec::new();
-        for record in records() {
+        for record in records {
             record.put(&mut written);
             ends.push(written.len());
         }
+        (written, ends)
+    }
+
+    #[test]
+    fn a_torn_tail_is_passed_over() {
+        let (written, ends) = written(&records());
         for length in 0..written.len() {
             let whole = ends.iter().rposition(|end| *end <= length);
             match (State::read(&written[..length]), whole) {
                 (None, None) => {}
-                (Some((state, read_to)), Some(whole)) => {
-                    assert_eq!(read_to, ends[whole]);
-                    assert_eq!(state, read(&records()[..=whole]));
+                (Some(replayed), Some(whole)) => {
+                    assert_eq!((replayed.length, replayed.damaged), (ends[whole], 0));
+                    assert_eq!(replayed.state, read(&records()[..=whole]));
                 }
-                (state, whole) => panic!("{state:?} of {whole:?}"),
+                (replayed, whole) => panic!("{replayed:?} of {whole:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn damage_costs_the_record_that_it_hits_and_is_told_from_a_torn_tail() {
+        let mut records = records();
+        records.insert(0, records[0].clone());
+        let (written, ends) = written(&records);
+        let last = *ends.iter().rev().nth(1).unwrap();
+        for at in 0..last {
+            let mut damaged = written.clone();
+            damaged[at] ^= 0xff;
+            let hit = ends.iter().position(|end| *end > at).unwrap();
+            let replayed = State::read(&damaged).unwrap();
+            assert!(replayed.damaged >= 1, "byte {at} of record {hit}");
+            assert_eq!(replayed.length, written.len(), "byte {at} of record {hit}");
+            // An upload whose name is lost cannot be asked about; everything else is there.
+            let lost: Vec<_> = match records[hit] {
+                Record::Name { id, .. } => records
+                    .iter()
+                    .filter(|record| matches!(record, Record::Open(opened) if opened.name == id))
+                    .cloned()
+                    .chain([records[hit].clone()])
+                    .collect(),
+                _ => vec![records[hit].clone()],
+            };
+            let mut expected = State::new(replayed.state.owner.clone(), replayed.state.epoch);
+            for (index, record) in records.iter().enumerate() {
+                let is_lost = if matches!(record, Record::End { .. }) { index == hit } else { lost.contains(record) };
+                if !is_lost {
+                    expected.apply(record);
+                }
+            }
+            assert_eq!(replayed.state, expected, "byte {at} of record {hit}");
         }
     }
 }

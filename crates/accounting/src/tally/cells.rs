@@ -6,7 +6,7 @@ use crate::{Amounts, Class};
 
 /// The counters of one account.
 ///
-/// Every column only grows. The beginning of an upload is counted before its outcome, and read after it. So a snapshot
+/// Every column only grows, up to the highest number there is. The beginning of an upload is counted before its outcome, and read after it. So a snapshot
 /// never has more outcomes than beginnings, though other threads count while it is taken.
 #[derive(Debug)]
 pub(super) struct Cells([[AtomicU64; 5]; Class::ALL.len()]);
@@ -22,7 +22,9 @@ impl Cells {
         for (column, amount) in columns.iter().zip(amounts.columns()) {
             if amount != 0 {
                 // Pairs with the acquiring load of an outcome, which thereby sees the beginning too.
-                column.fetch_add(amount, Ordering::Release);
+                // At the end of the numbers a column stays: one that began anew would fall, in every ledger too.
+                let add = |counted: u64| Some(counted.saturating_add(amount));
+                let _: Result<u64, u64> = column.fetch_update(Ordering::Release, Ordering::Relaxed, add);
             }
         }
     }
@@ -39,6 +41,25 @@ impl Cells {
     pub(super) fn snapshot(&self) -> Tally {
         // Beginnings have the lowest number, and are read last.
         Class::ALL.into_iter().rev().map(|class| (class, self.get(class))).collect()
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_never_falls() {
+        let cells = Cells::new();
+        let mut last = 0;
+        for _ in 0..5 {
+            cells.add(Class::Started, Amounts::started(i64::MAX.unsigned_abs()));
+            let now = cells.get(Class::Started).logical_bytes;
+            assert!(now >= last, "{last} fell to {now}");
+            last = now;
+        }
+        assert_eq!(last, u64::MAX);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of several parts together.
 
 mod model;
+mod outages;
 mod recovering;
 mod tickets;

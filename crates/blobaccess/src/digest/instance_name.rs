@@ -18,7 +18,8 @@ const RESERVED: [&str; 7] =
 /// The part of the address space that a request is made in: components separated by slashes, or none at all.
 ///
 /// No component is empty, or one of the words `blobs`, `uploads`, `actions`, `actionResults`, `operations`,
-/// `capabilities` and `compressed-blobs`. Other characters are not restricted. Names are ordered as strings.
+/// `capabilities` and `compressed-blobs`. A name is at most [1,024 bytes](Self::MAX_BYTES) long and has no control
+/// characters, as accounts, logs and databases keep names that peers make up. Names are ordered as strings.
 ///
 /// A clone shares the string. The empty name has none: it neither allocates nor counts references.
 #[derive(Clone, Default)]
@@ -28,12 +29,37 @@ pub struct InstanceName(
 );
 
 impl InstanceName {
+    /// The length of the longest name, in bytes of UTF-8.
+    pub const MAX_BYTES: usize = 1_024;
+
     /// Parses a name.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if a slash is redundant, or a component is reserved.
+    /// `InvalidArgument` if the name is longer than [`MAX_BYTES`](Self::MAX_BYTES), has a control character or a redundant
+    /// slash, or a component is reserved.
     pub fn new(name: &str) -> Result<Self> {
+        if name.is_empty() {
+            return Ok(Self::empty());
+        }
+        if name.len() > Self::MAX_BYTES {
+            let (bytes, most) = (name.len(), Self::MAX_BYTES);
+            let message = format!("instance name {} has {bytes} bytes; the maximum is {most}", Quoted(name));
+            return Err(Error::invalid_argument(message));
+        }
+        if name.chars().any(char::is_control) {
+            return Err(Error::invalid_argument(format!("instance name {} has a control character", Quoted(name))));
+        }
+        Self::from_stored(name)
+    }
+
+    /// Parses a name that was stored before: it may be longer than [`MAX_BYTES`](Self::MAX_BYTES), as prefixes are put
+    /// before names, and have characters that earlier releases took.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if a slash is redundant, or a component is reserved.
+    pub fn from_stored(name: &str) -> Result<Self> {
         if name.is_empty() {
             return Ok(Self::empty());
         }
@@ -228,12 +254,22 @@ mod tests {
 
     #[test]
     fn any_other_name_is_taken_as_it_is() {
-        for name in ["", "a", "hello/world", "Blobs", "this is/ok", "日本/\u{0}/-"] {
+        for name in ["", "a", "hello/world", "Blobs", "this is/ok", "日本/%/-"] {
             let parsed: InstanceName = name.parse().unwrap();
             assert_eq!(parsed.as_str(), name);
             assert_eq!(parsed.to_string(), name);
             assert_eq!(parsed.is_empty(), name.is_empty());
         }
+    }
+
+    #[test]
+    fn names_that_no_database_keeps_are_refused() {
+        for name in ["a\0b", "a\nb", "\u{7f}", "a/\u{85}"] {
+            assert!(refused(name).ends_with(" has a control character"), "{name:?}");
+        }
+        assert!(InstanceName::new(&"x".repeat(InstanceName::MAX_BYTES)).is_ok());
+        let message = refused(&"x".repeat(70_000));
+        assert!(message.ends_with(" has 70000 bytes; the maximum is 1024") && message.len() < 300, "{message}");
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Tail {
         if flags & DIGEST != 0 {
             let (size, behind) = rest.split_first_chunk()?;
             let (hash, name) = behind.split_at_checked(usize::from(*hash_bytes))?;
-            let name = InstanceName::new(std::str::from_utf8(name).ok()?).ok()?;
+            let name = InstanceName::from_stored(std::str::from_utf8(name).ok()?).ok()?;
             let function = DigestFunction::from_number(i32::from(function))?;
             digest = Some(Digest::from_hash(name, function, hash, u64::from_le_bytes(*size)).ok()?);
         }
@@ -172,7 +172,12 @@ mod tests {
 
     #[test]
     fn a_name_too_long_to_be_kept_is_refused() {
-        let name = |length| InstanceName::new(&"x".repeat(length)).unwrap();
+        // Only prefixes that are put before names make them longer than the longest that is parsed.
+        let name = |length: usize| {
+            let part = |length| InstanceName::new(&"x".repeat(length)).unwrap();
+            let patcher = blobaccess::InstanceNamePatcher::new(InstanceName::empty(), part(999));
+            (0..3).fold(part(length - 3 * 1_000), |name, _| patcher.patch(&name).unwrap())
+        };
         let encoded = |length| {
             let digest = Digest::of(name(length), DigestFunction::Sha512, b"x");
             encode(StorageType::Ac, &digest, Some(&UploadToken::from_bytes([1; 16])))

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use blobaccess::{AccountName, Digest, DigestFunction, InstanceName, StorageType, UploadToken};
 
 use crate::drift::Reading;
-use crate::journal::State;
+use crate::journal::{Owner, State};
 use crate::ledger::Book;
 use crate::{Account, Outcome, Report, Reporter, Tally};
 
@@ -115,6 +115,10 @@ fn digest(key: u8) -> Digest {
 
 fn reporter() -> Reporter {
     Reporter::new("host")
+}
+
+fn owner() -> Owner {
+    Owner { reporter: reporter(), store: String::new() }
 }
 
 fn logical_bytes(number: u64) -> u64 {

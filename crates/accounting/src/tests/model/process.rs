@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use blobaccess::{InstanceName, UploadResolution, UploadToken};
 
-use super::{KEYS, Mistake, Process, Upload, World, account, digest, logical_bytes, reporter, storage_type};
+use super::{KEYS, Mistake, Process, Upload, World, account, digest, logical_bytes, owner, storage_type};
 use crate::accounts::outcome_of;
 use crate::journal::{Opened, Record, State};
 use crate::{Amounts, Class, Epoch, ErrorReason, Outcome};
@@ -114,7 +114,7 @@ impl World {
 
     pub(super) fn restart(&mut self) {
         self.epochs += 1;
-        let mut journal = State::new(reporter(), Epoch::from_bytes([self.epochs; 16]));
+        let mut journal = State::new(owner(), Epoch::from_bytes([self.epochs; 16]));
         for (key, _) in KEYS {
             let (id, instance_name) = (u32::from(key), InstanceName::empty());
             journal.apply(&Record::Name { id, account: account(key), instance_name });
