@@ -67,6 +67,12 @@ type Column = fn(&Amounts) -> u64;
 /// | `blobaccess_accounting_unresolved_uploads` | gauge | uploads whose answer was lost |
 /// | `blobaccess_accounting_dead_lives` | gauge | earlier lives whose last report is not acknowledged yet |
 /// | `blobaccess_accounting_journal_failures_total` | counter | failures to write the journal |
+/// | `blobaccess_accounting_journal_lacking` | gauge | 1 while the journal lacks records, else 0 |
+/// | `blobaccess_accounting_journal_damaged_records` | gauge | records of earlier lives that could not be read |
+/// | `blobaccess_accounting_foreign_journals` | gauge | journals of other reporters or stores beside that of this one |
+/// | `blobaccess_accounting_unreadable_journals` | gauge | files there that are no journals of a version that is known |
+/// | `blobaccess_accounting_unreported_uploads` | gauge | uploads since the last report that was acknowledged |
+/// | `blobaccess_accounting_open_quotas` | gauge | 1 while the use of a quota is not known, else 0 |
 #[derive(Debug)]
 pub struct Metrics {
     accounts: Arc<Accounts>,
@@ -162,15 +168,18 @@ impl Metrics {
             text.line(name, &format!(r#"storage_type="{storage_type}""#), uploads);
         }
         for (name, help, value) in [
-            ("blobaccess_accounting_unresolved_uploads", "Uploads whose answer was lost.", accounts.unresolved),
-            (
-                "blobaccess_accounting_dead_lives",
-                "Earlier lives that are not reported to their end.",
-                accounts.dead_lives,
-            ),
+            ("unresolved_uploads", "Uploads whose answer was lost.", count(accounts.unresolved)),
+            ("dead_lives", "Earlier lives that are not reported to their end.", count(accounts.dead_lives)),
+            ("journal_lacking", "Whether the journal lacks records.", accounts.journal_lacking.into()),
+            ("journal_damaged_records", "Records of earlier lives that could not be read.", accounts.damaged_records),
+            ("foreign_journals", "Journals of other reporters or stores.", accounts.foreign_journals),
+            ("unreadable_journals", "Files that are no journals of a known version.", accounts.unreadable_journals),
+            ("unreported_uploads", "Uploads since the last report.", accounts.unreported),
+            ("open_quotas", "Whether the use of a quota is not known.", u64::from(!accounts.quotas_known)),
         ] {
-            text.metric(name, "gauge", help);
-            text.line(name, "", value);
+            let name = format!("blobaccess_accounting_{name}");
+            text.metric(&name, "gauge", help);
+            text.line(&name, "", value);
         }
         for (name, help, histogram) in [
             ("bazelre_cache_actual_storage_bytes", "Bytes that scans listed.", &self.actual),
@@ -187,6 +196,10 @@ impl Metrics {
         }
         text.0
     }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 /// Text in the format of Prometheus. Writing to a string cannot fail.

@@ -3,6 +3,7 @@
 mod batches;
 mod jitter;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};
 use std::future::Future;
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use blobaccess::{Context, Error, ErrorKind, Evictions, Result, StorageType, blocking};
+use async_trait::async_trait;
+use blobaccess::{BackgroundWork, Context, Error, ErrorKind, Evictions, Result, StorageType, blocking};
 use futures::future::{Either, join, join_all, select};
 use tokio::sync::Mutex;
 
@@ -468,9 +470,10 @@ impl Parts {
         match result {
             Ok(done) => Some(done),
             Err(error) => {
-                match &self.first_error {
-                    None => self.first_error = Some(error),
-                    Some(_) => tracing::debug!(%error, "another part of a report failed"),
+                if self.first_error.is_some() {
+                    tracing::debug!(%error, "another part of a report failed");
+                } else {
+                    self.first_error = Some(error);
                 }
                 None
             }
@@ -487,6 +490,17 @@ impl Turn {
         let is_new = |(account, tally): &&(Account, Tally)| self.acknowledged.get(account) != Some(tally);
         let accounts = report.accounts.iter().filter(is_new).cloned().collect();
         Report::new(report.reporter.clone(), report.epoch, report.seq, report.taken_at, accounts)
+    }
+}
+
+#[async_trait]
+impl BackgroundWork for Reporting {
+    fn name(&self) -> Cow<'static, str> {
+        format!("the reports of {}", self.accounts.reporter()).into()
+    }
+
+    async fn run(&self) {
+        self.run().await;
     }
 }
 

@@ -1,5 +1,4 @@
 //! The tokens that peers name decide their answers, and no count.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
 
 use std::sync::Arc;
 

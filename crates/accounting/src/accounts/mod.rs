@@ -253,7 +253,7 @@ impl Accounts {
                     return PutOutcome::Created { stored_bytes };
                 }
             }
-            _ => {}
+            PutOutcome::AlreadyExists { .. } | PutOutcome::Replaced { .. } | PutOutcome::Unclassified { .. } => {}
         }
         outcome
     }

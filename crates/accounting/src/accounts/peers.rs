@@ -8,7 +8,7 @@ use blobaccess::{Digest, UploadToken};
 /// The number of puts that are remembered, some 200 bytes each.
 const MAX_REMEMBERED: usize = 16_384;
 
-/// What became of the latest puts of peers that named a token of their own.
+/// The ends of the latest puts of peers that named a token of their own.
 ///
 /// A peer that repeats a put after its answer was lost gets the answer that was lost. The repeated put is counted as what
 /// it is.
@@ -27,7 +27,7 @@ struct Latest {
 /// The number of attempts of one put that are remembered.
 const MAX_ATTEMPTS: usize = 8;
 
-/// What became of a put of a peer.
+/// The end of a put of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PeerPut {
     /// It created the blob.

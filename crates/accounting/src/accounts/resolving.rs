@@ -142,15 +142,17 @@ impl Accounts {
             async move { (number, self.resolvers.ask(&Context::background(), storage_type, &digest, &token).await) }
         });
         let asking = answers.buffer_unordered(ASKED_AT_ONCE).for_each(|(number, answer)| {
-            self.take_answer(number, answer);
+            // The store is asked again if it could not tell.
+            if let Ok(resolution) = answer {
+                self.take_answer(number, resolution);
+            }
             std::future::ready(())
         });
         // What is not answered in time is asked about next time.
         let _: Result<(), blobaccess::DeadlineElapsed> = self.clock.timeout(deadline, asking).await;
     }
 
-    fn take_answer(&self, number: u64, answer: Result<UploadResolution>) {
-        let Ok(resolution) = answer else { return };
+    fn take_answer(&self, number: u64, resolution: UploadResolution) {
         let now = self.clock.monotonic();
         let ended = {
             let mut unresolved = self.unresolved();

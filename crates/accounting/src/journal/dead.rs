@@ -57,18 +57,18 @@ pub(super) enum Opening {
 }
 
 impl Dead {
-    pub(super) fn open(path: PathBuf, owner: &Owner) -> std::io::Result<Opening> {
+    pub(super) fn open(path: &Path, owner: &Owner) -> std::io::Result<Opening> {
         // The owner of another journal may be about to take it up, so its lock is not touched.
         let mut begin = Vec::new();
-        File::open(&path)?.take(HEAD_BYTES).read_to_end(&mut begin)?;
+        File::open(path)?.take(HEAD_BYTES).read_to_end(&mut begin)?;
         if let Some(Replayed { state, .. }) = State::read(&begin)
             && !owner.takes_up(&state.owner)
         {
             return Ok(Opening::Foreign(state.owner));
         }
-        let mut file = OpenOptions::new().read(true).append(true).open(&path)?;
+        let mut file = OpenOptions::new().read(true).append(true).open(path)?;
         // Its owner lives, or has just replaced the file.
-        if file.try_lock().is_err() || !is_at(&file, &path) {
+        if file.try_lock().is_err() || !is_at(&file, path) {
             return Ok(Opening::Held);
         }
         let mut bytes = Vec::new();
@@ -87,10 +87,11 @@ impl Dead {
             let kept = path.with_extension(DAMAGED_SUFFIX);
             tracing::error!(journal = %path.display(), damaged, kept = %kept.display(), "a journal has damaged records");
             // It may be there from an earlier start.
-            drop(std::fs::hard_link(&path, kept));
+            drop(std::fs::hard_link(path, kept));
         }
         let outdated = frame == Frame::First;
         let length = u64::try_from(length).unwrap_or(u64::MAX);
+        let path = path.to_owned();
         let mut dead = Self { path, file, state, damaged, length, pending: Vec::new(), outdated, next_asked: 0 };
         for unsent in dead.state.unsent() {
             dead.append(&unsent);

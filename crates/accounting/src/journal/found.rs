@@ -1,7 +1,7 @@
 //! The journals in a folder: those to take up, and those of others.
 
 use std::fs::{DirEntry, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use blobaccess::{Error, Result};
@@ -45,7 +45,7 @@ impl Found {
             let entry = entry.map_err(failed)?;
             let path = entry.path();
             if path.extension().is_some_and(|extension| extension == SUFFIX) {
-                found.open(path, owner);
+                found.open(&path, owner);
             } else if path.extension().is_some_and(|extension| extension == NEW_SUFFIX) && is_left(&entry, now) {
                 // A file that is gone is as good as removed.
                 drop(std::fs::remove_file(path));
@@ -55,8 +55,8 @@ impl Found {
         Ok(found)
     }
 
-    fn open(&mut self, path: PathBuf, owner: &Owner) {
-        match Dead::open(path.clone(), owner) {
+    fn open(&mut self, path: &Path, owner: &Owner) {
+        match Dead::open(path, owner) {
             Ok(Opening::Held) => {}
             Ok(Opening::Dead(dead)) => {
                 self.damaged += dead.damaged;

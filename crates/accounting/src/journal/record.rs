@@ -150,9 +150,9 @@ impl Record {
         else {
             return;
         };
-        let [a, b, c, d] = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
-        let [e, f, g, h] = checksum(Frame::Second, body);
-        *frame = [a, b, c, d, e, f, g, h];
+        let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let check = u32::from_le_bytes(checksum(Frame::Second, body));
+        *frame = (u64::from(check) << 32 | u64::from(length)).to_le_bytes();
     }
 
     fn put_body(&self, out: &mut Vec<u8>) {

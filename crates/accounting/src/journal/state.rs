@@ -297,18 +297,13 @@ mod tests {
             assert!(replayed.damaged >= 1, "byte {at} of record {hit}");
             assert_eq!(replayed.length, written.len(), "byte {at} of record {hit}");
             // An upload whose name is lost cannot be asked about; everything else is there.
-            let lost: Vec<_> = match records[hit] {
-                Record::Name { id, .. } => records
-                    .iter()
-                    .filter(|record| matches!(record, Record::Open(opened) if opened.name == id))
-                    .cloned()
-                    .chain([records[hit].clone()])
-                    .collect(),
-                _ => vec![records[hit].clone()],
+            let named = |record: &Record| match (&records[hit], record) {
+                (Record::Name { id, .. }, Record::Open(opened)) => opened.name == *id,
+                _ => false,
             };
             let mut expected = State::new(replayed.state.owner.clone(), replayed.state.epoch);
             for (index, record) in records.iter().enumerate() {
-                let is_lost = if matches!(record, Record::End { .. }) { index == hit } else { lost.contains(record) };
+                let is_lost = index == hit || named(record);
                 if !is_lost {
                     expected.apply(record);
                 }

@@ -362,7 +362,7 @@ fn what_an_interrupted_rewriting_left_is_removed() {
         let file = File::create(left(name)).unwrap();
         file.set_modified(modified + Duration::from_secs(120 - age)).unwrap();
     }
-    setup.clock.advance(Duration::from_secs(120));
+    setup.clock.advance(Duration::from_mins(2));
     let held = File::open(left("held")).unwrap();
     held.try_lock().unwrap();
     setup.found(&owner("host", ""));

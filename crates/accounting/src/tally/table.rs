@@ -457,7 +457,9 @@ mod tests {
             .collect();
         let under_way = |table: &Table| table.reported(&|_| {}).sum().in_flight().objects;
         assert_eq!(under_way(&table), 4);
-        held.iter().for_each(|slot| ended(&table, slot, REFUSED));
+        for slot in &held {
+            ended(&table, slot, REFUSED);
+        }
         drop(held);
         let reported = table.reported(&|_| {});
         assert_eq!((reported.accounts.len(), reported.sum().get(Class::Rejected).objects), (5, 8));

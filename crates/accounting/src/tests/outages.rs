@@ -42,7 +42,7 @@ struct Noting {
 impl Ledger for Noting {
     async fn apply(&self, reports: &[Report]) -> Result<()> {
         if *self.is_silent.lock().unwrap() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         self.reports.lock().unwrap().extend(reports.iter().cloned());
         self.ledger.apply(reports).await

@@ -193,5 +193,5 @@ async fn stores_print_as_what_they_are() {
     store.finish().await.unwrap();
     let store: ZipReadingStore<Cas> = place.open().await;
     assert_eq!(store.to_string(), format!("zip_reading({})", place.path.display()));
-    assert!(!store.capabilities(&ctx(), &blobaccess::InstanceName::empty()).await.unwrap().updates_allowed);
+    assert!(!store.capabilities(&ctx(), &InstanceName::empty()).await.unwrap().updates_allowed);
 }
