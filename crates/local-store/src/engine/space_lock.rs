@@ -119,7 +119,7 @@ impl Writers for SpaceLock {
     type Turn<'a> = SpaceGuard<'a>;
 
     fn enter(&self) -> SpaceGuard<'_> {
-        SpaceLock::enter(self)
+        Self::enter(self)
     }
 }
 
