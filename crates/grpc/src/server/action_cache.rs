@@ -10,9 +10,9 @@ use futures::future::BoxFuture;
 use prost::Message;
 use tonic::{Request, Response};
 
+use super::call::CallMemory;
 use super::encoded_service::{EncodedService, not_a_request};
 use super::failed_puts::PutFailures;
-use super::in_flight::InFlight;
 use super::inlining::Inlining;
 use super::messages::{self, MessageMethod, Messages, Stored};
 use super::options::ServiceOptions;
@@ -32,20 +32,20 @@ impl ActionCacheService {
         ac: Arc<dyn BlobAccess<Kind = Ac>>,
         cas: Option<Arc<dyn BlobAccess<Kind = Cas>>>,
         options: Arc<ServiceOptions>,
-        in_flight: InFlight,
         put_failures: PutFailures,
     ) -> Self {
-        let inlining = cas.map(|cas| Inlining::new(cas, Arc::clone(&options), in_flight));
+        let inlining = cas.map(|cas| Inlining::new(cas, Arc::clone(&options)));
         Self { messages: Messages::new(ac, options, put_failures), inlining }
     }
 
     async fn get_action_result(&self, request: Request<Bytes>) -> Result<Response<Bytes>> {
         let Some(inlining) = &self.inlining else { return self.messages.answer_get(request).await };
         let ctx = request::context(&request, self.messages.options());
+        let memory = CallMemory::of(request.extensions());
         let asked = re::GetActionResultRequest::decode(request.into_inner()).map_err(not_a_request)?;
         let digest = messages::digest(&asked.instance_name, asked.digest_function, asked.action_digest.as_ref())?;
-        let stored = self.messages.get(&ctx, &digest).await?;
-        inlining.inline(&ctx, &digest, &asked, stored).await.map(Response::new)
+        let stored = self.messages.get(&ctx, &memory, &digest).await?;
+        inlining.inline(&ctx, &memory, &digest, &asked, stored).await.map(Response::new)
     }
 }
 

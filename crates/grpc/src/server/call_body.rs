@@ -17,11 +17,6 @@ impl<B, G> CallBody<B, G> {
     pub(crate) const fn new(body: B, guard: G) -> Self {
         Self { open: Some((body, guard)) }
     }
-
-    /// Makes a body that has ended.
-    pub(crate) const fn ended() -> Self {
-        Self { open: None }
-    }
 }
 
 impl<B: Body + Unpin, G: Unpin> Body for CallBody<B, G> {

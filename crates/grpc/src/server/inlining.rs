@@ -9,8 +9,8 @@ use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
 use prost::Message;
 
+use super::call::CallMemory;
 use super::encoded_fields;
-use super::in_flight::InFlight;
 use super::options::ServiceOptions;
 use crate::server::requested_digest;
 
@@ -41,12 +41,11 @@ enum Place {
 pub(crate) struct Inlining {
     cas: Arc<dyn BlobAccess<Kind = Cas>>,
     options: Arc<ServiceOptions>,
-    in_flight: InFlight,
 }
 
 impl Inlining {
-    pub(crate) fn new(cas: Arc<dyn BlobAccess<Kind = Cas>>, options: Arc<ServiceOptions>, in_flight: InFlight) -> Self {
-        Self { cas, options, in_flight }
+    pub(crate) fn new(cas: Arc<dyn BlobAccess<Kind = Cas>>, options: Arc<ServiceOptions>) -> Self {
+        Self { cas, options }
     }
 
     /// Returns `stored`, the encoded result of `action`, with the contents that `asked` names, as far as they fit.
@@ -57,6 +56,7 @@ impl Inlining {
     pub(crate) async fn inline(
         &self,
         ctx: &Context,
+        memory: &CallMemory,
         action: &Digest,
         asked: &re::GetActionResultRequest,
         stored: Bytes,
@@ -72,11 +72,10 @@ impl Inlining {
         if planned.is_empty() {
             return Ok(stored);
         }
-        let share = self.in_flight.share(planned.iter().map(|(_, digest)| digest.size_bytes()).sum()).await?;
+        // The contents are there twice for a moment, and then as part of the answer.
+        memory.hold(planned.iter().map(|(_, digest)| digest.size_bytes()).sum()).await?;
         let contents = self.read(ctx, planned).await;
-        let inlined = put_into(&stored, &contents).map_err(broken);
-        drop(share);
-        inlined
+        put_into(&stored, &contents).map_err(broken)
     }
 
     async fn read(&self, ctx: &Context, planned: Vec<(Place, Digest)>) -> BTreeMap<Place, Bytes> {

@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tonic::{Request, Response};
 
+use super::call::CallMemory;
 use super::encoded_service::{EncodedService, not_a_request};
 use super::failed_puts::PutFailures;
 use super::options::ServiceOptions;
@@ -57,7 +58,7 @@ impl<K: MessageProtocol> Messages<K> {
     /// # Errors
     ///
     /// `ResourceExhausted` if no answer holds it.
-    pub(crate) async fn get(&self, ctx: &Context, digest: &Digest) -> Result<Bytes> {
+    pub(crate) async fn get(&self, ctx: &Context, memory: &CallMemory, digest: &Digest) -> Result<Bytes> {
         let blob = self.store.get(ctx, digest).await?;
         let max = self.options.max_message_bytes();
         let size = blob.size_bytes();
@@ -67,6 +68,7 @@ impl<K: MessageProtocol> Messages<K> {
                 K::NOUN
             )));
         }
+        memory.hold(size).await?;
         blob.into_bytes(max).await
     }
 
@@ -87,9 +89,10 @@ impl<K: MessageProtocol> Messages<K> {
     /// Answers an encoded request to read.
     pub(crate) async fn answer_get(&self, request: Request<Bytes>) -> Result<Response<Bytes>> {
         let ctx = request::context(&request, &self.options);
+        let memory = CallMemory::of(request.extensions());
         let asked = MessageRequest::decode(K::GET_LAYOUT, request.into_inner()).map_err(not_a_request)?;
         let digest = digest(&asked.instance_name, asked.digest_function, asked.digest.as_ref())?;
-        self.get(&ctx, &digest).await.map(Response::new)
+        self.get(&ctx, &memory, &digest).await.map(Response::new)
     }
 }
 

@@ -4,6 +4,7 @@ mod action_cache;
 mod answer_status;
 mod authentication;
 mod byte_stream;
+mod call;
 mod call_body;
 mod call_observer;
 mod capabilities;
@@ -20,11 +21,15 @@ mod icas;
 mod in_flight;
 mod inlining;
 mod listening;
+mod memory_pool;
+mod message_count;
 mod messages;
+mod new_calls;
 mod observed_body;
 mod open_calls;
 mod options;
 mod outcome_trailer;
+mod received_body;
 mod received_messages;
 #[cfg(test)]
 mod recorded_frames;
@@ -34,11 +39,13 @@ mod replicator;
 mod request;
 mod requested_digest;
 mod routes;
+mod sent_body;
 mod serve;
 mod served;
 mod services;
 #[cfg(feature = "tls")]
 mod tls;
+mod uploads_under_way;
 #[cfg(test)]
 mod watched_store;
 

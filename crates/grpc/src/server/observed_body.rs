@@ -9,47 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use tonic::Code;
 
 use super::call_observer::{MethodObserver, ObservedCall, Side};
-
-/// The bytes before each message: a flag and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
-const PREFIX_BYTES: u8 = 5;
-
-/// A count of messages in the bytes of a body.
-#[derive(Clone, Copy, Debug, Default)]
-struct MessageCount {
-    /// The bytes of the prefix that have come.
-    prefix_bytes: u8,
-    /// The length in the prefix, as far as it has come.
-    length: u32,
-    /// The bytes of the message that are to come.
-    left: usize,
-}
-
-impl MessageCount {
-    /// Returns the number of messages that end in `bytes`, which follow those before.
-    fn count(&mut self, mut bytes: &[u8]) -> u64 {
-        let mut count = 0;
-        while let Some((first, rest)) = bytes.split_first() {
-            if self.left > 0 {
-                let taken = self.left.min(bytes.len());
-                bytes = bytes.get(taken..).unwrap_or_default();
-                self.left -= taken;
-            } else {
-                bytes = rest;
-                self.length = if self.prefix_bytes == 0 { 0 } else { (self.length << 8) | u32::from(*first) };
-                self.prefix_bytes += 1;
-                if self.prefix_bytes < PREFIX_BYTES {
-                    continue;
-                }
-                self.prefix_bytes = 0;
-                self.left = usize::try_from(self.length).unwrap_or(usize::MAX);
-            }
-            if self.left == 0 {
-                count += 1;
-            }
-        }
-        count
-    }
-}
+use super::message_count::MessageCount;
 
 /// The body of a request, whose messages are counted.
 #[derive(Debug)]
@@ -158,24 +118,5 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ObservedResponse<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_are_counted_wherever_their_bytes_are_cut() {
-        let mut bytes = Vec::new();
-        for length in [0_u8, 3, 0, 200] {
-            bytes.extend([0, 0, 0, 0, length]);
-            bytes.extend(vec![7; usize::from(length)]);
-        }
-        for size in 1..bytes.len() {
-            let mut count = MessageCount::default();
-            assert_eq!(bytes.chunks(size).map(|chunk| count.count(chunk)).sum::<u64>(), 4, "{size}");
-        }
-        assert_eq!(MessageCount::default().count(&bytes[..bytes.len() - 1]), 3);
     }
 }

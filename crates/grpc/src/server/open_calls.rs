@@ -10,7 +10,8 @@ use tonic::Status;
 use tonic::server::NamedService;
 use tower::{Layer, Service};
 
-use super::call_body::CallBody;
+use super::call::{Call, ConnectionCalls};
+use super::sent_body::SentBody;
 
 /// The open calls, on all connections together. As a layer, it immediately refuses calls beyond the limit.
 ///
@@ -39,11 +40,45 @@ impl OpenCalls {
         self.refused.load(Ordering::Relaxed)
     }
 
-    fn admit(&self) -> Result<OwnedSemaphorePermit, Status> {
-        Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
+    /// Admits a call, of `connection` if that is known.
+    ///
+    /// A connection has at most as many calls open as it leaves to others: see [`MemoryPool`](super::memory_pool::MemoryPool), which
+    /// does so with memory.
+    fn admit(&self, connection: Option<&Arc<ConnectionCalls>>) -> Result<Admitted, Status> {
+        let own = connection.map_or(0, |connection| connection.admitted.load(Ordering::Relaxed));
+        let left = self.permits.available_permits();
+        let refused = |reason: String| {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            Status::resource_exhausted(format!("server has {} calls open, which is as many as it takes", self.max))
-        })
+            Status::resource_exhausted(reason)
+        };
+        if own > 0 && own >= left && left > 0 {
+            return Err(refused(format!(
+                "connection has {own} of {} calls open, and the {left} that are left are for others",
+                self.max
+            )));
+        }
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        let permit =
+            permit.map_err(|_| refused(format!("server has {} calls open, which is as many as it takes", self.max)))?;
+        if let Some(connection) = connection {
+            connection.admitted.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(Admitted { _permit: permit, connection: connection.map(Arc::clone) })
+    }
+}
+
+/// A call that counts until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    _permit: OwnedSemaphorePermit,
+    connection: Option<Arc<ConnectionCalls>>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.admitted.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -72,7 +107,7 @@ where
     S::Future: Send + 'static,
     B: Send + 'static,
 {
-    type Response = http::Response<CallBody<B, OwnedSemaphorePermit>>;
+    type Response = http::Response<SentBody<B, Admitted>>;
     type Error = S::Error;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -81,15 +116,16 @@ where
     }
 
     fn call(&mut self, request: http::Request<Q>) -> Self::Future {
-        let permit = match self.calls.admit() {
-            Ok(permit) => permit,
+        let call = request.extensions().get::<Call>().cloned();
+        let admitted = match self.calls.admit(call.as_ref().map(Call::connection)) {
+            Ok(admitted) => admitted,
             Err(status) => {
-                let refusal = status.into_http::<()>().map(|()| CallBody::ended());
+                let refusal = status.into_http::<()>().map(|()| SentBody::ended());
                 return Box::pin(async move { Ok(refusal) });
             }
         };
         let answer = self.inner.call(request);
-        Box::pin(async move { Ok(answer.await?.map(|body| CallBody::new(body, permit))) })
+        Box::pin(async move { Ok(answer.await?.map(|body| SentBody::new(body, admitted, call))) })
     }
 }
 
@@ -105,7 +141,7 @@ mod tests {
 
     fn call<S>(
         service: &mut Limited<S>,
-    ) -> BoxFuture<'static, Result<http::Response<CallBody<String, OwnedSemaphorePermit>>, Infallible>>
+    ) -> BoxFuture<'static, Result<http::Response<SentBody<String, Admitted>>, Infallible>>
     where
         S: Service<http::Request<()>, Response = http::Response<String>, Error = Infallible>,
         S::Future: Send + 'static,

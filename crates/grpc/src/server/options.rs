@@ -71,26 +71,36 @@ impl ServiceOptions {
     /// Sets the maximum number of open calls, over all connections. The default is 4096. Further calls are immediately
     /// refused with `ResourceExhausted`.
     ///
-    /// Each open call holds some tens of KiB, and at most a message.
+    /// A connection has at most as many calls open as it leaves to others: one that is alone half of them.
+    ///
+    /// Each open call holds up to 64 KiB of messages that count for nothing else. An answer that is sent holds up to 700 KiB more in the
+    /// transport, until its client has taken it.
     #[must_use]
     pub fn with_max_open_calls(mut self, calls: usize) -> Self {
         self.max_open_calls = calls.max(1);
         self
     }
 
-    /// Sets the maximum total bytes of blobs that are being received or assembled for a batch. The default is 512 MiB.
-    /// Further blobs wait, unread.
+    /// Sets the maximum total bytes of messages that are held in memory: half for requests, from the first byte that has arrived until
+    /// they are answered, and half for answers, until they are sent. The default is 512 MiB.
     ///
-    /// If it is too small, uploads wait for each other. It need not exceed the number of concurrent uploads times their
-    /// size. An upload counts for up to a quarter of the total, so that a slow one does not keep out the others: the
-    /// rest of a larger blob is not counted.
+    /// The first 32 KiB of a message count for nothing, so that small calls go on whatever large ones do. What is
+    /// announced counts for nothing either. An upload by the byte stream counts for the message that is arriving: what
+    /// its store holds is for the store to limit. A connection holds at most as much as it leaves to others.
+    ///
+    /// Answers wait for memory. A request that is arriving waits for three seconds and is then refused with
+    /// `ResourceExhausted`. While somebody waits, calls end whose clients send or take nothing for a second.
+    ///
+    /// If it is too small, large messages are refused under load. It need not exceed the number of concurrent batches
+    /// times twice their size.
     #[must_use]
     pub fn with_max_in_flight_bytes(mut self, bytes: u64) -> Self {
         self.max_in_flight_bytes = bytes.max(1);
         self
     }
 
-    /// Sets the time without a message after which an upload ends with `DeadlineExceeded`. The default is a minute.
+    /// Sets the time without a message after which an upload ends with `DeadlineExceeded`, and in which other requests must
+    /// be complete or have brought 64 KiB. The default is a minute.
     #[must_use]
     pub fn with_upload_idle_timeout(mut self, timeout: Duration) -> Self {
         self.upload_idle_timeout = timeout;

@@ -21,6 +21,7 @@ use super::execution::ExecutionService;
 use super::icas::IcasService;
 use super::listening::GroupPolicy;
 use super::messages::Messages;
+use super::new_calls::NewCalls;
 use super::options::ServiceOptions;
 use super::outcome_trailer::OutcomeTrailerLayer;
 use super::received_messages::{CODINGS, limited};
@@ -36,11 +37,16 @@ impl Services {
     /// What is added to them is not subject to the limit of open calls. Let [`run`](Self::run) run alongside that server,
     /// and call [`drain`](Self::drain) before it stops.
     ///
+    /// Messages are limited as those of [`serve`](Self::serve) are, except that it is not known which calls share a connection, and that
+    /// answers that nobody reads have no time-out: that server must end connections that do not read.
+    ///
     /// # Errors
     ///
     /// `Internal` if reflection cannot describe the services.
     pub fn routes(&self) -> Result<Routes> {
-        self.group_routes(&GroupPolicy::default())
+        // What a server of our own does for each connection.
+        let calls = self.group_routes(&GroupPolicy::default())?.into_axum_router().layer(NewCalls(self.call_limits()));
+        Ok(Routes::from(calls))
     }
 
     /// Returns the services as a group of listeners offers them.
@@ -68,17 +74,15 @@ impl Services {
         let capabilities = CapabilitiesService::new(&self.served, options());
         let mut limited = Routes::new(limited!(CapabilitiesServer::new(capabilities), max_received, max_sent));
         if let Some(store) = cas {
-            let in_flight = self.in_flight.clone();
-            let storage = CasService::new(Arc::clone(store), options(), in_flight.clone(), failures());
+            let storage = CasService::new(Arc::clone(store), options(), failures(), self.uploads.clone());
             let clock = Arc::clone(&self.clock);
-            let stream = ByteStreamService::new(Arc::clone(store), options(), clock, in_flight, failures());
+            let stream = ByteStreamService::new(Arc::clone(store), options(), clock, failures(), self.uploads.clone());
             let stream = ByteStreamServer::new(stream);
             limited =
                 limited.add_service(CasWireService::new(storage)).add_service(limited!(stream, max_received, max_sent));
         }
         if let Some(store) = ac {
-            let in_flight = self.in_flight.clone();
-            let service = ActionCacheService::new(Arc::clone(store), cas.clone(), options(), in_flight, failures());
+            let service = ActionCacheService::new(Arc::clone(store), cas.clone(), options(), failures());
             limited = limited.add_service(Wired(service));
         }
         if let Some(store) = icas {

@@ -30,12 +30,20 @@ impl Services {
     /// Serves on `listener` until `shutdown` resolves; with encryption if [TLS](Self::with_tls) is set.
     ///
     /// Then health turns to `NOT_SERVING`, no further connection is accepted, and running calls have the
-    /// [grace](crate::ServiceOptions::with_shutdown_grace) to finish. Remaining calls are then cut off.
+    /// [grace](crate::ServiceOptions::with_shutdown_grace) to finish. Remaining calls are then cut off. Connections without
+    /// a call have three seconds to close.
     ///
     /// # Memory
     ///
-    /// A connection can make the server hold 4 MiB that no service has read yet, and each of its calls a message. Up to
-    /// 400 KiB of each response wait for a client that reads slowly.
+    /// A connection can make the server hold 4 MiB that no service has read yet. Messages are limited
+    /// [by their size](crate::ServiceOptions::with_max_in_flight_bytes) and by
+    /// [the number of calls](crate::ServiceOptions::with_max_open_calls).
+    ///
+    /// # Slow clients
+    ///
+    /// A request that does not arrive ends with `DeadlineExceeded` after the
+    /// [idle time-out](crate::ServiceOptions::with_upload_idle_timeout). An answer that is not read ends after the
+    /// [send time-out](crate::ListenerOptions::with_send_timeout).
     ///
     /// # Cancel safety
     ///
@@ -114,7 +122,7 @@ impl Services {
     }
 
     fn group(&self, policy: &GroupPolicy) -> Result<Group> {
-        let server = ConnectionServer::new(self.group_routes(policy)?, &policy.options, Arc::clone(&self.clock))
+        let server = ConnectionServer::new(self.group_routes(policy)?, &policy.options, self.call_limits())
             .with_observed_methods(self.observed_methods()?);
         #[cfg(feature = "tls")]
         let server = match &policy.tls {

@@ -7,6 +7,7 @@ use blobaccess::replication::Replicator;
 use blobaccess::{Ac, BlobAccess, Cas, Clock, Context, Fsac, Icas, InstanceName, Iscc, SystemClock};
 
 use super::authentication::Authenticator;
+use super::call::CallLimits;
 use super::call_observer::CallObserver;
 use super::failed_puts::{FailedPuts, PutFailures};
 use super::health::{Health, Probe};
@@ -16,6 +17,7 @@ use super::options::ServiceOptions;
 use super::served::Served;
 #[cfg(feature = "tls")]
 use super::tls::ServerTls;
+use super::uploads_under_way::UploadsUnderWay;
 
 /// The storage services of the Remote Execution API over stores: content-addressable storage with byte stream, action
 /// cache, capabilities; those of Buildbarn: indirect content-addressable storage, initial size class cache, file system
@@ -62,6 +64,7 @@ pub struct Services {
     pub(super) authenticator: Option<Arc<dyn Authenticator>>,
     pub(super) in_flight: InFlight,
     pub(super) put_failures: PutFailures,
+    pub(super) uploads: UploadsUnderWay,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<ServerTls>,
     pub(super) clock: Arc<dyn Clock>,
@@ -86,9 +89,9 @@ pub struct ServicesSnapshot {
     pub open_executions: usize,
     /// The puts that failed or were refused so far, by kind.
     pub failed_puts: FailedPuts,
-    /// The bytes of blobs in transfer, rounded up.
+    /// The bytes of requests and answers that are held in memory, besides the first 32 KiB of each.
     pub in_flight_bytes: u64,
-    /// The maximum of `in_flight_bytes`, unless one blob alone is larger.
+    /// The maximum of `in_flight_bytes`, unless one message alone is larger.
     pub max_in_flight_bytes: u64,
     /// Whether the server as a whole reports `SERVING`.
     pub serving: bool,
@@ -107,6 +110,7 @@ impl Services {
             authenticator: None,
             in_flight: InFlight::new(options.max_in_flight_bytes),
             put_failures: PutFailures::default(),
+            uploads: UploadsUnderWay::default(),
             #[cfg(feature = "tls")]
             tls: None,
             clock: Arc::new(SystemClock),
@@ -210,6 +214,15 @@ impl Services {
     ) -> Self {
         let schedulers = Arc::new(super::execution::Schedulers::new(schedulers, authorizer));
         self.serving(|served| served.schedulers = Some(schedulers))
+    }
+
+    /// Returns the limits that each call is held to.
+    pub(super) fn call_limits(&self) -> Arc<CallLimits> {
+        Arc::new(CallLimits {
+            in_flight: self.in_flight.clone(),
+            clock: Arc::clone(&self.clock),
+            idle_timeout: self.options.upload_idle_timeout,
+        })
     }
 
     fn serving(mut self, add: impl FnOnce(&mut Served)) -> Self {

@@ -5,6 +5,7 @@ mod anything;
 mod deadlines;
 mod departures;
 mod digests;
+mod fairness;
 mod limits;
 mod malformed;
 mod names;

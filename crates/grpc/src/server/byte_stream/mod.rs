@@ -18,10 +18,10 @@ use futures::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::failed_puts::PutFailures;
-use super::in_flight::InFlight;
 use super::options::ServiceOptions;
 use super::outcome_trailer::OutcomeTrailer;
 use super::request;
+use super::uploads_under_way::UploadsUnderWay;
 use crate::status::to_status;
 use crate::stubs::bytestream::byte_stream_server::ByteStream;
 
@@ -31,20 +31,20 @@ pub(crate) struct ByteStreamService {
     store: Arc<dyn BlobAccess<Kind = Cas>>,
     options: Arc<ServiceOptions>,
     clock: Arc<dyn Clock>,
-    in_flight: InFlight,
     put_failures: PutFailures,
+    uploads: UploadsUnderWay,
 }
 
 impl ByteStreamService {
-    /// Makes the service over `store`, whose uploads take their share of `in_flight`.
+    /// Makes the service over `store`.
     pub(crate) fn new(
         store: Arc<dyn BlobAccess<Kind = Cas>>,
         options: Arc<ServiceOptions>,
         clock: Arc<dyn Clock>,
-        in_flight: InFlight,
         put_failures: PutFailures,
+        uploads: UploadsUnderWay,
     ) -> Self {
-        Self { store, options, clock, in_flight, put_failures }
+        Self { store, options, clock, put_failures, uploads }
     }
 
     /// Returns the level to compress at, if `compressor` is the one that is offered.

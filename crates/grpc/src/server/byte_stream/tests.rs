@@ -13,7 +13,7 @@ use tonic::Status;
 use super::ByteStreamService;
 use crate::server::ServiceOptions;
 use crate::server::failed_puts::PutFailures;
-use crate::server::in_flight::InFlight;
+use crate::server::uploads_under_way::UploadsUnderWay;
 use crate::server::watched_store::WatchedStore;
 use crate::stubs::bytestream::byte_stream_client::ByteStreamClient;
 use crate::stubs::bytestream::byte_stream_server::ByteStreamServer;
@@ -21,9 +21,9 @@ use crate::stubs::bytestream::byte_stream_server::ByteStreamServer;
 type Client = ByteStreamClient<ByteStreamServer<ByteStreamService>>;
 
 fn service(store: &Arc<WatchedStore>, options: ServiceOptions) -> ByteStreamService {
-    let in_flight = InFlight::new(options.max_in_flight_bytes);
     let store: Arc<dyn BlobAccess<Kind = Cas>> = Arc::<WatchedStore>::clone(store);
-    ByteStreamService::new(store, Arc::new(options), Arc::new(SystemClock), in_flight, PutFailures::default())
+    let (clock, failures) = (Arc::new(SystemClock), PutFailures::default());
+    ByteStreamService::new(store, Arc::new(options), clock, failures, UploadsUnderWay::default())
 }
 
 fn client(store: &Arc<WatchedStore>) -> Client {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use blobaccess::{Error, Result};
 use blobaccess_proto::bytestream::WriteRequest;
@@ -32,6 +32,8 @@ pub(super) struct Upload<S> {
     /// The maximum number of bytes taken.
     max_bytes: u64,
     progress: Arc<Progress>,
+    /// The time since which only messages without data have come.
+    empty_since: Option<Instant>,
     /// The taker of what is left when the upload is dropped.
     left: Option<oneshot::Sender<Remainder<S>>>,
 }
@@ -132,6 +134,7 @@ where
             first_offset: 0,
             max_bytes: u64::MAX,
             progress: Arc::default(),
+            empty_since: None,
             left: None,
         };
         let first = upload.receive().await?;
@@ -189,11 +192,22 @@ where
     async fn receive(&mut self) -> Result<Option<WriteRequest>> {
         let Some(messages) = &mut self.messages else { return Ok(None) };
         let message = self.idle_timeout.next(messages).await;
-        let message = message.ok_or_else(|| {
-            let (seconds, received) = (self.idle_timeout.timeout.as_secs_f64(), self.progress.received_bytes());
-            Error::deadline_exceeded(format!("no request came for {seconds} s, after {received} bytes"))
-        })?;
+        let message = message.ok_or_else(|| self.idle())?;
+        if message.as_ref().is_none_or(carries_on) {
+            self.empty_since = None;
+        } else {
+            let now = self.idle_timeout.clock.monotonic();
+            let since = *self.empty_since.get_or_insert(now);
+            if now.saturating_duration_since(since) >= self.idle_timeout.timeout {
+                return Err(self.idle());
+            }
+        }
         message.transpose().map_err(from_status)
+    }
+
+    fn idle(&self) -> Error {
+        let (seconds, received) = (self.idle_timeout.timeout.as_secs_f64(), self.progress.received_bytes());
+        Error::deadline_exceeded(format!("no request with data came for {seconds} s, after {received} bytes"))
     }
 
     fn check(&self, message: &WriteRequest) -> Result<()> {

@@ -15,10 +15,6 @@ use super::idle_timeout::IdleTimeout;
 use super::upload::Upload;
 use crate::{compression, message};
 
-/// The divisor of the bytes in flight that gives the largest share of one upload. A large and slow upload so cannot
-/// keep out all others.
-const SHARES: u64 = 4;
-
 /// The answer to an upload.
 #[derive(Debug)]
 pub(super) struct Written {
@@ -29,12 +25,14 @@ pub(super) struct Written {
 impl ByteStreamService {
     /// Stores the blob that `messages` carry.
     ///
+    /// If another upload of the blob is stored meanwhile, this one ends with success too.
+    ///
     /// Nothing is read after the first message unless the store wants it. A store that has the blob answers
     /// immediately, and so does the call; the transport then discards the rest. A compressed upload is read to its end
     /// first, up to the size that it can have: Buildbarn's client takes an early answer to one for a failure.
     ///
-    /// From before the store is called until it is done, the upload has a share of the bytes in flight: the size of the
-    /// blob, but at most a quarter of the total.
+    /// The message that is arriving counts for the bytes in flight, whatever size the upload has announced: see
+    /// [`ReceivedBody`](crate::server::received_body::ReceivedBody). What the store holds is the store's to limit.
     pub(super) async fn write_blob<S>(&self, ctx: &Context, messages: S) -> Result<Written>
     where
         S: Stream<Item = Result<WriteRequest, Status>> + Unpin + Send + 'static,
@@ -50,12 +48,11 @@ impl ByteStreamService {
         if let Some(offset) = upload.resumed_offset() {
             return self.resume(ctx, &digest, compressor, offset, upload).await;
         }
-        let share = self.in_flight.share(size.min(self.options.max_in_flight_bytes / SHARES)).await?;
         let progress = upload.progress();
         let remainder = compressor.map(|_| upload.remainder());
-        let outcome = self.store.put(ctx, &digest, blob(&digest, compressor, upload)).await;
+        let put = self.store.put(ctx, &digest, blob(&digest, compressor, upload));
+        let outcome = self.uploads.put_or_find(&*self.store, ctx, &digest, put).await;
         let outcome = outcome.inspect_err(|error| self.put_failures.record(&digest, error))?;
-        drop(share);
         if let Some(remainder) = remainder.filter(|_| !progress.is_finished()) {
             let until = self.clock.monotonic().checked_add(timeout);
             // A store that has answered lets go of what it has not read.

@@ -12,6 +12,7 @@ use futures::{StreamExt, stream};
 use super::message_budget::MessageBudget;
 use super::{CasService, batch_update, digests};
 use crate::compression;
+use crate::server::call::CallMemory;
 use crate::server::requested_digest;
 
 /// A blob, in the form that it is sent in.
@@ -27,6 +28,7 @@ impl CasService {
     pub(super) async fn batch_read(
         &self,
         ctx: &Context,
+        memory: &CallMemory,
         request: re::BatchReadBlobsRequest,
     ) -> Result<re::BatchReadBlobsResponse> {
         if request.digests.is_empty() {
@@ -51,11 +53,10 @@ impl CasService {
         let level = self.options.compression_level.filter(|_| zstd);
 
         let (unique, places) = deduplicate(digests);
-        let share = self.in_flight.share(digests::total_size_bytes(&unique)).await?;
+        memory.hold(digests::total_size_bytes(&unique)).await?;
         let read = |digest| read(Arc::clone(&self.store), ctx.clone(), digest, level);
         let concurrency = self.options.batch_concurrency;
         let results: Vec<_> = stream::iter(unique).map(read).buffered(concurrency).collect().await;
-        drop(share);
 
         // Contents go before words.
         let answers: Vec<Result<&EncodedContents>> = places

@@ -14,6 +14,7 @@ use re::batch_update_blobs_response::Response;
 
 use super::message_budget::MessageBudget;
 use super::{CasService, digests};
+use crate::server::call::CallMemory;
 use crate::server::requested_digest;
 use crate::{compression, outcome};
 
@@ -22,6 +23,7 @@ impl CasService {
     pub(super) async fn batch_update(
         &self,
         ctx: &Context,
+        memory: &CallMemory,
         request: re::BatchUpdateBlobsRequest,
         wants_outcome: bool,
     ) -> Result<re::BatchUpdateBlobsResponse> {
@@ -35,6 +37,12 @@ impl CasService {
 
         let mut names = Vec::with_capacity(request.requests.len());
         let mut uploads = Vec::with_capacity(request.requests.len());
+        let compressed: u64 = request
+            .requests
+            .iter()
+            .filter(|entry| entry.compressor != 0)
+            .map(announced_bytes)
+            .fold(0, u64::saturating_add);
         for entry in request.requests {
             uploads.push(self.upload(&instance_name, function, &entry));
             names.push(entry.digest);
@@ -46,17 +54,20 @@ impl CasService {
             return Err(Error::invalid_argument(message));
         }
 
-        let share = self.in_flight.share(announced).await?;
+        // What came as it is counts as a part of the request. The other blobs may grow as they are decoded.
+        memory.hold(compressed.min(announced)).await?;
         let put = |upload: Result<(Digest, Blob)>| {
             let (store, ctx, put_failures) = (Arc::clone(&self.store), ctx.clone(), self.put_failures.clone());
+            let uploads = self.uploads.clone();
             async move {
                 let (digest, blob) = upload?;
-                store.put(&ctx, &digest, blob).await.inspect_err(|error| put_failures.record(&digest, error))
+                let put = store.put(&ctx, &digest, blob).await;
+                put.inspect(|outcome| uploads.tell(&digest, *outcome))
+                    .inspect_err(|error| put_failures.record(&digest, error))
             }
         };
         let concurrency = self.options.batch_concurrency;
         let results: Vec<Result<PutOutcome>> = stream::iter(uploads).map(put).buffered(concurrency).collect().await;
-        drop(share);
 
         let entries = names.into_iter().zip(results);
         let responses = entries.map(|(digest, result)| {
@@ -88,6 +99,10 @@ impl CasService {
         };
         Ok((digest, blob))
     }
+}
+
+fn announced_bytes(entry: &Request) -> u64 {
+    entry.digest.as_ref().and_then(|digest| u64::try_from(digest.size_bytes).ok()).unwrap_or(0)
 }
 
 /// Returns the function of a request. A request that names none has that of the first hash whose length fits a

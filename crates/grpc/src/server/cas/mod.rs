@@ -22,10 +22,11 @@ pub(super) use self::batch_update::function as batch_function;
 pub(super) use self::find_missing::{encode_missing, read_digests};
 pub(super) use self::message_budget::MessageBudget;
 pub(super) use self::wire_service::CasWireService;
+use super::call::CallMemory;
 use super::failed_puts::PutFailures;
-use super::in_flight::InFlight;
 use super::options::ServiceOptions;
 use super::request;
+use super::uploads_under_way::UploadsUnderWay;
 use crate::message;
 use crate::status::to_status;
 use crate::stubs::remote_execution::content_addressable_storage_server::ContentAddressableStorage;
@@ -35,19 +36,19 @@ use crate::stubs::remote_execution::content_addressable_storage_server::ContentA
 pub(crate) struct CasService {
     store: Arc<dyn BlobAccess<Kind = Cas>>,
     options: Arc<ServiceOptions>,
-    in_flight: InFlight,
     put_failures: PutFailures,
+    uploads: UploadsUnderWay,
 }
 
 impl CasService {
-    /// Makes the service over `store`, whose batches take their share of `in_flight`.
+    /// Makes the service over `store`.
     pub(crate) fn new(
         store: Arc<dyn BlobAccess<Kind = Cas>>,
         options: Arc<ServiceOptions>,
-        in_flight: InFlight,
         put_failures: PutFailures,
+        uploads: UploadsUnderWay,
     ) -> Self {
-        Self { store, options, in_flight, put_failures }
+        Self { store, options, put_failures, uploads }
     }
 }
 
@@ -73,7 +74,8 @@ impl ContentAddressableStorage for CasService {
     ) -> Result<Response<re::BatchUpdateBlobsResponse>, Status> {
         let ctx = request::context(&request, &self.options);
         let wants_outcome = request::wants_outcome(&request);
-        let answer = self.batch_update(&ctx, request.into_inner(), wants_outcome).await;
+        let memory = CallMemory::of(request.extensions());
+        let answer = self.batch_update(&ctx, &memory, request.into_inner(), wants_outcome).await;
         answer.map(Response::new).map_err(|error| to_status(&error))
     }
 
@@ -82,13 +84,15 @@ impl ContentAddressableStorage for CasService {
         request: Request<re::BatchReadBlobsRequest>,
     ) -> Result<Response<re::BatchReadBlobsResponse>, Status> {
         let ctx = request::context(&request, &self.options);
-        let answer = self.batch_read(&ctx, request.into_inner()).await;
+        let memory = CallMemory::of(request.extensions());
+        let answer = self.batch_read(&ctx, &memory, request.into_inner()).await;
         answer.map(Response::new).map_err(|error| to_status(&error))
     }
 
     async fn get_tree(&self, request: Request<re::GetTreeRequest>) -> Result<Response<Self::GetTreeStream>, Status> {
         let ctx = request::context(&request, &self.options);
-        let pages = get_tree::get_tree(Arc::clone(&self.store), ctx, request.into_inner(), &self.options).await;
+        let memory = CallMemory::of(request.extensions());
+        let pages = get_tree::get_tree(Arc::clone(&self.store), ctx, memory, request.into_inner(), &self.options).await;
         pages.map(Response::new).map_err(|error| to_status(&error))
     }
 

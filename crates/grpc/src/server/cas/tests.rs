@@ -10,8 +10,8 @@ use tonic::{Code, Request, Status};
 use super::{CasService, CasWireService};
 use crate::server::ServiceOptions;
 use crate::server::failed_puts::PutFailures;
-use crate::server::in_flight::InFlight;
 use crate::server::recorded_frames as frames;
+use crate::server::uploads_under_way::UploadsUnderWay;
 use crate::server::watched_store::{WatchedStore, sha256};
 use crate::stubs::remote_execution::content_addressable_storage_client::ContentAddressableStorageClient;
 use crate::{message, outcome};
@@ -19,9 +19,8 @@ use crate::{message, outcome};
 type Client = ContentAddressableStorageClient<CasWireService>;
 
 fn client(store: &Arc<WatchedStore>, options: ServiceOptions) -> Client {
-    let in_flight = InFlight::new(options.max_in_flight_bytes);
     let store: Arc<dyn blobaccess::BlobAccess<Kind = blobaccess::Cas>> = Arc::<WatchedStore>::clone(store);
-    let service = CasService::new(store, Arc::new(options), in_flight, PutFailures::default());
+    let service = CasService::new(store, Arc::new(options), PutFailures::default(), UploadsUnderWay::default());
     ContentAddressableStorageClient::new(CasWireService::new(service))
 }
 
@@ -442,6 +441,26 @@ async fn a_tree_that_cannot_be_walked_is_an_error_of_its_kind() {
     let node = re::DirectoryNode { name: "bad".into(), digest: Some(malformed()) };
     let root = store.add(re::Directory { directories: vec![node], ..Default::default() }.encode_to_vec()).await;
     assert_eq!(pages(&mut client, tree(&root, 0, "")).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_tree_of_which_much_is_missing_begins_early_and_ends_soon() {
+    let store = WatchedStore::new();
+    let missing: Vec<_> = (0..30_000_u32).map(|n| sha256(&n.to_le_bytes())).collect();
+    let (_, root) = add_directory(&store, "root", &missing.iter().collect::<Vec<_>>()).await;
+    let mut client = client(&store, ServiceOptions::default());
+    let mut pages = client.get_tree(tree(&root, 0, "")).await.unwrap().into_inner();
+    let first = pages.message().await.unwrap().unwrap();
+    assert_eq!((first.directories.len(), first.next_page_token.is_empty()), (1, false));
+    assert!(store.gets() < 200, "{}", store.gets());
+    let error = loop {
+        match pages.message().await {
+            Ok(page) => assert!(page.is_some()),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+    assert!(store.gets() < 1100, "{}", store.gets());
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! One connection, from the handshake to its end.
 
 mod activity;
+mod call_tasks;
 mod pings;
-mod preface;
 mod service;
+mod watched_io;
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -13,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use blobaccess::Clock;
 use futures::FutureExt;
+use futures::future;
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tonic::service::Routes;
@@ -22,11 +24,13 @@ use tonic::transport::server::Connected;
 use uuid::Uuid;
 
 use self::activity::Activity;
+use self::call_tasks::CallTasks;
 use self::pings::{PingWatch, WatchedPings};
-use self::preface::WatchedPreface;
 use self::service::ConnectionService;
+use self::watched_io::{WatchedIo, Writes};
+use super::call::{CallLimits, ConnectionCalls};
 use super::call_observer::ObservedMethods;
-use super::listening::{ListenerOptions, PingPolicy};
+use super::listening::ListenerOptions;
 
 /// The maximum number of open calls of one connection. Clients wait with further calls, or open another connection.
 const STREAMS_PER_CONNECTION: u32 = 1024;
@@ -46,53 +50,54 @@ const UNFIT_FRAMES_PER_CONNECTION: usize = 1024 * 1024;
 /// dropped.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The time that the client of a connection without calls has to close it once the server is told to stop, and in which
+/// it has to take more of its last answers. A few round trips are enough.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// The way in which connections are served.
 #[derive(Clone)]
 pub(crate) struct ConnectionServer {
     routes: Routes,
-    http: http2::Builder<TokioExecutor>,
+    limits: Arc<CallLimits>,
+    options: ListenerOptions,
     #[cfg(feature = "tls")]
     tls: Option<tokio_rustls::TlsAcceptor>,
     #[cfg(feature = "tls")]
     certificates: Option<super::tls::UnverifiedCertificates>,
     methods: Option<ObservedMethods>,
-    max_metadata_bytes: u32,
-    ping_policy: Option<PingPolicy>,
-    max_idle: Option<Duration>,
-    max_age: Option<Duration>,
-    max_age_grace: Option<Duration>,
     clock: Arc<dyn Clock>,
 }
 
 impl ConnectionServer {
     /// Makes a server of `routes` over plain connections.
-    pub(crate) fn new(routes: Routes, options: &ListenerOptions, clock: Arc<dyn Clock>) -> Self {
-        let mut http = http2::Builder::new(TokioExecutor::new());
-        http.timer(TokioTimer::new())
-            .initial_stream_window_size(options.stream_window_bytes)
-            .initial_connection_window_size(options.connection_window_bytes)
-            .max_concurrent_streams(STREAMS_PER_CONNECTION)
-            // What is somewhat too large is refused with words.
-            .max_header_list_size(options.max_metadata_bytes.saturating_mul(2))
-            .max_pending_accept_reset_streams(TAKEN_BACK_PER_CONNECTION)
-            .max_local_error_reset_streams(UNFIT_FRAMES_PER_CONNECTION)
-            .keep_alive_interval(options.keepalive_interval)
-            .keep_alive_timeout(options.keepalive_timeout);
+    pub(crate) fn new(routes: Routes, options: &ListenerOptions, limits: Arc<CallLimits>) -> Self {
         Self {
             routes: routes.prepare(),
-            http,
+            clock: Arc::clone(&limits.clock),
+            limits,
+            options: options.clone(),
             #[cfg(feature = "tls")]
             tls: None,
             #[cfg(feature = "tls")]
             certificates: None,
             methods: None,
-            max_metadata_bytes: options.max_metadata_bytes,
-            ping_policy: options.ping_policy.clone(),
-            max_idle: options.max_connection_idle,
-            max_age: options.max_connection_age,
-            max_age_grace: options.max_connection_age_grace,
-            clock,
         }
+    }
+
+    /// Returns the way in which a connection speaks HTTP/2, whose calls `tasks` executes.
+    fn http(&self, tasks: CallTasks) -> http2::Builder<CallTasks> {
+        let mut http = http2::Builder::new(tasks);
+        http.timer(TokioTimer::new())
+            .initial_stream_window_size(self.options.stream_window_bytes)
+            .initial_connection_window_size(self.options.connection_window_bytes)
+            .max_concurrent_streams(STREAMS_PER_CONNECTION)
+            // What is somewhat too large is refused with words.
+            .max_header_list_size(self.options.max_metadata_bytes.saturating_mul(2))
+            .max_pending_accept_reset_streams(TAKEN_BACK_PER_CONNECTION)
+            .max_local_error_reset_streams(UNFIT_FRAMES_PER_CONNECTION)
+            .keep_alive_interval(self.options.keepalive_interval)
+            .keep_alive_timeout(self.options.keepalive_timeout);
+        http
     }
 
     /// Tells the observers of `methods` of all calls.
@@ -140,20 +145,27 @@ impl ConnectionServer {
     where
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     {
-        let activity = (self.max_idle.is_some() || self.ping_policy.is_some()).then(Activity::default);
+        let is_counted = self.options.max_connection_idle.is_some() || self.options.ping_policy.is_some();
+        let activity = is_counted.then(Activity::default);
+        let calls = Arc::<ConnectionCalls>::default();
+        let tasks = CallTasks::new(Arc::clone(&self.clock), self.options.send_timeout);
         let service = ConnectionService {
             routes: self.routes.clone(),
             info: io.connect_info(),
+            limits: Arc::clone(&self.limits),
+            calls: Arc::clone(&calls),
+            tasks: tasks.clone(),
             activity: activity.clone(),
             methods: self.methods.clone(),
-            max_metadata_bytes: self.max_metadata_bytes,
+            max_metadata_bytes: self.options.max_metadata_bytes,
             #[cfg(feature = "tls")]
             certificates: self.certificates,
         };
-        let pings = self.ping_policy.clone().zip(activity.clone());
+        let pings = self.options.ping_policy.clone().zip(activity.clone());
         let pings = pings.map(|(policy, calls)| PingWatch::new(policy, calls, Arc::clone(&self.clock)));
-        let (io, has_begun) = WatchedPreface::new(WatchedPings::new(io, pings));
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
+        let (io, has_begun) = WatchedIo::new(WatchedPings::new(io, pings));
+        let writes = io.writes();
+        let mut connection = pin!(self.http(tasks).serve_connection(TokioIo::new(io), service));
         let mut draining = pin!(async { drop(draining.wait_for(|draining| *draining).await) }.fuse());
         // Until the client has begun, the connection would wait for it even when it is told to end.
         let has_begun = self.clock.timeout(self.end_of(HANDSHAKE_TIMEOUT), has_begun);
@@ -168,10 +180,18 @@ impl ConnectionServer {
         }
         let mut outlived = pin!(self.outlived(activity).fuse());
         let mut cut_off = pin!(never().boxed());
+        let mut stalled = pin!(writes.stalled(self.options.send_timeout, &*self.clock));
+        // A client that has no call and does not say goodbye is not waited for.
+        let mut left_alone = pin!(future::pending().left_future());
         loop {
             tokio::select! {
                 ended = &mut connection => return log_end(ended),
-                () = &mut draining => connection.as_mut().graceful_shutdown(),
+                () = &mut draining => {
+                    connection.as_mut().graceful_shutdown();
+                    left_alone.set(self.left_alone(&calls, &writes).right_future());
+                }
+                () = &mut stalled => return tracing::debug!("client does not read what it is sent"),
+                () = &mut left_alone => return tracing::debug!("client has no call and does not close its connection"),
                 grace = &mut outlived => {
                     connection.as_mut().graceful_shutdown();
                     if let Some(end) = grace.and_then(|grace| self.clock.monotonic().checked_add(grace)) {
@@ -183,23 +203,38 @@ impl ConnectionServer {
         }
     }
 
+    /// Waits until nothing has been called or written for the time of a farewell.
+    async fn left_alone(&self, calls: &ConnectionCalls, writes: &Writes) {
+        loop {
+            calls.until_quiet().await;
+            let before = writes.bytes();
+            match self.end_of(FAREWELL_TIMEOUT) {
+                Some(end) => self.clock.sleep_until(end).await,
+                None => pending().await,
+            }
+            if !calls.has_open() && writes.bytes() == before {
+                return;
+            }
+        }
+    }
+
     /// Waits until a connection has outlived its idle time or its age, and returns the time that its calls have left, if
     /// that is limited.
     async fn outlived(&self, activity: Option<Activity>) -> Option<Duration> {
         let aged = async {
-            match self.max_age.map(|age| self.end_of(vary(age))) {
+            match self.options.max_connection_age.map(|age| self.end_of(vary(age))) {
                 Some(Some(end)) => self.clock.sleep_until(end).await,
                 _ => pending().await,
             }
         };
         let idle = async {
-            match (activity, self.max_idle) {
+            match (activity, self.options.max_connection_idle) {
                 (Some(activity), Some(max_idle)) => activity.idle_for(max_idle, &*self.clock).await,
                 _ => pending().await,
             }
         };
         tokio::select! {
-            () = aged => self.max_age_grace,
+            () = aged => self.options.max_connection_age_grace,
             () = idle => None,
         }
     }
@@ -236,6 +271,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::{ServiceOptions, Services};
 
     /// Serves a connection that tells time by `clock`, and returns the client's side of it.
     fn serve(clock: &ManualClock, draining: watch::Receiver<bool>) -> (DuplexStream, JoinHandle<()>) {
@@ -248,7 +284,8 @@ mod tests {
         draining: watch::Receiver<bool>,
     ) -> (DuplexStream, JoinHandle<()>) {
         let (client, io) = tokio::io::duplex(64 << 10);
-        let server = ConnectionServer::new(Routes::default(), options, Arc::new(clock.clone()));
+        let services = Services::new(ServiceOptions::default()).with_clock(Arc::new(clock.clone()));
+        let server = ConnectionServer::new(Routes::default(), options, services.call_limits());
         (client, tokio::spawn(Arc::new(server).serve(io, draining)))
     }
 
@@ -322,6 +359,38 @@ mod tests {
         drain.send_replace(true);
         read_until(&mut client, [7, 0]).await;
         drop(client);
+        served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_neither_calls_nor_leaves_is_not_waited_for_when_the_server_stops() {
+        let clock = ManualClock::new();
+        let (drain, draining) = watch::channel(false);
+        let (mut client, served) = serve(&clock, draining);
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let mut settings = [0; 9];
+        client.read_exact(&mut settings).await.unwrap();
+        drain.send_replace(true);
+        while !served.is_finished() {
+            clock.advance(FAREWELL_TIMEOUT);
+            tokio::task::yield_now().await;
+        }
+        served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_dropped() {
+        let clock = ManualClock::new();
+        let (_drain, draining) = watch::channel(false);
+        let (mut client, served) = serve(&clock, draining);
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        // Each ping is to be answered, until nothing more fits.
+        let ping = b"\0\0\x08\x06\0\0\0\0\0pingpong";
+        while !served.is_finished() {
+            drop(client.write_all(&ping.repeat(100)).now_or_never());
+            clock.advance(Duration::from_secs(1));
+            tokio::task::yield_now().await;
+        }
         served.await.unwrap();
     }
 

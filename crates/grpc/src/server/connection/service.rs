@@ -1,6 +1,7 @@
 //! The services, as one connection calls them.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
@@ -10,15 +11,24 @@ use tonic::service::Routes;
 use tower::Service;
 
 use super::activity::Activity;
+use super::call_tasks::CallTasks;
+use crate::server::call::{Call, CallLimits, ConnectionCalls};
 use crate::server::call_body::CallBody;
 use crate::server::call_observer::ObservedMethods;
 use crate::server::observed_body::{ObservedRequest, ObservedResponse};
+use crate::server::received_body::ReceivedBody;
 
 /// The services of one connection, which each request is told about.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionService<I> {
     pub(super) routes: Routes,
     pub(super) info: I,
+    /// The limits of each call.
+    pub(super) limits: Arc<CallLimits>,
+    /// The calls of this connection.
+    pub(super) calls: Arc<ConnectionCalls>,
+    /// The executor of this connection.
+    pub(super) tasks: CallTasks,
     /// The calls of the connection, if they are counted.
     pub(super) activity: Option<Activity>,
     /// The observers of calls, if there are any.
@@ -40,10 +50,16 @@ impl<I: Clone + Send + Sync + 'static> hyper::service::Service<http::Request<Inc
             return Box::pin(async move { Ok(Status::resource_exhausted(message).into_http()) });
         }
         request.extensions_mut().insert(self.info.clone());
+        let call = Call::new(Arc::clone(&self.limits), Arc::clone(&self.calls));
+        self.tasks.begin(call.clone());
+        request.extensions_mut().insert(call.clone());
         #[cfg(feature = "tls")]
         if let Some(certificates) = self.certificates {
             request.extensions_mut().insert(certificates);
         }
+        let (parts, body) = request.into_parts();
+        let body = ReceivedBody::new(body, call, parts.uri.path());
+        let request = http::Request::from_parts(parts, body);
         let open = self.activity.as_ref().map(Activity::begin);
         // Routes are always ready.
         let mut routes = self.routes.clone();

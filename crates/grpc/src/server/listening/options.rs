@@ -33,6 +33,9 @@ pub(crate) struct PingPolicy {
     pub(crate) permits_without_call: bool,
 }
 
+/// The time in which a client has to take something of what it is sent.
+const SEND_TIMEOUT: Duration = Duration::from_mins(1);
+
 /// The settings of the connections of one [`ListenerGroup`](crate::ListenerGroup).
 ///
 /// # Examples
@@ -57,6 +60,7 @@ pub struct ListenerOptions {
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
     pub(crate) ping_policy: Option<PingPolicy>,
+    pub(crate) send_timeout: Duration,
     pub(crate) max_connection_idle: Option<Duration>,
     pub(crate) max_connection_age: Option<Duration>,
     pub(crate) max_connection_age_grace: Option<Duration>,
@@ -74,6 +78,7 @@ impl Default for ListenerOptions {
             keepalive_interval: KEEPALIVE_INTERVAL,
             keepalive_timeout: KEEPALIVE_TIMEOUT,
             ping_policy: None,
+            send_timeout: SEND_TIMEOUT,
             max_connection_idle: None,
             max_connection_age: None,
             max_connection_age_grace: None,
@@ -142,6 +147,16 @@ impl ListenerOptions {
     #[must_use]
     pub fn with_ping_limit(mut self, min_interval: Duration, permits_without_call: bool) -> Self {
         self.ping_policy = Some(PingPolicy { min_interval, permits_without_call });
+        self
+    }
+
+    /// Sets the time in which a client has to take something of an answer: a piece of 256 KiB, if there are as many. The default is a
+    /// minute. After up to twice that time, the call ends; a connection that takes less than 64 KiB in it is closed.
+    ///
+    /// A call whose answer holds memory that others wait for ends after a second in which its client takes nothing.
+    #[must_use]
+    pub fn with_send_timeout(mut self, timeout: Duration) -> Self {
+        self.send_timeout = timeout;
         self
     }
 

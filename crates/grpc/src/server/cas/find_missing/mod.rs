@@ -13,6 +13,7 @@ use self::borrowed_request::BorrowedRequest;
 pub(super) use self::codec::FindMissingCodec;
 pub(in crate::server) use self::codec::encode_missing;
 use super::{CasService, digests};
+use crate::server::call::CallMemory;
 use crate::server::request;
 use crate::status::to_status;
 
@@ -32,8 +33,13 @@ impl CasService {
     /// Clients query tens of thousands of digests together. Two strings for each would take longer than all the rest.
     pub(super) async fn find_missing_encoded(&self, request: Request<Bytes>) -> Result<Response<DigestSet>, Status> {
         let ctx = request::context(&request, &self.options);
+        let memory = CallMemory::of(request.extensions());
+        let message = request.into_inner();
+        // A digest takes about twice as much as its name, and may be part of the answer.
+        let bytes = u64::try_from(message.len()).unwrap_or(u64::MAX).saturating_mul(3);
+        memory.hold(bytes).await.map_err(|error| to_status(&error))?;
         // As the generated service has it.
-        let digests = read_digests(request.into_inner()).map_err(|error| Status::internal(error.to_string()))?;
+        let digests = read_digests(message).map_err(|error| Status::internal(error.to_string()))?;
         self.find_missing(&ctx, digests).await.map(Response::new)
     }
 }

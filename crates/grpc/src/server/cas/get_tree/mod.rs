@@ -2,10 +2,11 @@
 
 mod page_token;
 mod walk;
+mod walk_memory;
 
 use std::sync::Arc;
 
-use blobaccess::{BlobAccess, Cas, Context, Error, Result};
+use blobaccess::{BlobAccess, Cas, Context, Digest, Error, Result};
 use blobaccess_proto::remote_execution as re;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -13,8 +14,10 @@ use prost::Message;
 use tonic::Status;
 
 use self::page_token::PageToken;
-use self::walk::{Found, Walk};
+use self::walk::{Found, Next, Walk};
+use self::walk_memory::WalkMemory;
 use super::super::options::ServiceOptions;
+use crate::server::call::CallMemory;
 use crate::server::requested_digest;
 use crate::status::to_status;
 
@@ -37,11 +40,18 @@ type Pages = BoxStream<'static, Result<re::GetTreeResponse, Status>>;
 ///
 /// # Memory
 ///
-/// A page, the directories read ahead, which are about one message, and some 300 bytes for each directory: the tree may
-/// have [`MAX_DIRECTORIES`](walk::MAX_DIRECTORIES).
+/// A page, the directories read ahead, and some 300 bytes for each directory: the tree may have
+/// [`MAX_DIRECTORIES`](walk::MAX_DIRECTORIES). What is more than a small answer is taken from `memory`. Where that is short, nothing
+/// is read ahead, and pages are smaller.
+///
+/// # Errors
+///
+/// `ResourceExhausted` if the tree is too large, if more than [`MAX_MISSING`](walk::MAX_MISSING) of its directories are missing, or
+/// if there is no memory for the next directory.
 pub(super) async fn get_tree(
     store: Arc<dyn BlobAccess<Kind = Cas>>,
     ctx: Context,
+    memory: CallMemory,
     request: re::GetTreeRequest,
     options: &ServiceOptions,
 ) -> Result<Pages> {
@@ -58,12 +68,15 @@ pub(super) async fn get_tree(
         token => Some(PageToken::parse(token, &root)?.after),
     };
     let max_directory_bytes = options.max_message_size_bytes.saturating_sub(PAGE_HEADROOM_BYTES);
-    let mut walk = Walk::new(store, ctx, root, options.batch_concurrency, max_directory_bytes);
+    let mut walk = Walk::new(store, ctx, root, options.batch_concurrency, max_directory_bytes, WalkMemory::new(memory));
     // The root decides the result of the call, before the response begins.
     let root = walk.read_root().await?;
     let next = match after {
-        None => Some(root),
-        Some(after) => walk.find_next(root, &after).await?,
+        None => Some(Box::new(root)),
+        Some(after) => {
+            walk.pass(root, &after).await?;
+            None
+        }
     };
     let pages = Pager { walk, next, max_directories, page_bytes: PAGE_BYTES.min(max_directory_bytes) };
     let pages = stream::try_unfold(Some(pages), |pages| async move {
@@ -78,31 +91,46 @@ pub(super) async fn get_tree(
 /// A reader that groups directories into pages.
 struct Pager {
     walk: Walk,
-    /// The first directory of the next page.
-    next: Option<Found>,
+    /// The first directory of the next page, if it was looked for.
+    next: Option<Box<Found>>,
     max_directories: usize,
     page_bytes: usize,
 }
 
 impl Pager {
     /// Returns a page, and unless it is the last the pager for the rest.
+    ///
+    /// A page is full as well when it would have to wait for many missing directories, or for memory.
     async fn next_page(mut self) -> Result<(re::GetTreeResponse, Option<Self>)> {
         let mut page = re::GetTreeResponse::default();
         let mut left_bytes = self.page_bytes;
         let mut last = None;
-        while let Some(found) = self.next.take() {
+        loop {
+            let next = match self.next.take() {
+                Some(found) => Next::Found(found),
+                None => self.walk.next(last.is_some()).await?,
+            };
+            let found = match (next, &last) {
+                (Next::End, _) => return Ok((page, None)),
+                (Next::Found(found), _) => found,
+                (Next::Later, Some(last)) => {
+                    page.next_page_token = PageToken { after: Digest::clone(last) }.to_text(self.walk.root());
+                    return Ok((page, Some(self)));
+                }
+                (Next::Later, None) => continue,
+            };
             let size = found.directory.encoded_len() + FRAMING_BYTES;
-            let full = page.directories.len() >= self.max_directories || size > left_bytes;
-            if full && let Some(last) = last {
+            let is_full = page.directories.len() >= self.max_directories || size > left_bytes;
+            if is_full && let Some(last) = last {
                 page.next_page_token = PageToken { after: last }.to_text(self.walk.root());
                 self.next = Some(found);
                 return Ok((page, Some(self)));
             }
             left_bytes = left_bytes.saturating_sub(size);
-            page.directories.push(found.directory);
-            last = Some(found.digest);
-            self.next = self.walk.next().await?;
+            self.walk.keep_for_page(size, page.directories.is_empty());
+            let Found { digest, directory } = *found;
+            page.directories.push(directory);
+            last = Some(digest);
         }
-        Ok((page, None))
     }
 }

@@ -10,10 +10,29 @@ use futures::stream::FuturesOrdered;
 use futures::{FutureExt, TryStreamExt};
 use prost::Message;
 
+use super::walk_memory::WalkMemory;
 use crate::server::requested_digest;
 
 /// The maximum number of directories of a walked tree. It bounds the memory of a call.
 pub(super) const MAX_DIRECTORIES: usize = 100_000;
+
+/// The maximum number of missing directories of a walked tree. Each is a read, and whoever needs the tree cannot use it.
+pub(super) const MAX_MISSING: usize = 1_000;
+
+/// The number of missing directories in a row after which a page with something in it is sent.
+const MISSING_IN_A_ROW: usize = 100;
+
+/// The memory that a directory takes as long as the walk lasts, in bytes: its digest, in two collections.
+const MET_BYTES: u64 = 300;
+
+/// The result of looking for the next directory.
+#[derive(Debug)]
+pub(super) enum Next {
+    Found(Box<Found>),
+    /// It takes long, or needs memory: what there is may be sent first.
+    Later,
+    End,
+}
 
 /// A directory of the tree.
 #[derive(Debug)]
@@ -40,6 +59,10 @@ pub(super) struct Walk {
     reading: FuturesOrdered<BoxFuture<'static, Result<Step>>>,
     /// The sizes of the directories being read, in bytes.
     reading_bytes: u64,
+    /// The bytes of the page that is being filled.
+    page_bytes: u64,
+    missing: usize,
+    memory: WalkMemory,
 }
 
 impl Walk {
@@ -51,6 +74,7 @@ impl Walk {
         root: Digest,
         max_concurrent: usize,
         max_directory_bytes: usize,
+        memory: WalkMemory,
     ) -> Self {
         Self {
             store,
@@ -62,6 +86,9 @@ impl Walk {
             pending: VecDeque::new(),
             reading: FuturesOrdered::new(),
             reading_bytes: 0,
+            page_bytes: 0,
+            missing: 0,
+            memory,
         }
     }
 
@@ -78,49 +105,83 @@ impl Walk {
         Ok(Found { digest, directory })
     }
 
-    /// Returns the next directory, if any.
-    pub(super) async fn next(&mut self) -> Result<Option<Found>> {
-        Ok(loop {
+    /// Returns the next directory. If `has_page`, a page waits for it that may be sent before.
+    pub(super) async fn next(&mut self, has_page: bool) -> Result<Next> {
+        for missing in 0.. {
+            if has_page && missing >= MISSING_IN_A_ROW || !self.read_ahead(has_page)? {
+                return Ok(Next::Later);
+            }
             match self.step().await? {
-                None => break None,
-                Some((digest, Some(directory))) => break Some(Found { digest, directory }),
+                None => break,
+                Some((digest, Some(directory))) => return Ok(Next::Found(Box::new(Found { digest, directory }))),
                 Some((_, None)) => {}
             }
-        })
+        }
+        Ok(Next::End)
     }
 
-    /// Returns the next directory after `after`, which may be missing by now, for a walk whose first directory was
-    /// `root`.
-    pub(super) async fn find_next(&mut self, root: Found, after: &Digest) -> Result<Option<Found>> {
+    /// Passes all directories up to `after`, which may be missing by now, in a walk whose first directory was `root`.
+    pub(super) async fn pass(&mut self, root: Found, after: &Digest) -> Result<()> {
         let mut passed = root.digest;
         while passed != *after {
+            self.read_ahead(false)?;
             match self.step().await? {
                 Some((digest, _)) => passed = digest,
                 None => return Err(Error::invalid_argument("page token is not one of this tree, as it is now")),
             }
         }
-        self.next().await
+        Ok(())
     }
 
-    /// Returns the next directory, even if it is missing.
+    /// Notes that a directory of `bytes` is kept for a page, which begins with it or not.
+    pub(super) fn keep_for_page(&mut self, bytes: usize, is_first: bool) {
+        let before = if is_first { 0 } else { self.page_bytes };
+        self.page_bytes = before.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// Returns the next directory of those that are being read, even if it is missing.
     async fn step(&mut self) -> Result<Option<Step>> {
-        self.read_ahead();
         let Some((digest, directory)) = self.reading.try_next().await? else { return Ok(None) };
         self.reading_bytes = self.reading_bytes.saturating_sub(digest.size_bytes());
         if let Some(directory) = &directory {
             self.meet_children(&digest, directory)?;
+        } else {
+            self.missing += 1;
+            if self.missing > MAX_MISSING {
+                let message = format!("more than {MAX_MISSING} directories of tree {} are missing", self.root);
+                return Err(Error::resource_exhausted(message));
+            }
         }
         Ok(Some((digest, directory)))
     }
 
-    fn read_ahead(&mut self) {
+    /// Begins to read as many directories as there is memory for. Returns false if none is being read for want of memory, and there is a
+    /// page whose memory would be enough.
+    fn read_ahead(&mut self, has_page: bool) -> Result<bool> {
         while self.reading.len() < self.max_concurrent {
-            let Some(digest) = self.pending.pop_front() else { return };
+            let Some(digest) = self.pending.pop_front() else { break };
             let bytes = self.reading_bytes.saturating_add(digest.size_bytes());
             let max = u64::try_from(self.max_directory_bytes).unwrap_or(u64::MAX);
-            if bytes > max && !self.reading.is_empty() {
+            let is_first = self.reading.is_empty();
+            if bytes > max && !is_first {
                 self.pending.push_front(digest);
-                return;
+                break;
+            }
+            // One that is too large is refused before it is read.
+            let read_bytes = if digest.size_bytes() > max { 0 } else { bytes };
+            let met_bytes = u64::try_from(self.met.len()).unwrap_or(u64::MAX).saturating_mul(MET_BYTES);
+            let page_bytes = if has_page { self.page_bytes } else { 0 };
+            if !self.memory.holds(met_bytes.saturating_add(page_bytes).saturating_add(read_bytes)) {
+                let size = digest.size_bytes();
+                self.pending.push_front(digest);
+                return match (is_first, has_page) {
+                    (false, _) => Ok(true),
+                    (true, true) => Ok(false),
+                    (true, false) => {
+                        let message = format!("server has no memory now for a directory of {size} bytes");
+                        Err(Error::resource_exhausted(message))
+                    }
+                };
             }
             self.reading_bytes = bytes;
             let (store, ctx, max) = (Arc::clone(&self.store), self.ctx.clone(), self.max_directory_bytes);
@@ -133,6 +194,7 @@ impl Walk {
             };
             self.reading.push_back(read.boxed());
         }
+        Ok(true)
     }
 
     fn meet_children(&mut self, parent: &Digest, directory: &re::Directory) -> Result<()> {
