@@ -2,7 +2,7 @@
 
 use blobaccess::{Error, Result};
 use tonic::service::Routes;
-use tonic_reflection::server::Builder;
+use tonic_reflection::server::{Builder, v1, v1alpha};
 
 use super::health::Needs;
 use super::received_messages::CODINGS;
@@ -23,9 +23,9 @@ pub(crate) fn add_to(routes: Routes, names: &[(&'static str, Needs)]) -> Result<
         names.iter().fold(builder, |builder, (name, _)| builder.with_service_name(*name))
     };
     let unfit = |error| Error::internal("services cannot be described").with_source(error);
-    let v1 = builder(REFLECTION).build_v1().map_err(unfit)?;
-    let v1alpha = builder(REFLECTION_BEFORE).build_v1alpha().map_err(unfit)?;
-    let v1 = CODINGS.into_iter().fold(v1, |server, coding| server.accept_compressed(coding));
-    let v1alpha = CODINGS.into_iter().fold(v1alpha, |server, coding| server.accept_compressed(coding));
-    Ok(routes.add_service(v1).add_service(v1alpha))
+    let current = builder(REFLECTION).build_v1().map_err(unfit)?;
+    let before = builder(REFLECTION_BEFORE).build_v1alpha().map_err(unfit)?;
+    let current = CODINGS.into_iter().fold(current, v1::ServerReflectionServer::accept_compressed);
+    let before = CODINGS.into_iter().fold(before, v1alpha::ServerReflectionServer::accept_compressed);
+    Ok(routes.add_service(current).add_service(before))
 }

@@ -133,6 +133,5 @@ fn entry(
         data: contents.map(|contents| contents.data.clone()).unwrap_or_default(),
         compressor: contents.map_or(0, |contents| contents.compressor),
         status: Some(status),
-        ..re::batch_read_blobs_response::Response::default()
     }
 }
