@@ -267,6 +267,8 @@ async fn update_and_get(channel: &Channel, result: re::ActionResult) -> (Code, C
 
 #[tokio::test]
 async fn a_result_is_served_if_it_can_be_used_and_is_a_miss_or_refused_if_not() {
+    use Code::{InvalidArgument, NotFound, Ok};
+
     let (server, channel) = start().await;
     let file = put(&channel, b"a file").await;
     let files = |digest: &re::Digest| re::Directory {
@@ -309,7 +311,6 @@ async fn a_result_is_served_if_it_can_be_used_and_is_a_miss_or_refused_if_not() 
     let large = re::Tree { root: Some(large), children: Vec::new() }.encode_to_vec();
     write(&mut stream, messages(&write_name(&sha256(&large)), &large, 1 << 20)).await.unwrap();
 
-    use Code::{InvalidArgument, NotFound, Ok};
     let table = [
         ("no outputs", re::ActionResult::default(), (Ok, Ok)),
         ("a file", with_file(Some(file.clone())), (Ok, Ok)),

@@ -145,7 +145,6 @@ mod tests {
                 data: vec![0; 4 << 20].into(),
                 compressor: 3,
                 status: Some(rpc::Status::default()),
-                ..Default::default()
             }],
         };
         assert!(read.encoded_len() <= own + ENTRY_BYTES + (4 << 20) + CONTENTS_BYTES);
