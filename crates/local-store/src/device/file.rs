@@ -3,14 +3,14 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use blobaccess::{Error, Result};
-use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::Device;
+use super::allocation::{allocate, extend, is_unsupported};
 use crate::machine::advise;
 
 /// A file, or a block device. It is locked while this is open, so that no other process writes it.
@@ -19,16 +19,20 @@ pub struct FileDevice {
     file: File,
     path: PathBuf,
     size_bytes: u64,
+    at_once: AtOnce,
+    /// Whether it is a file that somebody could delete.
+    has_name: bool,
 }
 
 impl FileDevice {
     /// Opens what lies at `path`, of which `size_bytes` are used. A file is created if it is not there, and allocated
-    /// in full. Its directory and those above it are synced, so that the file is there after a power cut as well.
+    /// in full: what it has already is not asked for again. Its directory and those above it are synced, so that the file is
+    /// there after a power cut as well. On btrfs, a new file is not copied on write.
     ///
     /// # Errors
     ///
-    /// `FailedPrecondition` if another process has it open, or a block device is smaller. `ResourceExhausted` if the
-    /// disk is full. `Internal` for whatever else keeps it from being opened.
+    /// `FailedPrecondition` if another process has it open, or a block device is smaller, mounted, or a part of something
+    /// else. `ResourceExhausted` if the disk is full; the file is as long as before then. `Internal` for whatever else keeps it from being opened.
     pub fn open(path: impl AsRef<Path>, size_bytes: u64) -> Result<Self> {
         Self::open_and(path.as_ref(), size_bytes, allocate, sync_directories)
     }
@@ -52,14 +56,7 @@ impl FileDevice {
         let failed = |what: &str, error: io::Error| {
             Error::internal(format!("failed to {what} {}", path.display())).with_source(error)
         };
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(|error| failed("open", error))?;
+        let mut file = open_alone(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -77,6 +74,7 @@ impl FileDevice {
                 return Err(Error::failed_precondition(message));
             }
         } else {
+            keep_in_place(&file, path);
             make_room(&file, size_bytes).map_err(|error| {
                 if error.kind() != io::ErrorKind::StorageFull {
                     return failed("allocate", error);
@@ -88,7 +86,9 @@ impl FileDevice {
             sync_directories(path).map_err(|error| failed("sync the directories of", error))?;
         }
         forget_reads(&file);
-        Ok(Self { file, path: path.to_owned(), size_bytes })
+        let at_once = find_at_once(&file, path);
+        let has_name = metadata.is_file() && metadata.nlink() > 0;
+        Ok(Self { file, path: path.to_owned(), size_bytes, at_once, has_name })
     }
 
     /// Returns the path of the file or block device.
@@ -133,32 +133,104 @@ fn sync_directories(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the space of a file, so that it cannot run out later. Where a file system cannot do that, the file gets its
-/// size and no more.
-fn allocate(file: &File, size_bytes: u64) -> io::Result<()> {
-    // Elsewhere the call allocates behind the end of the file, and cuts a file that is larger.
-    if cfg!(not(target_os = "linux")) && file.metadata()?.len() >= size_bytes {
-        return Ok(());
+/// Opens what lies at `path`; a file is made if it is not there. A block device is opened for this process alone: not if
+/// it is mounted, or is a part of something else.
+fn open_alone(path: &Path) -> Result<File> {
+    let is_block_device = std::fs::metadata(path).is_ok_and(|there| there.file_type().is_block_device());
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    if is_block_device {
+        options.custom_flags(i32::try_from(rustix::fs::OFlags::EXCL.bits()).unwrap_or_default());
+    } else {
+        options.create(true).truncate(false);
     }
-    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size_bytes) {
-        Ok(()) => Ok(()),
-        Err(error) if is_unsupported(error) || error == Errno::NOSYS => extend(file, size_bytes),
-        Err(error) => Err(error.into()),
+    options.open(path).map_err(|error| {
+        if is_block_device && Errno::from_io_error(&error) == Some(Errno::BUSY) {
+            let message = format!("{} is in use: it is mounted, or belongs to another program", path.display());
+            return Error::failed_precondition(message).with_source(error);
+        }
+        Error::internal(format!("failed to open {}", path.display())).with_source(error)
+    })
+}
+
+/// How a file is read without waiting for a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtOnce {
+    /// Any read: the file is in memory.
+    Any,
+    /// What the page cache has.
+    Cached,
+    /// No read, as the system cannot tell what would wait.
+    Never,
+}
+
+/// Numbers of file systems, as `statfs` has them.
+#[cfg(target_os = "linux")]
+mod file_systems {
+    pub(super) const TMPFS: u64 = 0x0102_1994;
+    pub(super) const RAMFS: u64 = 0x8584_58f6;
+    pub(super) const BTRFS: u64 = 0x9123_683e;
+}
+
+#[cfg(target_os = "linux")]
+fn file_system(file: &File) -> Option<u64> {
+    rustix::fs::fstatfs(file).ok().and_then(|known| u64::try_from(known.f_type).ok())
+}
+
+/// Finds out how a file is read at once, and says so if it costs anything.
+#[cfg(target_os = "linux")]
+fn find_at_once(file: &File, path: &Path) -> AtOnce {
+    use std::io::IoSliceMut;
+
+    use rustix::io::ReadWriteFlags;
+
+    if matches!(file_system(file), Some(file_systems::TMPFS | file_systems::RAMFS)) {
+        tracing::info!("{} is in memory: it is read without another thread", path.display());
+        return AtOnce::Any;
+    }
+    let tried = rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut [0])], 0, ReadWriteFlags::NOWAIT);
+    if matches!(tried, Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL)) {
+        tracing::warn!(
+            "the file system of {} cannot say what it would read from memory: each read takes another thread",
+            path.display()
+        );
+        return AtOnce::Never;
+    }
+    AtOnce::Cached
+}
+
+/// Returns that no read is done at once: other systems cannot read without perhaps waiting for the disk.
+#[cfg(not(target_os = "linux"))]
+fn find_at_once(_file: &File, _path: &Path) -> AtOnce {
+    AtOnce::Never
+}
+
+/// Has an empty file on btrfs overwritten in place. Otherwise each overwrite takes new space, which may not be there.
+#[cfg(target_os = "linux")]
+fn keep_in_place(file: &File, path: &Path) {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+
+    if file_system(file) != Some(file_systems::BTRFS) {
+        return;
+    }
+    let known = ioctl_getflags(file);
+    if known.is_ok_and(|flags| flags.contains(IFlags::NOCOW)) {
+        return;
+    }
+    let is_empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
+    let set = known.and_then(|flags| if is_empty { ioctl_setflags(file, flags | IFlags::NOCOW) } else { Err(Errno::PERM) });
+    if let Err(error) = set {
+        tracing::warn!(
+            %error,
+            "{} is copied on write: btrfs keeps no space for it, and a full disk shows when blobs are written. A new file is \
+             not",
+            path.display()
+        );
     }
 }
 
-/// Gives a file its size, unless it is larger.
-fn extend(file: &File, size_bytes: u64) -> io::Result<()> {
-    if file.metadata()?.len() < size_bytes {
-        file.set_len(size_bytes)?;
-    }
-    Ok(())
-}
-
-/// Returns whether a file system does not offer a call. Linux has one number for this, macOS two.
-fn is_unsupported(error: Errno) -> bool {
-    [Errno::OPNOTSUPP, Errno::NOTSUP].contains(&error)
-}
+#[cfg(not(target_os = "linux"))]
+fn keep_in_place(_file: &File, _path: &Path) {}
 
 impl Device for FileDevice {
     fn size_bytes(&self) -> u64 {
@@ -185,20 +257,25 @@ impl Device for FileDevice {
 
         use rustix::io::ReadWriteFlags;
 
+        match self.at_once {
+            AtOnce::Any => return self.read_at(offset, buffer).map(|()| true),
+            AtOnce::Never => return Err(io::ErrorKind::Unsupported.into()),
+            AtOnce::Cached => {}
+        }
         let length = buffer.len();
         let read = rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT);
         match read {
             Ok(read) => Ok(read == length),
-            // Not in the page cache, or a file system that cannot tell.
+            // Not in the page cache.
             Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR | Errno::INVAL) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Returns `false`: other systems cannot read without perhaps waiting for the disk.
     #[cfg(not(target_os = "linux"))]
     fn read_at_once(&self, _offset: u64, _buffer: &mut [u8]) -> io::Result<bool> {
-        Ok(false)
+        debug_assert_eq!(self.at_once, AtOnce::Never);
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -206,9 +283,15 @@ impl Device for FileDevice {
     }
 
     /// Waits until the disk itself has what was written; on macOS the standard library asks for that with
-    /// `F_FULLFSYNC`.
+    /// `F_FULLFSYNC`. It fails once the file was deleted, or another one was put in its place: nobody could open what is
+    /// written to it.
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data()?;
+        if self.has_name && self.file.metadata()?.nlink() == 0 {
+            let message = format!("{} was deleted or replaced while it was open", self.path.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        }
+        Ok(())
     }
 
     fn begin_write_back(&self, offset: u64, length: u64) {
@@ -291,6 +374,39 @@ mod tests {
     }
 
     #[test]
+    fn a_sync_fails_once_the_file_was_deleted_or_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blocks");
+        for is_replaced in [false, true] {
+            let device = FileDevice::open(&path, 1 << 20).unwrap();
+            device.sync().unwrap();
+            if is_replaced {
+                let other = directory.path().join("other");
+                File::create(&other).unwrap();
+                std::fs::rename(&other, &path).unwrap();
+            } else {
+                std::fs::remove_file(&path).unwrap();
+            }
+            let error = device.sync().unwrap_err();
+            assert!(error.to_string().contains("was deleted or replaced"), "{error}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_file_in_memory_is_read_at_once() {
+        let Ok(directory) = tempfile::tempdir_in("/dev/shm") else { return };
+        let device = FileDevice::open(directory.path().join("blocks"), 1 << 20).unwrap();
+        if file_system(&device.file) != Some(file_systems::TMPFS) {
+            return;
+        }
+        device.write_at(5000, b"hello").unwrap();
+        let mut buffer = [0; 5];
+        assert!(device.read_at_once(5000, &mut buffer).unwrap());
+        assert_eq!(&buffer, b"hello");
+    }
+
+    #[test]
     fn a_file_is_open_once() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blocks");
@@ -306,7 +422,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let opened = FileDevice::open(directory.path().join("blocks"), 1 << 60);
         let scratch = tempfile::tempfile_in(&directory).unwrap();
-        if rustix::fs::fallocate(&scratch, FallocateFlags::empty(), 0, 4096).is_err() {
+        if rustix::fs::fallocate(&scratch, rustix::fs::FallocateFlags::empty(), 0, 4096).is_err() {
             // The file system takes space only for what is written.
             return;
         }

@@ -1,5 +1,6 @@
 //! Storage by offset: read, write, sync.
 
+mod allocation;
 mod buffers;
 mod devices;
 mod file;

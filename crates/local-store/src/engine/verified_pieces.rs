@@ -10,6 +10,9 @@ use crate::machine::concurrency::locks::{Mutex, MutexGuard};
 /// The most pieces that are remembered.
 const MAX_PIECES: usize = 1 << 16;
 
+/// The longest time that a piece is remembered: a hundred years, which no clock overflows by.
+const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
+
 /// The number of shards. Each has a lock of its own.
 const SHARDS: usize = 16;
 
@@ -36,7 +39,7 @@ pub(crate) struct Verified {
 
 impl Verified {
     pub(crate) fn new(duration: Duration) -> Self {
-        Self { duration, shards: Default::default() }
+        Self { duration: duration.min(LONGEST), shards: Default::default() }
     }
 
     fn shard(&self, piece: &Piece) -> Option<MutexGuard<'_, Shard>> {
@@ -86,6 +89,14 @@ mod tests {
         for other in [piece(65), Piece { generation: 2, ..piece(64) }, Piece { sequence: 3, ..piece(64) }] {
             assert!(!verified.has(&other, now));
         }
+    }
+
+    #[test]
+    fn a_piece_may_be_remembered_for_ever() {
+        let verified = Verified::new(Duration::MAX);
+        let now = SystemClock.monotonic();
+        verified.remember(piece(64), now);
+        assert!(verified.has(&piece(64), now + Duration::from_hours(24 * 365)));
     }
 
     #[test]
