@@ -207,6 +207,9 @@ impl Options {
     /// | [`Interval`](SyncPolicy::Interval), `run` never polled | all | none but those that the recycling of a block synced |
     /// | [`OnClose`](SyncPolicy::OnClose) | all | none but those that the recycling of a block synced |
     ///
+    /// A store goes on under another policy than it was made for, with the logs that it has. Made for another than
+    /// [`OnPut`](SyncPolicy::OnPut), they are shorter than that wants: with lone small puts, blocks are left earlier.
+    ///
     /// Dropping a store is not closing it. Use [`sync`](crate::LocalStore::sync) where the store is shared, as
     /// [`close`](crate::LocalStore::close) takes it by value. Two warnings are logged by `tracing`: when a persistent store
     /// is dropped with changes that no sync has covered, and at the first put that begins an interval, or 30 s, after another
@@ -255,7 +258,8 @@ impl Options {
     ///
     /// * **Too few**: threads write into the same lines of memory, and wait for each other.
     /// * **Too many**: each but the first costs up to a chunk of every block, and as much of what is promised.
-    /// * **Range**: 1 or more. **Default**: as many as there are processors, but for one only in 32 chunks.
+    /// * **Range**: 1 to the number of chunks of a block. **Default**: as many as there are processors, but for one only in
+    ///   32 chunks.
     #[must_use]
     pub fn with_lanes(mut self, lanes: u32) -> Self {
         self.lanes = Some(lanes);
@@ -421,7 +425,8 @@ impl Options {
     }
 
     /// Throws away what the file or device holds, if it cannot be gone on with: another store's state, one of other
-    /// sizes, a damaged one.
+    /// sizes, a damaged one, or what is no store at all. Without it, a store is made only on a device that one like it was
+    /// made on before, or whose first and last MiB are zeros, whether the store is persistent or not.
     #[must_use]
     pub fn discarding(mut self, discarding: bool) -> Self {
         self.discarding = discarding;

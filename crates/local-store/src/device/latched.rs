@@ -57,6 +57,11 @@ impl LatchedDevice {
         self.failure.get().map_or(Ok(()), |failure| Err(failure.clone()))
     }
 
+    /// Returns the size of the device, in bytes.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.inner.size_bytes()
+    }
+
     fn latch(&self, what: &str, error: io::Error) -> Error {
         let message = format!("the device failed to {what}: the store takes no more until it is opened anew");
         let failure = Error::unavailable(message).with_retryable(false).with_source(error);

@@ -65,6 +65,13 @@ impl Disk {
         self.state.as_ref().unwrap_or(&self.device)
     }
 
+    /// Returns the devices, with what they hold.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, &LatchedDevice)> {
+        let logs = self.logs.as_ref().map(|logs| ("logs", logs));
+        let state = self.state.as_ref().map(|state| ("state", state));
+        [("blocks", &self.device)].into_iter().chain(logs).chain(state)
+    }
+
     /// Returns the devices that hold no state, with their roles.
     pub(super) fn labelled(&self) -> impl Iterator<Item = (Role, &LatchedDevice)> {
         let blocks = self.state.as_ref().map(|_| (Role::Blocks, &self.device));

@@ -36,6 +36,7 @@ mod large;
 mod listing;
 mod names_seen;
 mod open;
+mod ownership;
 mod parts;
 mod publications;
 mod put;

@@ -30,9 +30,9 @@ use crate::location::{Location, MAX_BLOCK_BYTES};
 use crate::machine::casts;
 use crate::machine::concurrency::locks::Mutex;
 use crate::object::provenance;
-use crate::options::Options;
+use crate::options::{Options, SyncPolicy};
 use crate::persistence::{LiveBlock, Quarantined, Superblock, entry, superblock};
-use crate::sizes::Sizes;
+use crate::sizes::{Sizes, check_allocation};
 
 /// The number of records that are restored together.
 const RESTORED_AT_ONCE: usize = 32;
@@ -46,10 +46,16 @@ impl Engine {
         surroundings: Surroundings,
     ) -> Result<Arc<Self>> {
         let sizes = Sizes::derive(options, storage_type)?;
+        let is_kept = options.persistence.is_some();
         let devices = devices.map(|devices| match options.write_concurrency {
             None => devices,
             Some(max_writers) => devices.limited(max_writers),
         });
+        let sizes = match &devices {
+            Some(devices) if is_kept => sizes_as_made(options, storage_type, devices, sizes)?,
+            Some(_) | None => sizes,
+        };
+        check_allocation(&sizes)?;
         let disk = devices.map(|devices| Disk::new(devices, &sizes, options.has_mapped_reads)).transpose()?;
         let disk = disk.map(Arc::new);
         let restored = match &disk {
@@ -232,6 +238,31 @@ impl Engine {
             super::count(&self.counters.dropped_records, 1);
         }
     }
+}
+
+/// Returns the sizes of the store that the devices hold, if it differs from one of these sizes only by the sync policy that
+/// its logs were made for: then it goes on with those logs.
+fn sizes_as_made(options: &Options, storage_type: StorageType, devices: &Devices, sizes: Sizes) -> Result<Sizes> {
+    let superblocks = recovery::superblocks(&Disk::new(devices.clone(), &sizes, false)?, &sizes)?;
+    let Some(latest) = superblocks.into_iter().max_by_key(|superblock| superblock.sequence) else { return Ok(sizes) };
+    let fits = |sizes: &Sizes| latest.identity.check(&fresh_identity(storage_type, sizes)).is_ok();
+    if fits(&sizes) {
+        return Ok(sizes);
+    }
+    for made_for in [SyncPolicy::OnPut, SyncPolicy::OnClose] {
+        let made = Sizes::derive_as_made(options, storage_type, Some(made_for));
+        if let Ok(made) = made
+            && fits(&made)
+        {
+            tracing::info!(
+                storage_type = storage_type.name(),
+                log_sectors = made.log_sectors,
+                "the store keeps the logs that it was made with, for another sync policy"
+            );
+            return Ok(made);
+        }
+    }
+    Ok(sizes)
 }
 
 /// The facts that are gathered while blocks are restored.

@@ -1,8 +1,9 @@
 //! Finds the superblock to go on from, and refuses devices that do not belong to it.
 
-use blobaccess::{Error, Result, StorageType};
+use blobaccess::{Error, ErrorKind, Result, StorageType};
 
 use super::disk::Disk;
+use super::ownership;
 use crate::device::SECTOR_BYTES;
 use crate::machine::casts;
 use crate::machine::random;
@@ -17,6 +18,17 @@ const LAST_OF_MAKING: u64 = 2;
 
 fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
+}
+
+/// Returns the superblocks that prove right, whatever store they are of.
+pub(super) fn superblocks(disk: &Disk, sizes: &Sizes) -> Result<Vec<Superblock>> {
+    let mut right = Vec::new();
+    for slot in 0..2 {
+        let mut bytes = vec![0; casts::in_memory(sizes.superblock_bytes)];
+        disk.state().read_sectors(disk.layout.superblock(slot), &mut bytes)?;
+        right.extend(Superblock::decode(&bytes));
+    }
+    Ok(right)
 }
 
 /// Returns the superblock to go on from; `None` if a store is to be made anew.
@@ -57,17 +69,22 @@ pub(super) fn find(
                 Err(refusal) => refusal,
             }
         }
-        (None, true) => match made_anew(head, &labelled) {
-            Ok(()) => return Ok(None),
+        (None, true) => match made_anew(head, &labelled).and_then(|()| ownership::check(disk)) {
+            Ok(()) => return ownership::claim(disk).map(|()| None),
             Err(refusal) => refusal,
         },
-        (_, false) if !is_labelled && !slots.iter().any(|slot| superblock::bears_magic(slot)) => return Ok(None),
+        (_, false) if !is_labelled && !slots.iter().any(|slot| superblock::bears_magic(slot)) => {
+            match ownership::check(disk) {
+                Ok(()) => return ownership::claim(disk).map(|()| None),
+                Err(refusal) => refusal,
+            }
+        }
         (_, false) => Error::failed_precondition(
             "the device holds a persistent store, while one that starts empty is to be opened: discard it, or open \
              it as persistent",
         ),
     };
-    if !options.discarding {
+    if !options.discarding || refusal.kind() == ErrorKind::Unavailable {
         return Err(refusal);
     }
     tracing::warn!("what the device held is discarded: {refusal}");
@@ -80,6 +97,7 @@ pub(super) fn find(
         device.write_at(0, &vec![0; casts::in_memory(LABELS_BYTES)])?;
         device.sync()?;
     }
+    ownership::claim(disk)?;
     Ok(None)
 }
 

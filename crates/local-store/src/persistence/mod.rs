@@ -3,6 +3,7 @@
 //! Data, entries and touches; a sync; the superblock that vouches for them; a sync. A block is reused only after two
 //! superblocks without it. `docs/format.md` has every byte of it.
 
+pub(crate) mod claim;
 pub(crate) mod entry;
 mod identity;
 pub(crate) mod label;

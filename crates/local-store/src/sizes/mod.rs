@@ -8,6 +8,7 @@ use std::fmt::{self, Display, Formatter};
 use blobaccess::{Error, Result, StorageType};
 
 use self::refusals::{check_memory, check_options};
+pub(crate) use self::refusals::check_allocation;
 use crate::device::SECTOR_BYTES;
 use crate::key_location_map::{BYTES_PER_BUCKET, buckets_for};
 use crate::location::{MAX_BLOCK_BYTES, MAX_BLOCKS};
@@ -80,6 +81,15 @@ impl Sizes {
     /// `InvalidArgument`, naming the option, if the store cannot work: blocks of no size, a store of messages with
     /// several new blocks, persistence in memory, more memory than the control group of this process permits.
     pub fn derive(options: &Options, storage_type: StorageType) -> Result<Self> {
+        Self::derive_as_made(options, storage_type, options.persistence)
+    }
+
+    /// Derives the sizes of a store whose logs were made for another sync policy.
+    pub(crate) fn derive_as_made(
+        options: &Options,
+        storage_type: StorageType,
+        made_for: Option<SyncPolicy>,
+    ) -> Result<Self> {
         check_options(options, storage_type)?;
         let wanted = u64::from(options.old_blocks)
             + u64::from(options.current_blocks)
@@ -107,7 +117,7 @@ impl Sizes {
         let superblock_bytes = if on_device { superblock::size_bytes(blocks, options.account_names) } else { 0 };
         let head = if has_own_state { LABELS_BYTES } else { 2 * superblock_bytes };
         let block_bytes = capacity.saturating_sub(head) / u64::from(blocks);
-        let (log_sectors, touch_sectors) = match options.persistence {
+        let (log_sectors, touch_sectors) = match made_for {
             None => (0, 0),
             Some(policy) => log_sectors(policy, slots, blocks, block_bytes),
         };
@@ -139,8 +149,15 @@ impl Sizes {
         let map_bytes = u64::from(buckets) * BYTES_PER_BUCKET;
         let touch_bytes = u64::from(touch_sectors) * SECTOR_BYTES * u64::from(blocks);
         let contents = if on_device { options.staged_bytes } else { data_bytes * u64::from(blocks) };
-        let memory_bytes = map_bytes + touch_bytes + contents + options.in_flight_bytes;
+        let memory_bytes =
+            [map_bytes, touch_bytes, contents, options.in_flight_bytes].into_iter().fold(0, u64::saturating_add);
         check_memory(memory_bytes)?;
+        let chunks = data_bytes / chunk_bytes;
+        if let Some(lanes) = options.lanes.filter(|lanes| u64::from(*lanes) > chunks) {
+            return Err(Error::invalid_argument(format!(
+                "there are {lanes} lanes, while a block has {chunks} chunks, of which each lane takes one"
+            )));
+        }
         Ok(Self {
             capacity_bytes: capacity,
             blocks,
@@ -190,6 +207,16 @@ impl Sizes {
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes
+    }
+
+    /// Returns the memory that is taken when a store is opened, in bytes: map, touches and what is known of each chunk.
+    pub(crate) fn opening_bytes(&self) -> u64 {
+        /// What is known of a chunk, in bytes, roughly.
+        const CHUNK_STATE_BYTES: u64 = 128;
+
+        let map = u64::from(buckets_for(self.slots)) * BYTES_PER_BUCKET;
+        let touches = u64::from(self.touch_sectors) * SECTOR_BYTES * u64::from(self.blocks);
+        map + touches + self.data_bytes() / self.chunk_bytes * CHUNK_STATE_BYTES
     }
 
     /// Returns the number of slots of the map: an upper bound of the number of objects that the store holds.
@@ -355,10 +382,21 @@ mod tests {
         assert!(refused(&options.clone().with_blocks(1, 0, 1), StorageType::Cas).contains("current"));
         assert!(refused(&options.clone().with_spare_blocks(1), StorageType::Cas).contains("1 spare blocks"));
         assert!(refused(&options.clone().with_write_concurrency(0), StorageType::Cas).contains("at least 1"));
+        assert!(refused(&options.clone().with_lanes(u32::MAX), StorageType::Cas).contains("4294967295 lanes"));
         assert!(refused(&options.clone().with_copied_percent(81), StorageType::Cas).contains("81 percent"));
         assert!(refused(&options.clone().persistent(SyncPolicy::OnPut), StorageType::Cas).contains("in memory"));
         assert!(refused(&options.with_blocks(60_000, 10_000, 1), StorageType::Cas).contains("70004 blocks"));
         assert!(refused(&Options::in_memory(1 << 20), StorageType::Cas).contains("too small for 36 blocks"));
+    }
+
+    #[test]
+    fn memory_that_cannot_be_had_is_refused_and_ends_nothing() {
+        let options = Options::in_file("/x", 1 << 30).with_entries(u64::MAX).with_in_flight_bytes(u64::MAX);
+        // The control group of this process may permit less, and say so.
+        if let Ok(sizes) = Sizes::derive(&options.with_staged_bytes(u64::MAX), StorageType::Cas) {
+            let refusal = check_allocation(&sizes).unwrap_err().to_string();
+            assert!(refusal.contains("with_entries"), "{refusal}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use blobaccess::{Error, Result, StorageType};
 
 use crate::key_location_map::MAX_ACCOUNT_NUMBER;
 use crate::options::{Medium, Options};
+use crate::sizes::Sizes;
 
 /// Refuses what does not go together or is out of range.
 pub(super) fn check_options(options: &Options, storage_type: StorageType) -> Result<()> {
@@ -53,6 +54,23 @@ pub(super) fn check_options(options: &Options, storage_type: StorageType) -> Res
         );
     }
     Ok(())
+}
+
+/// Refuses sizes whose memory this process cannot get. An allocation that fails later would end the process.
+///
+/// # Errors
+///
+/// `ResourceExhausted`, naming the option.
+pub(crate) fn check_allocation(sizes: &Sizes) -> Result<()> {
+    let needed = sizes.opening_bytes();
+    let tried = usize::try_from(needed).map_err(drop).and_then(|needed| Vec::<u8>::new().try_reserve_exact(needed).map_err(drop));
+    tried.map_err(|()| {
+        Error::resource_exhausted(format!(
+            "a map of {} slots and what belongs to it take {needed} bytes of memory, which this process cannot get: see \
+             `Options::with_entries`",
+            sizes.slots
+        ))
+    })
 }
 
 /// Refuses what the control group of this process does not permit, where that can be told.

@@ -204,6 +204,16 @@ impl<K: Kind> LocalStore<K> {
         self.engine.position(&self.engine.keys.key(digest))
     }
 
+    /// Returns whether the store takes blobs: for probes of health.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, not retryable, once its device has failed to write or to sync. It takes nothing more until it is opened
+    /// anew; reading goes on.
+    pub fn check(&self) -> Result<()> {
+        self.engine.check_device()
+    }
+
     /// Makes durable everything that was put, found or copied before the call. A store that is not persistent only
     /// reports whether its device has failed.
     ///
