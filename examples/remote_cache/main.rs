@@ -65,6 +65,7 @@ async fn run(flags: Flags) -> Result<()> {
         .with_ac(Arc::clone(&stack.ac))
         .with_iscc(Arc::clone(&stack.iscc))
         .with_fsac(Arc::clone(&stack.fsac));
+    services = stack.backend.add_health_checks(services);
     if let Some(tls) = server_tls(&flags)? {
         services = services.with_tls(tls);
     }
@@ -87,8 +88,6 @@ async fn run(flags: Flags) -> Result<()> {
         ended = pages::serve(status_listener, Arc::new(pages)) => ended?,
         () = stack.backend.run() => return Err("the background work of the stores ended".into()),
     }
-    // The second time there is nothing new: each store writes once more what a damaged superblock would lose.
-    stack.backend.sync().await?;
     stack.backend.sync().await?;
     println!("stopped");
     Ok(())

@@ -8,8 +8,8 @@ use blobaccess::decorators::{
     ActionResultTimestampInjecting, Authorizers, Authorizing, CompletenessChecking, CompletenessOptions,
     DeadlineEnforcing, EmptyBlobInjecting, ExistenceCaching, Observing, QueryCoalescing, StaticAuthorizer,
 };
-use blobaccess::{Ac, BlobAccess, Cas, Clock, Fsac, Iscc, Kind, MemoryStore, Observer, SystemClock};
-use blobaccess_grpc::{Remote, RemoteOptions, RemoteTls};
+use blobaccess::{Ac, BlobAccess, Cas, Clock, Fsac, Iscc, Kind, MemoryStore, Observer, StorageType, SystemClock};
+use blobaccess_grpc::{Remote, RemoteOptions, RemoteTls, Services};
 use blobaccess_local_store::LocalStore;
 
 use crate::activity::Activity;
@@ -93,12 +93,35 @@ impl Backend {
         }
     }
 
+    /// Has services fail their health once a local store takes nothing more.
+    pub(crate) fn add_health_checks(&self, services: Services) -> Services {
+        let others = match self {
+            Self::Local { others, .. } | Self::Bucket { others, .. } => others,
+            Self::Memory { .. } | Self::Remote(_) => return services,
+        };
+        let (cas, ac) = match self {
+            Self::Local { cas, ac, .. } => (cas, ac),
+            Self::Bucket { stack, .. } => (&stack.local_cas, &stack.local_ac),
+            Self::Memory { .. } | Self::Remote(_) => return services,
+        };
+        let (cas, ac) = (Arc::clone(cas), Arc::clone(ac));
+        let (iscc, fsac) = (Arc::clone(&others.iscc), Arc::clone(&others.fsac));
+        services
+            .with_health_check(StorageType::Cas, move || cas.check())
+            .with_health_check(StorageType::Ac, move || ac.check())
+            .with_health_check(StorageType::Iscc, move || iscc.check())
+            .with_health_check(StorageType::Fsac, move || fsac.check())
+    }
+
     /// Makes durable what is to outlive the process.
     pub(crate) async fn sync(&self) -> Result<()> {
         match self {
             Self::Local { cas, ac, others, .. } => {
-                futures::try_join!(cas.sync(), ac.sync())?;
-                others.sync().await?;
+                // The second time there is nothing new: each store writes once more what a damaged superblock would lose.
+                for _ in 0..2 {
+                    futures::try_join!(cas.sync(), ac.sync())?;
+                    others.sync().await?;
+                }
             }
             Self::Bucket { stack, others, .. } => {
                 stack.stop().await?;

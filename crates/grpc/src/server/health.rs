@@ -1,5 +1,6 @@
 //! The health service: whether the stores answer, and whether the server takes calls.
 
+use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -146,9 +147,23 @@ impl<B: BlobAccess> Probed for B {
     }
 }
 
-/// A probe that asks the stores every ten seconds whether a random digest is stored.
+/// A check of a store beside what it is asked.
+#[derive(Clone)]
+pub(crate) struct Check {
+    pub(crate) storage_type: StorageType,
+    pub(crate) check: Arc<dyn Fn() -> Result<()> + Send + Sync>,
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Check").field("storage_type", &self.storage_type).finish_non_exhaustive()
+    }
+}
+
+/// A probe that asks the stores every ten seconds whether a random digest is stored, and makes the checks of them.
 pub(crate) struct Probe {
     pub(crate) stores: Vec<Box<dyn Probed>>,
+    pub(crate) checks: Vec<Check>,
     pub(crate) ctx: Context,
     pub(crate) instance_name: InstanceName,
     pub(crate) clock: Arc<dyn Clock>,
@@ -178,14 +193,17 @@ impl Probe {
         let ctx = self.ctx.clone().with_deadline(due);
         let answer = pin!(store.ask(&ctx, DigestSet::from(digest)));
         match future::select(answer, self.clock.sleep_until(due)).await {
-            Either::Left((Ok(()), _)) => Ok(()),
+            Either::Left((Ok(()), _)) => {}
             // The store was reached, and does not find in bulk.
-            Either::Left((Err(error), _)) if error.kind() == ErrorKind::Unimplemented => Ok(()),
-            Either::Left((Err(error), _)) => Err(error),
+            Either::Left((Err(error), _)) if error.kind() == ErrorKind::Unimplemented => {}
+            Either::Left((Err(error), _)) => return Err(error),
             Either::Right(_) => {
-                Err(Error::deadline_exceeded(format!("store did not answer within {} s", INTERVAL.as_secs())))
+                let message = format!("store did not answer within {} s", INTERVAL.as_secs());
+                return Err(Error::deadline_exceeded(message));
             }
         }
+        let mut checks = self.checks.iter().filter(|check| check.storage_type == store.storage_type());
+        checks.try_for_each(|check| (check.check)())
     }
 }
 
@@ -283,6 +301,26 @@ mod tests {
             assert_eq!(check(&health, other).await, Ok(ServingStatus::Serving), "{other}");
         }
         assert_eq!(check(&health, "other").await, Err(tonic::Code::NotFound));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_answers_and_fails_its_check_has_failed() {
+        let check = |storage_type, result: Result<()>| Check { storage_type, check: Arc::new(move || result.clone()) };
+        let clock: Arc<dyn Clock> = Arc::new(blobaccess::SystemClock);
+        let probe = |checks| Probe {
+            stores: Vec::new(),
+            checks,
+            ctx: Context::background(),
+            instance_name: InstanceName::empty(),
+            clock: Arc::clone(&clock),
+        };
+        let store = blobaccess::MemoryStore::<blobaccess::Cas>::new(1000);
+        let due = clock.monotonic() + INTERVAL;
+        let full = || Err(Error::unavailable("the device failed to write"));
+        let failing = probe(vec![check(StorageType::Cas, Ok(())), check(StorageType::Cas, full())]);
+        assert_eq!(failing.ask(&store, due).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        let others = probe(vec![check(StorageType::Cas, Ok(())), check(StorageType::Ac, full())]);
+        assert!(others.ask(&store, due).await.is_ok());
     }
 
     #[tokio::test]

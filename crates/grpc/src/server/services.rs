@@ -4,13 +4,15 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use blobaccess::replication::Replicator;
-use blobaccess::{Ac, BlobAccess, Cas, Clock, Context, Fsac, Icas, InstanceName, Iscc, SystemClock};
+use blobaccess::{
+    Ac, BlobAccess, Cas, Clock, Context, Fsac, Icas, InstanceName, Iscc, Result, StorageType, SystemClock,
+};
 
 use super::authentication::Authenticator;
 use super::call::CallLimits;
 use super::call_observer::CallObserver;
 use super::failed_puts::{FailedPuts, PutFailures};
-use super::health::{Health, Probe};
+use super::health::{Check, Health, Probe};
 use super::in_flight::InFlight;
 use super::open_calls::OpenCalls;
 use super::options::ServiceOptions;
@@ -28,7 +30,8 @@ use super::uploads_under_way::UploadsUnderWay;
 ///
 /// # Health
 ///
-/// Each store is asked every 10 seconds whether a random digest is stored. After two failures in a row, other than
+/// Each store is asked every 10 seconds whether a random digest is stored, and
+/// [checked](Self::with_health_check). After two failures in a row, other than
 /// `Unimplemented`, the services that need it are `NOT_SERVING`, until it answers again; so are all of them from the
 /// moment that the server is told to stop. Health is known by the name of each service, and as a whole by the empty
 /// name.
@@ -59,6 +62,7 @@ use super::uploads_under_way::UploadsUnderWay;
 #[derive(Clone, Debug)]
 pub struct Services {
     pub(super) served: Served,
+    checks: Vec<Check>,
     probe_ctx: Context,
     probe_instance_name: InstanceName,
     pub(super) authenticator: Option<Arc<dyn Authenticator>>,
@@ -105,6 +109,7 @@ impl Services {
     pub fn new(options: ServiceOptions) -> Self {
         let served = Served::default();
         Self {
+            checks: Vec::new(),
             probe_ctx: Context::background(),
             probe_instance_name: InstanceName::empty(),
             authenticator: None,
@@ -242,6 +247,18 @@ impl Services {
         self
     }
 
+    /// Has the store of this kind count as failed as well while `check` fails, though it answers what it is asked: such as a
+    /// local store that is read, and takes nothing more. The check must not block. Several may be added.
+    #[must_use]
+    pub fn with_health_check(
+        mut self,
+        storage_type: StorageType,
+        check: impl Fn() -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.checks.push(Check { storage_type, check: Arc::new(check) });
+        self
+    }
+
     /// Identifies the callers of the storage services by `authenticator`, so that
     /// [`Authorizing`](blobaccess::decorators::Authorizing) stores and accounts can distinguish them.
     ///
@@ -285,6 +302,7 @@ impl Services {
     pub async fn run(&self) -> Infallible {
         let probe = Probe {
             stores: self.served.probed(),
+            checks: self.checks.clone(),
             ctx: self.probe_ctx.clone(),
             instance_name: self.probe_instance_name.clone(),
             clock: Arc::clone(&self.clock),

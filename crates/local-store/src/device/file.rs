@@ -158,7 +158,7 @@ fn open_alone(path: &Path) -> Result<File> {
 enum AtOnce {
     /// Any read: the file is in memory.
     Any,
-    /// What the page cache has.
+    /// A read of what the page cache has.
     Cached,
     /// No read, as the system cannot tell what would wait.
     Never,
@@ -218,7 +218,8 @@ fn keep_in_place(file: &File, path: &Path) {
         return;
     }
     let is_empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
-    let set = known.and_then(|flags| if is_empty { ioctl_setflags(file, flags | IFlags::NOCOW) } else { Err(Errno::PERM) });
+    let set =
+        known.and_then(|flags| if is_empty { ioctl_setflags(file, flags | IFlags::NOCOW) } else { Err(Errno::PERM) });
     if let Err(error) = set {
         tracing::warn!(
             %error,

@@ -264,7 +264,8 @@ impl Engine {
             } else {
                 // Until its block is no more, a restart finds it again.
                 space.accounts.leave(record);
-                space.retire(location.block);
+                // A value before it, in the log of an older block, must not outlive it.
+                space.retire(location.block, self.storage_type.is_mutable());
             }
         }
         count(&self.counters.corrupted, 1);

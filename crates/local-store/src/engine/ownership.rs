@@ -27,7 +27,8 @@ pub(super) fn check(disk: &Disk) -> Result<()> {
     }
     for (what, device) in disk.all() {
         // The claim itself may be torn. No file system is known by this sector alone.
-        let exempt = if std::ptr::eq(device, disk.state()) { claim::OFFSET..claim::OFFSET + SECTOR_BYTES } else { 0..0 };
+        let exempt =
+            if std::ptr::eq(device, disk.state()) { claim::OFFSET..claim::OFFSET + SECTOR_BYTES } else { 0..0 };
         if !has_blank_ends(device, &exempt)? {
             return Err(Error::failed_precondition(format!(
                 "the device of the {what} is not blank, and holds no store: discard what it holds, or open another one"

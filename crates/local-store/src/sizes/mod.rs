@@ -7,8 +7,8 @@ use std::fmt::{self, Display, Formatter};
 
 use blobaccess::{Error, Result, StorageType};
 
-use self::refusals::{check_memory, check_options};
 pub(crate) use self::refusals::check_allocation;
+use self::refusals::{check_memory, check_options};
 use crate::device::SECTOR_BYTES;
 use crate::key_location_map::{BYTES_PER_BUCKET, buckets_for};
 use crate::location::{MAX_BLOCK_BYTES, MAX_BLOCKS};
@@ -211,7 +211,7 @@ impl Sizes {
 
     /// Returns the memory that is taken when a store is opened, in bytes: map, touches and what is known of each chunk.
     pub(crate) fn opening_bytes(&self) -> u64 {
-        /// What is known of a chunk, in bytes, roughly.
+        /// The bytes that a chunk takes while it holds nothing, roughly.
         const CHUNK_STATE_BYTES: u64 = 128;
 
         let map = u64::from(buckets_for(self.slots)) * BYTES_PER_BUCKET;

@@ -63,7 +63,9 @@ pub(super) fn check_options(options: &Options, storage_type: StorageType) -> Res
 /// `ResourceExhausted`, naming the option.
 pub(crate) fn check_allocation(sizes: &Sizes) -> Result<()> {
     let needed = sizes.opening_bytes();
-    let tried = usize::try_from(needed).map_err(drop).and_then(|needed| Vec::<u8>::new().try_reserve_exact(needed).map_err(drop));
+    let tried = usize::try_from(needed)
+        .map_err(drop)
+        .and_then(|needed| Vec::<u8>::new().try_reserve_exact(needed).map_err(drop));
     tried.map_err(|()| {
         Error::resource_exhausted(format!(
             "a map of {} slots and what belongs to it take {needed} bytes of memory, which this process cannot get: see \

@@ -58,15 +58,19 @@ impl Space {
         has_room
     }
 
-    /// Has a block recycled before its turn. Nothing more is put into it.
-    pub(in crate::engine) fn retire(&mut self, block: u16) {
-        if let Some(usage) = self.use_mut(block)
-            && !usage.is_retiring
-        {
-            usage.is_retiring = true;
-            self.retiring.push(block);
-            self.news.needs_upkeep = true;
+    /// Has a block recycled before its turn, and with it all older ones if `with_older`, the oldest first. Nothing more is
+    /// put into them.
+    pub(in crate::engine) fn retire(&mut self, block: u16, with_older: bool) {
+        let Some(position) = self.position(block) else { return };
+        let first = if with_older { 0 } else { position };
+        let retiring: Vec<u16> = self.rotation.blocks().skip(first).take(position - first + 1).collect();
+        for block in retiring {
+            if let Some(usage) = self.use_mut(block) {
+                usage.is_retiring = true;
+            }
         }
+        let is_retiring = |block: &u16| self.use_of(*block).is_some_and(|usage| usage.is_retiring);
+        self.retiring = self.rotation.blocks().filter(is_retiring).collect();
     }
 
     /// Returns whether a block is to be recycled before its turn.
