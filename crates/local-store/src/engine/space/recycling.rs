@@ -71,6 +71,7 @@ impl Space {
         }
         let is_retiring = |block: &u16| self.use_of(*block).is_some_and(|usage| usage.is_retiring);
         self.retiring = self.rotation.blocks().filter(is_retiring).collect();
+        self.news.needs_upkeep = true;
     }
 
     /// Returns whether a block is to be recycled before its turn.
