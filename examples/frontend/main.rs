@@ -9,6 +9,8 @@
 mod flags;
 #[path = "../serving/log.rs"]
 mod log;
+#[path = "../serving/open_files.rs"]
+mod open_files;
 #[path = "../serving/signals.rs"]
 mod signals;
 mod stack;
@@ -38,6 +40,7 @@ async fn main() -> ExitCode {
 
 async fn run(flags: Flags) -> Result<()> {
     log::start(&flags.log, std::io::stderr)?;
+    open_files::raise_limit();
 
     let Stack { cas, ac, iscc, fsac } = Stack::build(&flags.shards)?;
     println!("contents:        {cas}");

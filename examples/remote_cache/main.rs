@@ -12,6 +12,8 @@ mod files;
 mod flags;
 #[path = "../serving/log.rs"]
 mod log;
+#[path = "../serving/open_files.rs"]
+mod open_files;
 #[path = "../serving/pages.rs"]
 mod pages;
 #[path = "../serving/signals.rs"]
@@ -56,6 +58,7 @@ async fn main() -> ExitCode {
 
 async fn run(flags: Flags) -> Result<()> {
     log::start(&flags.log, std::io::stderr)?;
+    open_files::raise_limit();
 
     let metrics = Arc::new(PrometheusObserver::new());
     let activity = Arc::new(Activity::new(Arc::<PrometheusObserver>::clone(&metrics)));

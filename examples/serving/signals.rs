@@ -1,26 +1,37 @@
 //! The signals that tell a server to stop.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Returns a future that ends when the process is told to stop: by SIGTERM, or from the keyboard. It returns the signal.
-///
-/// A second signal ends the process at once, whatever it waits for: calls that do not end, or a disk that does not answer.
-pub(crate) fn stop_signal() -> io::Result<impl Future<Output = SignalKind> + Send> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let is_stopping = Arc::new(AtomicBool::new(false));
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        signal_hook::flag::register_conditional_default(kind.as_raw_value(), Arc::clone(&is_stopping))?;
+/// The signals, as they come.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+        }
     }
+}
+
+/// Returns a future that ends when the process is told to stop: by SIGTERM, or from the keyboard. It returns the signal. A second
+/// signal ends the process at once, as a crash would.
+pub(crate) fn stop_signal() -> io::Result<impl Future<Output = SignalKind> + Send> {
+    let mut signals =
+        Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
     Ok(async move {
-        let told = tokio::select! {
-            _ = terminate.recv() => SignalKind::terminate(),
-            _ = interrupt.recv() => SignalKind::interrupt(),
-        };
-        is_stopping.store(true, Ordering::SeqCst);
-        told
+        let first = signals.next().await;
+        drop(tokio::spawn(async move {
+            let second = signals.next().await;
+            // As a shell has it: 128 and the number of the signal.
+            process::exit(128 + second.as_raw_value());
+        }));
+        first
     })
 }

@@ -17,6 +17,8 @@ pub struct ServiceOptions {
     pub(crate) max_message_size_bytes: usize,
     pub(crate) max_received_message_size_bytes: Option<usize>,
     pub(crate) max_open_calls: usize,
+    pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_address: usize,
     pub(crate) max_in_flight_bytes: u64,
     pub(crate) upload_idle_timeout: Duration,
     pub(crate) shutdown_grace: Duration,
@@ -32,6 +34,8 @@ impl Default for ServiceOptions {
             max_message_size_bytes: DEFAULT_MAX_MESSAGE_SIZE_BYTES,
             max_received_message_size_bytes: None,
             max_open_calls: 4096,
+            max_connections: 8192,
+            max_connections_per_address: 4096,
             max_in_flight_bytes: 512 << 20,
             upload_idle_timeout: Duration::from_mins(1),
             shutdown_grace: Duration::from_secs(30),
@@ -78,6 +82,16 @@ impl ServiceOptions {
     #[must_use]
     pub fn with_max_open_calls(mut self, calls: usize) -> Self {
         self.max_open_calls = calls.max(1);
+        self
+    }
+
+    /// Sets the maximum number of connections: in all, and from one address (of IPv6: one network of 64 bits). The defaults are 8192
+    /// and 4096. Further ones are closed at once.
+    ///
+    /// Each holds a file and some 40 KiB. The first should be well below the number of files that the process may open.
+    #[must_use]
+    pub fn with_max_connections(mut self, connections: usize, per_address: usize) -> Self {
+        (self.max_connections, self.max_connections_per_address) = (connections.max(1), per_address.max(1));
         self
     }
 

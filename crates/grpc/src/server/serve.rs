@@ -17,6 +17,8 @@ use tonic::transport::server::{Connected, TcpIncoming};
 use super::call_observer::ObservedMethods;
 use super::connection::ConnectionServer;
 use super::listening::{BoundListeners, GroupPolicy, Sockets};
+use super::log_interval::LogInterval;
+use super::open_connections::OpenConnections;
 use super::services::Services;
 
 /// The time of silence after which the system asks whether the other end of a connection is still there.
@@ -130,7 +132,9 @@ impl Services {
             None => server,
         };
         let shutdown_grace = policy.options.shutdown_grace.unwrap_or(self.options.shutdown_grace);
-        Ok(Group { server: Arc::new(server), shutdown_grace, clock: Arc::clone(&self.clock) })
+        let log = LogInterval::new(Arc::clone(&self.clock));
+        let (connections, clock) = (self.connections.clone(), Arc::clone(&self.clock));
+        Ok(Group { server: Arc::new(server), connections, shutdown_grace, clock, log })
     }
 
     fn observed_methods(&self) -> Result<Option<ObservedMethods>> {
@@ -165,8 +169,10 @@ fn tcp_incoming(listener: TcpListener) -> TcpIncoming {
 #[derive(Clone)]
 struct Group {
     server: Arc<ConnectionServer>,
+    connections: OpenConnections,
     shutdown_grace: Duration,
     clock: Arc<dyn Clock>,
+    log: LogInterval,
 }
 
 impl Group {
@@ -213,12 +219,26 @@ impl Group {
                 // Connections that have ended are let go.
                 Some(_) = connections.join_next() => {}
                 accepted = incoming.next() => match accepted {
-                    Some(Ok(io)) => {
-                        connections.spawn(Arc::clone(&self.server).serve(io, told.clone()));
-                    }
+                    Some(Ok(io)) => match self.connections.open(&io.connect_info()) {
+                        Some(open) => {
+                            let served = Arc::clone(&self.server).serve(io, told.clone());
+                            connections.spawn(async move {
+                                served.await;
+                                drop(open);
+                            });
+                        }
+                        None => {
+                            if let Some(left_out) = self.log.due() {
+                                let connections = self.connections.count();
+                                tracing::warn!(connections, left_out, "connection is refused: there are too many");
+                            }
+                        }
+                    },
                     Some(Err(error)) => {
                         let error: Box<dyn std::error::Error + Send + Sync> = error.into();
-                        tracing::warn!(%error, "connection cannot be accepted");
+                        if let Some(left_out) = self.log.due() {
+                            tracing::warn!(%error, left_out, "connection cannot be accepted");
+                        }
                         let until = self.clock.monotonic().checked_add(ACCEPT_BACKOFF);
                         if self.clock.timeout(until, &mut stopped).await.is_ok() {
                             return;

@@ -15,6 +15,7 @@ use super::failed_puts::{FailedPuts, PutFailures};
 use super::health::{Check, Health, Probe};
 use super::in_flight::InFlight;
 use super::open_calls::OpenCalls;
+use super::open_connections::OpenConnections;
 use super::options::ServiceOptions;
 use super::served::Served;
 #[cfg(feature = "tls")]
@@ -75,6 +76,7 @@ pub struct Services {
     pub(super) options: Arc<ServiceOptions>,
     pub(super) open_calls: OpenCalls,
     pub(super) executions: OpenCalls,
+    pub(super) connections: OpenConnections,
     pub(super) call_observer: Option<Arc<dyn CallObserver>>,
     pub(super) health: Health,
 }
@@ -91,6 +93,10 @@ pub struct ServicesSnapshot {
     pub refused_calls: u64,
     /// The number of open calls to execute actions, of which there may be as many again.
     pub open_executions: usize,
+    /// The number of connections of [`serve`](Services::serve) and its kin.
+    pub connections: usize,
+    /// The connections refused so far because there were too many.
+    pub refused_connections: u64,
     /// The puts that failed or were refused so far, by kind.
     pub failed_puts: FailedPuts,
     /// The bytes of requests and answers that are held in memory, besides the first 32 KiB of each.
@@ -121,6 +127,7 @@ impl Services {
             clock: Arc::new(SystemClock),
             open_calls: OpenCalls::new(options.max_open_calls),
             executions: OpenCalls::new(options.max_open_calls),
+            connections: OpenConnections::new(options.max_connections, options.max_connections_per_address),
             call_observer: None,
             health: Health::new(served.names()),
             served,
@@ -324,6 +331,8 @@ impl Services {
             max_open_calls: self.options.max_open_calls,
             refused_calls: self.open_calls.refused().saturating_add(self.executions.refused()),
             open_executions: self.executions.open(),
+            connections: self.connections.count(),
+            refused_connections: self.connections.refused(),
             failed_puts: self.put_failures.snapshot(),
             in_flight_bytes: self.in_flight.taken_bytes(),
             max_in_flight_bytes: self.options.max_in_flight_bytes,

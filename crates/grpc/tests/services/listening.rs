@@ -251,3 +251,20 @@ async fn each_group_stops_with_its_own_grace() {
     assert_eq!(kept.await.unwrap(), Code::NotFound);
     served.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn connections_beyond_the_limit_of_an_address_are_closed() {
+    let wired = Wired::new(ServiceOptions::default().with_max_connections(8, 2));
+    let groups = serve(&wired, [group(ListenerOptions::default())]).await;
+    let (first, second) = (groups.connect(0), groups.connect(0));
+    assert_eq!((call(first.clone()).await, call(second).await), (Code::NotFound, Code::NotFound));
+    assert_ne!(call(groups.connect(0)).await, Code::NotFound);
+    let snapshot = wired.services.snapshot();
+    assert!(snapshot.connections <= 2 && snapshot.refused_connections > 0, "{snapshot:?}");
+    assert_eq!(call(first.clone()).await, Code::NotFound);
+    drop(first);
+    while call(groups.connect(0)).await != Code::NotFound {
+        tokio::task::yield_now().await;
+    }
+    groups.stop().await;
+}
