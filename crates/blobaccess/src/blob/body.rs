@@ -10,6 +10,9 @@ use super::random_access::{self, RandomAccess};
 use super::{Decoder, RawStream, window};
 use crate::{Compressor, Error};
 
+/// The size in which contents at hand are opened, so that they are verified piece by piece, in bytes.
+const PIECE_BYTES: usize = 256 << 10;
+
 pub(super) enum Body {
     /// Contents at hand.
     Bytes { bytes: Bytes, trusted: bool },
@@ -51,8 +54,15 @@ impl Body {
     pub(super) fn open(self, range: Range<u64>, size_bytes: u64) -> RawStream {
         match self {
             Self::Bytes { bytes, .. } => {
-                let bytes = window::slice(&bytes, &range);
-                stream::once(async move { Ok(bytes) }).boxed()
+                let mut bytes = window::slice(&bytes, &range);
+                if bytes.len() <= PIECE_BYTES {
+                    return stream::once(async move { Ok(bytes) }).boxed();
+                }
+                let mut next = move || {
+                    let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+                    (!piece.is_empty()).then_some(Ok(piece))
+                };
+                stream::iter(std::iter::from_fn(move || next())).boxed()
             }
             Self::RandomAccess(source) => random_access::stream(source, range.start..range.end.min(size_bytes)),
             Self::Stream { stream, .. } => stream,

@@ -194,6 +194,12 @@ impl Blob {
         self.size_bytes
     }
 
+    /// Returns whether all contents are in memory already, verified or not.
+    #[must_use]
+    pub fn is_at_hand(&self) -> bool {
+        matches!(self.body, Body::Bytes { .. }) && self.attachments.is_empty()
+    }
+
     /// Requires the contents to be those of `digest`. Unless they are known to be, they are verified as they flow, and
     /// wrong contents are an error of the client.
     ///

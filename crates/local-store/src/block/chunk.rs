@@ -34,6 +34,8 @@ pub(super) struct Chunk {
     held: ChunkState,
     /// The ranges that are written but not yet on the device, which do not overlap, in no order.
     dirty: Vec<Range<usize>>,
+    /// The ranges that were given up before the chunk had memory, which do not overlap, in no order.
+    given_up: Vec<Range<usize>>,
 }
 
 /// The part of a range that a chunk has in memory.
@@ -61,7 +63,18 @@ impl Chunk {
         if let ChunkState::Nothing = self.held {
             let all = fresh()?;
             self.held = ChunkState::Open { length: all.len(), unclaimed: vec![all], written: Vec::new() };
+            for range in std::mem::take(&mut self.given_up) {
+                let place = self.take(&range);
+                if let (Some(place), ChunkState::Open { written, .. }) = (place, &mut self.held) {
+                    note(written, place.into_written());
+                }
+            }
         }
+        self.take(range)
+    }
+
+    /// Takes a range out of those that nobody has claimed.
+    fn take(&mut self, range: &Range<usize>) -> Option<Place> {
         let ChunkState::Open { unclaimed, .. } = &mut self.held else { return None };
         let holds = |place: &Place| place.range().start <= range.start && range.end <= place.range().end;
         let at = unclaimed.iter().position(holds)?;
@@ -70,6 +83,54 @@ impl Chunk {
         let after = claimed.split_off(range.len());
         unclaimed.extend([before, after].into_iter().filter(|place| place.len() > 0));
         Some(claimed)
+    }
+
+    /// Takes back what was claimed, so that others can claim it.
+    pub(super) fn unclaim(&mut self, generation: u32, mut place: Place) {
+        let ChunkState::Open { unclaimed, .. } = &mut self.held else { return };
+        if self.generation != generation || place.len() == 0 {
+            return;
+        }
+        // Places that meet become one, as a range is claimed out of one.
+        for _ in 0..2 {
+            let (start, end) = (place.range().start, place.range().end);
+            let meets = |other: &Place| other.range().end == start || other.range().start == end;
+            let Some(at) = unclaimed.iter().position(meets) else { break };
+            let other = unclaimed.swap_remove(at);
+            let (mut before, after) = if other.range().end == start { (other, place) } else { (place, other) };
+            if let Err(apart) = before.join(after) {
+                unclaimed.extend([before, apart]);
+                return;
+            }
+            place = before;
+        }
+        unclaimed.push(place);
+    }
+
+    /// Notes that a range that nobody has claimed will never be written. A chunk of `length` bytes without memory takes
+    /// none for that. Returns whether the chunk is full now.
+    pub(super) fn give_up(&mut self, generation: u32, range: &Range<usize>, length: usize) -> bool {
+        if self.generation != generation {
+            *self = Self { generation, ..Self::default() };
+        }
+        if let ChunkState::Nothing = self.held {
+            self.given_up.push(range.clone());
+            if self.given_up.iter().map(ExactSizeIterator::len).sum::<usize>() >= length {
+                *self = Self { generation, held: ChunkState::OnDevice, ..Self::default() };
+            }
+            return false;
+        }
+        self.take(range).is_some_and(|place| self.commit(generation, place, false))
+    }
+
+    /// Forgets what was written, so that all of the chunk can be claimed anew. Returns whether it gave up memory.
+    pub(super) fn reset(&mut self, generation: u32) -> bool {
+        if self.generation != generation {
+            return false;
+        }
+        let had_memory = self.clear();
+        self.generation = generation;
+        had_memory
     }
 
     /// Takes back what was claimed: it is written now, or never will be. If it `is_dirty`, it is to go to the device.
@@ -161,7 +222,7 @@ impl Chunk {
 
     /// Takes the chunk for one that is on the device, and that nothing more is written to.
     pub(super) fn restore(&mut self, generation: u32) {
-        *self = Self { generation, held: ChunkState::OnDevice, dirty: Vec::new() };
+        *self = Self { generation, held: ChunkState::OnDevice, ..Self::default() };
     }
 
     /// Gives up what it holds. Returns whether that was memory.

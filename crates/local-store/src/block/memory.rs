@@ -95,9 +95,30 @@ impl Place {
         std::mem::replace(self, rest)
     }
 
+    /// Takes in `next`, if it begins where this ends; else `next` comes back.
+    pub(super) fn join(&mut self, next: Self) -> Result<(), Self> {
+        if self.range.end != next.range.start || !Arc::ptr_eq(&self.memory, &next.memory) {
+            return Err(next);
+        }
+        self.range.end = next.range.end;
+        Ok(())
+    }
+
+    /// Returns the bytes as they are now.
+    pub(super) fn bytes(&self) -> &[u8] {
+        let Memory { span, offset } = &*self.memory;
+        // SAFETY: The range lies within the allocation, as places begin as disjoint parts of it, only shrink, and join
+        // only with those that follow.
+        let start = unsafe { span.start.add(offset + self.range.start) };
+        // SAFETY: As above for the length; nobody else has a byte of this place, and nobody writes it while it is
+        // borrowed. The bytes were initialized in the box.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), self.range.len()) }
+    }
+
     fn bytes_mut(&mut self) -> &mut [u8] {
         let Memory { span, offset } = &*self.memory;
-        // SAFETY: The range lies within the allocation, as places begin as disjoint parts of it and only shrink.
+        // SAFETY: The range lies within the allocation, as places begin as disjoint parts of it, only shrink, and join
+        // only with those that follow.
         let start = unsafe { span.start.add(offset + self.range.start) };
         // SAFETY: As above for the length; no other place and no written range has a byte of this one, so that the
         // reference is exclusive for as long as this is borrowed. The bytes were initialized in the box.
@@ -310,6 +331,21 @@ mod tests {
         assert_eq!(free.count(), 0);
         drop(read);
         assert_eq!(free.count(), 1);
+    }
+
+    #[test]
+    fn places_that_follow_each_other_become_one_again() {
+        let (mut first, _free) = place(100);
+        let mut last = first.split_off(60);
+        let middle = first.split_off(30);
+        last.write(0, &[7; 40]);
+        let last = first.join(last).unwrap_err();
+        first.join(middle).unwrap();
+        let (other, _other_free) = place(100);
+        let other = first.join(other).unwrap_err();
+        first.join(last).unwrap();
+        assert_eq!((first.range(), other.range()), (0..100, 0..100));
+        assert_eq!(first.bytes()[60..], [7; 40]);
     }
 
     #[test]

@@ -67,6 +67,21 @@ impl Claim {
         casts::on_device(self.place.len())
     }
 
+    /// Returns where in its block the place begins, which has chunks of `chunk_bytes`.
+    pub(crate) fn offset(&self, chunk_bytes: u64) -> u64 {
+        casts::on_device(self.chunk) * chunk_bytes + casts::on_device(self.place.range().start)
+    }
+
+    /// Returns the number of the chunk that the place lies in.
+    pub(crate) fn chunk(&self) -> usize {
+        self.chunk
+    }
+
+    /// Returns the bytes as they are now.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.place.bytes()
+    }
+
     /// Writes `bytes` from position `at` on.
     pub(crate) fn write(&mut self, at: u64, bytes: &[u8]) {
         self.place.write(casts::in_memory(at), bytes);
@@ -243,7 +258,8 @@ impl Block {
         self.commit(generation, claim, false, full);
     }
 
-    /// Writes what was reserved and not written yet. Tells `full` each chunk that is full now.
+    /// Writes what was reserved and not written yet, in tests. Tells `full` each chunk that is full now.
+    #[cfg(test)]
     pub(crate) fn write(
         &self,
         pool: &ChunkPool,
@@ -264,16 +280,45 @@ impl Block {
         }
     }
 
-    /// Gives up a range that was reserved and is not going to be written. Tells `full` each chunk that is full now.
+    /// Gives up a range that was reserved and is not going to be written: zeros up to the end of a sector that is begun,
+    /// and no memory beyond it. Tells `full` each chunk that is full now.
     pub(crate) fn pad(&self, pool: &ChunkPool, generation: u32, range: Range<u64>, mut full: impl FnMut(usize)) {
+        let begun = range.start.next_multiple_of(SECTOR_BYTES).min(range.end);
         let mut at = range.start;
-        for (_, part) in self.parts(range) {
+        for (_, part) in self.parts(range.start..begun) {
             let end = at + casts::on_device(part.len());
             if let Some(claim) = self.claim(pool, generation, at..end) {
                 self.pad_claim(generation, at, claim, &mut full);
             }
             at = end;
         }
+        for (index, part) in self.parts(begun..range.end) {
+            let Some(mut chunk) = self.chunk(index) else { return };
+            let is_full = self.is(generation) && chunk.give_up(generation, &part, casts::in_memory(self.chunk_bytes));
+            drop(chunk);
+            if is_full {
+                full(index);
+            }
+        }
+    }
+
+    /// Takes back what was claimed, so that others can claim it.
+    pub(crate) fn unclaim(&self, generation: u32, claim: Claim) {
+        if let Some(mut chunk) = self.chunk(claim.chunk) {
+            chunk.unclaim(generation, claim.place);
+        }
+    }
+
+    /// Forgets what was written to a chunk on a device, all of which one writer had, so that it can be claimed anew.
+    pub(crate) fn reset(&self, pool: &ChunkPool, generation: u32, index: usize) {
+        let Some(mut chunk) = self.chunk(index) else { return };
+        if !self.is(generation) {
+            return;
+        }
+        if chunk.reset(generation) {
+            pool.gave_up();
+        }
+        self.spans.release(pool, index);
     }
 
     /// Reads a range that was written whole, and lies in one chunk.

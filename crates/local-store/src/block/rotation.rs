@@ -73,12 +73,7 @@ impl Rotation {
                 self.current += 1;
             } else {
                 let Some(block) = free() else { return Choice::NeedsBlock };
-                self.blocks.push_back(block);
-                if self.growth.grows_current(self.current) {
-                    self.current += 1;
-                } else {
-                    self.old += 1;
-                }
+                self.push(block);
             }
             self.cursor = None;
             self.attempts = 0;
@@ -93,6 +88,27 @@ impl Rotation {
                 return Choice::Block(*block);
             }
             self.advance();
+        }
+    }
+
+    /// Adds a block as the newest one, for which the first of the new ones becomes current unless there are too few.
+    pub(crate) fn add(&mut self, block: u16) {
+        if self.growth.grows_new(self.new) {
+            self.blocks.push_back(block);
+            self.new += 1;
+        } else {
+            self.push(block);
+        }
+        self.cursor = None;
+        self.attempts = 0;
+    }
+
+    fn push(&mut self, block: u16) {
+        self.blocks.push_back(block);
+        if self.growth.grows_current(self.current) {
+            self.current += 1;
+        } else {
+            self.old += 1;
         }
     }
 

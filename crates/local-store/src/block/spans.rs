@@ -41,6 +41,16 @@ impl Spans {
         place
     }
 
+    /// Lets a chunk have fresh memory, in the same use of the block, where it has an allocation of its own.
+    pub(super) fn release(&self, pool: &ChunkPool, chunk: usize) {
+        if pool.chunks_per_span() == 1
+            && let Some(span) = self.all().get_mut(chunk)
+            && !std::mem::take(span).places.is_empty()
+        {
+            pool.gave_up_span();
+        }
+    }
+
     /// Ends the present use of the block. What its chunks gave up before, or nobody claimed, may have readers still.
     pub(super) fn clear(&self, pool: &ChunkPool) {
         for span in self.all().drain(..) {

@@ -20,6 +20,7 @@ const POOL_BYTES: u64 = 64 << 20;
 pub(super) struct Blocks {
     all: Box<[Block]>,
     pool: ChunkPool,
+    chunk_bytes: u64,
     /// `None` of a store in memory.
     queue: Option<WriteQueue>,
     /// The most memory that chunks may take before puts wait for the device, in bytes.
@@ -41,6 +42,7 @@ impl Blocks {
         Self {
             all: (0..sizes.blocks).map(block).collect(),
             pool,
+            chunk_bytes: sizes.chunk_bytes,
             queue: is_on_device.then(WriteQueue::new),
             staged_bytes,
         }
@@ -96,12 +98,28 @@ impl Blocks {
         }
     }
 
-    /// Writes into a range that was reserved.
-    pub(super) fn write(&self, block: u16, generation: u32, offset: u64, bytes: &[u8]) {
-        if let Some(written) = self.get(block) {
-            let queue = |chunk| self.queue_chunk(block, generation, chunk);
-            written.write(&self.pool, generation, offset, bytes, queue);
+    /// Takes back a claim, so that others can claim the range.
+    pub(super) fn unclaim(&self, block: u16, generation: u32, claim: Claim) {
+        if let Some(unclaimed) = self.get(block) {
+            unclaimed.unclaim(generation, claim);
         }
+    }
+
+    /// Forgets what was written to a chunk on a device, all of which one writer had.
+    pub(super) fn reset(&self, block: u16, generation: u32, chunk: usize) {
+        if let Some(reset) = self.get(block) {
+            reset.reset(&self.pool, generation, chunk);
+        }
+    }
+
+    /// Returns whether chunks give up their memory once they are on a device.
+    pub(super) fn is_on_device(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Returns the size of a chunk, in bytes.
+    pub(super) fn chunk_bytes(&self) -> u64 {
+        self.chunk_bytes
     }
 
     /// Ends the present use of a block. Readers keep what they hold.

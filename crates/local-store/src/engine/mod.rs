@@ -82,7 +82,7 @@ pub(crate) use self::block_reader::{Mode, Read};
 pub(crate) use self::copy::Copied;
 pub(crate) use self::excerpt::Excerpt;
 pub(crate) use self::find::Presence;
-pub(crate) use self::large::LargeWriter;
+pub(crate) use self::large::{CopyPart, LargeWriter};
 pub(crate) use self::names_seen::NamesSeen;
 pub(crate) use self::put::{Contents, Owner, Put};
 pub(crate) use self::space::Space;

@@ -163,19 +163,19 @@ impl Engine {
             match self.publish(key, &mut reservation, size_bytes, &contents.owner, sums.as_ref(), replaces) {
                 Published::Done(put) => return put,
                 Published::Exists(put) => {
-                    self.abandon(reservation, size_bytes);
+                    self.abandon(reservation);
                     return put;
                 }
                 Published::Changed => {
-                    self.abandon(reservation, size_bytes);
+                    self.abandon(reservation);
                     return Put::Changed;
                 }
                 Published::Refused => {
-                    self.abandon(reservation, size_bytes);
+                    self.abandon(reservation);
                     return Put::Refused;
                 }
                 Published::Void => {
-                    self.abandon(reservation, size_bytes);
+                    self.abandon(reservation);
                     // In sectors that no sync can take away.
                     is_alone = true;
                 }
@@ -200,13 +200,13 @@ impl Engine {
         sums
     }
 
-    /// Gives up a reservation whose first `written` bytes are written. Its space comes back if nothing was written and
-    /// nothing follows, else it becomes padding.
-    pub(super) fn abandon(&self, reservation: Reservation, written: u64) {
-        if written == 0 && reservation.has_own_sectors() && self.space().take_back(&reservation) {
-            return;
+    /// Gives up a reservation that is not published. Sectors of its own come back, shared ones become padding.
+    pub(super) fn abandon(&self, reservation: Reservation) {
+        if reservation.has_own_sectors() {
+            self.space().take_back(reservation);
+        } else {
+            reservation.make_padding(&self.blocks);
         }
-        reservation.make_padding(&self.blocks, written);
     }
 
     /// Publishes the bytes written into a reservation, if that is still allowed.
@@ -262,6 +262,8 @@ impl Engine {
                 Some(room)
             }
         };
+        space.adopt(reservation);
+        space.note_success(size_bytes);
         let sequence = sequence.unwrap_or_else(|| space.draw_sequence());
         let named = owner.named(key.words, size_bytes);
         let record = space.draft(reservation.block(), reservation.offset(), named, sequence);

@@ -121,7 +121,7 @@ fn publish(engine: &Engine, open: Open) -> Option<Record> {
     match engine.publish(&key, &mut reservation, size, &contents.owner, sums.as_ref(), Replaces::Nothing) {
         Published::Done(_) => engine.peek(&key),
         Published::Exists(_) | Published::Changed | Published::Refused | Published::Void => {
-            engine.abandon(reservation, size);
+            engine.abandon(reservation);
             None
         }
     }
@@ -258,7 +258,7 @@ fn nothing_vouched_for_is_written_again(seed: u64) {
             }
             9 if !open_puts.is_empty() => {
                 let open = open_puts.swap_remove(0);
-                engine.abandon(open.reservation, casts::on_device(open.contents.bytes.len()));
+                engine.abandon(open.reservation);
             }
             10 if large.len() < 3 => {
                 number += 1;
@@ -412,7 +412,7 @@ fn no_put_and_no_refresh_goes_on_while_copies_have_the_last_free_block() {
     assert_eq!(put(1, 700), Put::NeedsSpace);
     assert!(engine.begin_large(300_000, &contents.owner).unwrap().is_none());
     assert!(engine.space().reserve(700, Requester::Copy).is_some());
-    engine.abandon(copy, 0);
+    engine.abandon(copy);
     engine.recycle().unwrap();
     assert!(matches!(put(1, 700), Put::Done { outcome: PutOutcome::Created { .. }, .. }));
 }

@@ -1,12 +1,14 @@
 //! `BlobAccess` over the engine: collects, verifies, waits, and runs blocking work off the executor threads.
 
 mod blocking_calls;
+mod equal_puts;
 mod evictions;
 mod inventory;
 mod object_reader;
 mod put;
 mod resolve_upload;
 mod sync_warnings;
+mod under_way;
 mod visibility;
 mod waiting;
 
@@ -19,19 +21,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use blobaccess::{
-    BackgroundWatch, BackgroundWork, Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, EqualUploads, Error,
-    InstanceName, KeyFormat, Kind, PutOutcome, Result, Slicer, blocking, get_and_slice,
+    BackgroundWatch, BackgroundWork, Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, InstanceName,
+    KeyFormat, Kind, PutOutcome, Result, Slicer, blocking, get_and_slice,
 };
 use futures::future::{join3, pending, select};
 use tokio::sync::Semaphore;
 
+use self::equal_puts::EqualPuts;
 use self::object_reader::ObjectReader;
 use self::sync_warnings::{warn_of_drop, watch_syncs};
+use self::under_way::{Needs, UnderWay};
 use self::waiting::PERMIT_BYTES;
 use crate::device::{Device, Devices, FileDevice};
 use crate::engine::{Engine, Surroundings};
 use crate::environment::Environment;
-use crate::key::Key;
 use crate::object::checksums::PIECE_BYTES;
 use crate::options::{Medium, Options, Place, SyncPolicy};
 use crate::sizes::Sizes;
@@ -54,6 +57,18 @@ impl Drop for Succession<'_> {
         self.0.wake_runner();
     }
 }
+
+/// One in so many bytes in flight is for blobs that are at hand, so that those on their way cannot take all.
+const AT_HAND_SHARE: u64 = 4;
+
+/// Large uploads on their way keep open chunks of up to so many times the bytes that may be staged.
+const OPEN_STAGED: u64 = 4;
+
+/// So many large uploads at least may be on their way.
+const LEAST_RESERVATIONS: u64 = 256;
+
+/// Large uploads on their way may reserve one in so many bytes of the store.
+const RESERVED_SHARE: u64 = 4;
 
 /// A store of fixed size in memory, in a file or on a block device, which evicts the least recently used blobs.
 ///
@@ -106,7 +121,8 @@ pub struct LocalStore<K: Kind> {
     pub(crate) engine: Arc<Engine>,
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) in_flight_permits: u32,
-    pub(crate) uploads: EqualUploads<Key>,
+    equal_puts: EqualPuts,
+    under_way: Arc<UnderWay>,
     sync_watch: Option<BackgroundWatch>,
     medium: &'static str,
     kind: PhantomData<K>,
@@ -166,13 +182,21 @@ impl<K: Kind> LocalStore<K> {
         };
         let sync_watch = watch_syncs(options.persistence);
         let engine = Engine::open(options, K::STORAGE_TYPE, devices, surroundings)?;
-        let permits = u32::try_from(options.in_flight_bytes / PERMIT_BYTES).unwrap_or(u32::MAX >> 4);
+        let at_hand_bytes = options.in_flight_bytes / AT_HAND_SHARE;
+        let permits = u32::try_from(at_hand_bytes / PERMIT_BYTES).unwrap_or(u32::MAX >> 4);
+        let most = Needs {
+            reservations: (OPEN_STAGED * options.staged_bytes / sizes.chunk_bytes).max(LEAST_RESERVATIONS),
+            memory_bytes: options.in_flight_bytes - at_hand_bytes,
+            space_bytes: sizes.data_bytes() / RESERVED_SHARE,
+        };
+        let under_way = UnderWay::new(most, Arc::clone(&engine.surroundings.clock));
         let in_flight = usize::try_from(permits).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Ok(Self {
             engine,
             in_flight: Arc::new(Semaphore::new(in_flight)),
             in_flight_permits: permits,
-            uploads: EqualUploads::default(),
+            equal_puts: EqualPuts::default(),
+            under_way,
             sync_watch,
             medium,
             kind: PhantomData,

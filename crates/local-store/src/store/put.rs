@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use blobaccess::{
-    Blob, Context, Digest, Error, ErrorKind, Kind, PutOutcome, Result, UploadFollower, UploadRole, blocking,
-};
+use blobaccess::{Blob, Context, Digest, Error, ErrorKind, Kind, PutOutcome, Result, blocking};
+use bytes::Bytes;
 use futures::TryStreamExt;
 
 use super::LocalStore;
-use crate::engine::{Contents, Engine, LargeWriter, Mode, Owner, Presence, Put, Read};
+use super::equal_puts::{PutPart, Taken};
+use crate::engine::{Contents, Engine, Mode, Owner, Presence, Put, Read};
 use crate::key::Key;
 use crate::key_location_map::Record;
+use crate::machine::casts;
 use crate::object::checksums::PIECE_BYTES;
 
 impl<K: Kind> LocalStore<K> {
@@ -64,25 +65,22 @@ impl<K: Kind> LocalStore<K> {
         }
         let name = self.key_of_name(digest).map_err(Error::not_stored)?;
         self.engine.check_device().map_err(Error::not_stored)?;
-        let permit = self.admit(ctx, size.min(2 * PIECE_BYTES)).await.map_err(Error::not_stored)?;
         let blob = blob.with_expected_digest(digest);
-        let outcome = if self.engine.is_large(size) && size > PIECE_BYTES {
-            self.put_stream(ctx, digest, (&key, name.as_ref()), owner, blob).await
-        } else {
-            let bytes = blob.into_bytes(size).await.map_err(Error::not_stored)?;
-            let contents = Contents { bytes, owner };
-            loop {
-                self.write_behind().await.map_err(Error::not_stored)?;
-                let put = self.engine.put_contents(&key, &contents, name.as_ref()).map_err(Error::not_stored)?;
-                if let Some(outcome) = self.finish_put(ctx, digest, put).await? {
-                    break Ok(outcome);
-                }
+        if self.engine.is_large(size) && size > PIECE_BYTES {
+            return self.put_stream(ctx, digest, (&key, name.as_ref()), owner, blob).await;
+        }
+        let (bytes, _room) = self.collect(ctx, blob, size).await.map_err(Error::not_stored)?;
+        let contents = Contents { bytes, owner };
+        loop {
+            self.write_behind().await.map_err(Error::not_stored)?;
+            let put = self.engine.put_contents(&key, &contents, name.as_ref()).map_err(Error::not_stored)?;
+            if let Some(outcome) = self.finish_put(ctx, digest, put).await? {
+                return Ok(outcome);
             }
-        };
-        drop(permit);
-        outcome
+        }
     }
 
+    /// Writes contents as they arrive. What is kept of them in memory is the piece at hand.
     async fn put_stream(
         &self,
         ctx: &Context,
@@ -96,46 +94,48 @@ impl<K: Kind> LocalStore<K> {
             blob.verify().await.map_err(Error::not_stored)?;
             return self.known(ctx, digest, (key, name)).await;
         }
-        let _writing = match self.uploads.join(*key) {
-            UploadRole::Write(writing) => writing,
-            UploadRole::Follow(following) => return self.follow(ctx, digest, (key, name), blob, following).await,
-        };
-        let mut writer = loop {
-            match self.engine.begin_large(digest.size_bytes(), &owner).map_err(Error::not_stored)? {
-                Some(writer) => break Some(writer),
-                None => self.make_space(ctx).await.map_err(Error::not_stored)?,
-            }
-        };
+        let mut part = Some(self.equal_puts.join(&self.under_way, *key, digest.size_bytes(), owner));
         let mut stream = blob.into_stream(..)?;
-        while let Some(piece) = stream.try_next().await.map_err(Error::not_stored)? {
-            if let Some(writing) = &mut writer {
-                writing.write(&piece).map_err(Error::not_stored)?;
+        loop {
+            let piece = match &part {
+                Some(part) => part.unless_given_way(stream.try_next()).await,
+                None => stream.try_next().await,
+            };
+            let Some(mut piece) = piece.map_err(Error::not_stored)? else { break };
+            while !piece.is_empty() {
+                let at_once = piece.split_to(piece.len().min(casts::in_memory(PIECE_BYTES)));
+                self.take_piece(ctx, key, &mut part, at_once).await.map_err(Error::not_stored)?;
+                self.write_behind().await.map_err(Error::not_stored)?;
+                // Others get a turn at the executor, also where all pieces are at hand.
+                tokio::task::yield_now().await;
             }
-            // Another put was faster: the rest is read to be verified, and nothing more.
-            if writer.is_some() && self.engine.peek(key).is_some() {
-                writer = None;
-            }
-            self.write_behind().await.map_err(Error::not_stored)?;
         }
-        match writer {
-            Some(writer) => self.finish(ctx, digest, (key, name), writer).await,
+        match part.and_then(|part| part.publish(name)) {
+            Some(put) => self.finish(ctx, digest, (key, name), put.map_err(Error::not_stored)?).await,
             None => self.known(ctx, digest, (key, name)).await,
         }
     }
 
-    /// Verifies contents that equal uploads are writing, and waits for these.
-    async fn follow(
+    /// Takes the next piece of contents, unless another put was faster: then the rest is read to be verified, and nothing
+    /// more.
+    async fn take_piece(
         &self,
         ctx: &Context,
-        digest: &Digest,
-        (key, name): (&Key, Option<&Key>),
-        blob: Blob,
-        following: UploadFollower<'_, Key>,
-    ) -> Result<PutOutcome> {
-        blob.verify().await.map_err(Error::not_stored)?;
-        let is_stored = || self.engine.peek(key).is_some();
-        self.until_deadline(ctx, following.wait(is_stored)).await.map_err(Error::not_stored)?;
-        self.known(ctx, digest, (key, name)).await
+        key: &Key,
+        part: &mut Option<PutPart<'_>>,
+        mut piece: Bytes,
+    ) -> Result<()> {
+        if part.is_some() && self.engine.peek(key).is_some() {
+            *part = None;
+        }
+        while let Some(writing) = part {
+            match self.until_deadline(ctx, writing.take(&self.engine, &mut piece)).await?? {
+                Taken::Done => break,
+                Taken::NeedsSpace => self.make_space(ctx).await?,
+                Taken::Ended => *part = None,
+            }
+        }
+        Ok(())
     }
 
     /// Returns the result of a put that left storing to others.
@@ -143,7 +143,7 @@ impl<K: Kind> LocalStore<K> {
         match self.find_put(ctx, digest, (key, name)).await.map_err(Error::not_stored)? {
             Some(outcome) => Ok(outcome),
             None => Err(Error::unavailable(
-                "the equal puts that were to store the blob were aborted, or the blob is gone again",
+                "the equal put that was to store the blob has failed, or the blob is gone again",
             )
             .not_stored()),
         }
@@ -154,9 +154,8 @@ impl<K: Kind> LocalStore<K> {
         ctx: &Context,
         digest: &Digest,
         (key, name): (&Key, Option<&Key>),
-        writer: LargeWriter,
+        put: Put,
     ) -> Result<PutOutcome> {
-        let put = writer.finish(key, name).map_err(Error::not_stored)?;
         if let Some(outcome) = self.finish_put(ctx, digest, put).await? {
             self.write_behind().await?;
             return Ok(outcome);
@@ -204,8 +203,7 @@ impl<K: Kind> LocalStore<K> {
         let owner = self.engine.owner(ctx, digest).map_err(Error::not_stored)?;
         let key = self.engine.keys.key(digest);
         self.engine.check_device().map_err(Error::not_stored)?;
-        let permit = self.admit(ctx, size).await.map_err(Error::not_stored)?;
-        let bytes = blob.into_bytes(size).await.map_err(Error::not_stored)?;
+        let (bytes, _room) = self.collect(ctx, blob, size).await.map_err(Error::not_stored)?;
         let contents = Contents { bytes, owner };
         let outcome = loop {
             self.write_behind().await.map_err(Error::not_stored)?;
@@ -231,7 +229,6 @@ impl<K: Kind> LocalStore<K> {
                 break outcome;
             }
         };
-        drop(permit);
         Ok(outcome)
     }
 

@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use blobaccess::{Context, Digest, Error, Kind, Result, blocking};
+use blobaccess::{Blob, Context, Digest, Error, Kind, Result, blocking};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::LocalStore;
+use super::under_way::{Needs, Place};
 use crate::engine::{Mode, Presence, Read};
 use crate::key::Key;
 use crate::key_location_map::Record;
@@ -16,6 +17,13 @@ use crate::options::SyncPolicy;
 /// The unit in which memory in flight is counted, in bytes.
 pub(crate) const PERMIT_BYTES: u64 = 1024;
 
+/// Room for a blob in memory, kept until this is dropped.
+#[derive(Debug)]
+pub(crate) enum Room {
+    AtHand { _permit: OwnedSemaphorePermit },
+    OnItsWay { _place: Place },
+}
+
 impl<K: Kind> LocalStore<K> {
     /// Waits for `work`, up to the deadline of the call.
     pub(crate) async fn until_deadline<T>(&self, ctx: &Context, work: impl Future<Output = T> + Send) -> Result<T> {
@@ -23,8 +31,23 @@ impl<K: Kind> LocalStore<K> {
         ended.map_err(|_| Error::deadline_exceeded("the store was busy until the deadline"))
     }
 
-    /// Waits for room for `bytes` of a blob that is on its way.
-    pub(crate) async fn admit(&self, ctx: &Context, bytes: u64) -> Result<OwnedSemaphorePermit> {
+    /// Reads all of a blob into memory, once there is room for it.
+    ///
+    /// Blobs at hand have a share of the room that those on their way cannot take.
+    pub(crate) async fn collect(&self, ctx: &Context, blob: Blob, size: u64) -> Result<(Bytes, Room)> {
+        if blob.is_at_hand() {
+            let room = Room::AtHand { _permit: self.admit(ctx, size).await? };
+            return Ok((blob.into_bytes(size).await?, room));
+        }
+        let place = self.under_way.begin(|| ());
+        let needs = Needs { memory_bytes: size, ..Needs::default() };
+        self.until_deadline(ctx, place.take(needs)).await??;
+        let bytes = place.unless_given_way(blob.into_bytes(size)).await?;
+        Ok((bytes, Room::OnItsWay { _place: place }))
+    }
+
+    /// Waits for room for `bytes` of a blob that is at hand.
+    async fn admit(&self, ctx: &Context, bytes: u64) -> Result<OwnedSemaphorePermit> {
         let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
         let permits = permits.clamp(1, self.in_flight_permits);
         let acquired = self.until_deadline(ctx, Arc::clone(&self.in_flight).acquire_many_owned(permits)).await?;

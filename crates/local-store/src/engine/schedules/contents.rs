@@ -79,7 +79,7 @@ fn what_is_said_to_be_stored_is(store: &Arc<LocalStore<Cas>>) {
                 true
             }
             Published::Void => {
-                engine.abandon(reservation, size);
+                engine.abandon(reservation);
                 false
             }
             other => panic!("{other:?}"),

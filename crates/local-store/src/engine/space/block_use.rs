@@ -1,5 +1,7 @@
 //! The present use of a block, as its writer knows it: how far data and log go.
 
+use std::ops::Range;
+
 use crate::device::SECTOR_BYTES;
 use crate::key_location_map::Record;
 use crate::machine::casts;
@@ -7,6 +9,9 @@ use crate::persistence::{ENTRIES_PER_SECTOR, LiveBlock, entry};
 
 /// The size from which on log is written ahead of a sync, in bytes.
 const LOG_AHEAD_BYTES: usize = 256 << 10;
+
+/// The most holes that are remembered, until something is put there.
+const MAX_HOLES: usize = 1024;
 
 /// The present use of a block, as its writer knows it.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +36,8 @@ pub(super) struct BlockUse {
     pub(super) is_dirty: bool,
     /// Whether the block is to be recycled before its turn.
     pub(super) is_retiring: bool,
+    /// Whole sectors below the cursor that puts gave back, which do not meet, in no order.
+    holes: Vec<Range<u64>>,
 }
 
 /// Sectors of a log that are to be written.
@@ -54,6 +61,44 @@ impl BlockUse {
             log_sectors,
             ..Self::new(live.generation, live.seed, live.begun_at)
         }
+    }
+
+    /// Takes back whole sectors that nothing is put to. Returns false if there are too many to be remembered.
+    pub(super) fn give_back(&mut self, mut range: Range<u64>) -> bool {
+        while let Some(at) = self.holes.iter().position(|hole| hole.end == range.start || hole.start == range.end) {
+            let hole = self.holes.swap_remove(at);
+            range = hole.start.min(range.start)..hole.end.max(range.end);
+        }
+        if range.end == self.cursor {
+            self.cursor = range.start;
+        } else if self.holes.len() < MAX_HOLES {
+            self.holes.push(range);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Takes `length` bytes of a hole that has as many. Returns where they begin.
+    pub(super) fn take_hole(&mut self, length: u64) -> Option<u64> {
+        let at = self.holes.iter().position(|hole| hole.end - hole.start >= length)?;
+        let hole = self.holes.get_mut(at)?;
+        let begin = hole.start;
+        hole.start += length;
+        if hole.is_empty() {
+            self.holes.swap_remove(at);
+        }
+        Some(begin)
+    }
+
+    /// Takes all holes, as nothing is put to the block any more.
+    pub(super) fn take_holes(&mut self) -> Vec<Range<u64>> {
+        std::mem::take(&mut self.holes)
+    }
+
+    /// Returns the size of all holes, in bytes.
+    pub(super) fn hole_bytes(&self) -> u64 {
+        self.holes.iter().map(|hole| hole.end - hole.start).sum()
     }
 
     /// Returns whether a log of `max_entries` takes one more in a sector of its own, when `pending` others have room

@@ -49,6 +49,10 @@ pub(crate) struct Space {
     /// The present use of each block.
     uses: Vec<BlockUse>,
     free: VecDeque<u16>,
+    /// A block that uploads have begun, and that becomes new once one of them is published.
+    ahead: Option<u16>,
+    /// The bytes that failed uploads have cost, less what the others have earned.
+    spoiled: u64,
     lanes: Lanes,
     next_record: u64,
     next_generation: u32,
@@ -121,6 +125,8 @@ impl Space {
             rotation: Rotation::new(growth(&sizes)),
             uses: vec![BlockUse::default(); casts::index(sizes.blocks)],
             free: (0..sizes.blocks).filter_map(|block| u16::try_from(block).ok()).collect(),
+            ahead: None,
+            spoiled: 0,
             lanes: Lanes::new(sizes.lanes),
             next_record: 1,
             next_generation: 1,
@@ -169,7 +175,8 @@ impl Space {
 
     /// Returns the number of blocks that are free.
     pub(super) fn free_blocks(&self) -> usize {
-        self.free.len()
+        let is_empty = |block| self.use_of(block).is_some_and(|usage| usage.cursor == 0);
+        self.free.len() + usize::from(self.ahead.is_some_and(is_empty))
     }
 
     /// Returns the blocks in use, oldest first.
@@ -182,8 +189,8 @@ impl Space {
         });
         let blocks = self.rotation.blocks().zip(groups).filter_map(|(block, group)| {
             let usage = self.use_of(block)?;
-            // The rest of a lane is not in use.
-            let used_bytes = usage.cursor - self.lanes.unused_in(block);
+            // The rest of a lane is not in use, nor is what puts gave back.
+            let used_bytes = usage.cursor - self.lanes.unused_in(block) - usage.hole_bytes();
             Some(BlockSurvey { group, used_bytes, log_entries: usage.entries, begun_at: usage.begun_at })
         });
         blocks.collect()

@@ -21,6 +21,8 @@ pub(in crate::engine) enum Purpose {
 pub(in crate::engine) enum Requester {
     /// A put; it leaves the last free block to copies, also once they have begun it.
     Put,
+    /// A put whose contents are yet to come, so that they may be wrong, or never come.
+    Upload,
     /// A copy of a touched object, whose block is about to go.
     Copy,
     /// A copy of a touched object, whose block stays for now. It leaves the last free block to copies that must be
@@ -69,15 +71,18 @@ impl Share {
         }
     }
 
-    /// Notes that `counted` bytes are put.
-    pub(super) fn earn(&mut self, counted: u64) {
+    /// Notes that `counted` bytes are put. Returns the bytes that copies may take for that.
+    pub(super) fn earn(&mut self, counted: u64) -> u64 {
         let earned = counted.saturating_mul(self.percent) / (100 - self.percent);
         let repaid = earned.min(self.debt);
         self.debt -= repaid;
-        self.free = self.free.saturating_add(earned - repaid).min(self.max_saved);
+        let free = self.free;
+        self.free = free.saturating_add(earned - repaid).min(self.max_saved);
+        repaid + (self.free - free)
     }
 
-    /// Notes that a copy left `bytes` of a block unused, as it did not fit.
+    /// Notes that `bytes` of the share are gone: a copy left them unused in a block, or the put that earned them was given
+    /// up.
     pub(super) fn waste(&mut self, bytes: u64) {
         let owed = bytes.saturating_sub(self.free);
         self.free = self.free.saturating_sub(bytes);

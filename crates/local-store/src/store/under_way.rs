@@ -1,0 +1,287 @@
+//! The uploads that are on their way, and which of them gives way to others.
+
+use std::collections::HashMap;
+use std::fmt::{self, Debug, Formatter};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use blobaccess::{Clock, Error, Result};
+use futures::future::{Either, select};
+use tokio::sync::Notify;
+
+use crate::machine::concurrency::locks::{AtomicBool, Mutex, enter};
+
+/// The time without a byte after which an upload gives way to others.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The position of space among the needs.
+const SPACE: usize = 2;
+
+/// The memory, the space and the number of uploads, as far as others may have to wait for them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Needs {
+    /// The number of reservations.
+    pub(crate) reservations: u64,
+    /// Bytes that are collected in memory.
+    pub(crate) memory_bytes: u64,
+    /// Bytes of the store that are reserved.
+    pub(crate) space_bytes: u64,
+}
+
+impl Needs {
+    fn each(&self) -> [u64; 3] {
+        [self.reservations, self.memory_bytes, self.space_bytes]
+    }
+
+    fn add(&mut self, more: &Self) {
+        self.reservations += more.reservations;
+        self.memory_bytes += more.memory_bytes;
+        self.space_bytes += more.space_bytes;
+    }
+
+    fn take(&mut self, less: &Self) {
+        self.reservations = self.reservations.saturating_sub(less.reservations);
+        self.memory_bytes = self.memory_bytes.saturating_sub(less.memory_bytes);
+        self.space_bytes = self.space_bytes.saturating_sub(less.space_bytes);
+    }
+}
+
+/// The uploads that are on their way.
+///
+/// All of them together have bounds. Once these are reached, an upload that sent nothing for two seconds gives way: the one
+/// that is silent for longest.
+pub(crate) struct UnderWay {
+    most: Needs,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    /// Notified when an upload has ended or given way.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    uploads: HashMap<u64, Upload>,
+    taken: Needs,
+}
+
+struct Upload {
+    needs: Needs,
+    progressed_at: Instant,
+    ending: Arc<Ending>,
+    /// Ends what the upload keeps, even if nobody polls it.
+    end: Box<dyn Fn() + Send + Sync>,
+}
+
+/// The end of an upload that gave way.
+#[derive(Debug)]
+struct Ending {
+    has_given_way: AtomicBool,
+    notify: Notify,
+}
+
+/// The place of an upload among those on their way, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    under_way: Arc<UnderWay>,
+    number: u64,
+    ending: Arc<Ending>,
+}
+
+impl UnderWay {
+    /// Bounds all uploads together.
+    pub(crate) fn new(most: Needs, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { most, clock, state: Mutex::default(), changed: Notify::new() })
+    }
+
+    /// Adds an upload that needs nothing yet. If it gives way, `end` is called, by another upload.
+    pub(crate) fn begin(self: &Arc<Self>, end: impl Fn() + Send + Sync + 'static) -> Place {
+        let ending = Arc::new(Ending { has_given_way: AtomicBool::new(false), notify: Notify::new() });
+        let progressed_at = self.clock.monotonic();
+        let mut state = enter(&self.state);
+        let number = state.next;
+        state.next += 1;
+        let upload = Upload { needs: Needs::default(), progressed_at, ending: Arc::clone(&ending), end: Box::new(end) };
+        state.uploads.insert(number, upload);
+        Place { under_way: Arc::clone(self), number, ending }
+    }
+
+    /// Takes `more` for an upload, if there is room. Otherwise lets the upload give way that is silent for longest, of
+    /// those that have what is lacking.
+    fn try_take(&self, number: u64, more: &Needs) -> Option<()> {
+        loop {
+            let lacking = {
+                let mut state = enter(&self.state);
+                let state = &mut *state;
+                let (taken, most) = (state.taken.each(), self.most.each());
+                let mut each = taken.iter().zip(more.each()).zip(most);
+                let lacking =
+                    each.position(|((taken, more), most)| more > 0 && *taken > 0 && taken.saturating_add(more) > most);
+                if lacking.is_none() {
+                    state.taken.add(more);
+                    if let Some(upload) = state.uploads.get_mut(&number) {
+                        upload.needs.add(more);
+                        upload.progressed_at = self.clock.monotonic();
+                    }
+                }
+                lacking
+            };
+            let Some(lacking) = lacking else { return Some(()) };
+            if !self.let_give_way(number, lacking) {
+                return None;
+            }
+        }
+    }
+
+    /// Lets the upload give way that is silent for longest, of all but one that have some of a need. Returns whether there
+    /// was one.
+    fn let_give_way(&self, but: u64, need: usize) -> bool {
+        let now = self.clock.monotonic();
+        let given_way = {
+            let mut state = enter(&self.state);
+            let has = |upload: &Upload| upload.needs.each().get(need).is_some_and(|has| *has > 0);
+            let uploads = state.uploads.iter().filter(|(number, upload)| **number != but && has(upload));
+            let silent = uploads
+                .min_by_key(|(_, upload)| upload.progressed_at)
+                .filter(|(_, upload)| now.saturating_duration_since(upload.progressed_at) >= PATIENCE)
+                .map(|(number, _)| *number);
+            let Some(upload) = silent.and_then(|silent| state.uploads.remove(&silent)) else { return false };
+            state.taken.take(&upload.needs);
+            upload
+        };
+        given_way.ending.has_given_way.store(true, Ordering::Release);
+        (given_way.end)();
+        given_way.ending.notify.notify_one();
+        self.changed.notify_waiters();
+        true
+    }
+
+    /// Waits until `changed`, or uploads may have been silent for too long. Without a runtime there may be no timer.
+    async fn wait(&self, changed: impl Future<Output = ()> + Unpin) {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return changed.await;
+        }
+        let now = self.clock.monotonic();
+        select(changed, self.clock.sleep_until(now.checked_add(PATIENCE).unwrap_or(now))).await;
+    }
+}
+
+impl Place {
+    /// Takes more of what uploads share, once there is room.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the upload gave way.
+    pub(crate) async fn take(&self, more: Needs) -> Result<()> {
+        loop {
+            let mut changed = std::pin::pin!(self.under_way.changed.notified());
+            changed.as_mut().enable();
+            self.check()?;
+            if self.under_way.try_take(self.number, &more).is_some() {
+                return Ok(());
+            }
+            self.under_way.wait(changed).await;
+        }
+    }
+
+    /// Waits until another upload has ended, or lets one give way.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if this one gave way.
+    pub(crate) async fn wait_for_others(&self) -> Result<()> {
+        let mut changed = std::pin::pin!(self.under_way.changed.notified());
+        changed.as_mut().enable();
+        self.check()?;
+        if !self.under_way.let_give_way(self.number, SPACE) {
+            self.under_way.wait(changed).await;
+        }
+        self.check()
+    }
+
+    /// Gives back what was taken and is not needed.
+    pub(crate) fn give_back(&self, less: &Needs) {
+        {
+            let mut state = enter(&self.under_way.state);
+            let state = &mut *state;
+            let Some(upload) = state.uploads.get_mut(&self.number) else { return };
+            upload.needs.take(less);
+            state.taken.take(less);
+        }
+        self.under_way.changed.notify_waiters();
+    }
+
+    /// Returns the uploads that this one is among.
+    pub(crate) fn under_way(&self) -> Arc<UnderWay> {
+        Arc::clone(&self.under_way)
+    }
+
+    /// Notes that bytes have arrived.
+    pub(crate) fn note_progress(&self) {
+        let now = self.under_way.clock.monotonic();
+        if let Some(upload) = enter(&self.under_way.state).uploads.get_mut(&self.number) {
+            upload.progressed_at = now;
+        }
+    }
+
+    /// Waits for `work`, unless the upload gives way first.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if it did.
+    pub(crate) async fn unless_given_way<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        self.check()?;
+        let given_way = std::pin::pin!(self.ending.notify.notified());
+        match select(std::pin::pin!(work), given_way).await {
+            Either::Left((result, _)) => result,
+            Either::Right(_) => {
+                // Others that take part in the upload are to know it as well.
+                self.ending.notify.notify_one();
+                Err(gave_way())
+            }
+        }
+    }
+
+    /// Fails if the upload gave way.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if it did.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.ending.has_given_way.load(Ordering::Acquire) { Err(gave_way()) } else { Ok(()) }
+    }
+}
+
+fn gave_way() -> Error {
+    Error::unavailable(format!(
+        "the upload gave way to others: it sent nothing for {PATIENCE:?} while too many were under way"
+    ))
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let removed = {
+            let mut state = enter(&self.under_way.state);
+            let removed = state.uploads.remove(&self.number);
+            if let Some(upload) = &removed {
+                state.taken.take(&upload.needs);
+            }
+            removed
+        };
+        if removed.is_some() {
+            self.under_way.changed.notify_waiters();
+        }
+    }
+}
+
+impl Debug for UnderWay {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let state = enter(&self.state);
+        f.debug_struct("UnderWay")
+            .field("uploads", &state.uploads.len())
+            .field("taken", &state.taken)
+            .finish_non_exhaustive()
+    }
+}
