@@ -67,7 +67,7 @@ enum Step {
     Begin,
     Ended,
     Differs,
-    /// So many bytes are equal, if these ranges on the device are.
+    /// The number of bytes that are equal, if these ranges on the device are.
     Compare(u64, Vec<(CopyPart, Bytes)>),
 }
 

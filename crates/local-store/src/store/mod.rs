@@ -64,7 +64,7 @@ const AT_HAND_SHARE: u64 = 4;
 /// Large uploads on their way keep open chunks of up to so many times the bytes that may be staged.
 const OPEN_STAGED: u64 = 4;
 
-/// So many large uploads at least may be on their way.
+/// The least number of large uploads that may be on their way.
 const LEAST_RESERVATIONS: u64 = 256;
 
 /// Large uploads on their way may reserve one in so many bytes of the store.
