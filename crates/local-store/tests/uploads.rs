@@ -35,8 +35,7 @@ fn contents() -> (Digest, Bytes) {
 
 /// Returns the digest of contents of this size that nobody has.
 fn announced(size: u64, numbers: &mut Numbers) -> Digest {
-    let hash: String = numbers.bytes(32).iter().map(|byte| format!("{byte:02x}")).collect();
-    Digest::parse(InstanceName::empty(), DigestFunction::Sha256, &hash, i64::try_from(size).unwrap()).unwrap()
+    Digest::from_hash(InstanceName::empty(), DigestFunction::Sha256, &numbers.bytes(32), size).unwrap()
 }
 
 fn upload<'a>(store: &'a LocalStore<Cas>, ctx: &'a Context, digest: &'a Digest) -> Upload<'a> {
@@ -49,10 +48,10 @@ impl Upload<'_> {
     /// Sends a piece, and lets the put take it. It is not complete then.
     async fn send(&mut self, piece: Bytes) {
         self.sender.unbounded_send(Ok(piece)).unwrap();
-        assert!(self.is_pending().await);
+        assert!(self.is_pending());
     }
 
-    async fn is_pending(&mut self) -> bool {
+    fn is_pending(&mut self) -> bool {
         (0..8).fold(true, |is_pending, _| is_pending && futures::FutureExt::now_or_never(self.put.as_mut()).is_none())
     }
 
@@ -90,7 +89,7 @@ fn of_many_equal_uploads_the_first_complete_one_stores_and_one_takes_space() {
         block_on(async {
             let mut uploads: Vec<_> = (0..6).map(|_| upload(&store, &ctx, &digest)).collect();
             for (number, upload) in uploads.iter_mut().enumerate() {
-                upload.send(bytes.slice(..1 + 100_000 * number)).await;
+                upload.send(bytes.slice(..=100_000 * number)).await;
             }
             assert!(used(&store) <= 704_512, "{} bytes are used", used(&store));
             // The third one is complete, and all others are stalled.
@@ -301,12 +300,12 @@ async fn once_too_many_are_under_way_the_one_that_is_silent_for_longest_gives_wa
     uploads[0].send(numbers.bytes(1_000).into()).await;
     newest.send(numbers.bytes(1_000).into()).await;
     clock.advance(Duration::from_secs(2));
-    assert!(newest.is_pending().await);
+    assert!(newest.is_pending());
     let second = uploads.remove(1);
     let error = second.put.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("gave way"), "{error}");
     for upload in &mut uploads {
-        assert!(upload.is_pending().await);
+        assert!(upload.is_pending());
     }
 }

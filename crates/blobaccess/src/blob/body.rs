@@ -58,11 +58,11 @@ impl Body {
                 if bytes.len() <= PIECE_BYTES {
                     return stream::once(async move { Ok(bytes) }).boxed();
                 }
-                let mut next = move || {
+                let next = move || {
                     let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
                     (!piece.is_empty()).then_some(Ok(piece))
                 };
-                stream::iter(std::iter::from_fn(move || next())).boxed()
+                stream::iter(std::iter::from_fn(next)).boxed()
             }
             Self::RandomAccess(source) => random_access::stream(source, range.start..range.end.min(size_bytes)),
             Self::Stream { stream, .. } => stream,

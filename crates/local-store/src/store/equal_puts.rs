@@ -145,13 +145,12 @@ impl SharedCopy {
                 let state = enter(&other.state);
                 let State::Writing(writer) = &*state else { return Err(gone()) };
                 for (part, held) in writer.parts(at, to - at) {
-                    match held {
-                        Some(held) => piece.extend_from_slice(held),
-                        None => {
-                            let from = piece.len();
-                            piece.resize(from + casts::in_memory(part.to - part.from), 0);
-                            elsewhere.push((part, from));
-                        }
+                    if let Some(held) = held {
+                        piece.extend_from_slice(held);
+                    } else {
+                        let from = piece.len();
+                        piece.resize(from + casts::in_memory(part.to - part.from), 0);
+                        elsewhere.push((part, from));
                     }
                 }
             }

@@ -219,7 +219,7 @@ impl Held {
 
     /// Lets go of everything up to `end`, and gives up what was claimed beyond it. Returns where that ends.
     fn finish(&mut self, blocks: &Blocks, block: u16, generation: u32, end: u64) -> u64 {
-        let begun = self.claims.last().map_or(end, |claim| claim.offset(blocks.chunk_bytes()) + claim.len());
+        let claimed = self.claims.last().map_or(end, |claim| claim.offset(blocks.chunk_bytes()) + claim.len());
         for mut claim in self.claims.drain(..) {
             let begin = claim.offset(blocks.chunk_bytes());
             let written = claim.split_to(end.saturating_sub(begin).min(claim.len()));
@@ -227,6 +227,6 @@ impl Held {
             blocks.pad_claim(block, generation, end.max(begin), claim);
         }
         self.gone.clear();
-        begun
+        claimed
     }
 }
