@@ -46,7 +46,7 @@ fn upload<'a>(store: &'a LocalStore<Cas>, ctx: &'a Context, digest: &'a Digest) 
 
 impl Upload<'_> {
     /// Sends a piece, and lets the put take it. It is not complete then.
-    async fn send(&mut self, piece: Bytes) {
+    fn send(&mut self, piece: Bytes) {
         self.sender.unbounded_send(Ok(piece)).unwrap();
         assert!(self.is_pending());
     }
@@ -89,7 +89,7 @@ fn of_many_equal_uploads_the_first_complete_one_stores_and_one_takes_space() {
         block_on(async {
             let mut uploads: Vec<_> = (0..6).map(|_| upload(&store, &ctx, &digest)).collect();
             for (number, upload) in uploads.iter_mut().enumerate() {
-                upload.send(bytes.slice(..=100_000 * number)).await;
+                upload.send(bytes.slice(..=100_000 * number));
             }
             assert!(used(&store) <= 704_512, "{} bytes are used", used(&store));
             // The third one is complete, and all others are stalled.
@@ -112,7 +112,7 @@ fn another_takes_over_if_all_others_are_aborted() {
         block_on(async {
             let mut uploads: Vec<_> = (0..4).map(|_| upload(&store, &ctx, &digest)).collect();
             for (number, upload) in uploads.iter_mut().enumerate() {
-                upload.send(bytes.slice(..400_000 - 100_000 * number)).await;
+                upload.send(bytes.slice(..400_000 - 100_000 * number));
             }
             let last = uploads.pop().unwrap();
             let first = uploads.remove(0);
@@ -135,11 +135,11 @@ fn wrong_bytes_of_an_equal_upload_harm_nobody_wherever_they_are_found() {
             *wrong.get_mut(apart_at).unwrap() ^= 1;
             let wrong = Bytes::from(wrong);
             let mut liar = upload(&store, &ctx, &digest);
-            liar.send(wrong.slice(..650_000)).await;
+            liar.send(wrong.slice(..650_000));
             let mut honest: Vec<_> = (0..3).map(|_| upload(&store, &ctx, &digest)).collect();
             for upload in &mut honest {
-                upload.send(bytes.slice(..299_000)).await;
-                upload.send(bytes.slice(299_000..500_000)).await;
+                upload.send(bytes.slice(..299_000));
+                upload.send(bytes.slice(299_000..500_000));
             }
             let late = upload(&store, &ctx, &digest);
             late.sender.unbounded_send(Ok(bytes.clone())).unwrap();
@@ -162,7 +162,7 @@ fn who_sends_wrong_bytes_is_refused_though_the_right_ones_are_stored() {
     block_on(async {
         let mut uploads: Vec<_> = (0..3).map(|_| upload(&store, &ctx, &digest)).collect();
         for upload in &mut uploads {
-            upload.send(bytes.slice(..300_000)).await;
+            upload.send(bytes.slice(..300_000));
         }
         let wrong = uploads.pop().unwrap();
         wrong.sender.unbounded_send(Ok(Bytes::from(vec![1; 400_000]))).unwrap();
@@ -184,7 +184,7 @@ fn an_upload_that_is_given_up_takes_no_memory_for_what_never_came_and_gives_all_
             for round in 0..50 {
                 let digest = announced(size, &mut numbers);
                 let mut given_up = upload(&store, &ctx, &digest);
-                given_up.send(numbers.bytes(100_000 + 1_000 * round).into()).await;
+                given_up.send(numbers.bytes(100_000 + 1_000 * round).into());
                 drop(given_up);
                 assert!(store.snapshot().chunk_memory_bytes <= 2 << 20, "{:?}", store.snapshot());
             }
@@ -241,7 +241,7 @@ fn what_is_put_where_an_upload_was_given_up_is_read_as_it_was_put() {
                 for digest in &announced {
                     let mut upload = upload(&store, &ctx, digest);
                     let sent = 1 + numbers.below(800_000);
-                    upload.send(numbers.bytes(sent).into()).await;
+                    upload.send(numbers.bytes(sent).into());
                     given_up.push(upload);
                 }
                 let bytes = numbers.bytes(300_000 + round * 10_000);
@@ -269,7 +269,7 @@ fn beside_two_hundred_stalled_uploads_a_small_put_and_a_large_one_end() {
                 .collect();
             let mut stalled: Vec<_> = digests.iter().map(|digest| upload(&store, &ctx, digest)).collect();
             for upload in &mut stalled {
-                upload.send(numbers.bytes(1_000).into()).await;
+                upload.send(numbers.bytes(1_000).into());
             }
             for size in [100, 200_000, 400_000] {
                 let bytes = numbers.bytes(size);
@@ -292,13 +292,13 @@ async fn once_too_many_are_under_way_the_one_that_is_silent_for_longest_gives_wa
     let mut uploads: Vec<_> = digests.iter().map(|digest| upload(&store, &ctx, digest)).collect();
     let mut newest = uploads.pop().unwrap();
     for upload in &mut uploads {
-        upload.send(numbers.bytes(1_000).into()).await;
+        upload.send(numbers.bytes(1_000).into());
         clock.advance(Duration::from_millis(1));
     }
     // It sends on, so the second one is silent for longest.
     clock.advance(Duration::from_secs(1));
-    uploads[0].send(numbers.bytes(1_000).into()).await;
-    newest.send(numbers.bytes(1_000).into()).await;
+    uploads[0].send(numbers.bytes(1_000).into());
+    newest.send(numbers.bytes(1_000).into());
     clock.advance(Duration::from_secs(2));
     assert!(newest.is_pending());
     let second = uploads.remove(1);
