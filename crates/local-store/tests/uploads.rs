@@ -211,7 +211,7 @@ fn refused_uploads_evict_nothing() {
                 let digests: Vec<_> = (0..3).map(|_| announced(1_500_000, &mut numbers)).collect();
                 let mut wrong: Vec<_> = digests.iter().map(|digest| upload(&store, &ctx, digest)).collect();
                 for upload in &mut wrong {
-                    upload.send(Bytes::from(vec![0; 1_000_000])).await;
+                    upload.send(Bytes::from(vec![0; 1_000_000]));
                 }
                 for upload in wrong {
                     upload.sender.unbounded_send(Ok(Bytes::from(vec![0; 500_000]))).unwrap();
