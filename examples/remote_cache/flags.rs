@@ -79,6 +79,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE", requires = "upstream")]
     pub(crate) upstream_ca: Option<PathBuf>,
 
+    /// Ping the upstream server when a call has waited for this long, and connect anew if there is no answer within half
+    /// of it. 0s pings never, for servers that close the connections of clients that ping.
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "upstream", default_value = "30s")]
+    pub(crate) upstream_keepalive: Duration,
+
     /// Keep the files in front of a bucket. Uploads are sent to it in the background, and counted. The URL is
     /// `s3://NAME/PREFIX?endpoint=URL&region=REGION`, `gs://..`, `az://..` or `file:///FOLDER`, with credentials from the
     /// environment (such as `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`), or the path of a directory. An endpoint

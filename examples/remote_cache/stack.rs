@@ -265,6 +265,12 @@ impl Layers<'_> {
 /// Uses the stores of another server, which checks its action results itself.
 fn upstream(flags: &Flags, url: &str, observer: &Arc<dyn Observer>) -> Result<Stores> {
     let mut options = RemoteOptions::new(url);
+    let keepalive = flags.upstream_keepalive;
+    options = if keepalive.is_zero() {
+        options.without_keepalive()
+    } else {
+        options.with_keepalive(keepalive, keepalive / 2)
+    };
     if let Some(authority) = &flags.upstream_ca {
         options = options.with_tls(RemoteTls::new().with_ca_pem(read("--upstream-ca", authority)?));
     }

@@ -62,7 +62,8 @@ async fn upload(channel: &Channel, name: String, contents: Bytes) -> Code {
 }
 
 async fn batch(channel: &Channel, digest: &Digest, data: Bytes) -> Code {
-    let entry = re::batch_update_blobs_request::Request { digest: Some(to_proto(digest)), data, compressor: 1 };
+    let digest = Some(to_proto(digest));
+    let entry = re::batch_update_blobs_request::Request { digest, data, compressor: 1, ..Default::default() };
     let request = re::BatchUpdateBlobsRequest { requests: vec![entry], ..Default::default() };
     let answer = CasClient::new(channel.clone()).batch_update_blobs(request).await.unwrap().into_inner();
     Code::from_i32(answer.responses.first().unwrap().status.as_ref().unwrap().code)

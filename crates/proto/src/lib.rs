@@ -26,8 +26,9 @@
 //! `googleapis/googleapis`. The tests compare each message and enum of the protocol with those of the
 //! `bazel-remote-apis` crate, field by field and on the wire; what that crate has not is held to a table.
 //!
-//! One field is added: [`outcome`](remote_execution::batch_update_blobs_response::Response::outcome) in the answer to a
-//! batch of puts. Its number is 59001: numbers from 50000 to 99999 are for use within one organisation, and those from
+//! Two fields are added: [`outcome`](remote_execution::batch_update_blobs_response::Response::outcome) in the answer to a
+//! batch of puts, and [`upload_token`](remote_execution::batch_update_blobs_request::Request::upload_token) in its request.
+//! Their number is 59001: numbers from 50000 to 99999 are for use within one organisation, and those from
 //! 19000 to 19999, though unused, are refused by every compiler of protobuf definitions.
 //!
 //! # Unknown fields are dropped

@@ -1,45 +1,55 @@
 //! The entries of an answer to a batch, by the blobs that they are about.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use blobaccess::{Digest, Error, Result};
 use blobaccess_proto::remote_execution as re;
 
 use crate::message::to_proto;
 
-/// At most one entry for each digest, if the server answers as it should.
+/// The entries for each digest, in their order: as many as were asked for, if the server answers as it should.
 #[derive(Debug)]
 pub(super) struct BatchAnswers<T> {
-    /// `None` where the server contradicts itself.
-    by_name: HashMap<(String, i64), Option<T>>,
+    by_name: HashMap<(String, i64), Vec<T>>,
 }
 
 impl<T: PartialEq> BatchAnswers<T> {
     /// Collects these answers. An answer that is repeated does no harm.
     pub(super) fn new(answers: impl Iterator<Item = (re::Digest, T)>) -> Self {
-        let mut by_name = HashMap::with_capacity(answers.size_hint().1.unwrap_or(0));
+        let mut by_name: HashMap<_, Vec<T>> = HashMap::new();
         for (digest, answer) in answers {
-            match by_name.entry((digest.hash, digest.size_bytes)) {
-                Entry::Vacant(entry) => drop(entry.insert(Some(answer))),
-                Entry::Occupied(mut entry) if entry.get().as_ref() != Some(&answer) => drop(entry.insert(None)),
-                Entry::Occupied(_) => {}
-            }
+            let answers = by_name.entry((digest.hash, digest.size_bytes)).or_default();
+            answers.push(answer);
         }
         Self { by_name }
     }
 
-    /// Returns the answer about `digest`.
+    /// Returns the answer about `digest`, which was asked for once.
     ///
     /// # Errors
     ///
     /// `Internal` if there is none, or if there are several that differ.
     pub(super) fn get(&self, digest: &Digest) -> Result<&T> {
+        self.get_in_turn(digest, 0, 1)
+    }
+
+    /// Returns the answer about `digest` in its `turn`, counted from 0, among those that were asked for `times` times. A
+    /// server may answer equal entries once.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` if there is none, or if there are others than were asked for that differ.
+    pub(super) fn get_in_turn(&self, digest: &Digest, turn: usize, times: usize) -> Result<&T> {
         let name = to_proto(digest);
-        match self.by_name.get(&(name.hash, name.size_bytes)) {
-            Some(Some(answer)) => Ok(answer),
-            Some(None) => Err(Error::internal(format!("remote store contradicts itself about blob {digest}"))),
-            None => Err(Error::internal(format!("remote store left blob {digest} out of its answer"))),
+        let answers = self.by_name.get(&(name.hash, name.size_bytes)).map_or(&[][..], Vec::as_slice);
+        let left_out = || Error::internal(format!("remote store left blob {digest} out of its answer"));
+        if answers.len() == times {
+            return answers.get(turn).ok_or_else(left_out);
         }
+        let (first, others) = answers.split_first().ok_or_else(left_out)?;
+        if others.iter().any(|other| other != first) {
+            return Err(Error::internal(format!("remote store contradicts itself about blob {digest}")));
+        }
+        Ok(first)
     }
 }

@@ -1,6 +1,6 @@
 //! The properties that blobs must share to travel in one batch.
 
-use blobaccess::{Caller, Context, Digest, DigestFunction, InstanceName, Metadata, UploadToken};
+use blobaccess::{Caller, Context, Digest, DigestFunction, InstanceName, Metadata};
 use uuid::Uuid;
 
 /// Tells servers on whose behalf a call is made: which tool, which build, which action. It only informs, and differs
@@ -10,12 +10,11 @@ const REQUEST_METADATA: &str = "build.bazel.remote.execution.v2.requestmetadata-
 /// The properties that blobs must share to travel in one batch: all that the call says about every one of them.
 ///
 /// Forwarded metadata may decide about rights, so that of one caller must not serve another. `RequestMetadata` does
-/// not, and is dropped from a batch of several.
+/// not, and is dropped from a batch of several. The token of an upload is not that of a call: each entry has its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct BatchKey {
     pub(super) instance_name: InstanceName,
     pub(super) function: DigestFunction,
-    token: Option<UploadToken>,
     metadata: Vec<(String, Vec<u8>)>,
     /// The caller, where what is sent depends on it.
     caller: Option<Caller>,
@@ -30,7 +29,6 @@ impl BatchKey {
         Self {
             instance_name: digest.instance_name().clone(),
             function: digest.function(),
-            token: ctx.upload_token().copied(),
             metadata: shared.map(|(name, value)| (name.to_owned(), value.to_vec())).collect(),
             caller: ctx.caller().filter(|_| by_caller).cloned(),
             alone: ctx.claims().filter(|_| by_caller).map(|_| Uuid::new_v4()),
@@ -46,9 +44,6 @@ pub(super) fn common(contexts: &[Context]) -> Context {
         return first.clone();
     }
     let mut ctx = Context::background();
-    if let Some(token) = first.upload_token() {
-        ctx = ctx.with_upload_token(*token);
-    }
     if let Some(caller) = first.caller()
         && others.iter().all(|other| other.caller() == Some(caller))
     {
@@ -77,7 +72,7 @@ pub(super) fn common(contexts: &[Context]) -> Context {
 mod tests {
     use std::time::Duration;
 
-    use blobaccess::{Clock, SystemClock};
+    use blobaccess::{Clock, SystemClock, UploadToken};
 
     use super::*;
 
@@ -100,7 +95,8 @@ mod tests {
         assert_eq!(common(&[called("ci"), called("ci")]).caller(), Some(&Caller::new("ci")));
         assert_eq!(common(&[called("ci"), called("alice")]).caller(), None);
         let tokened = Context::background().with_upload_token(UploadToken::from_bytes([1; 16]));
-        assert_ne!(key(&tokened), key(&Context::background()));
+        assert_eq!(key(&tokened), key(&Context::background()));
+        assert_eq!(common(&[tokened.clone(), tokened.clone()]).upload_token(), None);
         let elsewhere = digest().with_instance_name(InstanceName::new("a").unwrap());
         assert_ne!(BatchKey::new(&tokened, &elsewhere, true), key(&tokened));
     }

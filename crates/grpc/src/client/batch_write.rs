@@ -1,9 +1,9 @@
 //! Stores small blobs, many in one call.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use blobaccess::{Compressor, Context, Digest, PutOutcome, Result};
+use blobaccess::{Compressor, Context, Digest, PutOutcome, Result, UploadToken};
 use blobaccess_proto::remote_execution::{self as re, batch_update_blobs_request::Request};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -32,6 +32,8 @@ pub(super) struct BlobToStore {
     pub(super) contents: Bytes,
     /// Whether the server takes it compressed.
     pub(super) zstd: bool,
+    /// The token of this upload, which the server tells it by.
+    pub(super) token: Option<UploadToken>,
 }
 
 impl BatchCall for WriteBatch {
@@ -55,15 +57,18 @@ async fn write(
     items: Vec<BlobToStore>,
 ) -> Result<Vec<Result<PutOutcome>>> {
     let (mut requests, mut names) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
-    let mut seen = HashSet::with_capacity(items.len());
-    for BlobToStore { digest, contents, zstd } in items {
-        let message = to_proto(&digest);
-        let name = (message.hash.clone(), message.size_bytes);
-        let first = seen.insert(name);
-        if first {
-            requests.push(request(message, contents, connection.options.compression_level.filter(|_| zstd)));
+    // A blob is sent once for each token. Two uploads of one blob must not be told what became of one of them.
+    let mut sent: HashMap<Digest, Vec<Option<UploadToken>>> = HashMap::with_capacity(items.len());
+    for BlobToStore { digest, contents, zstd, token } in items {
+        let tokens = sent.entry(digest.clone()).or_default();
+        let known = tokens.iter().position(|sent| *sent == token);
+        let turn = known.unwrap_or(tokens.len());
+        if known.is_none() {
+            tokens.push(token);
+            let level = connection.options.compression_level.filter(|_| zstd);
+            requests.push(request(to_proto(&digest), contents, token, level));
         }
-        names.push((digest, first));
+        names.push((digest, turn, known.is_none()));
     }
     Counters::batch(&connection.counters.write_batches, &connection.counters.batched_writes, requests.len());
     let message = re::BatchUpdateBlobsRequest {
@@ -78,8 +83,9 @@ async fn write(
     let answer = call.await.map_err(failure::never_absent)?.into_inner();
     let answers = answer.responses.into_iter().filter_map(|response| Some((response.digest.clone()?, response)));
     let found = BatchAnswers::new(answers);
-    let answers = names.into_iter().map(|(digest, first)| {
-        let response = found.get(&digest)?;
+    let answers = names.into_iter().map(|(digest, turn, first)| {
+        let times = sent.get(&digest).map_or(1, Vec::len);
+        let response = found.get_in_turn(&digest, turn, times)?;
         if let Some(error) = failure::from_entry(response.status.as_ref()) {
             return Err(failure::never_absent(error));
         }
@@ -89,13 +95,14 @@ async fn write(
     Ok(answers.collect())
 }
 
-fn request(digest: re::Digest, contents: Bytes, level: Option<i32>) -> Request {
+fn request(digest: re::Digest, contents: Bytes, token: Option<UploadToken>, level: Option<i32>) -> Request {
+    let upload_token = token.map(|token| Bytes::copy_from_slice(token.as_bytes())).unwrap_or_default();
     let compressed = level
         .filter(|_| contents.len() >= MIN_COMPRESSED_BYTES)
         .and_then(|level| compression::encode_at_once(&contents, level));
     match compressed {
-        Some(data) => Request { digest: Some(digest), data, compressor: Compressor::Zstd.number() },
-        None => Request { digest: Some(digest), data: contents, compressor: 0 },
+        Some(data) => Request { digest: Some(digest), data, compressor: Compressor::Zstd.number(), upload_token },
+        None => Request { digest: Some(digest), data: contents, compressor: 0, upload_token },
     }
 }
 

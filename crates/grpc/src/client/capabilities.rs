@@ -70,7 +70,7 @@ impl Connection {
 
     /// Returns what both stores can do in `name`, and whether action results may be put.
     pub(super) async fn capabilities(&self, ctx: &Context, name: &InstanceName) -> Result<(Capabilities, bool)> {
-        let cache = self.retried(ctx, || true, || self.cache_capabilities(ctx, name)).await?;
+        let cache = self.retried(ctx, |_| true, || self.cache_capabilities(ctx, name)).await?;
         let functions: Vec<_> =
             cache.digest_functions.iter().filter_map(|number| DigestFunction::from_number(*number)).collect();
         let capabilities = Capabilities::unlimited().with_digest_functions(functions);

@@ -87,7 +87,8 @@ impl RemoteCasStore {
         {
             let zstd = self.compresses() && offer.zstd_batch_updates;
             let attempt = || {
-                let item = BlobToStore { digest: digest.clone(), contents: contents.clone(), zstd };
+                let token = ctx.upload_token().copied();
+                let item = BlobToStore { digest: digest.clone(), contents: contents.clone(), zstd, token };
                 let asked = self.writes.ask(
                     ctx,
                     BatchKey::new(ctx, digest, self.connection.has_call_metadata()),
@@ -97,7 +98,7 @@ impl RemoteCasStore {
                 );
                 self.connection.within(ctx.deadline(), asked)
             };
-            match self.connection.retried_put(ctx, || true, attempt).await {
+            match self.connection.retried_put(ctx, |_| true, attempt).await {
                 Err(error) if error.kind() == ErrorKind::Unimplemented => {}
                 stored => return stored,
             }
@@ -127,7 +128,7 @@ impl BlobAccess for RemoteCasStore {
                 );
                 self.connection.within(ctx.deadline(), asked)
             };
-            match self.connection.retried(ctx, || true, attempt).await {
+            match self.connection.retried(ctx, |_| true, attempt).await {
                 Err(error) if error.kind() == ErrorKind::Unimplemented => {}
                 read => return Ok(read?.into_blob(digest)),
             }

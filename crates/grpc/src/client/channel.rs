@@ -8,6 +8,7 @@ use blobaccess::{Error, Result};
 use tonic::transport::Channel;
 
 use super::connector::Connector;
+use super::link::Link;
 use super::options::RemoteOptions;
 
 /// Connections that calls are spread over in turn.
@@ -15,7 +16,7 @@ pub(super) struct Channels {
     /// The way to connect; `None` if the channels were given.
     connector: Option<Arc<Connector>>,
     count: usize,
-    made: OnceLock<Vec<Channel>>,
+    made: OnceLock<Vec<Arc<Link>>>,
     next: AtomicUsize,
 }
 
@@ -32,19 +33,18 @@ impl Channels {
             return Err(Error::invalid_argument("a remote store needs at least one channel"));
         }
         let count = channels.len();
-        Ok(Self { connector: None, count, made: channels.into(), next: AtomicUsize::new(0) })
+        let made: Vec<_> = channels.into_iter().map(|channel| Arc::new(Link::given(channel))).collect();
+        Ok(Self { connector: None, count, made: made.into(), next: AtomicUsize::new(0) })
     }
 
-    /// Returns the channel whose turn it is. The first call must be made within a runtime.
-    pub(super) fn pick(&self) -> Result<Channel> {
-        let channels = self.made.get_or_init(|| {
-            self.connector
-                .iter()
-                .flat_map(|connector| (0..self.count).map(|number| connector.connect_lazy(number)))
-                .collect()
+    /// Returns the connection whose turn it is. The first call must be made within a runtime.
+    pub(super) fn pick(&self) -> Result<Arc<Link>> {
+        let links = self.made.get_or_init(|| {
+            let connectors = self.connector.iter().flat_map(|connector| std::iter::repeat_n(connector, self.count));
+            connectors.enumerate().map(|(number, connector)| Arc::new(Link::lazy(connector, number))).collect()
         });
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.count.max(1);
-        channels.get(turn).cloned().ok_or_else(|| Error::internal("a remote store has no channel"))
+        links.get(turn).cloned().ok_or_else(|| Error::internal("a remote store has no channel"))
     }
 }
 

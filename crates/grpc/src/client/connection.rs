@@ -14,6 +14,7 @@ use super::call_metadata::CallMetadata;
 use super::channel::Channels;
 use super::failure;
 use super::known_offers::KnownOffers;
+use super::link::Attempt;
 use super::options::RemoteOptions;
 use super::request_metadata::{append, insert, insert_one};
 use super::retry_policy::RetryWaits;
@@ -139,7 +140,12 @@ impl Connection {
         self.within(deadline, async {
             let _permit = self.permit().await?;
             let request = self.request(ctx, deadline, message).await?;
-            Box::pin(send(self.channel()?, request)).await.map_err(failure::from_status)
+            let attempt = self.attempt()?;
+            let answer = Box::pin(send(attempt.channel(), request)).await;
+            if !answer.as_ref().is_err_and(failure::is_time_out) {
+                attempt.answered();
+            }
+            answer.map_err(failure::from_status)
         })
         .await
     }
@@ -150,14 +156,29 @@ impl Connection {
         permit.map_err(|_| Error::internal("the limit of calls was closed"))
     }
 
-    /// Returns the channel for a call that is made now.
-    pub(super) fn channel(&self) -> Result<CallChannel> {
+    /// Begins a call that is made now, on the connection whose turn it is.
+    pub(super) fn attempt(&self) -> Result<Attempt> {
         self.counters.calls.fetch_add(1, Ordering::Relaxed);
-        let channel = self.channels.pick()?;
+        let link = self.channels.pick()?;
+        let (channel, is_new) = link.channel();
+        if is_new {
+            self.counters.left_connections.fetch_add(1, Ordering::Relaxed);
+            let address = &self.options.address;
+            tracing::warn!(address, "a connection that did not answer is left for a new one");
+        }
         #[cfg(feature = "server")]
-        return Ok(CallChannel::new(channel, self.methods.clone()));
+        let channel = CallChannel::new(channel, self.methods.clone());
         #[cfg(not(feature = "server"))]
-        return Ok(CallChannel::new(channel));
+        let channel = CallChannel::new(channel);
+        Ok(Attempt::new(link, channel, Arc::clone(&self.clock)))
+    }
+
+    /// Returns the channel for a call that is made now, and that may be silent for as long as it takes.
+    pub(super) fn channel(&self) -> Result<CallChannel> {
+        let attempt = self.attempt()?;
+        let channel = attempt.channel();
+        attempt.leave();
+        Ok(channel)
     }
 
     /// Makes a request of `message`, with the metadata that goes with it.

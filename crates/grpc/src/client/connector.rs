@@ -29,6 +29,9 @@ use super::target::{Place, Target};
 #[cfg(feature = "tls")]
 use super::tls::{Encryption, RemoteTls};
 
+/// The largest metadata that is received with an answer, in bytes.
+const MAX_METADATA_BYTES: u32 = 64 << 10;
+
 /// A connection of any kind.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
@@ -225,7 +228,9 @@ fn endpoint(options: &RemoteOptions, place: &Place, secure: bool) -> Result<Endp
     let mut endpoint = Endpoint::from_static("http://server.invalid")
         .origin(origin)
         .initial_stream_window_size(options.stream_window_bytes)
-        .initial_connection_window_size(options.connection_window_bytes);
+        .initial_connection_window_size(options.connection_window_bytes)
+        // A server's long text must not hide what it is about.
+        .http2_max_header_list_size(MAX_METADATA_BYTES);
     if let Some((interval, timeout)) = options.keepalive {
         endpoint = endpoint
             .http2_keep_alive_interval(interval)

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 
-use blobaccess::{Digest, Error, ErrorKind};
+use blobaccess::{Digest, Error, ErrorKind, PutCertainty};
 use blobaccess_proto::rpc;
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 
@@ -21,9 +21,24 @@ pub(super) fn from_status(status: Status) -> Error {
     if connecting { error.not_stored() } else { error }
 }
 
+/// The words by which servers refuse a message for its size: those of Rust, of Go and C++, of Java. No later attempt
+/// passes.
+const TOO_LARGE: [&str; 3] = ["message length too large", "larger than max", "exceeds maximum size"];
+
+/// Returns whether the time of a call was up before its answer came.
+pub(super) fn is_time_out(status: &Status) -> bool {
+    status.source().is_some_and(find::<TimeoutExpired>)
+}
+
+/// Returns whether nobody knows what became of a call: it may have been sent, and it may still arrive.
+pub(super) fn is_lost(error: &Error) -> bool {
+    let status = error.source().and_then(|source| source.downcast_ref::<Status>());
+    error.put_certainty() == PutCertainty::MaybeStored && status.is_some_and(|status| status.source().is_some())
+}
+
 fn from_server(status: Status) -> Error {
-    // Nothing of ours asks for a range that could be out of bounds in earnest: this is about the size of a message.
-    let too_large = status.code() == Code::OutOfRange && status.message().contains("message length too large");
+    let too_large = matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted)
+        && TOO_LARGE.iter().any(|words| status.message().contains(words));
     let error = crate::status::from_status(status);
     if too_large { error.with_kind(ErrorKind::FailedPrecondition) } else { error }
 }
@@ -84,8 +99,6 @@ fn find<E: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use blobaccess::PutCertainty;
-
     use super::*;
 
     #[test]
@@ -106,10 +119,25 @@ mod tests {
         assert!(lost.message().contains("refused"), "{lost}");
         let broken = from_status(Status::from_error(Box::new(std::io::Error::other("broken pipe"))));
         assert_eq!(broken.kind(), ErrorKind::Unavailable);
-        assert!(broken.is_retryable());
+        assert!(broken.is_retryable() && is_lost(&broken) && !is_lost(&lost));
+        assert!(!is_lost(&from_status(Status::unavailable("busy"))));
         assert_eq!(broken.put_certainty(), PutCertainty::MaybeStored);
         let late = from_status(Status::from_error(Box::new(TimeoutExpired(()))));
         assert_eq!(late.kind(), ErrorKind::DeadlineExceeded);
+    }
+
+    #[test]
+    fn a_message_that_is_too_large_is_not_sent_again() {
+        for (code, text) in [
+            (Code::OutOfRange, "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes"),
+            (Code::ResourceExhausted, "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes"),
+            (Code::ResourceExhausted, "grpc: received message larger than max (5 vs. 4)"),
+            (Code::ResourceExhausted, "Received message larger than max (5 vs. 4)"),
+            (Code::ResourceExhausted, "gRPC message exceeds maximum size 4: 5"),
+        ] {
+            let error = from_status(Status::new(code, text));
+            assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::FailedPrecondition, false), "{text}");
+        }
     }
 
     #[test]

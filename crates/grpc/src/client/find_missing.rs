@@ -73,7 +73,7 @@ impl Connection {
                 }
             })
         };
-        let answer = self.retried(ctx, || true, ask).await.map_err(failure::never_absent)?.into_inner();
+        let answer = self.retried(ctx, |_| true, ask).await.map_err(failure::never_absent)?.into_inner();
         let missing = answer.missing_blob_digests.iter().map(|digest| {
             let parsed = Digest::parse(instance_name.clone(), function, &digest.hash, digest.size_bytes);
             parsed.ok().filter(|digest| chunk.binary_search(digest).is_ok()).ok_or_else(|| {

@@ -104,7 +104,8 @@ impl BlobAccess for RemoteIcasStore {
             digest_function: digest.function().number(),
         };
         let batch = Bytes::from(batch.encode_to_vec());
-        self.connection.retried_put(ctx, || true, || self.update(ctx, digest, batch.clone())).await
+        let again = |error: &Error| !failure::is_lost(error);
+        self.connection.retried_put(ctx, again, || self.update(ctx, digest, batch.clone())).await
     }
 
     async fn find_missing(&self, ctx: &Context, digests: &DigestSet) -> Result<DigestSet> {

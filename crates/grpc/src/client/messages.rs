@@ -45,8 +45,10 @@ pub type RemoteFsacStore = RemoteMessageStore<Fsac>;
 ///
 /// # Contract
 ///
-/// Calls that fail in passing are made again, puts too: an equal value may then be stored twice, and the outcome is
-/// `Unclassified` if it is not certain.
+/// Calls that fail in passing are made again, and so are puts that the server has answered: an equal value may then be
+/// stored twice, and the outcome is `Unclassified` if it is not certain. A put whose answer was lost fails, as one that
+/// may be stored. Its message may still arrive, and a value that its caller puts after it would be replaced by it; who
+/// waits and puts again decides so.
 ///
 /// # Cancel safety
 ///
@@ -102,7 +104,7 @@ impl Connection {
     pub(super) async fn get_message<K: MessageProtocol>(&self, ctx: &Context, digest: &Digest) -> Result<Blob> {
         let request = MessageRequest::new(digest).encode(K::GET_LAYOUT);
         let attempt = || self.call_encoded(ctx, request.clone(), K::GET);
-        let found = self.retried(ctx, || true, attempt).await;
+        let found = self.retried(ctx, |_| true, attempt).await;
         let found =
             found.map_err(|error| if error.is_not_found() { failure::not_found(digest, &error) } else { error });
         let message = found?.into_inner();
@@ -155,7 +157,8 @@ impl<K: UpdateProtocol> BlobAccess for RemoteMessageStore<K> {
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let message = self.connection.message_to_put::<K>(digest, blob).await?;
         let request = MessageRequest::new(digest).with_message(message).encode(K::UPDATE_LAYOUT);
-        self.connection.retried_put(ctx, || true, || self.update(ctx, request.clone())).await
+        let again = |error: &Error| !failure::is_lost(error);
+        self.connection.retried_put(ctx, again, || self.update(ctx, request.clone())).await
     }
 
     /// Refuses the call: the protocols have none for it.

@@ -18,6 +18,7 @@ mod failure;
 mod find_missing;
 mod icas;
 mod known_offers;
+mod link;
 mod messages;
 mod options;
 mod proxy;

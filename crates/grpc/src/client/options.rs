@@ -22,8 +22,10 @@ const MESSAGE_HEADROOM_BYTES: usize = 64 << 10;
 /// stream move at most that much a round trip: 13 MB/s over 5 ms.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 
-/// The same for all streams of a connection.
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// The time of silence after which a connection is pinged while a call waits on it, and the time that a ping may take.
+/// Together with a new attempt they are less than the silence that a server is granted by default.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The window of HTTP/2 before anybody has set one (RFC 9113, section 6.9.2). That of a connection cannot be smaller.
 const MIN_WINDOW_BYTES: u32 = 65_535;
@@ -84,10 +86,10 @@ impl RemoteOptions {
             connections: 2,
             connect_timeout: Duration::from_secs(10),
             silence_timeout: Duration::from_mins(1),
-            keepalive: None,
+            keepalive: Some((KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT)),
             keepalive_while_idle: false,
             stream_window_bytes: STREAM_WINDOW_BYTES,
-            connection_window_bytes: CONNECTION_WINDOW_BYTES,
+            connection_window_bytes: MAX_WINDOW_BYTES,
             max_message_size_bytes: DEFAULT_MAX_MESSAGE_SIZE_BYTES,
             max_batch_bytes: u64::MAX,
             max_concurrent_calls: 256,
@@ -190,11 +192,22 @@ impl RemoteOptions {
         self
     }
 
-    /// Pings a connection every `interval`, and gives it up if no answer comes within `timeout`. Off unless set: servers
-    /// close the connections of clients that ping more often than permitted (often every 5 minutes).
+    /// Pings a connection on which a call waits and that has been silent for `interval`, and gives it up if no answer
+    /// comes within `timeout`: 30 s and 15 s unless set. The calls on it fail then, and are made again on a new one, all
+    /// of it within the [silence](Self::with_silence_timeout) that a server is granted.
+    ///
+    /// Servers close the connections of clients that ping too often: most after three pings, one within five minutes
+    /// of the other, between which they sent nothing. A call that is given up after a minute causes two.
     #[must_use]
     pub fn with_keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
         self.keepalive = Some((interval, timeout));
+        self
+    }
+
+    /// Pings no connection. One that does not answer is left for a new one only once calls have waited on it in vain.
+    #[must_use]
+    pub fn without_keepalive(mut self) -> Self {
+        self.keepalive = None;
         self
     }
 
@@ -207,14 +220,21 @@ impl RemoteOptions {
 
     /// Sets the bytes of one call that the server may send ahead of its reader: 65,535 to 2^31 - 1; 2 MiB unless set.
     /// Values out of range are moved to its end.
+    ///
+    /// Each blob that is open takes up to this much memory for what its reader has not taken. If it is too small, a
+    /// stream moves no more than this in a round trip.
     #[must_use]
     pub fn with_stream_window_bytes(mut self, bytes: u32) -> Self {
         self.stream_window_bytes = bytes.clamp(MIN_WINDOW_BYTES, MAX_WINDOW_BYTES);
         self
     }
 
-    /// Sets the bytes that the server may send ahead on all calls of a connection: 65,535 to 2^31 - 1; 8 MiB unless set.
-    /// Values out of range are moved to its end.
+    /// Sets the bytes that the server may send ahead on all calls of a connection: 65,535 to 2^31 - 1, which is also the
+    /// default. Values out of range are moved to its end.
+    ///
+    /// A blob that is open and not read takes up to the [window of its call](Self::with_stream_window_bytes). If as many
+    /// are open as fill the window of the connection, no other call on it gets an answer until one of them is read. So a
+    /// smaller one is for those who know how many blobs they open.
     #[must_use]
     pub fn with_connection_window_bytes(mut self, bytes: u32) -> Self {
         self.connection_window_bytes = bytes.clamp(MIN_WINDOW_BYTES, MAX_WINDOW_BYTES);

@@ -41,7 +41,7 @@ impl Connection {
     /// Returns the blob that `digest` names, as a stream whose first message has come.
     pub(super) async fn read(self: &Arc<Self>, ctx: &Context, digest: &Digest, zstd: bool) -> Result<Blob> {
         let compressor = zstd.then_some(Compressor::Zstd);
-        let (first, stream) = self.retried(ctx, || true, || self.open(ctx, digest, compressor, 0)).await?;
+        let (first, stream) = self.retried(ctx, |_| true, || self.open(ctx, digest, compressor, 0)).await?;
         let reading = Reading {
             connection: Arc::clone(self),
             ctx: ctx.clone(),
@@ -83,10 +83,18 @@ impl Connection {
             if let Ok(name) = name {
                 request.metadata_mut().insert(RESOURCE_NAME, name);
             }
-            let mut client = ByteStreamClient::new(self.channel()?).max_decoding_message_size(max);
-            let mut stream = client.read(request).await.map_err(failure::from_status)?.into_inner();
-            let first = stream.message().await.map_err(failure::from_status)?;
-            Ok((first.map(|message| message.data), stream))
+            let attempt = self.attempt()?;
+            let mut client = ByteStreamClient::new(attempt.channel()).max_decoding_message_size(max);
+            let answer = async {
+                let mut stream = client.read(request).await?.into_inner();
+                let first = stream.message().await?;
+                Ok((first.map(|message| message.data), stream))
+            };
+            let answer = answer.await;
+            if !answer.as_ref().is_err_and(failure::is_time_out) {
+                attempt.answered();
+            }
+            answer.map_err(failure::from_status)
         };
         let opened = self.within(self.silence_deadline(ctx), open).await;
         opened.map_err(|error| if error.is_not_found() { failure::not_found(digest, &error) } else { error })

@@ -27,12 +27,18 @@ use crate::server::{CallObserver, ObservedMethods};
 ///
 /// # Memory
 ///
-/// Up to two messages ([`with_max_message_size_bytes`]) for each of up to [`with_max_concurrent_calls`] calls. A window
-/// of 8 MiB for each connection, with contents that readers have not taken yet. The small blobs that wait for their
+/// Up to two messages ([`with_max_message_size_bytes`]) for each of up to [`with_max_concurrent_calls`] calls. Up to 2 MiB
+/// ([`with_stream_window_bytes`]) of each blob that is open, which its reader has not taken yet. The small blobs that wait for their
 /// batch. The capabilities of the server for up to 1024 instance names.
 ///
 /// [`with_max_message_size_bytes`]: RemoteOptions::with_max_message_size_bytes
 /// [`with_max_concurrent_calls`]: RemoteOptions::with_max_concurrent_calls
+/// [`with_stream_window_bytes`]: RemoteOptions::with_stream_window_bytes
+///
+/// # Connections that die silently
+///
+/// A connection that does not answer is [pinged](RemoteOptions::with_keepalive). Besides, one on which calls have waited
+/// in vain for 10 seconds, with no answer to any call in between, is left for a new one.
 ///
 /// # Examples
 ///

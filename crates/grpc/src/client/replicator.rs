@@ -175,7 +175,7 @@ impl Copy {
                 ReplicatorClient::new(channel).max_decoding_message_size(max).replicate_blobs(request).await
             })
         };
-        let answer = self.connection.retried(ctx, || true, attempt).await;
+        let answer = self.connection.retried(ctx, |_| true, attempt).await;
         // A blob that the server does not find in its source was there when its copy was asked for.
         answer.map(drop).map_err(failure::never_absent)
     }

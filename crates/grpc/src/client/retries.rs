@@ -8,11 +8,11 @@ use blobaccess::{Context, Error, PutCertainty, PutOutcome, Result};
 use super::connection::Connection;
 
 impl Connection {
-    /// Retries `attempt` while it fails transiently and `again` returns true.
+    /// Retries `attempt` while it fails transiently and `again` permits it for the error.
     pub(super) async fn retried<T, F>(
         &self,
         ctx: &Context,
-        again: impl Fn() -> bool,
+        again: impl Fn(&Error) -> bool,
         mut attempt: impl FnMut() -> F,
     ) -> Result<T>
     where
@@ -25,7 +25,7 @@ impl Connection {
                 Err(error) => error,
             };
             failures += 1;
-            if !error.is_retryable() || !again() {
+            if !error.is_retryable() || !again(&error) {
                 return Err(error);
             }
             let Some(until) = self.waits.next(&*self.clock, ctx, failures) else { return Err(error) };
@@ -42,7 +42,7 @@ impl Connection {
     pub(super) async fn retried_put<F>(
         &self,
         ctx: &Context,
-        again: impl Fn() -> bool,
+        again: impl Fn(&Error) -> bool,
         mut attempt: impl FnMut() -> F,
     ) -> Result<PutOutcome>
     where

@@ -20,6 +20,8 @@ pub struct RemoteSnapshot {
     pub batched_writes: u64,
     /// The streams that broke and were gone on with where they had broken.
     pub resumed_reads: u64,
+    /// The connections that did not answer, and were left for new ones.
+    pub left_connections: u64,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +33,7 @@ pub(super) struct Counters {
     pub(super) write_batches: AtomicU64,
     pub(super) batched_writes: AtomicU64,
     pub(super) resumed_reads: AtomicU64,
+    pub(super) left_connections: AtomicU64,
 }
 
 impl Counters {
@@ -44,6 +47,7 @@ impl Counters {
             write_batches: read(&self.write_batches),
             batched_writes: read(&self.batched_writes),
             resumed_reads: read(&self.resumed_reads),
+            left_connections: read(&self.left_connections),
         }
     }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use blobaccess::{Compressor, Context, Digest, Error, PutOutcome, Result, WriteResource};
+use blobaccess::{Compressor, Context, Digest, Error, ErrorKind, PutOutcome, Result, WriteResource};
 use blobaccess_proto::bytestream::WriteResponse;
 use tokio::sync::oneshot;
 use tonic::{CancellationHandle, Response, Status};
@@ -39,7 +39,7 @@ impl Connection {
     ) -> Result<PutOutcome> {
         let contents = Arc::new(contents);
         let attempt = || self.upload(ctx, digest, compressor, Arc::clone(&contents));
-        self.retried_put(ctx, || contents.is_whole(), attempt).await
+        self.retried_put(ctx, |_| contents.is_whole(), attempt).await
     }
 
     async fn upload(
@@ -60,8 +60,19 @@ impl Connection {
             let request = self.request(ctx, ctx.deadline(), messages);
             let mut request = self.within(self.silence_deadline(ctx), request).await?;
             let _reset = ResetOnDrop(Some(request.cancellation_handle()));
-            let mut client = ByteStreamClient::new(self.channel()?);
-            let response = self.supervise(ctx, &progress, client.write(request), failure).await?;
+            let attempt = self.attempt()?;
+            let mut client = ByteStreamClient::new(attempt.channel());
+            let response = self.supervise(ctx, &progress, client.write(request), failure).await;
+            match &response {
+                // Time that the source took says nothing about the connection.
+                Err(error) if error.kind() == ErrorKind::DeadlineExceeded => {
+                    if progress.in_source.load(Ordering::Relaxed) {
+                        attempt.leave();
+                    }
+                }
+                Ok(_) | Err(_) => attempt.answered(),
+            }
+            let response = response?;
             check_committed_size(digest, compressor, &progress, response.get_ref().committed_size)?;
             let outcome = response.metadata().get_bin(OUTCOME_RESPONSE).and_then(|value| value.to_bytes().ok());
             Ok(outcome::from_bytes(outcome.as_deref()))

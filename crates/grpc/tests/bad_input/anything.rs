@@ -116,7 +116,7 @@ fn nearly_right() -> BoxedStrategy<Vec<u8>> {
         },
     );
     let entry = (prop::option::of(digest()), data(), -1..4_i32).prop_map(|(digest, data, compressor)| {
-        re::batch_update_blobs_request::Request { digest, data: data.into(), compressor }
+        re::batch_update_blobs_request::Request { digest, data: data.into(), compressor, ..Default::default() }
     });
     let update = (name(), prop::collection::vec(entry, 0..5), function()).prop_map(
         |(instance_name, requests, digest_function)| {

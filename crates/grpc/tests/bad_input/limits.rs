@@ -102,7 +102,12 @@ async fn an_oversized_batch_is_an_invalid_argument_and_an_oversized_message_exha
     let announcing = |n: u8| {
         let digest = sha256(&vec![n; 512 << 10]);
         let frame = zstd::bulk::compress(&vec![n; 512 << 10], 1).unwrap();
-        re::batch_update_blobs_request::Request { digest: Some(to_proto(&digest)), data: frame.into(), compressor: 1 }
+        re::batch_update_blobs_request::Request {
+            digest: Some(to_proto(&digest)),
+            data: frame.into(),
+            compressor: 1,
+            ..Default::default()
+        }
     };
     let request = re::BatchUpdateBlobsRequest { requests: vec![announcing(1), announcing(2)], ..Default::default() };
     let status = storage.batch_update_blobs(request).await.unwrap_err();

@@ -119,7 +119,8 @@ async fn a_compressor_that_is_not_offered_is_unimplemented() {
     }
     for compressor in [2, 3, 99, -1] {
         let digest = Some(to_proto(&digest));
-        let entry = re::batch_update_blobs_request::Request { digest, data: CONTENTS.into(), compressor };
+        let entry =
+            re::batch_update_blobs_request::Request { digest, data: CONTENTS.into(), compressor, ..Default::default() };
         let request = re::BatchUpdateBlobsRequest { requests: vec![entry], ..Default::default() };
         let answer = CasClient::new(channel.clone()).batch_update_blobs(request).await.unwrap().into_inner();
         let code = answer.responses.first().unwrap().status.as_ref().unwrap().code;

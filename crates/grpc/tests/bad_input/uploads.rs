@@ -103,11 +103,13 @@ async fn contents_that_are_not_those_of_the_digest_are_an_invalid_argument() {
                 digest: Some(to_proto(&digest)),
                 data: data.to_vec().into(),
                 compressor,
+                ..Default::default()
             };
             let good = re::batch_update_blobs_request::Request {
                 digest: Some(to_proto(&sha256(what.as_bytes()))),
                 data: what.as_bytes().into(),
                 compressor: 0,
+                ..Default::default()
             };
             let requests = vec![entry(contents, 0), good, entry(&frame, 1)];
             let request = re::BatchUpdateBlobsRequest { requests, ..Default::default() };

@@ -34,6 +34,7 @@ async fn store(channel: &Channel, digest: &Digest, frame: &[u8]) -> Vec<(Code, S
         digest: Some(to_proto(digest)),
         data: frame.to_vec().into(),
         compressor: 1,
+        ..Default::default()
     };
     let request = re::BatchUpdateBlobsRequest { requests: vec![entry], ..Default::default() };
     let answer = CasClient::new(channel.clone()).batch_update_blobs(request).await.unwrap().into_inner();

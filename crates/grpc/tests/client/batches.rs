@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::{
-    Blob, BlobAccess as _, Context, Digest, DigestFunction, ErrorKind, InstanceName, Metadata, PutCertainty, PutOutcome,
+    Blob, BlobAccess as _, Context, Digest, DigestFunction, ErrorKind, InstanceName, Metadata, PutCertainty,
+    PutOutcome, UploadToken,
 };
 use blobaccess_proto::remote_execution as re;
 use futures::FutureExt as _;
@@ -273,6 +274,49 @@ async fn of_equal_puts_in_one_batch_one_is_created() {
     let created = outcomes.iter().filter(|outcome| outcome.as_ref().is_ok_and(|outcome| *outcome == CREATED)).count();
     let existing = outcomes.iter().filter(|outcome| outcome.as_ref().is_ok_and(|outcome| *outcome == EXISTS)).count();
     assert_eq!((created, existing), (1, 8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn puts_with_tokens_of_their_own_travel_together_and_each_is_told_its_own_outcome() {
+    let fake = Fake::new();
+    let (calls, tokens) = (Log::new(), Log::new());
+    let (counted, log) = (calls.clone(), tokens.clone());
+    let names = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    fake.on_batch_update(move |request| {
+        counted.add(());
+        assert!(
+            request.get_ref().requests.len() == 1 || !request.metadata().contains_key("blobaccess-upload-token-bin")
+        );
+        let responses = request.get_ref().requests.iter().map(|put| {
+            // The first upload of a blob creates it.
+            let name = put.digest.clone().unwrap().hash;
+            let is_there = !names.lock().unwrap().insert(name);
+            log.add(put.upload_token.to_vec());
+            re::batch_update_blobs_response::Response {
+                digest: put.digest.clone(),
+                status: None,
+                outcome: Some(outcome(if is_there { EXISTS } else { CREATED })),
+            }
+        });
+        let answer = re::BatchUpdateBlobsResponse { responses: responses.collect() };
+        async move { Ok(Response::new(answer)) }
+    });
+    let cas = fake.remote().cas();
+    let puts = (0..1000_u32).map(|number| {
+        // Every blob is put twice.
+        let contents = (number / 2).to_le_bytes();
+        let mut token = [1; 16];
+        token[..4].copy_from_slice(&number.to_le_bytes());
+        let ctx = Context::background().with_upload_token(UploadToken::from_bytes(token));
+        let cas = &cas;
+        async move { cas.put(&ctx, &digest(&contents), Blob::from_bytes(contents.to_vec())).await.unwrap() }
+    });
+    let outcomes = join_all(puts).await;
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == CREATED).count(), 500);
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == EXISTS).count(), 500);
+    assert!(calls.len() <= 9, "{}", calls.len());
+    let tokens: std::collections::BTreeSet<_> = tokens.take().into_iter().collect();
+    assert_eq!(tokens.len(), 1000);
 }
 
 #[tokio::test(start_paused = true)]

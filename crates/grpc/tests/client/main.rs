@@ -5,6 +5,7 @@ mod action_cache;
 mod batches;
 mod calls;
 mod conformance;
+mod connections;
 mod fake;
 mod find_missing;
 mod hostile;

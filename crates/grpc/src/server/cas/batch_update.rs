@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use blobaccess::{
     Blob, Compressor, Context, Digest, DigestFunction, Error, ErrorKind, InstanceName, Provenance, PutOutcome, Result,
+    UploadToken,
 };
 use blobaccess_proto::remote_execution as re;
 use blobaccess_proto::rpc;
@@ -43,7 +44,9 @@ impl CasService {
             .filter(|entry| entry.compressor != 0)
             .map(announced_bytes)
             .fold(0, u64::saturating_add);
+        let mut contexts = Vec::with_capacity(request.requests.len());
         for entry in request.requests {
+            contexts.push(context(ctx, &entry.upload_token));
             uploads.push(self.upload(&instance_name, function, &entry));
             names.push(entry.digest);
         }
@@ -56,8 +59,8 @@ impl CasService {
 
         // What came as it is counts as a part of the request. The other blobs may grow as they are decoded.
         memory.hold(compressed.min(announced)).await?;
-        let put = |upload: Result<(Digest, Blob)>| {
-            let (store, ctx, put_failures) = (Arc::clone(&self.store), ctx.clone(), self.put_failures.clone());
+        let put = |(upload, ctx): (Result<(Digest, Blob)>, Context)| {
+            let (store, put_failures) = (Arc::clone(&self.store), self.put_failures.clone());
             let uploads = self.uploads.clone();
             async move {
                 let (digest, blob) = upload?;
@@ -67,7 +70,8 @@ impl CasService {
             }
         };
         let concurrency = self.options.batch_concurrency;
-        let results: Vec<Result<PutOutcome>> = stream::iter(uploads).map(put).buffered(concurrency).collect().await;
+        let results: Vec<Result<PutOutcome>> =
+            stream::iter(uploads.into_iter().zip(contexts)).map(put).buffered(concurrency).collect().await;
 
         let entries = names.into_iter().zip(results);
         let responses = entries.map(|(digest, result)| {
@@ -103,6 +107,14 @@ impl CasService {
 
 fn announced_bytes(entry: &Request) -> u64 {
     entry.digest.as_ref().and_then(|digest| u64::try_from(digest.size_bytes).ok()).unwrap_or(0)
+}
+
+/// Returns the context of an entry, with the token of its upload if it has one.
+fn context(ctx: &Context, token: &[u8]) -> Context {
+    match <[u8; 16]>::try_from(token) {
+        Ok(token) => ctx.clone().with_upload_token(UploadToken::from_bytes(token)),
+        Err(_) => ctx.clone(),
+    }
 }
 
 /// Returns the function of a request. A request that names none has that of the first hash whose length fits a

@@ -198,6 +198,7 @@ fn update(digest: &Digest, data: &[u8], compressor: i32) -> re::batch_update_blo
         digest: Some(message::to_proto(digest)),
         data: Bytes::copy_from_slice(data),
         compressor,
+        ..Default::default()
     }
 }
 
@@ -219,7 +220,7 @@ async fn what_is_wrong_with_one_blob_of_a_batch_is_said_of_that_one() {
     store.fail(&other, ErrorKind::ResourceExhausted);
     let mut client = client(&store, small());
     let bad_digest =
-        re::batch_update_blobs_request::Request { digest: Some(malformed()), data: "abc".into(), compressor: 0 };
+        re::batch_update_blobs_request::Request { digest: Some(malformed()), data: "abc".into(), ..Default::default() };
     let no_digest = re::batch_update_blobs_request::Request { digest: None, ..bad_digest.clone() };
     let statuses = put(
         &mut client,
