@@ -1,5 +1,6 @@
 //! A bucket as a store.
 
+use std::borrow::Cow;
 use std::fmt::{self, Debug, Display, Formatter};
 use std::future::Future;
 use std::marker::PhantomData;
@@ -7,9 +8,9 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, InstanceName, Inventory, InventoryCursor,
-    InventoryPage, KeyFormat, Kind, PutOutcome, ResolveUpload, Result, Slicer, UploadResolution, UploadToken,
-    get_and_slice,
+    BackgroundWork, Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, InstanceName, Inventory,
+    InventoryCursor, InventoryPage, KeyFormat, Kind, PutOutcome, ResolveUpload, Result, Slicer, UploadResolution,
+    UploadToken, get_and_slice,
 };
 
 use crate::aborts::Aborts;
@@ -239,6 +240,17 @@ impl<K: Kind> BucketStore<K> {
 
     fn max_blob_size_bytes(&self) -> u64 {
         if K::STORAGE_TYPE.is_mutable() { self.shared.options.max_message_size_bytes } else { MAX_OBJECT_BYTES }
+    }
+}
+
+#[async_trait]
+impl<K: Kind> BackgroundWork for BucketStore<K> {
+    fn name(&self) -> Cow<'static, str> {
+        self.to_string().into()
+    }
+
+    async fn run(&self) {
+        Self::run(self).await;
     }
 }
 
