@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use blobaccess::replication::{EntryLocks, LocalReplicator, Replicator};
 use blobaccess::{
-    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind, PutCertainty,
-    PutOutcome, ReadRequest, Result, Slicer,
+    Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, InstanceName, Inventory, KeyFormat, Kind,
+    PutCertainty, PutOutcome, ReadRequest, Result, Slicer,
 };
 
 use crate::queue::{Acknowledge, UploadQueue};
@@ -44,7 +44,7 @@ use crate::queue::{Acknowledge, UploadQueue};
 /// # Weakens
 ///
 /// * A blob that was put and could not be uploaded is missing, although the fast store may still serve it. The same is true
-///   of blobs that were queued when the process died.
+///   of blobs that were queued when the process died, until [`requeue`](Self::requeue) has queued them again.
 /// * A queued blob is present, also for other callers. If its upload fails, it is missing again.
 /// * If the slow store cannot be asked, contents that the fast store has are present, and are queued for upload. If the
 ///   queue acknowledges puts when they are uploaded, that is an error instead: nothing is queued for which nobody waits.
@@ -135,6 +135,54 @@ impl<F: BlobAccess, S: BlobAccess<Kind = F::Kind>> WriteBehind<F, S> {
     async fn upload(&self, ctx: &Context, digest: &Digest) -> Result<PutOutcome> {
         let fast: Arc<dyn BlobAccess<Kind = F::Kind>> = Arc::<F>::clone(&self.fast);
         self.queue.upload_from(ctx, digest, digest.size_bytes(), None, fast).await
+    }
+
+    /// Queues what the fast store has and the slow one lacks: after a restart, the uploads that were queued when the process
+    /// ended. `inventory` is that of the fast store. Returns how many were queued.
+    ///
+    /// Each page of the inventory costs one question to the slow store. Whatever was removed from the slow store since it was
+    /// uploaded is uploaded again, too. Call it once a start, beside everything else.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any time; what is queued stays queued.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stores, and `ResourceExhausted` if the queue has no room. Calling again goes on from the beginning, and
+    /// skips what is queued or uploaded by then.
+    pub async fn requeue(&self, ctx: &Context, inventory: &dyn Inventory) -> Result<u64> {
+        let (mut requeued, mut cursor) = (0, None);
+        loop {
+            let page = inventory.inventory(ctx, cursor.as_ref()).await.map_err(in_fast)?;
+            let digests: DigestSet = page.entries.into_iter().map(|entry| entry.digest).collect();
+            let digests = digests.filter(|digest| !self.queue.is_queued(digest));
+            for digest in &self.queue.inner().find_missing(ctx, &digests).await.map_err(in_slow)? {
+                requeued += u64::from(self.requeue_one(ctx, digest).await?);
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(requeued);
+            }
+        }
+    }
+
+    /// Queues a blob that the fast store has, unless it is gone by now.
+    async fn requeue_one(&self, ctx: &Context, digest: &Digest) -> Result<bool> {
+        if !F::Kind::STORAGE_TYPE.is_mutable() {
+            let fast: Arc<dyn BlobAccess<Kind = F::Kind>> = Arc::<F>::clone(&self.fast);
+            self.queue.enqueue_from(ctx, digest, digest.size_bytes(), None, fast)?;
+            return Ok(true);
+        }
+        let guard = self.locks.lock(&digest.cache_key(self.fast.key_format())).await;
+        let value = match self.fast.get(ctx, digest).await {
+            Ok(blob) => blob.into_bytes(self.queue.max_held_bytes()).await.map_err(in_fast)?,
+            Err(error) if error.is_not_found() => return Ok(false),
+            Err(error) => return Err(in_fast(error)),
+        };
+        let enqueued = self.queue.enqueue_value(ctx, digest, value)?;
+        drop((guard, enqueued));
+        Ok(true)
     }
 
     /// Puts contents.

@@ -4,13 +4,14 @@ use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use blobaccess::{BlobAccess, Context, Digest, DigestKey, Error, Kind, PutOutcome, Result};
+use blobaccess::{Blob, BlobAccess, Context, Digest, DigestKey, Error, Kind, PutOutcome, Result};
 use blobaccess_accounting::{DropReason, Ticket};
 use bytes::Bytes;
+use futures::TryStreamExt;
 use tokio::sync::oneshot;
 
 use super::contents::Contents;
-use super::entries::Room;
+use super::entries::{Inserted, Room};
 use super::job::Job;
 use super::queued::{Queued, Waiter};
 use super::{Acknowledge, QueueSnapshot, UploadQueue};
@@ -161,18 +162,46 @@ impl<B: BlobAccess> UploadQueue<B> {
             let message = format!("upload of {digest}: the queue of uploads is closed");
             (DropReason::Shutdown, Error::failed_precondition(message))
         } else {
-            let QueueSnapshot { items, held_bytes, .. } = self.snapshot();
-            let message = format!(
-                "upload of {digest}: {items} uploads of {held_bytes} bytes are queued; the maximum is {} uploads of {} bytes",
-                self.options.max_items, self.options.max_bytes
-            );
-            (DropReason::QueueFull, Error::resource_exhausted(message).with_retryable(true))
+            return Err(self.refuse(job)?);
         };
         let ticket = self.begin(job)?;
         ticket.drop_as(reason, job.stored_bytes);
         self.entries().count_dropped();
         self.losses.add(digest);
         Err(error.not_stored())
+    }
+
+    /// Reads a blob, and takes room for its bytes as they come: what a slow sender has merely announced takes none. If there is
+    /// no room, the upload is dropped and counted so.
+    pub(super) async fn read_into(&self, job: &Job, reservation: &mut Reservation<'_, B>, blob: Blob) -> Result<Bytes> {
+        let mut stream = blob.into_stream(..)?;
+        let mut pieces: Vec<Bytes> = Vec::new();
+        while let Some(piece) = stream.try_next().await? {
+            if !reservation.grow(u64::try_from(piece.len()).unwrap_or(u64::MAX)) {
+                return Err(self.refuse(job)?);
+            }
+            pieces.push(piece);
+        }
+        Ok(match <[Bytes; 1]>::try_from(pieces) {
+            Ok([whole]) => whole,
+            Err(pieces) => pieces.concat().into(),
+        })
+    }
+
+    /// Counts an upload for which there is no room, and returns the error that says so.
+    fn refuse(&self, job: &Job) -> Result<Error> {
+        let digest = &job.digest;
+        let QueueSnapshot { items, held_bytes, .. } = self.snapshot();
+        let message = format!(
+            "upload of {digest}: {items} uploads of {held_bytes} bytes are queued; the maximum is {} uploads of {} bytes",
+            self.options.max_items, self.options.max_bytes
+        );
+        let error = Error::resource_exhausted(message).with_retryable(true).not_stored();
+        self.begin(job)?.drop_as(DropReason::QueueFull, job.stored_bytes);
+        self.entries().count_dropped();
+        self.losses.add(digest);
+        self.note(&error, true);
+        Ok(error)
     }
 
     /// Gives an upload for which there is room its place, or joins the equal upload that is queued already.
@@ -192,12 +221,24 @@ impl<B: BlobAccess> UploadQueue<B> {
             }
         }
         let Admitted { room, ticket } = self.admit(&job, reservation)?;
-        let barrier = self.follows.as_ref().map_or(0, |follows| follows.barrier());
-        let queued = Queued::new(job, contents, room, ticket).with_barrier(barrier).with_waiter(waiter);
-        let older = self.entries().insert(queued);
+        let queued = Queued::new(job, contents, room, ticket).with_waiter(waiter);
+        let inserted = self.entries().insert(queued);
         drop(admission);
-        if let Some(older) = older {
-            self.supersede(older);
+        match inserted {
+            Inserted::New => {}
+            Inserted::Instead(older) => self.supersede(older),
+            // It had its room when the queue was given up.
+            Inserted::TooLate(mut late) => {
+                late.give_up_ticket(DropReason::Shutdown);
+                self.losses.add(&late.job.digest);
+                let mut entries = self.entries();
+                entries.count_dropped();
+                entries.give_back(late.room);
+                drop(entries);
+                self.wake();
+                let message = format!("upload of {}: the queue of uploads is closed", late.job.digest);
+                return Err(Error::failed_precondition(message).not_stored());
+            }
         }
         self.work.notify_one();
         Ok(())
@@ -209,7 +250,7 @@ impl<B: BlobAccess> UploadQueue<B> {
         Ok(Admitted { room: reservation.take()?, ticket })
     }
 
-    fn begin(&self, job: &Job) -> Result<Ticket> {
+    pub(super) fn begin(&self, job: &Job) -> Result<Ticket> {
         self.accounts.begin(&job.ctx, &job.digest, B::Kind::STORAGE_TYPE, job.logical_bytes)
     }
 
@@ -222,14 +263,26 @@ impl<B: BlobAccess> UploadQueue<B> {
 
     /// Ends an older value of an entry, which a newer one replaced while it was waiting.
     pub(super) fn supersede(&self, mut older: Queued<B::Kind>) {
-        if let Some(ticket) = older.ticket.take() {
-            ticket.drop_as(DropReason::SourceUnavailable, older.job.stored_bytes);
-        }
+        older.give_up_ticket(DropReason::SourceUnavailable);
         self.entries().give_back(older.room);
+    }
+
+    /// Wakes all that wait for the queue to change: something ended, or will not come.
+    pub(super) fn wake(&self) {
+        self.ended.notify_waiters();
+        self.work.notify_one();
     }
 }
 
 impl<B: BlobAccess> Reservation<'_, B> {
+    /// Takes room for `bytes` more. Returns `false` if there is none.
+    fn grow(&mut self, bytes: u64) -> bool {
+        match &mut self.room {
+            Some(room) => self.queue.entries().grow(&self.queue.options, room, bytes),
+            None => false,
+        }
+    }
+
     fn take(mut self) -> Result<Room> {
         self.room.take().ok_or_else(|| Error::internal("room in the queue was taken twice"))
     }
@@ -239,6 +292,8 @@ impl<B: BlobAccess> Drop for Reservation<'_, B> {
     fn drop(&mut self) {
         if let Some(room) = self.room.take() {
             self.queue.entries().give_back(room);
+            // Whoever drains the queue waits for puts that have room.
+            self.queue.wake();
         }
     }
 }

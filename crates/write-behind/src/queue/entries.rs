@@ -1,11 +1,14 @@
 //! The entries of the queue, by key and in the order of arrival.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::{self, Debug, Formatter};
+use std::time::Instant;
 
 use blobaccess::{DigestKey, Kind};
+use tokio::sync::oneshot;
 
 use super::contents::Contents;
+use super::outage::Outage;
 use super::queued::{Queued, Waiter};
 use super::{QueueOptions, QueueSnapshot};
 
@@ -25,16 +28,29 @@ pub(super) enum PutBack<K: Kind> {
     GivenUp(Queued<K>),
 }
 
+/// The fate of an upload that asked for its place.
+pub(super) enum Inserted<K: Kind> {
+    /// It has its place.
+    New,
+    /// It has the place of an older value.
+    Instead(Queued<K>),
+    /// The queue has given everything up.
+    TooLate(Queued<K>),
+}
+
 /// The entries of a queue.
 pub(super) struct Entries<K: Kind> {
     by_key: HashMap<DigestKey, Entry<K>>,
+    /// The keys whose turn has come, each once.
     ready: VecDeque<DigestKey>,
-    /// The sequence numbers of uploads that have neither ended nor been given up.
-    pending: BTreeSet<u64>,
+    /// The keys whose uploads failed and are tried again, by the time of that and the sequence number.
+    delayed: BTreeMap<(Instant, u64), DigestKey>,
+    uploading: usize,
     next_sequence: u64,
     items: usize,
     held_bytes: u64,
     counts: Counts,
+    outage: Outage,
     given_up: bool,
 }
 
@@ -45,6 +61,7 @@ struct Counts {
     dropped: u64,
     joined: u64,
     superseded: u64,
+    retried: u64,
 }
 
 /// The uploads of one key: one under way, and one that waits.
@@ -53,24 +70,32 @@ struct Entry<K: Kind> {
     waiting: Option<Queued<K>>,
     /// The callers that joined the upload under way.
     joined: Vec<Waiter>,
+    /// The results that wait for an upload of this key to end, whatever its outcome.
+    watchers: Vec<oneshot::Sender<()>>,
+    /// Whether the key is among those whose turn has come.
+    ready: bool,
+    /// The place of the key among those that are delayed.
+    delayed: Option<(Instant, u64)>,
 }
 
 impl<K: Kind> Default for Entry<K> {
     fn default() -> Self {
-        Self { uploading: None, waiting: None, joined: Vec::new() }
+        Self { uploading: None, waiting: None, joined: Vec::new(), watchers: Vec::new(), ready: false, delayed: None }
     }
 }
 
 impl<K: Kind> Entries<K> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(options: &QueueOptions) -> Self {
         Self {
             by_key: HashMap::new(),
             ready: VecDeque::new(),
-            pending: BTreeSet::new(),
+            delayed: BTreeMap::new(),
+            uploading: 0,
             next_sequence: 0,
             items: 0,
             held_bytes: 0,
             counts: Counts::default(),
+            outage: Outage::new(options.backoff_first, options.backoff_max),
             given_up: false,
         }
     }
@@ -104,95 +129,183 @@ impl<K: Kind> Entries<K> {
         Ok(())
     }
 
+    /// Takes room for `bytes` more of an upload that has `room`. Returns `false` if there is none.
+    pub(super) fn grow(&mut self, options: &QueueOptions, room: &mut Room, bytes: u64) -> bool {
+        match self.held_bytes.checked_add(bytes) {
+            Some(total) if total <= options.max_bytes => {
+                self.held_bytes = total;
+                room.held_bytes += bytes;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
     /// Gives `queued` its place, and returns an older value of the same entry that was still waiting: that one is not
-    /// uploaded. Immutable contents have no older value, as the caller joins an equal upload instead.
-    pub(super) fn insert(&mut self, mut queued: Queued<K>) -> Option<Queued<K>> {
+    /// uploaded. Immutable contents have no older value, as the caller joins an equal upload instead. Returns `queued` itself
+    /// if the queue has given everything up.
+    pub(super) fn insert(&mut self, mut queued: Queued<K>) -> Inserted<K> {
+        if self.given_up {
+            return Inserted::TooLate(queued);
+        }
         queued.sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.pending.insert(queued.sequence);
         let key = queued.job.key.clone();
         let entry = self.by_key.entry(key.clone()).or_default();
         let mut older = entry.waiting.take();
         if let Some(older) = &mut older {
-            self.pending.remove(&older.sequence);
             self.counts.superseded += 1;
             queued.supersede(older);
         }
         entry.waiting = Some(queued);
-        if entry.uploading.is_none() {
-            self.ready.push_back(key);
-        }
-        older
+        self.list(&key);
+        older.map_or(Inserted::New, Inserted::Instead)
     }
 
-    /// Takes the next upload whose turn has come.
-    pub(super) fn next(&mut self) -> Option<Queued<K>> {
+    /// Lists a key among those whose turn has come, unless it is listed, has nothing to send, or is being sent.
+    fn list(&mut self, key: &DigestKey) {
+        let Some(entry) = self.by_key.get_mut(key) else { return };
+        if let Some(place) = entry.delayed.take() {
+            self.delayed.remove(&place);
+        }
+        if !entry.ready && entry.uploading.is_none() && entry.waiting.is_some() {
+            entry.ready = true;
+            self.ready.push_back(key.clone());
+        }
+    }
+
+    /// Takes the next upload whose turn has come. While the store is down there is one at a time, after a pause.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Queued<K>> {
+        while let Some(first) = self.delayed.first_entry().filter(|first| first.key().0 <= now) {
+            let key = first.remove();
+            self.list(&key);
+        }
+        if !self.outage.permits(now, self.uploading) {
+            return None;
+        }
         while let Some(key) = self.ready.pop_front() {
             let Some(entry) = self.by_key.get_mut(&key) else { continue };
-            // A key is listed once for each value that was put, and only the newest value waits.
+            entry.ready = false;
             if entry.uploading.is_some() {
                 continue;
             }
             if let Some(queued) = entry.waiting.take() {
                 entry.uploading = Some(queued.contents.clone());
+                self.uploading += 1;
                 return Some(queued);
             }
         }
         None
     }
 
-    /// Gives its place back to an upload that was interrupted before its first byte, ahead of all others.
-    pub(super) fn put_back(&mut self, mut queued: Queued<K>) -> PutBack<K> {
-        if self.given_up {
+    /// Returns the time at which another upload can begin, if that takes nothing but time.
+    pub(super) fn next_time(&self) -> Option<Instant> {
+        let delayed = self.delayed.first_key_value().map(|(place, _)| place.0);
+        let waiting = if self.ready.is_empty() { delayed } else { None };
+        match self.outage.until() {
+            Some(until) if !self.ready.is_empty() || delayed.is_some_and(|delayed| delayed < until) => Some(until),
+            Some(_) | None => waiting,
+        }
+    }
+
+    fn ended_uploading(&mut self, key: &DigestKey) {
+        if let Some(entry) = self.by_key.get_mut(key)
+            && entry.uploading.take().is_some()
+        {
+            self.uploading -= 1;
+        }
+    }
+
+    /// Gives its place back to an upload that was interrupted before its first byte.
+    pub(super) fn put_back(&mut self, queued: Queued<K>) -> PutBack<K> {
+        self.wait_again(queued, None)
+    }
+
+    /// Gives its place back to an upload that failed, until `again`.
+    pub(super) fn retry(&mut self, queued: Queued<K>, now: Instant, again: Instant) -> PutBack<K> {
+        self.counts.retried += 1;
+        self.outage.note_failure(now);
+        self.wait_again(queued, Some(again))
+    }
+
+    fn wait_again(&mut self, mut queued: Queued<K>, again: Option<Instant>) -> PutBack<K> {
+        let key = queued.job.key.clone();
+        if self.given_up || !self.by_key.contains_key(&key) {
             return PutBack::GivenUp(queued);
         }
-        let Some(entry) = self.by_key.get_mut(&queued.job.key) else { return PutBack::GivenUp(queued) };
-        entry.uploading = None;
+        self.ended_uploading(&key);
+        let Some(entry) = self.by_key.get_mut(&key) else { return PutBack::GivenUp(queued) };
         queued.waiters.append(&mut entry.joined);
-        self.ready.push_front(queued.job.key.clone());
-        match &mut entry.waiting {
+        let superseded = match &mut entry.waiting {
             None => {
+                let place = again.map(|again| (again, queued.sequence));
                 entry.waiting = Some(queued);
-                PutBack::Waits
+                if let Some(place) = place {
+                    entry.delayed = Some(place);
+                    self.delayed.insert(place, key);
+                    return PutBack::Waits;
+                }
+                None
             }
             Some(newer) => {
-                self.pending.remove(&queued.sequence);
                 self.counts.superseded += 1;
                 newer.supersede(&mut queued);
-                PutBack::Superseded(queued)
+                Some(queued)
             }
-        }
+        };
+        self.list(&key);
+        superseded.map_or(PutBack::Waits, PutBack::Superseded)
     }
 
     /// Removes an upload that has ended, and returns the callers that joined it.
     pub(super) fn finish(&mut self, queued: &mut Queued<K>, well: bool) -> Vec<Waiter> {
-        self.pending.remove(&queued.sequence);
         let room = std::mem::replace(&mut queued.room, Room { held_bytes: 0 });
         self.give_back(room);
         if well {
             self.counts.uploaded += 1;
+            if self.outage.end() {
+                // Whatever waits for the store to come back may go on.
+                for key in std::mem::take(&mut self.delayed).into_values() {
+                    self.list(&key);
+                }
+            }
         } else {
             self.counts.failed += 1;
         }
-        let key = &queued.job.key;
-        let Some(entry) = self.by_key.get_mut(key) else { return Vec::new() };
-        entry.uploading = None;
+        let key = queued.job.key.clone();
+        self.ended_uploading(&key);
+        let Some(entry) = self.by_key.get_mut(&key) else { return Vec::new() };
         let joined = std::mem::take(&mut entry.joined);
+        // Those that watch look again.
+        entry.watchers.clear();
         if entry.waiting.is_some() {
-            self.ready.push_back(key.clone());
+            self.list(&key);
         } else {
-            self.by_key.remove(key);
+            self.by_key.remove(&key);
         }
         joined
     }
 
     /// Takes every upload that is not under way.
     ///
-    /// An upload that was given up still has its room, and its place among the pending ones.
+    /// An upload that was given up still has its room.
     pub(super) fn give_up(&mut self) -> Vec<Queued<K>> {
         self.given_up = true;
         self.ready.clear();
-        self.by_key.values_mut().filter_map(|entry| entry.waiting.take()).collect()
+        self.delayed.clear();
+        let waiting = self.by_key.values_mut().filter_map(|entry| {
+            (entry.ready, entry.delayed) = (false, None);
+            entry.waiting.take()
+        });
+        waiting.collect()
+    }
+
+    /// Returns a wait for the upload of `key` to end, if there is one.
+    pub(super) fn watch(&mut self, key: &DigestKey) -> Option<oneshot::Receiver<()>> {
+        let entry = self.by_key.get_mut(key)?;
+        let (sender, ended) = oneshot::channel();
+        entry.watchers.push(sender);
+        Some(ended)
     }
 
     /// Returns the newest contents that are queued under `key`.
@@ -205,30 +318,34 @@ impl<K: Kind> Entries<K> {
         self.counts.dropped += 1;
     }
 
-    /// Returns the sequence number of the next upload.
-    pub(super) const fn barrier(&self) -> u64 {
-        self.next_sequence
-    }
-
-    /// Returns whether everything below `barrier` has ended or been given up.
-    pub(super) fn has_passed(&self, barrier: u64) -> bool {
-        self.pending.first().is_none_or(|first| *first >= barrier)
-    }
-
+    /// Returns whether nothing is queued, under way, or on its way into the queue.
     pub(super) fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
+        self.by_key.is_empty() && self.items == 0
+    }
+
+    /// Returns whether nothing will be sent any more: all ended, or was given up.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_empty() || self.given_up && self.uploading == 0
+    }
+
+    /// Returns whether an upload of these contents is queued or under way, or any is.
+    pub(super) fn has_uploads(&self) -> bool {
+        !self.by_key.is_empty()
     }
 
     pub(super) fn snapshot(&self) -> QueueSnapshot {
         QueueSnapshot {
             items: self.items,
             held_bytes: self.held_bytes,
-            uploading: self.by_key.values().filter(|entry| entry.uploading.is_some()).count(),
+            uploading: self.uploading,
+            delayed: self.delayed.len(),
+            is_paused: self.outage.until().is_some(),
             uploaded: self.counts.uploaded,
             failed: self.counts.failed,
             dropped: self.counts.dropped,
             joined: self.counts.joined,
             superseded: self.counts.superseded,
+            retried: self.counts.retried,
         }
     }
 }

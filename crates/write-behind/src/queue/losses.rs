@@ -4,26 +4,35 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use blobaccess::decorators::named_by_action_result;
 use blobaccess::{Clock, Digest, DigestSet, InstanceName};
 
-/// The contents that were not uploaded: their uploads were dropped, or failed.
+/// The contents that were not uploaded: their uploads were dropped, or failed for good.
+///
+/// If there are more than can be remembered, every digest is taken for one that may be lost, until some time after: nothing
+/// is forgotten in silence.
 #[derive(Debug)]
 pub(super) struct Losses {
     clock: Arc<dyn Clock>,
-    lost: Mutex<HashMap<Digest, Instant>>,
+    state: Mutex<State>,
     max: usize,
     lost_for: Duration,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    lost: HashMap<Digest, Instant>,
+    /// The last time at which one was forgotten.
+    forgotten: Option<Instant>,
+}
+
 impl Losses {
     pub(super) fn new(clock: Arc<dyn Clock>, max: usize, lost_for: Duration) -> Self {
-        Self { clock, lost: Mutex::default(), max, lost_for }
+        Self { clock, state: Mutex::default(), max, lost_for }
     }
 
-    fn lost(&self) -> MutexGuard<'_, HashMap<Digest, Instant>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // A panic cannot leave the map half changed: each use of it is one call.
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn key(digest: &Digest) -> Digest {
@@ -32,39 +41,46 @@ impl Losses {
 
     pub(super) fn add(&self, digest: &Digest) {
         let now = self.clock.monotonic();
-        let mut lost = self.lost();
-        lost.insert(Self::key(digest), now);
-        if lost.len() > self.max {
-            lost.retain(|_, since| now.saturating_duration_since(*since) <= self.lost_for);
-            // If there are more within so short a time, any may go: one loss holds a result back as well as many.
-            while lost.len() > self.max {
-                let Some(any) = lost.keys().next().cloned() else { return };
-                lost.remove(&any);
+        let mut state = self.state();
+        state.lost.insert(Self::key(digest), now);
+        if state.lost.len() > self.max {
+            let before = state.lost.len();
+            let lost_for = self.lost_for;
+            state.lost.retain(|_, since| now.saturating_duration_since(*since) <= lost_for);
+            if state.lost.len() > self.max {
+                // Otherwise each further one would go through all of them.
+                state.lost.clear();
+            }
+            if state.lost.len() < before {
+                state.forgotten = Some(now);
             }
         }
     }
 
     pub(super) fn remove(&self, digest: &Digest) {
-        let mut lost = self.lost();
-        if !lost.is_empty() {
-            lost.remove(&Self::key(digest));
+        let mut state = self.state();
+        if !state.lost.is_empty() {
+            state.lost.remove(&Self::key(digest));
         }
     }
 
+    /// Returns whether any contents may be lost.
     pub(super) fn any(&self) -> bool {
-        !self.lost().is_empty()
+        let state = self.state();
+        !state.lost.is_empty() || self.has_forgotten(&state)
     }
 
-    /// Returns the lost contents that `message`, the result of `action`, may need. A message that is no action result
-    /// needs nothing.
-    pub(super) fn suspects(&self, action: &Digest, message: &[u8]) -> DigestSet {
-        let Ok(named) = named_by_action_result(action, message) else { return DigestSet::new() };
+    fn has_forgotten(&self, state: &State) -> bool {
         let now = self.clock.monotonic();
-        let lost = self.lost();
-        let direct = named.digests.iter().filter(|digest| lost.contains_key(&Self::key(digest))).cloned();
-        let recent = lost.iter().filter(|(_, since)| now.saturating_duration_since(**since) <= self.lost_for);
-        let instance_name = action.instance_name();
-        let any = recent.map(|(digest, _)| digest.with_instance_name(instance_name.clone()));
-        if named.has_directories { direct.chain(any).collect() } else { direct.collect() }
+        state.forgotten.is_some_and(|since| now.saturating_duration_since(since) <= self.lost_for)
+    }
+
+    /// Returns those of `digests` that may be lost.
+    pub(super) fn suspects(&self, digests: &DigestSet) -> DigestSet {
+        let state = self.state();
+        if self.has_forgotten(&state) {
+            return digests.clone();
+        }
+        digests.filter(|digest| state.lost.contains_key(&Self::key(digest)))
     }
 }

@@ -5,7 +5,10 @@ mod enqueue;
 mod entries;
 mod job;
 mod losses;
+mod named_contents;
+mod notices;
 mod options;
+mod outage;
 mod predecessor;
 mod queued;
 mod snapshot;
@@ -25,11 +28,13 @@ use blobaccess_accounting::{Accounts, DropReason};
 use futures::future::{Either, select};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use self::contents::Contents;
 use self::entries::Entries;
 use self::losses::Losses;
+use self::named_contents::Followed;
+use self::notices::Notices;
 use self::predecessor::Predecessor;
 
 pub use self::options::{Acknowledge, QueueOptions};
@@ -47,7 +52,16 @@ pub use self::snapshot::QueueSnapshot;
 /// # Order
 ///
 /// In front of a backend. A queue of action results [follows](Self::following) the queue of their contents: a result is
-/// uploaded after all contents that were put before it, and dropped if contents were lost that it needs.
+/// uploaded after the contents that it names, and dropped if some of them were lost.
+///
+/// # Outages
+///
+/// An upload that failed for want of the store is tried again after a pause, for [a day](QueueOptions::with_retry_for), under
+/// the same token. After three failures in a row the store counts as down: then one upload at a time looks whether it is back,
+/// after pauses of up to 30 s, and everything goes on with the first that succeeds. So nothing that was acknowledged is lost
+/// but for want of room, by a shutdown, or because the store will never take it. One warning a minute has the counts.
+///
+/// Uploads that take longer than 5 s leave their place to others, so a key that is locked in the store holds up nobody.
 ///
 /// # Weakens
 ///
@@ -105,8 +119,14 @@ pub struct UploadQueue<B: BlobAccess> {
     work: Notify,
     /// Signals that an upload has ended or was given up.
     ended: Notify,
+    /// The room for uploads that are being sent, and not slow.
+    slots: Arc<Semaphore>,
+    notices: Notices,
     closed: AtomicBool,
 }
+
+/// The number of results that wait for their contents, beside those that are being sent. Of more, the last ones wait in line.
+const WAITING_RESULTS: usize = 1_024;
 
 /// The result of draining a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,25 +144,38 @@ impl<B: BlobAccess> UploadQueue<B> {
             inner,
             accounts,
             options,
-            entries: Mutex::new(Entries::new()),
+            entries: Mutex::new(Entries::new(&options)),
             admission: Mutex::default(),
             losses,
             follows: None,
             work: Notify::new(),
             ended: Notify::new(),
+            slots: Arc::new(Semaphore::new(options.uploads_at_once)),
+            notices: Notices::default(),
             closed: AtomicBool::new(false),
         }
     }
 
-    /// Makes this queue of action results follow `contents`: a result is uploaded only after everything that was put to
-    /// `contents` before it, and is dropped if contents were lost that it needs.
+    /// Makes this queue of action results follow `contents`: a result is uploaded only after the contents that it names, and
+    /// is dropped if some of them were lost and are not in the store.
     ///
-    /// Lost contents that a result names itself are looked for in the store. The trees of its output directories are not
-    /// read: a result that has any is dropped if anything at all was lost [recently](QueueOptions::with_lost_for) and is
-    /// still missing.
+    /// The trees and directories of a result are read for that, from the contents that are queued or else from the store. Name
+    /// a quicker store by [`following_with_trees`](Self::following_with_trees). While no contents are queued and none were
+    /// lost, nothing is read. A result that waits holds up no other upload.
     #[must_use]
     pub fn following<C: BlobAccess<Kind = Cas>>(mut self, contents: Arc<UploadQueue<C>>) -> Self {
-        self.follows = Some(contents);
+        self.follows = Some(Arc::new(Followed::new(contents, None)));
+        self
+    }
+
+    /// Does the same, and reads trees and directories from `trees`: the fast store with the queue behind it.
+    #[must_use]
+    pub fn following_with_trees<C: BlobAccess<Kind = Cas>>(
+        mut self,
+        contents: Arc<UploadQueue<C>>,
+        trees: Arc<dyn BlobAccess<Kind = Cas>>,
+    ) -> Self {
+        self.follows = Some(Arc::new(Followed::new(contents, Some(trees))));
         self
     }
 
@@ -163,21 +196,40 @@ impl<B: BlobAccess> UploadQueue<B> {
     /// Uploads that are being sent when the future is dropped end as any put that is dropped. The others stay for the next
     /// run, among them results that wait for their contents.
     pub async fn run(&self) {
+        let clock = self.accounts.clock();
         let mut uploads = FuturesUnordered::new();
+        // Results wait for their contents without a slot, and slow uploads lose theirs to others.
+        let waiting = if self.follows.is_some() { WAITING_RESULTS } else { self.options.uploads_at_once };
+        let most = self.options.uploads_at_once.saturating_add(waiting);
         loop {
-            while uploads.len() < self.options.uploads_at_once {
-                let Some(queued) = self.entries().next() else { break };
-                uploads.push(self.upload(queued).boxed());
+            while uploads.len() < most {
+                let slot = if self.follows.is_some() { None } else { Arc::clone(&self.slots).try_acquire_owned().ok() };
+                if slot.is_none() && self.follows.is_none() {
+                    break;
+                }
+                let Some(queued) = self.entries().next(clock.monotonic()) else { break };
+                uploads.push(self.upload(queued, slot).boxed());
             }
-            if uploads.is_empty() && self.closed.load(Ordering::Acquire) && self.entries().is_empty() {
+            if uploads.is_empty() && self.closed.load(Ordering::Acquire) && self.entries().is_over() {
                 return;
             }
             // A notification while nobody waits is kept, so that nothing is missed in between.
             let work = std::pin::pin!(self.work.notified());
+            // What could begin now waits for a slot, and is woken when there is one.
+            let now = clock.monotonic();
+            let next_time = self.entries().next_time().filter(|time| *time > now);
+            let timer = async {
+                match next_time {
+                    Some(time) => clock.sleep_until(time).await,
+                    None => futures::future::pending().await,
+                }
+            };
+            let timer = std::pin::pin!(timer);
+            let woken = select(work, timer);
             if uploads.is_empty() {
-                work.await;
+                woken.await;
             } else {
-                select(work, uploads.next()).await;
+                select(woken, uploads.next()).await;
             }
         }
     }
@@ -260,8 +312,13 @@ impl<B: BlobAccess> BlobAccess for UploadQueue<B> {
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let (size, max) = (blob.size_bytes(), self.options.max_blob_size_bytes);
+        let job = self.job(ctx, digest, size);
         if size > max {
             let message = format!("blob {digest} is {size} bytes; the maximum of the queue of uploads is {max}");
+            // It has an outcome, as every put has.
+            self.begin(&job)?.drop_as(DropReason::QueueFull, None);
+            self.entries().count_dropped();
+            self.losses.add(digest);
             return Err(Error::invalid_argument(message));
         }
         let mutable = B::Kind::STORAGE_TYPE.is_mutable();
@@ -270,10 +327,9 @@ impl<B: BlobAccess> BlobAccess for UploadQueue<B> {
         if !mutable && !waits && self.join(&self.key(digest), None).is_ok() {
             return Ok(PutOutcome::Unclassified { stored_bytes: None });
         }
-        let job = self.job(ctx, digest, size);
-        let reservation = self.reserve(&job, size)?;
+        let mut reservation = self.reserve(&job, 0)?;
         let blob = if mutable { blob } else { blob.with_expected_digest(digest) };
-        let bytes = blob.into_bytes(max).await?;
+        let bytes = self.read_into(&job, &mut reservation, blob).await?;
         let (waiter, enqueued) = self.waiter();
         self.enqueue(job, Contents::Held(bytes), reservation, waiter)?;
         enqueued.outcome().await
@@ -307,45 +363,6 @@ impl<B: BlobAccess> BlobAccess for UploadQueue<B> {
 
     fn finds_in_bulk(&self) -> bool {
         self.inner.finds_in_bulk()
-    }
-}
-
-#[async_trait]
-impl<B: BlobAccess<Kind = Cas>> Predecessor for UploadQueue<B> {
-    fn barrier(&self) -> u64 {
-        self.entries().barrier()
-    }
-
-    async fn passed(&self, barrier: u64) {
-        loop {
-            // Registered before the entries are read, so that no upload ends unnoticed in between.
-            let ended = self.ended.notified();
-            if self.entries().has_passed(barrier) {
-                return;
-            }
-            ended.await;
-        }
-    }
-
-    fn has_losses(&self) -> bool {
-        self.losses.any()
-    }
-
-    async fn lacks(&self, ctx: &Context, action: &Digest, message: &[u8]) -> bool {
-        let suspects = self.losses.suspects(action, message);
-        if suspects.is_empty() {
-            return false;
-        }
-        match self.inner.find_missing(ctx, &suspects).await {
-            Ok(missing) => {
-                for found in &suspects.difference(&missing) {
-                    self.losses.remove(found);
-                }
-                !missing.is_empty()
-            }
-            // Then nobody knows that they are there.
-            Err(_) => true,
-        }
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The longest time that can be set: the sum of a few is far within the range of any clock.
+const YEAR: Duration = Duration::from_hours(365 * 24);
+
 /// The time at which a put is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acknowledge {
@@ -21,6 +24,10 @@ pub struct QueueOptions {
     pub(super) acknowledge: Acknowledge,
     pub(super) remembered_losses: usize,
     pub(super) lost_for: Duration,
+    pub(super) backoff_first: Duration,
+    pub(super) backoff_max: Duration,
+    pub(super) retry_for: Duration,
+    pub(super) attempt_timeout: Duration,
 }
 
 impl Default for QueueOptions {
@@ -33,6 +40,10 @@ impl Default for QueueOptions {
             acknowledge: Acknowledge::Queued,
             remembered_losses: 65_536,
             lost_for: Duration::from_mins(10),
+            backoff_first: Duration::from_millis(500),
+            backoff_max: Duration::from_secs(30),
+            retry_for: Duration::from_hours(24),
+            attempt_timeout: Duration::from_mins(15),
         }
     }
 }
@@ -83,8 +94,34 @@ impl QueueOptions {
         self
     }
 
-    /// Sets for how long lost contents count against action results with output directories: 10 minutes by default. Take
-    /// at least the time that the uploads of one action need, from its first contents to its result.
+    /// Sets the first and the longest pause before an upload that failed is tried again: 500 ms and 30 s unless set, at most a
+    /// year. Each is twice the one before. The same pauses lie between two looks at a store that is down.
+    #[must_use]
+    pub fn with_backoff(mut self, first: Duration, max: Duration) -> Self {
+        (self.backoff_first, self.backoff_max) = (first.min(YEAR), max.min(YEAR));
+        self
+    }
+
+    /// Sets for how long an upload is tried again after its first failure: a day unless set, at most a year. Too short, and an
+    /// outage loses what was acknowledged; too long, and an upload that the store will never take keeps its room.
+    ///
+    /// Uploads whose callers [wait](Acknowledge::Uploaded) for them are not tried again: the callers are told.
+    #[must_use]
+    pub fn with_retry_for(mut self, duration: Duration) -> Self {
+        self.retry_for = duration.min(YEAR);
+        self
+    }
+
+    /// Sets the time that one attempt may take, in addition to the time of its bytes at 64 KiB/s: 15 minutes unless set, at
+    /// most a year. It bounds how long a store without time-outs of its own can keep an upload.
+    #[must_use]
+    pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = timeout.min(YEAR);
+        self
+    }
+
+    /// Sets for how long lost contents are remembered at least, of which more were lost than can be remembered one by one: 10
+    /// minutes by default. Take at least the time that the uploads of one action need, from its first contents to its result.
     #[must_use]
     pub const fn with_lost_for(mut self, lost_for: Duration) -> Self {
         self.lost_for = lost_for;

@@ -1,7 +1,9 @@
 //! An upload that has its place in the queue, and the callers that wait for it.
 
-use blobaccess::{Blob, Kind, PutOutcome, Result};
-use blobaccess_accounting::Ticket;
+use std::time::Instant;
+
+use blobaccess::{Blob, Error, Kind, PutCertainty, PutOutcome, Result};
+use blobaccess_accounting::{DropReason, Ticket};
 use tokio::sync::oneshot;
 
 use super::contents::Contents;
@@ -18,10 +20,13 @@ pub(super) struct Queued<K: Kind> {
     /// The ticket; `None` once the first byte is about to be sent.
     pub(super) ticket: Option<Ticket>,
     pub(super) room: Room,
-    /// The sequence number in the queue that this one follows, below which everything must have ended first.
-    pub(super) barrier: u64,
     /// The sequence number of this upload, by the order of arrival.
     pub(super) sequence: u64,
+    /// The attempts that failed, and will be followed by another.
+    pub(super) failures: u32,
+    pub(super) first_failure: Option<Instant>,
+    /// The error of the last attempt. It says that the blob may be stored if any attempt may have stored it.
+    pub(super) last_error: Option<Error>,
     pub(super) waiters: Vec<Waiter>,
     /// The callers that put values which this upload replaced while they were waiting.
     pub(super) superseded: Vec<Waiter>,
@@ -35,17 +40,33 @@ impl<K: Kind> Queued<K> {
             contents,
             ticket: Some(ticket),
             room,
-            barrier: 0,
             sequence: 0,
+            failures: 0,
+            first_failure: None,
+            last_error: None,
             waiters: Vec::new(),
             superseded: Vec::new(),
         }
     }
 
-    /// Sets the barrier that must be passed first.
-    pub(super) const fn with_barrier(mut self, barrier: u64) -> Self {
-        self.barrier = barrier;
-        self
+    /// Returns `error` as the error of all attempts so far: if one of them may have stored the blob, it may be stored.
+    pub(super) fn joined_error(&self, error: Error) -> Error {
+        let maybe = self.last_error.as_ref().is_some_and(|last| last.put_certainty() == PutCertainty::MaybeStored);
+        if maybe { error.with_put_certainty(PutCertainty::MaybeStored) } else { error }
+    }
+
+    /// Returns whether an attempt may have stored the blob.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.last_error.as_ref().is_some_and(|last| last.put_certainty() == PutCertainty::MaybeStored)
+    }
+
+    /// Ends the ticket of an upload that is given up between two attempts, or before the first one.
+    pub(super) fn give_up_ticket(&mut self, reason: DropReason) {
+        let Some(ticket) = self.ticket.take() else { return };
+        match &self.last_error {
+            Some(error) => ticket.fail(error),
+            None => ticket.drop_as(reason, self.job.stored_bytes),
+        }
     }
 
     /// Adds `waiter`, if there is one.

@@ -195,10 +195,11 @@ async fn values_of_one_entry_are_uploaded_one_after_another() {
     for value in ["one", "two"] {
         results.put(&ctx, &action, Blob::from_bytes(value)).await.unwrap();
     }
-    let sent = results.entries().next().unwrap();
+    let now = setup.clock.monotonic();
+    let sent = results.entries().next(now).unwrap();
     results.put(&ctx, &action, Blob::from_bytes("three")).await.unwrap();
-    assert!(results.entries().next().is_none(), "two values would race");
-    results.upload(sent).await;
+    assert!(results.entries().next(now).is_none(), "two values would race");
+    results.upload(sent, None).await;
     settle(&*results).await;
     assert_eq!(setup.ac.get(&ctx, &action).await.unwrap().into_bytes(9).await.unwrap(), "three");
 }
@@ -221,35 +222,231 @@ async fn a_result_follows_its_contents() {
     assert_eq!((setup.ac.snapshot().blobs, setup.cas.snapshot().blobs), (1, 1));
 }
 
+/// Makes a tree with one file in its root.
+fn tree_of(named: &Digest) -> Vec<u8> {
+    let message = |number: u8, body: &[u8]| {
+        let mut bytes = vec![number << 3 | 2, u8::try_from(body.len()).unwrap()];
+        bytes.extend(body);
+        bytes
+    };
+    let mut digest = message(1, named.hash().to_string().as_bytes());
+    digest.extend([2 << 3, u8::try_from(named.size_bytes()).unwrap()]);
+    let mut file = message(1, b"name");
+    file.extend(message(2, &digest));
+    message(1, &message(1, &file))
+}
+
+async fn put_owned<B: BlobAccess>(queue: &UploadQueue<B>, contents: Vec<u8>) -> Digest {
+    let digest = digest(&contents);
+    queue.put(&Context::background(), &digest, Blob::from_bytes(contents)).await.unwrap();
+    digest
+}
+
 #[tokio::test]
-async fn a_result_is_dropped_with_what_it_names() {
-    for (field, expected) in [(2, 1), (3, 2)] {
+async fn a_result_is_dropped_with_what_it_names_and_no_other_is() {
+    for in_tree in [false, true] {
         let setup = Setup::new();
         let contents = setup.contents(QueueOptions::new());
         let results = setup.results(&contents);
         let ctx = Context::background();
         put(&contents, b"there").await.unwrap();
+        let trees = [b"lost".as_slice(), b"there"].map(|named| tree_of(&digest(named)));
+        for tree in trees.clone() {
+            put_owned(&contents, tree).await;
+        }
         settle(&contents).await;
-        setup.outage.begin(Error::unavailable("down").not_stored());
+        setup.outage.begin(Error::failed_precondition("refused for good"));
         put(&contents, b"lost").await.unwrap();
+        put(&contents, b"also lost").await.unwrap();
         settle(&contents).await;
         setup.outage.end();
-        // One names lost contents; the other names stored contents, as a file or as a tree that may name lost contents.
-        for (action, named) in [(b"one", &b"lost"[..]), (b"two", b"there")] {
-            let message = result_of(field, &digest(named));
+        for (action, named, tree) in [(b"one", &b"lost"[..], &trees[0]), (b"two", b"there", &trees[1])] {
+            let message = if in_tree { result_of(3, &digest(tree)) } else { result_of(2, &digest(named)) };
             results.put(&ctx, &digest(action), Blob::from_bytes(message)).await.unwrap();
         }
         settle(&results).await;
-        assert_eq!(setup.accounts.tallies().sum().get(Class::SourceUnavailable).objects, expected, "field {field}");
-        assert_eq!(setup.ac.snapshot().blobs, 2 - usize::try_from(expected).unwrap());
+        assert_eq!(setup.accounts.tallies().sum().get(Class::SourceUnavailable).objects, 1, "in a tree: {in_tree}");
+        assert_eq!(results.find_missing(&ctx, &digest(b"two").into()).await.unwrap(), DigestSet::new());
         // Once the contents are uploaded after all, results follow again.
         put(&contents, b"lost").await.unwrap();
         settle(&contents).await;
-        let message = result_of(field, &digest(b"lost"));
+        let message = result_of(3, &digest(&trees[0]));
         results.put(&ctx, &digest(b"one"), Blob::from_bytes(message)).await.unwrap();
         settle(&results).await;
         assert!(results.find_missing(&ctx, &digest(b"one").into()).await.unwrap().is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_result_waits_for_nothing_that_it_does_not_name() {
+    let setup = Setup::new();
+    let contents = setup.contents(QueueOptions::new());
+    let results = setup.results(&contents);
+    put(&contents, b"there").await.unwrap();
+    settle(&contents).await;
+    // Nobody runs the queue of contents any more.
+    put(&contents, b"huge").await.unwrap();
+    let ctx = Context::background();
+    for (action, named) in [(b"one", &b"there"[..]), (b"two", b"huge")] {
+        results.put(&ctx, &digest(action), Blob::from_bytes(result_of(2, &digest(named)))).await.unwrap();
+    }
+    settle(&results).await;
+    assert_eq!((setup.ac.snapshot().blobs, results.snapshot().items), (1, 1));
+    settle(&contents).await;
+    settle(&results).await;
+    assert_eq!((setup.ac.snapshot().blobs, results.snapshot().items), (2, 0));
+}
+
+#[tokio::test]
+async fn more_losses_than_are_remembered_are_not_forgotten() {
+    let setup = Setup::new();
+    let clock: Arc<dyn Clock> = Arc::new(setup.clock.clone());
+    let losses = Losses::new(clock, 3, Duration::from_mins(10));
+    for number in 0..5_u8 {
+        losses.add(&digest(&[number]));
+    }
+    let asked: DigestSet = [digest(b"a"), digest(b"b")].into_iter().collect();
+    assert_eq!(losses.suspects(&asked), asked, "any may be one that was forgotten");
+    setup.clock.advance(Duration::from_mins(11));
+    assert!(losses.suspects(&asked).is_empty());
+}
+
+/// Runs the queue for `time`, in steps of a second.
+async fn settle_for<B: BlobAccess>(setup: &Setup, queue: &UploadQueue<B>, time: Duration) {
+    let mut run = std::pin::pin!(queue.run());
+    for _ in 0..time.as_secs() {
+        setup.clock.advance(Duration::from_secs(1));
+        for _ in 0..4 {
+            assert!(futures::poll!(&mut run).is_pending());
+        }
+    }
+    settle(queue).await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_outlives_hours_of_outage() {
+    for error in [
+        Error::unavailable("down").not_stored(),
+        Error::deadline_exceeded("no answer"),
+        Error::permission_denied("expired"),
+        Error::internal("odd"),
+    ] {
+        let setup = Setup::new();
+        let queue = setup.contents(QueueOptions::new());
+        setup.outage.begin(error);
+        for number in 0..200_u8 {
+            put_owned(&queue, vec![number; 20]).await;
+        }
+        settle(&queue).await;
+        let first = queue.snapshot();
+        assert!(first.is_paused && first.items == 200 && first.failed == 0, "{first:?}");
+        settle_for(&setup, &queue, Duration::from_hours(2)).await;
+        let snapshot = queue.snapshot();
+        assert_eq!((snapshot.items, snapshot.failed, snapshot.dropped), (200, 0, 0));
+        // A hundred were tried at once before the store was known to be down; then one every 30 s.
+        assert!(snapshot.retried < 100 + 300, "{snapshot:?}");
+        setup.outage.end();
+        settle_for(&setup, &queue, Duration::from_secs(31)).await;
+        assert_eq!((setup.cas.snapshot().blobs, queue.snapshot().items), (200, 0));
+        let tally = setup.accounts.tallies().sum();
+        assert_eq!((tally.get(Class::Started).objects, tally.get(Class::Created).objects), (200, 200));
+    }
+}
+
+#[tokio::test]
+async fn one_upload_that_fails_holds_up_no_other() {
+    let setup = Setup::new();
+    let options = QueueOptions::new().with_uploads_at_once(1).with_retry_for(Duration::from_mins(1));
+    let queue = setup.contents(options);
+    setup.outage.begin(Error::internal("odd"));
+    put(&queue, b"odd").await.unwrap();
+    settle(&queue).await;
+    setup.outage.end();
+    put(&queue, b"even").await.unwrap();
+    settle(&queue).await;
+    assert_eq!((queue.snapshot().uploaded, queue.snapshot().delayed), (1, 1));
+    settle_for(&setup, &queue, Duration::from_secs(2)).await;
+    assert_eq!((queue.snapshot().uploaded, queue.snapshot().items), (2, 0));
+    // One that fails for too long is given up.
+    setup.outage.begin(Error::internal("odd"));
+    put(&queue, b"never").await.unwrap();
+    settle_for(&setup, &queue, Duration::from_mins(3)).await;
+    assert_eq!((queue.snapshot().failed, queue.snapshot().items), (1, 0));
+}
+
+#[tokio::test]
+async fn a_slow_upload_leaves_its_place_to_others() {
+    let setup = Setup::new();
+    let store = Arc::new(blobaccess_testkit::fakes::PausedStore::new(Arc::clone(&setup.cas)));
+    let options = QueueOptions::new().with_uploads_at_once(1);
+    let queue = UploadQueue::new(Arc::clone(&store), Arc::clone(&setup.accounts), options);
+    for contents in [&b"slow"[..], b"quick", b"last"] {
+        put_owned(&queue, contents.to_vec()).await;
+    }
+    let mut run = std::pin::pin!(queue.run());
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..10 {
+            assert!(futures::poll!(&mut run).is_pending());
+        }
+        waiting.push(store.waiting());
+        setup.clock.advance(Duration::from_secs(5));
+    }
+    assert_eq!(waiting, [1, 2, 2], "twice as many at most");
+}
+
+#[tokio::test]
+async fn a_put_that_has_room_when_the_queue_is_given_up_is_told() {
+    let setup = Setup::new();
+    for acknowledge in [Acknowledge::Queued, Acknowledge::Uploaded] {
+        let queue = setup.contents(QueueOptions::new().with_acknowledge(acknowledge));
+        let (mut sender, receiver) = futures::channel::mpsc::unbounded();
+        let name = digest(b"late");
+        let blob = Blob::from_untrusted_stream(&name, receiver, blobaccess::Provenance::client());
+        let ctx = Context::background();
+        let mut putting = queue.put(&ctx, &name, blob);
+        assert!(futures::poll!(&mut putting).is_pending());
+        assert_eq!((queue.snapshot().items, queue.snapshot().held_bytes), (1, 0), "what is announced takes no room");
+        let drained = queue.drain(setup.clock.monotonic()).await;
+        assert_eq!(drained.dropped, 0);
+        queue.run().await;
+        sender.start_send(Ok(bytes::Bytes::from("late"))).unwrap();
+        drop(sender);
+        let error = putting.await.unwrap_err();
+        assert_eq!((error.kind(), error.put_certainty()), (ErrorKind::FailedPrecondition, PutCertainty::NotStored));
+        assert_eq!((queue.snapshot().items, queue.snapshot().held_bytes), (0, 0));
+    }
+    assert_eq!(setup.accounts.tallies().sum().get(Class::Shutdown).objects, 2);
+    assert_eq!(setup.accounts.tallies().sum().in_flight().objects, 0);
+}
+
+#[tokio::test]
+async fn a_closed_queue_waits_for_puts_that_have_room() {
+    let setup = Setup::new();
+    let queue = setup.contents(QueueOptions::new());
+    let (mut sender, receiver) = futures::channel::mpsc::unbounded();
+    let name = digest(b"late");
+    let blob = Blob::from_untrusted_stream(&name, receiver, blobaccess::Provenance::client());
+    let ctx = Context::background();
+    let mut putting = queue.put(&ctx, &name, blob);
+    assert!(futures::poll!(&mut putting).is_pending());
+    queue.close();
+    let mut running = std::pin::pin!(queue.run());
+    assert!(futures::poll!(&mut running).is_pending());
+    sender.start_send(Ok(bytes::Bytes::from("late"))).unwrap();
+    drop(sender);
+    putting.await.unwrap();
+    running.await;
+    assert_eq!(setup.cas.snapshot().blobs, 1);
+}
+
+#[tokio::test]
+async fn a_blob_above_the_maximum_has_an_outcome() {
+    let setup = Setup::new();
+    let queue = setup.contents(QueueOptions::new().with_max_blob_size_bytes(3));
+    assert_eq!(put(&queue, b"large").await.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    let tally = setup.accounts.tallies().sum();
+    assert_eq!((tally.get(Class::QueueFull).objects, tally.in_flight().objects), (1, 0));
 }
 
 #[tokio::test]
@@ -289,7 +486,7 @@ async fn what_is_interrupted_after_a_drain_is_given_up() {
     let contents = setup.contents(QueueOptions::new());
     let results = setup.results(&contents);
     put(&contents, b"output").await.unwrap();
-    put(&results, b"result").await.unwrap();
+    put_owned(&results, result_of(2, &digest(b"output"))).await;
     {
         let mut running = std::pin::pin!(results.run());
         assert!(futures::poll!(&mut running).is_pending());

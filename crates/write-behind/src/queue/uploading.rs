@@ -1,85 +1,184 @@
-//! One upload under way: it waits for its predecessors, is sent, and leaves the queue whatever ends it.
+//! One upload under way: it waits for its predecessors, is sent, and leaves the queue or waits for another attempt.
 
-use blobaccess::{Blob, BlobAccess, Error, PutOutcome, Result};
+use std::time::{Duration, Instant};
+
+use blobaccess::{Blob, BlobAccess, Error, ErrorKind, Kind, PutOutcome, Result};
 use blobaccess_accounting::{DropReason, Outcome};
+use futures::future::{Either, select};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::UploadQueue;
 use super::entries::PutBack;
+use super::predecessor::Needs;
 use super::queued::Queued;
+use super::{Acknowledge, UploadQueue};
+
+/// The time after which an upload is slow, and another one may take its place.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// The slowest transfer that an attempt is given time for, in bytes a second.
+const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
 
 impl<B: BlobAccess> UploadQueue<B> {
-    pub(super) fn upload(&self, queued: Queued<B::Kind>) -> impl Future<Output = ()> + Send {
+    pub(super) fn upload(
+        &self,
+        queued: Queued<B::Kind>,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> impl Future<Output = ()> + Send {
         // The guard takes the upload out of the queue even if the future is never polled.
         let uploading = Uploading { queue: self, queued: Some(queued) };
-        self.upload_guarded(uploading)
+        self.upload_guarded(uploading, slot)
     }
 
-    async fn upload_guarded(&self, mut uploading: Uploading<'_, B>) {
+    async fn upload_guarded(&self, mut uploading: Uploading<'_, B>, slot: Option<OwnedSemaphorePermit>) {
         let result = match &mut uploading.queued {
             None => return,
-            Some(queued) => self.try_upload(queued).await,
+            Some(queued) => self.try_upload(queued, slot).await,
         };
-        let Some(queued) = uploading.queued.take() else { return };
+        let Some(mut queued) = uploading.queued.take() else { return };
         match result {
             Ok(outcome) => {
                 self.losses.remove(&queued.job.digest);
                 self.finish(queued, &Ok(outcome));
             }
+            Err(Failed::Again(error, at)) => {
+                self.note(&error, false);
+                queued.last_error = Some(error);
+                let put_back = self.entries().retry(queued, self.accounts.clock().monotonic(), at);
+                self.keep(put_back);
+            }
             Err(Failed::Upload(error)) => {
+                self.note(&error, true);
                 self.losses.add(&queued.job.digest);
                 self.finish(queued, &Err(error));
             }
-            Err(Failed::Source(error)) => self.lose(queued, DropReason::SourceUnavailable, error),
+            Err(Failed::Source(error)) => {
+                self.note(&error, true);
+                self.lose(queued, DropReason::SourceUnavailable, error);
+            }
         }
     }
 
-    async fn try_upload(&self, queued: &mut Queued<B::Kind>) -> Result<PutOutcome, Failed> {
-        let blob = self.ready(queued).await.map_err(Failed::Source)?;
+    async fn try_upload(
+        &self,
+        queued: &mut Queued<B::Kind>,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Result<PutOutcome, Failed> {
+        let blob = match self.ready(queued).await {
+            Ok(blob) => blob,
+            Err(error) => return Err(self.failed_source(queued, error)),
+        };
+        let slot = match slot {
+            Some(slot) => Some(slot),
+            // The semaphore is never closed.
+            None => std::sync::Arc::clone(&self.slots).acquire_owned().await.ok(),
+        };
         let Some(mut ticket) = queued.ticket.take() else {
             return Err(Failed::Upload(Error::internal("an upload was begun twice")));
         };
+        let clock = self.accounts.clock();
+        let allowed = Duration::from_secs(queued.job.logical_bytes / SLOWEST_BYTES_PER_SECOND);
+        let allowed = self.options.attempt_timeout.saturating_add(allowed);
+        let deadline = clock.monotonic().checked_add(allowed);
         let ctx = ticket.send(&queued.job.ctx);
-        match self.inner.put(&ctx, &queued.job.digest, blob).await {
+        let ctx = match deadline {
+            Some(deadline) => ctx.with_deadline(deadline),
+            None => ctx,
+        };
+        let put = clock.timeout(deadline, self.inner.put(&ctx, &queued.job.digest, blob));
+        let put = match self.put_in_slot(put, slot).await {
+            Ok(put) => put,
+            Err(_) => Err(Error::deadline_exceeded("the store did not answer in time")),
+        };
+        match put {
             Ok(outcome) => {
+                let outcome = known(outcome, queued);
                 ticket.finish(Outcome::from(outcome));
                 Ok(outcome)
             }
             Err(error) => {
-                ticket.fail(&error);
-                Err(Failed::Upload(error))
+                let error = queued.joined_error(error);
+                let Some(at) = self.again(queued, &error) else {
+                    ticket.fail(&error);
+                    return Err(Failed::Upload(error));
+                };
+                queued.ticket = Some(ticket);
+                Err(Failed::Again(error, at))
             }
+        }
+    }
+
+    /// Waits for a put, and gives its slot back early if it is slow.
+    async fn put_in_slot<T>(&self, put: impl Future<Output = T>, slot: Option<OwnedSemaphorePermit>) -> T {
+        let clock = self.accounts.clock();
+        let put = std::pin::pin!(put);
+        let Some(patience) = clock.monotonic().checked_add(SLOW) else { return put.await };
+        match select(put, clock.sleep_until(patience)).await {
+            Either::Left((done, _)) => done,
+            Either::Right(((), put)) => {
+                drop(slot);
+                self.work.notify_one();
+                put.await
+            }
+        }
+    }
+
+    /// Returns when an upload that failed with `error` is to be tried again, or `None` if it is not. Counts the failure.
+    fn again(&self, queued: &mut Queued<B::Kind>, error: &Error) -> Option<Instant> {
+        if self.options.acknowledge == Acknowledge::Uploaded || !may_pass_later(error.kind()) {
+            return None;
+        }
+        let now = self.accounts.clock().monotonic();
+        let since = *queued.first_failure.get_or_insert(now);
+        if now.saturating_duration_since(since) >= self.options.retry_for {
+            return None;
+        }
+        let factor = 1_u32.checked_shl(queued.failures).unwrap_or(u32::MAX);
+        queued.failures = queued.failures.saturating_add(1);
+        let pause = self.options.backoff_first.saturating_mul(factor).min(self.options.backoff_max);
+        now.checked_add(pause)
+    }
+
+    /// Decides what becomes of an upload whose blob could not be read, or whose contents could not be asked about.
+    fn failed_source(&self, queued: &mut Queued<B::Kind>, error: Error) -> Failed {
+        let error = queued.joined_error(error.not_stored());
+        match self.again(queued, &error) {
+            // The ticket is as it was: nothing was sent by this attempt.
+            Some(at) => Failed::Again(error, at),
+            None => Failed::Source(error),
         }
     }
 
     /// Waits until everything has been uploaded that must come first, and returns the blob.
     async fn ready(&self, queued: &Queued<B::Kind>) -> Result<Blob> {
         let Some(follows) = &self.follows else { return queued.blob().await };
-        follows.passed(queued.barrier).await;
-        if !follows.has_losses() {
+        if follows.is_idle() {
             return queued.blob().await;
         }
         let message = queued.blob().await?.into_bytes(self.options.max_blob_size_bytes).await?;
         let digest = &queued.job.digest;
-        if follows.lacks(&queued.job.ctx, digest, &message).await {
-            return Err(Error::failed_precondition(format!("action result {digest} needs contents that were lost")));
+        loop {
+            match follows.needs(&queued.job.ctx, digest, &message).await? {
+                Needs::Nothing => return Ok(Blob::from_bytes(message)),
+                Needs::Uploads(uploads) => drop(futures::future::join_all(uploads).await),
+                Needs::Lost => {
+                    let message = format!("action result {digest} needs contents that were lost");
+                    return Err(Error::failed_precondition(message));
+                }
+            }
         }
-        Ok(Blob::from_bytes(message))
     }
 
-    /// Ends an upload before its first byte.
+    /// Ends an upload before its first byte, or between two attempts.
     pub(super) fn lose(&self, mut queued: Queued<B::Kind>, reason: DropReason, error: Error) {
-        if let Some(ticket) = queued.ticket.take() {
-            ticket.drop_as(reason, queued.job.stored_bytes);
-        }
+        queued.give_up_ticket(reason);
         self.entries().count_dropped();
         self.losses.add(&queued.job.digest);
-        self.finish(queued, &Err(error.not_stored()));
+        let error = queued.joined_error(error.not_stored());
+        self.finish(queued, &Err(error));
     }
 
-    /// Queues an upload again that was interrupted before its first byte. Returns the upload if the queue has given
-    /// everything up.
-    fn take_back(&self, queued: Queued<B::Kind>) -> Option<Queued<B::Kind>> {
-        let put_back = self.entries().put_back(queued);
+    /// Goes on with an upload that has its place back. Returns it if the queue has given everything up.
+    fn take_back(&self, put_back: PutBack<B::Kind>) -> Option<Queued<B::Kind>> {
         match put_back {
             PutBack::Waits => {}
             PutBack::Superseded(older) => self.supersede(older),
@@ -89,22 +188,59 @@ impl<B: BlobAccess> UploadQueue<B> {
         None
     }
 
+    fn keep(&self, put_back: PutBack<B::Kind>) {
+        if let Some(queued) = self.take_back(put_back) {
+            self.lose(queued, DropReason::Shutdown, Error::cancelled("the queue of uploads was shut down"));
+        }
+    }
+
+    pub(super) fn note(&self, error: &Error, is_last: bool) {
+        self.notices.note(self.accounts.clock().monotonic(), error, is_last, || self.snapshot());
+    }
+
     fn finish(&self, mut queued: Queued<B::Kind>, result: &Result<PutOutcome>) {
         let waiters = self.entries().finish(&mut queued, result.is_ok());
         queued.waiters.extend(waiters);
         queued.answer(result);
-        self.ended.notify_waiters();
         // Another value of the same entry may have waited for this one.
-        self.work.notify_one();
+        self.wake();
     }
+}
+
+/// Returns whether a put that failed so may succeed later, the same put to the same store. What a store refuses to this
+/// program may be given back to it.
+const fn may_pass_later(kind: ErrorKind) -> bool {
+    !matches!(
+        kind,
+        ErrorKind::InvalidArgument
+            | ErrorKind::NotFound
+            | ErrorKind::AlreadyExists
+            | ErrorKind::FailedPrecondition
+            | ErrorKind::OutOfRange
+            | ErrorKind::Unimplemented
+            | ErrorKind::DataLoss
+    )
+}
+
+/// Returns an outcome as far as it is known after earlier attempts. One of them may have replaced the message.
+fn known<K: Kind>(outcome: PutOutcome, queued: &Queued<K>) -> PutOutcome {
+    if let PutOutcome::Replaced { stored_bytes, .. } | PutOutcome::AlreadyExists { stored_bytes } = outcome
+        && K::STORAGE_TYPE.is_mutable()
+        && queued.is_ambiguous()
+    {
+        return PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) };
+    }
+    outcome
 }
 
 /// The reason why an upload failed.
 enum Failed {
     /// There was nothing to send.
     Source(Error),
-    /// Sending failed.
+    /// Sending failed, for good.
     Upload(Error),
+    /// It failed, and is tried again at that time.
+    Again(Error, Instant),
 }
 
 /// A guard that takes an upload out of the queue, whatever ends the upload.
@@ -118,10 +254,15 @@ impl<B: BlobAccess> Drop for Uploading<'_, B> {
         if let Some(queued) = self.queued.take() {
             // A panic may be that of the source, which would come again if the upload were queued again.
             let unsent = queued.ticket.is_some() && !std::thread::panicking();
-            let queued = if unsent { self.queue.take_back(queued) } else { Some(queued) };
-            let Some(queued) = queued else { return };
+            let queued = if unsent {
+                let put_back = self.queue.entries().put_back(queued);
+                self.queue.take_back(put_back)
+            } else {
+                Some(queued)
+            };
+            let Some(mut queued) = queued else { return };
+            queued.give_up_ticket(DropReason::Shutdown);
             self.queue.losses.add(&queued.job.digest);
-            // If the first byte was not sent, its ticket ends as dropped because of a shutdown.
             self.queue.finish(queued, &Err(Error::cancelled("the queue of uploads was stopped")));
         }
     }

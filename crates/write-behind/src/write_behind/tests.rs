@@ -223,3 +223,24 @@ async fn a_part_that_does_not_exist_is_looked_for_once() {
     assert_eq!(slicer.0.load(std::sync::atomic::Ordering::Relaxed), 1);
     assert_eq!(setup.slow.counts().calls(), 0);
 }
+
+#[tokio::test]
+async fn what_was_queued_when_the_process_ended_is_queued_again() {
+    let setup = Setup::<Cas>::new(QueueOptions::new());
+    for contents in [&b"one"[..], b"two", b"three"] {
+        setup.fast.put(&ctx(), &digest(contents), Blob::from_bytes(contents.to_vec())).await.unwrap();
+    }
+    put(&setup.slow, b"two").await.unwrap();
+    for expected in [2, 0] {
+        assert_eq!(setup.store.requeue(&ctx(), setup.fast.inner()).await.unwrap(), expected);
+    }
+    setup.settle().await;
+    for contents in [&b"one"[..], b"two", b"three"] {
+        assert!(!is_missing(&*setup.slow, &digest(contents)).await.unwrap());
+    }
+    let messages = Setup::<Ac>::new(QueueOptions::new());
+    messages.fast.put(&ctx(), &digest(b"action"), Blob::from_bytes("result")).await.unwrap();
+    assert_eq!(messages.store.requeue(&ctx(), messages.fast.inner()).await.unwrap(), 1);
+    messages.settle().await;
+    assert_eq!(read(&*messages.slow, &digest(b"action")).await.unwrap(), "result");
+}

@@ -1,0 +1,52 @@
+//! A store that is down, as its failures tell: then one upload at a time looks whether it is back.
+
+use std::time::{Duration, Instant};
+
+/// The number of failures in a row that make an outage. One key that cannot be put is none.
+const FAILURES: u32 = 3;
+
+/// The state of a store, as its failures and successes tell.
+#[derive(Debug)]
+pub(super) struct Outage {
+    first: Duration,
+    max: Duration,
+    /// The failures since the last success.
+    failures: u32,
+    /// The end of the pause, and its length, while the store is down.
+    paused: Option<(Instant, Duration)>,
+}
+
+impl Outage {
+    pub(super) const fn new(first: Duration, max: Duration) -> Self {
+        Self { first, max, failures: 0, paused: None }
+    }
+
+    /// Notes a failure that is one of the store. Those that had begun before a pause do not make it longer.
+    pub(super) fn note_failure(&mut self, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        let pause = match self.paused {
+            None if self.failures < FAILURES => return,
+            None => self.first,
+            Some((until, _)) if now < until => return,
+            Some((_, pause)) => pause.saturating_mul(2),
+        };
+        let pause = pause.min(self.max);
+        self.paused = now.checked_add(pause).map(|until| (until, pause));
+    }
+
+    /// Notes a success. Returns whether the store had been down.
+    pub(super) const fn end(&mut self) -> bool {
+        self.failures = 0;
+        self.paused.take().is_some()
+    }
+
+    /// Returns whether another upload may begin beside `uploading` others.
+    pub(super) fn permits(&self, now: Instant, uploading: usize) -> bool {
+        self.paused.is_none_or(|(until, _)| now >= until && uploading == 0)
+    }
+
+    /// Returns the end of the pause, while the store is down.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.paused.map(|(until, _)| until)
+    }
+}
