@@ -82,7 +82,7 @@ fn beneath(node: &Node) -> Vec<(String, NodeId)> {
             let labels = labels.iter().map(|(name, id)| (format!("label {name:?}"), *id));
             labels.chain([(String::new(), *backend)]).collect()
         }
-        Node::ReferenceExpanding { references, contents } => {
+        Node::ReferenceExpanding { references, contents, .. } => {
             let contents = contents.map(|contents| ("contents".to_owned(), contents));
             [("references".to_owned(), *references)].into_iter().chain(contents).collect()
         }

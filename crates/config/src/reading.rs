@@ -50,6 +50,12 @@ impl Reading {
         notices.iter().any(|notice| notice.message == message && notice.path.rsplit('.').next() == Some(name))
     }
 
+    /// Returns the notices that were noted so far.
+    #[cfg(test)]
+    pub(crate) fn notices_so_far(&self) -> Vec<Notice> {
+        self.notices.borrow().clone()
+    }
+
     /// Ends the reading of `root`, and returns the notices.
     ///
     /// # Errors

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use blobaccess::{Error, ErrorKind, Result};
 use futures::{StreamExt, TryStreamExt};
-use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE, USER_AGENT,
-};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE};
 use reqwest::{Method, Request, Response, StatusCode};
 use rustls_pki_types::CertificateDer;
 use url::Url;
@@ -30,17 +28,20 @@ pub(crate) struct HttpSource {
 impl HttpSource {
     /// Makes a client that follows no redirect, uses no proxy, keeps no cookie, and decodes nothing.
     ///
-    /// It trusts the certificates of the system, and `authorities`.
+    /// It trusts the certificates of the system, and `authorities`. It sends `headers` with each request.
     pub(crate) fn new(
         options: &ExpandingOptions,
         resolver: Arc<dyn NameResolver>,
         authorities: &[CertificateDer<'static>],
+        headers: &HeaderMap,
         counts: Arc<Counts>,
     ) -> Result<Self> {
         let hosts = Arc::new(options.allowed_hosts.clone());
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(authorities)?)
             .dns_resolver(CheckedResolver { inner: resolver, hosts: Arc::clone(&hosts) })
+            .user_agent("blobaccess")
+            .default_headers(headers.clone())
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .no_proxy()
@@ -67,7 +68,6 @@ impl HttpSource {
     pub(crate) async fn open(&self, url: &Url, window: Window, e_tag: Option<&HeaderValue>) -> Result<Option<Opened>> {
         let mut request = Request::new(Method::GET, url.clone());
         let headers = request.headers_mut();
-        headers.insert(USER_AGENT, HeaderValue::from_static("blobaccess"));
         // A server that compresses would change what offsets and the digest mean.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if !window.is_whole() {

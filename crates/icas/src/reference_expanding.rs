@@ -9,6 +9,10 @@ use blobaccess::{
     Blob, BlobAccess, Capabilities, Cas, Clock, Context, Digest, DigestSet, Error, Icas, InstanceName,
     InstanceNameTrie, KeyFormat, PutOutcome, Result, Slicer, SystemClock, get_and_slice,
 };
+use reqwest::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE,
+    TRANSFER_ENCODING,
+};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
@@ -17,6 +21,10 @@ use crate::name_resolver::{NameResolver, SystemResolver};
 use crate::snapshot::Counts;
 use crate::sources::Sources;
 use crate::{BucketSource, ExpandingOptions, ExpandingSnapshot, Reference};
+
+/// The headers that requests have of themselves.
+const OWN_HEADERS: [HeaderName; 7] =
+    [ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, IF_RANGE, RANGE, TRANSFER_ENCODING];
 
 /// A store of contents that lie elsewhere: it finds them through a store of [`Reference`]s, and reads them over HTTP,
 /// from buckets, or from other stores.
@@ -104,6 +112,7 @@ pub struct ReferenceExpanding<R> {
     sources: Sources,
     resolver: Arc<dyn NameResolver>,
     authorities: Vec<CertificateDer<'static>>,
+    headers: HeaderMap,
 }
 
 impl<R: BlobAccess<Kind = Icas>> ReferenceExpanding<R> {
@@ -114,7 +123,7 @@ impl<R: BlobAccess<Kind = Icas>> ReferenceExpanding<R> {
     /// `FailedPrecondition` if no HTTP client can be set up.
     pub fn new(references: R, options: ExpandingOptions) -> Result<Self> {
         let (counts, resolver): (_, Arc<dyn NameResolver>) = (Arc::new(Counts::default()), Arc::new(SystemResolver));
-        let http = HttpSource::new(&options, Arc::clone(&resolver), &[], Arc::clone(&counts))?;
+        let http = HttpSource::new(&options, Arc::clone(&resolver), &[], &HeaderMap::new(), Arc::clone(&counts))?;
         let sources = Sources {
             options,
             clock: Arc::new(SystemClock),
@@ -125,7 +134,7 @@ impl<R: BlobAccess<Kind = Icas>> ReferenceExpanding<R> {
             stores: InstanceNameTrie::new(),
             counts,
         };
-        Ok(Self { references, sources, resolver, authorities: Vec::new() })
+        Ok(Self { references, sources, resolver, authorities: Vec::new(), headers: HeaderMap::new() })
     }
 }
 
@@ -201,9 +210,31 @@ impl<R> ReferenceExpanding<R> {
         self.connect_anew()
     }
 
+    /// Sends a header with each request to a web server, besides other values of that name. The value is not shown by
+    /// `Debug`. Connections that were made are given up.
+    ///
+    /// References decide which of the allowed servers are asked. So a header with a secret must only be set if all allowed
+    /// hosts may know it.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if that is no header, or one that requests have anyway, such as `Range`.
+    pub fn with_http_header(mut self, name: &str, value: &[u8]) -> Result<Self> {
+        let invalid = |reason: &str| Error::invalid_argument(format!("header {name:?} {reason}"));
+        let known = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid("has no valid name"))?;
+        if OWN_HEADERS.contains(&known) {
+            return Err(invalid("is that of each request itself"));
+        }
+        let mut value = HeaderValue::from_bytes(value).map_err(|_| invalid("has a value that cannot be sent"))?;
+        value.set_sensitive(true);
+        self.headers.append(known, value);
+        self.connect_anew()
+    }
+
     fn connect_anew(mut self) -> Result<Self> {
         let Sources { options, counts, .. } = &self.sources;
-        let http = HttpSource::new(options, Arc::clone(&self.resolver), &self.authorities, Arc::clone(counts))?;
+        let (resolver, counts) = (Arc::clone(&self.resolver), Arc::clone(counts));
+        let http = HttpSource::new(options, resolver, &self.authorities, &self.headers, counts)?;
         self.sources.http = Arc::new(http);
         Ok(self)
     }

@@ -1,6 +1,8 @@
 //! A storage server, as a file of Buildbarn's `bb_storage` describes it.
 
 mod compression;
+#[cfg(test)]
+mod coverage_tests;
 mod diagnostics;
 mod global;
 mod inspection;

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use blobaccess::{InstanceName, StorageType};
+use reqwest::header::HeaderMap;
 
 use super::archive::ArchivePlan;
 use super::existence_cache::ExistenceCachePlan;
@@ -62,6 +63,8 @@ pub(crate) enum Node {
     ReferenceExpanding {
         references: NodeId,
         contents: Option<NodeId>,
+        /// Those of requests to web servers.
+        headers: HeaderMap,
     },
     Demultiplexing(Vec<RoutePlan>),
     HierarchicalInstanceNames {
@@ -135,7 +138,9 @@ impl Node {
             Self::Mirrored { a, b, .. } => vec![*a, *b],
             Self::CompletenessChecking { backend, contents, .. } => vec![*backend, *contents],
             Self::ReadFallback { primary, secondary, .. } => vec![*primary, *secondary],
-            Self::ReferenceExpanding { references, contents } => [*references].into_iter().chain(*contents).collect(),
+            Self::ReferenceExpanding { references, contents, .. } => {
+                [*references].into_iter().chain(*contents).collect()
+            }
             Self::Demultiplexing(routes) => routes.iter().map(|route| route.backend).collect(),
             Self::ReadCanarying { source, replica, .. } => vec![*source, *replica],
             // Labels are opened whether anything refers to them or not, as Buildbarn does.

@@ -232,8 +232,11 @@ impl<'p> Opening<'p> {
                 let layer = CompletenessChecking::new(results, contents, options).with_clock(clock);
                 Ok(AnyStore::Ac(self.keep_store(path, layer)))
             }
-            Node::ReferenceExpanding { references, contents } => {
+            Node::ReferenceExpanding { references, contents, headers } => {
                 let mut layer = self.registry.expand(self.store::<Icas>(*references)?)?;
+                for (name, value) in headers {
+                    layer = layer.with_http_header(name.as_str(), value.as_bytes())?;
+                }
                 if let Some(contents) = contents {
                     layer = layer.with_store(&InstanceName::empty(), self.store::<Cas>(*contents)?);
                 }

@@ -2,6 +2,7 @@
 
 use blobaccess::decorators::Rendezvous;
 use blobaccess::{InstanceName, StorageType};
+use reqwest::header::HeaderMap;
 
 use super::archive::{ArchivePlan, ArchiveUse};
 use super::existence_cache::ExistenceCachePlan;
@@ -12,6 +13,7 @@ use super::node::{Node, NodeId, PlannedNode, RoutePlan, ShardPlan};
 use super::plan::StoresReader;
 use super::replicator::ReplicatorPlan;
 use super::scope::{Label, Scope};
+use crate::clients::read_headers;
 use crate::local::LocalPlan;
 use crate::section::Section;
 
@@ -205,10 +207,14 @@ impl<'a> NodeReader<'_, 'a> {
         const REFERENCES: &str = "indirect_content_addressable_storage";
         let references = self.beneath_of_kind(at, section, REFERENCES, StorageType::Icas);
         section.refuse("aws_session", "a host program gives the buckets of S3 by its registry");
+        let mut headers = Some(HeaderMap::new());
         if let Some(client) = section.message("http_client") {
-            for field in ["tls", "proxy_url", "add_headers", "disable_http2", "oauth2"] {
+            for field in ["tls", "proxy_url", "oauth2"] {
                 client.refuse(field, "references are read directly, and by the certificates that the system trusts");
             }
+            // Only the first version is spoken anyway.
+            let _: bool = client.flag("disable_http2");
+            headers = read_headers(&client);
         }
         section.refuse("gcp_client_options", "a host program gives the buckets of Google by its registry");
         if !self.stores.registry().has_buckets() {
@@ -216,7 +222,7 @@ impl<'a> NodeReader<'_, 'a> {
         }
         let contents = section.message("content_addressable_storage");
         let contents = contents.map(|contents| self.note(contents, StorageType::Cas, at.scope.clone()));
-        Some(Node::ReferenceExpanding { references: references?, contents })
+        Some(Node::ReferenceExpanding { references: references?, contents, headers: headers? })
     }
 
     fn read_demultiplexing(&mut self, at: &Pending<'a>, section: &Section<'a>) -> Option<Node> {

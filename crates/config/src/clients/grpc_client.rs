@@ -86,6 +86,8 @@ impl GrpcClientPlan {
         }
         let proxy_url = if section.is_set("proxy_url") { read_proxy(section).map(Some) } else { Some(None) };
         let load_balancing = read_load_balancing(section);
+        let stream_window_bytes = read_window(section, "initial_window_size_bytes");
+        let connection_window_bytes = read_window(section, "initial_conn_window_size_bytes");
         section.disregard("tracing", "no attributes of traces are taken from messages");
         if proxy_url.as_ref().is_some_and(Option::is_some) && section.text("address").starts_with("unix:") {
             section.fault_at("proxy_url", "cannot be used with a socket as the address");
@@ -97,8 +99,8 @@ impl GrpcClientPlan {
             metadata: metadata?,
             expression: expression?,
             oauth2: oauth2?,
-            stream_window_bytes: read_window(section, "initial_window_size_bytes"),
-            connection_window_bytes: read_window(section, "initial_conn_window_size_bytes"),
+            stream_window_bytes,
+            connection_window_bytes,
             proxy_url: proxy_url?,
             load_balancing: load_balancing?,
             path: section.path().to_string(),

@@ -118,7 +118,8 @@ impl HttpClient {
     }
 }
 
-fn read_headers(section: &Section<'_>) -> Option<HeaderMap> {
+/// Reads the field `add_headers`. Returns `None` if a fault was noted.
+pub(crate) fn read_headers(section: &Section<'_>) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     let mut is_right = true;
     for header in section.messages("add_headers") {

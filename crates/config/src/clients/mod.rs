@@ -17,5 +17,5 @@ mod tests;
 mod token_source;
 
 pub(crate) use self::grpc_client::GrpcClientPlan;
-pub(crate) use self::http_client::HttpClientPlan;
+pub(crate) use self::http_client::{HttpClientPlan, read_headers};
 pub(crate) use self::server_tls::ServerTlsPlan;

@@ -306,6 +306,18 @@ fn references() {
             "referenceExpanding.gcpClientOptions: is not supported: a host program gives the buckets of Google by its registry",
         ],
     );
+    check(
+        Cas,
+        "{'referenceExpanding': {'indirectContentAddressableStorage': 'M', 'httpClient': {'disableHttp2': true, \
+                 'addHeaders': [{'header': 'X-Site', 'values': ['a', 'b']}]}}}",
+        &[],
+    );
+    check(
+        Cas,
+        "{'referenceExpanding': {'indirectContentAddressableStorage': 'M', 'httpClient': {\
+                 'addHeaders': [{'header': 'a b', 'values': ['c']}]}}}",
+        &["referenceExpanding.httpClient.addHeaders[0].header: is no name of a header"],
+    );
     // A label has the kind of where it is declared.
     check(
         Cas,

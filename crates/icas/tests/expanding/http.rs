@@ -34,6 +34,25 @@ async fn a_part_is_asked_for_as_the_reference_says() {
 }
 
 #[tokio::test]
+async fn headers_of_the_site_go_along() {
+    let server = Server::having("hello").await;
+    let store = store(options(&server)).with_http_header("X-Site", b"north").unwrap();
+    let store = store.with_http_header("authorization", b"Bearer secret").unwrap();
+    let store = store.with_http_header("user-agent", b"site").unwrap();
+    assert_eq!(read_by(&store, "hello", Reference::http(server.url("/a"))).await.unwrap(), "hello");
+    let [request] = <[_; 1]>::try_from(server.requests()).unwrap();
+    assert_eq!(request.header("x-site"), Some("north"));
+    assert_eq!(request.header("authorization"), Some("Bearer secret"));
+    assert_eq!(request.header("user-agent"), Some("site"));
+    assert!(!format!("{store:?}").contains("secret"));
+    let refused = [("Range", &b"bytes=0-"[..]), ("accept-encoding", b"gzip"), ("a b", b"c"), ("a", b"c\n")];
+    for (name, value) in refused {
+        let error = crate::store(options(&server)).with_http_header(name, value).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{name}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_ignores_ranges_is_read_from_its_beginning() {
     let server = Server::answering(Answer::whole(b"PK..hello..")).await;
     let store = store(options(&server).with_max_skipped_bytes(4));

@@ -2,6 +2,7 @@
 
 mod limits;
 mod places;
+mod random;
 
 use super::*;
 use crate::json::JsonKind;
