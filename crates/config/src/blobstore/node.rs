@@ -63,7 +63,7 @@ pub(crate) enum Node {
     ReferenceExpanding {
         references: NodeId,
         contents: Option<NodeId>,
-        /// Those of requests to web servers.
+        /// The headers of requests to web servers.
         headers: HeaderMap,
     },
     Demultiplexing(Vec<RoutePlan>),
