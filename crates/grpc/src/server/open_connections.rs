@@ -45,7 +45,8 @@ impl OpenConnections {
 
     /// Counts a connection whose other end is known by `info`. Returns `None` if there are too many.
     pub(crate) fn open<I: Any>(&self, info: &I) -> Option<OpenConnection> {
-        let address = (info as &dyn Any).downcast_ref::<TcpConnectInfo>();
+        let info: &dyn Any = info;
+        let address = info.downcast_ref::<TcpConnectInfo>();
         let address = address.and_then(TcpConnectInfo::remote_addr).map(|address| network(address.ip()));
         let mut open = self.lock();
         let of_address = address.and_then(|address| open.by_address.get(&address)).copied().unwrap_or(0);
