@@ -10,14 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::{failed, insert};
 use crate::schema;
+use crate::time_limit::TimeLimit;
 
 /// A sink of delta rows in the table `blobaccess_delta_rows`: the counts of each reporter since its previous report.
 ///
 /// `status` has the words that consumers know: `created`, `already_exists`, `error`, `dropped`. `ingested_at` is set by
-/// the server. A row may come twice, with the same key; read the table with `FINAL`, or by distinct keys.
+/// the server. A write that takes more than 30 s fails. A row may come twice, with the same key; read the table with `FINAL`, or by distinct keys.
 #[derive(Clone)]
 pub struct ClickHouseDeltaRows {
     client: Client,
+    time_limit: TimeLimit,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Row, Serialize, Deserialize)]
@@ -39,8 +41,8 @@ pub(crate) struct Delta {
 impl ClickHouseDeltaRows {
     /// Writes to the database of `client`.
     #[must_use]
-    pub const fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client) -> Self {
+        Self { client, time_limit: TimeLimit::default() }
     }
 
     /// Makes the table, if it is not there.
@@ -49,7 +51,7 @@ impl ClickHouseDeltaRows {
     ///
     /// `Unavailable` if the server cannot be reached or does not allow it.
     pub async fn create_table(&self) -> Result<()> {
-        self.client.query(schema::DELTA_ROWS).execute().await.map_err(failed)
+        self.time_limit.keep(async { self.client.query(schema::DELTA_ROWS).execute().await.map_err(failed) }).await
     }
 }
 
@@ -81,7 +83,7 @@ impl Delta {
 impl DeltaSink for ClickHouseDeltaRows {
     async fn write(&self, rows: &[DeltaRow]) -> Result<()> {
         let rows: Vec<_> = rows.iter().map(Delta::from_row).collect();
-        insert(&self.client, "blobaccess_delta_rows", &rows).await
+        self.time_limit.keep(insert(&self.client, "blobaccess_delta_rows", &rows)).await
     }
 }
 

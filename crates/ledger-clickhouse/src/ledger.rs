@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use blobaccess::{AccountName, Error, Result};
+use blobaccess::{AccountName, Clock, Error, Result};
 use blobaccess_accounting::{Account, Adjustment, Ledger, Life, Report, Tally, Total};
 use clickhouse::{Client, RowOwned, RowRead, RowWrite};
 
 use crate::rows::{AdjustmentRow, LifeRow, ReportedRow, TotalRow};
 use crate::schema;
+use crate::time_limit::TimeLimit;
 
 /// A [`Ledger`] in ClickHouse. Experimental: see the page of this crate.
 ///
@@ -20,11 +23,13 @@ use crate::schema;
 ///
 /// # Errors
 ///
-/// `Unavailable` with the message of the server, whatever it refuses; `DataLoss` if the tables have rows that no ledger
+/// `Unavailable` with the message of the server, whatever it refuses, and if it does not answer within the
+/// [time](Self::with_timeout) of a call; `DataLoss` if the tables have rows that no ledger
 /// wrote.
 #[derive(Clone)]
 pub struct ClickHouseLedger {
     client: Client,
+    time_limit: TimeLimit,
 }
 
 pub(crate) fn failed(error: clickhouse::error::Error) -> Error {
@@ -49,8 +54,22 @@ where
 impl ClickHouseLedger {
     /// Makes the ledger in the database of `client`, which has the address, name and password.
     #[must_use]
-    pub const fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client) -> Self {
+        Self { client, time_limit: TimeLimit::default() }
+    }
+
+    /// Sets the time after which a call fails: 30 s by default. A server that is silent holds up nobody for longer.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.time_limit.timeout = timeout;
+        self
+    }
+
+    /// Takes the time of time-outs from `clock`, by default from that of the system.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.time_limit.clock = clock;
+        self
     }
 
     /// Makes the tables that are missing. Their names begin with `blobaccess_`.
@@ -60,13 +79,14 @@ impl ClickHouseLedger {
     /// `Unavailable` if the server cannot be reached or does not allow it.
     pub async fn create_tables(&self) -> Result<()> {
         for table in schema::TABLES {
-            self.client.query(table).execute().await.map_err(failed)?;
+            let create = self.client.query(table).execute();
+            self.time_limit.keep(async { create.await.map_err(failed) }).await?;
         }
         Ok(())
     }
 
     async fn all<T: RowOwned + RowRead>(&self, sql: &str) -> Result<Vec<T>> {
-        self.client.query(sql).fetch_all::<T>().await.map_err(failed)
+        self.time_limit.keep(async { self.client.query(sql).fetch_all::<T>().await.map_err(failed) }).await
     }
 }
 
@@ -74,21 +94,21 @@ impl ClickHouseLedger {
 impl Ledger for ClickHouseLedger {
     async fn apply(&self, reports: &[Report]) -> Result<()> {
         let reported: Vec<_> = reports.iter().flat_map(ReportedRow::from_report).collect();
-        insert(&self.client, "blobaccess_reported", &reported).await?;
+        self.time_limit.keep(insert(&self.client, "blobaccess_reported", &reported)).await?;
         // The lives come last, so that a life in the ledger has its counts.
         let lives: Vec<_> = reports.iter().map(LifeRow::from_report).collect();
-        insert(&self.client, "blobaccess_lives", &lives).await
+        self.time_limit.keep(insert(&self.client, "blobaccess_lives", &lives)).await
     }
 
     async fn adjust(&self, adjustments: &[Adjustment]) -> Result<()> {
         let rows: Vec<_> = adjustments.iter().map(AdjustmentRow::from_adjustment).collect();
-        insert(&self.client, "blobaccess_adjustments", &rows).await
+        self.time_limit.keep(insert(&self.client, "blobaccess_adjustments", &rows)).await
     }
 
     async fn totals(&self, account_name: Option<&AccountName>) -> Result<Vec<Total>> {
         let query = self.client.query(schema::TOTALS).bind(account_name.is_none());
         let query = query.bind(account_name.map_or("", AccountName::as_str));
-        let rows = query.fetch_all::<TotalRow>().await.map_err(failed)?;
+        let rows = self.time_limit.keep(async { query.fetch_all::<TotalRow>().await.map_err(failed) }).await?;
         let mut totals: BTreeMap<Account, (Tally, i64)> = BTreeMap::new();
         for row in rows {
             let (account, class, amounts) = row.counted()?;

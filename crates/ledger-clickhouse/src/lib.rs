@@ -36,6 +36,7 @@ mod delta;
 mod ledger;
 mod rows;
 mod schema;
+mod time_limit;
 
 pub use self::delta::ClickHouseDeltaRows;
 pub use self::ledger::ClickHouseLedger;

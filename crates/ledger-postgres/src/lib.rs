@@ -26,8 +26,12 @@
 //! [`blobaccess_accounting`] explains accounts, reports and ledgers.
 
 mod ledger;
+mod options;
 mod rows;
 mod schema;
 mod session;
+mod tls;
 
-pub use self::ledger::PostgresLedger;
+pub use self::ledger::{PostgresLedger, PostgresSnapshot};
+pub use self::options::PostgresOptions;
+pub use self::tls::PostgresTls;

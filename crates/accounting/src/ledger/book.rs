@@ -31,8 +31,9 @@ impl Book {
     /// Applies a report: in each column, the higher number counts.
     pub(crate) fn apply(&mut self, report: &Report) {
         let pages = self.lives.entry((report.reporter.clone(), report.epoch)).or_default();
-        pages.seq = pages.seq.max(report.seq);
-        pages.taken_at_millis = pages.taken_at_millis.max(unix_millis(report.taken_at));
+        // The time of the latest report, so that a clock that was ahead and is right again is seen to be right.
+        let taken = (report.seq, unix_millis(report.taken_at));
+        (pages.seq, pages.taken_at_millis) = taken.max((pages.seq, pages.taken_at_millis));
         pages.closed |= report.closed;
         for (account, tally) in &report.accounts {
             pages.reported.entry(account.clone()).or_default().raise(tally);
@@ -93,7 +94,7 @@ impl Book {
         for (account, movement) in &moved {
             let statement =
                 self.statements.entry(account.clone()).or_insert_with(|| Statement::new(account.clone(), now));
-            statement.advance(now, movement);
+            statement.advance(statement.next_time(now), movement);
         }
         moved.into_values().filter(|movement| !movement.tally.is_zero() || movement.adjusted_bytes != 0).collect()
     }

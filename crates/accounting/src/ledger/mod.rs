@@ -14,7 +14,7 @@ use blobaccess::{AccountName, Result};
 
 pub(crate) use self::book::Book;
 pub use self::memory::MemoryLedger;
-pub use self::redb::RedbLedger;
+pub use self::redb::{RedbLedger, RedbOptions};
 pub use self::statement::{Movement, Statement};
 
 use crate::{Account, Epoch, Report, Reporter, Tally};
@@ -75,6 +75,8 @@ pub trait Accumulator: Ledger {
     ///
     /// A cursor for each life and account moves in the same transaction, under a lock. So nothing counts twice, whether
     /// calls follow one another or run concurrently. The cursor is not a time, so late reports are never skipped.
+    ///
+    /// Statements advance by a day at most ([`Statement::next_time`]), and never back.
     ///
     /// # Errors
     ///

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use blobaccess::{AccountName, Error, Result, blocking};
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::codec::{Bytes, put_account, put_tally, put_text};
 use super::{Accumulator, Adjustment, Ledger, Life, Movement, Statement, Total};
@@ -28,17 +28,110 @@ const STATEMENTS: Definition = TableDefinition::new("statements");
 /// Every change is one transaction, and is durable when it is acknowledged. Transactions run on tokio's threads for
 /// blocking work, if there is a runtime.
 ///
+/// # Errors
+///
+/// `Unavailable` while the disk is full or fails. The file is then opened anew by the next call, so that the ledger goes on
+/// as soon as the disk does. `DataLoss` if the file has rows that no ledger wrote.
+///
 /// # Memory
 ///
-/// The file takes some 100 bytes for each life and account, and 41 for each of its classes. Reading the totals reads all
-/// of them.
+/// The [cache](RedbOptions::with_cache_bytes). The file takes some 100 bytes for each life and account, and 41 for each of
+/// its classes. Reading the totals reads all of them.
 ///
 /// # Cancel safety
 ///
 /// A call that is dropped may still take effect.
 #[derive(Clone)]
 pub struct RedbLedger {
-    database: Arc<Database>,
+    file: Arc<LedgerFile>,
+}
+
+/// The settings of a [`RedbLedger`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedbOptions {
+    cache_bytes: usize,
+}
+
+impl Default for RedbOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20 }
+    }
+}
+
+impl RedbOptions {
+    /// Returns the defaults: a cache of 64 MiB.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the size of the cache, in bytes. It is the most memory that the ledger takes.
+    #[must_use]
+    pub const fn with_cache_bytes(mut self, cache_bytes: usize) -> Self {
+        self.cache_bytes = cache_bytes;
+        self
+    }
+}
+
+/// The file of a ledger, which is opened anew after it has failed.
+struct LedgerFile {
+    open: Box<dyn Fn() -> Result<Database, redb::Error> + Send + Sync>,
+    /// The open file; `None` after it has failed.
+    database: Mutex<Option<Arc<Database>>>,
+}
+
+impl LedgerFile {
+    /// Opens the file, and makes the tables, so that they can be read.
+    fn open(open: impl Fn() -> Result<Database, redb::Error> + Send + Sync + 'static) -> Result<Self, redb::Error> {
+        let file = Self { open: Box::new(open), database: Mutex::new(None) };
+        let database = file.database()?;
+        let transaction = database.begin_write()?;
+        for table in [LIVES, REPORTED, CONSUMED, ADJUSTMENTS, STATEMENTS] {
+            drop(transaction.open_table(table)?);
+        }
+        transaction.commit()?;
+        Ok(file)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
+        // A panic cannot leave it half changed.
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn database(&self) -> Result<Arc<Database>, redb::Error> {
+        let mut database = self.lock();
+        if let Some(database) = &*database {
+            return Ok(Arc::clone(database));
+        }
+        let opened = Arc::new((self.open)()?);
+        *database = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
+        let database = self.database()?;
+        let result = work(&database);
+        // The library takes no more after the first failure of a file.
+        if let Err(Fault::Database(error)) = &result
+            && is_of_disk(error)
+        {
+            let mut open = self.lock();
+            open.take_if(|open| Arc::ptr_eq(open, &database));
+        }
+        result
+    }
+}
+
+/// Returns whether the disk failed, or the file was not closed since.
+const fn is_of_disk(error: &redb::Error) -> bool {
+    matches!(
+        error,
+        redb::Error::Io(_)
+            | redb::Error::PreviousIo
+            | redb::Error::DatabaseClosed
+            | redb::Error::LockPoisoned(_)
+            | redb::Error::DatabaseAlreadyOpen
+    )
 }
 
 impl RedbLedger {
@@ -48,21 +141,23 @@ impl RedbLedger {
     ///
     /// Fails if the file cannot be opened, is no ledger, or is open in another process.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let open = || -> Result<_, redb::Error> {
-            let database = Database::create(path)?;
-            // Makes the tables, so that they can be read.
-            let transaction = database.begin_write()?;
-            for table in [LIVES, REPORTED, CONSUMED, ADJUSTMENTS, STATEMENTS] {
-                drop(transaction.open_table(table)?);
-            }
-            transaction.commit()?;
-            Ok(database)
-        };
-        let database = open().map_err(|error| {
-            Error::failed_precondition(format!("cannot open the ledger {}: {error}", path.display())).with_source(error)
+        Self::open_with(path, &RedbOptions::new())
+    }
+
+    /// Opens the ledger as [`open`](Self::open) does, with other settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, options: &RedbOptions) -> Result<Self> {
+        let path = path.as_ref().to_owned();
+        let shown = path.display().to_string();
+        let cache_bytes = options.cache_bytes;
+        let open = move || Ok(Builder::new().set_cache_size(cache_bytes).create(&path)?);
+        let file = LedgerFile::open(open).map_err(|error| {
+            Error::failed_precondition(format!("cannot open the ledger {shown}: {error}")).with_source(error)
         })?;
-        Ok(Self { database: Arc::new(database) })
+        Ok(Self { file: Arc::new(file) })
     }
 
     async fn run<T, F>(&self, work: F) -> Result<T>
@@ -70,8 +165,8 @@ impl RedbLedger {
         T: Send + 'static,
         F: FnOnce(&Database) -> Result<T, Fault> + Send + 'static,
     {
-        let database = Arc::clone(&self.database);
-        blocking(move || work(&database).map_err(Error::from)).await
+        let file = Arc::clone(&self.file);
+        blocking(move || file.run(work).map_err(Error::from)).await
     }
 
     async fn write<T, F>(&self, work: F) -> Result<T>
@@ -122,6 +217,9 @@ impl<E: Into<redb::Error>> From<E> for Fault {
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         match fault {
+            Fault::Database(error) if is_of_disk(&error) => {
+                Self::unavailable(format!("ledger: {error}")).with_source(error)
+            }
             Fault::Database(error) => Self::internal(format!("ledger: {error}")).with_source(error),
             Fault::Malformed => Self::data_loss("the ledger has a row that no ledger wrote"),
         }
@@ -211,8 +309,10 @@ fn apply(transaction: &WriteTransaction, report: &Report) -> Result<(), Fault> {
     };
     let (seq, taken_at, closed) =
         known.map_or_else(Default::default, |life| (life.seq, unix_millis(life.taken_at), life.closed));
-    let mut value = report.seq.max(seq).to_le_bytes().to_vec();
-    value.extend(unix_millis(report.taken_at).max(taken_at).to_le_bytes());
+    // The time of the latest report, so that a clock that was ahead and is right again is seen to be right.
+    let (seq, taken_at) = (report.seq, unix_millis(report.taken_at)).max((seq, taken_at));
+    let mut value = seq.to_le_bytes().to_vec();
+    value.extend(taken_at.to_le_bytes());
     value.push(u8::from(report.closed || closed));
     lives.insert(key.as_slice(), value.as_slice())?;
     let mut reported = transaction.open_table(REPORTED)?;
@@ -268,7 +368,7 @@ fn consume(transaction: &WriteTransaction, now: SystemTime) -> Result<Vec<Moveme
             Some(value) => read_statement(Bytes(&key), Bytes(value.value())).ok_or(Fault::Malformed)?,
         };
         let mut statement = known;
-        statement.advance(now, movement);
+        statement.advance(statement.next_time(now), movement);
         put_statement(&mut statements, &statement)?;
     }
     Ok(moved.into_values().filter(|movement| !movement.tally.is_zero() || movement.adjusted_bytes != 0).collect())
@@ -343,5 +443,87 @@ impl Accumulator for RedbLedger {
 impl Debug for RedbLedger {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedbLedger").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use std::io;
+    use std::ops::Bound;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use blobaccess::{ErrorKind, StorageType};
+    use redb::StorageBackend;
+
+    use super::*;
+    use crate::{Amounts, Class};
+
+    /// A disk that can be full.
+    #[derive(Clone, Debug, Default)]
+    struct Disk {
+        bytes: Arc<Mutex<Vec<u8>>>,
+        is_full: Arc<AtomicBool>,
+    }
+
+    impl Disk {
+        fn check(&self) -> io::Result<()> {
+            if self.is_full.load(Ordering::Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            Ok(u64::try_from(self.bytes.lock().unwrap().len()).unwrap())
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            let begin = usize::try_from(offset).unwrap();
+            out.copy_from_slice(&self.bytes.lock().unwrap()[begin..begin + out.len()]);
+            Ok(())
+        }
+
+        fn set_len(&self, length: u64) -> io::Result<()> {
+            self.check()?;
+            self.bytes.lock().unwrap().resize(usize::try_from(length).unwrap(), 0);
+            Ok(())
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.check()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.check()?;
+            let begin = usize::try_from(offset).unwrap();
+            self.bytes.lock().unwrap()[begin..begin + data.len()].copy_from_slice(data);
+            Ok(())
+        }
+
+        fn try_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, redb::BackendError> {
+            Ok(true)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_ledger_whose_disk_was_full_goes_on_once_there_is_room() {
+        let disk = Disk::default();
+        let opened = disk.clone();
+        let file = LedgerFile::open(move || Ok(Builder::new().create_with_backend(opened.clone())?)).unwrap();
+        let ledger = RedbLedger { file: Arc::new(file) };
+        let report = |seq: u64| {
+            let account = Account::new(AccountName::new("acme"), StorageType::Cas);
+            let tally = [(Class::Created, Amounts::deleted(seq, seq))].into_iter().collect();
+            let (reporter, epoch) = (Reporter::new("host"), Epoch::from_bytes([1; 16]));
+            Report::new(reporter, epoch, seq, SystemTime::UNIX_EPOCH, vec![(account, tally)])
+        };
+        ledger.apply(&[report(1)]).await.unwrap();
+        disk.is_full.store(true, Ordering::Relaxed);
+        for _ in 0..3 {
+            assert_eq!(ledger.apply(&[report(2)]).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        }
+        disk.is_full.store(false, Ordering::Relaxed);
+        ledger.apply(&[report(3)]).await.unwrap();
+        assert_eq!(ledger.totals(None).await.unwrap()[0].tally.get(Class::Created).objects, 3);
     }
 }

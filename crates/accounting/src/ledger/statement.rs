@@ -1,6 +1,6 @@
 //! Statements: the footprint of an account over time.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::{Account, Tally};
 
@@ -46,6 +46,9 @@ pub struct Statement {
     pub as_of: SystemTime,
 }
 
+/// The longest time by which a statement advances at once.
+const MAX_STEP: Duration = Duration::from_hours(24);
+
 /// The number of milliseconds in an hour.
 const HOUR_MILLIS: i128 = 3_600_000;
 
@@ -75,6 +78,14 @@ impl Statement {
         self.byte_millis / HOUR_MILLIS
     }
 
+    /// Returns the time to which a ledger advances the statement at `now`: not back, and by a day at most. So a clock that
+    /// is ahead once bills no more than that day, and it is made up for while the right time passes. A ledger that was not
+    /// consumed for longer catches up by a day with each call.
+    #[must_use]
+    pub fn next_time(&self, now: SystemTime) -> SystemTime {
+        now.clamp(self.as_of, self.as_of.checked_add(MAX_STEP).unwrap_or(self.as_of))
+    }
+
     /// Advances the statement to `now`. The changes in `movement` count from `now`, as their exact times are not known. A
     /// clock that went back changes no integral.
     pub fn advance(&mut self, now: SystemTime, movement: &Movement) {
@@ -89,8 +100,6 @@ impl Statement {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use blobaccess::{AccountName, StorageType};
 
     use super::*;
@@ -112,5 +121,19 @@ mod tests {
         assert_eq!((statement.byte_hours(), statement.as_of), (200, at(3)));
         statement.advance(at(4), &nothing);
         assert_eq!(statement.byte_hours(), 400);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_once_bills_a_day_at_most() {
+        let account = Account::new(AccountName::new("a"), StorageType::Cas);
+        let at = |hours| SystemTime::UNIX_EPOCH + Duration::from_hours(hours);
+        let created = Amounts::ended(Outcome::Created { stored_bytes: 100 }, 100);
+        let created = Movement::new(account.clone(), [(Class::Created, created)].into_iter().collect(), 0);
+        let mut statement = Statement::new(account.clone(), at(0));
+        statement.advance(at(0), &created);
+        for (hours, until) in [(365 * 24, 24), (1, 24), (2, 24), (25, 25), (30, 30)] {
+            statement.advance(statement.next_time(at(hours)), &Movement::new(account.clone(), Tally::new(), 0));
+            assert_eq!((statement.byte_hours(), statement.as_of), (100 * i128::from(until), at(until)));
+        }
     }
 }
