@@ -243,7 +243,7 @@ async fn apply(client: &mut Client, reports: &[Report], sql: &Sql) -> Result<u64
         let (reporter, epoch) = (report.reporter.as_str(), report.epoch.as_bytes().as_slice());
         let (seq, taken_at) = (signed(report.seq), signed(unix_millis(report.taken_at)));
         let columns = Columns::from_report(report);
-        let mut open = vec![0..columns.classes.len()];
+        let mut open = std::iter::once(0..columns.classes.len()).collect::<Vec<_>>();
         let savepoint = transaction.transaction().await?;
         match savepoint.query_one(&upsert_life, &[&reporter, &epoch, &seq, &taken_at, &report.closed]).await {
             // A life that is summed up has reported everything.

@@ -1,6 +1,7 @@
 //! The contracts of ledgers, for the ledger in PostgreSQL on a real server.
 //!
 //! `BLOBACCESS_POSTGRESQL_URL` is its address; `tests/servers/postgresql start DIRECTORY` starts one and prints it.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail so")]
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -41,9 +42,9 @@ async fn query(address: &str, sql: &str) -> Vec<String> {
     let (client, connection) = tokio_postgres::connect(address, NoTls).await.unwrap();
     let driving = tokio::spawn(connection);
     let messages = client.simple_query(sql).await.unwrap();
-    let rows = messages.iter().filter_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
-        _ => None,
+    let rows = messages.iter().filter_map(|message| {
+        let SimpleQueryMessage::Row(row) = message else { return None };
+        Some(row.get(0).unwrap_or_default().to_owned())
     });
     let rows = rows.collect();
     drop(client);

@@ -127,7 +127,7 @@ async fn lives_and_adjustments_are_read_as_they_were_written() {
 async fn delta_rows_have_the_words_that_consumers_know() {
     let mock = Mock::new();
     let client = Client::default().with_mock(&mock);
-    let sink = std::sync::Arc::new(ClickHouseDeltaRows::new(client));
+    let sink = Arc::new(ClickHouseDeltaRows::new(client));
     let recording = mock.add(handlers::record_ddl());
     sink.create_table().await.unwrap();
     assert!(recording.query().await.contains("ReplacingMergeTree"));
@@ -138,8 +138,8 @@ async fn delta_rows_have_the_words_that_consumers_know() {
     let digest = blobaccess::Digest::of(name, blobaccess::DigestFunction::Sha256, b"hello");
     let ticket = accounts.begin(&ctx, &digest, StorageType::Cas, 5).unwrap();
     ticket.drop_as(blobaccess_accounting::DropReason::QueueFull, None);
-    let sink: std::sync::Arc<dyn DeltaSink> = sink;
-    let ledger = std::sync::Arc::new(blobaccess_accounting::MemoryLedger::new());
+    let sink: Arc<dyn DeltaSink> = sink;
+    let ledger = Arc::new(blobaccess_accounting::MemoryLedger::new());
     let reporting = Reporting::new(accounts, ledger).with_delta_rows(sink);
     let recording = mock.add(handlers::record());
     reporting.flush().await.unwrap();
