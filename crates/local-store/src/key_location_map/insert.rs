@@ -12,6 +12,9 @@ use crate::machine::casts;
 /// many suffice at a load of 0.95.
 const SECOND_STEPS: u32 = 256;
 
+/// From this load on, in percent, few second steps would help, and each is as much work as a put.
+const FULL_PERCENT: u64 = 96;
+
 /// A record is young until a map's worth of slots, divided by this, was put after it. It goes for no other put then.
 const YOUNG_SHARE: u64 = 2;
 
@@ -240,6 +243,9 @@ impl KeyLocationMap {
                     return Some((bucket, slot));
                 }
             }
+        }
+        if writer.records.saturating_mul(100) > self.capacity().saturating_mul(FULL_PERCENT) {
+            return None;
         }
         let mut steps = 0;
         for bucket in crowded {
