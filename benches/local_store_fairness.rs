@@ -26,7 +26,7 @@ use blobaccess_workbench::processor_time;
 use bytes::Bytes;
 use futures::executor::block_on;
 
-/// A division of the counts of a run that only shows that the rows work.
+/// Returns `full`, or a hundredth in a run that only shows that the rows work.
 fn scaled(full: u64) -> u64 {
     if std::env::args().any(|argument| argument == "--test") { full / 100 } else { full }
 }
