@@ -56,14 +56,18 @@ impl AccountNames {
         number
     }
 
+    /// Returns the number of a name that has one.
+    pub(crate) fn known(&mut self, name: &str) -> Option<u16> {
+        if self.names.get(usize::from(self.last) - 1).is_none_or(|last| **last != *name) {
+            self.last = *self.by_name.get(name)?;
+        }
+        Some(self.last)
+    }
+
     /// Returns the number of a name: a new one, or [`OTHERS`] if there are too many, or the name is too long.
     pub(crate) fn number(&mut self, name: &str) -> u16 {
-        if self.names.get(usize::from(self.last) - 1).is_some_and(|last| **last == *name) {
-            return self.last;
-        }
-        if let Some(number) = self.by_name.get(name) {
-            self.last = *number;
-            return *number;
+        if let Some(number) = self.known(name) {
+            return number;
         }
         let bytes = FIXED_BYTES + casts::on_device(name.len());
         if self.names.len() >= self.max_names || self.bytes + bytes > self.max_bytes {

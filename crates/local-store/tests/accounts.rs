@@ -320,3 +320,21 @@ fn a_block_is_retired_once_the_list_of_what_proved_wrong_is_full() {
     }
     assert_eq!(store.snapshot().corrupted, 0);
 }
+
+#[test]
+fn failed_puts_use_up_no_account_and_an_account_begins_with_its_first_blob() {
+    let (store, mut numbers) = (in_memory::<Cas>(), Numbers::new(20));
+    for number in 0..300 {
+        let (digest, contents) = blob(DigestFunction::Sha256, &format!("attacker/{number}"), &mut numbers, 100);
+        let wrong = Blob::from_bytes(contents.slice(1..));
+        let error = block_on(store.put(&Context::background(), &digest, wrong)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    }
+    for _ in 0..300 {
+        let (digest, contents) = blob(DigestFunction::Sha256, "tenant", &mut numbers, 50_000);
+        put(&store, &Context::background(), &digest, &contents);
+    }
+    let totals = released(&store);
+    assert!(of(&totals, "tenant").0 > 50, "{totals:?}");
+    assert_eq!(of(&totals, "__other__"), (0, 0));
+}

@@ -309,3 +309,94 @@ async fn once_too_many_are_under_way_the_one_that_is_silent_for_longest_gives_wa
         assert!(upload.is_pending());
     }
 }
+
+/// Polls a store in another task while something large is put, and returns how often it was polled.
+async fn turns_during(work: impl Future<Output = ()>) -> usize {
+    let mut turns = 0;
+    let mut work = std::pin::pin!(work);
+    while futures::FutureExt::now_or_never(work.as_mut()).is_none() {
+        turns += 1;
+        tokio::task::yield_now().await;
+    }
+    turns
+}
+
+#[tokio::test]
+async fn contents_at_hand_are_put_piece_by_piece_so_that_others_get_a_turn() {
+    let store = on_device(256 << 20);
+    let bytes = Bytes::from(Numbers::new(8).bytes(8 << 20));
+    let digest = digest(&bytes);
+    let ctx = Context::background();
+    let put = async {
+        store.put(&ctx, &digest, Blob::from_bytes(bytes.clone())).await.unwrap();
+    };
+    assert!(turns_during(put).await >= 32);
+    assert_eq!(read(&store, &digest).await, bytes);
+}
+
+/// A device whose syncs wait until they are let go.
+#[derive(Debug)]
+struct SlowSyncs {
+    inner: MemoryDevice,
+    gate: std::sync::Mutex<bool>,
+    opened: std::sync::Condvar,
+    waiting: std::sync::atomic::AtomicUsize,
+}
+
+impl blobaccess_local_store::Device for SlowSyncs {
+    fn size_bytes(&self) -> u64 {
+        self.inner.size_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.inner.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        self.inner.write_at(offset, bytes)
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        self.waiting.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        drop(self.opened.wait_while(self.gate.lock().unwrap(), |is_shut| *is_shut).unwrap());
+        self.inner.sync()
+    }
+}
+
+#[test]
+fn puts_that_wait_for_a_sync_hold_one_thread_and_share_the_next_sync() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let device = Arc::new(SlowSyncs {
+            inner: MemoryDevice::new(32 << 20),
+            gate: std::sync::Mutex::new(false),
+            opened: std::sync::Condvar::new(),
+            waiting: std::sync::atomic::AtomicUsize::new(0),
+        });
+        let options = Options::on_device(32 << 20).persistent(blobaccess_local_store::SyncPolicy::OnPut);
+        let store = LocalStore::<Cas>::open_on(options, Arc::<SlowSyncs>::clone(&device), Environment::default());
+        let store = Arc::new(store.await.unwrap());
+        *device.gate.lock().unwrap() = true;
+        let (before, syncs) = (device.waiting.load(std::sync::atomic::Ordering::SeqCst), store.snapshot().syncs);
+        let mut numbers = Numbers::new(9);
+        let puts: Vec<_> = (0..64)
+            .map(|_| {
+                let (store, bytes) = (Arc::clone(&store), Bytes::from(numbers.bytes(100)));
+                tokio::spawn(async move {
+                    store.put(&Context::background(), &digest(&bytes), Blob::from_bytes(bytes.clone())).await.unwrap();
+                })
+            })
+            .collect();
+        while device.waiting.load(std::sync::atomic::Ordering::SeqCst) == before {
+            tokio::task::yield_now().await;
+        }
+        // The other thread is free for whoever reads.
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        *device.gate.lock().unwrap() = false;
+        device.opened.notify_all();
+        for put in puts {
+            put.await.unwrap();
+        }
+        assert!(store.snapshot().syncs - syncs <= 3, "{} syncs", store.snapshot().syncs - syncs);
+    });
+}

@@ -9,8 +9,10 @@ use crate::machine::concurrency::locks::{Mutex, MutexGuard};
 #[derive(Debug)]
 pub(super) struct Free {
     pub(super) span_bytes: usize,
-    /// The largest number of bytes that are kept for reuse.
+    /// The largest number of spans that are kept for reuse.
     most: usize,
+    /// The largest number of spans, in use or not, from which on none is kept for reuse.
+    pub(super) most_in_all: usize,
     buffers: Mutex<Vec<Box<[u8]>>>,
     /// Spans that somebody has.
     pub(super) out: AtomicUsize,
@@ -18,7 +20,7 @@ pub(super) struct Free {
 
 impl Free {
     pub(super) fn new(span_bytes: usize, most: usize) -> Self {
-        Self { span_bytes, most, buffers: Mutex::default(), out: AtomicUsize::new(0) }
+        Self { span_bytes, most, most_in_all: usize::MAX, buffers: Mutex::default(), out: AtomicUsize::new(0) }
     }
 
     fn buffers(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
@@ -28,9 +30,9 @@ impl Free {
 
     /// Keeps memory for later, or gives it back to the system.
     pub(super) fn push(&self, buffer: Box<[u8]>) {
-        self.out.fetch_sub(1, Ordering::Relaxed);
+        let out = self.out.fetch_sub(1, Ordering::Relaxed) - 1;
         let mut buffers = self.buffers();
-        if buffers.len() < self.most && buffer.len() == self.span_bytes {
+        if buffers.len() < self.most.min(self.most_in_all.saturating_sub(out)) && buffer.len() == self.span_bytes {
             buffers.push(buffer);
         }
     }

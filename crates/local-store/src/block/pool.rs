@@ -37,6 +37,14 @@ impl ChunkPool {
         self
     }
 
+    /// Sets the number of spans of all blocks. What readers keep beyond that is given back to the system when they let go.
+    pub(crate) fn with_spans(mut self, spans: usize) -> Self {
+        if let Some(free) = Arc::get_mut(&mut self.free) {
+            free.most_in_all = spans;
+        }
+        self
+    }
+
     /// Returns whether readers alone already hold the maximum that may be lent.
     #[inline]
     pub(crate) fn has_lent_enough(&self) -> bool {
@@ -75,7 +83,6 @@ impl ChunkPool {
         self.taken.load(Ordering::Relaxed) * self.chunk_bytes
     }
 
-    #[cfg(loom)]
     #[cfg(test)]
     pub(super) fn free_spans(&self) -> usize {
         self.free.count()

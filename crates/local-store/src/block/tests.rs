@@ -103,6 +103,22 @@ fn what_readers_alone_keep_is_counted() {
 }
 
 #[test]
+fn what_readers_kept_beyond_the_capacity_is_given_back_when_they_let_go() {
+    let block = Block::new(CHUNK, 4, Touches::new(0), 2);
+    let pool = ChunkPool::new(100, 2, u64::MAX).with_spans(2);
+    let mut held = Vec::new();
+    for generation in 1..=5 {
+        block.begin(generation);
+        block.write(&pool, generation, 0, &[1; 400], |_| ());
+        held.extend([block.read(generation, 0..1), block.read(generation, 399..400)]);
+        block.end(&pool);
+    }
+    assert_eq!(pool.free_spans(), 0);
+    drop(held);
+    assert_eq!(pool.free_spans(), 2);
+}
+
+#[test]
 fn what_lies_over_chunks_of_a_span_is_read_as_one_piece() {
     let block = Block::new(CHUNK, 4, Touches::new(0), 2);
     let pool = ChunkPool::new(100, 2, u64::MAX);

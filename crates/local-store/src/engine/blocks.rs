@@ -37,7 +37,9 @@ impl Blocks {
         let pool = if is_on_device {
             ChunkPool::new(chunk_bytes, 1, POOL_BYTES.max(staged_bytes))
         } else {
-            ChunkPool::new(chunk_bytes, sizes.chunks_per_span(), u64::MAX).lending(sizes.lent_bytes())
+            let spans = sizes.chunks_per_block().div_ceil(sizes.chunks_per_span()) * casts::index(sizes.blocks);
+            let pool = ChunkPool::new(chunk_bytes, sizes.chunks_per_span(), u64::MAX);
+            pool.lending(sizes.lent_bytes()).with_spans(spans)
         };
         Self {
             all: (0..sizes.blocks).map(block).collect(),
@@ -138,7 +140,10 @@ impl Blocks {
 
     /// Returns whether puts should wait until more is written to the device.
     pub(super) fn is_congested(&self) -> bool {
-        self.queue.is_some() && casts::on_device(self.pool.taken_bytes()) > self.staged_bytes
+        // Uploads on their way hold chunks too, which no write makes free.
+        self.queue
+            .as_ref()
+            .is_some_and(|queue| casts::on_device(self.pool.taken_bytes()) > self.staged_bytes && !queue.is_empty())
     }
 
     /// Returns whether readers alone already hold the maximum that may be lent.

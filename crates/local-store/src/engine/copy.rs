@@ -6,7 +6,7 @@ use blobaccess::{ErrorKind, Result};
 
 use super::put::{Contents, Owner, Replaces};
 use super::space::{Purpose, RecordFields};
-use super::{Engine, Mode, Put, Read, Space, count};
+use super::{Engine, Mode, Put, Read, Space, Trailer, count};
 use crate::key_location_map::Record;
 use crate::object::checksums::PIECE_BYTES;
 
@@ -84,7 +84,12 @@ impl Engine {
     /// Returns the owner of an object that is copied; `None` if the object is gone.
     fn owner_of(&self, record: &Record) -> Result<Option<Owner>> {
         let tail = self.read_tail(record)?;
-        Ok(tail.map(|tail| Owner { function: record.function, account_name: record.account_name, tail }))
+        Ok(tail.map(|tail| Owner {
+            function: record.function,
+            account_name: record.account_name,
+            new_account: None,
+            tail,
+        }))
     }
 
     fn copy_whole(self: &Arc<Self>, record: &Record, parts: &[Record], purpose: Purpose) -> Result<Copied> {
@@ -111,10 +116,10 @@ impl Engine {
             return Ok(instead);
         }
         let Some(mut writer) = self.begin_large_for(size, owner, purpose.into()) else { return Ok(Copied::NoSpace) };
-        let mut at = 0;
+        let (mut at, trailer) = (0, Trailer::default());
         while at < size {
             let to = size.min(at + PIECE_BYTES);
-            match self.read(record, at..to, Mode::Waiting)? {
+            match self.read_by(&trailer, record, at..to, Mode::Waiting)? {
                 Read::Bytes(bytes) => writer.write(&bytes)?,
                 Read::Gone | Read::NotAtOnce => return Ok(self.fate(record)),
             }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
-use blobaccess::{Error, Result};
+use blobaccess::{Error, ErrorKind, Result};
 
 use super::excerpt::Excerpt;
 use super::put::{Owner, Published, Replaces};
@@ -64,7 +64,11 @@ impl Engine {
     ///
     /// `Unavailable` if the device fails.
     pub(crate) fn read_copy(&self, part: &CopyPart, mode: Mode) -> Result<Read<Excerpt>> {
-        self.reader.lend(&part.location, part.from..part.to, mode)
+        let read = self.reader.lend(&part.location, part.from..part.to, mode);
+        // Nothing that is stored is lost.
+        read.map_err(
+            |error| if error.kind() == ErrorKind::DataLoss { error.with_kind(ErrorKind::Unavailable) } else { error },
+        )
     }
 
     pub(super) fn begin_large_for(

@@ -85,6 +85,7 @@ pub(crate) use self::find::Presence;
 pub(crate) use self::large::{CopyPart, LargeWriter};
 pub(crate) use self::names_seen::NamesSeen;
 pub(crate) use self::put::{Contents, Owner, Put};
+pub(crate) use self::read::Trailer;
 pub(crate) use self::space::Space;
 pub(crate) use self::upkeep::Runner;
 
@@ -211,6 +212,16 @@ impl Engine {
     /// Makes durable everything that was put, found or refreshed before the call. It may block.
     pub(crate) fn sync(&self) -> Result<()> {
         self.durability.sync(&self.space)
+    }
+
+    /// Returns whether this number of publications is durable.
+    pub(crate) fn is_durable(&self, publications: u64) -> bool {
+        self.publications.are_synced(publications)
+    }
+
+    /// Returns the number of blocks recycled.
+    pub(crate) fn recycled_blocks(&self) -> u64 {
+        self.counters.recycled_blocks.load(Ordering::Relaxed)
     }
 
     /// Makes this number of publications durable. It may block.

@@ -22,8 +22,10 @@ use crate::object::provenance;
 pub(crate) struct Owner {
     /// The digest function, by its number in the protocol.
     pub(crate) function: u8,
-    /// The number of the account that the object is on; 0 if it is on none.
+    /// The number of the account that the object is on; 0 if it is on none, or has no number yet.
     pub(crate) account_name: u16,
+    /// The name of the account, if it has no number yet: it gets one with its first object.
+    pub(crate) new_account: Option<Box<str>>,
     /// The tail without its checksum; empty if the object has none.
     pub(crate) tail: Vec<u8>,
 }
@@ -42,6 +44,7 @@ impl Owner {
 }
 
 /// Contents at hand.
+#[derive(Clone)]
 pub(crate) struct Contents {
     pub(crate) bytes: Bytes,
     pub(crate) owner: Owner,
@@ -100,9 +103,13 @@ impl Engine {
     ///
     /// `InvalidArgument` if the instance name is too long to be kept.
     pub(crate) fn owner(&self, ctx: &Context, digest: &Digest) -> Result<Owner> {
-        let account_name = enter(&self.account_names).number(account_names::name_of(ctx, digest));
+        let name = account_names::name_of(ctx, digest);
+        let (account_name, new_account) = match enter(&self.account_names).known(name) {
+            Some(number) => (number, None),
+            None => (account_names::NOBODY, Some(name.into())),
+        };
         let tail = provenance::encode(self.storage_type, digest, ctx.upload_token())?;
-        Ok(Owner { function: crate::key::function(digest), account_name, tail })
+        Ok(Owner { function: crate::key::function(digest), account_name, new_account, tail })
     }
 
     /// Returns how much of a block an object of this size takes, trailer and tail included.
@@ -265,7 +272,11 @@ impl Engine {
         space.adopt(reservation);
         space.note_success(size_bytes);
         let sequence = sequence.unwrap_or_else(|| space.draw_sequence());
-        let named = owner.named(key.words, size_bytes);
+        let account_name = match &owner.new_account {
+            Some(name) => enter(&self.account_names).number(name),
+            None => owner.account_name,
+        };
+        let named = RecordFields { account_name, ..owner.named(key.words, size_bytes) };
         let record = space.draft(reservation.block(), reservation.offset(), named, sequence);
         self.end(reservation, &record, sums, owner);
         let inserted = match (replaces, room) {

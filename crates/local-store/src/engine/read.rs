@@ -1,6 +1,7 @@
 //! Reads the object that a record names. Bytes from a device are verified.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use blobaccess::{DigestFunction, Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -11,9 +12,27 @@ use super::{Engine, Mode, Read};
 use crate::key_location_map::Record;
 use crate::location::Location;
 use crate::machine::casts;
+use crate::machine::concurrency::locks::{Mutex, enter};
 use crate::object::checksums::{Checked, PIECE_BYTES};
 use crate::object::provenance;
 use crate::object::provenance::Tail;
+
+/// The trailer of a large object, kept by a reader of many pieces, who reads and checks it once.
+#[derive(Debug, Default)]
+pub(crate) struct Trailer(Mutex<Option<(Record, Arc<Checked>)>>);
+
+impl Trailer {
+    fn get(&self, record: &Record) -> Option<Arc<Checked>> {
+        enter(&self.0).as_ref().filter(|(known, _)| known == record).map(|(_, checked)| Arc::clone(checked))
+    }
+
+    /// Reads and keeps the trailer of the object that `record` names; `None` if it is another one.
+    fn keep(&self, record: &Record, trailer: &[u8]) -> Option<Arc<Checked>> {
+        let checked = Arc::new(Checked::read(record, trailer)?);
+        *enter(&self.0) = Some((*record, Arc::clone(&checked)));
+        Some(checked)
+    }
+}
 
 impl Engine {
     /// Reads a range of the contents that `record` names, to be shared.
@@ -22,11 +41,21 @@ impl Engine {
     ///
     /// As [`lend`](Self::lend).
     pub(crate) fn read(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {
-        Ok(match self.lend(record, range, mode)? {
+        self.read_by(&Trailer::default(), record, range, mode)
+    }
+
+    /// Reads a range as [`read`](Self::read) does, for a reader of many pieces, who keeps the trailer between them.
+    pub(crate) fn read_by(&self, kept: &Trailer, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read> {
+        Ok(match self.lend_by(kept, record, range, mode)? {
             Read::Bytes(excerpt) => Read::Bytes(self.reader.hand_out(excerpt)),
             Read::Gone => Read::Gone,
             Read::NotAtOnce => Read::NotAtOnce,
         })
+    }
+
+    /// Returns whether reading all that `record` names hashes it.
+    pub(crate) fn hashes_reads_of(&self, record: &Record) -> bool {
+        record.is_part || self.reader.is_on_device()
     }
 
     /// Returns all of the contents that `record` names, if memory has them in one piece, and they may be lent.
@@ -50,6 +79,10 @@ impl Engine {
     /// `DataLoss` if the bytes are not those that were put, or the device cannot read them while it reads others; the
     /// object is quarantined then. `Unavailable` if the device fails.
     pub(crate) fn lend(&self, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read<Excerpt>> {
+        self.lend_by(&Trailer::default(), record, range, mode)
+    }
+
+    fn lend_by(&self, kept: &Trailer, record: &Record, range: Range<u64>, mode: Mode) -> Result<Read<Excerpt>> {
         if record.is_part {
             return self.lend_part(record, &range, mode);
         }
@@ -71,10 +104,15 @@ impl Engine {
             let is_right = if is_one_piece {
                 is_right(record, from, pieces, trailer)
             } else {
-                match self.lend_unverified(record, size..self.sizes.stored_bytes(size), mode)? {
-                    Read::Bytes(trailer) => is_right(record, from, pieces, &trailer),
-                    other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
-                }
+                let known = if let Some(known) = kept.get(record) {
+                    Some(known)
+                } else {
+                    match self.lend_unverified(record, size..self.sizes.stored_bytes(size), mode)? {
+                        Read::Bytes(trailer) => kept.keep(record, &trailer),
+                        other @ (Read::Gone | Read::NotAtOnce) => return Ok(other),
+                    }
+                };
+                known.is_some_and(|checked| are_right(&checked, from, pieces))
             };
             if !is_right {
                 return Err(self.wrong(record));
@@ -191,7 +229,11 @@ fn pieces(record: &Record, range: &Range<u64>) -> impl Iterator<Item = Piece> + 
 
 /// Returns whether the pieces of an object, the first of which begins at `from`, are those that were put.
 fn is_right(record: &Record, from: u64, pieces: &[u8], trailer: &[u8]) -> bool {
-    let Some(checked) = Checked::read(record, trailer) else { return false };
+    Checked::read(record, trailer).is_some_and(|checked| are_right(&checked, from, pieces))
+}
+
+/// Returns whether pieces, the first of which begins at `from`, have the sums of a trailer.
+fn are_right(checked: &Checked, from: u64, pieces: &[u8]) -> bool {
     // An object without contents has one piece anyway.
     if pieces.is_empty() {
         return checked.verify(0, &[]);

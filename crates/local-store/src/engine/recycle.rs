@@ -1,6 +1,7 @@
 //! Recycles blocks: copies touched objects, forgets the rest, and waits until no superblock vouches for them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use blobaccess::Result;
 
@@ -104,7 +105,14 @@ impl Engine {
 
     fn breached(&self, record: &Record, flags: u32) {
         if flags & FOUND != 0 {
-            count(&self.counters.breached_bytes, record.location.size_bytes);
+            let before = self.counters.breached_bytes.fetch_add(record.location.size_bytes, Ordering::Relaxed);
+            if before == 0 {
+                tracing::warn!(
+                    storage_type = self.storage_type.name(),
+                    "blobs that callers were told are stored go before their promise is over: more are found late than \
+                     may be copied. `Snapshot::breached_bytes` counts them; a larger store or share of copies helps"
+                );
+            }
         }
     }
 

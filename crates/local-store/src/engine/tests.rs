@@ -93,7 +93,8 @@ fn blob(number: u64, size: usize) -> (Digest, Contents, Bytes) {
     bytes.truncate(size.max(8));
     let bytes = Bytes::from(bytes);
     let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &bytes);
-    let owner = super::Owner { function: crate::key::function(&digest), account_name: 0, tail: Vec::new() };
+    let owner =
+        super::Owner { function: crate::key::function(&digest), account_name: 0, new_account: None, tail: Vec::new() };
     (digest, Contents { bytes: bytes.clone(), owner }, bytes)
 }
 

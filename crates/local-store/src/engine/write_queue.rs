@@ -31,6 +31,11 @@ impl WriteQueue {
         enter(&self.writes).push_back(write);
     }
 
+    /// Returns whether nothing is queued.
+    pub(super) fn is_empty(&self) -> bool {
+        enter(&self.writes).is_empty()
+    }
+
     /// Takes the oldest write.
     pub(super) fn pop(&self) -> Option<Write> {
         enter(&self.writes).pop_front()

@@ -13,6 +13,7 @@ use crate::device::SECTOR_BYTES;
 use crate::key_location_map::{BYTES_PER_BUCKET, buckets_for};
 use crate::location::{MAX_BLOCK_BYTES, MAX_BLOCKS};
 use crate::machine::casts;
+use crate::machine::threads::groups;
 use crate::object::{checksums, provenance};
 use crate::options::{Medium, Options, SyncPolicy};
 use crate::persistence;
@@ -29,6 +30,9 @@ const MAX_SPAN_BYTES: u64 = 256 << 20;
 
 /// Readers may keep one in so many bytes of the capacity besides.
 const LENT_SHARE: u64 = 16;
+
+/// The memory that a chunk of a store in memory takes for each group of threads that read it, in bytes.
+const HANDLE_BYTES: u64 = 128;
 
 /// How many chunks a block has at least.
 const MIN_CHUNKS: u64 = 16;
@@ -148,7 +152,12 @@ impl Sizes {
         }
         let map_bytes = u64::from(buckets) * BYTES_PER_BUCKET;
         let touch_bytes = u64::from(touch_sectors) * SECTOR_BYTES * u64::from(blocks);
-        let contents = if on_device { options.staged_bytes } else { data_bytes * u64::from(blocks) };
+        let contents = if on_device {
+            options.staged_bytes
+        } else {
+            let handles = data_bytes / chunk_bytes * casts::on_device(groups()) * HANDLE_BYTES;
+            (data_bytes + data_bytes / LENT_SHARE).saturating_add(handles).saturating_mul(u64::from(blocks))
+        };
         let memory_bytes =
             [map_bytes, touch_bytes, contents, options.in_flight_bytes].into_iter().fold(0, u64::saturating_add);
         check_memory(memory_bytes)?;
@@ -203,7 +212,8 @@ impl Sizes {
         self.data_bytes * u64::from(self.blocks)
     }
 
-    /// Returns the memory that the store needs, in bytes: map, contents if they are in memory, and blobs in flight.
+    /// Returns the memory that the store needs, in bytes: map, contents if they are in memory, with what
+    /// readers may keep besides, and blobs in flight.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes

@@ -1,5 +1,7 @@
 //! Options of which no store can be made.
 
+use std::path::Path;
+
 use blobaccess::{Error, Result, StorageType};
 
 use crate::key_location_map::MAX_ACCOUNT_NUMBER;
@@ -77,12 +79,58 @@ pub(crate) fn check_allocation(sizes: &Sizes) -> Result<()> {
 
 /// Refuses what the control group of this process does not permit, where that can be told.
 pub(super) fn check_memory(needed: u64) -> Result<()> {
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let limit: Option<u64> = limit.and_then(|limit| limit.trim().parse().ok());
-    match limit {
+    match memory_limit(Path::new("/")) {
         Some(limit) if needed > limit => Err(Error::invalid_argument(format!(
             "the store needs {needed} bytes of memory, while this process may have {limit}"
         ))),
         Some(_) | None => Ok(()),
+    }
+}
+
+/// Returns the most memory that the control groups of this process permit, in bytes: of versions 1 and 2, from its own
+/// group up to the root.
+fn memory_limit(root: &Path) -> Option<u64> {
+    let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
+    let of_group = |line: &str| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let (mount, file) = if controllers.is_empty() {
+            ("sys/fs/cgroup", "memory.max")
+        } else if controllers.split(',').any(|each| each == "memory") {
+            ("sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        } else {
+            return None;
+        };
+        // A group may not be mounted where it is shown: then its parents are.
+        let groups = Path::new(path.trim_start_matches('/')).ancestors();
+        let limits = groups.filter_map(|group| std::fs::read_to_string(root.join(mount).join(group).join(file)).ok());
+        limits.filter_map(|limit| limit.trim().parse().ok()).min()
+    };
+    groups.lines().chain(["0::/"]).filter_map(of_group).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_that_of_the_own_group_or_of_one_above_it() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        assert_eq!(memory_limit(root.path()), None);
+        write("proc/self/cgroup", "0::/system.slice/store.service\n");
+        write("sys/fs/cgroup/system.slice/store.service/memory.max", "max\n");
+        assert_eq!(memory_limit(root.path()), None);
+        write("sys/fs/cgroup/system.slice/memory.max", "4000\n");
+        assert_eq!(memory_limit(root.path()), Some(4000));
+        write("sys/fs/cgroup/system.slice/store.service/memory.max", "3000\n");
+        assert_eq!(memory_limit(root.path()), Some(3000));
+        write("proc/self/cgroup", "5:cpu,memory:/docker/1\n3:freezer:/\n");
+        write("sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes", "2000\n");
+        assert_eq!(memory_limit(root.path()), Some(2000));
     }
 }

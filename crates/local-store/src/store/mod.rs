@@ -7,6 +7,7 @@ mod inventory;
 mod object_reader;
 mod put;
 mod resolve_upload;
+mod shared_work;
 mod sync_warnings;
 mod under_way;
 mod visibility;
@@ -29,6 +30,7 @@ use tokio::sync::Semaphore;
 
 use self::equal_puts::EqualPuts;
 use self::object_reader::ObjectReader;
+use self::shared_work::SharedWork;
 use self::sync_warnings::{warn_of_drop, watch_syncs};
 use self::under_way::{Needs, UnderWay};
 use self::waiting::PERMIT_BYTES;
@@ -123,6 +125,9 @@ pub struct LocalStore<K: Kind> {
     pub(crate) in_flight_permits: u32,
     equal_puts: EqualPuts,
     under_way: Arc<UnderWay>,
+    syncing: Arc<SharedWork>,
+    recycling: Arc<SharedWork>,
+    flushing: Arc<SharedWork>,
     sync_watch: Option<BackgroundWatch>,
     medium: &'static str,
     kind: PhantomData<K>,
@@ -185,7 +190,8 @@ impl<K: Kind> LocalStore<K> {
         let at_hand_bytes = options.in_flight_bytes / AT_HAND_SHARE;
         let permits = u32::try_from(at_hand_bytes / PERMIT_BYTES).unwrap_or(u32::MAX >> 4);
         let most = Needs {
-            reservations: (OPEN_STAGED * options.staged_bytes / sizes.chunk_bytes).max(LEAST_RESERVATIONS),
+            reservations: (options.staged_bytes.saturating_mul(OPEN_STAGED) / sizes.chunk_bytes)
+                .max(LEAST_RESERVATIONS),
             memory_bytes: options.in_flight_bytes - at_hand_bytes,
             space_bytes: sizes.data_bytes() / RESERVED_SHARE,
         };
@@ -197,6 +203,9 @@ impl<K: Kind> LocalStore<K> {
             in_flight_permits: permits,
             equal_puts: EqualPuts::default(),
             under_way,
+            syncing: Arc::default(),
+            recycling: Arc::default(),
+            flushing: Arc::default(),
             sync_watch,
             medium,
             kind: PhantomData,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use blobaccess::{Digest, Error, RandomAccess, Result, blocking};
 use bytes::Bytes;
 
-use crate::engine::{Engine, Mode, Read};
+use crate::engine::{Engine, Mode, Read, Trailer};
 use crate::key::Key;
 use crate::machine::casts;
 use crate::object::checksums::PIECE_BYTES;
@@ -18,11 +18,12 @@ pub(crate) struct ObjectReader {
     engine: Arc<Engine>,
     digest: Digest,
     key: Key,
+    trailer: Arc<Trailer>,
 }
 
 impl ObjectReader {
     pub(crate) fn new(engine: Arc<Engine>, digest: Digest, key: Key) -> Self {
-        Self { engine, digest, key }
+        Self { engine, digest, key, trailer: Arc::default() }
     }
 }
 
@@ -38,10 +39,10 @@ impl RandomAccess for ObjectReader {
             let end_of_piece = (offset / PIECE_BYTES + 1) * PIECE_BYTES;
             let end = record.location.size_bytes.min(end_of_piece).min(offset.saturating_add(casts::on_device(length)));
             let range = offset.min(end)..end;
-            let read = match self.engine.read(&record, range.clone(), Mode::AtOnce) {
+            let read = match self.engine.read_by(&self.trailer, &record, range.clone(), Mode::AtOnce) {
                 Ok(Read::NotAtOnce) => {
-                    let engine = Arc::clone(&self.engine);
-                    blocking(move || engine.read(&record, range, Mode::Waiting)).await
+                    let (engine, trailer) = (Arc::clone(&self.engine), Arc::clone(&self.trailer));
+                    blocking(move || engine.read_by(&trailer, &record, range, Mode::Waiting)).await
                 }
                 known => known,
             };

@@ -224,7 +224,14 @@ impl<K: Kind> LocalStore<K> {
                 }
                 continue;
             }
-            let put = self.engine.put_message(&key, &contents, old.as_ref()).map_err(Error::not_stored)?;
+            let put = if size > PIECE_BYTES {
+                // It is summed up and copied in one step, which is not for an executor's thread.
+                let (engine, contents) = (Arc::clone(&self.engine), contents.clone());
+                blocking(move || engine.put_message(&key, &contents, old.as_ref())).await
+            } else {
+                self.engine.put_message(&key, &contents, old.as_ref())
+            };
+            let put = put.map_err(Error::not_stored)?;
             if let Some(outcome) = self.finish_put(ctx, digest, put).await? {
                 break outcome;
             }
@@ -237,7 +244,12 @@ impl<K: Kind> LocalStore<K> {
         let record = *record;
         let engine: Arc<Engine> = Arc::clone(&self.engine);
         let all = 0..record.location.size_bytes;
-        let read = match self.engine.read(&record, all.clone(), Mode::AtOnce) {
+        let known = if all.end > PIECE_BYTES {
+            Ok(Read::NotAtOnce)
+        } else {
+            self.engine.read(&record, all.clone(), Mode::AtOnce)
+        };
+        let read = match known {
             Ok(Read::NotAtOnce) => blocking(move || engine.read(&record, all, Mode::Waiting)).await,
             known => known,
         };

@@ -12,6 +12,7 @@ use super::under_way::{Needs, Place};
 use crate::engine::{Mode, Presence, Read};
 use crate::key::Key;
 use crate::key_location_map::Record;
+use crate::object::checksums::PIECE_BYTES;
 use crate::options::SyncPolicy;
 
 /// The unit in which memory in flight is counted, in bytes.
@@ -58,7 +59,7 @@ impl<K: Kind> LocalStore<K> {
     pub(crate) async fn write_behind(&self) -> Result<()> {
         if self.engine.is_congested() {
             let engine = Arc::clone(&self.engine);
-            return blocking(move || engine.flush()).await;
+            return self.flushing.run(|| !self.engine.is_congested(), move || engine.flush()).await;
         }
         if self.engine.claim_flush() {
             match tokio::runtime::Handle::try_current() {
@@ -77,8 +78,10 @@ impl<K: Kind> LocalStore<K> {
     /// Waits until a block is recycled.
     pub(crate) async fn make_space(&self, ctx: &Context) -> Result<()> {
         crate::engine::count(&self.engine.counters.waits_for_space, 1);
+        let recycled = self.engine.recycled_blocks();
         let engine = Arc::clone(&self.engine);
-        self.until_deadline(ctx, blocking(move || engine.recycle())).await?
+        let recycling = self.recycling.run(|| self.engine.recycled_blocks() > recycled, move || engine.recycle());
+        self.until_deadline(ctx, recycling).await?
     }
 
     /// Waits until an object is out of a block that is about to be recycled. Returns whether it is stored.
@@ -95,14 +98,22 @@ impl<K: Kind> LocalStore<K> {
             return Ok(());
         }
         let engine = Arc::clone(&self.engine);
-        blocking(move || engine.sync_until(publications)).await
+        let is_durable = || self.engine.is_durable(publications);
+        self.syncing.run(is_durable, move || engine.sync_until(publications)).await?;
+        self.engine.check_device()
     }
 
     /// Reads the contents that `record` names in one piece, which are small. `None` if they are gone.
     pub(crate) async fn read_whole(&self, key: &Key, mut record: Record) -> Result<Option<Bytes>> {
         loop {
             let all = 0..record.location.size_bytes;
-            let read = match self.engine.read(&record, all.clone(), Mode::AtOnce)? {
+            // Only pieces are read and hashed on an executor's thread.
+            let known = if record.location.size_bytes > PIECE_BYTES && self.engine.hashes_reads_of(&record) {
+                Read::NotAtOnce
+            } else {
+                self.engine.read(&record, all.clone(), Mode::AtOnce)?
+            };
+            let read = match known {
                 Read::NotAtOnce => {
                     let engine = Arc::clone(&self.engine);
                     blocking(move || engine.read(&record, all, Mode::Waiting)).await?

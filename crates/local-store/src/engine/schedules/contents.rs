@@ -37,7 +37,7 @@ fn what_was_found_stays_while_its_block_is_recycled() {
 }
 
 fn owner(item: &Item) -> Owner {
-    Owner { function: crate::key::function(&item.digest), account_name: 0, tail: Vec::new() }
+    Owner { function: crate::key::function(&item.digest), account_name: 0, new_account: None, tail: Vec::new() }
 }
 
 /// Begins a small put and an upload in a block that is recycled and used again while they go on.
