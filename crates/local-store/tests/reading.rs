@@ -185,7 +185,7 @@ fn of_a_range_of_verified_pieces_nothing_else_is_read() {
 #[test]
 fn the_trailer_of_a_large_blob_is_read_once_for_all_of_its_pieces() {
     let blob = contents(2_000_000);
-    let options = Options::on_device(16 << 20).with_blocks(1, 2, 1).with_spare_blocks(1).with_entries(2_000);
+    let options = Options::on_device(16 << 20).with_blocks(1, 2, 1).with_spare_blocks(2).with_entries(2_000);
     let (device, _, store) = reopened(&options, &[&blob]);
     device.bytes_at_once();
     block_on(async { assert_eq!(read(&store, &blob).await.unwrap(), blob) });

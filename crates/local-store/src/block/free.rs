@@ -30,7 +30,7 @@ impl Free {
 
     /// Keeps memory for later, or gives it back to the system.
     pub(super) fn push(&self, buffer: Box<[u8]>) {
-        let out = self.out.fetch_sub(1, Ordering::Relaxed) - 1;
+        let out = self.out.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
         let mut buffers = self.buffers();
         if buffers.len() < self.most.min(self.most_in_all.saturating_sub(out)) && buffer.len() == self.span_bytes {
             buffers.push(buffer);
