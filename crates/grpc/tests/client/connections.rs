@@ -77,10 +77,10 @@ fn options(address: SocketAddr) -> RemoteOptions {
 
 #[tokio::test]
 async fn blobs_that_are_open_and_not_read_hold_nobody_up() {
-    const BLOBS: u8 = 40;
+    const BLOBS: u8 = 12;
     let cas = Arc::new(MemoryStore::<Cas>::new(256 << 20));
     let ctx = Context::background();
-    let contents = |number: u8| vec![number; 5 << 20];
+    let contents = |number: u8| vec![number; 3 << 20];
     for number in 0..BLOBS {
         cas.put(&ctx, &digest(&contents(number)), Blob::from_bytes(contents(number))).await.unwrap();
     }
