@@ -175,7 +175,7 @@ mod tests {
         let (link, clock) = (link(), ManualClock::new());
         let waiting: Vec<_> = (0..10).map(|_| attempt(&link, &clock)).collect();
         let left = attempt(&link, &clock);
-        clock.advance(SUSPECT_AFTER - Duration::from_millis(1));
+        clock.advance(SUSPECT_AFTER.saturating_sub(Duration::from_millis(1)));
         drop(waiting);
         clock.advance(SUSPECT_AFTER);
         left.leave();
