@@ -241,6 +241,7 @@ impl<B: BlobAccess> UploadQueue<B> {
             }
         }
         self.work.notify_one();
+        self.watch.note_work(&**self.accounts.clock());
         Ok(())
     }
 

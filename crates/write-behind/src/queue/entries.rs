@@ -84,6 +84,17 @@ impl<K: Kind> Default for Entry<K> {
     }
 }
 
+impl<K: Kind> Drop for Entries<K> {
+    fn drop(&mut self) {
+        if self.items > 0 {
+            tracing::warn!(
+                uploads = self.items,
+                "an upload queue is dropped with uploads that were not made: drain it"
+            );
+        }
+    }
+}
+
 impl<K: Kind> Entries<K> {
     pub(super) fn new(options: &QueueOptions) -> Self {
         Self {

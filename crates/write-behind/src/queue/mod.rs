@@ -14,6 +14,7 @@ mod queued;
 mod snapshot;
 mod uploading;
 
+use std::borrow::Cow;
 use std::fmt::{self, Debug, Display, Formatter};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,8 +22,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind, PutOutcome,
-    Result, Slicer,
+    BackgroundWatch, BackgroundWork, Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestSet, Error,
+    InstanceName, KeyFormat, Kind, PutOutcome, Result, Slicer,
 };
 use blobaccess_accounting::{Accounts, DropReason};
 use futures::future::{Either, select};
@@ -122,6 +123,7 @@ pub struct UploadQueue<B: BlobAccess> {
     /// The room for uploads that are being sent, and not slow.
     slots: Arc<Semaphore>,
     notices: Notices,
+    watch: BackgroundWatch,
     closed: AtomicBool,
 }
 
@@ -152,6 +154,7 @@ impl<B: BlobAccess> UploadQueue<B> {
             ended: Notify::new(),
             slots: Arc::new(Semaphore::new(options.uploads_at_once)),
             notices: Notices::default(),
+            watch: BackgroundWatch::new("an upload queue", "what was acknowledged is not uploaded"),
             closed: AtomicBool::new(false),
         }
     }
@@ -196,6 +199,7 @@ impl<B: BlobAccess> UploadQueue<B> {
     /// Uploads that are being sent when the future is dropped end as any put that is dropped. The others stay for the next
     /// run, among them results that wait for their contents.
     pub async fn run(&self) {
+        let _running = self.watch.begin_to_run();
         let clock = self.accounts.clock();
         let mut uploads = FuturesUnordered::new();
         // Results wait for their contents without a slot, and slow uploads lose theirs to others.
@@ -363,6 +367,17 @@ impl<B: BlobAccess> BlobAccess for UploadQueue<B> {
 
     fn finds_in_bulk(&self) -> bool {
         self.inner.finds_in_bulk()
+    }
+}
+
+#[async_trait]
+impl<B: BlobAccess> BackgroundWork for UploadQueue<B> {
+    fn name(&self) -> Cow<'static, str> {
+        self.to_string().into()
+    }
+
+    async fn run(&self) {
+        Self::run(self).await;
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use blobaccess::{Ac, Clock, DigestFunction, ErrorKind, MemoryStore, PutCertainty};
 use blobaccess_accounting::{AccountsOptions, Class, Reporter};
 use blobaccess_testkit::ManualClock;
-use blobaccess_testkit::fakes::{InterruptibleStore, Outage};
+use blobaccess_testkit::fakes::{InterruptibleStore, Outage, Warnings};
 
 use super::*;
 
@@ -493,4 +493,32 @@ async fn what_is_interrupted_after_a_drain_is_given_up() {
         results.drain(setup.clock.monotonic()).await;
     }
     assert_eq!((setup.accounts.tallies().sum().get(Class::Shutdown).objects, results.snapshot().items), (1, 0));
+}
+
+#[tokio::test]
+async fn a_queue_that_nobody_runs_says_so_and_names_what_it_drops() {
+    let (setup, warnings) = (Setup::new(), Warnings::begin());
+    let queue = setup.contents(QueueOptions::new());
+    put(&queue, b"first").await.unwrap();
+    setup.clock.advance(BackgroundWatch::PATIENCE);
+    put(&queue, b"second").await.unwrap();
+    let told = "nobody runs an upload queue, so what was acknowledged is not uploaded: \
+                its `run` must be polled (see `Background`)";
+    assert_eq!(warnings.take(), [told]);
+    drop(queue);
+    assert_eq!(warnings.take(), ["an upload queue is dropped with uploads that were not made: drain it uploads=2"]);
+}
+
+#[tokio::test]
+async fn a_queue_that_is_run_says_nothing() {
+    let (setup, warnings) = (Setup::new(), Warnings::begin());
+    let queue = setup.contents(QueueOptions::new());
+    let mut run = std::pin::pin!(queue.run());
+    for contents in [b"first", b"other"] {
+        assert!(futures::poll!(&mut run).is_pending());
+        put(&queue, contents).await.unwrap();
+        setup.clock.advance(Duration::from_mins(1));
+    }
+    assert!(futures::poll!(&mut run).is_pending());
+    assert_eq!(warnings.take(), [""; 0]);
 }
