@@ -11,8 +11,8 @@ use blobaccess::decorators::{
     ActionResultExpiring, ActionResultTimestampInjecting, Authorizers, Authorizing, CompletenessChecking,
     CompletenessOptions, DeadlineEnforcing, Demultiplexing, EmptyBlobInjecting, ExistenceCaching, ExpiryOptions,
     HierarchicalInstanceNames, Mirrored, MirroredOptions, Observing, PutPolicy, QueryCoalescing, ReadCaching,
-    ReadCachingOptions, ReadCanarying, ReadFallback, ReadFallbackOptions, Route, Shard, Sharding, ShardingOptions,
-    StaticAuthorizer,
+    ReadCachingOptions, ReadCanarying, ReadCoalescing, ReadFallback, ReadFallbackOptions, Route, Shard, Sharding,
+    ShardingOptions, StaticAuthorizer,
 };
 use blobaccess::replication::{EntryLocks, LocalReplicator};
 use blobaccess::{
@@ -47,6 +47,9 @@ conformance! {
             .with_layers(["empty_blob_injecting", "memory"])
             .promising(|promises| promises.with_empty_blob_exists(true)),
     existence_caching => Layered::<Cas, _>::new(|stores| existence_caching_over(stores.store("inner"))),
+    read_coalescing =>
+        Layered::<Cas, _>::new(|stores| ReadCoalescing::new(stores.store("inner")))
+            .with_layers(["read_coalescing", "memory"]),
     query_coalescing =>
         Layered::<Cas, _>::new(|stores| QueryCoalescing::new(stores.store("inner")))
             .with_layers(["query_coalescing", "memory"]),

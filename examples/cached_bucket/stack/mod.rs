@@ -6,17 +6,17 @@ mod report;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use blobaccess::decorators::{ExistenceCaching, QueryCoalescing};
+use blobaccess::decorators::{ExistenceCaching, QueryCoalescing, ReadCoalescing};
 use blobaccess::{Ac, BlobAccess, Cas, Clock, Context, Error, Inventory, Result, StorageType, SystemClock};
 use blobaccess_accounting::{
     Accounts, AccountsOptions, DriftInterval, DriftScan, Ledger, Metrics, Reading, RedbLedger, Reporter, Reporting,
     Scanned, Total,
 };
 use blobaccess_local_store::LocalStore;
-use blobaccess_s3_backend::{BucketOptions, BucketStore};
-use blobaccess_write_behind::{QueueOptions, UploadQueue, WriteBehind};
+use blobaccess_s3_backend::{BucketOptions, BucketStore, OnUnreachable};
+use blobaccess_write_behind::{QueueOptions, QueueSnapshot, UploadQueue, WriteBehind};
 use tokio::task::JoinHandle;
 
 use self::place::bucket;
@@ -26,10 +26,20 @@ const REMEMBERED: usize = 200_000;
 const REMEMBERED_FOR: Duration = Duration::from_mins(5);
 
 /// The bucket behind a memory of the digests that it was found to have.
-type RememberedBucket = ExistenceCaching<QueryCoalescing<Arc<BucketStore<Cas>>>>;
+type RememberedBucket = ExistenceCaching<QueryCoalescing<ReadCoalescing<Arc<BucketStore<Cas>>>>>;
+
+/// The local stores in front of the queues.
+type LocalContents = WriteBehind<Arc<LocalStore<Cas>>, RememberedBucket>;
+type LocalResults = WriteBehind<Arc<LocalStore<Ac>>, Arc<BucketStore<Ac>>>;
+
+/// The pause before the bucket is asked again what it lacks.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// The time that queued uploads get when everything is stopped.
-const DRAIN: Duration = Duration::from_mins(1);
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// The time that the last report gets.
+const CLOSE: Duration = Duration::from_secs(20);
 
 /// Local stores in front of a bucket. All that put into the bucket report to the same ledger.
 #[derive(Debug)]
@@ -41,6 +51,7 @@ pub(crate) struct CachedBucket {
     /// The local store in front of the contents in the bucket.
     pub(crate) local_cas: Arc<LocalStore<Cas>>,
     pub(crate) local_ac: Arc<LocalStore<Ac>>,
+    behind: (Arc<LocalContents>, Arc<LocalResults>),
     bucket_cas: Arc<BucketStore<Cas>>,
     bucket_ac: Arc<BucketStore<Ac>>,
     cas_queue: Arc<UploadQueue<RememberedBucket>>,
@@ -68,8 +79,10 @@ impl CachedBucket {
         std::fs::create_dir_all(accounts)
             .map_err(|error| Error::failed_precondition(format!("{}: {error}", accounts.display())))?;
         let bucket = bucket(called)?;
-        let bucket_cas = Arc::new(BucketStore::<Cas>::open(bucket.clone(), BucketOptions::default()).await?);
-        let bucket_ac = Arc::new(BucketStore::<Ac>::open(bucket, BucketOptions::default()).await?);
+        // What is local is served although the bucket does not answer.
+        let options = BucketOptions::default().with_on_unreachable(OnUnreachable::Wait);
+        let bucket_cas = Arc::new(BucketStore::<Cas>::open(bucket.clone(), options.clone()).await?);
+        let bucket_ac = Arc::new(BucketStore::<Ac>::open(bucket, options).await?);
 
         let ledger = Arc::new(RedbLedger::open(accounts.join("ledger.redb"))?);
         let options = AccountsOptions::new(Reporter::new("cached_bucket")).with_journal(accounts.join("journal"));
@@ -80,13 +93,19 @@ impl CachedBucket {
         let reporting = Arc::new(Reporting::new(Arc::clone(&accounts), Arc::<RedbLedger>::clone(&ledger)));
         let metrics = Arc::new(Metrics::new(Arc::clone(&accounts), Arc::clone(&reporting)));
 
-        let known = ExistenceCaching::new(QueryCoalescing::new(Arc::clone(&bucket_cas)), REMEMBERED, REMEMBERED_FOR);
+        // A herd that misses one blob at once is one request.
+        let shared = QueryCoalescing::new(ReadCoalescing::new(Arc::clone(&bucket_cas)));
+        let known = ExistenceCaching::new(shared, REMEMBERED, REMEMBERED_FOR);
         let cas_queue = Arc::new(UploadQueue::new(known, Arc::clone(&accounts), QueueOptions::new()));
         let ac_queue = UploadQueue::new(Arc::clone(&bucket_ac), accounts, QueueOptions::new());
-        let ac_queue = Arc::new(ac_queue.following(Arc::clone(&cas_queue)));
+        let cas = Arc::new(WriteBehind::new(Arc::clone(&local_cas), Arc::clone(&cas_queue)));
+        let trees: Arc<dyn BlobAccess<Kind = Cas>> = Arc::<LocalContents>::clone(&cas);
+        let ac_queue = Arc::new(ac_queue.following_with_trees(Arc::clone(&cas_queue), trees));
+        let ac = Arc::new(WriteBehind::new(Arc::clone(&local_ac), Arc::clone(&ac_queue)));
         let this = Arc::new(Self {
-            cas: Arc::new(WriteBehind::new(Arc::clone(&local_cas), Arc::clone(&cas_queue))),
-            ac: Arc::new(WriteBehind::new(Arc::clone(&local_ac), Arc::clone(&ac_queue))),
+            cas: Arc::<LocalContents>::clone(&cas),
+            ac: Arc::<LocalResults>::clone(&ac),
+            behind: (cas, ac),
             local_cas,
             local_ac,
             bucket_cas,
@@ -100,7 +119,13 @@ impl CachedBucket {
             totals: Mutex::default(),
             running: Mutex::default(),
         });
-        opening::enter(this.ledger.as_ref(), &this.reporting, &this.shards()).await?;
+        if this.bucket_cas.has_answered() && this.bucket_ac.has_answered() {
+            opening::enter(this.ledger.as_ref(), &this.reporting, &this.shards()).await?;
+        } else if this.ledger.lives().await?.is_empty() {
+            // Later it could not be told what was there before.
+            let message = "the bucket does not answer, and a new ledger begins with what is in it";
+            return Err(Error::unavailable(message));
+        }
         let running = Arc::clone(&this);
         // A task of its own, as uploads go on after their callers have gone.
         *this.running() = Some(tokio::spawn(async move { running.run().await }));
@@ -111,7 +136,28 @@ impl CachedBucket {
         let stores = futures::future::join(self.local_cas.run(), self.local_ac.run());
         let buckets = futures::future::join(self.bucket_cas.run(), self.bucket_ac.run());
         let queues = futures::future::join(self.cas_queue.run(), self.ac_queue.run());
-        Box::pin(async { futures::join!(stores, buckets, queues, self.report()) }).await;
+        Box::pin(async { futures::join!(stores, buckets, queues, self.report(), self.requeue()) }).await;
+    }
+
+    /// Queues what was not uploaded when the process ended, once the bucket answers.
+    async fn requeue(&self) {
+        let (contents, results) = &self.behind;
+        let ctx = Context::background();
+        loop {
+            let queued = async {
+                let contents = contents.requeue(&ctx, &*self.local_cas).await?;
+                Ok::<_, Error>((contents, results.requeue(&ctx, &*self.local_ac).await?))
+            };
+            match queued.await {
+                Ok((0, 0)) => return,
+                Ok((contents, results)) => {
+                    tracing::info!(contents, results, "uploads that an earlier process left are queued");
+                    return;
+                }
+                Err(error) => tracing::debug!(%error, "the bucket does not say yet what it lacks"),
+            }
+            SystemClock.sleep_until(SystemClock.monotonic() + ASK_AGAIN).await;
+        }
     }
 
     /// Reports to the ledger at each interval.
@@ -160,7 +206,8 @@ impl CachedBucket {
 
     /// Returns the same for Prometheus.
     pub(crate) fn metrics(&self) -> String {
-        self.metrics.encode() + &self.cas_queue.snapshot().encode_metrics()
+        let queues = [("contents", self.cas_queue.snapshot()), ("action_results", self.ac_queue.snapshot())];
+        self.metrics.encode() + &QueueSnapshot::encode_metrics_of(&queues)
     }
 
     /// Lists the bucket and compares it with the ledger. Returns, for each kind, what was listed and the interval in which
@@ -169,7 +216,10 @@ impl CachedBucket {
         let mut found = Vec::new();
         for (storage_type, shard) in self.shards() {
             let before = self.reading(storage_type).await?;
-            let scan = DriftScan::new(storage_type.name(), vec![shard], before);
+            // Each scan has a name of its own: a repair is taken once for each name.
+            let since_1970 = SystemClock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let scan_id = format!("{} {}", storage_type.name(), since_1970.as_nanos());
+            let scan = DriftScan::new(scan_id.as_str(), vec![shard], before);
             let scanned = scan.run(&Context::background(), 1).await?;
             let after = self.reading(storage_type).await?;
             let drift = DriftInterval::new(&before, &scanned, &after);
@@ -201,17 +251,29 @@ impl CachedBucket {
         if contents + results > 0 {
             tracing::warn!(contents, results, "uploads were given up: the bucket was too slow");
         }
-        if !self.reporting.close().await? {
-            tracing::warn!("uploads are still under way: the next start reports their outcomes");
-        }
-        self.read_totals().await?;
+        // What is local comes first: a ledger that cannot be written must not cost it.
+        let synced = futures::try_join!(self.local_cas.sync(), self.local_ac.sync());
+        let clock: &dyn Clock = &SystemClock;
+        let closed = match clock.timeout(Some(clock.monotonic() + CLOSE), self.reporting.close()).await {
+            Ok(closed) => closed,
+            Err(_) => Err(Error::deadline_exceeded("the last report did not end in time: the next start sends it")),
+        };
+        let totals = match &closed {
+            Ok(true) => self.read_totals().await,
+            Ok(false) => {
+                tracing::warn!("uploads are still under way: the next start reports their outcomes");
+                self.read_totals().await
+            }
+            Err(_) => Ok(()),
+        };
         let running = self.running().take();
         if let Some(running) = running {
             running.abort();
             // Once the task has ended, it holds the stores no longer.
             drop(running.await);
         }
-        futures::try_join!(self.local_cas.sync(), self.local_ac.sync())?;
-        Ok(())
+        synced?;
+        closed?;
+        totals
     }
 }

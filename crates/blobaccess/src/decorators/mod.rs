@@ -14,6 +14,7 @@
 //! | [`Mirrored`] | any | keeps the same blobs in two stores |
 //! | [`Observing`] | any | notifies an observer of every call |
 //! | [`QueryCoalescing`] | CAS | asks about each digest once, however many callers ask at the same time |
+//! | [`ReadCoalescing`] | CAS | fetches a blob once, however many callers read it at the same time |
 //! | [`ReadCaching`] | any | reads from a fast store what it has of a slow one |
 //! | [`ReadCanarying`] | any | reads from a replica for as long as it is healthy |
 //! | [`ReadFallback`] | any | reads from a second store what the first lacks |
@@ -114,6 +115,7 @@ mod pair;
 mod query_coalescing;
 mod read_caching;
 mod read_canarying;
+mod read_coalescing;
 mod read_fallback;
 mod sharding;
 mod upload_source;
@@ -136,5 +138,6 @@ pub use self::pair::RepairSnapshot;
 pub use self::query_coalescing::QueryCoalescing;
 pub use self::read_caching::{ReadCaching, ReadCachingOptions, ReadCachingSnapshot};
 pub use self::read_canarying::{ReadCanarying, ReadCanaryingSnapshot};
+pub use self::read_coalescing::ReadCoalescing;
 pub use self::read_fallback::{ReadFallback, ReadFallbackOptions};
 pub use self::sharding::{Rendezvous, Shard, ShardSnapshot, ShardState, Sharding, ShardingOptions};

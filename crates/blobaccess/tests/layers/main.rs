@@ -20,6 +20,7 @@ mod outages;
 mod query_coalescing;
 mod read_caching;
 mod read_canarying;
+mod read_coalescing;
 mod read_fallback;
 mod replaceable;
 mod sharding;

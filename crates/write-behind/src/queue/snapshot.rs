@@ -42,7 +42,7 @@ impl QueueSnapshot {
     #[must_use]
     pub fn encode_metrics_of(queues: &[(&str, Self)]) -> String {
         let mut text = String::new();
-        let metrics: [(&str, &str, &str, fn(&Self) -> u64); 10] = [
+        let metrics: [Metric; 10] = [
             ("items", "gauge", "Uploads queued or under way.", |queue| count(queue.items)),
             ("held_bytes", "gauge", "Contents of queued uploads in memory, in bytes.", |queue| queue.held_bytes),
             ("delayed", "gauge", "Uploads that failed and wait to be tried again.", |queue| count(queue.delayed)),
@@ -68,6 +68,9 @@ impl QueueSnapshot {
         text
     }
 }
+
+/// A metric: its name, its type, its meaning, and its value.
+type Metric = (&'static str, &'static str, &'static str, fn(&QueueSnapshot) -> u64);
 
 fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
