@@ -9,6 +9,8 @@ mod flags;
 #[path = "../serving/log.rs"]
 mod log;
 mod log_files;
+#[path = "../serving/open_files.rs"]
+mod open_files;
 #[path = "../serving/pages.rs"]
 mod pages;
 mod server;
@@ -95,6 +97,8 @@ fn run(flags: &Flags) -> Result<End> {
         runtime.block_on(application.inspect()).map_err(unusable)?;
         return Ok(End::Done);
     }
+    // The file may set another limit.
+    open_files::raise_limit();
     application.process().apply()?;
     log::start(&flags.log, LogFiles::open(application.process().log_paths())?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
