@@ -191,7 +191,7 @@ impl<K: Kind> Entries<K> {
             let key = first.remove();
             self.list(&key);
         }
-        if !self.outage.permits(now, self.uploading) {
+        if !self.outage.permits(now) {
             return None;
         }
         while let Some(key) = self.ready.pop_front() {
@@ -203,6 +203,7 @@ impl<K: Kind> Entries<K> {
             if let Some(queued) = entry.waiting.take() {
                 entry.uploading = Some(queued.contents.clone());
                 self.uploading += 1;
+                self.outage.begin_upload(queued.sequence);
                 return Some(queued);
             }
         }
@@ -239,7 +240,21 @@ impl<K: Kind> Entries<K> {
         self.wait_again(queued, Some(again))
     }
 
+    /// Lets another upload look whether the store is back, as the one with this sequence number waits for something else.
+    pub(super) fn end_probe(&mut self, sequence: u64) {
+        self.outage.end_probe(sequence);
+    }
+
+    /// Does the same for an upload that is slow: it may be large, or the store may be silent. The pause grows, so that a
+    /// silent store has few uploads under way.
+    pub(super) fn end_slow_probe(&mut self, sequence: u64, now: Instant) {
+        if self.outage.end_probe(sequence) {
+            self.outage.note_failure(now);
+        }
+    }
+
     fn wait_again(&mut self, mut queued: Queued<K>, again: Option<Instant>) -> PutBack<K> {
+        self.outage.end_probe(queued.sequence);
         let key = queued.job.key.clone();
         if self.given_up || !self.by_key.contains_key(&key) {
             return PutBack::GivenUp(queued);
@@ -283,6 +298,7 @@ impl<K: Kind> Entries<K> {
         } else {
             self.counts.failed += 1;
         }
+        self.outage.end_probe(queued.sequence);
         let key = queued.job.key.clone();
         self.ended_uploading(&key);
         let Some(entry) = self.by_key.get_mut(&key) else { return Vec::new() };

@@ -14,11 +14,13 @@ pub(super) struct Outage {
     failures: u32,
     /// The end of the pause, and its length, while the store is down.
     paused: Option<(Instant, Duration)>,
+    /// The upload that looks whether the store is back, by its sequence number.
+    probe: Option<u64>,
 }
 
 impl Outage {
     pub(super) const fn new(first: Duration, max: Duration) -> Self {
-        Self { first, max, failures: 0, paused: None }
+        Self { first, max, failures: 0, paused: None, probe: None }
     }
 
     /// Notes a failure that is one of the store. Those that had begun before a pause do not make it longer.
@@ -37,12 +39,25 @@ impl Outage {
     /// Notes a success. Returns whether the store had been down.
     pub(super) const fn end(&mut self) -> bool {
         self.failures = 0;
+        self.probe = None;
         self.paused.take().is_some()
     }
 
-    /// Returns whether another upload may begin beside `uploading` others.
-    pub(super) fn permits(&self, now: Instant, uploading: usize) -> bool {
-        self.paused.is_none_or(|(until, _)| now >= until && uploading == 0)
+    /// Returns whether another upload may begin. Those that began before the pause do not matter.
+    pub(super) fn permits(&self, now: Instant) -> bool {
+        self.paused.is_none_or(|(until, _)| now >= until && self.probe.is_none())
+    }
+
+    /// Notes that the upload with this sequence number begins. While the store is down, it looks whether it is back.
+    pub(super) fn begin_upload(&mut self, sequence: u64) {
+        if self.paused.is_some() {
+            self.probe = Some(sequence);
+        }
+    }
+
+    /// Lets another upload look whether the store is back, if the one with this sequence number did so. Returns whether it did.
+    pub(super) fn end_probe(&mut self, sequence: u64) -> bool {
+        self.probe.take_if(|probe| *probe == sequence).is_some()
     }
 
     /// Returns the end of the pause, while the store is down.

@@ -375,6 +375,84 @@ async fn one_upload_that_fails_holds_up_no_other() {
 }
 
 #[tokio::test]
+async fn a_long_upload_under_way_holds_up_nothing_after_an_outage() {
+    let setup = Setup::new();
+    let paused = Arc::new(blobaccess_testkit::fakes::PausedStore::new(Arc::clone(&setup.cas)));
+    let store = InterruptibleStore::new(Arc::clone(&paused), setup.outage.clone());
+    let queue = UploadQueue::new(store, Arc::clone(&setup.accounts), QueueOptions::new());
+    let mut run = std::pin::pin!(queue.run());
+    put(&queue, b"long").await.unwrap();
+    for _ in 0..10 {
+        assert!(futures::poll!(&mut run).is_pending());
+    }
+    assert_eq!(paused.waiting(), 1);
+    setup.outage.begin(Error::unavailable("down"));
+    for contents in [b"1", b"2", b"3"] {
+        put(&queue, contents).await.unwrap();
+    }
+    for _ in 0..10 {
+        assert!(futures::poll!(&mut run).is_pending());
+    }
+    assert!(queue.snapshot().is_paused);
+    setup.outage.end();
+    // The first to look is slow, so others look as well, after pauses.
+    let mut waiting = Vec::new();
+    for seconds in [2, 4, 4, 2] {
+        for _ in 0..10 {
+            assert!(futures::poll!(&mut run).is_pending());
+        }
+        setup.clock.advance(Duration::from_secs(seconds));
+        for _ in 0..10 {
+            assert!(futures::poll!(&mut run).is_pending());
+        }
+        waiting.push(paused.waiting());
+    }
+    assert_eq!(waiting, [2, 2, 2, 3]);
+}
+
+#[tokio::test]
+async fn results_that_wait_for_their_contents_hold_up_nothing_after_an_outage() {
+    for waits_before in [true, false] {
+        let setup = Setup::new();
+        let contents = setup.contents(QueueOptions::new());
+        let store = InterruptibleStore::new(Arc::clone(&setup.ac), setup.outage.clone());
+        let results =
+            UploadQueue::new(store, Arc::clone(&setup.accounts), QueueOptions::new()).following(Arc::clone(&contents));
+        let ctx = Context::background();
+        put(&contents, b"there").await.unwrap();
+        settle(&contents).await;
+        // Nobody runs the queue of contents any more.
+        put(&contents, b"huge").await.unwrap();
+        let waiting = result_of(2, &digest(b"huge"));
+        if waits_before {
+            put_owned(&results, waiting.clone()).await;
+            settle(&results).await;
+        }
+        setup.outage.begin(Error::unavailable("down"));
+        for action in [b"1", b"2", b"3"] {
+            let message = result_of(2, &digest(b"there"));
+            results.put(&ctx, &digest(action), Blob::from_bytes(message)).await.unwrap();
+        }
+        let mut run = std::pin::pin!(results.run());
+        for _ in 0..20 {
+            assert!(futures::poll!(&mut run).is_pending());
+        }
+        assert!(results.snapshot().is_paused, "{waits_before}");
+        if !waits_before {
+            put_owned(&results, waiting).await;
+        }
+        setup.outage.end();
+        for _ in 0..40 {
+            setup.clock.advance(Duration::from_secs(1));
+            for _ in 0..20 {
+                assert!(futures::poll!(&mut run).is_pending());
+            }
+        }
+        assert_eq!((setup.ac.snapshot().blobs, results.snapshot().items), (3, 1), "{waits_before}");
+    }
+}
+
+#[tokio::test]
 async fn a_slow_upload_leaves_its_place_to_others() {
     let setup = Setup::new();
     let store = Arc::new(blobaccess_testkit::fakes::PausedStore::new(Arc::clone(&setup.cas)));

@@ -85,7 +85,7 @@ impl<B: BlobAccess> UploadQueue<B> {
             None => ctx,
         };
         let put = clock.timeout(deadline, self.inner.put(&ctx, &queued.job.digest, blob));
-        let put = match self.put_in_slot(put, slot).await {
+        let put = match self.put_in_slot(put, slot, queued.sequence).await {
             Ok(put) => put,
             Err(_) => Err(Error::deadline_exceeded("the store did not answer in time")),
         };
@@ -108,7 +108,12 @@ impl<B: BlobAccess> UploadQueue<B> {
     }
 
     /// Waits for a put, and gives its slot back early if it is slow.
-    async fn put_in_slot<T>(&self, put: impl Future<Output = T>, slot: Option<OwnedSemaphorePermit>) -> T {
+    async fn put_in_slot<T>(
+        &self,
+        put: impl Future<Output = T>,
+        slot: Option<OwnedSemaphorePermit>,
+        sequence: u64,
+    ) -> T {
         let clock = self.accounts.clock();
         let put = std::pin::pin!(put);
         let Some(patience) = clock.monotonic().checked_add(SLOW) else { return put.await };
@@ -116,6 +121,7 @@ impl<B: BlobAccess> UploadQueue<B> {
             Either::Left((done, _)) => done,
             Either::Right(((), put)) => {
                 drop(slot);
+                self.entries().end_slow_probe(sequence, clock.monotonic());
                 self.work.notify_one();
                 put.await
             }
@@ -159,7 +165,11 @@ impl<B: BlobAccess> UploadQueue<B> {
         loop {
             match follows.needs(&queued.job.ctx, digest, &message).await? {
                 Needs::Nothing => return Ok(Blob::from_bytes(message)),
-                Needs::Uploads(uploads) => drop(futures::future::join_all(uploads).await),
+                Needs::Uploads(uploads) => {
+                    self.entries().end_probe(queued.sequence);
+                    self.work.notify_one();
+                    drop(futures::future::join_all(uploads).await);
+                }
                 Needs::Lost => {
                     let message = format!("action result {digest} needs contents that were lost");
                     return Err(Error::failed_precondition(message));
