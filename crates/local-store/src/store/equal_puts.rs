@@ -269,10 +269,13 @@ impl PutPart<'_> {
     ///
     /// As [`LargeWriter::finish`].
     pub(crate) fn publish(self, name: Option<&Key>) -> Option<Result<Put>> {
-        let state = std::mem::replace(&mut *enter(&self.copy.state), State::Ended);
-        let State::Writing(mut writer) = state else { return None };
+        // An equal put that finds the copy ended looks the blob up, so it must not find that before the blob is stored.
+        let mut state = enter(&self.copy.state);
+        let State::Writing(mut writer) = std::mem::replace(&mut *state, State::Ended) else { return None };
         writer.set_owner(&self.owner);
-        Some(writer.finish(&self.key, name))
+        let put = writer.finish(&self.key, name);
+        drop(state);
+        Some(put)
     }
 }
 
