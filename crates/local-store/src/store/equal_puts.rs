@@ -108,6 +108,10 @@ impl SharedCopy {
         matches!(*enter(&self.state), State::Ended)
     }
 
+    fn is_being_written(&self) -> bool {
+        matches!(*enter(&self.state), State::Writing(_))
+    }
+
     /// Takes a piece that begins at `at`, as far as nobody was faster.
     fn take(&self, at: u64, piece: &Bytes) -> Result<Step> {
         let mut state = enter(&self.state);
@@ -159,6 +163,10 @@ impl SharedCopy {
                 if let Some(to) = piece.get_mut(from..from + bytes.len()) {
                     to.copy_from_slice(&bytes);
                 }
+            }
+            // While they were read, the copy may have been given up, and its space taken by others.
+            if !other.is_being_written() {
+                return Err(gone());
             }
             match &mut *enter(&self.state) {
                 State::Writing(writer) => writer.write(&piece)?,
