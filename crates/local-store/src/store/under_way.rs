@@ -110,27 +110,30 @@ impl UnderWay {
 
     /// Takes `more` for an upload, if there is room. Otherwise lets the upload give way that is silent for longest, of
     /// those that have what is lacking.
-    fn try_take(&self, number: u64, more: &Needs) -> Option<()> {
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the upload itself gave way: it takes nothing any more.
+    fn try_take(&self, number: u64, more: &Needs) -> Result<bool> {
         loop {
             let lacking = {
                 let mut state = enter(&self.state);
                 let state = &mut *state;
+                let Some(upload) = state.uploads.get_mut(&number) else { return Err(gave_way()) };
                 let (taken, most) = (state.taken.each(), self.most.each());
                 let mut each = taken.iter().zip(more.each()).zip(most);
                 let lacking =
                     each.position(|((taken, more), most)| more > 0 && *taken > 0 && taken.saturating_add(more) > most);
                 if lacking.is_none() {
                     state.taken.add(more);
-                    if let Some(upload) = state.uploads.get_mut(&number) {
-                        upload.needs.add(more);
-                        upload.progressed_at = self.clock.monotonic();
-                    }
+                    upload.needs.add(more);
+                    upload.progressed_at = self.clock.monotonic();
                 }
                 lacking
             };
-            let Some(lacking) = lacking else { return Some(()) };
+            let Some(lacking) = lacking else { return Ok(true) };
             if !self.let_give_way(number, lacking) {
-                return None;
+                return Ok(false);
             }
         }
     }
@@ -149,9 +152,9 @@ impl UnderWay {
                 .map(|(number, _)| *number);
             let Some(upload) = silent.and_then(|silent| state.uploads.remove(&silent)) else { return false };
             state.taken.take(&upload.needs);
+            upload.ending.has_given_way.store(true, Ordering::Release);
             upload
         };
-        given_way.ending.has_given_way.store(true, Ordering::Release);
         (given_way.end)();
         given_way.ending.notify.notify_one();
         self.changed.notify_waiters();
@@ -179,7 +182,7 @@ impl Place {
             let mut changed = std::pin::pin!(self.under_way.changed.notified());
             changed.as_mut().enable();
             self.check()?;
-            if self.under_way.try_take(self.number, &more).is_some() {
+            if self.under_way.try_take(self.number, &more)? {
                 return Ok(());
             }
             self.under_way.wait(changed).await;
@@ -283,5 +286,34 @@ impl Debug for UnderWay {
             .field("uploads", &state.uploads.len())
             .field("taken", &state.taken)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(any(loom, shuttle)))]
+mod tests {
+    use blobaccess::ErrorKind;
+    use blobaccess_testkit::ManualClock;
+
+    use super::*;
+
+    fn bounded(reservations: u64) -> (Arc<UnderWay>, Arc<ManualClock>, Needs) {
+        let clock = Arc::new(ManualClock::new());
+        let one = Needs { reservations: 1, ..Needs::default() };
+        (UnderWay::new(Needs { reservations, ..Needs::default() }, Arc::<ManualClock>::clone(&clock)), clock, one)
+    }
+
+    #[test]
+    fn an_upload_that_gave_way_takes_nothing_any_more() {
+        let (uploads, clock, one) = bounded(1);
+        let (first, second) = (uploads.begin(|| ()), uploads.begin(|| ()));
+        assert!(uploads.try_take(first.number, &one).is_ok_and(|is_taken| is_taken));
+        clock.advance(PATIENCE);
+        assert!(uploads.try_take(second.number, &one).is_ok_and(|is_taken| is_taken));
+        drop(second);
+        // As if it had looked before it gave way.
+        let error = uploads.try_take(first.number, &one).err();
+        assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::Unavailable));
+        assert_eq!(enter(&uploads.state).taken.reservations, 0);
     }
 }
