@@ -310,6 +310,95 @@ async fn once_too_many_are_under_way_the_one_that_is_silent_for_longest_gives_wa
     }
 }
 
+/// Returns a store with a clock, the digests of as many uploads as have room on their way, and the size of each.
+async fn full(clock: &Arc<ManualClock>) -> (LocalStore<Cas>, Vec<Digest>, u64) {
+    let environment = Environment::default().with_clock(Arc::<ManualClock>::clone(clock));
+    let store = LocalStore::<Cas>::open_in(Options::in_memory(64 << 20), environment).await.unwrap();
+    let size = store.sizes().max_blob_size_bytes();
+    let count = usize::try_from(store.sizes().data_bytes() / 4 / size).unwrap();
+    let mut numbers = Numbers::new(10);
+    let digests = (0..count).map(|_| announced(size, &mut numbers)).collect();
+    (store, digests, size)
+}
+
+#[tokio::test]
+async fn a_stored_upload_keeps_no_room_though_equal_ones_read_on() {
+    let clock = Arc::new(ManualClock::new());
+    let (store, digests, size) = full(&clock).await;
+    let (ctx, mut numbers) = (Context::background(), Numbers::new(11));
+    let mut others: Vec<_> = digests.iter().map(|digest| upload(&store, &ctx, digest)).collect();
+    let mut newest = others.pop().unwrap();
+    for upload in &mut others {
+        upload.send(numbers.bytes(1_000).into());
+    }
+    let bytes = Bytes::from(numbers.bytes(usize::try_from(size).unwrap()));
+    let digest = digest(&bytes);
+    let mut equal: Vec<_> = (0..2).map(|_| upload(&store, &ctx, &digest)).collect();
+    for upload in &mut equal {
+        upload.send(bytes.slice(..1_000));
+    }
+    let first = equal.remove(0);
+    first.sender.unbounded_send(Ok(bytes.slice(1_000..))).unwrap();
+    first.end().await.unwrap();
+    let before = clock.sleepers();
+    newest.send(numbers.bytes(1_000).into());
+    assert_eq!(clock.sleepers(), before, "it waits for room");
+    let second = equal.remove(0);
+    second.sender.unbounded_send(Ok(bytes.slice(1_000..))).unwrap();
+    assert_eq!(second.end().await.unwrap(), PutOutcome::AlreadyExists { stored_bytes: size });
+}
+
+#[tokio::test]
+async fn equal_uploads_that_wait_for_room_need_it_once() {
+    let (store, digests, size) = full(&Arc::new(ManualClock::new())).await;
+    let (ctx, mut numbers) = (Context::background(), Numbers::new(12));
+    let mut others: Vec<_> = digests.iter().map(|digest| upload(&store, &ctx, digest)).collect();
+    for upload in &mut others {
+        upload.send(numbers.bytes(1_000).into());
+    }
+    let bytes = Bytes::from(numbers.bytes(usize::try_from(size).unwrap()));
+    let digest = digest(&bytes);
+    let mut equal: Vec<_> = (0..3).map(|_| upload(&store, &ctx, &digest)).collect();
+    for upload in &mut equal {
+        upload.send(bytes.slice(..1_000));
+    }
+    others.pop();
+    for upload in &mut equal {
+        assert!(upload.is_pending());
+    }
+    // The first of them has the room. The last one is complete before it.
+    let last = equal.pop().unwrap();
+    last.sender.unbounded_send(Ok(bytes.slice(1_000..))).unwrap();
+    let mut end = std::pin::pin!(last.end());
+    let outcome = (0..10_000).find_map(|_| futures::FutureExt::now_or_never(end.as_mut()));
+    assert_eq!(outcome.unwrap().unwrap(), PutOutcome::Created { stored_bytes: size });
+}
+
+#[tokio::test]
+async fn an_upload_whose_bytes_are_others_does_not_let_its_own_first_bytes_give_way() {
+    let clock = Arc::new(ManualClock::new());
+    let (store, digests, size) = full(&clock).await;
+    let (ctx, mut numbers) = (Context::background(), Numbers::new(13));
+    let bytes = Bytes::from(numbers.bytes(usize::try_from(size).unwrap()));
+    let digest = digest(&bytes);
+    let mut liar = upload(&store, &ctx, &digest);
+    let mut wrong = bytes.slice(..2_000).to_vec();
+    *wrong.last_mut().unwrap() ^= 1;
+    liar.send(wrong.into());
+    let mut honest = upload(&store, &ctx, &digest);
+    honest.send(bytes.slice(..1_000));
+    clock.advance(Duration::from_millis(1));
+    let mut others: Vec<_> = digests.iter().skip(1).map(|digest| upload(&store, &ctx, digest)).collect();
+    for upload in &mut others {
+        upload.send(numbers.bytes(1_000).into());
+    }
+    clock.advance(Duration::from_secs(2));
+    honest.sender.unbounded_send(Ok(bytes.slice(1_000..))).unwrap();
+    let outcome = honest.end().await.unwrap();
+    assert_eq!(outcome, PutOutcome::Created { stored_bytes: size });
+    assert_eq!(others.iter_mut().map(|upload| usize::from(!upload.is_pending())).sum::<usize>(), 1);
+}
+
 /// Polls a store in another task while something large is put, and returns how often it was polled.
 async fn turns_during(work: impl Future<Output = ()>) -> usize {
     let mut turns = 0;

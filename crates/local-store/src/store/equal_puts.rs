@@ -108,6 +108,10 @@ impl SharedCopy {
         matches!(*enter(&self.state), State::Ended)
     }
 
+    fn is_waiting(&self) -> bool {
+        matches!(*enter(&self.state), State::Waiting)
+    }
+
     fn is_being_written(&self) -> bool {
         matches!(*enter(&self.state), State::Writing(_))
     }
@@ -238,7 +242,10 @@ impl PutPart<'_> {
     /// recycled first.
     async fn begin(&mut self, engine: &Arc<Engine>) -> Result<bool> {
         let needs = Needs { reservations: 1, space_bytes: self.size_bytes, ..Needs::default() };
-        self.copy.place.take(needs).await?;
+        let left = self.left.as_ref().map(|left| &left.place);
+        if !self.copy.place.take(needs, left, || self.copy.is_waiting()).await? {
+            return Ok(true);
+        }
         let has_begun = {
             let mut state = enter(&self.copy.state);
             match &*state {
@@ -256,8 +263,11 @@ impl PutPart<'_> {
             self.copy.place.give_back(&needs);
         }
         if has_begun == Some(false) && engine.must_wait_for_uploads(self.size_bytes) {
-            self.copy.place.wait_for_others().await?;
+            self.copy.place.wait_for_others(left).await?;
             return Ok(true);
+        }
+        if has_begun == Some(true) {
+            self.copy.place.notify();
         }
         if has_begun == Some(true)
             && let Some(left) = self.left.take()
@@ -283,6 +293,8 @@ impl PutPart<'_> {
         writer.set_owner(&self.owner);
         let put = writer.finish(&self.key, name);
         drop(state);
+        // Those that read on to verify their bytes keep no room.
+        self.copy.place.end();
         Some(put)
     }
 }

@@ -109,12 +109,12 @@ impl UnderWay {
     }
 
     /// Takes `more` for an upload, if there is room. Otherwise lets the upload give way that is silent for longest, of
-    /// those that have what is lacking.
+    /// those that have what is lacking. The upload `left` does so only if there is no other.
     ///
     /// # Errors
     ///
     /// `Unavailable` if the upload itself gave way: it takes nothing any more.
-    fn try_take(&self, number: u64, more: &Needs) -> Result<bool> {
+    fn try_take(&self, number: u64, left: Option<u64>, more: &Needs) -> Result<bool> {
         loop {
             let lacking = {
                 let mut state = enter(&self.state);
@@ -132,20 +132,22 @@ impl UnderWay {
                 lacking
             };
             let Some(lacking) = lacking else { return Ok(true) };
-            if !self.let_give_way(number, lacking) {
+            if !self.let_give_way(number, left, lacking) {
                 return Ok(false);
             }
         }
     }
 
-    /// Lets the upload give way that is silent for longest, of all but one that have some of a need. Returns whether there
-    /// was one.
-    fn let_give_way(&self, but: u64, need: usize) -> bool {
+    /// Lets the upload give way that is silent for longest, of all but one that have some of a need. The upload `left`,
+    /// which that one goes on from, does so only if there is no other. Returns whether there was one.
+    fn let_give_way(&self, but: u64, left: Option<u64>, need: usize) -> bool {
         let now = self.clock.monotonic();
         let given_way = {
             let mut state = enter(&self.state);
             let has = |upload: &Upload| upload.needs.each().get(need).is_some_and(|has| *has > 0);
-            let uploads = state.uploads.iter().filter(|(number, upload)| **number != but && has(upload));
+            let others = || state.uploads.iter().filter(|(number, upload)| **number != but && has(upload));
+            let is_alone = others().all(|(number, _)| Some(*number) == left);
+            let uploads = others().filter(|(number, _)| is_alone || Some(**number) != left);
             let silent = uploads
                 .min_by_key(|(_, upload)| upload.progressed_at)
                 .filter(|(_, upload)| now.saturating_duration_since(upload.progressed_at) >= PATIENCE)
@@ -172,36 +174,69 @@ impl UnderWay {
 }
 
 impl Place {
-    /// Takes more of what uploads share, once there is room.
+    /// Takes more of what uploads share, once there is room, unless `is_needed` says that others have done so. Returns
+    /// whether it took it. The upload `left`, which this one goes on from, gives way only if there is no other.
     ///
     /// # Errors
     ///
     /// `Unavailable` if the upload gave way.
-    pub(crate) async fn take(&self, more: Needs) -> Result<()> {
+    pub(crate) async fn take(
+        &self,
+        more: Needs,
+        left: Option<&Self>,
+        is_needed: impl Fn() -> bool + Send,
+    ) -> Result<bool> {
         loop {
             let mut changed = std::pin::pin!(self.under_way.changed.notified());
             changed.as_mut().enable();
             self.check()?;
-            if self.under_way.try_take(self.number, &more)? {
-                return Ok(());
+            if !is_needed() {
+                return Ok(false);
             }
-            self.under_way.wait(changed).await;
+            match self.under_way.try_take(self.number, left.map(|left| left.number), &more) {
+                Ok(true) => return Ok(true),
+                Ok(false) => self.under_way.wait(changed).await,
+                // It has ended otherwise, and needs nothing.
+                Err(_) if !is_needed() => return self.check().map(|()| false),
+                Err(error) => return Err(error),
+            }
         }
     }
 
-    /// Waits until another upload has ended, or lets one give way.
+    /// Waits until another upload has ended, or lets one give way: `left`, which this one goes on from, only if there is
+    /// no other.
     ///
     /// # Errors
     ///
     /// `Unavailable` if this one gave way.
-    pub(crate) async fn wait_for_others(&self) -> Result<()> {
+    pub(crate) async fn wait_for_others(&self, left: Option<&Self>) -> Result<()> {
         let mut changed = std::pin::pin!(self.under_way.changed.notified());
         changed.as_mut().enable();
         self.check()?;
-        if !self.under_way.let_give_way(self.number, SPACE) {
+        if !self.under_way.let_give_way(self.number, left.map(|left| left.number), SPACE) {
             self.under_way.wait(changed).await;
         }
         self.check()
+    }
+
+    /// Has all that wait for room look again: those that share this upload need none any more.
+    pub(crate) fn notify(&self) {
+        self.under_way.changed.notify_waiters();
+    }
+
+    /// Gives back all that was taken, as the upload has ended, though some still take part in it.
+    pub(crate) fn end(&self) {
+        let removed = {
+            let mut state = enter(&self.under_way.state);
+            let removed = state.uploads.remove(&self.number);
+            if let Some(upload) = &removed {
+                state.taken.take(&upload.needs);
+            }
+            removed
+        };
+        if removed.is_some() {
+            self.notify();
+        }
     }
 
     /// Gives back what was taken and is not needed.
@@ -265,17 +300,7 @@ fn gave_way() -> Error {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let removed = {
-            let mut state = enter(&self.under_way.state);
-            let removed = state.uploads.remove(&self.number);
-            if let Some(upload) = &removed {
-                state.taken.take(&upload.needs);
-            }
-            removed
-        };
-        if removed.is_some() {
-            self.under_way.changed.notify_waiters();
-        }
+        self.end();
     }
 }
 
@@ -307,12 +332,12 @@ mod tests {
     fn an_upload_that_gave_way_takes_nothing_any_more() {
         let (uploads, clock, one) = bounded(1);
         let (first, second) = (uploads.begin(|| ()), uploads.begin(|| ()));
-        assert!(uploads.try_take(first.number, &one).is_ok_and(|is_taken| is_taken));
+        assert!(uploads.try_take(first.number, None, &one).is_ok_and(|is_taken| is_taken));
         clock.advance(PATIENCE);
-        assert!(uploads.try_take(second.number, &one).is_ok_and(|is_taken| is_taken));
+        assert!(uploads.try_take(second.number, None, &one).is_ok_and(|is_taken| is_taken));
         drop(second);
         // As if it had looked before it gave way.
-        let error = uploads.try_take(first.number, &one).err();
+        let error = uploads.try_take(first.number, None, &one).err();
         assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::Unavailable));
         assert_eq!(enter(&uploads.state).taken.reservations, 0);
     }

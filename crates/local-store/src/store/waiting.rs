@@ -42,7 +42,7 @@ impl<K: Kind> LocalStore<K> {
         }
         let place = self.under_way.begin(|| ());
         let needs = Needs { memory_bytes: size, ..Needs::default() };
-        self.until_deadline(ctx, place.take(needs)).await??;
+        self.until_deadline(ctx, place.take(needs, None, || true)).await??;
         let bytes = place.unless_given_way(blob.into_bytes(size)).await?;
         Ok((bytes, Room::OnItsWay { _place: place }))
     }
