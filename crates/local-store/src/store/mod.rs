@@ -100,8 +100,7 @@ const RESERVED_SHARE: u64 = 4;
 ///
 /// # Cancel safety
 ///
-/// A put that is dropped stores all of the blob or nothing. Space that it had reserved comes back when the block is
-/// recycled.
+/// A put that is dropped stores all of the blob or nothing, and gives back the space that it had reserved.
 ///
 /// # Examples
 ///
