@@ -85,6 +85,31 @@ async fn a_store_that_changed_is_synced_once_an_interval_is_over_and_an_idle_one
 }
 
 #[tokio::test]
+async fn an_idle_store_that_syncs_on_puts_makes_durable_what_was_found() {
+    let clock = Arc::new(ManualClock::new());
+    let options = Options::on_device(4 << 20).with_blocks(1, 4, 1).with_entries(1_000).persistent(SyncPolicy::OnPut);
+    let device = Arc::new(MemoryDevice::new(4 << 20));
+    let environment = Environment::default().with_clock(Arc::<ManualClock>::clone(&clock));
+    let store = Arc::new(LocalStore::<Cas>::open_on(options, device, environment).await.unwrap());
+    let mut numbers = Numbers::new(1);
+    let digest = DigestSet::from(put(&store, &mut numbers, 100).await);
+    for _ in 0..60 {
+        put(&store, &mut numbers, 10_000).await;
+    }
+    let syncs = store.snapshot().syncs;
+    // To be found in an older block changes what a sync says.
+    store.find_missing(&Context::background(), &digest).await.unwrap();
+    let running = Arc::clone(&store);
+    let background = tokio::spawn(async move { running.run().await });
+    until(|| {
+        clock.advance(Duration::from_mins(1));
+        store.snapshot().syncs == syncs + 2
+    })
+    .await;
+    background.abort();
+}
+
+#[tokio::test]
 async fn blocks_are_recycled_before_puts_need_them() {
     let options = Options::in_memory(2 << 20).with_blocks(1, 4, 1).with_spare_blocks(3);
     let store = Arc::new(LocalStore::<Cas>::open(options).await.unwrap());

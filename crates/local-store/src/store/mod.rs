@@ -344,7 +344,15 @@ impl<K: Kind> LocalStore<K> {
             let now = self.engine.publications();
             if now == std::mem::replace(&mut before, now) {
                 let engine = Arc::clone(&self.engine);
-                if let Err(error) = blocking(move || engine.even_out()).await {
+                // Blobs that were found are no put, so where only puts sync, nobody else makes that durable.
+                let syncs = self.engine.surroundings.policy == Some(SyncPolicy::OnPut);
+                let work = move || {
+                    if syncs && engine.is_dirty() {
+                        engine.sync()?;
+                    }
+                    engine.even_out()
+                };
+                if let Err(error) = blocking(work).await {
                     tracing::error!(%error, "the second superblock was not written");
                 }
             }
