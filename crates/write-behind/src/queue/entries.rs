@@ -194,7 +194,7 @@ impl<K: Kind> Entries<K> {
         if !self.outage.permits(now) {
             return None;
         }
-        while let Some(key) = self.ready.pop_front() {
+        while let Some(key) = self.pop_ready() {
             let Some(entry) = self.by_key.get_mut(&key) else { continue };
             entry.ready = false;
             if entry.uploading.is_some() {
@@ -208,6 +208,18 @@ impl<K: Kind> Entries<K> {
             }
         }
         None
+    }
+
+    /// Takes the first key whose turn has come. While the store is down that is one that never failed, or else one that was not
+    /// refused: an upload that the store will never take cannot tell whether it is back.
+    fn pop_ready(&mut self) -> Option<DigestKey> {
+        if !self.outage.is_paused() {
+            return self.ready.pop_front();
+        }
+        let waiting = |key| self.by_key.get(key).and_then(|entry: &Entry<K>| entry.waiting.as_ref());
+        let first = |test: fn(&Queued<K>) -> bool| self.ready.iter().position(|key| waiting(key).is_some_and(test));
+        let place = first(|queued| queued.failures == 0).or_else(|| first(|queued| !queued.was_refused()));
+        self.ready.remove(place.unwrap_or(0))
     }
 
     /// Returns the time at which another upload can begin, if that takes nothing but time.
@@ -236,7 +248,11 @@ impl<K: Kind> Entries<K> {
     /// Gives its place back to an upload that failed, until `again`.
     pub(super) fn retry(&mut self, queued: Queued<K>, now: Instant, again: Instant) -> PutBack<K> {
         self.counts.retried += 1;
-        self.outage.note_failure(now);
+        if queued.failures > 1 && queued.was_refused() {
+            self.outage.note_refused_again(now);
+        } else {
+            self.outage.note_failure(now);
+        }
         self.wait_again(queued, Some(again))
     }
 

@@ -36,6 +36,16 @@ impl Outage {
         self.paused = now.checked_add(pause).map(|until| (until, pause));
     }
 
+    /// Notes that an upload which the store had refused before was refused again. This may be the fault of that upload alone,
+    /// so it makes no outage, and no pause longer. A pause that is over begins anew.
+    pub(super) fn note_refused_again(&mut self, now: Instant) {
+        if let Some((until, pause)) = self.paused
+            && now >= until
+        {
+            self.paused = now.checked_add(pause).map(|until| (until, pause));
+        }
+    }
+
     /// Notes a success. Returns whether the store had been down.
     pub(super) const fn end(&mut self) -> bool {
         self.failures = 0;
@@ -50,7 +60,7 @@ impl Outage {
 
     /// Notes that the upload with this sequence number begins. While the store is down, it looks whether it is back.
     pub(super) fn begin_upload(&mut self, sequence: u64) {
-        if self.paused.is_some() {
+        if self.is_paused() {
             self.probe = Some(sequence);
         }
     }
@@ -58,6 +68,11 @@ impl Outage {
     /// Lets another upload look whether the store is back, if the one with this sequence number did so. Returns whether it did.
     pub(super) fn end_probe(&mut self, sequence: u64) -> bool {
         self.probe.take_if(|probe| *probe == sequence).is_some()
+    }
+
+    /// Returns whether uploads begin only to look whether the store is back.
+    pub(super) const fn is_paused(&self) -> bool {
+        self.paused.is_some()
     }
 
     /// Returns the end of the pause, while the store is down.

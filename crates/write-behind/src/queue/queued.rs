@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use blobaccess::{Blob, Error, Kind, PutCertainty, PutOutcome, Result};
+use blobaccess::{Blob, Error, ErrorKind, Kind, PutCertainty, PutOutcome, Result};
 use blobaccess_accounting::{DropReason, Ticket};
 use tokio::sync::oneshot;
 
@@ -58,6 +58,15 @@ impl<K: Kind> Queued<K> {
     /// Returns whether an attempt may have stored the blob.
     pub(super) fn is_ambiguous(&self) -> bool {
         self.last_error.as_ref().is_some_and(|last| last.put_certainty() == PutCertainty::MaybeStored)
+    }
+
+    /// Returns whether the last attempt was refused, rather than lost to an outage: the same attempt will not pass.
+    pub(super) fn was_refused(&self) -> bool {
+        let passes = |error: &Error| {
+            let kind = error.kind();
+            error.is_retryable() || matches!(kind, ErrorKind::DeadlineExceeded | ErrorKind::Unknown)
+        };
+        self.last_error.as_ref().is_some_and(|error| !passes(error))
     }
 
     /// Ends the ticket of an upload that is given up between two attempts, or before the first one.

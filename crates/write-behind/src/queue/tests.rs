@@ -453,6 +453,42 @@ async fn results_that_wait_for_their_contents_hold_up_nothing_after_an_outage() 
 }
 
 #[tokio::test]
+async fn what_is_refused_for_good_does_not_look_for_the_store() {
+    let setup = Setup::new();
+    let queue = setup.contents(QueueOptions::new());
+    let start = setup.clock.monotonic();
+    let at = |seconds: u64| start + Duration::from_secs(seconds);
+    let (refused, down) = (Error::permission_denied("never"), Error::unavailable("down"));
+    let fail = |error: &Error, now: Instant| {
+        let mut queued = queue.entries().next(now).unwrap();
+        queued.failures += 1;
+        queued.last_error = Some(error.clone());
+        let digest = queued.job.digest.clone();
+        drop(queue.entries().retry(queued, now, now));
+        digest
+    };
+    for contents in [b"1", b"2", b"3"] {
+        put(&queue, contents).await.unwrap();
+    }
+    for contents in [b"1", b"2", b"3"] {
+        assert_eq!(fail(&refused, start), digest(contents));
+    }
+    assert!(queue.entries().next(start).is_none() && queue.snapshot().is_paused);
+    put(&queue, b"healthy").await.unwrap();
+    for seconds in [1, 3] {
+        assert_eq!(fail(&down, at(seconds)), digest(b"healthy"), "{seconds}");
+    }
+    let healthy = queue.entries().next(at(6)).unwrap();
+    assert_eq!(healthy.job.digest, digest(b"healthy"));
+    assert!(queue.entries().next(at(6)).is_none());
+    queue.entries().end_probe(healthy.sequence);
+    // Where there is nothing else, it looks as well, and makes no pause longer.
+    assert_ne!(fail(&refused, at(6)), digest(b"healthy"));
+    assert!(queue.entries().next(at(7)).is_none());
+    assert!(queue.entries().next(at(8)).is_some());
+}
+
+#[tokio::test]
 async fn a_slow_upload_leaves_its_place_to_others() {
     let setup = Setup::new();
     let store = Arc::new(blobaccess_testkit::fakes::PausedStore::new(Arc::clone(&setup.cas)));
