@@ -46,8 +46,9 @@ use crate::queue::{Acknowledge, UploadQueue};
 /// * A blob that was put and could not be uploaded is missing, although the fast store may still serve it. The same is true
 ///   of blobs that were queued when the process died, until [`requeue`](Self::requeue) has queued them again.
 /// * A queued blob is present, also for other callers. If its upload fails, it is missing again.
-/// * If the slow store cannot be asked, contents that the fast store has are present, and are queued for upload. If the
-///   queue acknowledges puts when they are uploaded, that is an error instead: nothing is queued for which nobody waits.
+/// * If the slow store cannot be asked, contents that the fast store has are present, and are queued for upload. If they
+///   would fill more than half of the queue, which is the room for puts, that is an error instead. It is an error in any case
+///   if the queue acknowledges puts when they are uploaded: nothing is queued for which nobody waits.
 /// * A read from the fast store does not count as use in the slow one. A bucket does not mind; a store that evicts may evict
 ///   the blob.
 /// * For mutable kinds, the fast store may have a value that others have since replaced in the slow one.
@@ -224,8 +225,10 @@ impl<F: BlobAccess, S: BlobAccess<Kind = F::Kind>> WriteBehind<F, S> {
         if waits || F::Kind::STORAGE_TYPE.is_mutable() || asked.iter().any(|digest| not_fast.contains(digest)) {
             return Err(in_slow(error));
         }
-        for digest in asked {
-            if self.upload(ctx, digest).await.is_err() {
+        let left = (0..asked.len()).rev().map(|others| others.saturating_add(1));
+        for (digest, left) in asked.iter().zip(left) {
+            // Puts need the other half: of these uploads, nobody knows whether they are needed.
+            if !self.queue.has_room_to_spare(left) || self.upload(ctx, digest).await.is_err() {
                 return Err(in_slow(error));
             }
         }

@@ -112,6 +112,12 @@ impl<B: BlobAccess> UploadQueue<B> {
         self.entries().contents(&self.key(digest)).is_some()
     }
 
+    /// Returns whether there is room for `items` more uploads that may be unnecessary: they get half of the queue at most.
+    pub(crate) fn has_room_to_spare(&self, items: usize) -> bool {
+        let QueueSnapshot { items: queued, held_bytes, .. } = self.snapshot();
+        queued.saturating_add(items) <= self.options.max_items / 2 && held_bytes <= self.options.max_bytes / 2
+    }
+
     /// Returns the time at which a put is acknowledged.
     pub(crate) const fn acknowledge(&self) -> Acknowledge {
         self.options.acknowledge

@@ -121,6 +121,29 @@ async fn an_outage_of_the_slow_store_hides_nothing_that_the_fast_one_has() {
 }
 
 #[tokio::test]
+async fn questions_in_an_outage_leave_half_of_the_queue_to_puts() {
+    let setup = Setup::<Cas>::new(QueueOptions::new().with_max_items(4));
+    let asked = [&b"one"[..], b"two", b"three"].map(digest);
+    for contents in [&b"one"[..], b"two", b"three"] {
+        put(&setup.fast, contents).await.unwrap();
+    }
+    setup.outage.begin(Error::unavailable("down"));
+    let error = setup.store.find_missing(&ctx(), &asked.iter().cloned().collect()).await.unwrap_err();
+    assert_eq!((error.to_string().as_str(), setup.queue.snapshot().items), ("slow: down", 0));
+    for digest in &asked[..2] {
+        assert!(!is_missing(&setup.store, digest).await.unwrap());
+    }
+    assert_eq!(is_missing(&setup.store, &asked[2]).await.unwrap_err().to_string(), "slow: down");
+    assert!(!is_missing(&setup.store, &asked[0]).await.unwrap(), "it is queued already");
+    for contents in [&b"three"[..], b"four"] {
+        put(&setup.store, contents).await.unwrap();
+    }
+    setup.outage.end();
+    setup.settle().await;
+    assert_eq!(setup.queue.snapshot().uploaded, 4);
+}
+
+#[tokio::test]
 async fn where_uploads_are_waited_for_an_outage_is_an_error() {
     let setup = Setup::<Cas>::new(QueueOptions::new().with_acknowledge(Acknowledge::Uploaded));
     put(&setup.fast, b"here").await.unwrap();
