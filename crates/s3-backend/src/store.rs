@@ -39,7 +39,9 @@ use crate::{Bucket, BucketOptions, OnUnreachable, RequestCounts};
 /// a minute.
 ///
 /// An object that is wrong is missing: at once if its size is, else from the read on that proves it. The next put replaces
-/// it, on the condition that nobody else has (`If-Match`), and is counted as [`PutOutcome::Replaced`].
+/// it, on the condition that nobody else has (`If-Match`), and is counted as [`PutOutcome::Replaced`]. Two kinds of puts are
+/// not so careful, and may be counted as [`PutOutcome::Unclassified`]: those in parts, and those to servers without
+/// conditional updates. They look at the object first, and then overwrite whatever is there.
 ///
 /// # Costs
 ///
