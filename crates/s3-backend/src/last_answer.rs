@@ -15,6 +15,8 @@ pub(crate) enum Answer {
         code: Option<String>,
         /// Whether the answer has a mark of the store, which a proxy's page lacks.
         own: bool,
+        /// Whether it may be taken for the store's: it has its mark, or the store was never seen to mark anything.
+        passes_for_own: bool,
     },
     /// The request was not sent: there was no connection to send it over.
     NotSent,

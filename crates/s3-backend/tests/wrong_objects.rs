@@ -83,6 +83,24 @@ async fn an_object_of_the_wrong_size_is_missing_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_object_that_is_wrong_is_replaced_on_a_server_that_marks_nothing() {
+    for size in SIZES {
+        for wrong in [1, size] {
+            let (sim, contents) = (SimS3::new(1).marking_nothing(), vec![7; size]);
+            let store = open(&sim, options()).await;
+            put(&store, &contents).await.unwrap();
+            sim.insert(&key(&sim), vec![0; wrong]);
+            assert!(read(&store, &contents).await.is_err());
+            assert!(is_missing(&store, &contents).await, "{size} {wrong}");
+            let outcome = put(&store, &contents).await.unwrap();
+            assert!(["replaced", "unclassified"].contains(&outcome.name()), "{size} {wrong}: {outcome:?}");
+            read(&store, &contents).await.unwrap();
+            assert!(!is_missing(&store, &contents).await, "{size} {wrong}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_that_another_has_replaced_since_is_there_again() {
     let (sim, contents) = (SimS3::new(1), vec![7; 3_000]);
     let store = open(&sim, options()).await;

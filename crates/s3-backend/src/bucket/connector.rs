@@ -133,19 +133,20 @@ impl HttpService for Connector {
         };
         drop(room);
         if let Some(last_answer) = last_answer {
-            last_answer.record(answer(&result));
+            last_answer.record(answer(&result, &self.marks));
         }
         result
     }
 }
 
-fn answer(result: &std::result::Result<HttpResponse, HttpError>) -> Answer {
+fn answer(result: &std::result::Result<HttpResponse, HttpError>, marks: &Marks) -> Answer {
     match result {
         Ok(response) => {
             let headers = response.headers();
             let code = headers.get("x-ms-error-code").and_then(|code| code.to_str().ok());
             let own = is_marked(headers);
-            Answer::Status { status: response.status().as_u16(), code: code.map(str::to_owned), own }
+            let passes_for_own = own || marks.are_none();
+            Answer::Status { status: response.status().as_u16(), code: code.map(str::to_owned), own, passes_for_own }
         }
         Err(error) if error.kind() == HttpErrorKind::Connect => Answer::NotSent,
         Err(error) => Answer::Lost { timed_out: error.kind() == HttpErrorKind::Timeout },

@@ -38,6 +38,11 @@ impl Marks {
         }
         self.0.load(Ordering::Relaxed) & bit == 0
     }
+
+    /// Returns whether no answer of any kind was marked so far. Some servers, and some proxies before them, leave no marks.
+    pub(super) fn are_none(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
 }
 
 const fn index(kind: RequestKind) -> u32 {
@@ -62,8 +67,8 @@ mod tests {
     #[test]
     fn an_answer_without_a_mark_is_believed_until_one_of_its_kind_had_one() {
         let marks = Marks::default();
-        assert!(marks.believe(RequestKind::Get, 200, false));
-        assert!(marks.believe(RequestKind::Get, 206, true));
+        assert!(marks.believe(RequestKind::Get, 200, false) && marks.are_none());
+        assert!(marks.believe(RequestKind::Get, 206, true) && !marks.are_none());
         assert!(!marks.believe(RequestKind::Get, 200, false));
         assert!(marks.believe(RequestKind::Get, 404, false) && marks.believe(RequestKind::Head, 200, false));
         assert!(marks.believe(RequestKind::Get, 503, false), "a failure is one, whoever reports it");

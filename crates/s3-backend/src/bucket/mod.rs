@@ -158,7 +158,8 @@ pub(crate) struct ObjectInfo {
     pub(crate) token: Option<UploadToken>,
     pub(crate) e_tag: Option<String>,
     pub(crate) version: Option<String>,
-    /// Whether the answer was marked as the store's own. A proxy may answer with a page of its own.
+    /// Whether the answer was marked as the store's own, or the store marks nothing. A proxy may answer with a page of its
+    /// own.
     pub(crate) own: bool,
 }
 
@@ -324,7 +325,7 @@ impl Bucket {
             }
             Err(error) if !self.provider.is_remote() => self.absent_or(error, &last_answer).await,
             Err(error) => match last_answer.answer() {
-                Some(Answer::Status { status: 404, code, own }) if is_not_found(&error) => {
+                Some(Answer::Status { status: 404, code, own, .. }) if is_not_found(&error) => {
                     self.confirm(path, code.as_deref(), own).await
                 }
                 answer => Err(from_provider(error, answer.as_ref())),
@@ -401,7 +402,7 @@ impl Bucket {
 
     fn is_own(&self, last_answer: &LastAnswer) -> bool {
         match last_answer.answer() {
-            Some(Answer::Status { own, .. }) => own,
+            Some(Answer::Status { passes_for_own, .. }) => passes_for_own,
             Some(Answer::NotSent | Answer::Lost { .. }) => false,
             None => !self.provider.is_remote(),
         }

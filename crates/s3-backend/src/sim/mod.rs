@@ -81,6 +81,7 @@ struct Modes {
     lists_backwards: bool,
     hides_absence: bool,
     refuses_aborts: bool,
+    marks_nothing: bool,
 }
 
 impl SimS3 {
@@ -149,6 +150,12 @@ impl SimS3 {
     #[must_use]
     pub fn refusing_aborts(self) -> Self {
         self.change(|state| state.modes.refuses_aborts = true)
+    }
+
+    /// Makes the server leave the mark of S3 off its answers, as some servers and some proxies do.
+    #[must_use]
+    pub fn marking_nothing(self) -> Self {
+        self.change(|state| state.modes.marks_nothing = true)
     }
 
     /// Makes the server drop user metadata.
