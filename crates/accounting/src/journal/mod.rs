@@ -74,6 +74,8 @@ struct Inner {
     compact_at: u64,
     /// Whether the file lacks records that the state has, or may lose them as they could not be synced.
     lacking: bool,
+    /// Whether a crash of the machine may bring back the file before the last rewriting, as the folder was not synced since.
+    folder_unsynced: bool,
     retry_at: Option<Instant>,
     pause: Duration,
     failures: u64,
@@ -122,6 +124,7 @@ impl Journal {
             first_compact_at: COMPACT_AT_BYTES,
             compact_at: COMPACT_AT_BYTES,
             lacking: false,
+            folder_unsynced: false,
             retry_at: None,
             pause: PAUSES.0,
             failures: 0,
@@ -231,7 +234,7 @@ impl Journal {
         });
         let published = published.map(|file| inner.replace(&self.path, file, bytes.len().saturating_add(shadow.len())));
         drop(inner);
-        if let Err(error) = published.and_then(|()| sync_directory(&self.path)) {
+        if let Err(error) = published.and_then(|()| self.sync_folder()) {
             // What is half written takes room that is lacking.
             drop(std::fs::remove_file(self.path.with_extension(NEW_SUFFIX)));
             let mut inner = self.inner();
@@ -259,12 +262,24 @@ impl Journal {
                 }
             }
         };
+        if let Err(error) = self.sync_folder() {
+            let message = format!("cannot sync the folder of the journal {}: {error}", self.path.display());
+            return Err(Error::unavailable(message).with_source(error));
+        }
         file.and_then(|file| file.sync_data()).map_err(|error| {
             // The system may have dropped pages that it could not write, and say so only once.
             self.inner().fail(&self.path, self.clock.as_ref(), &error, true);
             self.wanted.notify_one();
             Error::unavailable(format!("cannot sync the journal {}: {error}", self.path.display())).with_source(error)
         })
+    }
+
+    /// Syncs the folder, if that was not done since the file was replaced last.
+    fn sync_folder(&self) -> std::io::Result<()> {
+        if !std::mem::take(&mut self.inner().folder_unsynced) {
+            return Ok(());
+        }
+        sync_directory(&self.path).inspect_err(|_| self.inner().folder_unsynced = true)
     }
 
     /// Returns the condition.
@@ -380,6 +395,7 @@ impl Inner {
             tracing::warn!(journal = %path.display(), failures = self.failures, "the journal of uploads is whole again");
         }
         self.file = Some(file);
+        self.folder_unsynced = true;
         self.length = u64::try_from(length).unwrap_or(u64::MAX);
         // With many uploads under way, the file must not be rewritten for each of them.
         self.compact_at = self.first_compact_at.max(self.length.saturating_mul(2));

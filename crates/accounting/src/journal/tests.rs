@@ -215,6 +215,24 @@ fn a_journal_that_could_not_be_synced_is_written_anew_before_anything_is_reporte
 }
 
 #[test]
+fn nothing_is_durable_before_the_folder_of_a_new_file_is_synced() {
+    let setup = Setup::new();
+    let journal = setup.create(1);
+    setup.open(&journal, 1);
+    journal.sync().unwrap();
+    let (path, aside) = (setup.directory.path(), setup.directory.path().with_extension("aside"));
+    // As a rewriting leaves it whose last step failed.
+    journal.inner().folder_unsynced = true;
+    std::fs::rename(path, &aside).unwrap();
+    for _ in 0..2 {
+        assert_eq!(journal.sync().unwrap_err().kind(), blobaccess::ErrorKind::Unavailable);
+    }
+    std::fs::rename(&aside, path).unwrap();
+    journal.sync().unwrap();
+    assert!(!journal.inner().folder_unsynced);
+}
+
+#[test]
 fn a_journal_may_begin_on_a_full_disk_if_that_is_permitted() {
     let setup = Setup::new();
     hide_folder(&setup, true);
