@@ -119,10 +119,15 @@ impl Attachment {
 
 /// Returns the attachments that a second reader can share: the guards.
 pub(super) fn guards(attachments: &[Attachment]) -> Vec<Attachment> {
+    shared_guards(attachments).into_iter().map(Attachment::Guard).collect()
+}
+
+/// Returns the guards themselves.
+pub(super) fn shared_guards(attachments: &[Attachment]) -> Vec<Arc<dyn Any + Send + Sync>> {
     attachments
         .iter()
         .filter_map(|attachment| match attachment {
-            Attachment::Guard(guard) => Some(Attachment::Guard(Arc::clone(guard))),
+            Attachment::Guard(guard) => Some(Arc::clone(guard)),
             Attachment::Handler(_) | Attachment::Task(_) | Attachment::Interruption(_) | Attachment::Finish(_) => None,
         })
         .collect()
