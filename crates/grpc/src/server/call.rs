@@ -97,7 +97,10 @@ impl Call {
         self.0.limits.in_flight.requests.share(bytes, &self.0.connection.requests).await
     }
 
-    /// Waits until `bytes` more of the answer may be put together. They count until the answer is sent.
+    /// Waits until `bytes` of the answer may be put together. They count until the answer is sent.
+    ///
+    /// A call that holds some already must not wait for more, as those who have it may wait for what this call holds:
+    /// it [tries](Self::try_hold).
     pub(crate) async fn hold(&self, bytes: u64) -> Result<()> {
         if bytes > FREE_BYTES {
             let pool = &self.0.limits.in_flight.answers;

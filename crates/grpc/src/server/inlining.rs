@@ -11,6 +11,7 @@ use prost::Message;
 
 use super::call::CallMemory;
 use super::encoded_fields;
+use super::in_flight::FREE_BYTES;
 use super::options::ServiceOptions;
 use crate::server::requested_digest;
 
@@ -35,7 +36,8 @@ enum Place {
 
 /// A layer between the service and a store that inlines contents into action results.
 ///
-/// Inlining is optional in the protocol: contents that do not fit the message, or cannot be read, are left out. The
+/// Inlining is optional in the protocol: contents that do not fit the message, that there is no memory for now, or that cannot be
+/// read, are left out. The
 /// client then reads them itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Inlining {
@@ -68,12 +70,20 @@ impl Inlining {
             |error| Error::data_loss(format!("stored action result of {action} cannot be decoded")).with_source(error);
         let result = re::ActionResult::decode(stored.clone()).map_err(broken)?;
         let size = u64::try_from(stored.len()).unwrap_or(u64::MAX);
-        let planned = plan(action, asked, &result, self.options.max_message_bytes().saturating_sub(size));
+        let mut planned = plan(action, asked, &result, self.options.max_message_bytes().saturating_sub(size));
+        // The contents are there twice for a moment, and then as part of the answer. Whoever waited here would hold the result,
+        // for which others wait in turn.
+        let mut free = FREE_BYTES;
+        planned.retain(|(_, digest)| match free.checked_sub(digest.size_bytes()) {
+            Some(left) => {
+                free = left;
+                true
+            }
+            None => memory.try_hold(digest.size_bytes()),
+        });
         if planned.is_empty() {
             return Ok(stored);
         }
-        // The contents are there twice for a moment, and then as part of the answer.
-        memory.hold(planned.iter().map(|(_, digest)| digest.size_bytes()).sum()).await?;
         let contents = self.read(ctx, planned).await;
         put_into(&stored, &contents).map_err(broken)
     }

@@ -303,6 +303,38 @@ async fn answers_that_nobody_reads_do_not_keep_others_from_reading() {
 }
 
 #[tokio::test]
+async fn more_results_with_inlined_contents_than_there_is_memory_for_all_end() {
+    let server = Server::start(ServiceOptions::default().with_max_in_flight_bytes(8 << 20)).await;
+    let channel = server.connect().await;
+    let contents = noise(1 << 20);
+    store(&channel, &contents).await;
+    let action = Some(to_proto(&sha256(b"action")));
+    let result = re::ActionResult {
+        stdout_raw: contents.clone().into(),
+        stderr_digest: Some(to_proto(&sha256(&contents))),
+        ..Default::default()
+    };
+    let update = re::UpdateActionResultRequest {
+        action_digest: action.clone(),
+        action_result: Some(result),
+        ..Default::default()
+    };
+    AcClient::new(channel.clone()).update_action_result(update).await.unwrap();
+    let get = re::GetActionResultRequest { action_digest: action, inline_stderr: true, ..Default::default() };
+    let channels = [channel, server.connect().await, server.connect().await];
+    let calls = channels.iter().cycle().take(30).map(|channel| {
+        let (mut cache, get) = (AcClient::new(channel.clone()).max_decoding_message_size(8 << 20), get.clone());
+        async move { cache.get_action_result(get).await.unwrap().into_inner() }
+    });
+    for answer in future::join_all(calls).await {
+        assert_eq!(answer.stdout_raw, contents);
+        assert!(answer.stderr_raw.is_empty() || answer.stderr_raw == contents, "it is whole or left out");
+    }
+    server.until_quiet().await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_connection_does_not_take_all_calls() {
     let server = Server::start(ServiceOptions::default().with_max_open_calls(64)).await;
     let greedy = server.connect().await;
