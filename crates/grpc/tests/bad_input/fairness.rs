@@ -335,6 +335,34 @@ async fn more_results_with_inlined_contents_than_there_is_memory_for_all_end() {
 }
 
 #[tokio::test]
+async fn roots_of_trees_that_nobody_reads_count() {
+    let max = 16 << 20;
+    let server = Server::start(ServiceOptions::default().with_max_in_flight_bytes(max)).await;
+    let channel = server.connect().await;
+    let file = re::FileNode { name: "x".repeat(3 << 20), ..Default::default() };
+    let root = re::Directory { files: vec![file], ..Default::default() }.encode_to_vec();
+    let empty = re::Directory { files: vec![re::FileNode::default(); 1 << 20], ..Default::default() }.encode_to_vec();
+    let tree_of = |root: &[u8]| re::GetTreeRequest { root_digest: Some(to_proto(&sha256(root))), ..Default::default() };
+    for root in [&root, &empty] {
+        store(&channel, root).await;
+    }
+    // A million entries of two bytes are more than all there is.
+    let status = CasClient::new(channel.clone()).get_tree(tree_of(&empty)).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    let unread = connect_without_window(&server).await;
+    let unread = leave_unread(&unread, &storage_path("GetTree"), tree_of(&root).encode_to_vec()).await;
+    let held = server.services.snapshot().in_flight_bytes;
+    assert!(held >= 3 << 20, "{held} bytes are held");
+    all_goes_on(&channel, 0).await;
+    let mut pages = CasClient::new(channel).get_tree(tree_of(&root)).await.unwrap().into_inner();
+    let page = pages.message().await.unwrap().unwrap();
+    assert_eq!(page.directories.first().unwrap().files.len(), 1);
+    drop((unread, pages));
+    server.until_quiet().await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_connection_does_not_take_all_calls() {
     let server = Server::start(ServiceOptions::default().with_max_open_calls(64)).await;
     let greedy = server.connect().await;

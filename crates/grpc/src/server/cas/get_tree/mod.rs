@@ -1,5 +1,6 @@
 //! Returns a directory and all directories below it, in pages.
 
+mod decoded_size;
 mod page_token;
 mod walk;
 mod walk_memory;
@@ -42,7 +43,8 @@ type Pages = BoxStream<'static, Result<re::GetTreeResponse, Status>>;
 ///
 /// A page, the directories read ahead, and some 300 bytes for each directory: the tree may have
 /// [`MAX_DIRECTORIES`](walk::MAX_DIRECTORIES). What is more than a small answer is taken from `memory`. Where that is short, nothing
-/// is read ahead, and pages are smaller.
+/// is read ahead, and pages are smaller. Only the root is waited for, as nothing is held before. A directory that takes far more
+/// than its size once it is decoded is taken from `memory` with all that it takes.
 ///
 /// # Errors
 ///

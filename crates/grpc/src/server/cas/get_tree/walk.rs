@@ -10,7 +10,9 @@ use futures::stream::FuturesOrdered;
 use futures::{FutureExt, TryStreamExt};
 use prost::Message;
 
+use super::decoded_size::unusual_bytes;
 use super::walk_memory::WalkMemory;
+use crate::server::call::CallMemory;
 use crate::server::requested_digest;
 
 /// The maximum number of directories of a walked tree. It bounds the memory of a call.
@@ -100,7 +102,12 @@ impl Walk {
     /// Reads the root, which must exist.
     pub(super) async fn read_root(&mut self) -> Result<Found> {
         let digest = self.root.clone();
-        let directory = read(Arc::clone(&self.store), self.ctx.clone(), &digest, self.max_directory_bytes).await?;
+        let max = self.max_directory_bytes;
+        // One that is too large is refused before it is read.
+        if digest.size_bytes() <= u64::try_from(max).unwrap_or(u64::MAX) {
+            self.memory.begin_with(digest.size_bytes()).await?;
+        }
+        let directory = read(Arc::clone(&self.store), self.ctx.clone(), self.memory.call(), &digest, max).await?;
         self.meet_children(&digest, &directory)?;
         Ok(Found { digest, directory })
     }
@@ -185,8 +192,9 @@ impl Walk {
             }
             self.reading_bytes = bytes;
             let (store, ctx, max) = (Arc::clone(&self.store), self.ctx.clone(), self.max_directory_bytes);
+            let memory = self.memory.call().clone();
             let read = async move {
-                match read(store, ctx, &digest, max).await {
+                match read(store, ctx, &memory, &digest, max).await {
                     Ok(directory) => Ok((digest, Some(directory))),
                     Err(error) if error.is_not_found() => Ok((digest, None)),
                     Err(error) => Err(error),
@@ -218,6 +226,7 @@ impl Walk {
 async fn read(
     store: Arc<dyn BlobAccess<Kind = Cas>>,
     ctx: Context,
+    memory: &CallMemory,
     digest: &Digest,
     max_bytes: usize,
 ) -> Result<re::Directory> {
@@ -228,6 +237,12 @@ async fn read(
         return Err(Error::resource_exhausted(message));
     }
     let bytes = store.get(&ctx, digest).await?.into_bytes(max).await?;
-    re::Directory::decode(bytes)
-        .map_err(|error| Error::invalid_argument(format!("blob {digest} is not a directory: {error}")))
+    let broken = |error| Error::invalid_argument(format!("blob {digest} is not a directory: {error}"));
+    let unusual = unusual_bytes(&bytes).map_err(broken)?;
+    if unusual > 0 && !memory.try_hold(unusual) {
+        let message =
+            format!("server has no memory now for directory {digest}, which takes {unusual} bytes beyond its size");
+        return Err(Error::resource_exhausted(message));
+    }
+    re::Directory::decode(bytes).map_err(broken)
 }

@@ -1,5 +1,7 @@
 //! The memory of a walk through a tree.
 
+use blobaccess::Result;
+
 use crate::server::call::CallMemory;
 use crate::server::in_flight::FREE_BYTES;
 
@@ -17,6 +19,20 @@ impl WalkMemory {
     /// Makes the memory of a walk that is part of `call`.
     pub(super) fn new(call: CallMemory) -> Self {
         Self { call, taken_bytes: FREE_BYTES }
+    }
+
+    /// Waits until `bytes` may be in use in all, before anything is.
+    pub(super) async fn begin_with(&mut self, bytes: u64) -> Result<()> {
+        if bytes > FREE_BYTES {
+            self.call.hold(bytes).await?;
+            self.taken_bytes = self.taken_bytes.saturating_add(bytes);
+        }
+        Ok(())
+    }
+
+    /// Returns the memory of the call.
+    pub(super) fn call(&self) -> &CallMemory {
+        &self.call
     }
 
     /// Returns whether `bytes` may be in use in all.
