@@ -35,6 +35,18 @@ struct Waiting {
     grant: oneshot::Sender<Share>,
 }
 
+/// The place of one that waits. Once it is left, those behind are looked at again.
+struct Place<'a> {
+    pool: &'a MemoryPool,
+    holder: &'a Holder,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.pool.give_back(0, self.holder);
+    }
+}
+
 /// The bytes that one connection holds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holder(Arc<AtomicU64>);
@@ -70,6 +82,8 @@ impl MemoryPool {
             }
             queue.waiting.push_back(Waiting { bytes, holder: holder.clone(), grant });
         }
+        // It is left after `granted` has been dropped.
+        let _place = Place { pool: self, holder };
         // Those before it may all be waiting for their own connections.
         self.give_back(0, holder);
         granted.await.map_err(|_| Error::unavailable("server is shutting down"))
@@ -235,6 +249,19 @@ mod tests {
         assert!((&mut waiting).now_or_never().is_none());
         drop(held.pop());
         assert_eq!(waiting.await.unwrap().bytes(), 10);
+    }
+
+    #[tokio::test]
+    async fn those_behind_one_that_has_gone_wait_for_nobody() {
+        let pool = MemoryPool::new(10);
+        let first = pool.share(8, &Holder::default()).await.unwrap();
+        let (one, other) = (Holder::default(), Holder::default());
+        let mut gone = Box::pin(pool.share(4, &one));
+        let mut next = Box::pin(pool.share(2, &other));
+        assert!((&mut gone).now_or_never().is_none() && (&mut next).now_or_never().is_none());
+        drop(gone);
+        assert_eq!(next.now_or_never().unwrap().unwrap().bytes(), 2);
+        drop(first);
     }
 
     #[tokio::test]
