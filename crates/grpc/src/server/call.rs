@@ -120,7 +120,7 @@ impl Call {
         is_granted
     }
 
-    /// Returns whether the call holds memory of answers that others wait for.
+    /// Returns whether the call holds memory of answers that others need.
     pub(crate) fn is_wanted(&self) -> bool {
         let holds = !self.0.answers.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         holds && self.0.limits.in_flight.answers.is_pressed()

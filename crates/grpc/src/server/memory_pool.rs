@@ -104,10 +104,16 @@ impl MemoryPool {
         self.0.capacity
     }
 
-    /// Returns whether somebody waits, or three quarters are taken.
+    /// Returns whether more than three quarters are taken, or one waits for what others hold. Whoever would wait without them as well
+    /// presses nobody.
     pub(crate) fn is_pressed(&self) -> bool {
-        let queue = self.queue();
-        !queue.waiting.is_empty() || queue.taken > self.0.capacity / 4 * 3
+        let (queue, capacity) = (self.queue(), self.0.capacity);
+        let waits_for_others = |waiting: &Waiting| {
+            let held = waiting.holder.held();
+            let is_own_limit = held > 0 && held.saturating_mul(2).saturating_add(waiting.bytes) > capacity;
+            !is_own_limit && !waiting.grant.is_closed()
+        };
+        queue.taken > capacity / 4 * 3 || queue.waiting.iter().any(waits_for_others)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -242,6 +248,7 @@ mod tests {
         assert!(!growing.grow(10));
         let mut waiting = Box::pin(pool.share(10, &greedy));
         assert!((&mut waiting).now_or_never().is_none());
+        assert!(!pool.is_pressed(), "it waits for itself");
         // It would be granted in the order of those who wait, were the first not waiting for itself.
         let behind = pool.share(40, &modest).await.unwrap();
         assert!((&mut waiting).now_or_never().is_none());
@@ -249,6 +256,18 @@ mod tests {
         assert!((&mut waiting).now_or_never().is_none());
         drop(held.pop());
         assert_eq!(waiting.await.unwrap().bytes(), 10);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_others_presses_them_even_if_it_holds_some() {
+        let (pool, holder) = (MemoryPool::new(100), Holder::default());
+        let others = pool.share(60, &Holder::default()).await.unwrap();
+        let own = pool.share(10, &holder).await.unwrap();
+        assert!(!pool.is_pressed());
+        let mut more = Box::pin(pool.share(30, &holder));
+        assert!((&mut more).now_or_never().is_none() && pool.is_pressed());
+        drop(others);
+        assert_eq!(more.await.unwrap().bytes() + own.bytes(), 40);
     }
 
     #[tokio::test]

@@ -103,7 +103,8 @@ impl ServiceOptions {
     /// its store holds is for the store to limit. A connection holds at most as much as it leaves to others.
     ///
     /// Answers wait for memory. A request that is arriving waits for three seconds and is then refused with
-    /// `ResourceExhausted`. While somebody waits, calls end whose clients send or take nothing for a second.
+    /// `ResourceExhausted`. While more than three quarters of either half are taken, or somebody waits for what other connections
+    /// hold of it, calls that hold some end when their clients send nothing for a second, or take less than 32 KiB.
     ///
     /// If it is too small, large messages are refused under load. It need not exceed the number of concurrent batches
     /// times twice their size.

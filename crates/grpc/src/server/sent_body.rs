@@ -12,6 +12,10 @@ use super::call::Call;
 /// told from one that does not: 256 KiB, so that usual messages of a byte stream are one piece.
 const PIECE_BYTES: usize = 256 << 10;
 
+/// The maximum size of a piece of an answer that holds memory, in bytes. Its client has to take one a second while others need that
+/// memory, which slow lines must be able to: 32 KiB.
+const HELD_PIECE_BYTES: usize = KEPT_BYTES;
+
 /// The size from which on a piece keeps its call open until it is sent, in bytes. The transport holds smaller ones without that.
 const KEPT_BYTES: usize = 32 << 10;
 
@@ -51,8 +55,9 @@ impl<B, G> SentBody<B, G> {
     /// Returns the next piece of `data`, and keeps the rest.
     fn piece(&mut self, mut data: Bytes) -> Bytes {
         let Some(call) = &self.call else { return data };
-        if data.len() > PIECE_BYTES {
-            self.rest = data.split_off(PIECE_BYTES);
+        let max = if call.holds_answer() { HELD_PIECE_BYTES } else { PIECE_BYTES };
+        if data.len() > max {
+            self.rest = data.split_off(max);
         }
         call.set_sending(true);
         if data.len() < KEPT_BYTES { data } else { Bytes::from_owner(Kept { bytes: data, _call: call.clone() }) }

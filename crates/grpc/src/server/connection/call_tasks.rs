@@ -13,8 +13,8 @@ use hyper::rt::Executor;
 
 use crate::server::call::Call;
 
-/// The time in which a client may take nothing of an answer whose memory others wait for. It is longer than a lost packet takes to
-/// be sent again.
+/// The time in which a client may take no piece of an answer whose memory others need. It is longer than a lost packet takes to be
+/// sent again.
 const PRESSED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The executor of one connection.

@@ -150,10 +150,12 @@ impl ListenerOptions {
         self
     }
 
-    /// Sets the time in which a client has to take something of an answer: a piece of 256 KiB, if there are as many. The default is a
-    /// minute. After up to twice that time, the call ends; a connection that takes less than 64 KiB in it is closed.
+    /// Sets the time in which a client has to take something of an answer: a piece of 256 KiB, or of 32 KiB of an answer that
+    /// [holds memory](crate::ServiceOptions::with_max_in_flight_bytes), or what there is if that is less. The default is a minute.
+    /// After up to twice that time, the call ends; a connection that takes less than 64 KiB in it is closed.
     ///
-    /// A call whose answer holds memory that others wait for ends after a second in which its client takes nothing.
+    /// An answer that holds memory has a second for each piece, and up to two, while more than three quarters of the memory of
+    /// answers are taken, or somebody waits for what other connections hold.
     #[must_use]
     pub fn with_send_timeout(mut self, timeout: Duration) -> Self {
         self.send_timeout = timeout;
