@@ -16,8 +16,15 @@ use super::in_flight::FREE_BYTES;
 use super::memory_pool::Share;
 use super::message_count::MessageCount;
 
-/// The method whose requests are streams of messages, each of which is done with when the next one is read.
-const STREAMING: &str = "/google.bytestream.ByteStream/Write";
+/// A method whose requests are streams of messages, each of which is done with when the next one is read. It has time-outs of its own,
+/// by message.
+const WRITE: &str = "/google.bytestream.ByteStream/Write";
+
+/// The methods whose requests are streams of questions, which clients keep open as long as they may have one more.
+const QUESTIONS: [&str; 2] = [
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
 
 /// The memory that is taken in one step, in bytes, if there is as much.
 const STEP_BYTES: u64 = 64 << 10;
@@ -45,6 +52,8 @@ pub(crate) struct ReceivedBody<B> {
     held_bytes: u64,
     /// The ends of messages, in a stream of them.
     messages: Option<MessageCount>,
+    /// The time in which more of the request has to arrive.
+    timeout: Duration,
     alarm: Option<Alarm>,
     /// The data that waits for its share, the future of that, and the one that ends the wait.
     short: Option<(Bytes, BoxFuture<'static, Result<Share>>, BoxFuture<'static, ()>)>,
@@ -66,9 +75,10 @@ struct Alarm {
 impl<B> ReceivedBody<B> {
     /// Makes the body of `call` to the method at `path`.
     pub(crate) fn new(body: B, call: Call, path: &str) -> Self {
-        let messages = (path == STREAMING).then(MessageCount::default);
+        let messages = (path == WRITE || QUESTIONS.contains(&path)).then(MessageCount::default);
+        let timeout = if path == WRITE { Duration::MAX } else { call.limits().idle_timeout };
         let share = call.request_share();
-        Self { body, call, share, held_bytes: 0, messages, alarm: None, short: None }
+        Self { body, call, share, held_bytes: 0, messages, timeout, alarm: None, short: None }
     }
 
     /// Takes memory for what has arrived. Returns false if there is none now.
@@ -87,9 +97,10 @@ impl<B> ReceivedBody<B> {
     fn check_progress(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         let limits = self.call.limits();
         let holds = self.share.bytes() > 0;
-        // Streams of messages have time-outs of their own, by message.
-        let timeout = if self.messages.is_none() { limits.idle_timeout } else { Duration::MAX };
+        let timeout = self.timeout;
         if !holds && self.messages.is_some() {
+            // A stream of messages that holds nothing may wait for its next one.
+            self.alarm = None;
             return Poll::Pending;
         }
         let step = if holds { PRESSED_TIMEOUT.min(timeout) } else { timeout };

@@ -18,6 +18,9 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
 use crate::raw::{self, framed, methods};
 use crate::stack::{
@@ -146,6 +149,34 @@ async fn a_call_whose_message_does_not_come_ends() {
         }
     }
     server.until_quiet().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_of_questions_stays_open_without_one() {
+    let clock = ManualClock::new();
+    let server = Server::serve(services(ServiceOptions::default()).with_clock(Arc::new(clock.clone()))).await;
+    let (ask, asked) = tokio::sync::mpsc::channel(1);
+    let questions = stream::unfold(asked, |mut asked| async move { Some((asked.recv().await?, asked)) });
+    let question = || ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    ask.send(question()).await.unwrap();
+    let mut client = ServerReflectionClient::new(server.connect().await);
+    let mut answers = client.server_reflection_info(questions).await.unwrap().into_inner();
+    for _ in 0..3 {
+        assert!(answers.message().await.unwrap().is_some());
+        for _ in 0..10 {
+            clock.advance(MINUTE);
+            tokio::task::yield_now().await;
+        }
+        all_goes_on(&server.connect().await, 0).await;
+        ask.send(question()).await.unwrap();
+    }
+    assert!(answers.message().await.unwrap().is_some());
+    drop(ask);
+    assert!(answers.message().await.unwrap().is_none());
     server.stop().await;
 }
 
