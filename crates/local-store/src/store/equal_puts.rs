@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use blobaccess::{Error, Result, blocking};
 use bytes::Bytes;
 
-use super::under_way::{Needs, Place, UnderWay};
+use super::under_way::{Busy, Needs, Place, UnderWay};
 use crate::engine::{CopyPart, Engine, LargeWriter, Mode, Owner, Put, Read};
 use crate::key::Key;
 use crate::machine::casts;
@@ -194,6 +194,11 @@ impl PutPart<'_> {
     /// That of the work; `Unavailable` if the put gave way.
     pub(crate) async fn unless_given_way<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
         self.copy.place.unless_given_way(work).await
+    }
+
+    /// Notes that the put waits for the store, not for its sender, until the result is dropped.
+    pub(crate) fn begin_work(&self) -> Busy {
+        self.copy.place.begin_work()
     }
 
     /// Takes the rest of `piece`, the next one of the contents. What was taken of it is gone from it afterwards.

@@ -105,7 +105,9 @@ impl<K: Kind> LocalStore<K> {
             while !piece.is_empty() {
                 let at_once = piece.split_to(piece.len().min(casts::in_memory(PIECE_BYTES)));
                 self.take_piece(ctx, key, &mut part, at_once).await.map_err(Error::not_stored)?;
+                let busy = part.as_ref().map(PutPart::begin_work);
                 self.write_behind().await.map_err(Error::not_stored)?;
+                drop(busy);
                 // Others get a turn at the executor, also where all pieces are at hand.
                 tokio::task::yield_now().await;
             }

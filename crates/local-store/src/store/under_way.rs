@@ -70,6 +70,8 @@ struct State {
 struct Upload {
     needs: Needs,
     progressed_at: Instant,
+    /// The number of those that have the store at work for it: while there are any, the sender is not silent.
+    busy: usize,
     ending: Arc<Ending>,
     /// Ends what the upload keeps, even if nobody polls it.
     end: Box<dyn Fn() + Send + Sync>,
@@ -80,6 +82,13 @@ struct Upload {
 struct Ending {
     has_given_way: AtomicBool,
     notify: Notify,
+}
+
+/// The time in which the store is at work for an upload, until this is dropped. The upload does not give way then.
+#[derive(Debug)]
+pub(crate) struct Busy {
+    under_way: Arc<UnderWay>,
+    number: u64,
 }
 
 /// The place of an upload among those on their way, until this is dropped.
@@ -103,7 +112,8 @@ impl UnderWay {
         let mut state = enter(&self.state);
         let number = state.next;
         state.next += 1;
-        let upload = Upload { needs: Needs::default(), progressed_at, ending: Arc::clone(&ending), end: Box::new(end) };
+        let upload =
+            Upload { needs: Needs::default(), progressed_at, busy: 0, ending: Arc::clone(&ending), end: Box::new(end) };
         state.uploads.insert(number, upload);
         Place { under_way: Arc::clone(self), number, ending }
     }
@@ -149,6 +159,7 @@ impl UnderWay {
             let is_alone = others().all(|(number, _)| Some(*number) == left);
             let uploads = others().filter(|(number, _)| is_alone || Some(**number) != left);
             let silent = uploads
+                .filter(|(_, upload)| upload.busy == 0)
                 .min_by_key(|(_, upload)| upload.progressed_at)
                 .filter(|(_, upload)| now.saturating_duration_since(upload.progressed_at) >= PATIENCE)
                 .map(|(number, _)| *number);
@@ -256,6 +267,14 @@ impl Place {
         Arc::clone(&self.under_way)
     }
 
+    /// Notes that what the upload waits for is up to the store, not to the sender, until the result is dropped.
+    pub(crate) fn begin_work(&self) -> Busy {
+        if let Some(upload) = enter(&self.under_way.state).uploads.get_mut(&self.number) {
+            upload.busy += 1;
+        }
+        Busy { under_way: Arc::clone(&self.under_way), number: self.number }
+    }
+
     /// Notes that bytes have arrived.
     pub(crate) fn note_progress(&self) {
         let now = self.under_way.clock.monotonic();
@@ -298,6 +317,16 @@ fn gave_way() -> Error {
     ))
 }
 
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let now = self.under_way.clock.monotonic();
+        if let Some(upload) = enter(&self.under_way.state).uploads.get_mut(&self.number) {
+            upload.busy = upload.busy.saturating_sub(1);
+            upload.progressed_at = now;
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.end();
@@ -326,6 +355,20 @@ mod tests {
         let clock = Arc::new(ManualClock::new());
         let one = Needs { reservations: 1, ..Needs::default() };
         (UnderWay::new(Needs { reservations, ..Needs::default() }, Arc::<ManualClock>::clone(&clock)), clock, one)
+    }
+
+    #[test]
+    fn an_upload_that_waits_for_the_store_is_not_silent() {
+        let (uploads, clock, one) = bounded(1);
+        let (first, second) = (uploads.begin(|| ()), uploads.begin(|| ()));
+        assert!(uploads.try_take(first.number, None, &one).is_ok_and(|is_taken| is_taken));
+        let busy = first.begin_work();
+        clock.advance(PATIENCE);
+        assert!(uploads.try_take(second.number, None, &one).is_ok_and(|is_taken| !is_taken));
+        drop(busy);
+        assert!(uploads.try_take(second.number, None, &one).is_ok_and(|is_taken| !is_taken));
+        clock.advance(PATIENCE);
+        assert!(uploads.try_take(second.number, None, &one).is_ok_and(|is_taken| is_taken));
     }
 
     #[test]

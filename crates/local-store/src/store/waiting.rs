@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::LocalStore;
-use super::under_way::{Needs, Place};
+use super::under_way::{Busy, Needs, Place};
 use crate::engine::{Mode, Presence, Read};
 use crate::key::Key;
 use crate::key_location_map::Record;
@@ -21,8 +21,14 @@ pub(crate) const PERMIT_BYTES: u64 = 1024;
 /// Room for a blob in memory, kept until this is dropped.
 #[derive(Debug)]
 pub(crate) enum Room {
-    AtHand { _permit: OwnedSemaphorePermit },
-    OnItsWay { _place: Place },
+    AtHand {
+        _permit: OwnedSemaphorePermit,
+    },
+    /// All of it is in memory, so it keeps its room however long the disk takes.
+    OnItsWay {
+        _complete: Busy,
+        _place: Place,
+    },
 }
 
 impl<K: Kind> LocalStore<K> {
@@ -44,7 +50,9 @@ impl<K: Kind> LocalStore<K> {
         let needs = Needs { memory_bytes: size, ..Needs::default() };
         self.until_deadline(ctx, place.take(needs, None, || true)).await??;
         let bytes = place.unless_given_way(blob.into_bytes(size)).await?;
-        Ok((bytes, Room::OnItsWay { _place: place }))
+        let complete = place.begin_work();
+        place.check()?;
+        Ok((bytes, Room::OnItsWay { _complete: complete, _place: place }))
     }
 
     /// Waits for room for `bytes` of a blob that is at hand.
