@@ -1,6 +1,6 @@
 //! Waits for room, space, the disk and its sync: up to the deadline, and off the executor.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 
 use blobaccess::{Blob, Context, Digest, Error, Kind, Result, blocking};
@@ -49,7 +49,13 @@ impl<K: Kind> LocalStore<K> {
         let place = self.under_way.begin(|| ());
         let needs = Needs { memory_bytes: size, ..Needs::default() };
         self.until_deadline(ctx, place.take(needs, None, || true)).await??;
-        let bytes = place.unless_given_way(blob.into_bytes(size)).await?;
+        let mut collected = std::pin::pin!(blob.into_bytes(size));
+        // It is polled when a piece is there.
+        let noted = poll_fn(|ctx| {
+            place.note_progress();
+            collected.as_mut().poll(ctx)
+        });
+        let bytes = place.unless_given_way(noted).await?;
         let complete = place.begin_work();
         place.check()?;
         Ok((bytes, Room::OnItsWay { _complete: complete, _place: place }))
