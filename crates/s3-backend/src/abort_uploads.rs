@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use object_store::path::Path;
+
 use crate::aborts::Abandoned;
 use crate::shared::Shared;
 
@@ -27,7 +29,20 @@ impl Shared {
     /// Tries to abort the upload that has waited longest. One that fails again and again is left to the bucket's own rule
     /// for incomplete uploads.
     pub(crate) async fn abort_one(&self) {
-        let Some(abandoned) = self.aborts.next() else { return };
+        if let Some(abandoned) = self.aborts.next() {
+            self.abort_again(abandoned).await;
+        }
+    }
+
+    /// Tries to abort an upload to `path` that was given up with its claim, which would otherwise hold up the next one until
+    /// the claim lapses.
+    pub(crate) async fn abort_claim(&self, path: &Path) {
+        if let Some(abandoned) = self.aborts.next_claim(path) {
+            self.abort_again(abandoned).await;
+        }
+    }
+
+    async fn abort_again(&self, abandoned: Abandoned) {
         // If this future is dropped, the upload returns to the queue.
         let mut returning = Returning { shared: self, abandoned: Some(abandoned) };
         let Some(abandoned) = &mut returning.abandoned else { return };

@@ -71,6 +71,13 @@ impl Aborts {
     pub(crate) fn next(&self) -> Option<Abandoned> {
         self.lock().pop_front()
     }
+
+    /// Takes the upload to `path` that has waited longest and has a claim.
+    pub(crate) fn next_claim(&self, path: &Path) -> Option<Abandoned> {
+        let mut waiting = self.lock();
+        let position = waiting.iter().position(|abandoned| abandoned.claim.is_some() && abandoned.path == *path)?;
+        waiting.remove(position)
+    }
 }
 
 impl std::fmt::Debug for Aborts {

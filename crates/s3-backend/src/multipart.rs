@@ -50,6 +50,8 @@ impl Shared {
         let mut guard = Guard { shared: self, abandoned: Some(abandoned) };
         let mut claim = None;
         if claims {
+            // An abort that fails or takes too long changes nothing: the claim lapses.
+            drop(self.within(ctx, self.abort_claim(path)).await);
             match self.claim(ctx, digest, path, &token).await? {
                 Claimed::Yes(claimed) => claim = Some(claimed),
                 Claimed::Exists(found) => {
