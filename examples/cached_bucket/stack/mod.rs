@@ -121,7 +121,7 @@ impl CachedBucket {
         });
         if this.bucket_cas.has_answered() && this.bucket_ac.has_answered() {
             opening::enter(this.ledger.as_ref(), &this.reporting, &this.shards()).await?;
-        } else if this.ledger.lives().await?.is_empty() {
+        } else if !opening::is_entered(this.ledger.as_ref()).await? {
             // Later it could not be told what was there before.
             let message = "the bucket does not answer, and a new ledger begins with what is in it";
             return Err(Error::unavailable(message));
