@@ -1,5 +1,6 @@
 //! Local stores in front of a bucket, with queues of uploads, accounts, and a ledger with its journal.
 
+mod belonging;
 mod opening;
 mod place;
 mod report;
@@ -79,6 +80,7 @@ impl CachedBucket {
         std::fs::create_dir_all(accounts)
             .map_err(|error| Error::failed_precondition(format!("{}: {error}", accounts.display())))?;
         let bucket = bucket(called)?;
+        belonging::check(accounts, &bucket)?;
         // What is local is served although the bucket does not answer.
         let options = BucketOptions::default().with_on_unreachable(OnUnreachable::Wait);
         let bucket_cas = Arc::new(BucketStore::<Cas>::open(bucket.clone(), options.clone()).await?);
