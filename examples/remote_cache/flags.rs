@@ -80,8 +80,8 @@ pub(crate) struct Flags {
     pub(crate) upstream_ca: Option<PathBuf>,
 
     /// Ping the upstream server when a call has waited for this long, and connect anew if there is no answer within half
-    /// of it. 0s pings never, for servers that close the connections of clients that ping.
-    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "upstream", default_value = "30s")]
+    /// of it. 0s pings never. Name less than five minutes only if the server permits that.
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "upstream", default_value = "310s")]
     pub(crate) upstream_keepalive: Duration,
 
     /// Keep the files in front of a bucket. Uploads are sent to it in the background, and counted. The URL is

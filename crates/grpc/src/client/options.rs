@@ -22,10 +22,11 @@ const MESSAGE_HEADROOM_BYTES: usize = 64 << 10;
 /// stream move at most that much a round trip: 13 MB/s over 5 ms.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 
-/// The time of silence after which a connection is pinged while a call waits on it, and the time that a ping may take.
-/// Together with a new attempt they are less than the silence that a server is granted by default.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(15);
+/// The time without an answer after which a connection is pinged while a call waits on it, and the time that a ping may
+/// take. gRPC's servers close the connections of clients that ping more often than each five minutes, unless they are told
+/// otherwise, and an upload of minutes has no answer before its end.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(310);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The window of HTTP/2 before anybody has set one (RFC 9113, section 6.9.2). That of a connection cannot be smaller.
 const MIN_WINDOW_BYTES: u32 = 65_535;
@@ -192,12 +193,15 @@ impl RemoteOptions {
         self
     }
 
-    /// Pings a connection on which a call waits and that has been silent for `interval`, and gives it up if no answer
-    /// comes within `timeout`: 30 s and 15 s unless set. The calls on it fail then, and are made again on a new one, all
-    /// of it within the [silence](Self::with_silence_timeout) that a server is granted.
+    /// Pings a connection on which a call waits and that has not answered any for `interval`, and gives it up if no answer
+    /// comes within `timeout`: 310 s and 20 s unless set. The calls on it fail then, and are made again on a new one.
     ///
-    /// Servers close the connections of clients that ping too often: most after three pings, one within five minutes
-    /// of the other, between which they sent nothing. A call that is given up after a minute causes two.
+    /// Most calls end before by the [silence](Self::with_silence_timeout) that a server is granted, and their connection is
+    /// left for a new one. Pings are for streams without an end, such as executions.
+    ///
+    /// Servers close the connections of clients that ping too often: those of gRPC, unless told otherwise, after three pings
+    /// within five minutes of the one before, between which they sent no answer. An upload that lasts for minutes has none.
+    /// So name less than five minutes only for servers that permit it.
     #[must_use]
     pub fn with_keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
         self.keepalive = Some((interval, timeout));
