@@ -124,7 +124,7 @@ mod tests {
     fn an_error_has_the_code_of_the_answer_and_nothing_else_of_it() {
         let page = format!("http://10.0.0.1/bucket/secret/key <Code>AccessDenied</Code> {}", "<html>".repeat(10_000));
         let error = object_store::Error::Generic { store: "S3", source: page.into() };
-        let answer = Answer::Status { status: 403, code: None, own: true };
+        let answer = Answer::Status { status: 403, code: None, own: true, passes_for_own: true };
         let error = from_provider(error, Some(&answer));
         assert_eq!(error.to_string(), "the bucket failed: 403 AccessDenied");
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, false));
