@@ -18,7 +18,7 @@ fn record(primary: u32, secondary: u32) -> Record {
     let record = |number| Record { key_words: [number, 7, 7, 7], ..Record::of_model() };
     let is_it = |record: &Record| {
         let place = placement.of(&key(record));
-        (place.primary, place.secondary) == (primary, secondary)
+        (place.primary, placement.secondary(place)) == (primary, secondary)
     };
     (1..).map(|number: u64| record(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))).find(is_it).unwrap()
 }
@@ -80,7 +80,8 @@ fn moving_home() -> Record {
         .map(|number: u64| Record { key_words: [number.wrapping_mul(0xd1b5_4a32_d192_ed03), 7, 7, 7], ..taken })
         .find(|record| {
             let place = placement.of(&key(record));
-            (place.primary, place.secondary) == (2, 0) && place.fingerprint != placement.of(&key(&taken)).fingerprint
+            (place.primary, placement.secondary(place)) == (2, 0)
+                && place.fingerprint != placement.of(&key(&taken)).fingerprint
         })
         .unwrap()
 }

@@ -204,28 +204,6 @@ mod tests {
 #[cfg(test)]
 #[cfg(loom)]
 mod loom_models {
-    use loom::thread;
-
-    use super::*;
-
-    #[test]
-    fn a_touch_is_in_what_is_written_or_still_to_be_written() {
-        loom::model(|| {
-            let touches = loom::sync::Arc::new(Touches::new(1));
-            let other = loom::sync::Arc::clone(&touches);
-            let touching = thread::spawn(move || other.set(5));
-            let mut written = touches.take_dirty(1);
-            touching.join().unwrap();
-            written.append(&mut touches.take_dirty(1));
-            let (_, last) = written.last().unwrap();
-            assert_eq!(last[16], 1 << 5);
-        });
-    }
-}
-
-#[cfg(test)]
-#[cfg(loom)]
-mod loom_models {
     use loom::sync::Arc;
     use loom::thread;
 
