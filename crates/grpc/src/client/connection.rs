@@ -174,6 +174,7 @@ impl Connection {
     }
 
     /// Returns the channel for a call that is made now, and that may be silent for as long as it takes.
+    #[cfg(feature = "server")]
     pub(super) fn channel(&self) -> Result<CallChannel> {
         let attempt = self.attempt()?;
         let channel = attempt.channel();
