@@ -12,6 +12,8 @@ mod hostile;
 mod messages;
 mod observed_calls;
 mod reads;
+#[path = "../support/recorded_calls.rs"]
+mod recorded_calls;
 mod references;
 mod replicator;
 mod targets;

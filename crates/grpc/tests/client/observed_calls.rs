@@ -1,61 +1,11 @@
 //! An observer hears of every call of a client.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
 use blobaccess::{Ac, BlobAccess as _, BlobAccessExt as _, Cas, Context, ErrorKind, MemoryStore};
-use blobaccess_grpc::{
-    CallMethod, CallObserver, ListenerGroup, ListenerOptions, MethodObserver, Remote, RemoteOptions, RetryPolicy,
-    ServiceOptions, Services,
-};
+use blobaccess_grpc::{ListenerGroup, ListenerOptions, Remote, RemoteOptions, RetryPolicy, ServiceOptions, Services};
 use tonic::Code;
 
 use crate::fake::digest;
-
-/// The calls of one method: begun, received, sent, and the codes with which they ended.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Counts(u64, u64, u64, Vec<Code>);
-
-#[derive(Debug, Default)]
-struct Recording {
-    methods: Mutex<BTreeMap<String, Arc<Method>>>,
-}
-
-#[derive(Debug, Default)]
-struct Method(Mutex<Counts>);
-
-impl CallObserver for Recording {
-    fn observe_method(&self, method: &CallMethod) -> Arc<dyn MethodObserver> {
-        let name = format!("{}/{} {}", method.service, method.method, method.streams.name());
-        let mut methods = self.methods.lock().unwrap();
-        Arc::<Method>::clone(methods.entry(name).or_default())
-    }
-}
-
-impl Recording {
-    fn counts(&self, name: &str) -> Counts {
-        self.methods.lock().unwrap().get(name).unwrap().0.lock().unwrap().clone()
-    }
-}
-
-impl MethodObserver for Method {
-    fn call_started(&self) {
-        self.0.lock().unwrap().0 += 1;
-    }
-
-    fn messages_received(&self, count: u64) {
-        self.0.lock().unwrap().1 += count;
-    }
-
-    fn messages_sent(&self, count: u64) {
-        self.0.lock().unwrap().2 += count;
-    }
-
-    fn call_ended(&self, code: Code, _: Duration) {
-        self.0.lock().unwrap().3.push(code);
-    }
-}
+use crate::recorded_calls::{Counts, RecordedCalls};
 
 #[tokio::test]
 async fn calls_messages_and_codes_are_observed_by_method() {
@@ -66,7 +16,7 @@ async fn calls_messages_and_codes_are_observed_by_method() {
     let address = bound.addresses().pop().unwrap();
     tokio::spawn(async move { services.serve_listeners([bound], std::future::pending()).await });
 
-    let observer = Recording::default();
+    let observer = RecordedCalls { is_shared: true, ..RecordedCalls::default() };
     let remote = |address: String| {
         let options = RemoteOptions::new(address).with_retry(RetryPolicy::default().with_attempts(1));
         Remote::new(options.with_compression_level(None)).unwrap().with_call_observer(&observer).unwrap()

@@ -13,6 +13,8 @@ mod health;
 mod limits;
 mod listening;
 mod message_caches;
+#[path = "../support/recorded_calls.rs"]
+mod recorded_calls;
 mod references;
 mod reflection;
 mod replicator;
