@@ -3,12 +3,10 @@
 #[cfg(feature = "server")]
 use std::borrow::Cow;
 #[cfg(feature = "server")]
-use std::sync::{Mutex, PoisonError};
-#[cfg(feature = "server")]
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[cfg(feature = "server")]
-use blobaccess::{Clock, SystemClock};
+use blobaccess::{Clock, LogInterval, SystemClock};
 use blobaccess::{Error, ErrorKind};
 use tonic::Status;
 
@@ -50,15 +48,10 @@ fn words(error: &Error) -> String {
 /// Logs `text`. If many come at once, one of them is a warning, and the others are for debugging.
 #[cfg(feature = "server")]
 pub(crate) fn log(text: &str) {
-    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
-    let now = SystemClock.monotonic();
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if last.is_none_or(|last| now.saturating_duration_since(last) >= LOG_INTERVAL) {
-        *last = Some(now);
-        drop(last);
+    static WARNING: LogInterval = LogInterval::new(LOG_INTERVAL);
+    if WARNING.due(SystemClock.monotonic()).is_some() {
         tracing::warn!(text, "an error was reported with a part of its text");
     } else {
-        drop(last);
         tracing::debug!(text, "an error was reported with a part of its text");
     }
 }

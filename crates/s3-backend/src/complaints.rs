@@ -1,9 +1,8 @@
 //! The log lines about failures of a bucket: one a minute, however many there are.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use blobaccess::Error;
+use blobaccess::{Error, LogInterval};
 
 use crate::error::excerpt;
 
@@ -11,33 +10,19 @@ use crate::error::excerpt;
 const EVERY: Duration = Duration::from_mins(1);
 
 /// The failures of a bucket, of which one a minute is logged with all that is known of it.
-#[derive(Debug, Default)]
-pub(crate) struct Complaints {
-    state: Mutex<State>,
-}
+#[derive(Debug)]
+pub(crate) struct Complaints(LogInterval);
 
-#[derive(Debug, Default)]
-struct State {
-    last: Option<Instant>,
-    unsaid: u64,
+impl Default for Complaints {
+    fn default() -> Self {
+        Self(LogInterval::new(EVERY))
+    }
 }
 
 impl Complaints {
     /// Returns whether it is time for another line, and takes that time.
     pub(crate) fn is_time(&self, now: Instant) -> bool {
-        self.take(now).is_some()
-    }
-
-    /// Returns the number of failures since the last line if it is time for another one.
-    fn take(&self, now: Instant) -> Option<u64> {
-        // A panic cannot leave it half changed: nothing between the assignments panics.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.unsaid += 1;
-        if state.last.is_some_and(|last| now.saturating_duration_since(last) < EVERY) {
-            return None;
-        }
-        state.last = Some(now);
-        Some(std::mem::take(&mut state.unsaid))
+        self.0.due(now).is_some()
     }
 
     /// Logs a failure of the bucket, unless one was logged in the last minute. The line has what the text of the error leaves
@@ -46,7 +31,8 @@ impl Complaints {
         if !(error.is_infrastructure() || error.is_store_fault()) {
             return;
         }
-        if let Some(failures) = self.take(now) {
+        if let Some(left_out) = self.0.due(now) {
+            let failures = left_out.saturating_add(1);
             let details = std::error::Error::source(error).map(excerpt);
             tracing::warn!(%bucket, %error, failures, details, "the bucket fails; the next line follows in a minute at the earliest");
         }

@@ -21,7 +21,6 @@ mod icas;
 mod in_flight;
 mod inlining;
 mod listening;
-mod log_interval;
 mod memory_pool;
 mod message_count;
 mod messages;

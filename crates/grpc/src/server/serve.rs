@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use blobaccess::{Clock, Result};
+use blobaccess::{Clock, LogInterval, Result};
 use futures::future::{self, BoxFuture, Either};
 use futures::stream::{self, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,7 +17,6 @@ use tonic::transport::server::{Connected, TcpIncoming};
 use super::call_observer::ObservedMethods;
 use super::connection::ConnectionServer;
 use super::listening::{BoundListeners, GroupPolicy, Sockets};
-use super::log_interval::LogInterval;
 use super::open_connections::OpenConnections;
 use super::services::Services;
 
@@ -27,6 +26,9 @@ const TCP_KEEPALIVE: Duration = Duration::from_mins(1);
 /// The wait after a connection could not be accepted. The cause is mostly too many open files, which does not change
 /// immediately.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// The time between two lines of the log about connections that are not served.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Services {
     /// Serves on `listener` until `shutdown` resolves; with encryption if [TLS](Self::with_tls) is set.
@@ -132,7 +134,7 @@ impl Services {
             None => server,
         };
         let shutdown_grace = policy.options.shutdown_grace.unwrap_or(self.options.shutdown_grace);
-        let log = LogInterval::new(Arc::clone(&self.clock));
+        let log = Arc::new(LogInterval::new(LOG_INTERVAL));
         let (connections, clock) = (self.connections.clone(), Arc::clone(&self.clock));
         Ok(Group { server: Arc::new(server), connections, shutdown_grace, clock, log })
     }
@@ -172,7 +174,7 @@ struct Group {
     connections: OpenConnections,
     shutdown_grace: Duration,
     clock: Arc<dyn Clock>,
-    log: LogInterval,
+    log: Arc<LogInterval>,
 }
 
 impl Group {
@@ -228,7 +230,7 @@ impl Group {
                             });
                         }
                         None => {
-                            if let Some(left_out) = self.log.due() {
+                            if let Some(left_out) = self.log.due(self.clock.monotonic()) {
                                 let connections = self.connections.count();
                                 tracing::warn!(connections, left_out, "connection is refused: there are too many");
                             }
@@ -236,7 +238,7 @@ impl Group {
                     },
                     Some(Err(error)) => {
                         let error: Box<dyn std::error::Error + Send + Sync> = error.into();
-                        if let Some(left_out) = self.log.due() {
+                        if let Some(left_out) = self.log.due(self.clock.monotonic()) {
                             tracing::warn!(%error, left_out, "connection cannot be accepted");
                         }
                         let until = self.clock.monotonic().checked_add(ACCEPT_BACKOFF);

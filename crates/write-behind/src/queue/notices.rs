@@ -1,9 +1,9 @@
 //! The log lines of a queue: one a minute, however much goes wrong.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use blobaccess::Error;
+use blobaccess::{Error, LogInterval};
 
 use super::QueueSnapshot;
 
@@ -11,33 +11,29 @@ use super::QueueSnapshot;
 const EVERY: Duration = Duration::from_mins(1);
 
 /// The log lines of a queue.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Notices {
-    state: Mutex<State>,
+    line: LogInterval,
+    failed_attempts: AtomicU64,
+    given_up: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    last: Option<Instant>,
-    failed_attempts: u64,
-    given_up: u64,
+impl Default for Notices {
+    fn default() -> Self {
+        Self { line: LogInterval::new(EVERY), failed_attempts: AtomicU64::new(0), given_up: AtomicU64::new(0) }
+    }
 }
 
 impl Notices {
     /// Notes an attempt that failed, or, if it `is_last`, an upload that is given up. Says so unless a line was written in the
     /// last minute.
     pub(super) fn note(&self, now: Instant, error: &Error, is_last: bool, snapshot: impl FnOnce() -> QueueSnapshot) {
-        let counts = {
-            // Nothing between the assignments panics.
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            *if is_last { &mut state.given_up } else { &mut state.failed_attempts } += 1;
-            if state.last.is_some_and(|last| now.saturating_duration_since(last) < EVERY) {
-                return;
-            }
-            state.last = Some(now);
-            (std::mem::take(&mut state.failed_attempts), std::mem::take(&mut state.given_up))
-        };
-        let (failed_attempts, given_up) = counts;
+        if is_last { &self.given_up } else { &self.failed_attempts }.fetch_add(1, Ordering::Relaxed);
+        if self.line.due(now).is_none() {
+            return;
+        }
+        let failed_attempts = self.failed_attempts.swap(0, Ordering::Relaxed);
+        let given_up = self.given_up.swap(0, Ordering::Relaxed);
         let QueueSnapshot { items, delayed, .. } = snapshot();
         tracing::warn!(
             %error,
