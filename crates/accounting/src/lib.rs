@@ -98,7 +98,8 @@ pub use self::amounts::Amounts;
 pub use self::class::Class;
 pub use self::delta::{DeltaRow, DeltaSink};
 pub use self::drift::{
-    DriftAlarm, DriftInterval, DriftScan, Histogram, HistogramSnapshot, Reading, ScanProgress, Scanned, ShardProgress,
+    DriftAlarm, DriftInterval, DriftScan, Histogram, HistogramSnapshot, NoOwners, Owner, Owners, Reading, ScanProgress,
+    Scanned, ShardProgress,
 };
 pub use self::identity::{Epoch, Reporter};
 pub use self::ledger::{

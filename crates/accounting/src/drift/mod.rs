@@ -3,9 +3,11 @@
 mod alarm;
 mod histogram;
 mod interval;
+mod owners;
 mod scan;
 
 pub use self::alarm::DriftAlarm;
 pub use self::histogram::{Histogram, HistogramSnapshot};
 pub use self::interval::{DriftInterval, Reading};
+pub use self::owners::{NoOwners, Owner, Owners};
 pub use self::scan::{DriftScan, ScanProgress, Scanned, ShardProgress};
