@@ -34,9 +34,11 @@
 
 mod delta;
 mod ledger;
+mod operations_table;
 mod rows;
 mod schema;
 mod time_limit;
 
 pub use self::delta::ClickHouseDeltaRows;
 pub use self::ledger::ClickHouseLedger;
+pub use self::operations_table::{OperationsField, OperationsTable, WrittenBytes, WrittenClass};
