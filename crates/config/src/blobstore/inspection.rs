@@ -27,6 +27,9 @@ impl StoresPlan {
 }
 
 async fn inspect(planned: &PlannedNode) -> Result<(), String> {
+    if let Node::Local(plan) = &planned.node {
+        return plan.check_files(planned.kind).await.map_err(|error| error.to_string());
+    }
     if let Node::ZipWriting(archive) = &planned.node {
         return archive.inspect(ArchiveUse::Writing);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blobaccess::{Kind, Result, StorageType};
+use blobaccess::{Ac, Cas, Fsac, Icas, Iscc, Kind, Result, StorageType};
 use blobaccess_local_store::{Environment, LocalStore, Options, Sizes, SyncPolicy};
 
 use super::block_device::BlockDevice;
@@ -80,6 +80,23 @@ impl LocalPlan {
     pub(crate) async fn open<K: Kind>(&self, environment: Environment) -> Result<LocalStore<K>> {
         let opened = LocalStore::open_in(self.options.clone(), environment).await;
         opened.map_err(|error| error.at(self.path.clone()))
+    }
+
+    /// Checks that the store could go on with the files that are there, such as those of a store with other sizes. Nothing
+    /// is created or written.
+    ///
+    /// # Errors
+    ///
+    /// As [`LocalStore::check_files`].
+    pub(crate) async fn check_files(&self, kind: StorageType) -> Result<()> {
+        let options = self.options.clone();
+        match kind {
+            StorageType::Cas => LocalStore::<Cas>::check_files(options).await,
+            StorageType::Ac => LocalStore::<Ac>::check_files(options).await,
+            StorageType::Icas => LocalStore::<Icas>::check_files(options).await,
+            StorageType::Iscc => LocalStore::<Iscc>::check_files(options).await,
+            StorageType::Fsac => LocalStore::<Fsac>::check_files(options).await,
+        }
     }
 
     /// Returns the files and block devices that the store writes to. No two stores may have one in common.

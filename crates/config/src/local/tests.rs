@@ -379,6 +379,32 @@ async fn a_store_of_the_deployments_keeps_its_blobs() {
     assert!(found[0].contains("holds a persistent store"), "{found:?}");
 }
 
+#[tokio::test]
+async fn a_store_of_other_sizes_is_told_before_anything_is_opened() {
+    let directory = directory();
+    let json = |new_blocks, bytes| deployed(directory.path(), new_blocks, 1 << 20, bytes);
+    let check = async |json: String| read(&json).0.unwrap().check_files(StorageType::Cas).await;
+    check(json(3, 64 << 20)).await.unwrap();
+    assert!(!directory.path().join("blocks").exists(), "nothing is made");
+
+    let store = read(&json(3, 64 << 20)).0.unwrap().open::<Cas>(Environment::default()).await.unwrap();
+    check(json(3, 64 << 20)).await.unwrap();
+    drop(store);
+    check(json(3, 64 << 20)).await.unwrap();
+    let contents = || std::fs::read(directory.path().join("blocks")).unwrap();
+    let before = contents();
+    for (changed, expected) in [(json(4, 64 << 20), "blocks"), (json(3, 96 << 20), "data bytes a block")] {
+        let error = check(changed.clone()).await.unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("the options make it"), "{error}");
+        let opened = read(&changed).0.unwrap().open::<Cas>(Environment::default()).await.unwrap_err();
+        assert!(opened.to_string().ends_with(&error), "{opened}\n{error}");
+    }
+    let kind = read_as(StorageType::Icas, &json(1, 64 << 20)).0.unwrap().check_files(StorageType::Icas).await;
+    assert!(kind.unwrap_err().to_string().contains("holds a store of"));
+    assert_eq!(contents().len(), 96 << 20, "only opening gives a file its size");
+    assert!(contents().starts_with(&before));
+}
+
 /// A store of a configuration, opened again and again over the same files.
 struct Configured<K> {
     directory: tempfile::TempDir,

@@ -8,6 +8,7 @@ mod latched;
 mod limited;
 mod mapping;
 mod memory;
+mod reading;
 mod sector;
 
 use std::fmt::Debug;
@@ -20,6 +21,7 @@ pub use self::file::FileDevice;
 pub(crate) use self::latched::LatchedDevice;
 pub(crate) use self::mapping::Mapping;
 pub use self::memory::MemoryDevice;
+pub(crate) use self::reading::ReadingDevice;
 pub(crate) use self::sector::SECTOR_BYTES;
 
 /// Storage by offset, of fixed size.

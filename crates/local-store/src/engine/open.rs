@@ -13,7 +13,7 @@ use super::durability::Durability;
 use super::flusher::Flusher;
 use super::names_seen::NamesSeen;
 use super::publications::Publications;
-use super::recovery::{self, fresh_identity};
+use super::recovery::{self, Found, fresh_identity};
 use super::refresh_queue::RefreshQueue;
 use super::space::{Neighbours, Space};
 use super::space_lock::SpaceLock;
@@ -38,6 +38,19 @@ use crate::sizes::{Sizes, check_allocation};
 const RESTORED_AT_ONCE: usize = 32;
 
 impl Engine {
+    /// Returns an error if a store with these options could not go on with what `devices` hold. It only reads, and blocks.
+    pub(crate) fn check(options: &Options, storage_type: StorageType, devices: Devices) -> Result<()> {
+        let sizes = Sizes::derive(options, storage_type)?;
+        let sizes = match options.persistence {
+            Some(_) => sizes_as_made(options, storage_type, &devices, sizes)?,
+            None => sizes,
+        };
+        match recovery::look_at(&Disk::new(devices, &sizes, false)?, &sizes, storage_type, options)? {
+            Found::Refused(refusal) if !recovery::is_discarded(&refusal, options) => Err(refusal),
+            Found::State(_) | Found::Nothing | Found::Refused(_) => Ok(()),
+        }
+    }
+
     /// Opens a store of this kind. It blocks.
     pub(crate) fn open(
         options: &Options,

@@ -31,16 +31,21 @@ pub(super) fn superblocks(disk: &Disk, sizes: &Sizes) -> Result<Vec<Superblock>>
     Ok(right)
 }
 
-/// Returns the superblock to go on from; `None` if a store is to be made anew.
+/// The contents of devices, for a store with certain options.
+pub(super) enum Found {
+    /// The superblock to go on from.
+    State(Box<Superblock>),
+    /// Nothing: a store is to be made anew.
+    Nothing,
+    /// Something that these options do not continue.
+    Refused(Error),
+}
+
+/// Looks at the devices, without writing.
 ///
 /// The first superblock of a store goes to the second slot, and the store is not used before there is one in the first
 /// slot as well. So a store whose first slot is blank, and whose second slot fails verification, was never used.
-pub(super) fn find(
-    disk: &Disk,
-    sizes: &Sizes,
-    storage_type: StorageType,
-    options: &Options,
-) -> Result<Option<Superblock>> {
+pub(super) fn look_at(disk: &Disk, sizes: &Sizes, storage_type: StorageType, options: &Options) -> Result<Found> {
     let reach = if sizes.has_own_state { 2 * sizes.superblock_bytes } else { sizes.capacity_bytes };
     let mut first = vec![0; casts::in_memory(sizes.superblock_bytes.max(reach.min(1 << 20)))];
     disk.state().read_sectors(0, &mut first)?;
@@ -61,30 +66,37 @@ pub(super) fn find(
         device.read_sectors(0, &mut head)?;
         labelled.push((role, head));
     }
-    let refusal = match (&latest, options.persistence.is_some()) {
+    let checked = match (latest, options.persistence.is_some()) {
         (Some(state), true) => {
-            let fits = labelled.iter().try_for_each(|(role, head)| fits(state, lead, *role, head));
-            match state.identity.check(&fresh_identity(storage_type, sizes)).and(fits) {
-                Ok(()) => return Ok(latest),
-                Err(refusal) => refusal,
-            }
+            let fits = labelled.iter().try_for_each(|(role, head)| fits(&state, lead, *role, head));
+            let checked = state.identity.check(&fresh_identity(storage_type, sizes)).and(fits);
+            checked.map(|()| Found::State(Box::new(state)))
         }
-        (None, true) => match made_anew(head, &labelled).and_then(|()| ownership::check(disk)) {
-            Ok(()) => return ownership::claim(disk).map(|()| None),
-            Err(refusal) => refusal,
-        },
+        (None, true) => made_anew(head, &labelled).and_then(|()| ownership::check(disk)).map(|()| Found::Nothing),
         (_, false) if !is_labelled && !slots.iter().any(|slot| superblock::bears_magic(slot)) => {
-            match ownership::check(disk) {
-                Ok(()) => return ownership::claim(disk).map(|()| None),
-                Err(refusal) => refusal,
-            }
+            ownership::check(disk).map(|()| Found::Nothing)
         }
-        (_, false) => Error::failed_precondition(
+        (_, false) => Err(Error::failed_precondition(
             "the device holds a persistent store, while one that starts empty is to be opened: discard it, or open \
              it as persistent",
-        ),
+        )),
     };
-    if !options.discarding || refusal.kind() == ErrorKind::Unavailable {
+    Ok(checked.unwrap_or_else(Found::Refused))
+}
+
+/// Returns the superblock to go on from; `None` if a store is to be made anew, for which the devices are claimed.
+pub(super) fn find(
+    disk: &Disk,
+    sizes: &Sizes,
+    storage_type: StorageType,
+    options: &Options,
+) -> Result<Option<Superblock>> {
+    let refusal = match look_at(disk, sizes, storage_type, options)? {
+        Found::State(state) => return Ok(Some(*state)),
+        Found::Nothing => return ownership::claim(disk).map(|()| None),
+        Found::Refused(refusal) => refusal,
+    };
+    if !is_discarded(&refusal, options) {
         return Err(refusal);
     }
     tracing::warn!("what the device held is discarded: {refusal}");
@@ -99,6 +111,11 @@ pub(super) fn find(
     }
     ownership::claim(disk)?;
     Ok(None)
+}
+
+/// Returns whether a store that is refused for this is discarded by these options.
+pub(super) fn is_discarded(refusal: &Error, options: &Options) -> bool {
+    options.discarding && refusal.kind() != ErrorKind::Unavailable
 }
 
 /// Refuses a device that does not belong to a superblock: one of another store, or one of another time. That is one

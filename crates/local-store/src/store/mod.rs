@@ -34,7 +34,7 @@ use self::shared_work::SharedWork;
 use self::sync_warnings::{warn_of_drop, watch_syncs};
 use self::under_way::{Needs, UnderWay};
 use self::waiting::PERMIT_BYTES;
-use crate::device::{Device, Devices, FileDevice};
+use crate::device::{Device, Devices, FileDevice, ReadingDevice};
 use crate::engine::{Engine, Surroundings};
 use crate::environment::Environment;
 use crate::object::checksums::PIECE_BYTES;
@@ -164,11 +164,34 @@ impl<K: Kind> LocalStore<K> {
         blocking(move || Self::open_blocking(&options, environment, Some(devices))).await
     }
 
+    /// Checks that a store with these options could go on with the files that they name, without opening it. Nothing is
+    /// created or written, and another process may have the store open meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if the options cannot work ([`Sizes::derive`]). `FailedPrecondition` if the files hold something
+    /// that these options do not continue: the error says what differs, as that of [`open`](Self::open). `Unavailable` or
+    /// `Internal` if the files cannot be read.
+    pub async fn check_files(options: Options) -> Result<()> {
+        blocking(move || {
+            let sizes = Sizes::derive(&options, K::STORAGE_TYPE)?;
+            let Medium::File(path) = &options.medium else { return Ok(()) };
+            let open = |path: &Path, size_bytes| -> Result<Arc<dyn Device>> {
+                Ok(Arc::new(ReadingDevice::open(path, size_bytes)?))
+            };
+            Engine::check(&options, K::STORAGE_TYPE, open_files(path, &options, &sizes, open)?)
+        })
+        .await
+    }
+
     fn open_blocking(options: &Options, environment: Environment, devices: Option<Devices>) -> Result<Self> {
         let sizes = Sizes::derive(options, K::STORAGE_TYPE)?;
         let (medium, devices) = match (&options.medium, devices) {
             (Medium::Memory, None) => ("memory", None),
-            (Medium::File(path), None) => ("file", Some(open_files(path, options, &sizes)?)),
+            (Medium::File(path), None) => {
+                let open = |path: &Path, size_bytes| open_to_write(path, size_bytes, options);
+                ("file", Some(open_files(path, options, &sizes, open)?))
+            }
             (Medium::Device, Some(devices))
                 if devices.logs.is_some() == sizes.has_own_logs && devices.state.is_some() == sizes.has_own_state =>
             {
@@ -390,25 +413,30 @@ impl<K: Kind> LocalStore<K> {
     }
 }
 
-fn open_files(path: &Path, options: &Options, sizes: &Sizes) -> Result<Devices> {
-    let open_file = |path: &Path, size_bytes: u64| {
-        if options.has_sparse_files {
-            FileDevice::open_sparse(path, size_bytes)
-        } else {
-            FileDevice::open(path, size_bytes)
-        }
+fn open_to_write(path: &Path, size_bytes: u64, options: &Options) -> Result<Arc<dyn Device>> {
+    let opened = if options.has_sparse_files {
+        FileDevice::open_sparse(path, size_bytes)
+    } else {
+        FileDevice::open(path, size_bytes)
     };
+    Ok(Arc::new(opened?))
+}
+
+/// Opens each file that the options name by `open_file`, which is told how many bytes of it are used.
+fn open_files(
+    path: &Path,
+    options: &Options,
+    sizes: &Sizes,
+    open_file: impl Fn(&Path, u64) -> Result<Arc<dyn Device>>,
+) -> Result<Devices> {
     let open = |place: Option<&Place>, is_used: bool, size_bytes: u64| match place.filter(|_| is_used) {
         None => Ok(None),
-        Some(Place::Path(path)) => {
-            let device: Arc<dyn Device> = Arc::new(open_file(path, size_bytes)?);
-            Ok(Some(device))
-        }
+        Some(Place::Path(path)) => open_file(path, size_bytes).map(Some),
         Some(Place::Device) => Err(Error::invalid_argument("a store in a file has its logs and its state in files")),
     };
     let logs = open(options.logs.as_ref().map(|(place, _)| place), sizes.has_own_logs, sizes.logs_bytes)?;
     let state = open(options.state.as_ref(), sizes.has_own_state, 2 * sizes.superblock_bytes)?;
-    Ok(Devices { blocks: Arc::new(open_file(path, sizes.capacity_bytes)?), logs, state })
+    Ok(Devices { blocks: open_file(path, sizes.capacity_bytes)?, logs, state })
 }
 
 #[deny(clippy::missing_trait_methods)]
