@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use blobaccess::{AccountName, StorageType};
 
-use crate::{Account, Accumulator, Adjustment, Amounts, Class, Epoch, Ledger, Outcome, Report, Reporter, Tally};
+use crate::{Account, Accumulator, Adjustment, Amounts, Class, Epoch, Ledger, Life, Outcome, Report, Reporter, Tally};
 
 /// The reports of a test, and their sums.
 #[derive(Debug)]
@@ -156,6 +156,69 @@ pub async fn reports_in_any_order_and_number_come_to_the_truth(ledger: &dyn Ledg
     assert_eq!(found, truth.lives, "the lives are not those that reported");
     let taken = lives.iter().filter(|life| life.reporter.as_str().starts_with(prefix)).map(|life| life.taken_at);
     assert!(taken.into_iter().all(|taken_at| taken_at == at(600)), "the latest report of a life is not known");
+}
+
+/// Checks that a life that was retired keeps its counts and its uploads under way, that repeated reports of before leave it
+/// retired, and that it is open again once it reports more.
+///
+/// # Panics
+///
+/// Panics if it does not.
+pub async fn a_retired_life_is_not_awaited_until_it_reports_again(ledger: &dyn Ledger, prefix: &str) {
+    let all = accounts(prefix);
+    let (reporter, epoch) = (Reporter::new(format!("{prefix}/gone")), Epoch::from_bytes([9; 16]));
+    let report = |seq: u64, created: u64| {
+        let amounts = |objects| Amounts { objects, stored_bytes: objects * 3, ..Amounts::default() };
+        let started = Amounts { objects: created + 2, logical_bytes: created * 10 + 25, ..Amounts::default() };
+        let ended = Amounts { logical_bytes: created * 10, ..amounts(created) };
+        let tally: Tally = [(Class::Started, started), (Class::Created, ended)].into_iter().collect();
+        let counted = all.iter().map(|account| (account.clone(), tally.clone())).collect();
+        Report::new(reporter.clone(), epoch, seq, at(seq), counted)
+    };
+    let life = || async {
+        let mut lives = ledger.lives().await.expect("lives are to be read");
+        lives.retain(|life| life.reporter == reporter);
+        assert_eq!(lives.len(), 1, "a life is not there once");
+        lives.remove(0)
+    };
+    let under_way = || async {
+        let mut in_flight = ledger.in_flight().await.expect("uploads under way are to be read");
+        in_flight.retain(|life| life.reporter == reporter && life.epoch == epoch);
+        in_flight.sort();
+        in_flight.into_iter().map(|life| (life.account, life.objects, life.logical_bytes)).collect::<Vec<_>>()
+    };
+    let mut expected: Vec<_> = all.iter().map(|account| (account.clone(), 2, 25)).collect();
+    expected.sort();
+    ledger.apply(&[report(4, 1)]).await.expect("a report is to be acknowledged");
+    let seen = life().await;
+    assert!(seen.is_open() && !seen.is_retired() && !seen.has_returned());
+    let unknown = Life::new(Reporter::new(format!("{prefix}/unknown")), epoch, 1, at(1));
+    for _ in 0..2 {
+        ledger.retire(&[seen.clone(), unknown.clone()]).await.expect("lives are to be retired");
+        ledger.apply(&[report(4, 1), report(3, 1)]).await.expect("a report is to be acknowledged again");
+        let retired = life().await;
+        assert!(retired.is_retired() && !retired.is_open(), "a report of before has opened a life that was retired");
+        assert_eq!((retired.seq, retired.taken_at), (4, at(4)));
+        assert_eq!(under_way().await, expected);
+    }
+    ledger.retire(&[]).await.expect("no lives are to be retired");
+    ledger.apply(&[report(5, 7)]).await.expect("a life that was retired is to be heard");
+    let returned = life().await;
+    assert!(returned.is_open() && returned.has_returned(), "a life that reports again is not open");
+    // An old request to retire it comes too late.
+    ledger.retire(&[seen]).await.expect("lives are to be retired");
+    assert!(life().await.is_open(), "a life was retired for a report of before its last");
+    assert_eq!(under_way().await, expected);
+    for account in &all {
+        let totals = ledger.totals(Some(account.account_name())).await.expect("totals are to be read");
+        let total = totals.iter().find(|total| total.account == *account).expect("an account is in its totals");
+        assert_eq!(total.tally.get(Class::Created).objects, 7, "a retired life's counts are not what it reported");
+    }
+    let last = report(6, 7);
+    ledger.apply(&[Report { accounts: Vec::new(), ..last }.closing()]).await.expect("a report is to be acknowledged");
+    let over = life().await;
+    assert!(over.closed && !over.is_open() && !over.is_retired());
+    assert_eq!(under_way().await, [], "a life that is over has uploads under way");
 }
 
 /// Checks that an adjustment counts once, even if it is repeated with other numbers, and can be read with its proof.

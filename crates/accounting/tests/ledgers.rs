@@ -1,7 +1,8 @@
 //! The contracts of ledgers, for every ledger of this crate.
 
 use blobaccess_accounting::conformance::{
-    an_adjustment_counts_once_and_is_kept_with_its_proof, consuming, reports_in_any_order_and_number_come_to_the_truth,
+    a_retired_life_is_not_awaited_until_it_reports_again, an_adjustment_counts_once_and_is_kept_with_its_proof,
+    consuming, reports_in_any_order_and_number_come_to_the_truth,
 };
 use blobaccess_accounting::{Ledger, MemoryLedger, RedbLedger};
 
@@ -15,6 +16,7 @@ async fn a_ledger_in_memory_keeps_the_contracts() {
         consuming(&MemoryLedger::new(), "t", seed).await;
     }
     an_adjustment_counts_once_and_is_kept_with_its_proof(&MemoryLedger::new(), "t").await;
+    a_retired_life_is_not_awaited_until_it_reports_again(&MemoryLedger::new(), "t").await;
 }
 
 #[tokio::test]
@@ -26,6 +28,7 @@ async fn a_ledger_in_a_file_keeps_the_contracts() {
         consuming(&ledger, &format!("consumed {seed}"), seed).await;
     }
     an_adjustment_counts_once_and_is_kept_with_its_proof(&ledger, "adjusted").await;
+    a_retired_life_is_not_awaited_until_it_reports_again(&ledger, "retired").await;
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use blobaccess::{AccountName, Context, Digest, DigestFunction, Error, InstanceName, Result, StorageType};
 use blobaccess_accounting::{
-    Accounts, AccountsOptions, Adjustment, DriftInterval, DropReason, ErrorReason, Ledger, Life, MemoryLedger, Metrics,
-    Outcome, Reading, Report, Reporter, Reporting, Scanned, Total,
+    Accounts, AccountsOptions, Adjustment, DriftInterval, DropReason, ErrorReason, InFlight, Ledger, Life,
+    MemoryLedger, Metrics, Outcome, Reading, Report, Reporter, Reporting, Scanned, Total,
 };
 
 /// A ledger that can be down.
@@ -37,6 +37,14 @@ impl Ledger for Failing {
 
     async fn lives(&self) -> Result<Vec<Life>> {
         self.ledger.lives().await
+    }
+
+    async fn retire(&self, lives: &[Life]) -> Result<()> {
+        self.ledger.retire(lives).await
+    }
+
+    async fn in_flight(&self) -> Result<Vec<InFlight>> {
+        self.ledger.in_flight().await
     }
 
     async fn adjustments(&self) -> Result<Vec<Adjustment>> {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use blobaccess::{AccountName, Clock, Error, Result};
-use blobaccess_accounting::{Account, Adjustment, Ledger, Life, Report, Tally, Total};
+use blobaccess_accounting::{Account, Adjustment, InFlight, Ledger, Life, Report, Tally, Total};
 use clickhouse::{Client, RowOwned, RowRead, RowWrite};
 
-use crate::rows::{AdjustmentRow, LifeRow, ReportedRow, TotalRow};
+use crate::rows::{AdjustmentRow, InFlightRow, LifeRow, ReportedRow, TotalRow};
 use crate::schema;
 use crate::time_limit::TimeLimit;
 
@@ -128,6 +128,16 @@ impl Ledger for ClickHouseLedger {
             self.all::<LifeRow>(schema::LIVES).await?.iter().map(LifeRow::life).collect::<Result<Vec<_>>>()?;
         lives.sort();
         Ok(lives)
+    }
+
+    async fn retire(&self, lives: &[Life]) -> Result<()> {
+        // A life without a number was never heard of, and a row of it would make it one.
+        let rows: Vec<_> = lives.iter().filter(|life| life.seq > 0).map(LifeRow::retiring).collect();
+        self.time_limit.keep(insert(&self.client, "blobaccess_lives", &rows)).await
+    }
+
+    async fn in_flight(&self) -> Result<Vec<InFlight>> {
+        self.all::<InFlightRow>(schema::IN_FLIGHT).await?.iter().map(InFlightRow::in_flight).collect()
     }
 
     async fn adjustments(&self) -> Result<Vec<Adjustment>> {

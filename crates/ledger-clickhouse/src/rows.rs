@@ -2,7 +2,7 @@
 
 use blobaccess::{AccountName, Error, Result};
 use blobaccess_accounting::{
-    Account, Adjustment, Amounts, Class, Epoch, Life, Report, Reporter, from_unix_millis, unix_millis,
+    Account, Adjustment, Amounts, Class, Epoch, InFlight, Life, Report, Reporter, from_unix_millis, unix_millis,
 };
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,20 @@ pub(crate) struct LifeRow {
     pub(crate) seq: u64,
     pub(crate) taken_at_millis: u64,
     pub(crate) closed: u8,
+    pub(crate) retired_seq: u64,
+}
+
+/// The uploads of a life and account that have begun, and those that have ended.
+#[derive(Clone, Debug, PartialEq, Eq, Row, Serialize, Deserialize)]
+pub(crate) struct InFlightRow {
+    pub(crate) reporter: String,
+    pub(crate) epoch: String,
+    pub(crate) storage_type: String,
+    pub(crate) account_name: String,
+    pub(crate) started: u64,
+    pub(crate) ended: u64,
+    pub(crate) started_bytes: u64,
+    pub(crate) ended_bytes: u64,
 }
 
 /// The counts of one life for a class of an account.
@@ -67,6 +81,10 @@ fn account(storage_type: &str, account_name: &str) -> Result<Account> {
     Ok(Account::new(AccountName::new(account_name), kind))
 }
 
+fn epoch(hex: &str) -> Result<Epoch> {
+    Epoch::parse(hex).ok_or_else(|| alien("an epoch", &hex))
+}
+
 impl LifeRow {
     pub(crate) fn from_report(report: &Report) -> Self {
         Self {
@@ -75,13 +93,36 @@ impl LifeRow {
             seq: report.seq,
             taken_at_millis: unix_millis(report.taken_at),
             closed: report.closed.into(),
+            retired_seq: 0,
+        }
+    }
+
+    /// Makes the row that retires a life. Its other columns are below any that the life has.
+    pub(crate) fn retiring(life: &Life) -> Self {
+        Self {
+            reporter: life.reporter.as_str().to_owned(),
+            epoch: life.epoch.to_string(),
+            seq: 0,
+            taken_at_millis: 0,
+            closed: 0,
+            retired_seq: life.seq,
         }
     }
 
     pub(crate) fn life(&self) -> Result<Life> {
-        let epoch = Epoch::parse(&self.epoch).ok_or_else(|| alien("an epoch", &self.epoch))?;
-        let taken_at = from_unix_millis(self.taken_at_millis);
-        Ok(Life::new(Reporter::new(self.reporter.as_str()), epoch, self.seq, taken_at).with_closed(self.closed != 0))
+        let (epoch, taken_at) = (epoch(&self.epoch)?, from_unix_millis(self.taken_at_millis));
+        let life = Life::new(Reporter::new(self.reporter.as_str()), epoch, self.seq, taken_at);
+        Ok(life.with_closed(self.closed != 0).with_retired_seq(self.retired_seq))
+    }
+}
+
+impl InFlightRow {
+    pub(crate) fn in_flight(&self) -> Result<InFlight> {
+        let (reporter, epoch) = (Reporter::new(self.reporter.as_str()), epoch(&self.epoch)?);
+        let account = account(&self.storage_type, &self.account_name)?;
+        let objects = self.started.saturating_sub(self.ended);
+        let logical_bytes = self.started_bytes.saturating_sub(self.ended_bytes);
+        Ok(InFlight::new(reporter, epoch, account, objects, logical_bytes))
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// The statements that make the tables. An adjustment is kept as often as it was inserted; among those with the same scan
 /// and account, the first counts.
-pub(crate) const TABLES: [&str; 3] = [
+pub(crate) const TABLES: [&str; 4] = [
     "CREATE TABLE IF NOT EXISTS blobaccess_lives (
         reporter String,
         epoch String,
@@ -31,6 +31,7 @@ pub(crate) const TABLES: [&str; 3] = [
         drift_high_bytes Int64,
         made_at_millis UInt64
     ) ENGINE = MergeTree ORDER BY (scan_id, account_name, storage_type, made_at_millis)",
+    "ALTER TABLE blobaccess_lives ADD COLUMN IF NOT EXISTS retired_seq SimpleAggregateFunction(max, UInt64)",
 ];
 
 /// The table of delta rows. Equal keys are one row once they are merged, and when it is read with `FINAL`.
@@ -63,8 +64,23 @@ pub(crate) const TOTALS: &str = "
     GROUP BY storage_type, account_name, class";
 
 pub(crate) const LIVES: &str = "
-    SELECT reporter, epoch, max(l.seq) AS seq, max(l.taken_at_millis) AS taken_at_millis, max(l.closed) AS closed
+    SELECT reporter, epoch, max(l.seq) AS seq, max(l.taken_at_millis) AS taken_at_millis, max(l.closed) AS closed,
+        max(l.retired_seq) AS retired_seq
     FROM blobaccess_lives AS l GROUP BY reporter, epoch";
+
+/// The uploads under way of lives that are not over. The classes are those of beginnings and of outcomes.
+pub(crate) const IN_FLIGHT: &str = "
+    SELECT reporter, epoch, storage_type, account_name, sumIf(o, class = 0) AS started, sumIf(o, class > 0) AS ended,
+        sumIf(l, class = 0) AS started_bytes, sumIf(l, class > 0) AS ended_bytes
+    FROM (
+        SELECT reporter, epoch, toString(storage_type) AS storage_type, account_name, class, max(objects) AS o,
+            max(logical_bytes) AS l
+        FROM blobaccess_reported
+        WHERE class <= 13 AND (reporter, epoch) NOT IN (
+            SELECT reporter, epoch FROM blobaccess_lives WHERE closed = 1)
+        GROUP BY reporter, epoch, storage_type, account_name, class
+    )
+    GROUP BY reporter, epoch, storage_type, account_name HAVING started > ended";
 
 pub(crate) const ADJUSTMENTS: &str = "
     SELECT scan_id, toString(storage_type) AS storage_type, account_name, delta_bytes, drift_low_bytes, drift_high_bytes,

@@ -5,7 +5,8 @@
 
 use blobaccess_accounting::Epoch;
 use blobaccess_accounting::conformance::{
-    an_adjustment_counts_once_and_is_kept_with_its_proof, reports_in_any_order_and_number_come_to_the_truth,
+    a_retired_life_is_not_awaited_until_it_reports_again, an_adjustment_counts_once_and_is_kept_with_its_proof,
+    reports_in_any_order_and_number_come_to_the_truth,
 };
 use blobaccess_ledger_clickhouse::ClickHouseLedger;
 
@@ -29,4 +30,5 @@ async fn a_ledger_in_clickhouse_keeps_the_contracts() {
         reports_in_any_order_and_number_come_to_the_truth(&ledger, &format!("{run}/reports {seed}"), seed).await;
     }
     an_adjustment_counts_once_and_is_kept_with_its_proof(&ledger, &format!("{run}/adjusted")).await;
+    a_retired_life_is_not_awaited_until_it_reports_again(&ledger, &format!("{run}/retired")).await;
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use blobaccess::{AccountName, Clock, Error, Result};
 use blobaccess_accounting::{
-    Account, Accumulator, Adjustment, Ledger, Life, Movement, Report, Statement, Tally, Total, from_unix_millis,
-    unix_millis,
+    Account, Accumulator, Adjustment, InFlight, Ledger, Life, Movement, Report, Statement, Tally, Total,
+    from_unix_millis, unix_millis,
 };
 use futures::FutureExt;
 use tokio_postgres::{Client, Row, Transaction};
@@ -246,12 +246,17 @@ async fn apply(client: &mut Client, reports: &[Report], sql: &Sql) -> Result<u64
         let mut open = std::iter::once(0..columns.classes.len()).collect::<Vec<_>>();
         let savepoint = transaction.transaction().await?;
         match savepoint.query_one(&upsert_life, &[&reporter, &epoch, &seq, &taken_at, &report.closed]).await {
-            // A life that is summed up has reported everything.
-            Ok(row) if row.try_get(0)? => {
+            Ok(row) => {
                 savepoint.commit().await?;
-                continue;
+                if row.try_get(1)? {
+                    let epoch = report.epoch;
+                    tracing::warn!(%reporter, %epoch, "a life that was retired has reported again: it is open again");
+                }
+                // A life that is summed up has reported everything.
+                if row.try_get(0)? {
+                    continue;
+                }
             }
-            Ok(_) => savepoint.commit().await?,
             Err(error) if refuses_contents(&error) => {
                 tracing::error!(%error, %reporter, "a report was set aside: the ledger refuses its reporter");
                 set_aside += 1;
@@ -490,6 +495,27 @@ impl Ledger for PostgresLedger {
         let mut lives = self.rows(schema::LIVES).await?.iter().map(rows::life).collect::<Result<Vec<_>>>()?;
         lives.sort();
         Ok(lives)
+    }
+
+    async fn retire(&self, lives: &[Life]) -> Result<()> {
+        let lives = lives.to_vec();
+        let sql = self.sql.of(schema::RETIRE);
+        self.sessions
+            .run(move |client| {
+                async move {
+                    let reporters: Vec<_> = lives.iter().map(|life| life.reporter.as_str()).collect();
+                    let epochs: Vec<_> = lives.iter().map(|life| life.epoch.as_bytes().as_slice()).collect();
+                    let numbers: Vec<_> = lives.iter().map(|life| signed(life.seq)).collect();
+                    client.execute(&sql, &[&reporters, &epochs, &numbers]).await
+                }
+                .boxed()
+            })
+            .await
+            .map(drop)
+    }
+
+    async fn in_flight(&self) -> Result<Vec<InFlight>> {
+        self.rows(schema::IN_FLIGHT).await?.iter().map(rows::in_flight).collect()
     }
 
     async fn adjustments(&self) -> Result<Vec<Adjustment>> {

@@ -1,7 +1,7 @@
 //! The rows of the database, and their meaning.
 
 use blobaccess::{AccountName, Error, Result};
-use blobaccess_accounting::{Account, Adjustment, Amounts, Class, Epoch, Life, Reporter, from_unix_millis};
+use blobaccess_accounting::{Account, Adjustment, Amounts, Class, Epoch, InFlight, Life, Reporter, from_unix_millis};
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
@@ -55,7 +55,12 @@ pub(crate) fn epoch(row: &Row, column: usize) -> Result<Epoch> {
 pub(crate) fn life(row: &Row) -> Result<Life> {
     let taken_at = from_unix_millis(unsigned(row, 3)?);
     let life = Life::new(Reporter::new(get::<&str>(row, 0)?), epoch(row, 1)?, unsigned(row, 2)?, taken_at);
-    Ok(life.with_closed(get(row, 4)?))
+    Ok(life.with_closed(get(row, 4)?).with_retired_seq(unsigned(row, 5)?))
+}
+
+pub(crate) fn in_flight(row: &Row) -> Result<InFlight> {
+    let reporter = Reporter::new(get::<&str>(row, 0)?);
+    Ok(InFlight::new(reporter, epoch(row, 1)?, account(row, 2)?, unsigned(row, 4)?, unsigned(row, 5)?))
 }
 
 pub(crate) fn adjustment(row: &Row) -> Result<Adjustment> {

@@ -10,9 +10,11 @@ CREATE TABLE IF NOT EXISTS blobaccess_lives (
     taken_at_millis bigint NOT NULL,
     closed boolean NOT NULL,
     folded boolean NOT NULL DEFAULT false,
+    retired_seq bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (reporter, epoch)
 );
 ALTER TABLE blobaccess_lives ADD COLUMN IF NOT EXISTS folded boolean NOT NULL DEFAULT false;
+ALTER TABLE blobaccess_lives ADD COLUMN IF NOT EXISTS retired_seq bigint NOT NULL DEFAULT 0;
 CREATE TABLE IF NOT EXISTS blobaccess_reported (
     reporter text NOT NULL,
     epoch bytea NOT NULL,
@@ -64,7 +66,26 @@ ON CONFLICT (reporter, epoch) DO UPDATE SET
         WHEN EXCLUDED.seq < blobaccess_lives.seq THEN blobaccess_lives.taken_at_millis
         ELSE GREATEST(blobaccess_lives.taken_at_millis, EXCLUDED.taken_at_millis) END,
     closed = blobaccess_lives.closed OR EXCLUDED.closed
-RETURNING folded";
+RETURNING folded, EXISTS (
+    SELECT 1 FROM blobaccess_lives AS known WHERE known.reporter = $1 AND known.epoch = $2 AND NOT known.closed
+        AND known.retired_seq > 0 AND known.seq <= known.retired_seq AND known.retired_seq < $3)";
+
+pub(crate) const RETIRE: &str = "
+UPDATE blobaccess_lives SET retired_seq = GREATEST(retired_seq, s)
+FROM UNNEST($1::text[], $2::bytea[], $3::bigint[]) AS gone (r, e, s) WHERE reporter = r AND epoch = e";
+
+/// The uploads under way of lives that are not over. The classes are those of beginnings and of outcomes.
+pub(crate) const IN_FLIGHT: &str = "
+SELECT * FROM (
+    SELECT reporter, epoch, storage_type, account_name,
+        GREATEST(COALESCE(SUM(r.objects) FILTER (WHERE class = 0), 0)
+            - COALESCE(SUM(r.objects) FILTER (WHERE class <> 0), 0), 0)::bigint AS objects,
+        GREATEST(COALESCE(SUM(r.logical_bytes) FILTER (WHERE class = 0), 0)
+            - COALESCE(SUM(r.logical_bytes) FILTER (WHERE class <> 0), 0), 0)::bigint AS logical_bytes
+    FROM blobaccess_reported AS r JOIN blobaccess_lives USING (reporter, epoch)
+    WHERE NOT closed AND class BETWEEN 0 AND 13
+    GROUP BY reporter, epoch, storage_type, account_name
+) AS under_way WHERE objects > 0";
 
 pub(crate) const UPSERT_REPORTED: &str = "
 INSERT INTO blobaccess_reported
@@ -96,7 +117,8 @@ pub(crate) const ADJUSTED: &str = "
 SELECT storage_type, account_name, GREATEST(LEAST(SUM(delta_bytes), 9223372036854775807), -9223372036854775808)::bigint
 FROM blobaccess_adjustments WHERE $1::text IS NULL OR account_name = $1 GROUP BY storage_type, account_name";
 
-pub(crate) const LIVES: &str = "SELECT reporter, epoch, seq, taken_at_millis, closed FROM blobaccess_lives";
+pub(crate) const LIVES: &str = "
+SELECT reporter, epoch, seq, taken_at_millis, closed, retired_seq FROM blobaccess_lives";
 
 pub(crate) const ADJUSTMENTS: &str = "
 SELECT scan_id, storage_type, account_name, delta_bytes, drift_low_bytes, drift_high_bytes, made_at_millis

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use blobaccess::{AccountName, ErrorKind, StorageType};
 use blobaccess_accounting::conformance::{
-    an_adjustment_counts_once_and_is_kept_with_its_proof, consuming, reports_in_any_order_and_number_come_to_the_truth,
+    a_retired_life_is_not_awaited_until_it_reports_again, an_adjustment_counts_once_and_is_kept_with_its_proof,
+    consuming, reports_in_any_order_and_number_come_to_the_truth,
 };
 use blobaccess_accounting::{Account, Accumulator, Amounts, Class, Epoch, Ledger, Report, Reporter, Total};
 use blobaccess_ledger_postgres::{PostgresLedger, PostgresOptions, PostgresTls};
@@ -29,6 +30,7 @@ async fn a_ledger_in_postgresql_keeps_the_contracts() {
         reports_in_any_order_and_number_come_to_the_truth(&ledger, &format!("{run}/reports {seed}"), seed).await;
     }
     an_adjustment_counts_once_and_is_kept_with_its_proof(&ledger, &format!("{run}/adjusted")).await;
+    a_retired_life_is_not_awaited_until_it_reports_again(&ledger, &format!("{run}/retired")).await;
     consuming(&ledger, &format!("{run}/consumed"), 7).await;
 }
 

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use blobaccess::AccountName;
 
-use super::{Adjustment, Life, Movement, Statement, Total};
+use super::life::note_return;
+use super::{Adjustment, InFlight, Life, Movement, Statement, Total};
 use crate::report::{from_unix_millis, unix_millis};
 use crate::{Account, Epoch, Report, Reporter, Tally};
 
@@ -23,6 +24,7 @@ struct Pages {
     seq: u64,
     taken_at_millis: u64,
     closed: bool,
+    retired_seq: u64,
     reported: BTreeMap<Account, Tally>,
     consumed: BTreeMap<Account, Tally>,
 }
@@ -31,6 +33,9 @@ impl Book {
     /// Applies a report: in each column, the higher number counts.
     pub(crate) fn apply(&mut self, report: &Report) {
         let pages = self.lives.entry((report.reporter.clone(), report.epoch)).or_default();
+        if (pages.seq..report.seq).contains(&pages.retired_seq) && pages.retired_seq > 0 {
+            note_return(&report.reporter, report.epoch);
+        }
         // The time of the latest report, so that a clock that was ahead and is right again is seen to be right.
         let taken = (report.seq, unix_millis(report.taken_at));
         (pages.seq, pages.taken_at_millis) = taken.max((pages.seq, pages.taken_at_millis));
@@ -62,9 +67,25 @@ impl Book {
     pub(crate) fn lives(&self) -> Vec<Life> {
         let life = |((reporter, epoch), pages): (&(Reporter, Epoch), &Pages)| {
             let taken_at = from_unix_millis(pages.taken_at_millis);
-            Life::new(reporter.clone(), *epoch, pages.seq, taken_at).with_closed(pages.closed)
+            Life::new(reporter.clone(), *epoch, pages.seq, taken_at)
+                .with_closed(pages.closed)
+                .with_retired_seq(pages.retired_seq)
         };
         self.lives.iter().map(life).collect()
+    }
+
+    pub(crate) fn retire(&mut self, life: &Life) {
+        if let Some(pages) = self.lives.get_mut(&(life.reporter.clone(), life.epoch)) {
+            pages.retired_seq = pages.retired_seq.max(life.seq);
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> Vec<InFlight> {
+        let open = self.lives.iter().filter(|(_, pages)| !pages.closed);
+        open.flat_map(|((reporter, epoch), pages)| {
+            pages.reported.iter().filter_map(|(account, tally)| InFlight::from_tally(reporter, *epoch, account, tally))
+        })
+        .collect()
     }
 
     pub(crate) fn adjustments(&self) -> Vec<Adjustment> {

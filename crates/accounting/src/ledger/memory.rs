@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use blobaccess::{AccountName, Result};
 
-use super::{Accumulator, Adjustment, Book, Ledger, Life, Movement, Statement, Total};
+use super::{Accumulator, Adjustment, Book, InFlight, Ledger, Life, Movement, Statement, Total};
 use crate::Report;
 
 /// A [`Ledger`] in memory. Nothing outlives the value.
@@ -56,6 +56,18 @@ impl Ledger for MemoryLedger {
 
     async fn lives(&self) -> Result<Vec<Life>> {
         Ok(self.book().lives())
+    }
+
+    async fn retire(&self, lives: &[Life]) -> Result<()> {
+        let mut book = self.book();
+        for life in lives {
+            book.retire(life);
+        }
+        Ok(())
+    }
+
+    async fn in_flight(&self) -> Result<Vec<InFlight>> {
+        Ok(self.book().in_flight())
     }
 
     async fn adjustments(&self) -> Result<Vec<Adjustment>> {

@@ -2,22 +2,24 @@
 
 mod book;
 pub(crate) mod codec;
+mod life;
 mod memory;
 mod redb;
 mod statement;
 
 use std::fmt::Debug;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use blobaccess::{AccountName, Result};
 
 pub(crate) use self::book::Book;
+pub use self::life::{Completeness, InFlight, Life};
 pub use self::memory::MemoryLedger;
 pub use self::redb::{RedbLedger, RedbOptions};
 pub use self::statement::{Movement, Statement};
 
-use crate::{Account, Epoch, Report, Reporter, Tally};
+use crate::{Account, Report, Tally};
 
 /// A store of reports, which adds them up.
 ///
@@ -59,6 +61,25 @@ pub trait Ledger: Debug + Send + Sync + 'static {
     ///
     /// Fails if the ledger cannot be read now.
     async fn lives(&self) -> Result<Vec<Life>>;
+
+    /// Retires `lives`, as of the reports that they have here: their reporters died without a last report, and nobody waits
+    /// for them any more ([`Life::is_retired`]). Their counts stay. A life that is over, or not known, stays as it is.
+    ///
+    /// A retired life that reports again was not dead: what it reports counts, and it is open again
+    /// ([`Life::has_returned`]). So nothing is lost if a host was only cut off.
+    ///
+    /// # Errors
+    ///
+    /// Fails if not all could be retired. They may be retired again.
+    async fn retire(&self, lives: &[Life]) -> Result<()>;
+
+    /// Returns the uploads under way, by life and account, of every life that is not over, as of its latest report.
+    /// Accounts without any are left out.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the ledger cannot be read now.
+    async fn in_flight(&self) -> Result<Vec<InFlight>>;
 
     /// Returns every adjustment, for audits.
     ///
@@ -118,37 +139,6 @@ impl Total {
     }
 }
 
-/// One life of a reporter, and its latest report.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub struct Life {
-    /// The reporter.
-    pub reporter: Reporter,
-    /// The epoch of the life.
-    pub epoch: Epoch,
-    /// The number of the latest report.
-    pub seq: u64,
-    /// The time of that report, by the clock of the reporter.
-    pub taken_at: SystemTime,
-    /// Whether the life is over, and completely reported.
-    pub closed: bool,
-}
-
-impl Life {
-    /// Makes a life that is not over.
-    #[must_use]
-    pub const fn new(reporter: Reporter, epoch: Epoch, seq: u64, taken_at: SystemTime) -> Self {
-        Self { reporter, epoch, seq, taken_at, closed: false }
-    }
-
-    /// Sets whether the life is over.
-    #[must_use]
-    pub const fn with_closed(mut self, closed: bool) -> Self {
-        self.closed = closed;
-        self
-    }
-}
-
 /// A correction of an account, after a scan has shown that the counts cannot be right.
 ///
 /// Reports are never overwritten: a correction is a row of its own, with its proof.
@@ -180,48 +170,5 @@ impl Adjustment {
         made_at: SystemTime,
     ) -> Self {
         Self { scan_id: scan_id.into(), account, delta_bytes, drift_low_bytes: low, drift_high_bytes: high, made_at }
-    }
-}
-
-/// The time until which a ledger is complete.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Completeness {
-    /// The time until which all reporters that are not silent have reported everything. `None` if no life is open, so that
-    /// nothing is outstanding.
-    pub exact_as_of: Option<SystemTime>,
-    /// The lives that are not over and have not reported for too long. Their later counts are missing until they report
-    /// again, or until the next life reads their journal.
-    pub silent: Vec<Life>,
-}
-
-impl Completeness {
-    /// Computes the time until which a ledger with these `lives` is complete at `now`. A reporter without a report for
-    /// `silent_after` counts as silent.
-    #[must_use]
-    pub fn from_lives(lives: &[Life], now: SystemTime, silent_after: Duration) -> Self {
-        let is_silent = |life: &Life| now.duration_since(life.taken_at).is_ok_and(|since| since > silent_after);
-        let (silent, heard): (Vec<_>, Vec<_>) =
-            lives.iter().filter(|life| !life.closed).partition(|life| is_silent(life));
-        Self {
-            exact_as_of: heard.iter().map(|life| life.taken_at).min(),
-            silent: silent.into_iter().cloned().collect(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ledger_is_exact_as_of_the_latest_report_of_its_slowest_reporter() {
-        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let life = |name: &str, seconds| Life::new(Reporter::new(name), Epoch::from_bytes([1; 16]), 1, at(seconds));
-        let lives = [life("a", 1000), life("b", 960), life("gone", 100), life("over", 5).with_closed(true)];
-        let completeness = Completeness::from_lives(&lives, at(1001), Duration::from_mins(5));
-        assert_eq!(completeness.exact_as_of, Some(at(960)));
-        assert_eq!(completeness.silent, [life("gone", 100)]);
-        assert_eq!(Completeness::from_lives(&lives[3..], at(1001), Duration::ZERO).exact_as_of, None);
     }
 }

@@ -1,6 +1,6 @@
 //! A ledger in a file, for a host with a ledger of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug, Formatter};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,8 @@ use blobaccess::{AccountName, Error, Result, blocking};
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::codec::{Bytes, put_account, put_tally, put_text};
-use super::{Accumulator, Adjustment, Ledger, Life, Movement, Statement, Total};
+use super::life::note_return;
+use super::{Accumulator, Adjustment, InFlight, Ledger, Life, Movement, Statement, Total};
 use crate::report::{from_unix_millis, unix_millis};
 use crate::{Account, Epoch, Report, Reporter, Tally};
 
@@ -235,7 +236,32 @@ fn life_key(reporter: &Reporter, epoch: Epoch) -> Vec<u8> {
 fn read_life(mut key: Bytes<'_>, mut value: Bytes<'_>) -> Option<Life> {
     let epoch = Epoch::from_bytes(key.array()?);
     let (seq, taken_at, closed) = (value.u64()?, value.u64()?, value.byte()?);
-    Some(Life::new(Reporter::new(key.text()?), epoch, seq, from_unix_millis(taken_at)).with_closed(closed != 0))
+    // Rows from before lives could be retired end here.
+    let retired_seq = if value.is_empty() { 0 } else { value.u64()? };
+    let life = Life::new(Reporter::new(key.text()?), epoch, seq, from_unix_millis(taken_at));
+    Some(life.with_closed(closed != 0).with_retired_seq(retired_seq))
+}
+
+fn get_life(table: &Table<'_, &[u8], &[u8]>, key: &[u8]) -> Result<Option<Life>, Fault> {
+    match table.get(key)? {
+        None => Ok(None),
+        Some(value) => read_life(Bytes(key), Bytes(value.value())).ok_or(Fault::Malformed).map(Some),
+    }
+}
+
+fn put_life(table: &mut Table<'_, &[u8], &[u8]>, key: &[u8], life: &Life) -> Result<(), Fault> {
+    let mut value = life.seq.to_le_bytes().to_vec();
+    value.extend(unix_millis(life.taken_at).to_le_bytes());
+    value.push(u8::from(life.closed));
+    value.extend(life.retired_seq.to_le_bytes());
+    table.insert(key, value.as_slice())?;
+    Ok(())
+}
+
+/// Reads the life and the account of a row that belongs to a life.
+fn read_reported(mut key: Bytes<'_>, mut value: Bytes<'_>) -> Option<(Epoch, Reporter, Account, Tally)> {
+    let epoch = Epoch::from_bytes(key.array()?);
+    Some((epoch, Reporter::new(key.text()?), key.account()?, value.tally()?))
 }
 
 /// Reads the account at the end of the key of a row that belongs to a life.
@@ -303,18 +329,19 @@ fn put_tally_at(table: &mut Table<'_, &[u8], &[u8]>, key: &[u8], tally: &Tally) 
 fn apply(transaction: &WriteTransaction, report: &Report) -> Result<(), Fault> {
     let key = life_key(&report.reporter, report.epoch);
     let mut lives = transaction.open_table(LIVES)?;
-    let known = match lives.get(key.as_slice())? {
-        None => None,
-        Some(value) => Some(read_life(Bytes(&key), Bytes(value.value())).ok_or(Fault::Malformed)?),
-    };
-    let (seq, taken_at, closed) =
-        known.map_or_else(Default::default, |life| (life.seq, unix_millis(life.taken_at), life.closed));
-    // The time of the latest report, so that a clock that was ahead and is right again is seen to be right.
-    let (seq, taken_at) = (report.seq, unix_millis(report.taken_at)).max((seq, taken_at));
-    let mut value = seq.to_le_bytes().to_vec();
-    value.extend(taken_at.to_le_bytes());
-    value.push(u8::from(report.closed || closed));
-    lives.insert(key.as_slice(), value.as_slice())?;
+    let known = get_life(&lives, &key)?;
+    let mut life = Life::new(report.reporter.clone(), report.epoch, report.seq, report.taken_at);
+    life.closed = report.closed;
+    if let Some(known) = known {
+        if known.is_retired() && report.seq > known.retired_seq {
+            note_return(&known.reporter, known.epoch);
+        }
+        // The time of the latest report, so that a clock that was ahead and is right again is seen to be right.
+        let latest = (life.seq, unix_millis(life.taken_at)).max((known.seq, unix_millis(known.taken_at)));
+        (life.seq, life.taken_at) = (latest.0, from_unix_millis(latest.1));
+        life = life.with_closed(report.closed || known.closed).with_retired_seq(known.retired_seq);
+    }
+    put_life(&mut lives, &key, &life)?;
     let mut reported = transaction.open_table(REPORTED)?;
     for (account, tally) in &report.accounts {
         let mut key = key.clone();
@@ -418,6 +445,36 @@ impl Ledger for RedbLedger {
         let mut lives = self.rows(LIVES, read_life).await?;
         lives.sort();
         Ok(lives)
+    }
+
+    async fn retire(&self, lives: &[Life]) -> Result<()> {
+        let retired = lives.to_vec();
+        self.write(move |transaction| {
+            let mut lives = transaction.open_table(LIVES)?;
+            for life in &retired {
+                let key = life_key(&life.reporter, life.epoch);
+                if let Some(known) = get_life(&lives, &key)? {
+                    let retired_seq = known.retired_seq.max(life.seq);
+                    put_life(&mut lives, &key, &known.with_retired_seq(retired_seq))?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn in_flight(&self) -> Result<Vec<InFlight>> {
+        let open = self.lives().await?.into_iter().filter(|life| !life.closed).map(|life| (life.epoch, life.reporter));
+        let open: BTreeSet<_> = open.collect();
+        let mut in_flight = Vec::new();
+        for (epoch, reporter, account, tally) in self.rows(REPORTED, read_reported).await? {
+            let life = (epoch, reporter);
+            if open.contains(&life) {
+                in_flight.extend(InFlight::from_tally(&life.1, life.0, &account, &tally));
+            }
+        }
+        in_flight.sort();
+        Ok(in_flight)
     }
 
     async fn adjustments(&self) -> Result<Vec<Adjustment>> {

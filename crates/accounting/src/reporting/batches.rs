@@ -1,5 +1,7 @@
 //! Reports in batches of bounded size, as ledgers take each batch as a whole.
 
+use std::time::SystemTime;
+
 use crate::Report;
 
 /// The number of accounts in a batch.
@@ -54,7 +56,9 @@ fn pages(mut report: Report) -> Vec<Report> {
     let mut pages = Vec::new();
     while report.accounts.len() > MAX_ACCOUNTS {
         let page = report.accounts.drain(..MAX_ACCOUNTS).collect();
-        pages.push(Report::new(report.reporter.clone(), report.epoch, report.seq, report.taken_at, page));
+        // The number and the time of the life advance with its last page: who sees them knows that all pages are there.
+        let before = report.seq.saturating_sub(1);
+        pages.push(Report::new(report.reporter.clone(), report.epoch, before, SystemTime::UNIX_EPOCH, page));
     }
     pages.push(report);
     pages
@@ -62,8 +66,6 @@ fn pages(mut report: Report) -> Vec<Report> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use blobaccess::{AccountName, StorageType};
 
     use super::*;
@@ -99,6 +101,8 @@ mod tests {
                 vec![(Origin::Dead(1), (1_990, false)), (Origin::Evictions, (0, false))],
             ]
         );
+        let numbers: Vec<_> = all.iter().map(|batch| batch.reports[0].seq).collect();
+        assert_eq!(numbers, [0, 0, 1, 1]);
         assert_eq!(batches(Vec::new()), []);
         assert_eq!(batches((0..500).map(|_| (Origin::Evictions, report(0))).collect()).len(), 3);
     }

@@ -12,8 +12,8 @@ use blobaccess::{
 use blobaccess_testkit::ManualClock;
 
 use crate::{
-    Accounts, AccountsOptions, Adjustment, Class, Ledger, Life, MemoryLedger, Outcome, Quota, Quotas, Report, Reporter,
-    Reporting, Total,
+    Accounts, AccountsOptions, Adjustment, Class, InFlight, Ledger, Life, MemoryLedger, Outcome, Quota, Quotas, Report,
+    Reporter, Reporting, Total,
 };
 
 /// A store that never says what became of an upload.
@@ -58,6 +58,14 @@ impl Ledger for Noting {
 
     async fn lives(&self) -> Result<Vec<Life>> {
         self.ledger.lives().await
+    }
+
+    async fn retire(&self, lives: &[Life]) -> Result<()> {
+        self.ledger.retire(lives).await
+    }
+
+    async fn in_flight(&self) -> Result<Vec<InFlight>> {
+        self.ledger.in_flight().await
     }
 
     async fn adjustments(&self) -> Result<Vec<Adjustment>> {

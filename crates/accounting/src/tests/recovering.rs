@@ -136,6 +136,12 @@ async fn a_dead_life_is_reported_until_it_is_acknowledged() {
         async fn lives(&self) -> blobaccess::Result<Vec<crate::Life>> {
             Err(Error::unavailable("down"))
         }
+        async fn retire(&self, _: &[crate::Life]) -> blobaccess::Result<()> {
+            Err(Error::unavailable("down"))
+        }
+        async fn in_flight(&self) -> blobaccess::Result<Vec<crate::InFlight>> {
+            Err(Error::unavailable("down"))
+        }
         async fn adjustments(&self) -> blobaccess::Result<Vec<crate::Adjustment>> {
             Err(Error::unavailable("down"))
         }

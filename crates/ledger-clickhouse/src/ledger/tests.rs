@@ -24,7 +24,7 @@ fn ledger(mock: &Mock) -> ClickHouseLedger {
 #[tokio::test]
 async fn the_tables_keep_the_highest_of_each_number() {
     let mock = Mock::new();
-    let recorded: Vec<_> = (0..3).map(|_| mock.add(handlers::record_ddl())).collect();
+    let recorded: Vec<_> = schema::TABLES.map(|_| mock.add(handlers::record_ddl())).into_iter().collect();
     ledger(&mock).create_tables().await.unwrap();
     let mut tables = Vec::new();
     for recording in recorded {
@@ -124,6 +124,36 @@ async fn lives_and_adjustments_are_read_as_they_were_written() {
 }
 
 #[tokio::test]
+async fn a_life_is_retired_by_a_row_that_changes_nothing_else_of_it() {
+    let mock = Mock::new();
+    let recording = mock.add(handlers::record());
+    let life = Life::new(report().reporter, report().epoch, 4, SystemTime::UNIX_EPOCH);
+    ledger(&mock).retire(std::slice::from_ref(&life)).await.unwrap();
+    let rows: Vec<LifeRow> = recording.collect().await;
+    assert_eq!(rows, [LifeRow { seq: 0, closed: 0, retired_seq: 4, ..LifeRow::from_report(&report()) }]);
+    mock.add(handlers::provide([LifeRow { closed: 0, retired_seq: 4, ..LifeRow::from_report(&report()) }]));
+    assert_eq!(ledger(&mock).lives().await.unwrap(), [life.with_retired_seq(4)]);
+}
+
+#[tokio::test]
+async fn uploads_under_way_are_those_begun_and_not_ended() {
+    let mock = Mock::new();
+    mock.add(handlers::provide([InFlightRow {
+        reporter: "host".to_owned(),
+        epoch: report().epoch.to_string(),
+        storage_type: "cas".to_owned(),
+        account_name: "acme".to_owned(),
+        started: 5,
+        ended: 3,
+        started_bytes: 70,
+        ended_bytes: 30,
+    }]));
+    let account = Account::new(AccountName::new("acme"), StorageType::Cas);
+    let expected = [InFlight::new(report().reporter, report().epoch, account, 2, 40)];
+    assert_eq!(ledger(&mock).in_flight().await.unwrap(), expected);
+}
+
+#[tokio::test]
 async fn delta_rows_have_the_words_that_consumers_know() {
     let mock = Mock::new();
     let client = Client::default().with_mock(&mock);
@@ -152,7 +182,10 @@ async fn delta_rows_have_the_words_that_consumers_know() {
 #[test]
 fn the_fields_of_rows_are_columns_of_their_tables() {
     let rows = [
-        (LifeRow::COLUMN_NAMES, schema::TABLES[0]),
+        (&LifeRow::COLUMN_NAMES[..5], schema::TABLES[0]),
+        (&LifeRow::COLUMN_NAMES[5..], schema::TABLES[3]),
+        (LifeRow::COLUMN_NAMES, schema::LIVES),
+        (InFlightRow::COLUMN_NAMES, schema::IN_FLIGHT),
         (ReportedRow::COLUMN_NAMES, schema::TABLES[1]),
         (AdjustmentRow::COLUMN_NAMES, schema::TABLES[2]),
         (TotalRow::COLUMN_NAMES, schema::TOTALS),
