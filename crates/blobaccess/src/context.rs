@@ -26,6 +26,8 @@ pub struct Context {
     carried: Option<Arc<Carried>>,
     /// The upload token. It is not in the shared part, as each put has a token of its own.
     upload_token: Option<UploadToken>,
+    /// The account that the upload is counted for. It is beside the token, as setting it must allocate nothing.
+    counted_account: Option<AccountName>,
 }
 
 #[derive(Clone, Default)]
@@ -42,7 +44,7 @@ impl Context {
     /// Returns a context that carries nothing: for embedders, for tests and for work that nobody waits for.
     #[must_use]
     pub const fn background() -> Self {
-        Self { carried: None, upload_token: None }
+        Self { carried: None, upload_token: None, counted_account: None }
     }
 
     fn change(mut self, change: impl FnOnce(&mut Carried)) -> Self {
@@ -101,6 +103,15 @@ impl Context {
         self.upload_token.as_ref()
     }
 
+    /// Returns the account that an upload is counted for, which a put leaves with the stored blob, where the store can.
+    ///
+    /// A layer that counts sets it, for the store below. It differs from [`account_name`](Self::account_name) where that
+    /// layer had no room for an account of that name. No service takes it from a peer, and no client sends it to one.
+    #[must_use]
+    pub const fn counted_account(&self) -> Option<&AccountName> {
+        self.counted_account.as_ref()
+    }
+
     /// Sets the deadline to `deadline`, unless the present one is earlier.
     #[must_use]
     pub fn with_deadline(self, deadline: Instant) -> Self {
@@ -150,6 +161,12 @@ impl Context {
     pub fn with_upload_token(self, token: UploadToken) -> Self {
         Self { upload_token: Some(token), ..self }
     }
+
+    /// Sets the account that an upload is counted for, on behalf of a layer that counts.
+    #[must_use]
+    pub fn with_counted_account(self, account_name: AccountName) -> Self {
+        Self { counted_account: Some(account_name), ..self }
+    }
 }
 
 impl Debug for Context {
@@ -162,6 +179,7 @@ impl Debug for Context {
             .field("trace_parent", &self.trace_parent())
             .field("metadata", &self.metadata().names().collect::<Vec<_>>())
             .field("upload_token", &self.upload_token())
+            .field("counted_account", &self.counted_account())
             .finish()
     }
 }
@@ -334,11 +352,20 @@ mod tests {
     use crate::{Clock, SystemClock};
 
     #[test]
-    fn a_background_context_is_a_pointer_and_a_token_and_carries_nothing() {
-        assert!(size_of::<Context>() <= size_of::<usize>() + 24);
+    fn a_background_context_is_three_pointers_and_a_token_and_carries_nothing() {
+        assert!(size_of::<Context>() <= 3 * size_of::<usize>() + 24);
         let ctx = Context::background();
         assert!(ctx.deadline().is_none() && ctx.caller().is_none() && ctx.upload_token().is_none());
-        assert!(ctx.metadata().is_empty() && ctx.claims().is_none());
+        assert!(ctx.metadata().is_empty() && ctx.claims().is_none() && ctx.counted_account().is_none());
+    }
+
+    #[test]
+    fn the_account_that_is_counted_is_not_the_one_that_is_charged() {
+        let ctx = Context::background().with_account_name(AccountName::new("made up"));
+        assert_eq!(ctx.counted_account(), None, "only a layer that counts sets it");
+        let counted = ctx.clone().with_counted_account(AccountName::new("__other__"));
+        assert_eq!(counted.counted_account().map(AccountName::as_str), Some("__other__"));
+        assert_eq!(counted.account_name(), ctx.account_name());
     }
 
     #[test]

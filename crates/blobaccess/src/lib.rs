@@ -87,6 +87,7 @@ mod capabilities;
 mod clock;
 mod context;
 pub mod decorators;
+mod delete_blob;
 mod digest;
 mod equal_uploads;
 mod error;
@@ -119,6 +120,7 @@ pub use blocking::blocking;
 pub use capabilities::{Capabilities, Compressor};
 pub use clock::{Clock, DeadlineElapsed, SystemClock};
 pub use context::{Caller, Claims, Context, Metadata, UploadToken};
+pub use delete_blob::{DeleteBlob, DeleteOutcome, StoredBlob};
 pub use digest::{
     Digest, DigestFunction, DigestKey, DigestSet, Hash, Hasher, InstanceName, InstanceNamePatcher, InstanceNameTrie,
     KeyFormat, ReadResource, WriteResource,

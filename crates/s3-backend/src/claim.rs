@@ -126,7 +126,7 @@ impl Shared {
             let version = UpdateVersion { e_tag: expected.map(str::to_owned), version: old.version.clone() };
             let last_answer = LastAnswer::default();
             let payload = PutPayload::from_bytes(contents.clone());
-            let put = self.bucket.put_once(path, payload, PutMode::Update(version), Some(token), &last_answer);
+            let put = self.bucket.put_once(path, payload, PutMode::Update(version), Some(token), None, &last_answer);
             let end = self.attempt_ends(ctx, claim_marker::SIZE_BYTES);
             if let Ok(Ok(done)) = self.clock().timeout(Some(end), put).await {
                 return Ok(Some(Claim { version: done.into(), renewals, renewed: before }));

@@ -102,7 +102,8 @@ impl Attempts<'_> {
     async fn attempt(&mut self, payload: &PutPayload, size_bytes: u64) -> std::result::Result<UpdateVersion, Verdict> {
         let last_answer = LastAnswer::default();
         let bucket = &self.shared.bucket;
-        let put = bucket.put_once(self.path, payload.clone(), PutMode::Create, Some(self.token), &last_answer);
+        let account = self.ctx.counted_account();
+        let put = bucket.put_once(self.path, payload.clone(), PutMode::Create, Some(self.token), account, &last_answer);
         let end = self.shared.attempt_ends(self.ctx, size_bytes);
         let result = self.shared.clock().timeout(Some(end), put).await;
         let now = self.shared.clock().monotonic();

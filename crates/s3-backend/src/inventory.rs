@@ -28,6 +28,18 @@ impl Shard {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns the digests that the part has: those of a function whose hash begins with a byte.
+    #[must_use]
+    pub fn digests(&self) -> Option<(DigestFunction, u8)> {
+        let (above, first) = self.0.rsplit_once('/')?;
+        let first = u8::from_str_radix(first, 16).ok()?;
+        // Without a folder for the function, as bazel-remote's, it is the only one that it knows.
+        let function = above.split_once('/').map_or(Some(DigestFunction::Sha256), |(_, folder)| {
+            DigestFunction::ALL.into_iter().find(|function| function.name().eq_ignore_ascii_case(folder))
+        });
+        Some((function?, first))
+    }
 }
 
 /// Whether a listing tells the sizes of blobs whose keys do not have them.

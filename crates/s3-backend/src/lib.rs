@@ -68,6 +68,7 @@ mod claim_marker;
 mod complaints;
 mod create;
 mod damage;
+mod delete;
 mod error;
 mod find;
 mod findings;

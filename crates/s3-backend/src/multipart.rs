@@ -60,7 +60,7 @@ impl Shared {
                 }
             }
         }
-        let begun = self.within(ctx, parts.begin(&self.bucket, path, Some(&token))).await;
+        let begun = self.within(ctx, parts.begin(&self.bucket, path, Some(&token), ctx.counted_account())).await;
         let id = match begun.and_then(|begun| begun) {
             Ok(id) => id,
             Err(error) => {
@@ -319,7 +319,8 @@ impl<'a> Upload<'a> {
                 self.guard.abort().await;
                 return Err(error.not_stored());
             }
-            let completing = self.parts.complete(&self.shared.bucket, self.place, parts, Some(self.token));
+            let account = self.ctx.counted_account();
+            let completing = self.parts.complete(&self.shared.bucket, self.place, parts, Some(self.token), account);
             let completion = self.shared.within(self.ctx, completing).await;
             drop(exclusively);
             completion.unwrap_or_else(Completion::Maybe)

@@ -212,7 +212,7 @@ impl Probe<'_> {
     async fn put(&self, path: &Path, mode: PutMode, token: &UploadToken) -> Result<bool> {
         let last_answer = LastAnswer::default();
         let payload = PutPayload::from_bytes(token.as_bytes().to_vec().into());
-        match self.bucket.put_once(path, payload, mode, Some(token), &last_answer).await {
+        match self.bucket.put_once(path, payload, mode, Some(token), None, &last_answer).await {
             Ok(_) => Ok(true),
             Err(error) => match verdict::judge(error, last_answer.answer().as_ref(), self.bucket.provider()) {
                 Verdict::Failed => Ok(false),
@@ -241,11 +241,11 @@ impl Probe<'_> {
     /// Returns whether a completion keeps the object that is there.
     async fn completes(&self, parts: &Parts, path: Path) -> Result<bool> {
         self.create(&path, &token()).await?;
-        let id = parts.begin(self.bucket, &path, None).await?;
+        let id = parts.begin(self.bucket, &path, None, None).await?;
         let place = MultipartUpload { path, id };
         let part = parts.put(self.bucket, &place, 0, 0, PutPayload::from_static(b"probe")).await;
         let completion = match part {
-            Ok((_, part)) => parts.complete(self.bucket, &place, vec![part], None).await,
+            Ok((_, part)) => parts.complete(self.bucket, &place, vec![part], None, None).await,
             Err(error) => Completion::Maybe(error),
         };
         let kept = match completion {

@@ -115,7 +115,8 @@ impl Shared {
             let old_bytes = found.size_bytes;
             let last_answer = LastAnswer::default();
             let version = found.update_version(self.findings().bare_e_tags);
-            let put = self.bucket.put_once(path, payload.clone(), PutMode::Update(version), Some(&token), &last_answer);
+            let (mode, account) = (PutMode::Update(version), ctx.counted_account());
+            let put = self.bucket.put_once(path, payload.clone(), mode, Some(&token), account, &last_answer);
             let verdict = match self.clock().timeout(Some(self.attempt_ends(ctx, stored_bytes)), put).await {
                 Ok(Ok(_)) => return Ok(outcome(PutOutcome::Replaced { stored_bytes, old_bytes }, uncertain)),
                 Ok(Err(error)) => verdict::judge(error, last_answer.answer().as_ref(), self.bucket.provider()),
@@ -161,7 +162,8 @@ impl Shared {
         };
         let last_answer = LastAnswer::default();
         let token = token_of(ctx);
-        let put = self.bucket.put_once(path, payload, PutMode::Overwrite, Some(&token), &last_answer);
+        let account = ctx.counted_account();
+        let put = self.bucket.put_once(path, payload, PutMode::Overwrite, Some(&token), account, &last_answer);
         match self.clock().timeout(Some(self.attempt_ends(ctx, stored_bytes)), put).await {
             Ok(Ok(_)) if self.bucket.provider().is_remote() => {
                 Ok(PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) })

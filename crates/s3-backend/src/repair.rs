@@ -46,7 +46,8 @@ impl Shared {
                 }
             };
             let last_answer = LastAnswer::default();
-            let put = self.bucket.put_once(path, payload.clone(), mode, Some(token), &last_answer);
+            let account = ctx.counted_account();
+            let put = self.bucket.put_once(path, payload.clone(), mode, Some(token), account, &last_answer);
             let verdict = match self.clock().timeout(Some(self.attempt_ends(ctx, stored_bytes)), put).await {
                 Ok(Ok(_)) if conditional || !self.bucket.provider().is_remote() => return Ok(Some(replaced())),
                 Ok(Ok(_)) => {

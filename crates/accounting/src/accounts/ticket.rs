@@ -98,7 +98,13 @@ impl<A: Borrow<Accounts>, D: Borrow<Digest>> TicketState<A, D> {
         }
         self.sent = true;
         self.peer = ctx.upload_token().copied();
-        ctx.clone().with_upload_token(self.token)
+        let counted = ctx.clone().with_upload_token(self.token);
+        // The store keeps the account that is counted, which is `__other__` if there was no room.
+        let upload = self.upload.as_ref();
+        match upload.and_then(|upload| self.accounts.borrow().table.account(&upload.slot)) {
+            Some(account) => counted.with_counted_account(account.account_name().clone()),
+            None => counted,
+        }
     }
 
     /// Ends the upload in place, as moving the state costs as much as counting.

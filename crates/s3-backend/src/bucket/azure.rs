@@ -1,17 +1,25 @@
 //! Headers of completions on Azure that the client library does not send.
 
-use blobaccess::UploadToken;
+use blobaccess::{AccountName, UploadToken};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use object_store::azure::{AzureAuthorizer, AzureCredentialProvider};
 use object_store::client::{HttpError, HttpErrorKind, HttpRequest};
 
+use super::account_metadata;
+
 /// The metadata header that holds the token.
 const TOKEN: HeaderName = HeaderName::from_static("x-ms-meta-uploadtoken");
 
-/// Adds the token to a completion. Azure accepts an object's metadata with the list of its blocks, not before.
-pub(super) fn set_token(headers: &mut HeaderMap, token: &UploadToken) {
+/// The metadata header that holds the account.
+const ACCOUNT: HeaderName = HeaderName::from_static("x-ms-meta-uploadaccount");
+
+/// Adds token and account to a completion. Azure accepts an object's metadata with the list of its blocks, not before.
+pub(super) fn set_upload(headers: &mut HeaderMap, token: &UploadToken, account: Option<&AccountName>) {
     if let Ok(value) = HeaderValue::from_str(&token.to_string()) {
         headers.insert(TOKEN, value);
+    }
+    if let Some(value) = account.and_then(|account| HeaderValue::from_str(&account_metadata::encode(account)).ok()) {
+        headers.insert(ACCOUNT, value);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use blobaccess::UploadToken;
+use blobaccess::{AccountName, UploadToken};
 
 use crate::last_answer::LastAnswer;
 
@@ -16,6 +16,9 @@ pub(super) struct CompletionScope {
     /// The token of the object, if it was not sent before.
     #[cfg_attr(not(feature = "azure"), expect(dead_code, reason = "the others are told when an upload begins"))]
     pub(super) token: Option<UploadToken>,
+    /// The account of the upload, if it was not sent before.
+    #[cfg_attr(not(feature = "azure"), expect(dead_code, reason = "the others are told when an upload begins"))]
+    pub(super) account: Option<AccountName>,
     /// The place where the answer is recorded.
     #[cfg_attr(not(feature = "_cloud"), expect(dead_code, reason = "only requests over HTTP are answered"))]
     pub(super) last_answer: LastAnswer,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use blobaccess::Result;
 use http::Method;
-use http::header::{HeaderValue, IF_NONE_MATCH};
+use http::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use object_store::ClientOptions;
 #[cfg(feature = "azure")]
 use object_store::azure::AzureCredentialProvider;
@@ -17,6 +17,7 @@ use super::Connection;
 #[cfg(feature = "azure")]
 use super::azure;
 use super::completion_scope::CompletionScope;
+use super::deletion_scope::DeletionScope;
 use super::marks::{Marks, is_marked};
 use super::slots::Slots;
 use crate::last_answer::{Answer, LastAnswer};
@@ -83,8 +84,10 @@ impl Connector {
         }
         #[cfg(feature = "azure")]
         if let Some(credentials) = &self.azure {
-            if let Some(token) = completing.and_then(|completing| completing.token.as_ref()) {
-                azure::set_token(request.headers_mut(), token);
+            if let Some(completing) = completing
+                && let Some(token) = &completing.token
+            {
+                azure::set_upload(request.headers_mut(), token, completing.account.as_ref());
             }
             azure::sign_again(request, credentials).await?;
         }
@@ -121,6 +124,15 @@ impl HttpService for Connector {
             let completing = CompletionScope::current();
             self.amend(&mut request, completing.as_ref()).await?;
             last_answer = completing.map(|completing| completing.last_answer);
+        }
+        if kind == RequestKind::Delete
+            && let Some(deleting) = DeletionScope::current()
+        {
+            // The client library does not sign this header for S3 either.
+            if let Ok(e_tag) = HeaderValue::from_str(&deleting.e_tag) {
+                request.headers_mut().insert(IF_MATCH, e_tag);
+            }
+            last_answer = Some(deleting.last_answer);
         }
         // Whoever waits for room may be dropped: nothing was sent then.
         let room = self.slots.take(&request).await;

@@ -1,5 +1,6 @@
 //! A bucket: objects under keys, at any provider.
 
+mod account_metadata;
 #[cfg(feature = "azure")]
 mod azure;
 #[cfg(feature = "_cloud")]
@@ -11,6 +12,7 @@ mod connection;
 mod connector;
 #[cfg(feature = "_cloud")]
 mod credentials;
+mod deletion_scope;
 mod directory;
 mod directory_identity;
 mod from_url;
@@ -29,7 +31,7 @@ use std::fs::File;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
-use blobaccess::{Clock, Error, Result, SystemClock, UploadToken};
+use blobaccess::{AccountName, Clock, DeleteOutcome, Error, Result, SystemClock, UploadToken};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
@@ -50,6 +52,7 @@ use crate::requests::{RequestCounts, RequestKind, Requests};
 pub use self::connection::Connection;
 #[cfg(feature = "_cloud")]
 use self::credentials::Credentials;
+use self::deletion_scope::DeletionScope;
 use self::directory_identity::DirectoryIdentity;
 pub(crate) use self::parts::{Completion, MultipartUpload, Parts};
 use self::presence::Presence;
@@ -57,6 +60,9 @@ use self::whole::Whole;
 
 /// The name of the user metadata that holds the token of an upload. Azure takes letters and digits only.
 const TOKEN: &str = "uploadtoken";
+
+/// The name of the user metadata that holds the account of an upload.
+const ACCOUNT: &str = "uploadaccount";
 
 /// The code by which Azure says that there is no such object.
 const BLOB_NOT_FOUND: &str = "BlobNotFound";
@@ -156,6 +162,8 @@ impl Provider {
 pub(crate) struct ObjectInfo {
     pub(crate) size_bytes: u64,
     pub(crate) token: Option<UploadToken>,
+    /// The account that the upload was counted for.
+    pub(crate) account: Option<AccountName>,
     pub(crate) e_tag: Option<String>,
     pub(crate) version: Option<String>,
     /// Whether the answer was marked as the store's own, or the store marks nothing. A proxy may answer with a page of its
@@ -423,6 +431,7 @@ impl Bucket {
         payload: PutPayload,
         mode: PutMode,
         token: Option<&UploadToken>,
+        account: Option<&AccountName>,
         last_answer: &LastAnswer,
     ) -> object_store::Result<PutResult> {
         self.count(RequestKind::Put);
@@ -431,7 +440,7 @@ impl Bucket {
             store: "directory",
             source: Box::new(std::io::Error::new(std::io::ErrorKind::NotFound, error)),
         })?;
-        let attributes = self.attributes(token);
+        let attributes = self.attributes(token, account);
         let options = PutOptions { mode, attributes, extensions: last_answer.extensions(), ..PutOptions::default() };
         let done = self.once.put_opts(path, payload, options).await?;
         self.presence.note_seen();
@@ -443,6 +452,51 @@ impl Bucket {
         match self.store.delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(from_provider(error, None)),
+        }
+    }
+
+    /// Deletes the object that is `expected`, on the condition that it has not been replaced since, where the provider has
+    /// such a condition. A server may ignore it.
+    pub(crate) async fn delete_if_same(
+        &self,
+        path: &Path,
+        expected: &ObjectInfo,
+        bare_e_tags: bool,
+    ) -> Result<DeleteOutcome> {
+        if !self.provider.is_remote() {
+            let _alone = self.lock(path).await;
+            return match self.head(path).await? {
+                None => Ok(DeleteOutcome::Absent),
+                Some(now) if !now.is_same(expected) => Ok(DeleteOutcome::Replaced),
+                Some(_) => self.delete(path).await.map(|()| DeleteOutcome::Deleted),
+            };
+        }
+        let e_tag = match (self.provider, &expected.e_tag) {
+            (Provider::S3, Some(e_tag)) if bare_e_tags => e_tag.trim_matches('"').to_owned(),
+            (Provider::S3, Some(e_tag)) => e_tag.clone(),
+            (Provider::S3, None) | (Provider::Gcs | Provider::Azure | Provider::Directory | Provider::Memory, _) => {
+                return self.delete(path).await.map(|()| DeleteOutcome::Deleted);
+            }
+        };
+        let last_answer = LastAnswer::default();
+        let scope = DeletionScope { e_tag, last_answer: last_answer.clone() };
+        let error = match scope.scope(self.store.delete(path)).await {
+            Ok(()) => return Ok(DeleteOutcome::Deleted),
+            Err(error) => error,
+        };
+        match last_answer.answer() {
+            // The bucket may be gone as well, which a question finds out. An earlier attempt may have deleted the object.
+            Some(Answer::Status { status: 404, .. }) if is_not_found(&error) => {
+                match self.get(path, None).await?.map(|reading| reading.found) {
+                    None => Ok(DeleteOutcome::Absent),
+                    Some(now) if !now.is_same(expected) => Ok(DeleteOutcome::Replaced),
+                    Some(_) => Err(from_provider(error, last_answer.answer().as_ref())),
+                }
+            }
+            Some(Answer::Status { status: 412 | 409, .. }) => Ok(DeleteOutcome::Replaced),
+            // The server does not know such a condition.
+            Some(Answer::Status { status: 501, .. }) => self.delete(path).await.map(|()| DeleteOutcome::Deleted),
+            answer => Err(from_provider(error, answer.as_ref())),
         }
     }
 
@@ -489,12 +543,17 @@ impl Bucket {
         Ok(objects)
     }
 
-    pub(crate) fn attributes(&self, token: Option<&UploadToken>) -> Attributes {
+    /// Returns the metadata of an object. An account is kept with a token only, which tells whose upload it was.
+    pub(crate) fn attributes(&self, token: Option<&UploadToken>, account: Option<&AccountName>) -> Attributes {
         let mut attributes = Attributes::new();
         if let Some(token) = token
             && self.provider.keeps_tokens()
         {
             attributes.insert(Attribute::Metadata(TOKEN.into()), AttributeValue::from(token.to_string()));
+            if let Some(account) = account {
+                let value = account_metadata::encode(account);
+                attributes.insert(Attribute::Metadata(ACCOUNT.into()), AttributeValue::from(value));
+            }
         }
         attributes
     }
@@ -506,7 +565,9 @@ fn is_not_found(error: &object_store::Error) -> bool {
 
 fn found(meta: &ObjectMeta, attributes: &Attributes, own: bool) -> ObjectInfo {
     let token = attributes.get(&Attribute::Metadata(TOKEN.into())).and_then(|value| parse_token(value));
-    ObjectInfo { size_bytes: meta.size, token, e_tag: meta.e_tag.clone(), version: meta.version.clone(), own }
+    let account = attributes.get(&Attribute::Metadata(ACCOUNT.into()));
+    let account = account.and_then(|value| account_metadata::decode(value)).filter(|_| token.is_some());
+    ObjectInfo { size_bytes: meta.size, token, account, e_tag: meta.e_tag.clone(), version: meta.version.clone(), own }
 }
 
 fn parse_token(hex: &str) -> Option<UploadToken> {

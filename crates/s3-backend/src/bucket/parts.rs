@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use blobaccess::{Error, Result, UploadToken};
+use blobaccess::{AccountName, Error, Result, UploadToken};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{PutMultipartOptions, PutPayload};
@@ -43,14 +43,20 @@ impl Parts {
         !matches!(self, Self::None)
     }
 
-    pub(crate) async fn begin(&self, bucket: &Bucket, path: &Path, token: Option<&UploadToken>) -> Result<String> {
+    pub(crate) async fn begin(
+        &self,
+        bucket: &Bucket,
+        path: &Path,
+        token: Option<&UploadToken>,
+        account: Option<&AccountName>,
+    ) -> Result<String> {
         bucket.count(RequestKind::BeginMultipart);
         match self {
             Self::None => Err(Error::unimplemented("the bucket takes no objects in parts")),
             Self::Directory(parts) => parts.begin(path).await,
             Self::Provider(parts) => {
                 let token = token.filter(|_| bucket.provider().begins_with_token());
-                let attributes = bucket.attributes(token);
+                let attributes = bucket.attributes(token, account);
                 let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
                 parts.create_multipart_opts(path, options).await.map_err(|error| from_provider(error, None))
             }
@@ -86,6 +92,7 @@ impl Parts {
         at: &MultipartUpload,
         parts: Vec<PartId>,
         token: Option<&UploadToken>,
+        account: Option<&AccountName>,
     ) -> Completion {
         bucket.count(RequestKind::CompleteMultipart);
         match self {
@@ -97,7 +104,11 @@ impl Parts {
             },
             Self::Provider(provider) => {
                 let last_answer = LastAnswer::default();
-                let completing = CompletionScope { token: token.copied(), last_answer: last_answer.clone() };
+                let completing = CompletionScope {
+                    token: token.copied(),
+                    account: account.cloned(),
+                    last_answer: last_answer.clone(),
+                };
                 match completing.scope(provider.complete_multipart(&at.path, &at.id, parts)).await {
                     Ok(_) => Completion::Done,
                     Err(error) => not_completed(error, last_answer.answer().as_ref(), bucket.provider()),

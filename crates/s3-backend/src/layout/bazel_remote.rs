@@ -17,6 +17,15 @@ pub(super) fn key(root: &str, storage_type: StorageType, digest: &Digest) -> Res
     Ok(format!("{root}/{}/{hash}", hash.get(..2).unwrap_or_default()))
 }
 
+/// Returns the digest that a key is read as: its hash, without a size.
+pub(super) fn listed_digest(storage_type: StorageType, digest: &Digest) -> Digest {
+    let plain = digest.with_instance_name(InstanceName::empty());
+    let listed = key("", storage_type, digest).ok().and_then(|key| parse(key.trim_start_matches('/')));
+    let listed =
+        listed.and_then(|hash| Digest::from_hash(InstanceName::empty(), DigestFunction::Sha256, &hash, 0).ok());
+    listed.unwrap_or(plain)
+}
+
 /// Returns the hash that stands for an action and an instance name in bazel-remote: the hash of the hash in hexadecimal
 /// and the name.
 fn mangled(hash: &str, instance_name: &InstanceName) -> String {

@@ -5,7 +5,7 @@ mod own;
 
 use std::fmt::{self, Display, Formatter};
 
-use blobaccess::{Digest, DigestFunction, Error, Result, StorageType};
+use blobaccess::{Digest, DigestFunction, Error, InstanceName, KeyFormat, Result, StorageType};
 
 /// The keys and the form of stored blobs.
 ///
@@ -116,6 +116,15 @@ impl Layout {
         match self.0 {
             Kind::Own { .. } => own::parse(storage_type, rest).map(Key::Digest),
             Kind::BazelRemote => bazel_remote::parse(rest).map(Key::Hash),
+        }
+    }
+
+    /// Returns the digest under which listings without sizes show a blob.
+    pub(crate) fn listed_digest(self, storage_type: StorageType, digest: &Digest) -> Digest {
+        match self.0 {
+            Kind::Own { .. } if storage_type.key_format() == KeyFormat::WithInstanceName => digest.clone(),
+            Kind::Own { .. } => digest.with_instance_name(InstanceName::empty()),
+            Kind::BazelRemote => bazel_remote::listed_digest(storage_type, digest),
         }
     }
 

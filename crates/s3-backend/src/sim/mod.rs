@@ -82,6 +82,7 @@ struct Modes {
     hides_absence: bool,
     refuses_aborts: bool,
     marks_nothing: bool,
+    deletes_unconditionally: bool,
 }
 
 impl SimS3 {
@@ -156,6 +157,12 @@ impl SimS3 {
     #[must_use]
     pub fn marking_nothing(self) -> Self {
         self.change(|state| state.modes.marks_nothing = true)
+    }
+
+    /// Makes the server ignore the conditions of deletions, as `MinIO` does.
+    #[must_use]
+    pub fn deleting_unconditionally(self) -> Self {
+        self.change(|state| state.modes.deletes_unconditionally = true)
     }
 
     /// Makes the server drop user metadata.

@@ -119,6 +119,14 @@ impl World {
                 Some(object) => Reply { length: Some(size_of(&object.contents)), ..described(object, Bytes::new()) },
             },
             Operation::Delete => {
+                // A deletion of nothing succeeds, whatever its condition.
+                let there = self.objects.contains_key(&request.key);
+                if there
+                    && !modes.deletes_unconditionally
+                    && let Some(refused) = self.refused(request, modes)
+                {
+                    return refused;
+                }
                 self.objects.remove(&request.key);
                 Reply { status: 204, ..Reply::ok("") }
             }
