@@ -18,6 +18,7 @@
 //! | [`Accounts`] | the counters, and the journal |
 //! | [`Reporting`] | sends the counts to a ledger |
 //! | [`Ledger`], [`Accumulator`] | keep them: [`MemoryLedger`], [`RedbLedger`] in a file; PostgreSQL and ClickHouse have crates of their own |
+//! | [`FootprintAccumulator`] | adds rows of operations, or the totals of a ledger, to a table of footprints |
 //! | [`DriftScan`], [`DriftInterval`] | compare the ledger with the store |
 //! | [`Quotas`] | refuse uploads beyond the limit of an account |
 //! | [`Metrics`] | shows all counts to Prometheus |
@@ -76,6 +77,7 @@ pub mod conformance;
 mod delta;
 mod drift;
 mod evictions;
+mod footprints;
 mod identity;
 mod journal;
 mod ledger;
@@ -100,6 +102,11 @@ pub use self::delta::{DeltaRow, DeltaSink};
 pub use self::drift::{
     DriftAlarm, DriftInterval, DriftScan, Histogram, HistogramSnapshot, NoOwners, Owner, Owners, Reading, ScanProgress,
     Scanned, ShardProgress,
+};
+pub use self::footprints::{
+    AccumulatorRun, AccumulatorSnapshot, Counted, FootprintAccumulator, FootprintFailure, FootprintMark,
+    FootprintOptions, FootprintRow, FootprintShard, FootprintTable, IngestionTime, LedgerSource, MemoryFootprints,
+    RedbFootprints, RowSource, RowSum,
 };
 pub use self::identity::{Epoch, Reporter};
 pub use self::ledger::{

@@ -17,7 +17,7 @@ use futures::future::{Either, join, join_all, select};
 use tokio::sync::Mutex;
 
 use self::batches::{Batch, Origin, batches};
-use self::jitter::Jitter;
+pub(crate) use self::jitter::Jitter;
 use crate::accounts::{Accounts, lock_dead};
 use crate::delta::{DeltaSink, Deltas};
 use crate::evictions;

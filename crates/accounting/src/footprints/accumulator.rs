@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use blobaccess::{BackgroundWork, Clock, Error, ErrorKind, Result, SystemClock};
+use blobaccess::{BackgroundWork, Clock, Error, Result, SystemClock};
 
 use super::plan::{Plan, Span, Sums};
 use super::{
     AccumulatorRun, AccumulatorSnapshot, Counted, FootprintMark, FootprintOptions, FootprintRow, FootprintShard,
-    FootprintTable, IngestionTime, RowSource, RowSum,
+    FootprintTable, IngestionTime, RowSource,
 };
 use crate::Epoch;
 use crate::reporting::Jitter;
@@ -320,7 +320,7 @@ impl FootprintAccumulator {
                     }
                     Err(error) => {
                         for name in names {
-                            sums.insert(name, span, Err((error.kind(), error.to_string())));
+                            sums.insert(name, span, Err(error.clone()));
                         }
                     }
                 }

@@ -5,9 +5,6 @@ mod ingestion_time;
 mod ledger_source;
 mod mark;
 mod memory;
-#[cfg(test)]
-#[cfg(not(loom))]
-mod model;
 mod options;
 mod plan;
 mod redb;

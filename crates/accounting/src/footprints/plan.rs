@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use blobaccess::{Error, ErrorKind, Result};
+use blobaccess::{Error, Result};
 
 use super::{Counted, FootprintMark, FootprintRow, IngestionTime, RowSum};
 
@@ -18,22 +18,18 @@ pub(super) enum Span {
     Leaving,
 }
 
-/// The sums that were read. An error is kept as its kind and text, since it is told of many rows.
+/// The sums that were read.
 #[derive(Debug, Default)]
-pub(super) struct Sums(BTreeMap<(String, Span), Result<RowSum, (ErrorKind, String)>>);
+pub(super) struct Sums(BTreeMap<(String, Span), Result<RowSum>>);
 
 impl Sums {
-    pub(super) fn insert(&mut self, name: &str, span: Span, sum: Result<RowSum, (ErrorKind, String)>) {
+    pub(super) fn insert(&mut self, name: &str, span: Span, sum: Result<RowSum>) {
         self.0.insert((name.to_owned(), span), sum);
     }
 
     /// Returns the sum of a span; nothing if the span was not wanted.
     fn get(&self, name: &str, span: Span) -> Result<RowSum> {
-        match self.0.get(&(name.to_owned(), span)) {
-            None => Ok(RowSum::default()),
-            Some(Ok(sum)) => Ok(*sum),
-            Some(Err((kind, message))) => Err(Error::new(*kind, message.clone())),
-        }
+        self.0.get(&(name.to_owned(), span)).cloned().unwrap_or_else(|| Ok(RowSum::default()))
     }
 }
 
@@ -102,7 +98,8 @@ impl Plan {
         let known_since = counted.map_or(cursor, |counted| counted.since);
         // Whole multiples, so that the rows of a table are counted again from the same time, by one question.
         let since = until.before(recount).rounded_down(recount).max(known_since);
-        let is_stale = until.before(recount.saturating_mul(4)) > known_since;
+        // It was waited for while the cursor moved on, not while nothing ran.
+        let is_stale = cursor.before(recount.saturating_mul(4)) > known_since;
         Ok(Self { is_ahead: watermark < cursor, is_cumulative, counted, cursor, until, since, is_stale, row })
     }
 
@@ -115,8 +112,11 @@ impl Plan {
             [
                 (known_since < self.cursor).then_some((Span::Again, known_since, self.cursor)),
                 (self.cursor < self.until).then_some((Span::New, self.cursor, self.until)),
-                (self.counted.is_some() && known_since < self.since)
-                    .then_some((Span::Leaving, known_since, self.since)),
+                (self.counted.is_some() && known_since < self.since).then_some((
+                    Span::Leaving,
+                    known_since,
+                    self.since,
+                )),
             ]
         };
         spans.into_iter().flatten()

@@ -16,6 +16,7 @@ use blobaccess::{AccountName, Result};
 pub(crate) use self::book::Book;
 pub use self::life::{Completeness, InFlight, Life};
 pub use self::memory::MemoryLedger;
+pub(crate) use self::redb::{Definition, Fault, LedgerFile};
 pub use self::redb::{RedbLedger, RedbOptions};
 pub use self::statement::{Movement, Statement};
 

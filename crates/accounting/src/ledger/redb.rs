@@ -16,13 +16,14 @@ use super::{Accumulator, Adjustment, InFlight, Ledger, Life, Movement, Statement
 use crate::report::{from_unix_millis, unix_millis};
 use crate::{Account, Epoch, Report, Reporter, Tally};
 
-type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
+pub(crate) type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 const LIVES: Definition = TableDefinition::new("lives");
 const REPORTED: Definition = TableDefinition::new("reported");
 const CONSUMED: Definition = TableDefinition::new("consumed");
 const ADJUSTMENTS: Definition = TableDefinition::new("adjustments");
 const STATEMENTS: Definition = TableDefinition::new("statements");
+const TABLES: [Definition; 5] = [LIVES, REPORTED, CONSUMED, ADJUSTMENTS, STATEMENTS];
 
 /// A [`Ledger`] in a file of its own, which one process has open at a time.
 ///
@@ -75,7 +76,7 @@ impl RedbOptions {
 }
 
 /// The file of a ledger, which is opened anew after it has failed.
-struct LedgerFile {
+pub(crate) struct LedgerFile {
     open: Box<dyn Fn() -> Result<Database, redb::Error> + Send + Sync>,
     /// The open file; `None` after it has failed.
     database: Mutex<Option<Arc<Database>>>,
@@ -83,12 +84,15 @@ struct LedgerFile {
 
 impl LedgerFile {
     /// Opens the file, and makes the tables, so that they can be read.
-    fn open(open: impl Fn() -> Result<Database, redb::Error> + Send + Sync + 'static) -> Result<Self, redb::Error> {
+    pub(crate) fn open(
+        tables: &[Definition],
+        open: impl Fn() -> Result<Database, redb::Error> + Send + Sync + 'static,
+    ) -> Result<Self, redb::Error> {
         let file = Self { open: Box::new(open), database: Mutex::new(None) };
         let database = file.database()?;
         let transaction = database.begin_write()?;
-        for table in [LIVES, REPORTED, CONSUMED, ADJUSTMENTS, STATEMENTS] {
-            drop(transaction.open_table(table)?);
+        for table in tables {
+            drop(transaction.open_table(*table)?);
         }
         transaction.commit()?;
         Ok(file)
@@ -109,7 +113,7 @@ impl LedgerFile {
         Ok(opened)
     }
 
-    fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
+    pub(crate) fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
         let database = self.database()?;
         let result = work(&database);
         // The library takes no more after the first failure of a file.
@@ -155,7 +159,7 @@ impl RedbLedger {
         let shown = path.display().to_string();
         let cache_bytes = options.cache_bytes;
         let open = move || Ok(Builder::new().set_cache_size(cache_bytes).create(&path)?);
-        let file = LedgerFile::open(open).map_err(|error| {
+        let file = LedgerFile::open(&TABLES, open).map_err(|error| {
             Error::failed_precondition(format!("cannot open the ledger {shown}: {error}")).with_source(error)
         })?;
         Ok(Self { file: Arc::new(file) })
@@ -204,7 +208,7 @@ impl RedbLedger {
 }
 
 /// The failure of a transaction.
-enum Fault {
+pub(crate) enum Fault {
     Database(redb::Error),
     Malformed,
 }
@@ -566,7 +570,7 @@ mod tests {
     async fn a_ledger_whose_disk_was_full_goes_on_once_there_is_room() {
         let disk = Disk::default();
         let opened = disk.clone();
-        let file = LedgerFile::open(move || Ok(Builder::new().create_with_backend(opened.clone())?)).unwrap();
+        let file = LedgerFile::open(&TABLES, move || Ok(Builder::new().create_with_backend(opened.clone())?)).unwrap();
         let ledger = RedbLedger { file: Arc::new(file) };
         let report = |seq: u64| {
             let account = Account::new(AccountName::new("acme"), StorageType::Cas);

@@ -8,18 +8,18 @@ use crate::Epoch;
 
 /// Lengths of intervals that follow from an epoch, which is random.
 #[derive(Debug)]
-pub(super) struct Jitter {
+pub(crate) struct Jitter {
     epoch: Epoch,
     number: u64,
 }
 
 impl Jitter {
-    pub(super) const fn new(epoch: Epoch) -> Self {
+    pub(crate) const fn new(epoch: Epoch) -> Self {
         Self { epoch, number: 0 }
     }
 
     /// Shortens the next interval by up to a tenth, and the first one by up to a half.
-    pub(super) fn shorten(&mut self, interval: Duration) -> Duration {
+    pub(crate) fn shorten(&mut self, interval: Duration) -> Duration {
         let drawn = xxh3_64_with_seed(self.epoch.as_bytes(), self.number);
         let thousandths = u32::try_from(drawn % 1_000).unwrap_or(0);
         let part = if self.number == 0 { 2 } else { 10 };

@@ -1,0 +1,8 @@
+//! The accumulator of footprints: a model of it, with all that may come between two of its steps, and its parts.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
+
+mod accumulator;
+mod exploring;
+mod ledger_source;
+mod tables;
+mod world;
