@@ -10,11 +10,11 @@ use super::{Counted, FootprintMark, FootprintRow, IngestionTime, RowSum};
 /// A span of times whose rows are summed up, in the order in which they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Span {
-    /// What was counted lately, to be counted again.
+    /// The rows that were counted lately, to be counted again.
     Again,
-    /// What has come since the cursor.
+    /// The rows that have come since the cursor.
     New,
-    /// What is not to be counted again any more.
+    /// The rows that are not to be counted again any more.
     Leaving,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Plan {
     /// Whether the cursor is ahead of the source's time.
     pub(super) is_ahead: bool,
     is_cumulative: bool,
-    /// What was counted lately; `None` if rows are counted once only.
+    /// The count of rows before the cursor; `None` if rows are counted once only.
     counted: Option<Counted>,
     cursor: IngestionTime,
     until: IngestionTime,

@@ -134,23 +134,20 @@ impl RedbFootprints {
     }
 }
 
-fn read_mark(value: &mut Bytes<'_>) -> Option<Option<FootprintMark>> {
-    if value.byte()? == 0 {
-        return Some(None);
-    }
+fn decode_mark(value: &mut Bytes<'_>) -> Option<FootprintMark> {
     let mark = FootprintMark::new(IngestionTime::from_micros(value.u64()?));
     if value.byte()? == 0 {
-        return Some(Some(mark));
+        return Some(mark);
     }
     let since = IngestionTime::from_micros(value.u64()?);
-    Some(Some(mark.with_counted(Counted::new(since, value.i64()?, value.i64()?))))
+    Some(mark.with_counted(Counted::new(since, value.i64()?, value.i64()?)))
 }
 
 fn decode_row(key: &[u8], value: &[u8]) -> Result<FootprintRow, Fault> {
     let decode = || {
         let mut value = Bytes(value);
         let footprint_bytes = value.i64()?;
-        let mark = read_mark(&mut value)?;
+        let mark = if value.byte()? == 0 { None } else { Some(decode_mark(&mut value)?) };
         let name = std::str::from_utf8(key).ok()?;
         value.is_empty().then(|| FootprintRow::new(name, footprint_bytes, mark))
     };

@@ -22,7 +22,7 @@ fn minutes(minutes: u64) -> IngestionTime {
 #[derive(Debug)]
 struct Rows {
     clock: ManualClock,
-    rows: Mutex<Vec<(String, i128, IngestionTime)>>,
+    all: Mutex<Vec<(String, i128, IngestionTime)>>,
     /// Names that make a sum fail.
     broken: Mutex<BTreeSet<String>>,
     is_silent: Mutex<bool>,
@@ -33,7 +33,7 @@ impl Rows {
     fn new(clock: &ManualClock) -> Arc<Self> {
         Arc::new(Self {
             clock: clock.clone(),
-            rows: Mutex::default(),
+            all: Mutex::default(),
             broken: Mutex::default(),
             is_silent: Mutex::default(),
             sums: Mutex::default(),
@@ -41,7 +41,7 @@ impl Rows {
     }
 
     fn add(&self, name: &str, bytes: i128, at: IngestionTime) {
-        self.rows.lock().unwrap().push((name.to_owned(), bytes, at));
+        self.all.lock().unwrap().push((name.to_owned(), bytes, at));
     }
 }
 
@@ -65,7 +65,7 @@ impl RowSource for Rows {
             return Err(Error::data_loss(format!("{name} makes no sense")));
         }
         let mut sums: BTreeMap<String, RowSum> = BTreeMap::new();
-        for (name, bytes, at) in self.rows.lock().unwrap().iter() {
+        for (name, bytes, at) in self.all.lock().unwrap().iter() {
             if namespaces.contains(name) && after < *at && *at <= until {
                 let sum = sums.entry(name.clone()).or_default();
                 *sum = RowSum::new(sum.rows + 1, sum.bytes + bytes);
@@ -290,13 +290,13 @@ async fn rows_that_vanish_stay_counted_and_are_not_counted_again_when_they_are_b
     site.source.add("acme", 20, minutes(591));
     assert_eq!(accumulator.run_once().await.bytes_added, 120);
     // Another replica answers for two hours.
-    let all = std::mem::take(&mut *site.source.rows.lock().unwrap());
+    let all = std::mem::take(&mut *site.source.all.lock().unwrap());
     for _ in 0..8 {
         site.clock.advance(15 * MINUTE);
         let run = accumulator.run_once().await;
         assert_eq!((run.bytes_added, run.vanished_rows), (0, 2), "{run}");
     }
-    *site.source.rows.lock().unwrap() = all;
+    *site.source.all.lock().unwrap() = all;
     site.clock.advance(15 * MINUTE);
     let run = accumulator.run_once().await;
     assert_eq!((run.bytes_added, run.vanished_rows, run.late_rows), (0, 0, 0), "{run}");
@@ -304,7 +304,7 @@ async fn rows_that_vanish_stay_counted_and_are_not_counted_again_when_they_are_b
     site.clock.advance(15 * MINUTE);
     site.source.add("acme", 3, minutes(730));
     accumulator.run_once().await;
-    site.source.rows.lock().unwrap().clear();
+    site.source.all.lock().unwrap().clear();
     let mut vanished = 0;
     for _ in 0..40 {
         site.clock.advance(15 * MINUTE);

@@ -46,7 +46,7 @@ async fn footprints_follow_an_embedded_ledger_up_and_down() {
         for _ in 0..2 {
             let run = accumulator.run_once().await;
             assert!(run.is_complete(), "{run}");
-            assert_eq!(run.until.is_none_or(|until| until == IngestionTime::from_micros(seq * 1_000_000)), true);
+            assert!(run.until.is_none_or(|until| until == IngestionTime::from_micros(seq * 1_000_000)));
         }
         assert_eq!(bytes(&table).await, [("acme".to_owned(), expected)]);
     }

@@ -1,5 +1,5 @@
 //! The accumulator of footprints: a model of it, with all that may come between two of its steps, and its parts.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail so")]
 
 mod accumulator;
 mod exploring;
