@@ -1,5 +1,7 @@
 //! Amounts: objects and bytes, in columns that are never mixed.
 
+use blobaccess::StoredSize;
+
 use crate::Outcome;
 
 /// Objects and bytes that were counted. Every column only ever grows.
@@ -7,11 +9,13 @@ use crate::Outcome;
 pub struct Amounts {
     /// The number of uploads, or of deleted blobs.
     pub objects: u64,
-    /// The bytes that they take in the store, as far as that is known.
+    /// The bytes that they take in the store, or would have taken. Of uploads that failed or were given up, and whose size is
+    /// not known exactly, these are the most that they would have taken, if the store can tell.
     pub stored_bytes: u64,
     /// The sum of the sizes in their digests, in bytes.
     pub logical_bytes: u64,
-    /// The part of [`logical_bytes`](Self::logical_bytes) whose stored size is not known.
+    /// The part of [`logical_bytes`](Self::logical_bytes) whose stored size is not known exactly. If it is 0,
+    /// [`stored_bytes`](Self::stored_bytes) is exact.
     pub unsized_bytes: u64,
     /// The bytes that the replaced values took in the store.
     pub old_bytes: u64,
@@ -36,9 +40,17 @@ impl Amounts {
         Self { objects: 1, stored_bytes: 0, logical_bytes, unsized_bytes: 0, old_bytes: 0 }
     }
 
-    /// Returns the amounts of one upload of a blob of `logical_bytes` that ended with `outcome`.
+    /// Returns the amounts of one upload of a blob of `logical_bytes` that ended with `outcome`, to a store that does not
+    /// know the sizes of blobs before they are put.
     #[must_use]
     pub const fn ended(outcome: Outcome, logical_bytes: u64) -> Self {
+        Self::ended_with(outcome, logical_bytes, StoredSize::Unknown)
+    }
+
+    /// Returns the amounts of one upload of a blob of `logical_bytes` that ended with `outcome`. If the outcome has no stored
+    /// size, that is `size`, which the store knew before.
+    #[must_use]
+    pub const fn ended_with(outcome: Outcome, logical_bytes: u64, size: StoredSize) -> Self {
         let (stored, old_bytes) = match outcome {
             Outcome::Created { stored_bytes } | Outcome::AlreadyExists { stored_bytes } => (Some(stored_bytes), 0),
             Outcome::Replaced { stored_bytes, old_bytes } => (Some(stored_bytes), old_bytes),
@@ -47,7 +59,11 @@ impl Amounts {
         };
         let (stored_bytes, unsized_bytes) = match stored {
             Some(stored_bytes) => (stored_bytes, 0),
-            None => (0, logical_bytes),
+            None => match size {
+                StoredSize::Exact(stored_bytes) => (stored_bytes, 0),
+                StoredSize::AtMost(stored_bytes) => (stored_bytes, logical_bytes),
+                StoredSize::Unknown => (0, logical_bytes),
+            },
         };
         Self { objects: 1, stored_bytes, logical_bytes, unsized_bytes, old_bytes }
     }
@@ -107,6 +123,11 @@ mod tests {
         let dropped = Outcome::Dropped { reason: DropReason::QueueFull, stored_bytes: Some(4) };
         assert_eq!(Amounts::ended(dropped, 10).columns(), [1, 4, 10, 0, 0]);
         assert_eq!(Amounts::ended(Outcome::Error(ErrorReason::Rejected), 10).columns(), [1, 0, 10, 10, 0]);
+        let rejected = Outcome::Error(ErrorReason::Rejected);
+        assert_eq!(Amounts::ended_with(rejected, 10, StoredSize::Exact(12)).columns(), [1, 12, 10, 0, 0]);
+        assert_eq!(Amounts::ended_with(rejected, 10, StoredSize::AtMost(12)).columns(), [1, 12, 10, 10, 0]);
+        let created = Outcome::Created { stored_bytes: 3 };
+        assert_eq!(Amounts::ended_with(created, 10, StoredSize::AtMost(12)).columns(), [1, 3, 10, 0, 0]);
         let replaced = Outcome::Replaced { stored_bytes: 3, old_bytes: 8 };
         assert_eq!(Amounts::ended(replaced, 10).columns(), [1, 3, 10, 0, 8]);
     }

@@ -138,7 +138,7 @@ pub use put_pair::combine_puts;
 pub use read_request::ReadRequest;
 pub use single_flight::{Flight, Joined, SingleFlight};
 pub use slicing::{Slice, Sliced, Slicer, get_and_slice};
-pub use upload::{ResolveUpload, UploadResolution};
+pub use upload::{ResolveUpload, StoredSize, UploadResolution};
 
 /// Compiles and runs the code of the guide. Nothing else reads it, so that a package without it builds.
 #[cfg(doctest)]

@@ -13,7 +13,7 @@ use crate::locks::{Mutex, MutexGuard};
 use crate::{
     Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, Event, InstanceName, Inventory, InventoryCursor,
     InventoryEntry, InventoryPage, KeyFormat, Kind, NoObserver, Observer, PutOutcome, ResolveUpload, Result, Slicer,
-    UploadResolution, UploadToken, get_and_slice,
+    StoredSize, UploadResolution, UploadToken, get_and_slice,
 };
 
 /// The memory that an entry takes besides its contents, in bytes: key, links, table slot and allocation, rounded up. It
@@ -303,6 +303,10 @@ impl<K: Kind> ResolveUpload for MemoryStore<K> {
                 }
             }
         })
+    }
+
+    fn stored_size(&self, logical_bytes: u64) -> StoredSize {
+        StoredSize::Exact(logical_bytes)
     }
 }
 

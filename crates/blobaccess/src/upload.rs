@@ -18,6 +18,27 @@ pub trait ResolveUpload: Debug + Send + Sync + 'static {
     ///
     /// If this cannot be determined now. The call may be repeated.
     async fn resolve_upload(&self, ctx: &Context, digest: &Digest, token: &UploadToken) -> Result<UploadResolution>;
+
+    /// Returns the bytes that a blob of `logical_bytes` would take in the store, as far as the store knows before it is put.
+    ///
+    /// Uploads that failed or were given up are counted with it. A store that does not know returns
+    /// [`Unknown`](StoredSize::Unknown), as this does.
+    fn stored_size(&self, logical_bytes: u64) -> StoredSize {
+        let _: u64 = logical_bytes;
+        StoredSize::Unknown
+    }
+}
+
+/// The bytes that a blob would take in a store, as far as they are known before it is put.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StoredSize {
+    /// Exactly this many bytes.
+    Exact(u64),
+    /// This many bytes at most: the store compresses the blob.
+    AtMost(u64),
+    /// Nobody knows.
+    #[default]
+    Unknown,
 }
 
 /// The upload that a stored blob came from.

@@ -10,14 +10,16 @@ use async_trait::async_trait;
 use blobaccess::{
     BackgroundWork, Blob, BlobAccess, Capabilities, Context, DeleteBlob, DeleteOutcome, Digest, DigestSet,
     InstanceName, Inventory, InventoryCursor, InventoryPage, KeyFormat, Kind, PutOutcome, ResolveUpload, Result,
-    Slicer, StoredBlob, UploadResolution, UploadToken, get_and_slice,
+    Slicer, StoredBlob, StoredSize, UploadResolution, UploadToken, get_and_slice,
 };
 
 use crate::aborts::Aborts;
+use crate::casblob;
 use crate::complaints::Complaints;
 use crate::damage::Damage;
 use crate::findings::Findings;
 use crate::inventory::{DigestSizes, Shard, ShardInventory};
+use crate::layout::Form;
 use crate::probe::probe;
 use crate::put_contents::MAX_OBJECT_BYTES;
 use crate::shared::Shared;
@@ -320,6 +322,15 @@ impl<K: Kind> BlobAccess for BucketStore<K> {
 impl<K: Kind> ResolveUpload for BucketStore<K> {
     async fn resolve_upload(&self, ctx: &Context, digest: &Digest, token: &UploadToken) -> Result<UploadResolution> {
         self.answered(self.shared.resolve_upload(ctx, digest, token)).await
+    }
+
+    fn stored_size(&self, logical_bytes: u64) -> StoredSize {
+        match self.shared.form() {
+            Form::Plain => StoredSize::Exact(logical_bytes),
+            // The empty blob is not stored.
+            Form::Casblob if logical_bytes == 0 => StoredSize::Exact(0),
+            Form::Casblob => StoredSize::AtMost(casblob::max_file_size_bytes(logical_bytes)),
+        }
     }
 }
 

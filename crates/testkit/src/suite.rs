@@ -85,6 +85,7 @@ macro_rules! __contracts {
             uploads::an_upload_is_told_from_all_others
             uploads::a_put_that_adds_nothing_claims_nothing
             uploads::what_was_put_without_a_token_is_never_mine
+            uploads::the_size_told_before_a_put_is_not_exceeded
         }
     };
     (Replicator, $callback:ident $given:tt) => {

@@ -117,6 +117,7 @@ teeth! {
         Cas an_upload_is_told_from_all_others: ClaimsEveryUpload;
         Cas a_put_that_adds_nothing_claims_nothing: ClaimsOnEveryPut;
         Cas what_was_put_without_a_token_is_never_mine: TakesNoTokenForZeroes;
+        Cas the_size_told_before_a_put_is_not_exceeded: TellsTooSmallASize;
     }
     inventories {
         Cas every_blob_is_listed_exactly_once: ListsTwice;

@@ -194,7 +194,11 @@ impl<F: BlobAccess, S: BlobAccess<Kind = F::Kind>> WriteBehind<F, S> {
 
     /// Puts a message. Both stores get the values of one entry in the same order.
     async fn put_message(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        let value = blob.into_bytes(self.queue.max_held_bytes()).await?;
+        let (size, max) = (blob.size_bytes(), self.queue.max_held_bytes());
+        if size > max {
+            return Err(self.queue.reject_value(ctx, digest, size));
+        }
+        let value = blob.into_bytes(max).await?;
         let guard = self.locks.lock(&digest.cache_key(self.fast.key_format())).await;
         self.fast.put(ctx, digest, Blob::from_bytes(value.clone())).await.map_err(in_fast)?;
         let enqueued = self.queue.enqueue_value(ctx, digest, value).map_err(not_uploaded)?;
@@ -227,6 +231,9 @@ impl<F: BlobAccess, S: BlobAccess<Kind = F::Kind>> WriteBehind<F, S> {
         }
         let left = (0..asked.len()).rev().map(|others| others.saturating_add(1));
         for (digest, left) in asked.iter().zip(left) {
+            if self.queue.is_queued(digest) {
+                continue;
+            }
             // Puts need the other half: of these uploads, nobody knows whether they are needed.
             if !self.queue.has_room_to_spare(left) || self.upload(ctx, digest).await.is_err() {
                 return Err(in_slow(error));

@@ -13,7 +13,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use blobaccess::{AccountName, Clock, Context, Digest, PutOutcome, Result, StorageType, UploadResolution, UploadToken};
+use blobaccess::{
+    AccountName, Clock, Context, Digest, PutOutcome, Result, StorageType, StoredSize, UploadResolution, UploadToken,
+};
 
 use self::peers::{PeerPut, PeerPuts};
 use self::resolving::{Resolvers, Unresolved};
@@ -79,6 +81,8 @@ pub(crate) struct Upload {
     slot: Slot,
     number: u64,
     logical_bytes: u64,
+    /// The bytes that the blob would take in the store.
+    size: StoredSize,
     reserved: Option<Reserved>,
 }
 
@@ -176,6 +180,20 @@ impl Accounts {
         Ok(Ticket::new(TicketState::new(Arc::clone(self), digest.clone(), storage_type, upload, token)))
     }
 
+    /// Begins an upload that joins an equal one, which is queued or under way. It will store nothing itself, so no quota
+    /// refuses it.
+    pub fn begin_joined(
+        self: &Arc<Self>,
+        ctx: &Context,
+        digest: &Digest,
+        storage_type: StorageType,
+        logical_bytes: u64,
+    ) -> Ticket {
+        let upload = self.count_start(ctx, digest, storage_type, logical_bytes);
+        let token = self.tokens.token(upload.number);
+        Ticket::new(TicketState::new(Arc::clone(self), digest.clone(), storage_type, upload, token))
+    }
+
     /// Begins an upload as [`begin`](Self::begin) does, borrowing, for callers that await the upload.
     #[inline]
     pub(crate) fn begin_borrowed<'a>(
@@ -189,6 +207,7 @@ impl Accounts {
         Ok(TicketState::new(self, digest, storage_type, upload, token))
     }
 
+    #[inline]
     fn start(
         &self,
         ctx: &Context,
@@ -196,19 +215,7 @@ impl Accounts {
         storage_type: StorageType,
         logical_bytes: u64,
     ) -> Result<(Upload, UploadToken)> {
-        let account_name = ctx.account_name().map_or_else(|| digest.instance_name().as_str(), AccountName::as_str);
-        let slot = self.table.slot(account_name, storage_type, &|account| self.fold(account));
-        let number = self.tokens.number();
-        if self.watch.is_overdue(number, || self.clock.monotonic()) {
-            tracing::warn!(reporter = %self.reporter, "uploads are counted and not reported: is `Reporting::run` polled?");
-        }
-        // A peer can announce any size.
-        let counted_bytes = if logical_bytes > self.max_blob_size_bytes { 0 } else { logical_bytes };
-        self.table.add(&slot, Class::Started, Amounts::started(counted_bytes));
-        if let (Some(journal), Some(account)) = (&self.journal, self.table.account(&slot)) {
-            journal.open(account, number, digest, counted_bytes);
-        }
-        let mut upload = Upload { slot, number, logical_bytes: counted_bytes, reserved: None };
+        let mut upload = self.count_start(ctx, digest, storage_type, logical_bytes);
         if !self.quotas.is_empty() {
             // The upload may be counted for `__other__`, while the limit is that of its own account.
             let account_name = AccountName::for_call(ctx, digest);
@@ -225,7 +232,30 @@ impl Accounts {
                 }
             }
         }
-        Ok((upload, self.tokens.token(number)))
+        let token = self.tokens.token(upload.number);
+        Ok((upload, token))
+    }
+
+    /// Counts the beginning of an upload, and writes it into the journal.
+    #[inline]
+    fn count_start(&self, ctx: &Context, digest: &Digest, storage_type: StorageType, logical_bytes: u64) -> Upload {
+        let account_name = ctx.account_name().map_or_else(|| digest.instance_name().as_str(), AccountName::as_str);
+        let slot = self.table.slot(account_name, storage_type, &|account| self.fold(account));
+        let number = self.tokens.number();
+        if self.watch.is_overdue(number, || self.clock.monotonic()) {
+            tracing::warn!(reporter = %self.reporter, "uploads are counted and not reported: is `Reporting::run` polled?");
+        }
+        // A peer can announce any size.
+        let (counted_bytes, size) = if logical_bytes > self.max_blob_size_bytes {
+            (0, StoredSize::Unknown)
+        } else {
+            (logical_bytes, self.resolvers.stored_size(storage_type, logical_bytes))
+        };
+        self.table.add(&slot, Class::Started, Amounts::started(counted_bytes));
+        if let (Some(journal), Some(account)) = (&self.journal, self.table.account(&slot)) {
+            journal.open(account, number, digest, counted_bytes, size);
+        }
+        Upload { slot, number, logical_bytes: counted_bytes, size, reserved: None }
     }
 
     /// Writes down that an account goes, before its counts are those of `__other__`.
@@ -359,7 +389,7 @@ impl Accounts {
             journal.end(upload.number, outcome);
         }
         let class = Class::from_outcome(outcome);
-        self.table.add(&upload.slot, class, Amounts::ended(outcome, upload.logical_bytes));
+        self.table.add(&upload.slot, class, Amounts::ended_with(outcome, upload.logical_bytes, upload.size));
         if class.concerns_the_store() {
             self.table.settle(&upload.slot);
         }

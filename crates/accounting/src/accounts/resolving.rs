@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use blobaccess::{Context, Digest, ResolveUpload, Result, StorageType, UploadResolution, UploadToken};
+use blobaccess::{Context, Digest, ResolveUpload, Result, StorageType, StoredSize, UploadResolution, UploadToken};
 use futures::stream::{self, StreamExt};
 
 use super::{Accounts, Upload};
@@ -31,6 +31,12 @@ impl Resolvers {
 
     fn resolver(&self, storage_type: StorageType) -> Option<&Arc<dyn ResolveUpload>> {
         self.by_code.get(usize::from(Account::storage_code(storage_type)))?.as_ref()
+    }
+
+    /// Returns the bytes that a blob of `logical_bytes` would take in the store, as far as that is known.
+    #[inline]
+    pub(crate) fn stored_size(&self, storage_type: StorageType, logical_bytes: u64) -> StoredSize {
+        self.resolver(storage_type).map_or(StoredSize::Unknown, |store| store.stored_size(logical_bytes))
     }
 
     /// Returns the fate of an upload: `Unknown` if there is no store to ask.

@@ -72,7 +72,7 @@ impl Ticket {
     }
 
     /// Ends the upload as given up before its first byte. `stored_bytes` is the size that the blob would have taken in the
-    /// store, if known.
+    /// store, if known; otherwise the store of the accounts is asked for it.
     pub fn drop_as(self, reason: DropReason, stored_bytes: Option<u64>) {
         self.finish(Outcome::Dropped { reason, stored_bytes });
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use blobaccess::{Clock, Digest, Error, InstanceName, Result};
+use blobaccess::{Clock, Digest, Error, InstanceName, Result, StoredSize};
 use tokio::sync::Notify;
 
 pub(crate) use self::dead::Dead;
@@ -148,12 +148,12 @@ impl Journal {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records that an upload is about to begin.
-    pub(crate) fn open(&self, account: &Account, number: u64, digest: &Digest, logical_bytes: u64) {
+    /// Records that an upload is about to begin, of a blob that would take `size` in the store.
+    pub(crate) fn open(&self, account: &Account, number: u64, digest: &Digest, logical_bytes: u64, size: StoredSize) {
         let mut inner = self.inner();
         let name = inner.name(account, digest.instance_name());
         let digest = digest.clone();
-        let opened = Opened { number, name, digest, logical_bytes, token: None, sent: false, counted: false };
+        let opened = Opened { number, name, digest, logical_bytes, size, token: None, sent: false, counted: false };
         self.append(inner, &Record::Open(opened));
     }
 

@@ -1,6 +1,6 @@
 //! The records of a journal, and their encoding in its file.
 
-use blobaccess::{Digest, DigestFunction, InstanceName, UploadToken};
+use blobaccess::{Digest, DigestFunction, InstanceName, StoredSize, UploadToken};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::ledger::codec::{Bytes, put_account, put_amounts, put_tally, put_text};
@@ -58,6 +58,8 @@ pub(crate) struct Opened {
     /// The digest, in the instance name of that record.
     pub(crate) digest: Digest,
     pub(crate) logical_bytes: u64,
+    /// The bytes that the blob would take in the store.
+    pub(crate) size: StoredSize,
     /// The token; `None` if it follows from epoch and number.
     pub(crate) token: Option<UploadToken>,
     pub(crate) sent: bool,
@@ -78,6 +80,10 @@ const FLAG_SENT: u8 = 1;
 const FLAG_COUNTED: u8 = 2;
 const FLAG_TOKEN: u8 = 4;
 const FLAG_LOGICAL: u8 = 8;
+/// The stored size is that of the blob. With [`FLAG_AT_MOST`], it is another one, which is exact.
+const FLAG_EXACT: u8 = 16;
+/// The stored size is at most a number at the end of the record.
+const FLAG_AT_MOST: u8 = 32;
 
 /// The bytes before each record: a length of four and a checksum of four, over the length too.
 const FRAME_BYTES: usize = 8;
@@ -239,13 +245,19 @@ impl Record {
 impl Opened {
     fn put_body(&self, out: &mut Vec<u8>) {
         let logical = self.logical_bytes != self.digest.size_bytes();
+        let (size_flags, size) = match self.size {
+            StoredSize::Unknown => (0, None),
+            StoredSize::Exact(size) if size == self.logical_bytes => (FLAG_EXACT, None),
+            StoredSize::Exact(size) => (FLAG_EXACT | FLAG_AT_MOST, Some(size)),
+            StoredSize::AtMost(size) => (FLAG_AT_MOST, Some(size)),
+        };
         let flags = [
             (self.sent, FLAG_SENT),
             (self.counted, FLAG_COUNTED),
             (self.token.is_some(), FLAG_TOKEN),
             (logical, FLAG_LOGICAL),
         ];
-        let flags = flags.into_iter().filter(|(set, _)| *set).fold(0, |flags, (_, flag)| flags | flag);
+        let flags = flags.into_iter().filter(|(set, _)| *set).fold(size_flags, |flags, (_, flag)| flags | flag);
         out.extend([OPEN, flags]);
         out.extend(self.number.to_le_bytes());
         out.extend(self.name.to_le_bytes());
@@ -256,6 +268,7 @@ impl Opened {
         out.extend(self.digest.size_bytes().to_le_bytes());
         out.push(u8::try_from(self.digest.function().number()).unwrap_or(0));
         out.extend(self.digest.hash_bytes());
+        out.extend(size.iter().flat_map(|size| size.to_le_bytes()));
     }
 
     fn read_body(bytes: &mut Bytes<'_>, instance_name: impl Fn(u32) -> Option<InstanceName>) -> Option<Self> {
@@ -267,11 +280,19 @@ impl Opened {
         let function = DigestFunction::from_number(bytes.byte()?.into())?;
         let hash = bytes.slice(function.hash_size_bytes())?;
         let digest = Digest::from_hash(instance_name(name)?, function, hash, size_bytes).ok()?;
+        let logical_bytes = logical.unwrap_or(size_bytes);
+        let size = match (flags & FLAG_EXACT != 0, flags & FLAG_AT_MOST != 0) {
+            (false, false) => StoredSize::Unknown,
+            (true, false) => StoredSize::Exact(logical_bytes),
+            (true, true) => StoredSize::Exact(bytes.u64()?),
+            (false, true) => StoredSize::AtMost(bytes.u64()?),
+        };
         Some(Self {
             number,
             name,
             digest,
-            logical_bytes: logical.unwrap_or(size_bytes),
+            logical_bytes,
+            size,
             token,
             sent: flags & FLAG_SENT != 0,
             counted: flags & FLAG_COUNTED != 0,
@@ -339,9 +360,12 @@ mod tests {
     fn records() -> Vec<Record> {
         let account = Account::new(AccountName::new("acme"), StorageType::Ac);
         let digest = Digest::of(name(), DigestFunction::Sha256, b"an action");
-        let opened = |token, sent, counted, logical_bytes| {
-            Record::Open(Opened { number: 7, name: 3, digest: digest.clone(), logical_bytes, token, sent, counted })
+        let sized = |token, sent, counted, logical_bytes, size| {
+            let digest = digest.clone();
+            Record::Open(Opened { number: 7, name: 3, digest, logical_bytes, size, token, sent, counted })
         };
+        let opened =
+            |token, sent, counted, logical_bytes| sized(token, sent, counted, logical_bytes, StoredSize::Unknown);
         let mut records = vec![
             Record::Head {
                 owner: Owner { reporter: Reporter::new("host"), store: "bucket".to_owned() },
@@ -361,6 +385,9 @@ mod tests {
                 tally: [(Class::Created, Amounts::deleted(3, 4))].into_iter().collect(),
             },
             Record::Folded { account },
+            sized(None, true, false, 77, StoredSize::Exact(77)),
+            sized(None, true, false, 77, StoredSize::Exact(0)),
+            sized(Some(UploadToken::from_bytes([4; 16])), false, true, 77, StoredSize::AtMost(99)),
         ];
         for outcome in [
             Outcome::Created { stored_bytes: 1 },
@@ -428,7 +455,7 @@ mod tests {
         records()[2].put(&mut written);
         assert_eq!(written.len(), 63);
         let mut written = Vec::new();
-        records()[8].put(&mut written);
+        records().iter().find(|record| matches!(record, Record::End { .. })).unwrap().put(&mut written);
         assert_eq!(written.len(), 35);
     }
 }

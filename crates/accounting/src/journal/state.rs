@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use blobaccess::{Digest, InstanceName, UploadToken};
+use blobaccess::{Digest, InstanceName, StoredSize, UploadToken};
 
 use super::record::{Frame, Opened, Owner, Record};
 use crate::tokens::token_of;
@@ -26,6 +26,7 @@ pub(crate) struct Intent {
     name: u32,
     pub(crate) digest: Digest,
     pub(crate) logical_bytes: u64,
+    pub(crate) size: StoredSize,
     pub(crate) token: UploadToken,
     own_token: bool,
     /// Whether the first byte may have been sent.
@@ -95,7 +96,7 @@ impl State {
                     self.count(
                         &intent.account,
                         Class::from_outcome(*outcome),
-                        Amounts::ended(*outcome, intent.logical_bytes),
+                        Amounts::ended_with(*outcome, intent.logical_bytes, intent.size),
                     );
                 }
             }
@@ -120,6 +121,7 @@ impl State {
             name: opened.name,
             digest: opened.digest.clone(),
             logical_bytes: opened.logical_bytes,
+            size: opened.size,
             token: opened.token.unwrap_or_else(|| token_of(self.epoch, opened.number)),
             own_token: opened.token.is_none(),
             sent: opened.sent,
@@ -170,6 +172,7 @@ impl State {
                 name: intent.name,
                 digest: intent.digest.clone(),
                 logical_bytes: intent.logical_bytes,
+                size: intent.size,
                 token: (!intent.own_token).then_some(intent.token),
                 sent: intent.sent,
                 counted: true,
@@ -204,7 +207,8 @@ mod tests {
         let instance_name = InstanceName::new("main").unwrap();
         let digest = Digest::of(instance_name, DigestFunction::Sha256, &number.to_le_bytes());
         let logical_bytes = digest.size_bytes();
-        Record::Open(Opened { number, name, digest, logical_bytes, token: None, sent, counted: false })
+        let size = StoredSize::Unknown;
+        Record::Open(Opened { number, name, digest, logical_bytes, size, token: None, sent, counted: false })
     }
 
     fn records() -> Vec<Record> {

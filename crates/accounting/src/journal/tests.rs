@@ -42,7 +42,7 @@ impl Setup {
 
     fn open(&self, journal: &Journal, number: u64) {
         let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &number.to_le_bytes());
-        journal.open(&self.account, number, &digest, 8);
+        journal.open(&self.account, number, &digest, 8, StoredSize::Exact(8));
     }
 }
 
@@ -324,7 +324,7 @@ fn a_name_of_any_length_voids_nothing() {
     let journal = setup.create(1);
     let instance_name = InstanceName::from_stored(&"x".repeat(70_000)).unwrap();
     let digest = Digest::of(instance_name, DigestFunction::Sha256, b"long");
-    journal.open(&setup.account, 100, &digest, 4);
+    journal.open(&setup.account, 100, &digest, 4, StoredSize::Unknown);
     for number in 1..=10 {
         setup.open(&journal, number);
         journal.sent(number);

@@ -7,13 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use blobaccess::{
     AccountName, Clock, Context, Digest, DigestFunction, Error, ErrorKind, InstanceName, ResolveUpload, Result,
-    StorageType, UploadResolution, UploadToken,
+    StorageType, StoredSize, UploadResolution, UploadToken,
 };
 use blobaccess_testkit::ManualClock;
 
 use crate::{
-    Accounts, AccountsOptions, Adjustment, Class, InFlight, Ledger, Life, MemoryLedger, Outcome, Quota, Quotas, Report,
-    Reporter, Reporting, Total,
+    Accounts, AccountsOptions, Adjustment, Class, DropReason, InFlight, Ledger, Life, MemoryLedger, Outcome, Quota,
+    Quotas, Report, Reporter, Reporting, Tally, Total,
 };
 
 /// A store that never says what became of an upload.
@@ -285,6 +285,53 @@ async fn sizes_that_nobody_can_have_sent_are_not_counted() {
     let tally = accounts.tallies().sum();
     assert_eq!((tally.get(Class::Started).objects, tally.get(Class::Started).logical_bytes), (3, 1_000));
     assert_eq!((tally.get(Class::Rejected).objects, tally.get(Class::Rejected).unsized_bytes), (3, 1_000));
+}
+
+/// A store that compresses, and is never reached.
+#[derive(Debug)]
+struct Compressing;
+
+#[async_trait]
+impl ResolveUpload for Compressing {
+    async fn resolve_upload(&self, _: &Context, _: &Digest, _: &UploadToken) -> Result<UploadResolution> {
+        Ok(UploadResolution::Absent)
+    }
+
+    fn stored_size(&self, logical_bytes: u64) -> StoredSize {
+        if logical_bytes < 100 { StoredSize::Exact(logical_bytes + 1) } else { StoredSize::AtMost(logical_bytes + 10) }
+    }
+}
+
+#[test]
+fn uploads_that_stored_nothing_say_what_they_would_have_stored_also_after_a_crash() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || {
+        let options = options().with_journal(directory.path());
+        Accounts::builder(options).with_resolver(StorageType::Cas, Arc::new(Compressing)).open().unwrap()
+    };
+    let accounts = open();
+    let begin = |bytes| accounts.begin(&Context::background(), &digest("acme"), StorageType::Cas, bytes).unwrap();
+    begin(50).fail(&Error::invalid_argument("refused"));
+    begin(200).fail(&Error::invalid_argument("refused"));
+    begin(60).drop_as(DropReason::QueueFull, None);
+    drop(begin(300));
+    let crashed = begin(70);
+    let expected = |tally: &Tally| {
+        let columns = |class| (tally.get(class).stored_bytes, tally.get(class).unsized_bytes);
+        assert_eq!(columns(Class::Rejected), (51 + 210, 200));
+        assert_eq!(columns(Class::QueueFull), (61, 0));
+        tally.get(Class::Shutdown)
+    };
+    let shutdown = expected(&accounts.tallies().sum());
+    assert_eq!((shutdown.stored_bytes, shutdown.unsized_bytes), (310, 300));
+    accounts.lose_the_journal();
+    drop(crashed);
+    drop(accounts);
+    let accounts = open();
+    let [dead] = accounts.dead_lives().try_into().unwrap();
+    let report = crate::accounts::lock_dead(&dead).report(std::time::SystemTime::UNIX_EPOCH);
+    let shutdown = expected(&report.accounts[0].1);
+    assert_eq!((shutdown.stored_bytes, shutdown.unsized_bytes), (310 + 71, 300));
 }
 
 #[tokio::test]

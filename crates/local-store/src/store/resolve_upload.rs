@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use blobaccess::{Context, Digest, Kind, ResolveUpload, Result, UploadResolution, UploadToken, blocking};
+use blobaccess::{Context, Digest, Kind, ResolveUpload, Result, StoredSize, UploadResolution, UploadToken, blocking};
 
 use super::LocalStore;
 
@@ -31,5 +31,9 @@ impl<K: Kind> ResolveUpload for LocalStore<K> {
                 Some(_) => UploadResolution::Anothers { stored_bytes },
             });
         }
+    }
+
+    fn stored_size(&self, logical_bytes: u64) -> StoredSize {
+        StoredSize::Exact(logical_bytes)
     }
 }

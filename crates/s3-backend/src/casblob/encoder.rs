@@ -87,3 +87,30 @@ pub(crate) fn encode(contents: Bytes) -> Result<Vec<Bytes>> {
 fn failed(error: &std::io::Error) -> Error {
     Error::internal(format!("blob cannot be compressed: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::casblob::{encode, max_file_size_bytes};
+
+    #[test]
+    fn no_casblob_is_larger_than_its_bound() {
+        // Numbers that cannot be compressed, by `SplitMix64`.
+        let mut state = 7_u64;
+        let mut random = || {
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mixed = (state ^ state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            (mixed ^ mixed >> 27).to_le_bytes()[3]
+        };
+        let contents: Vec<u8> = (0..=(2 << 20)).map(|_| random()).collect();
+        for size in
+            [1, 2, 255, 256, 257, 65_791, 65_792, 131_071, 131_072, 131_073, 1 << 20, (1 << 20) + 1, contents.len()]
+        {
+            let file = encode(Bytes::copy_from_slice(&contents[..size])).unwrap();
+            let stored: usize = file.into_iter().map(|piece| piece.len()).sum();
+            let bound = max_file_size_bytes(u64::try_from(size).unwrap());
+            assert!(u64::try_from(stored).unwrap() <= bound, "{size} bytes take {stored} of {bound}");
+            assert!(bound - u64::try_from(stored).unwrap() < 128, "{size} bytes take {stored} of {bound}");
+        }
+    }
+}

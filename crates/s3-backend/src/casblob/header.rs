@@ -19,6 +19,18 @@ pub(crate) const fn header_size_bytes(blob_size_bytes: u64) -> u64 {
     FIXED_BYTES + 8 * (blob_size_bytes.div_ceil(PIECE_SIZE_BYTES) + 1)
 }
 
+/// Returns the size, in bytes, that a casblob of a blob of this size has at most: with pieces that cannot be compressed.
+///
+/// A zstd frame has up to 18 bytes of header, and as many of a checksum as 4. Each block of up to 128 KiB has 3 bytes, and is
+/// stored as it is if it would grow (RFC 8878, sections 3.1.1 and 3.1.1.2).
+pub(crate) const fn max_file_size_bytes(blob_size_bytes: u64) -> u64 {
+    const FRAME_BYTES: u64 = 18 + 4;
+    const BLOCK_BYTES: u64 = 128 << 10;
+    let (pieces, blocks) = (blob_size_bytes.div_ceil(PIECE_SIZE_BYTES), blob_size_bytes.div_ceil(BLOCK_BYTES));
+    let overhead = header_size_bytes(blob_size_bytes).saturating_add(pieces * FRAME_BYTES + blocks * 3);
+    blob_size_bytes.saturating_add(overhead)
+}
+
 /// The table at the beginning of a casblob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {

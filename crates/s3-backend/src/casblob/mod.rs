@@ -20,4 +20,4 @@ mod header;
 
 pub(crate) use self::decoder::{decode, decode_piece};
 pub(crate) use self::encoder::{Encoder, encode};
-pub(crate) use self::header::{Header, MIN_FILE_SIZE_BYTES, PIECE_SIZE_BYTES, header_size_bytes};
+pub(crate) use self::header::{Header, MIN_FILE_SIZE_BYTES, PIECE_SIZE_BYTES, header_size_bytes, max_file_size_bytes};

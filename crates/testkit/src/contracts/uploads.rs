@@ -1,6 +1,6 @@
 //! Contracts about uploads: the upload that stored a blob can be identified afterwards.
 
-use blobaccess::{Blob, BlobAccess, ResolveUpload, Result, UploadResolution, UploadToken};
+use blobaccess::{Blob, BlobAccess, ResolveUpload, Result, StoredSize, UploadResolution, UploadToken};
 
 use crate::Fixture;
 use crate::samples::{Sample, Samples};
@@ -66,6 +66,29 @@ pub async fn what_was_put_without_a_token_is_never_mine<F: Fixture<Store: Resolv
         let resolution = resolve(&subject, &sample, &token).await?;
         let is_right = matches!(resolution, UploadResolution::Unknown | UploadResolution::Anothers { .. });
         assert!(is_right, "a blob without a token resolves to {resolution:?}");
+    }
+    Ok(())
+}
+
+/// Checks that the size that a store tells before a put is the one that the blob takes, or the most that it can take.
+pub async fn the_size_told_before_a_put_is_not_exceeded<F: Fixture<Store: ResolveUpload>>(fixture: &F) -> Result<()> {
+    let (subject, mut samples) = (Subject::open(fixture).await?, Samples::new());
+    for _ in 0..3 {
+        let sample = samples.small(fixture);
+        let logical_bytes = u64::try_from(sample.value.len()).unwrap_or(u64::MAX);
+        let told = subject.store.stored_size(logical_bytes);
+        let mine = token(&mut samples);
+        put(&subject, &sample, mine).await?;
+        let UploadResolution::Mine { stored_bytes } = resolve(&subject, &sample, &mine).await? else { continue };
+        match told {
+            StoredSize::Exact(size) => {
+                assert_eq!(stored_bytes, size, "the bytes taken, and those told before");
+            }
+            StoredSize::AtMost(most) => {
+                assert!(stored_bytes <= most, "{stored_bytes} bytes taken of {most} at most");
+            }
+            StoredSize::Unknown => {}
+        }
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use blobaccess::{
     Blob, BlobAccess, Capabilities, Context, Digest, DigestSet, Error, ErrorKind, Finish, InstanceName, Inventory,
     InventoryCursor, InventoryPage, KeyFormat, Kind, PutOutcome, RandomAccess, ResolveUpload, Result, Slicer,
-    UploadResolution, UploadToken, get_and_slice,
+    StoredSize, UploadResolution, UploadToken, get_and_slice,
 };
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
@@ -299,6 +299,10 @@ impl<K: Kind> ResolveUpload for Broken<K> {
             _ => false,
         };
         Ok(if claims { UploadResolution::Mine { stored_bytes: digest.size_bytes() } } else { resolution })
+    }
+
+    fn stored_size(&self, logical_bytes: u64) -> StoredSize {
+        if self.is(Fault::TellsTooSmallASize) { StoredSize::AtMost(0) } else { self.memory.stored_size(logical_bytes) }
     }
 }
 

@@ -61,6 +61,7 @@ pub(crate) enum Fault {
     ClaimsEveryUpload,
     ClaimsOnEveryPut,
     TakesNoTokenForZeroes,
+    TellsTooSmallASize,
     ListsTwice,
     TakesAnyCursor,
 }

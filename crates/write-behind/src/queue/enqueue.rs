@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use blobaccess::{Blob, BlobAccess, Context, Digest, DigestKey, Error, Kind, PutOutcome, Result};
-use blobaccess_accounting::{DropReason, Ticket};
+use blobaccess_accounting::{DropReason, ErrorReason, Outcome, Ticket};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use tokio::sync::oneshot;
@@ -85,8 +85,8 @@ impl<B: BlobAccess> UploadQueue<B> {
         store: Arc<dyn BlobAccess<Kind = B::Kind>>,
     ) -> impl Future<Output = Result<PutOutcome>> + Send + use<B> {
         let (waiter, enqueued) = self.waiter();
-        let queued = self.join(&self.key(digest), waiter).or_else(|waiter| {
-            let job = self.job(ctx, digest, logical_bytes).with_stored_bytes(stored_bytes);
+        let job = self.job(ctx, digest, logical_bytes).with_stored_bytes(stored_bytes);
+        let queued = self.join(&job, waiter).or_else(|waiter| {
             let reservation = self.reserve(&job, 0)?;
             self.enqueue(job, Contents::Stored(store), reservation, waiter)
         });
@@ -104,6 +104,11 @@ impl<B: BlobAccess> UploadQueue<B> {
         let (waiter, enqueued) = self.waiter();
         self.enqueue(job, Contents::Held(value), reservation, waiter)?;
         Ok(enqueued)
+    }
+
+    /// Counts a value of `size_bytes`, which is larger than the queue takes, as rejected, and returns the error that says so.
+    pub(crate) fn reject_value(&self, ctx: &Context, digest: &Digest, size_bytes: u64) -> Error {
+        self.reject(&self.job(ctx, digest, size_bytes))
     }
 
     /// Returns whether an upload of `digest` is queued or under way.
@@ -147,9 +152,30 @@ impl<B: BlobAccess> UploadQueue<B> {
         }
     }
 
-    /// Joins the upload of equal contents, if there is one; else returns the waiter. This takes no room.
-    pub(super) fn join(&self, key: &DigestKey, waiter: Option<Waiter>) -> Result<(), Option<Waiter>> {
-        self.entries().join(key, waiter)
+    /// Joins the upload of equal contents, if there is one; else returns the waiter. This takes no room. The put has an outcome
+    /// of its own once the upload has ended.
+    pub(super) fn join(&self, job: &Job, waiter: Option<Waiter>) -> Result<(), Option<Waiter>> {
+        let joined = self.entries().join(&self.options, &job.key, waiter)?;
+        let ticket = self.accounts.begin_joined(&job.ctx, &job.digest, B::Kind::STORAGE_TYPE, job.logical_bytes);
+        match joined {
+            Some(joined) => joined.begin(ticket),
+            // It stores nothing, whatever becomes of the upload.
+            None => ticket.finish(Outcome::Unclassified { stored_bytes: job.stored_bytes }),
+        }
+        Ok(())
+    }
+
+    /// Counts an upload that is larger than the queue takes as rejected, and returns the error that says so.
+    pub(super) fn reject(&self, job: &Job) -> Error {
+        let (digest, size, max) = (&job.digest, job.logical_bytes, self.options.max_blob_size_bytes);
+        let message = format!("blob {digest} is {size} bytes; the maximum of the queue of uploads is {max}");
+        // If its account refuses it, that is counted as rejected, too.
+        if let Ok(ticket) = self.begin(job) {
+            ticket.finish(Outcome::Error(ErrorReason::Rejected));
+        }
+        self.entries().count_failed();
+        self.losses.add(digest);
+        Error::invalid_argument(message)
     }
 
     /// Reserves room for an upload that holds `held_bytes` in memory. If there is none, the upload is dropped and counted
@@ -221,7 +247,7 @@ impl<B: BlobAccess> UploadQueue<B> {
         let admission = self.admission();
         let mut waiter = waiter;
         if !B::Kind::STORAGE_TYPE.is_mutable() {
-            match self.join(&job.key, waiter) {
+            match self.join(&job, waiter) {
                 Ok(()) => return Ok(()),
                 Err(back) => waiter = back,
             }

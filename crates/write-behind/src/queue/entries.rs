@@ -8,6 +8,7 @@ use blobaccess::{DigestKey, Kind};
 use tokio::sync::oneshot;
 
 use super::contents::Contents;
+use super::joined::{Joined, JoinedTicket};
 use super::outage::Outage;
 use super::queued::{Queued, Waiter};
 use super::{QueueOptions, QueueSnapshot};
@@ -49,6 +50,8 @@ pub(super) struct Entries<K: Kind> {
     next_sequence: u64,
     items: usize,
     held_bytes: u64,
+    /// The number of tickets of puts that joined an upload.
+    joined_tickets: usize,
     counts: Counts,
     outage: Outage,
     given_up: bool,
@@ -69,7 +72,7 @@ struct Entry<K: Kind> {
     uploading: Option<Contents<K>>,
     waiting: Option<Queued<K>>,
     /// The callers that joined the upload under way.
-    joined: Vec<Waiter>,
+    joined: Vec<Joined>,
     /// The results that wait for an upload of this key to end, whatever its outcome.
     watchers: Vec<oneshot::Sender<()>>,
     /// Whether the key is among those whose turn has come.
@@ -105,6 +108,7 @@ impl<K: Kind> Entries<K> {
             next_sequence: 0,
             items: 0,
             held_bytes: 0,
+            joined_tickets: 0,
             counts: Counts::default(),
             outage: Outage::new(options.backoff_first, options.backoff_max),
             given_up: false,
@@ -129,15 +133,26 @@ impl<K: Kind> Entries<K> {
         self.held_bytes -= held_bytes;
     }
 
-    /// Joins the upload of `key`, if there is one; else returns the waiter.
-    pub(super) fn join(&mut self, key: &DigestKey, waiter: Option<Waiter>) -> Result<(), Option<Waiter>> {
+    /// Joins the upload of `key`, if there is one; else returns the waiter. The ticket of the put ends with the upload; there is
+    /// none if as many wait for that as uploads may be queued.
+    pub(super) fn join(
+        &mut self,
+        options: &QueueOptions,
+        key: &DigestKey,
+        waiter: Option<Waiter>,
+    ) -> Result<Option<JoinedTicket>, Option<Waiter>> {
         let Some(entry) = self.by_key.get_mut(key) else { return Err(waiter) };
-        match &mut entry.waiting {
-            Some(queued) => queued.waiters.extend(waiter),
-            None => entry.joined.extend(waiter),
+        let ticket = (self.joined_tickets < options.max_items).then(JoinedTicket::default);
+        self.joined_tickets += usize::from(ticket.is_some());
+        let joined = Joined { waiter, ticket: ticket.clone() };
+        if joined.waiter.is_some() || joined.ticket.is_some() {
+            match &mut entry.waiting {
+                Some(queued) => queued.waiters.push(joined),
+                None => entry.joined.push(joined),
+            }
         }
         self.counts.joined += 1;
-        Ok(())
+        Ok(ticket)
     }
 
     /// Takes room for `bytes` more of an upload that has `room`. Returns `false` if there is none.
@@ -299,8 +314,8 @@ impl<K: Kind> Entries<K> {
         superseded.map_or(PutBack::Waits, PutBack::Superseded)
     }
 
-    /// Removes an upload that has ended, and returns the callers that joined it.
-    pub(super) fn finish(&mut self, queued: &mut Queued<K>, well: bool) -> Vec<Waiter> {
+    /// Removes an upload that has ended, and hands it the puts that joined it.
+    pub(super) fn finish(&mut self, queued: &mut Queued<K>, well: bool) {
         let room = std::mem::replace(&mut queued.room, Room { held_bytes: 0 });
         self.give_back(room);
         if well {
@@ -317,16 +332,18 @@ impl<K: Kind> Entries<K> {
         self.outage.end_probe(queued.sequence);
         let key = queued.job.key.clone();
         self.ended_uploading(&key);
-        let Some(entry) = self.by_key.get_mut(&key) else { return Vec::new() };
-        let joined = std::mem::take(&mut entry.joined);
-        // Those that watch look again.
-        entry.watchers.clear();
-        if entry.waiting.is_some() {
-            self.list(&key);
-        } else {
-            self.by_key.remove(&key);
+        if let Some(entry) = self.by_key.get_mut(&key) {
+            queued.waiters.append(&mut entry.joined);
+            // Those that watch look again.
+            entry.watchers.clear();
+            if entry.waiting.is_some() {
+                self.list(&key);
+            } else {
+                self.by_key.remove(&key);
+            }
         }
-        joined
+        let ended = queued.waiters.iter().filter(|joined| joined.ticket.is_some()).count();
+        self.joined_tickets = self.joined_tickets.saturating_sub(ended);
     }
 
     /// Takes every upload that is not under way.
@@ -359,6 +376,10 @@ impl<K: Kind> Entries<K> {
 
     pub(super) fn count_dropped(&mut self) {
         self.counts.dropped += 1;
+    }
+
+    pub(super) fn count_failed(&mut self) {
+        self.counts.failed += 1;
     }
 
     /// Returns whether nothing is queued, under way, or on its way into the queue.

@@ -4,6 +4,7 @@ mod contents;
 mod enqueue;
 mod entries;
 mod job;
+mod joined;
 mod losses;
 mod named_contents;
 mod notices;
@@ -318,17 +319,12 @@ impl<B: BlobAccess> BlobAccess for UploadQueue<B> {
         let (size, max) = (blob.size_bytes(), self.options.max_blob_size_bytes);
         let job = self.job(ctx, digest, size);
         if size > max {
-            let message = format!("blob {digest} is {size} bytes; the maximum of the queue of uploads is {max}");
-            // It has an outcome, as every put has.
-            self.begin(&job)?.drop_as(DropReason::QueueFull, None);
-            self.entries().count_dropped();
-            self.losses.add(digest);
-            return Err(Error::invalid_argument(message));
+            return Err(self.reject(&job));
         }
         let mutable = B::Kind::STORAGE_TYPE.is_mutable();
         let waits = self.options.acknowledge == Acknowledge::Uploaded;
         // A put that waits for its outcome reads its blob first, so that one whose contents are wrong fails.
-        if !mutable && !waits && self.join(&self.key(digest), None).is_ok() {
+        if !mutable && !waits && self.join(&job, None).is_ok() {
             return Ok(PutOutcome::Unclassified { stored_bytes: None });
         }
         let mut reservation = self.reserve(&job, 0)?;

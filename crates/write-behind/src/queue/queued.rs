@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::contents::Contents;
 use super::entries::Room;
 use super::job::Job;
+use super::joined::{Joined, JoinedEnd};
 
 /// A caller that waits for the outcome of an upload.
 pub(super) type Waiter = oneshot::Sender<Result<PutOutcome>>;
@@ -27,9 +28,10 @@ pub(super) struct Queued<K: Kind> {
     pub(super) first_failure: Option<Instant>,
     /// The error of the last attempt. It says that the blob may be stored if any attempt may have stored it.
     pub(super) last_error: Option<Error>,
-    pub(super) waiters: Vec<Waiter>,
+    /// The put that began this upload, if it waits for it, and those that joined it.
+    pub(super) waiters: Vec<Joined>,
     /// The callers that put values which this upload replaced while they were waiting.
-    pub(super) superseded: Vec<Waiter>,
+    pub(super) superseded: Vec<Joined>,
 }
 
 impl<K: Kind> Queued<K> {
@@ -78,9 +80,14 @@ impl<K: Kind> Queued<K> {
         }
     }
 
+    /// Returns the end of this upload for those that joined it, if it is given up.
+    pub(super) fn lost_end(&self, reason: DropReason) -> JoinedEnd {
+        JoinedEnd::of_lost(reason, self.job.stored_bytes, self.last_error.as_ref())
+    }
+
     /// Adds `waiter`, if there is one.
     pub(super) fn with_waiter(mut self, waiter: Option<Waiter>) -> Self {
-        self.waiters.extend(waiter);
+        self.waiters.extend(waiter.map(Joined::first));
         self
     }
 
@@ -94,10 +101,14 @@ impl<K: Kind> Queued<K> {
         self.superseded.append(&mut older.waiters);
     }
 
-    /// Answers all callers that wait. Only the first of them can have created anything.
-    pub(super) fn answer(&mut self, result: &Result<PutOutcome>) {
+    /// Answers all callers that wait, and ends the puts that joined. Only the first caller can have created anything.
+    pub(super) fn answer(&mut self, result: &Result<PutOutcome>, end: JoinedEnd) {
         let mut result = result.clone();
-        for waiter in self.waiters.drain(..) {
+        for joined in self.waiters.drain(..) {
+            if let Some(ticket) = joined.ticket {
+                ticket.end(end.outcome());
+            }
+            let Some(waiter) = joined.waiter else { continue };
             // A caller that has gone away needs no answer.
             drop(waiter.send(result.clone()));
             if let Ok(PutOutcome::Created { stored_bytes }) = result {
@@ -105,7 +116,7 @@ impl<K: Kind> Queued<K> {
             }
         }
         let result = result.map(|_| PutOutcome::Unclassified { stored_bytes: None });
-        for waiter in self.superseded.drain(..) {
+        for waiter in self.superseded.drain(..).filter_map(|joined| joined.waiter) {
             drop(waiter.send(result.clone()));
         }
     }

@@ -96,7 +96,88 @@ async fn equal_uploads_are_one() {
     }
     settle(&queue).await;
     assert_eq!((queue.snapshot().joined, queue.snapshot().uploaded), (4, 1));
-    assert_eq!(setup.accounts.tallies().sum().get(Class::Started).objects, 1);
+    assert_eq!(setup.accounts.tallies().sum().get(Class::Created).objects, 1);
+}
+
+#[tokio::test]
+async fn a_put_that_joins_ends_when_its_upload_does_and_stores_nothing() {
+    let setup = Setup::new();
+    let queue = setup.contents(QueueOptions::new());
+    put(&queue, b"hello").await.unwrap();
+    put(&queue, b"hello").await.unwrap();
+    let mut running = std::pin::pin!(queue.run());
+    setup.outage.begin(Error::unavailable("an outage"));
+    assert!(futures::poll!(&mut running).is_pending());
+    put(&queue, b"hello").await.unwrap();
+    let tally = setup.accounts.tallies().sum();
+    assert_eq!((tally.get(Class::Started).objects, tally.in_flight().objects), (3, 3));
+    setup.outage.end();
+    setup.clock.advance(Duration::from_mins(1));
+    queue.close();
+    running.await;
+    let tally = setup.accounts.tallies().sum();
+    let (created, there) = (tally.get(Class::Created), tally.get(Class::AlreadyExists));
+    assert_eq!((created.objects, created.stored_bytes), (1, 5));
+    assert_eq!((there.objects, there.stored_bytes), (2, 10));
+    assert_eq!((tally.net_bytes(), tally.in_flight().objects), (5, 0));
+}
+
+#[tokio::test]
+async fn a_put_that_joins_fails_as_its_upload_does() {
+    let setup = Setup::new();
+    let queue = setup.contents(QueueOptions::new());
+    for _ in 0..3 {
+        put(&queue, b"hello").await.unwrap();
+    }
+    queue.drain(setup.clock.monotonic()).await;
+    let tally = setup.accounts.tallies().sum();
+    assert_eq!((tally.get(Class::Shutdown).objects, tally.in_flight().objects), (3, 0));
+}
+
+#[tokio::test]
+async fn puts_that_join_take_bounded_memory_and_all_have_outcomes() {
+    let setup = Setup::new();
+    let queue = setup.contents(QueueOptions::new().with_max_items(4));
+    for _ in 0..10 {
+        put(&queue, b"hello").await.unwrap();
+    }
+    let tally = setup.accounts.tallies().sum();
+    assert_eq!((tally.get(Class::Unclassified).objects, tally.in_flight().objects), (5, 5));
+    settle(&queue).await;
+    for _ in 0..2 {
+        put(&queue, b"world").await.unwrap();
+    }
+    settle(&queue).await;
+    let tally = setup.accounts.tallies().sum();
+    assert_eq!((tally.get(Class::Created).objects, tally.get(Class::AlreadyExists).objects), (2, 5));
+    assert_eq!((tally.get(Class::Started).objects, tally.in_flight().objects), (12, 0));
+}
+
+#[tokio::test]
+async fn every_upload_that_stores_nothing_says_what_it_would_have_stored() {
+    let setup = Setup::new();
+    let options = AccountsOptions::new(Reporter::new("host"));
+    let accounts =
+        Accounts::builder(options).with_resolver(Cas::STORAGE_TYPE, Arc::<MemoryStore<Cas>>::clone(&setup.cas));
+    let accounts = accounts.open().unwrap();
+    let full = QueueOptions::new().with_max_bytes(8).with_max_blob_size_bytes(8);
+    let queue = UploadQueue::new(Arc::clone(&setup.cas), Arc::clone(&accounts), full);
+    put(&queue, b"hello").await.unwrap();
+    put(&queue, b"hello").await.unwrap();
+    put(&queue, b"other").await.unwrap_err();
+    put(&queue, b"above the maximum").await.unwrap_err();
+    let local: Arc<dyn BlobAccess<Kind = Cas>> = Arc::new(MemoryStore::<Cas>::new(1 << 20));
+    queue.enqueue_from(&Context::background(), &digest(b"gone!"), 5, None, local).unwrap();
+    settle(&queue).await;
+    put(&queue, b"later").await.unwrap();
+    queue.drain(accounts.clock().monotonic()).await;
+    let tally = accounts.tallies().sum();
+    let stored = |class| (tally.get(class).objects, tally.get(class).stored_bytes, tally.get(class).unsized_bytes);
+    assert_eq!(stored(Class::QueueFull), (1, 5, 0));
+    assert_eq!(stored(Class::Rejected), (1, 17, 0));
+    assert_eq!(stored(Class::SourceUnavailable), (1, 5, 0));
+    assert_eq!(stored(Class::Shutdown), (1, 5, 0));
+    assert_eq!(stored(Class::AlreadyExists), (1, 5, 0));
 }
 
 #[tokio::test]
@@ -560,7 +641,8 @@ async fn a_blob_above_the_maximum_has_an_outcome() {
     let queue = setup.contents(QueueOptions::new().with_max_blob_size_bytes(3));
     assert_eq!(put(&queue, b"large").await.unwrap_err().kind(), ErrorKind::InvalidArgument);
     let tally = setup.accounts.tallies().sum();
-    assert_eq!((tally.get(Class::QueueFull).objects, tally.in_flight().objects), (1, 0));
+    assert_eq!((tally.get(Class::Rejected).objects, tally.in_flight().objects), (1, 0));
+    assert_eq!((queue.snapshot().failed, queue.snapshot().dropped), (1, 0));
 }
 
 #[tokio::test]

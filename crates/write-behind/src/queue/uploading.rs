@@ -8,6 +8,7 @@ use futures::future::{Either, select};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::entries::PutBack;
+use super::joined::JoinedEnd;
 use super::predecessor::Needs;
 use super::queued::Queued;
 use super::{Acknowledge, UploadQueue};
@@ -38,7 +39,9 @@ impl<B: BlobAccess> UploadQueue<B> {
         match result {
             Ok(outcome) => {
                 self.losses.remove(&queued.job.digest);
-                self.finish(queued, &Ok(outcome));
+                let result = Ok(outcome);
+                let end = JoinedEnd::of(&result);
+                self.finish(queued, &result, end);
             }
             Err(Failed::Again(error, at)) => {
                 self.note(&error, false);
@@ -49,7 +52,9 @@ impl<B: BlobAccess> UploadQueue<B> {
             Err(Failed::Upload(error)) => {
                 self.note(&error, true);
                 self.losses.add(&queued.job.digest);
-                self.finish(queued, &Err(error));
+                let result = Err(error);
+                let end = JoinedEnd::of(&result);
+                self.finish(queued, &result, end);
             }
             Err(Failed::Source(error)) => {
                 self.note(&error, true);
@@ -183,8 +188,8 @@ impl<B: BlobAccess> UploadQueue<B> {
         queued.give_up_ticket(reason);
         self.entries().count_dropped();
         self.losses.add(&queued.job.digest);
-        let error = queued.joined_error(error.not_stored());
-        self.finish(queued, &Err(error));
+        let (error, end) = (queued.joined_error(error.not_stored()), queued.lost_end(reason));
+        self.finish(queued, &Err(error), end);
     }
 
     /// Goes on with an upload that has its place back. Returns it if the queue has given everything up.
@@ -208,10 +213,9 @@ impl<B: BlobAccess> UploadQueue<B> {
         self.notices.note(self.accounts.clock().monotonic(), error, is_last, || self.snapshot());
     }
 
-    fn finish(&self, mut queued: Queued<B::Kind>, result: &Result<PutOutcome>) {
-        let waiters = self.entries().finish(&mut queued, result.is_ok());
-        queued.waiters.extend(waiters);
-        queued.answer(result);
+    fn finish(&self, mut queued: Queued<B::Kind>, result: &Result<PutOutcome>, end: JoinedEnd) {
+        self.entries().finish(&mut queued, result.is_ok());
+        queued.answer(result, end);
         // Another value of the same entry may have waited for this one.
         self.wake();
     }
@@ -271,9 +275,14 @@ impl<B: BlobAccess> Drop for Uploading<'_, B> {
                 Some(queued)
             };
             let Some(mut queued) = queued else { return };
+            // An upload whose ticket is elsewhere may have been sent.
+            let end = match &queued.ticket {
+                Some(_) => queued.lost_end(DropReason::Shutdown),
+                None => JoinedEnd::of(&Err(Error::cancelled("the queue of uploads was stopped"))),
+            };
             queued.give_up_ticket(DropReason::Shutdown);
             self.queue.losses.add(&queued.job.digest);
-            self.queue.finish(queued, &Err(Error::cancelled("the queue of uploads was stopped")));
+            self.queue.finish(queued, &Err(Error::cancelled("the queue of uploads was stopped")), end);
         }
     }
 }

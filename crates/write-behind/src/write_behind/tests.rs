@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use blobaccess::{Ac, Cas, DigestFunction, MemoryStore};
+use blobaccess::{Ac, Cas, DigestFunction, ErrorKind, MemoryStore};
 use blobaccess_accounting::{Accounts, AccountsOptions, Class, Reporter};
 use blobaccess_testkit::fakes::{CountingStore, InterruptibleStore, Outage};
 use bytes::Bytes;
@@ -82,6 +82,14 @@ async fn acknowledged_when_uploaded_a_put_has_the_outcome_of_the_slow_store() {
     let outcomes = [first.unwrap(), again.unwrap()];
     assert_eq!(outcomes, [PutOutcome::Created { stored_bytes: 8 }, PutOutcome::AlreadyExists { stored_bytes: 8 }]);
     assert_eq!(setup.slow.counts().puts, 1, "the second joined the first");
+}
+
+#[tokio::test]
+async fn a_message_above_the_maximum_of_the_queue_is_rejected_and_counted() {
+    let setup = Setup::<Ac>::new(QueueOptions::new().with_max_blob_size_bytes(3));
+    assert_eq!(put(&setup.store, b"large").await.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    let tally = setup.accounts.tallies().sum();
+    assert_eq!((tally.get(Class::Rejected).objects, tally.in_flight().objects), (1, 0));
 }
 
 #[tokio::test]

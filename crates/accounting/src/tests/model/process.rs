@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use blobaccess::{InstanceName, UploadResolution, UploadToken};
+use blobaccess::{InstanceName, StoredSize, UploadResolution, UploadToken};
 
 use super::{KEYS, Mistake, Process, Upload, World, account, digest, logical_bytes, owner, storage_type};
 use crate::accounts::outcome_of;
@@ -26,6 +26,7 @@ impl World {
             name: u32::from(key),
             digest: digest(key),
             logical_bytes: logical_bytes(number),
+            size: size(number),
             token: None,
             sent: false,
             counted: false,
@@ -91,7 +92,7 @@ impl World {
     pub(super) fn end(&mut self, upload: &Upload, outcome: Outcome) {
         let early = self.mistake == Mistake::CountedBeforeWritten;
         let process = self.process();
-        let amounts = Amounts::ended(outcome, logical_bytes(upload.number));
+        let amounts = Amounts::ended_with(outcome, logical_bytes(upload.number), size(upload.number));
         process.counted.entry(account(upload.key)).or_default().add(Class::from_outcome(outcome), amounts);
         if !early {
             process.journal.apply(&Record::End { number: upload.number, outcome });
@@ -143,5 +144,14 @@ impl World {
             dead,
             reported: BTreeMap::new(),
         });
+    }
+}
+
+/// Returns the size that the store expects of the blob of an upload.
+fn size(number: u64) -> StoredSize {
+    match number % 3 {
+        0 => StoredSize::Unknown,
+        1 => StoredSize::Exact(10 + number),
+        _ => StoredSize::AtMost(100 + number),
     }
 }
