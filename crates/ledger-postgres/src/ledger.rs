@@ -102,15 +102,9 @@ impl PostgresLedger {
     ///
     /// `InvalidArgument` if `config` describes no database, or the prefix of the tables is none.
     pub fn with_options(config: &str, options: PostgresOptions) -> Result<Self> {
-        let config = config.parse().map_err(|error: tokio_postgres::Error| {
-            Error::invalid_argument(format!("ledger in postgresql: {error}"))
-        })?;
+        let sessions = Sessions::new("ledger", config, options.timeout)?;
         options.check()?;
-        Ok(Self {
-            sessions: Sessions::new(config, options.timeout),
-            sql: Arc::new(Sql { prefix: options.table_prefix }),
-            rows_set_aside: AtomicU64::new(0),
-        })
+        Ok(Self { sessions, sql: Arc::new(Sql { prefix: options.table_prefix }), rows_set_aside: AtomicU64::new(0) })
     }
 
     /// Encrypts connections, and refuses servers that do not.
@@ -229,7 +223,7 @@ impl Columns {
 }
 
 /// Returns whether the server refuses what is in a row, so that the row would be refused again.
-fn refuses_contents(error: &tokio_postgres::Error) -> bool {
+pub(crate) fn refuses_contents(error: &tokio_postgres::Error) -> bool {
     // Data exceptions, violated constraints, exceeded limits.
     error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.code().starts_with(class)))
 }

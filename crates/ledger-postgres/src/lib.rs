@@ -4,6 +4,9 @@
 //! [`Accumulator`](blobaccess_accounting::Accumulator). Reports are upserts that keep the higher of each number, so any host
 //! may send any report any number of times. Consuming is one transaction under a row lock.
 //!
+//! [`PostgresFootprints`] is a site's own table of footprints, and [`PostgresRows`] a table of operations, for a
+//! [`FootprintAccumulator`](blobaccess_accounting::FootprintAccumulator).
+//!
 //! # Examples
 //!
 //! ```no_run
@@ -25,13 +28,20 @@
 //!
 //! [`blobaccess_accounting`] explains accounts, reports and ledgers.
 
+mod footprint_columns;
+mod footprint_table;
+mod identifier;
 mod ledger;
+mod operations;
 mod options;
 mod rows;
 mod schema;
 mod session;
 mod tls;
 
+pub use self::footprint_columns::FootprintColumns;
+pub use self::footprint_table::PostgresFootprints;
 pub use self::ledger::{PostgresLedger, PostgresSnapshot};
+pub use self::operations::PostgresRows;
 pub use self::options::PostgresOptions;
 pub use self::tls::PostgresTls;

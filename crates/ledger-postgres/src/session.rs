@@ -19,6 +19,8 @@ const IS_ALIVE_WITHIN: Duration = Duration::from_secs(5);
 /// opened.
 #[derive(Debug)]
 pub(crate) struct Sessions {
+    /// The name of what is in the database, for errors.
+    what: &'static str,
     config: Config,
     tls: Option<PostgresTls>,
     timeout: Duration,
@@ -32,8 +34,17 @@ struct Session {
 }
 
 impl Sessions {
-    pub(crate) fn new(config: Config, timeout: Duration) -> Self {
-        Self { config, tls: None, timeout, clock: Arc::new(SystemClock), idle: Mutex::new(None) }
+    /// Makes the connection to the database that `config` describes. It is opened later.
+    pub(crate) fn new(what: &'static str, config: &str, timeout: Duration) -> Result<Self> {
+        let config = config.parse().map_err(|error: tokio_postgres::Error| {
+            Error::invalid_argument(format!("{what} in postgresql: {error}"))
+        })?;
+        Ok(Self { what, config, tls: None, timeout, clock: Arc::new(SystemClock), idle: Mutex::new(None) })
+    }
+
+    pub(crate) const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     pub(crate) fn with_tls(mut self, tls: PostgresTls) -> Self {
@@ -56,7 +67,7 @@ impl Sessions {
     {
         let deadline = self.clock.monotonic().checked_add(self.timeout);
         self.clock.timeout(deadline, self.run_untimed(work)).await.unwrap_or_else(|_| {
-            Err(Error::unavailable(format!("ledger in postgresql: timed out after {:?}", self.timeout)))
+            Err(Error::unavailable(format!("{} in postgresql: timed out after {:?}", self.what, self.timeout)))
         })
     }
 
@@ -69,7 +80,7 @@ impl Sessions {
             Some(session) => session,
             None => self.connect().await?,
         };
-        let result = session.drive(work).await.map_err(|error| failed(&error));
+        let result = session.drive(work).await.map_err(|error| self.failed(&error));
         if result.is_ok() {
             *idle = Some(session);
         }
@@ -88,15 +99,21 @@ impl Sessions {
     async fn connect(&self) -> Result<Session> {
         match self.tls.clone() {
             None => {
-                let (client, connection) = self.config.connect(NoTls).await.map_err(|error| failed(&error))?;
+                let (client, connection) = self.config.connect(NoTls).await.map_err(|error| self.failed(&error))?;
                 Ok(Session { client, connection: connection.boxed() })
             }
             Some(tls) => {
                 let (client, connection) =
-                    self.config.connect(Handshakes(tls)).await.map_err(|error| failed(&error))?;
+                    self.config.connect(Handshakes(tls)).await.map_err(|error| self.failed(&error))?;
                 Ok(Session { client, connection: connection.boxed() })
             }
         }
+    }
+
+    /// Makes an error of the server's message, which is for operators: a database that cannot be reached now is tried again.
+    fn failed(&self, error: &tokio_postgres::Error) -> Error {
+        let told = error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string);
+        Error::unavailable(format!("{} in postgresql: {told}", self.what))
     }
 }
 
@@ -120,10 +137,4 @@ impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").finish_non_exhaustive()
     }
-}
-
-/// Makes an error of the server's message, which is for operators: a ledger that cannot be reached now is tried again.
-fn failed(error: &tokio_postgres::Error) -> Error {
-    let told = error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string);
-    Error::unavailable(format!("ledger in postgresql: {told}"))
 }

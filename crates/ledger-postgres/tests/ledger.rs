@@ -3,6 +3,8 @@
 //! `BLOBACCESS_POSTGRESQL_URL` is its address; `tests/servers/postgresql start DIRECTORY` starts one and prints it.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail so")]
 
+mod server;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,7 +19,8 @@ use blobaccess_ledger_postgres::{PostgresLedger, PostgresOptions, PostgresTls};
 use blobaccess_testkit::ManualClock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio_postgres::{NoTls, SimpleQueryMessage};
+
+use self::server::{address, query};
 
 #[tokio::test]
 #[ignore = "needs a PostgreSQL server, whose address is in BLOBACCESS_POSTGRESQL_URL"]
@@ -32,26 +35,6 @@ async fn a_ledger_in_postgresql_keeps_the_contracts() {
     an_adjustment_counts_once_and_is_kept_with_its_proof(&ledger, &format!("{run}/adjusted")).await;
     a_retired_life_is_not_awaited_until_it_reports_again(&ledger, &format!("{run}/retired")).await;
     consuming(&ledger, &format!("{run}/consumed"), 7).await;
-}
-
-/// Returns the address of the server.
-fn address() -> String {
-    std::env::var("BLOBACCESS_POSTGRESQL_URL").expect("BLOBACCESS_POSTGRESQL_URL is the server's address")
-}
-
-/// Runs statements in the database at `address`, and returns the first column of the last one.
-async fn query(address: &str, sql: &str) -> Vec<String> {
-    let (client, connection) = tokio_postgres::connect(address, NoTls).await.unwrap();
-    let driving = tokio::spawn(connection);
-    let messages = client.simple_query(sql).await.unwrap();
-    let rows = messages.iter().filter_map(|message| {
-        let SimpleQueryMessage::Row(row) = message else { return None };
-        Some(row.get(0).unwrap_or_default().to_owned())
-    });
-    let rows = rows.collect();
-    drop(client);
-    drop(driving.await);
-    rows
 }
 
 /// Makes a ledger with tables of its own.

@@ -228,8 +228,8 @@ impl FootprintAccumulator {
             running.note_call(&page);
             let page = page?;
             let Some(last) = page.last().map(|row| row.name.clone()) else { return Ok(()) };
-            if after.as_ref().is_some_and(|after| last <= *after) {
-                return Err(Error::internal("the active rows are not in the order of their names"));
+            if after.as_ref() == Some(&last) {
+                return Err(Error::internal("the active rows after a row end with that row"));
             }
             let is_last = page.len() < limit;
             running.run.rows = running.run.rows.saturating_add(u64::try_from(page.len()).unwrap_or(u64::MAX));

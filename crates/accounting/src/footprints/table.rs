@@ -21,8 +21,8 @@ use super::{FootprintMark, FootprintShard};
 /// A call that is dropped may still take effect, as a whole.
 #[async_trait]
 pub trait FootprintTable: Debug + Send + Sync + 'static {
-    /// Returns the active rows of `shard` whose names come after `after`, in the order of names: `limit` of them, and fewer
-    /// only if there are no more.
+    /// Returns the active rows of `shard` whose names come after `after`, in an order of the table's own that is always the
+    /// same: `limit` of them, and fewer only if there are no more.
     ///
     /// # Errors
     ///

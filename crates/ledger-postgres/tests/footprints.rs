@@ -1,0 +1,301 @@
+//! A site's own table of footprints, and rows of operations, on a real server.
+//!
+//! `BLOBACCESS_POSTGRESQL_URL` is its address; `tests/servers/postgresql start DIRECTORY` starts one and prints it.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail so")]
+
+mod server;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use blobaccess::ErrorKind;
+use blobaccess_accounting::{
+    Counted, Epoch, FootprintAccumulator, FootprintMark, FootprintOptions, FootprintRow, FootprintShard,
+    FootprintTable, IngestionTime, RowSource,
+};
+use blobaccess_ledger_postgres::{FootprintColumns, PostgresFootprints, PostgresRows};
+use blobaccess_testkit::{ManualClock, Numbers, seed};
+use tokio::net::TcpListener;
+
+use self::server::{address, query};
+
+/// A site: a schema with a table of the site's own.
+struct Site {
+    schema: String,
+    columns: FootprintColumns,
+    table: Arc<PostgresFootprints>,
+}
+
+impl Site {
+    /// Makes the site, with a cursor of this type, in a session that is not in UTC.
+    async fn new(cursor: &str) -> Self {
+        let schema = format!("site_{}", &Epoch::random().unwrap().to_string()[..12]);
+        let create = format!(
+            "CREATE SCHEMA {schema}; CREATE TABLE {schema}.bazelre_cache_entries (id serial PRIMARY KEY,
+            namespace varchar(255), storage_footprint_bytes bigint, last_ingested_at {cursor}, state text)"
+        );
+        query(&address(), &create).await;
+        let columns = FootprintColumns::new().with_schema(&schema).with_active("state", "on");
+        let table = Arc::new(PostgresFootprints::new(&elsewhere(), &columns).unwrap());
+        table.create_tables().await.unwrap();
+        Self { schema, columns, table }
+    }
+
+    async fn insert(&self, values: &str) {
+        let table = &self.schema;
+        let columns = "(namespace, storage_footprint_bytes, last_ingested_at, state)";
+        query(&address(), &format!("INSERT INTO {table}.bazelre_cache_entries {columns} VALUES {values}")).await;
+    }
+
+    async fn rows(&self) -> Vec<FootprintRow> {
+        self.table.active(FootprintShard::ALL, None, 100).await.unwrap()
+    }
+
+    async fn sql(&self, sql: &str) -> Vec<String> {
+        query(&address(), &sql.replace("TABLE", &format!("{}.bazelre_cache_entries", self.schema))).await
+    }
+}
+
+/// Returns the address of the server, for sessions in another time zone.
+fn elsewhere() -> String {
+    format!("{}?options=-c%20TimeZone%3DAmerica/St_Johns", address())
+}
+
+fn seconds(seconds: u64) -> IngestionTime {
+    IngestionTime::from_micros(seconds * 1_000_000)
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server, whose address is in BLOBACCESS_POSTGRESQL_URL"]
+async fn a_site_s_table_compares_before_it_adds_whatever_its_time_is_kept_in() {
+    for cursor in ["timestamptz", "timestamp", "timestamp(0)", "timestamptz(3)"] {
+        let site = Site::new(cursor).await;
+        site.insert("('acme', NULL, NULL, 'on'), ('other', 7, NULL, 'on'), ('gone', 5, NULL, 'off')").await;
+        let first = FootprintMark::new(seconds(1_785_000_000)).with_counted(Counted::new(seconds(9), -1, -7));
+        let second = FootprintMark::new(seconds(1_785_000_900));
+        let acme = |bytes, mark| FootprintRow::new("acme", bytes, mark);
+        assert_eq!(site.rows().await, [acme(0, None), FootprintRow::new("other", 7, None)]);
+        let table = &site.table;
+        assert!(!table.add("acme", Some(&first), 3, &second).await.unwrap());
+        assert!(table.add("acme", None, 3, &first).await.unwrap());
+        assert!(!table.add("acme", None, 3, &first).await.unwrap());
+        assert_eq!(site.rows().await[0], acme(3, Some(first)));
+        let epoch = site.sql("SELECT EXTRACT(EPOCH FROM last_ingested_at)::bigint FROM TABLE WHERE id = 1").await;
+        assert_eq!(epoch, ["1785000000"], "{cursor}");
+        let other_count = first.with_counted(Counted::new(seconds(9), 0, -7));
+        assert!(!table.add("acme", Some(&other_count), 3, &second).await.unwrap());
+        assert!(table.add("acme", Some(&first), -10, &second).await.unwrap());
+        assert_eq!(site.rows().await[0], acme(-7, Some(second)));
+        assert!(table.import("other", None, &first).await.unwrap());
+        assert!(!table.import("other", Some(1), &second).await.unwrap());
+        assert_eq!(site.rows().await[1], FootprintRow::new("other", 7, Some(first)));
+        // Another program advances the cursor: the count was for the cursor before.
+        site.sql("UPDATE TABLE SET last_ingested_at = last_ingested_at + INTERVAL '1 hour' WHERE id = 2").await;
+        let mark = FootprintMark::new(seconds(1_785_003_600));
+        assert_eq!(site.rows().await[1], FootprintRow::new("other", 7, Some(mark)));
+        for name in ["gone", "nobody"] {
+            assert_eq!(table.add(name, None, 1, &first).await.unwrap_err().kind(), ErrorKind::NotFound);
+        }
+        let without = PostgresFootprints::new(&elsewhere(), &site.columns.clone().without_counts_table()).unwrap();
+        assert!(!without.keeps_counts());
+        let third = FootprintMark::new(seconds(1_785_009_000));
+        assert!(without.add("acme", Some(&second), 1, &third).await.unwrap());
+        assert_eq!(site.rows().await[0], acme(-6, Some(third)));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server, whose address is in BLOBACCESS_POSTGRESQL_URL"]
+async fn a_table_refuses_what_it_would_round_wrap_or_take_for_another_row() {
+    let site = Site::new("timestamp(0)").await;
+    site.insert("('acme', 9223372036854775800, NULL, 'on'), ('twice', 0, NULL, 'on'), ('twice', 0, NULL, 'on')").await;
+    site.insert("('endless', 0, 'infinity', 'on'), (NULL, 0, NULL, 'on')").await;
+    let table = &site.table;
+    let before = site.rows().await;
+    assert_eq!(before.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["acme", "endless", "twice", "twice"]);
+    assert_eq!(before[1].mark, None);
+    let rounded = FootprintMark::new(IngestionTime::from_micros(1_785_000_000_700_000));
+    let error = table.add("acme", None, 1, &rounded).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+    assert_eq!(table.import("acme", None, &rounded).await.unwrap_err().kind(), ErrorKind::FailedPrecondition);
+    let whole = FootprintMark::new(seconds(1_785_000_000));
+    assert_eq!(table.add("acme", None, 8, &whole).await.unwrap_err().kind(), ErrorKind::OutOfRange);
+    assert_eq!(table.add("twice", None, 8, &whole).await.unwrap_err().kind(), ErrorKind::FailedPrecondition);
+    assert_eq!(table.add("a\0b", None, 8, &whole).await.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(site.rows().await, before);
+    assert!(table.add("acme", None, 7, &whole).await.unwrap());
+    assert_eq!(site.rows().await[0].footprint_bytes, i64::MAX);
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server, whose address is in BLOBACCESS_POSTGRESQL_URL"]
+async fn pages_and_shards_have_each_row_once_in_the_order_of_the_server() {
+    let site = Site::new("timestamptz").await;
+    let names: Vec<_> = (0..60).map(|number| format!("{}{number}/Ä-é", ["b", "A", "a ", "Ö"][number % 4])).collect();
+    let values = |name: &String| format!("('{name}', 0, NULL, 'on')");
+    site.insert(&names.iter().map(values).collect::<Vec<_>>().join(", ")).await;
+    let mut seen = Vec::new();
+    for shard in [0, 1, 2].map(|index| FootprintShard::new(index, 3).unwrap()) {
+        let mut after: Option<String> = None;
+        loop {
+            let page = site.table.active(shard, after.as_deref(), 7).await.unwrap();
+            seen.extend(page.iter().map(|row| row.name.clone()));
+            after = page.last().map(|row| row.name.clone());
+            if page.len() < 7 {
+                break;
+            }
+        }
+    }
+    assert_eq!(seen.len(), 60);
+    seen.sort();
+    let mut expected = names;
+    expected.sort();
+    assert_eq!(seen, expected);
+}
+
+/// Rows of operations that a test writes by plain statements, with the time that it likes.
+struct Operations {
+    table: String,
+    source: Arc<PostgresRows>,
+    written: u64,
+}
+
+impl Operations {
+    async fn new() -> Self {
+        let table = format!("operations_{}", &Epoch::random().unwrap().to_string()[..12]);
+        let source = Arc::new(PostgresRows::new(&elsewhere(), &table).unwrap());
+        source.create_table().await.unwrap();
+        Self { table, source, written: 0 }
+    }
+
+    /// Writes rows as of so many seconds ago, each twice, and returns the bytes that they create.
+    async fn write(&mut self, name: &str, bytes: u64, seconds_ago: u64) {
+        self.written += 1;
+        let (table, seq) = (&self.table, self.written);
+        for again in [0, 100] {
+            let time = format!("clock_timestamp() - INTERVAL '{} s'", seconds_ago.saturating_sub(again));
+            for (status, bytes) in [("created", bytes), ("already_exists", 77), ("error", 99)] {
+                let sql = format!(
+                    "INSERT INTO {table} VALUES ('host', 'epoch', {seq}, '{name}', 'cas', '{status}', '', 1, {bytes}, 1,
+                    0, now(), {time}) ON CONFLICT DO NOTHING"
+                );
+                query(&address(), &sql).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server, whose address is in BLOBACCESS_POSTGRESQL_URL"]
+async fn sums_are_half_open_and_have_what_was_created_once() {
+    let mut operations = Operations::new().await;
+    let source = Arc::clone(&operations.source);
+    let now = source.watermark(Duration::ZERO).await.unwrap();
+    assert_eq!(now.micros() % 1_000_000, 0);
+    let ago = |seconds| now.before(Duration::from_secs(seconds));
+    for (bytes, seconds_ago) in [(1, 1_000), (2, 500), (4, 0)] {
+        operations.write("acme", bytes, seconds_ago).await;
+    }
+    operations.write("huge", i64::MAX.unsigned_abs(), 500).await;
+    operations.write("huge", i64::MAX.unsigned_abs(), 500).await;
+    let names = ["acme", "huge", "nobody"].map(str::to_owned);
+    let sum = async |after, until| {
+        let sums = source.sum(&names, after, until).await.unwrap();
+        sums.get("acme").map(|sum| (sum.rows, sum.bytes)).unwrap_or_default()
+    };
+    assert_eq!(sum(IngestionTime::START, ago(100)).await, (2, 3));
+    assert_eq!(sum(ago(800), ago(100)).await, (1, 2));
+    assert_eq!(sum(ago(800), now).await, (1, 2));
+    let times =
+        format!("SELECT (EXTRACT(EPOCH FROM ingested_at) * 1000000)::bigint FROM {} WHERE bytes = 2", operations.table);
+    let at = IngestionTime::from_micros(query(&address(), &times).await[0].parse().unwrap());
+    assert_eq!(sum(IngestionTime::START, at).await, (2, 3));
+    assert_eq!(sum(at, now).await, (0, 0));
+    let sums = source.sum(&names, IngestionTime::START, now).await.unwrap();
+    assert_eq!(sums["huge"].bytes, 2 * i128::from(i64::MAX));
+    let hostile = ["acme", "a\0b"].map(str::to_owned);
+    assert_eq!(source.sum(&hostile, at, now).await.unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server, whose address is in BLOBACCESS_POSTGRESQL_URL"]
+async fn footprints_are_exact_while_connections_are_cut_and_runs_overlap() {
+    let site = Site::new("timestamp(0)").await;
+    let mut operations = Operations::new().await;
+    let names = ["acme", "other", "third"];
+    for name in names {
+        site.insert(&format!("('{name}', 0, NULL, 'on')")).await;
+    }
+    let application = site.schema.clone();
+    let accumulator = || {
+        let address = format!("{}&application_name={application}", elsewhere());
+        let table = PostgresFootprints::new(&address, &site.columns).unwrap();
+        let source = PostgresRows::new(&address, &operations.table).unwrap();
+        let options = FootprintOptions::new().with_rows_at_once(2);
+        Arc::new(FootprintAccumulator::new(Arc::new(source), Arc::new(table), options))
+    };
+    let accumulators = [accumulator(), accumulator(), accumulator()];
+    let cut =
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{application}'");
+    let mut numbers = Numbers::new(seed("BLOBACCESS_FOOTPRINTS_SEED"));
+    let mut truth = [0_i64; 3];
+    let (mut failed, mut overtaken) = (0, 0);
+    for turn in 0..30 {
+        let which = numbers.below(3);
+        let bytes = numbers.draw() >> 40;
+        // Some come below the cursor, and are late.
+        operations.write(names[which], bytes, 400 + numbers.draw() % 2_000).await;
+        truth[which] += i64::try_from(bytes).unwrap();
+        let running = accumulators.clone().map(|accumulator| tokio::spawn(async move { accumulator.run_once().await }));
+        if turn % 2 == 0 {
+            tokio::time::sleep(Duration::from_micros(numbers.draw() % 30_000)).await;
+            query(&address(), &cut).await;
+        }
+        for running in running {
+            let run = running.await.unwrap();
+            failed += run.failed;
+            overtaken += run.overtaken;
+        }
+        for (row, truth) in site.rows().await.iter().zip(truth) {
+            assert!(row.footprint_bytes <= truth, "{row:?} of {truth}");
+        }
+    }
+    let run = accumulators[0].run_once().await;
+    assert!(run.is_complete(), "{run}");
+    let bytes: Vec<_> = site.rows().await.iter().map(|row| row.footprint_bytes).collect();
+    assert_eq!(bytes, truth);
+    let late: u64 = accumulators.iter().map(|accumulator| accumulator.snapshot().late_rows).sum();
+    println!("{failed} rows failed, {overtaken} were overtaken, {late} rows were late");
+    assert!(late > 0);
+}
+
+#[tokio::test]
+async fn a_server_that_is_silent_holds_up_nobody_for_longer_than_a_call_may_take() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let clock = ManualClock::new();
+    let config = format!("host=127.0.0.1 port={port} user=nobody");
+    let table = PostgresFootprints::new(&config, &FootprintColumns::new()).unwrap();
+    let table = table.with_clock(Arc::new(clock.clone())).with_timeout(Duration::from_secs(7));
+    let mark = FootprintMark::new(seconds(1));
+    let adding = tokio::spawn(async move { table.add("acme", None, 1, &mark).await.unwrap_err() });
+    let (_silent, _) = listener.accept().await.unwrap();
+    clock.until_sleepers(1).await;
+    clock.advance(Duration::from_secs(7));
+    let error = adding.await.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("footprints in postgresql: timed out after 7s"), "{error}");
+}
+
+#[test]
+fn what_is_no_database_or_table_is_refused() {
+    let columns = FootprintColumns::new();
+    assert_eq!(PostgresFootprints::new("host", &columns).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    let columns = columns.with_table("a; DROP TABLE b");
+    assert_eq!(PostgresFootprints::new("host=a", &columns).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    for table in ["", "a b", &"x".repeat(55)] {
+        assert_eq!(PostgresRows::new("host=a", table).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+    PostgresRows::new("host=a", &"x".repeat(54)).unwrap();
+}
