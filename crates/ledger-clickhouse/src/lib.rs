@@ -35,6 +35,7 @@
 mod delta;
 mod ledger;
 mod operations_table;
+mod row_source;
 mod rows;
 mod schema;
 mod time_limit;
@@ -42,3 +43,4 @@ mod time_limit;
 pub use self::delta::ClickHouseDeltaRows;
 pub use self::ledger::ClickHouseLedger;
 pub use self::operations_table::{OperationsField, OperationsTable, WrittenBytes, WrittenClass};
+pub use self::row_source::ClickHouseRows;
