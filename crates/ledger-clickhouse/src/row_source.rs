@@ -160,7 +160,7 @@ struct Names {
     time: String,
 }
 
-/// The condition that a time is after one and not after another.
+/// Returns the condition that a time is after one and not after another.
 fn within(time: &str) -> String {
     format!("{time} > fromUnixTimestamp64Micro(?) AND {time} <= fromUnixTimestamp64Micro(?)")
 }
