@@ -17,6 +17,7 @@
 //! | [`Accounted`] | a layer that counts every put, in front of any store |
 //! | [`Accounts`] | the counters, and the journal |
 //! | [`Reporting`] | sends the counts to a ledger |
+//! | [`RowSink`] | takes each outcome in a row, exactly once, for consumers that add rows up |
 //! | [`Ledger`], [`Accumulator`] | keep them: [`MemoryLedger`], [`RedbLedger`] in a file; PostgreSQL and ClickHouse have crates of their own |
 //! | [`FootprintAccumulator`] | adds rows of operations, or the totals of a ledger, to a table of footprints |
 //! | [`DriftScan`], [`DriftInterval`] | compare the ledger with the store |
@@ -74,7 +75,6 @@ mod class;
 mod concurrency;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod delta;
 mod drift;
 mod evictions;
 mod footprints;
@@ -87,6 +87,7 @@ mod outcome;
 mod quota;
 mod report;
 mod reporting;
+mod rows;
 mod tally;
 #[cfg(test)]
 #[cfg(not(loom))]
@@ -98,7 +99,6 @@ pub use self::accounted::Accounted;
 pub use self::accounts::{Accounts, AccountsBuilder, AccountsOptions, AccountsSnapshot, Deletion, Ticket};
 pub use self::amounts::Amounts;
 pub use self::class::Class;
-pub use self::delta::{DeltaRow, DeltaSink};
 pub use self::drift::{
     DriftAlarm, DriftInterval, DriftScan, Histogram, HistogramSnapshot, NoOwners, Owner, Owners, Reading, ScanProgress,
     Scanned, ShardProgress,
@@ -118,5 +118,6 @@ pub use self::observer::{AccountingObserver, NoAccountingObserver};
 pub use self::outcome::{DropReason, ErrorReason, Outcome};
 pub use self::quota::{Quota, QuotaUsage, Quotas};
 pub use self::report::{Report, from_unix_millis, unix_millis};
-pub use self::reporting::{Reporting, ReportingSnapshot};
+pub use self::reporting::{Reporting, ReportingSnapshot, RowsSnapshot};
+pub use self::rows::{OperationRow, RowBatch, RowSink, RowsOptions, RowsWritten};
 pub use self::tally::{Tally, TallySnapshot};

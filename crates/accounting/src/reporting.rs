@@ -2,6 +2,8 @@
 
 mod batches;
 mod jitter;
+mod parts;
+mod rows;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,11 +20,14 @@ use tokio::sync::Mutex;
 
 use self::batches::{Batch, Origin, batches};
 pub(crate) use self::jitter::Jitter;
+use self::parts::Parts;
+pub use self::rows::RowsSnapshot;
+use self::rows::{OwnRows, Rows};
 use crate::accounts::{Accounts, lock_dead};
-use crate::delta::{DeltaSink, Deltas};
 use crate::evictions;
 use crate::journal::{Dead, Journal};
 use crate::ledger::Ledger;
+use crate::rows::{RowSink, RowsOptions};
 use crate::{Account, Class, Report, Reporter, Tally};
 
 /// The number of quotas up to which the ledger is asked for each account by itself.
@@ -46,7 +51,7 @@ type DeadLife = Arc<std::sync::Mutex<Dead>>;
 /// # Outages
 ///
 /// A part of a report that fails or takes too long fails by itself: a store that cannot be asked about lost uploads, a
-/// journal that cannot be written, a store that cannot tell its evictions, a ledger. The rest is reported. Lost uploads are
+/// journal that cannot be written, a store that cannot tell its evictions, a ledger, a sink of rows. The rest is reported. Lost uploads are
 /// asked about for a [bounded time](Self::with_resolving_budget), and every other step has a
 /// [time-out](Self::with_step_timeout).
 ///
@@ -74,12 +79,13 @@ type DeadLife = Arc<std::sync::Mutex<Dead>>;
 /// ```
 pub struct Reporting {
     accounts: Arc<Accounts>,
-    ledger: Arc<dyn Ledger>,
+    /// The ledger; `None` on a site that has rows alone.
+    ledger: Option<Arc<dyn Ledger>>,
     interval: Duration,
     step_timeout: Duration,
     resolving_budget: Duration,
     evictions: Vec<Source>,
-    deltas: Option<Arc<dyn DeltaSink>>,
+    rows: Option<Rows>,
     turn: Mutex<Turn>,
     opened_at: Instant,
     completed: AtomicU64,
@@ -99,18 +105,19 @@ struct Source {
 struct Turn {
     seq: u64,
     closed: bool,
-    deltas: Deltas,
+    rows: OwnRows,
     /// The counts that the ledger has acknowledged.
     acknowledged: BTreeMap<Account, Tally>,
 }
 
-/// The number of reports that were acknowledged, and of those that failed.
+/// The number of reports that the ledger acknowledged, and of those that failed. Without a ledger, all are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReportingSnapshot {
     /// The number of reports that were acknowledged.
     pub completed: u64,
-    /// The number of reports that could not be sent. Later reports contain them.
+    /// The number of reports that the ledger did not take, as it or the journal was away. Later reports contain them. Rows
+    /// that their sink did not take are in [`RowsSnapshot`].
     pub failed_to_send: u64,
     /// The number of the latest report that was acknowledged; 0 if none was.
     pub acknowledged_seq: u64,
@@ -120,6 +127,47 @@ impl Reporting {
     /// Reports the counts of `accounts` to `ledger`, every minute.
     #[must_use]
     pub fn new(accounts: Arc<Accounts>, ledger: Arc<dyn Ledger>) -> Self {
+        Self::with_optional_ledger(accounts, Some(ledger))
+    }
+
+    /// Reports to no ledger, for a site that has [rows](Self::with_rows) alone.
+    ///
+    /// Nothing knows then what was stored before this life. So the use of quotas stays unknown, and what stores evict by
+    /// themselves is not reported. Without rows, the counts go nowhere.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use async_trait::async_trait;
+    /// # use blobaccess::Result;
+    /// # use blobaccess_accounting::{RowBatch, RowSink, RowsWritten};
+    /// # #[derive(Debug)]
+    /// # struct Table;
+    /// # #[async_trait]
+    /// # impl RowSink for Table {
+    /// #     async fn write(&self, _: &RowBatch) -> Result<RowsWritten> {
+    /// #         Ok(RowsWritten::ALL)
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// use std::sync::Arc;
+    ///
+    /// use blobaccess_accounting::{Accounts, AccountsOptions, Reporter, Reporting, RowsOptions};
+    ///
+    /// let accounts = Accounts::open(AccountsOptions::new(Reporter::new("host-7")))?;
+    /// let reporting = Reporting::without_ledger(accounts).with_rows(Arc::new(Table), RowsOptions::default());
+    /// reporting.flush().await?;
+    /// assert_eq!(reporting.rows_snapshot().open_batches, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn without_ledger(accounts: Arc<Accounts>) -> Self {
+        Self::with_optional_ledger(accounts, None)
+    }
+
+    fn with_optional_ledger(accounts: Arc<Accounts>, ledger: Option<Arc<dyn Ledger>>) -> Self {
         let opened_at = accounts.clock().monotonic();
         accounts.watch().expect_report(opened_at, Duration::ZERO);
         Self {
@@ -129,7 +177,7 @@ impl Reporting {
             step_timeout: Duration::from_secs(30),
             resolving_budget: Duration::from_secs(10),
             evictions: Vec::new(),
-            deltas: None,
+            rows: None,
             turn: Mutex::default(),
             opened_at,
             completed: AtomicU64::new(0),
@@ -146,8 +194,8 @@ impl Reporting {
         self
     }
 
-    /// Sets the time after which a step of a report fails: 30 s by default. A step is a batch of the report, a sync of a
-    /// journal, the totals of the ledger, the evictions of a store.
+    /// Sets the time after which a step of a report fails: 30 s by default. A step is a batch of the report or of rows, a sync
+    /// of a journal, the totals of the ledger, the evictions of a store.
     #[must_use]
     pub const fn with_step_timeout(mut self, step_timeout: Duration) -> Self {
         self.step_timeout = step_timeout;
@@ -175,10 +223,19 @@ impl Reporting {
         self
     }
 
-    /// Writes, in addition, the difference between two reports to `sink`, as rows for consumers that add rows up.
+    /// Writes, in addition, each outcome to `sink` in a row, for consumers that add rows up.
+    ///
+    /// With a [journal](crate::AccountsOptions::with_journal), each row is delivered exactly once by its key, also those of
+    /// lives that ended in a crash: a batch is planned and written into the journal before it is sent, and sent again in the
+    /// same words, by this life or by the next, until the sink has acknowledged it. A journal is deleted when ledger and sink
+    /// have acknowledged all of it. Without a journal, a crash loses what was not delivered.
+    ///
+    /// Ledger and sink do not wait for each other. However long the sink is away, what is counted meanwhile is one more batch:
+    /// it takes memory by the number of accounts and not by time. While the journal cannot be written, rows wait, even if it
+    /// is [optional](crate::AccountsOptions::with_optional_journal).
     #[must_use]
-    pub fn with_delta_rows(mut self, sink: Arc<dyn DeltaSink>) -> Self {
-        self.deltas = Some(sink);
+    pub fn with_rows(mut self, sink: Arc<dyn RowSink>, options: RowsOptions) -> Self {
+        self.rows = Some(Rows::new(sink, options));
         self
     }
 
@@ -198,7 +255,7 @@ impl Reporting {
             // No time of the clock, if the interval is that long: then one report is all.
             let next = self.accounts.clock().monotonic().checked_add(jitter.shorten(self.interval));
             if let Err(error) = self.flush().await {
-                tracing::warn!(%error, reporter = %self.accounts.reporter(), "cannot report to the ledger");
+                tracing::warn!(%error, reporter = %self.accounts.reporter(), "cannot report");
             }
             match next {
                 Some(next) => self.maintain_until(next).await,
@@ -242,8 +299,8 @@ impl Reporting {
         self.report(false).await.map(drop)
     }
 
-    /// Reports for the last time in this life, deletes the journal once that is acknowledged, and returns whether the life
-    /// was closed. Nothing may be counted afterwards.
+    /// Reports for the last time in this life, deletes the journal once ledger and rows are acknowledged, and returns whether
+    /// the life was closed. Nothing may be counted afterwards.
     ///
     /// Uploads that are still under way keep the life open, and their journal for the life that follows. Without a
     /// journal, uploads whose answer was lost end as ambiguous errors, after the store was asked once more.
@@ -266,27 +323,32 @@ impl Reporting {
         }
     }
 
+    /// Returns what became of the rows; all is 0 without any.
+    #[must_use]
+    pub fn rows_snapshot(&self) -> RowsSnapshot {
+        self.rows.as_ref().map(Rows::snapshot).unwrap_or_default()
+    }
+
     /// Reports, and returns whether that was the last report of this life.
     async fn report(&self, closing: bool) -> Result<bool> {
         let mut turn = self.turn.lock().await;
         if turn.closed {
             return Ok(true);
         }
-        let result = self.try_report(&mut turn, closing).await;
-        match &result {
-            Ok(_) => self.completed.fetch_add(1, Ordering::Relaxed),
-            Err(_) => self.failed_to_send.fetch_add(1, Ordering::Relaxed),
-        };
+        let mut parts = Parts::default();
+        let closed = self.try_report(&mut turn, closing, &mut parts).await;
+        if self.ledger.is_some() {
+            let counter = if parts.is_unsent { &self.failed_to_send } else { &self.completed };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        let result = parts.first_error.map_or(Ok(closed), Err);
         self.accounts.watch().expect_report(self.accounts.clock().monotonic(), self.interval);
         self.accounts.observer().reported(result.as_ref().map(|_| ()));
         result
     }
 
-    async fn try_report(&self, turn: &mut Turn, closing: bool) -> Result<bool> {
-        let mut parts = Parts::default();
+    async fn try_report(&self, turn: &mut Turn, closing: bool, parts: &mut Parts) -> bool {
         self.resolve(closing).await;
-        let dead = self.synced_dead(&mut parts).await;
-
         turn.seq += 1;
         let mut report = self.accounts.report(turn.seq);
         let idle = report.accounts.iter().all(|(_, tally)| tally.in_flight().objects == 0);
@@ -294,39 +356,50 @@ impl Reporting {
         if last {
             report = report.closing();
         }
+        let fresh = self.plan_rows(&mut turn.rows, &report.accounts, closing);
+        let dead = self.synced_dead(parts).await;
         // Everything reported must be in the journal, whatever happens to the machine.
         let synced = self.accounts.journal().is_none() || {
             let accounts = Arc::clone(&self.accounts);
             let sync = blocking(move || accounts.journal().map_or(Ok(()), Journal::sync));
-            parts.note(self.step("the journal", sync).await).is_some()
+            parts.note_report(self.step("the journal", sync).await).is_some()
         };
         let is_sent = synced || self.accounts.reports_without_journal();
 
-        let now = self.accounts.clock().now();
-        let mut reports = Vec::new();
-        if is_sent {
-            reports.push((Origin::Own, turn.changes(&report)));
-        }
-        reports.extend(dead.iter().enumerate().map(|(index, life)| (Origin::Dead(index), lock_dead(life).report(now))));
-        reports.extend(self.evicted().await.into_iter().map(|report| (Origin::Evictions, report)));
-        let unsent = self.send(batches(reports), &mut parts).await;
+        let changes = is_sent.then(|| turn.changes(&report));
+        let ledger = self.report_to_ledger(changes, &dead, parts);
+        let rows = self.deliver_rows(&mut turn.rows, synced, &dead, &fresh);
+        let (unsent, delivered) = join(ledger, rows).await;
+        parts.note(delivered);
 
         let reported = dead.iter().enumerate().filter(|(index, _)| !unsent.contains(&Origin::Dead(*index)));
         for (_, life) in reported {
             parts.note(self.remove_dead(life));
         }
         let acknowledged = is_sent && !unsent.contains(&Origin::Own);
-        if acknowledged {
+        let delivered = self.have_delivered(&turn.rows, &report.accounts);
+        if acknowledged && (self.ledger.is_some() || delivered) {
             self.acknowledge(turn, &report);
-            parts.note(self.after(turn, &report).await);
+            parts.note(self.rebase_quotas(&report).await);
         }
-        if last && acknowledged {
+        if last && acknowledged && delivered {
             turn.closed = true;
             if let Some(journal) = self.accounts.journal() {
                 parts.note(journal.remove_if_idle());
             }
         }
-        parts.first_error.map_or(Ok(turn.closed), Err)
+        turn.closed
+    }
+
+    /// Reports this life, if there are `changes` to report, and all others to the ledger, and returns the origins of the
+    /// reports that were not acknowledged.
+    async fn report_to_ledger(&self, changes: Option<Report>, dead: &[DeadLife], parts: &mut Parts) -> Vec<Origin> {
+        let Some(ledger) = &self.ledger else { return Vec::new() };
+        let now = self.accounts.clock().now();
+        let mut reports: Vec<_> = changes.map(|changes| (Origin::Own, changes)).into_iter().collect();
+        reports.extend(dead.iter().enumerate().map(|(index, life)| (Origin::Dead(index), lock_dead(life).report(now))));
+        reports.extend(self.evicted().await.into_iter().map(|report| (Origin::Evictions, report)));
+        self.send(ledger.as_ref(), batches(reports), parts).await
     }
 
     /// Runs a step of a report, for as long as one may take.
@@ -358,16 +431,16 @@ impl Reporting {
         for life in self.accounts.dead_lives() {
             let syncing = Arc::clone(&life);
             let sync = blocking(move || lock_dead(&syncing).sync());
-            if parts.note(self.step("the journal of an earlier life", sync).await).is_some() {
+            if parts.note_report(self.step("the journal of an earlier life", sync).await).is_some() {
                 synced.push(life);
             }
         }
         synced
     }
 
-    /// Deletes the journal of an earlier life whose last report was acknowledged.
+    /// Deletes the journal of an earlier life whose last report was acknowledged, if its rows were too.
     fn remove_dead(&self, life: &DeadLife) -> Result<()> {
-        let is_over = lock_dead(life).state.intents().is_empty();
+        let is_over = lock_dead(life).state.intents().is_empty() && self.have_delivered_of(life);
         if is_over {
             // If that fails, the life is reported again, which changes nothing, and its journal is then deleted.
             lock_dead(life).remove()?;
@@ -377,7 +450,7 @@ impl Reporting {
     }
 
     /// Sends reports, and returns the origins of those that were not acknowledged.
-    async fn send(&self, batches: Vec<Batch>, parts: &mut Parts) -> Vec<Origin> {
+    async fn send(&self, ledger: &dyn Ledger, batches: Vec<Batch>, parts: &mut Parts) -> Vec<Origin> {
         let mut unsent = Vec::new();
         let mut is_down = false;
         for Batch { origins, reports } in batches {
@@ -388,12 +461,12 @@ impl Reporting {
                 continue;
             }
             let sent = !is_down && {
-                let result = self.step("the ledger", self.ledger.apply(&reports)).await;
+                let result = self.step("the ledger", ledger.apply(&reports)).await;
                 // A ledger that is away is not waited for again.
                 is_down = result
                     .as_ref()
                     .is_err_and(|error| [ErrorKind::Unavailable, ErrorKind::DeadlineExceeded].contains(&error.kind()));
-                parts.note(result).is_some()
+                parts.note_report(result).is_some()
             };
             if !sent {
                 unsent.extend(origins);
@@ -410,29 +483,17 @@ impl Reporting {
         self.acknowledged_seq.store(turn.seq, Ordering::Relaxed);
     }
 
-    /// Writes the delta rows and updates the quotas, after a report was acknowledged.
-    async fn after(&self, turn: &mut Turn, report: &Report) -> Result<()> {
-        let delivered = match &self.deltas {
-            Some(sink) => self.step("the sink of rows", turn.deltas.deliver(sink.as_ref(), report)).await,
-            None => Ok(()),
-        };
-        let rebased = self.rebase_quotas(report).await;
-        delivered.and(rebased)
-    }
-
     async fn rebase_quotas(&self, report: &Report) -> Result<()> {
         let quotas = self.accounts.quotas();
-        if quotas.is_empty() {
-            return Ok(());
-        }
+        let Some(ledger) = self.ledger.as_ref().filter(|_| !quotas.is_empty()) else { return Ok(()) };
         let names = quotas.names();
         let mut totals = Vec::new();
         if names.len() <= QUOTAS_ASKED_SINGLY {
             for name in &names {
-                totals.extend(self.step("the totals of an account", self.ledger.totals(Some(name))).await?);
+                totals.extend(self.step("the totals of an account", ledger.totals(Some(name))).await?);
             }
         } else {
-            totals = self.step("the totals of the ledger", self.ledger.totals(None)).await?;
+            totals = self.step("the totals of the ledger", ledger.totals(None)).await?;
         }
         quotas.rebase(&totals, report);
         Ok(())
@@ -455,29 +516,6 @@ impl Reporting {
             }
         }
         reports
-    }
-}
-
-/// The parts of a report, each of which may fail.
-#[derive(Debug, Default)]
-struct Parts {
-    first_error: Option<Error>,
-}
-
-impl Parts {
-    /// Notes the end of a part, and returns its result if it did not fail.
-    fn note<T>(&mut self, result: Result<T>) -> Option<T> {
-        match result {
-            Ok(done) => Some(done),
-            Err(error) => {
-                if self.first_error.is_some() {
-                    tracing::debug!(%error, "another part of a report failed");
-                } else {
-                    self.first_error = Some(error);
-                }
-                None
-            }
-        }
     }
 }
 

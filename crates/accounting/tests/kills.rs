@@ -3,17 +3,22 @@
 //! `BLOBACCESS_KILLS` sets how often (100), `BLOBACCESS_SIM_SEED` repeats the draws of a run.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
 
+use std::collections::BTreeMap;
 use std::env;
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, InstanceName, StorageType};
+use async_trait::async_trait;
+use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, Error, InstanceName, StorageType};
 use blobaccess_accounting::{
-    Accounted, Accounts, AccountsOptions, Class, Ledger, RedbLedger, Reporter, Reporting, Tally,
+    Accounted, Accounts, AccountsOptions, Amounts, Class, Epoch, Ledger, RedbLedger, Reporter, Reporting, RowBatch,
+    RowSink, RowsOptions, RowsWritten, Tally,
 };
 use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
 use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore, Connection};
@@ -56,7 +61,53 @@ fn begin(store: Arc<BucketStore<Cas>>, directory: &Path) -> (Arc<Accounts>, Arc<
     let accounts = Accounts::builder(options).with_resolver(StorageType::Cas, store).open().unwrap();
     let ledger = Arc::new(RedbLedger::open(directory.join("ledger")).unwrap());
     let reporting = Reporting::new(Arc::clone(&accounts), Arc::<RedbLedger>::clone(&ledger));
-    (accounts, ledger, reporting)
+    let rows = RowsInFile { path: directory.join("rows"), writes: AtomicU64::new(0) };
+    (accounts, ledger, reporting.with_rows(Arc::new(rows), RowsOptions::default()))
+}
+
+/// A sink that writes each batch at the end of a file, a line for each row, and loses every fourth acknowledgement.
+#[derive(Debug)]
+struct RowsInFile {
+    path: PathBuf,
+    writes: AtomicU64,
+}
+
+#[async_trait]
+impl RowSink for RowsInFile {
+    async fn write(&self, batch: &RowBatch) -> blobaccess::Result<RowsWritten> {
+        let lines = batch.rows.iter().map(|row| {
+            let columns = row.amounts.columns().map(|column| column.to_string()).join(" ");
+            let (account, class) = (row.account.account_name(), row.class.code());
+            let created_at = blobaccess_accounting::unix_millis(batch.created_at);
+            format!("{} {} {account:?} {class} {created_at} {columns}\n", batch.epoch, batch.number)
+        });
+        let lines: Vec<_> = lines.collect();
+        let mut file = OpenOptions::new().create(true).append(true).open(&self.path).unwrap();
+        file.write_all(lines.concat().as_bytes()).unwrap();
+        if self.writes.fetch_add(1, Ordering::Relaxed) % 4 == 3 {
+            return Err(Error::unavailable("the acknowledgement is lost"));
+        }
+        Ok(RowsWritten::ALL)
+    }
+}
+
+/// Returns the sum of the rows by their key. Rows with the same key are the same.
+fn sum_of_rows(path: &Path) -> Tally {
+    let mut rows: BTreeMap<(Epoch, u64, String, Class), String> = BTreeMap::new();
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        let mut words = line.splitn(5, ' ');
+        let mut word = || words.next().unwrap();
+        let (epoch, number, account) = (Epoch::parse(word()).unwrap(), word().parse().unwrap(), word().to_owned());
+        let key = (epoch, number, account, Class::from_code(word().parse().unwrap()).unwrap());
+        let said = word().to_owned();
+        let kept = rows.entry(key).or_insert_with(|| said.clone());
+        assert_eq!(*kept, said, "a batch that is sent again is another one");
+    }
+    let amounts = |said: &str| {
+        let columns: Vec<u64> = said.split(' ').skip(1).map(|column| column.parse().unwrap()).collect();
+        Amounts::from_columns(columns.try_into().unwrap())
+    };
+    rows.iter().map(|((_, _, _, class), said)| (*class, amounts(said))).collect()
 }
 
 /// Runs the program that is killed: it uploads and reports without end, and prints a byte for each.
@@ -74,7 +125,8 @@ fn be_killed(endpoint: &str) {
             let contents = format!("{:0>1$}", numbers.below(4_000), 8 + numbers.below(2));
             async move {
                 if turn % 16 == 0 {
-                    reporting.flush().await.unwrap();
+                    // Ends in an error if the acknowledgement of rows is lost.
+                    drop(reporting.flush().await);
                 } else {
                     let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, contents.as_bytes());
                     // A failure has its outcome too.
@@ -154,11 +206,14 @@ impl Killing {
                 let store = open(endpoint).await;
                 self.sim.set_faults(FAULTS);
                 let (accounts, ledger, reporting) = begin(Arc::clone(&store), self.directory.path());
-                reporting.flush().await.unwrap();
-                assert_eq!(accounts.snapshot().dead_lives, 0);
-                assert!(reporting.close().await.unwrap());
+                while accounts.snapshot().dead_lives > 0 {
+                    drop(reporting.flush().await);
+                }
+                while !matches!(reporting.close().await, Ok(true)) {}
                 let mut tally = Tally::new();
                 ledger.totals(None).await.unwrap().iter().for_each(|total| tally.add_all(&total.tally));
+                let outcomes: Tally = tally.iter().filter(|(class, _)| *class != Class::Started).collect();
+                assert_eq!(sum_of_rows(&self.directory.path().join("rows")), outcomes);
                 let entries = list_all(&*store, &Context::background()).await.unwrap();
                 let bytes: i128 = entries.iter().map(|entry| i128::from(entry.stored_bytes)).sum();
                 let listed = (u64::try_from(entries.len()).unwrap(), bytes);

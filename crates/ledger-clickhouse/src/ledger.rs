@@ -14,7 +14,7 @@ use crate::rows::{AdjustmentRow, InFlightRow, LifeRow, ReportedRow, TotalRow};
 use crate::schema;
 use crate::time_limit::TimeLimit;
 
-/// A [`Ledger`] in ClickHouse. Experimental: see the page of this crate.
+/// A [`Ledger`] in ClickHouse.
 ///
 /// # Weakens
 ///
@@ -33,7 +33,7 @@ pub struct ClickHouseLedger {
 }
 
 pub(crate) fn failed(error: clickhouse::error::Error) -> Error {
-    Error::unavailable(format!("ledger in clickhouse: {error}")).with_source(error)
+    Error::unavailable(format!("clickhouse: {error}")).with_source(error)
 }
 
 /// Inserts rows as one block.

@@ -1,7 +1,6 @@
-//! A ledger in ClickHouse, for history and analytics, and for consumers that read delta rows there.
+//! Uploads in ClickHouse: a ledger for history and analytics, and a table of operations for consumers that add rows up.
 //!
-//! **Experimental:** it is tested with the mock of its client library only, not against a server in continuous integration.
-//! The repository has tests for a real server, which run where `BLOBACCESS_CLICKHOUSE_URL` names one.
+//! Both are tested on ClickHouse's engine, which chdb embeds, and run on any server whose URL `BLOBACCESS_CLICKHOUSE_URL` has.
 //!
 //! A [`ClickHouseLedger`] is a [`Ledger`](blobaccess_accounting::Ledger). Every report is inserted unchanged, and the tables
 //! keep the highest of each number, both when they merge and when they are read. So inserts may be repeated, late and in any
@@ -10,7 +9,7 @@
 //! It is no `Accumulator`: ClickHouse has no lock under which a cursor could move. Keep statements in the embedded ledger or
 //! in PostgreSQL, or compute them from the totals.
 //!
-//! [`ClickHouseDeltaRows`] writes the difference between two reports, for consumers that add rows up.
+//! [`ClickHouseOperations`] writes each outcome into a row of a table of the site's ([`OperationsTable`]), exactly once.
 //!
 //! # Examples
 //!
@@ -32,15 +31,18 @@
 //!
 //! [`blobaccess_accounting`] explains accounts, reports and ledgers.
 
-mod delta;
 mod ledger;
+mod operations;
+mod operations_engine;
+mod operations_row;
 mod operations_table;
 mod row_source;
 mod rows;
 mod schema;
 mod time_limit;
 
-pub use self::delta::ClickHouseDeltaRows;
 pub use self::ledger::ClickHouseLedger;
+pub use self::operations::{ClickHouseOperations, OperationsSnapshot};
+pub use self::operations_engine::OperationsEngine;
 pub use self::operations_table::{OperationsField, OperationsTable, WrittenBytes, WrittenClass};
 pub use self::row_source::ClickHouseRows;

@@ -34,23 +34,6 @@ pub(crate) const TABLES: [&str; 4] = [
     "ALTER TABLE blobaccess_lives ADD COLUMN IF NOT EXISTS retired_seq SimpleAggregateFunction(max, UInt64)",
 ];
 
-/// The table of delta rows. Equal keys are one row once they are merged, and when it is read with `FINAL`.
-pub(crate) const DELTA_ROWS: &str = "CREATE TABLE IF NOT EXISTS blobaccess_delta_rows (
-        reporter String,
-        epoch String,
-        seq UInt64,
-        account_name String,
-        kind LowCardinality(String),
-        status LowCardinality(String),
-        reason LowCardinality(String),
-        objects UInt64,
-        stored_bytes UInt64,
-        logical_bytes UInt64,
-        unsized_bytes UInt64,
-        old_bytes UInt64,
-        ingested_at DateTime64(3) DEFAULT now64(3)
-    ) ENGINE = ReplacingMergeTree ORDER BY (reporter, epoch, seq, account_name, kind, status, reason)";
-
 /// The highest of each number in each life, and their sum, whatever was merged so far.
 pub(crate) const TOTALS: &str = "
     SELECT storage_type, account_name, class, sum(o) AS objects, sum(s) AS stored_bytes, sum(l) AS logical_bytes,

@@ -23,8 +23,9 @@ impl TimeLimit {
     /// Waits for `call` for as long as a call may take.
     pub(crate) async fn keep<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         let deadline = self.clock.monotonic().checked_add(self.timeout);
-        self.clock.timeout(deadline, call).await.unwrap_or_else(|_| {
-            Err(Error::unavailable(format!("ledger in clickhouse: timed out after {:?}", self.timeout)))
-        })
+        self.clock
+            .timeout(deadline, call)
+            .await
+            .unwrap_or_else(|_| Err(Error::unavailable(format!("clickhouse: timed out after {:?}", self.timeout))))
     }
 }

@@ -11,7 +11,8 @@ use blobaccess::{Error, Result};
 use super::record::Frame;
 use super::state::{Intent, Replayed};
 use super::{Owner, Record, State, encode, publish, sync_directory, write_new};
-use crate::{Outcome, Report};
+use crate::rows::PlannedRows;
+use crate::{Outcome, Report, unix_millis};
 
 /// The number of the last report of a life that its successor ends: higher than any that the life sent itself, and within
 /// the signed numbers of databases.
@@ -47,7 +48,7 @@ pub(crate) struct Dead {
 #[derive(Debug)]
 pub(super) enum Opening {
     /// The journal is taken up.
-    Dead(Dead),
+    Dead(Box<Dead>),
     /// Its owner lives.
     Held,
     /// It has another owner.
@@ -96,7 +97,7 @@ impl Dead {
         for unsent in dead.state.unsent() {
             dead.append(&unsent);
         }
-        Ok(Opening::Dead(dead))
+        Ok(Opening::Dead(Box::new(dead)))
     }
 
     fn append(&mut self, record: &Record) {
@@ -114,6 +115,20 @@ impl Dead {
     /// Records the outcome of an upload, so that the store is not asked again after another crash.
     pub(crate) fn end(&mut self, number: u64, outcome: Outcome) {
         self.append(&Record::End { number, outcome });
+    }
+
+    /// Plans batches of all rows that are in none yet, and returns their numbers. They are written by [`sync`](Self::sync).
+    pub(crate) fn plan_rows(&mut self, now: SystemTime, max_rows: usize) -> Vec<u64> {
+        let planned = self.state.rows.plan(&self.state.totals(), unix_millis(now), max_rows);
+        for record in &planned {
+            self.append(record);
+        }
+        PlannedRows::numbers(&planned).collect()
+    }
+
+    /// Records that a batch of rows was acknowledged.
+    pub(crate) fn delivered(&mut self, number: u64) {
+        self.append(&Record::Delivered { number });
     }
 
     /// Makes the report of this life: its last one, once no upload is open.

@@ -60,7 +60,7 @@ impl Found {
             Ok(Opening::Held) => {}
             Ok(Opening::Dead(dead)) => {
                 self.damaged += dead.damaged;
-                self.dead.push(dead);
+                self.dead.push(*dead);
             }
             Ok(Opening::Foreign(other)) => {
                 let (reporter, store) = (&other.reporter, &other.store);

@@ -177,8 +177,19 @@ impl Journal {
         self.append(self.inner(), &Record::Folded { account: account.clone() });
     }
 
-    fn append(&self, mut inner: MutexGuard<'_, Inner>, record: &Record) {
-        inner.append(&self.path, self.clock.as_ref(), record);
+    /// Records what becomes of rows.
+    pub(crate) fn record(&self, records: &[Record]) {
+        if !records.is_empty() {
+            self.append_all(self.inner(), records);
+        }
+    }
+
+    fn append(&self, inner: MutexGuard<'_, Inner>, record: &Record) {
+        self.append_all(inner, std::slice::from_ref(record));
+    }
+
+    fn append_all(&self, mut inner: MutexGuard<'_, Inner>, records: &[Record]) {
+        inner.append(&self.path, self.clock.as_ref(), records);
         let is_wanted = inner.lacking || inner.length > inner.compact_at;
         let is_overdue = !inner.lacking && inner.length > inner.compact_at.saturating_mul(OVERDUE);
         drop(inner);
@@ -357,9 +368,11 @@ impl Inner {
         id
     }
 
-    fn append(&mut self, path: &Path, clock: &dyn Clock, record: &Record) {
-        record.put(&mut self.buffer);
-        self.state.apply(record);
+    fn append(&mut self, path: &Path, clock: &dyn Clock, records: &[Record]) {
+        for record in records {
+            record.put(&mut self.buffer);
+            self.state.apply(record);
+        }
         if let Some(shadow) = &mut self.shadow {
             shadow.extend_from_slice(&self.buffer);
         }

@@ -31,6 +31,14 @@ pub(crate) enum Record {
     Totals { account: Account, tally: Tally },
     /// An account that stored nothing, and whose counts so far go to the account `__other__` of its kind.
     Folded { account: Account },
+    /// The plan of a batch of rows, of which as many records of its accounts follow.
+    Planned { number: u64, created_at_millis: u64, accounts: u32 },
+    /// The rows of an account in a batch that is planned.
+    PlannedRows { number: u64, account: Account, tally: Tally },
+    /// A batch of rows that was acknowledged.
+    Delivered { number: u64 },
+    /// The rows of an account that were acknowledged before the records that follow.
+    DeliveredRows { account: Account, tally: Tally },
 }
 
 /// The owner of a journal: nobody else can tell what became of the uploads in it.
@@ -75,6 +83,10 @@ const END: u8 = 5;
 const DELETED: u8 = 6;
 const TOTALS: u8 = 7;
 const FOLDED: u8 = 8;
+const PLANNED: u8 = 9;
+const PLANNED_ROWS: u8 = 10;
+const DELIVERED: u8 = 11;
+const DELIVERED_ROWS: u8 = 12;
 
 const FLAG_SENT: u8 = 1;
 const FLAG_COUNTED: u8 = 2;
@@ -140,7 +152,7 @@ impl Frame {
             let Some((body, check, _)) = bytes.get(*at..).and_then(|rest| self.cut(rest)) else { return false };
             // Most places are told apart without a checksum.
             body.len() <= MAX_SOUGHT_BYTES
-                && body.first().is_some_and(|code| (HEAD..=FOLDED).contains(code))
+                && body.first().is_some_and(|code| (HEAD..=DELIVERED_ROWS).contains(code))
                 && checksum(self, body) == check
         })
     }
@@ -200,6 +212,27 @@ impl Record {
                 out.push(FOLDED);
                 put_account(out, account);
             }
+            Self::Planned { number, created_at_millis, accounts } => {
+                out.push(PLANNED);
+                out.extend(number.to_le_bytes());
+                out.extend(created_at_millis.to_le_bytes());
+                out.extend(accounts.to_le_bytes());
+            }
+            Self::PlannedRows { number, account, tally } => {
+                out.push(PLANNED_ROWS);
+                out.extend(number.to_le_bytes());
+                put_account(out, account);
+                put_tally(out, tally);
+            }
+            Self::Delivered { number } => {
+                out.push(DELIVERED);
+                out.extend(number.to_le_bytes());
+            }
+            Self::DeliveredRows { account, tally } => {
+                out.push(DELIVERED_ROWS);
+                put_account(out, account);
+                put_tally(out, tally);
+            }
         }
     }
 
@@ -237,6 +270,12 @@ impl Record {
             }
             TOTALS => Self::Totals { account: bytes.account()?, tally: bytes.tally()? },
             FOLDED => Self::Folded { account: bytes.account()? },
+            PLANNED => Self::Planned { number: bytes.u64()?, created_at_millis: bytes.u64()?, accounts: bytes.u32()? },
+            PLANNED_ROWS => {
+                Self::PlannedRows { number: bytes.u64()?, account: bytes.account()?, tally: bytes.tally()? }
+            }
+            DELIVERED => Self::Delivered { number: bytes.u64()? },
+            DELIVERED_ROWS => Self::DeliveredRows { account: bytes.account()?, tally: bytes.tally()? },
             _ => return None,
         })
     }

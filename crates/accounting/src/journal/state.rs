@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use blobaccess::{Digest, InstanceName, StoredSize, UploadToken};
 
 use super::record::{Frame, Opened, Owner, Record};
+use crate::rows::PlannedRows;
 use crate::tokens::token_of;
 use crate::{Account, Amounts, Class, Epoch, Outcome, Tally};
 
@@ -17,6 +18,7 @@ pub(crate) struct State {
     names: BTreeMap<u32, (Account, InstanceName)>,
     totals: BTreeMap<Account, Tally>,
     intents: BTreeMap<u64, Intent>,
+    pub(crate) rows: PlannedRows,
 }
 
 /// An upload that has no outcome yet.
@@ -45,8 +47,15 @@ pub(super) struct Replayed {
 }
 
 impl State {
-    pub(crate) const fn new(owner: Owner, epoch: Epoch) -> Self {
-        Self { owner, epoch, names: BTreeMap::new(), totals: BTreeMap::new(), intents: BTreeMap::new() }
+    pub(crate) fn new(owner: Owner, epoch: Epoch) -> Self {
+        Self {
+            owner,
+            epoch,
+            names: BTreeMap::new(),
+            totals: BTreeMap::new(),
+            intents: BTreeMap::new(),
+            rows: PlannedRows::default(),
+        }
     }
 
     /// Sums up the records in `bytes`, the contents of a journal; `None` if nothing says whose they are.
@@ -107,6 +116,10 @@ impl State {
                     self.totals.entry(Account::overflow(account.storage_type())).or_default().add_all(&tally);
                 }
             }
+            Record::Planned { .. }
+            | Record::PlannedRows { .. }
+            | Record::Delivered { .. }
+            | Record::DeliveredRows { .. } => self.rows.apply(record),
         }
     }
 
@@ -166,6 +179,7 @@ impl State {
                 .iter()
                 .map(|(account, tally)| Record::Totals { account: account.clone(), tally: tally.clone() }),
         );
+        records.extend(self.rows.compacted());
         records.extend(self.intents.iter().map(|(number, intent)| {
             Record::Open(Opened {
                 number: *number,
@@ -228,6 +242,13 @@ mod tests {
             opened(4, 2, false),
             Record::Sent { number: 4 },
             Record::End { number: 1, outcome: Outcome::Created { stored_bytes: 5 } },
+            Record::Planned { number: 1, created_at_millis: 0, accounts: 1 },
+            Record::PlannedRows {
+                number: 1,
+                account: account("a"),
+                tally: [(Class::Created, Amounts::deleted(1, 5))].into_iter().collect(),
+            },
+            Record::Delivered { number: 1 },
         ]
     }
 

@@ -3,4 +3,5 @@
 mod model;
 mod outages;
 mod recovering;
+mod rows;
 mod tickets;

@@ -1,13 +1,11 @@
 use std::time::SystemTime;
 
 use blobaccess::{ErrorKind, StorageType};
-use blobaccess_accounting::{Amounts, Class, DeltaSink, Epoch, Outcome, Reporter, Reporting};
+use blobaccess_accounting::{Amounts, Class, Epoch, Outcome, Reporter};
 use clickhouse::Row;
 use clickhouse::test::{Mock, handlers, status};
 
 use super::*;
-use crate::ClickHouseDeltaRows;
-use crate::delta::Delta;
 
 fn report() -> Report {
     let account = Account::new(AccountName::new("acme"), StorageType::Cas);
@@ -153,31 +151,6 @@ async fn uploads_under_way_are_those_begun_and_not_ended() {
     assert_eq!(ledger(&mock).in_flight().await.unwrap(), expected);
 }
 
-#[tokio::test]
-async fn delta_rows_have_the_words_that_consumers_know() {
-    let mock = Mock::new();
-    let client = Client::default().with_mock(&mock);
-    let sink = Arc::new(ClickHouseDeltaRows::new(client));
-    let recording = mock.add(handlers::record_ddl());
-    sink.create_table().await.unwrap();
-    assert!(recording.query().await.contains("ReplacingMergeTree"));
-    let options = blobaccess_accounting::AccountsOptions::new(Reporter::new("host"));
-    let accounts = blobaccess_accounting::Accounts::open(options).unwrap();
-    let ctx = blobaccess::Context::background();
-    let name = blobaccess::InstanceName::new("acme").unwrap();
-    let digest = blobaccess::Digest::of(name, blobaccess::DigestFunction::Sha256, b"hello");
-    let ticket = accounts.begin(&ctx, &digest, StorageType::Cas, 5).unwrap();
-    ticket.drop_as(blobaccess_accounting::DropReason::QueueFull, None);
-    let sink: Arc<dyn DeltaSink> = sink;
-    let ledger = Arc::new(blobaccess_accounting::MemoryLedger::new());
-    let reporting = Reporting::new(accounts, ledger).with_delta_rows(sink);
-    let recording = mock.add(handlers::record());
-    reporting.flush().await.unwrap();
-    let rows: Vec<Delta> = recording.collect().await;
-    let words: Vec<_> = rows.iter().map(Delta::words).collect();
-    assert_eq!(words, [("started", "", 5), ("dropped", "queue_full", 5)]);
-}
-
 /// Compares the fields of rows, after which the client library names columns, with the tables. Its mock does not.
 #[test]
 fn the_fields_of_rows_are_columns_of_their_tables() {
@@ -189,7 +162,6 @@ fn the_fields_of_rows_are_columns_of_their_tables() {
         (ReportedRow::COLUMN_NAMES, schema::TABLES[1]),
         (AdjustmentRow::COLUMN_NAMES, schema::TABLES[2]),
         (TotalRow::COLUMN_NAMES, schema::TOTALS),
-        (Delta::COLUMN_NAMES, schema::DELTA_ROWS),
     ];
     for (names, statement) in rows {
         for name in names {

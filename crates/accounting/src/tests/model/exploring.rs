@@ -36,15 +36,27 @@ fn explore(bounds: Bounds, mistake: Mistake) -> usize {
     seen.len()
 }
 
-const NONE: Bounds =
-    Bounds { uploads: 0, crashes: 0, flushes: 0, deletions: 0, faults: 0, consumptions: 0, adjustments: 0, scans: 0 };
+const NONE: Bounds = Bounds {
+    uploads: 0,
+    crashes: 0,
+    flushes: 0,
+    deletions: 0,
+    faults: 0,
+    consumptions: 0,
+    adjustments: 0,
+    scans: 0,
+    has_rows: false,
+};
 
 /// Returns the bounds within which all states are visited: each takes seconds without optimization, and more with it.
-const SMALL: [Bounds; 4] = [
+const SMALL: [Bounds; 7] = [
     Bounds { uploads: 2, crashes: 1, flushes: 1, ..NONE },
     Bounds { uploads: 1, crashes: 1, flushes: 2, faults: 1, deletions: 1, ..NONE },
     Bounds { uploads: 2, flushes: 1, faults: 1, ..NONE },
     Bounds { uploads: 1, flushes: 1, deletions: 1, consumptions: 1, adjustments: 1, scans: 1, ..NONE },
+    Bounds { uploads: 2, crashes: 1, flushes: 1, has_rows: true, ..NONE },
+    Bounds { uploads: 1, crashes: 1, flushes: 2, faults: 1, has_rows: true, ..NONE },
+    Bounds { uploads: 1, deletions: 1, flushes: 2, faults: 1, has_rows: true, ..NONE },
 ];
 
 #[test]
@@ -67,9 +79,14 @@ fn in_every_state_within_larger_bounds_the_invariants_hold() {
 /// Checks that the model has teeth: each mistake shows within the same bounds.
 #[test]
 fn mistakes_are_found() {
-    for mistake in
-        [Mistake::DeltaReports, Mistake::NoReplay, Mistake::CountedBeforeWritten, Mistake::ExistsMeansAnothers]
-    {
+    for mistake in [
+        Mistake::DeltaReports,
+        Mistake::NoReplay,
+        Mistake::CountedBeforeWritten,
+        Mistake::ExistsMeansAnothers,
+        Mistake::RowsInMemory,
+        Mistake::RowsForgotten,
+    ] {
         let found = |bounds| std::panic::catch_unwind(|| explore(bounds, mistake)).is_err();
         assert!(SMALL.into_iter().any(found), "{mistake:?} was not found");
     }
@@ -84,6 +101,7 @@ const LARGE: Bounds = Bounds {
     consumptions: 30,
     adjustments: 1,
     scans: 10,
+    has_rows: true,
 };
 
 proptest! {

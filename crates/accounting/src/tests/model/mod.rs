@@ -1,6 +1,6 @@
 //! A model of everything between an upload and the ledger. Every state within small bounds is visited.
 //!
-//! Journal, reports and books are the real ones, as plain values; store, processes and network are a few fields. After
+//! Journal, reports, rows and books are the real ones, as plain values; store, processes and network are a few fields. After
 //! each step the invariants I1 to I7 are checked, and from each state the world is brought to rest: then the ledger must
 //! equal the store.
 
@@ -8,6 +8,7 @@ mod checks;
 mod exploring;
 mod process;
 mod reports;
+mod rows;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,10 @@ use blobaccess::{AccountName, Digest, DigestFunction, InstanceName, StorageType,
 use crate::drift::Reading;
 use crate::journal::{Owner, State};
 use crate::ledger::Book;
-use crate::{Account, Outcome, Report, Reporter, Tally};
+use crate::{Account, Amounts, Class, Epoch, Outcome, Report, Reporter, Tally};
+
+/// The key of a row: life, number of the batch, account and class.
+type Key = (Epoch, u64, Account, Class);
 
 /// A fault that the model is to find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +35,10 @@ enum Mistake {
     CountedBeforeWritten,
     /// Blobs that exist are taken for another upload's.
     ExistsMeansAnothers,
+    /// The state of rows is in memory only.
+    RowsInMemory,
+    /// A journal is deleted as soon as the ledger has acknowledged it.
+    RowsForgotten,
 }
 
 /// The number of steps of each kind in a run.
@@ -44,6 +52,8 @@ struct Bounds {
     consumptions: u8,
     adjustments: u8,
     scans: u8,
+    /// Whether there is a sink of rows.
+    has_rows: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,8 +74,10 @@ struct Process {
     uploads: Vec<Upload>,
     seq: u64,
     next_number: u64,
-    /// Earlier lives whose last report was not acknowledged.
+    /// Earlier lives whose last report or rows were not acknowledged.
     dead: Vec<State>,
+    /// The earlier lives whose last report was acknowledged.
+    acknowledged: BTreeSet<Epoch>,
     /// The counts of the previous report, for the mistake that needs them.
     reported: BTreeMap<Account, Tally>,
 }
@@ -82,6 +94,8 @@ struct World {
     epochs: u8,
     network: Vec<Report>,
     book: Book,
+    /// The rows in the table of the site, by their key.
+    table: BTreeMap<Key, Amounts>,
     /// The sum of all delivered reports, for the mistake that needs it.
     added_up: BTreeMap<Account, Tally>,
     /// The uploads that created something, in truth.
@@ -136,6 +150,7 @@ impl World {
             epochs: 0,
             network: Vec::new(),
             book: Book::default(),
+            table: BTreeMap::new(),
             added_up: BTreeMap::new(),
             created: BTreeSet::new(),
             truth: BTreeMap::new(),

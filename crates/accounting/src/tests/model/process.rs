@@ -1,6 +1,6 @@
 //! The process that uploads and writes its journal, and its successor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use blobaccess::{InstanceName, StoredSize, UploadResolution, UploadToken};
 
@@ -142,6 +142,7 @@ impl World {
             seq: 0,
             next_number: 1,
             dead,
+            acknowledged: BTreeSet::new(),
             reported: BTreeMap::new(),
         });
     }

@@ -44,7 +44,10 @@ impl World {
         self.apply(&report);
         if answered && let Some(process) = &mut self.process {
             // The answer to what an earlier life had sent itself reaches nobody.
-            process.dead.retain(|life| !report.closed || life.epoch != report.epoch);
+            if report.closed {
+                process.acknowledged.insert(report.epoch);
+            }
         }
+        self.retire();
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use super::{KEYS, World, account, storage_type};
+use super::{KEYS, Mistake, World, account, storage_type};
+use crate::rows::PlannedRows;
 use crate::{Adjustment, ErrorReason, Outcome};
 
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,9 @@ pub(super) enum Action {
     DeliverWithoutAnswer(usize),
     Vanish(usize),
     Duplicate(usize),
+    /// The first open batch of rows of a life is sent: the life of the process, or an earlier one.
+    Write(usize),
+    WriteWithoutAnswer(usize),
     Consume,
     Scan,
     Adjust,
@@ -60,6 +64,12 @@ impl World {
                 }
             }
         }
+        for life in self.lives_with_rows() {
+            actions.push(Action::Write(life));
+            if bounds.faults > 0 {
+                actions.push(Action::WriteWithoutAnswer(life));
+            }
+        }
         for index in 0..self.network.len() {
             actions.push(Action::Deliver(index));
             if bounds.faults > 0 {
@@ -94,7 +104,10 @@ impl World {
             Action::Delete(key) => self.delete(key),
             Action::Crash => {
                 self.bounds.crashes -= 1;
-                if let Some(process) = self.process.take() {
+                if let Some(mut process) = self.process.take() {
+                    if self.mistake == Mistake::RowsInMemory {
+                        process.journal.rows = PlannedRows::default();
+                    }
                     self.journals.extend(process.dead);
                     self.journals.push(process.journal);
                 }
@@ -104,6 +117,12 @@ impl World {
                 self.bounds.flushes -= 1;
                 let reports = self.reports();
                 self.network.extend(reports);
+                self.plan_rows();
+            }
+            Action::Write(life) => self.write(life, true),
+            Action::WriteWithoutAnswer(life) => {
+                self.bounds.faults -= 1;
+                self.write(life, false);
             }
             Action::Deliver(index) => self.deliver(index, true),
             Action::DeliverWithoutAnswer(index) => {
