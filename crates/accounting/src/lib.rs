@@ -20,7 +20,7 @@
 //! | [`RowSink`] | takes each outcome in a row, exactly once, for consumers that add rows up |
 //! | [`Ledger`], [`Accumulator`] | keep them: [`MemoryLedger`], [`RedbLedger`] in a file; PostgreSQL and ClickHouse have crates of their own |
 //! | [`FootprintAccumulator`] | adds rows of operations, or the totals of a ledger, to a table of footprints |
-//! | [`DriftScan`], [`DriftInterval`] | compare the ledger with the store |
+//! | [`DriftWatch`] | compares the ledger with the store on a schedule, by account; [`DriftScan`] and [`DriftInterval`] are its means |
 //! | [`Quotas`] | refuse uploads beyond the limit of an account |
 //! | [`Metrics`] | shows all counts to Prometheus |
 //!
@@ -77,6 +77,7 @@ mod concurrency;
 pub mod conformance;
 mod drift;
 mod evictions;
+mod exposition;
 mod footprints;
 mod identity;
 mod journal;
@@ -100,8 +101,9 @@ pub use self::accounts::{Accounts, AccountsBuilder, AccountsOptions, AccountsSna
 pub use self::amounts::Amounts;
 pub use self::class::Class;
 pub use self::drift::{
-    DriftAlarm, DriftInterval, DriftScan, Histogram, HistogramSnapshot, NoOwners, Owner, Owners, Reading, ScanProgress,
-    Scanned, ShardProgress,
+    DriftAlarm, DriftAlarms, DriftFinding, DriftInterval, DriftMetrics, DriftReport, DriftScan, DriftSubject,
+    DriftWatch, DriftWatchOptions, DriftWatchSnapshot, Histogram, HistogramSnapshot, KindDrift, Listed, NoOwners,
+    Owner, Owners, Reading, ScanProgress, Scanned, ShardProgress,
 };
 pub use self::footprints::{
     AccumulatorRun, AccumulatorSnapshot, Counted, FootprintAccumulator, FootprintFailure, FootprintMark,

@@ -1,41 +1,11 @@
 //! The counters as Prometheus metrics, some of them under the names that operators' dashboards know.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::drift::{Histogram, HistogramSnapshot};
+use crate::drift::DriftMetrics;
+use crate::exposition::Text;
 use crate::{Accounts, Amounts, Class, DriftInterval, Reporting};
-
-/// The bounds of sizes: a thousand bytes to a petabyte.
-const BYTES: &[i64] = &[
-    1_000,
-    1_000_000,
-    1_000_000_000,
-    10_000_000_000,
-    100_000_000_000,
-    1_000_000_000_000,
-    10_000_000_000_000,
-    100_000_000_000_000,
-    1_000_000_000_000_000,
-];
-
-/// The bounds of differences of sizes, in both directions from 0.
-const SIGNED_BYTES: &[i64] = &[
-    -1_000_000_000_000,
-    -10_000_000_000,
-    -1_000_000_000,
-    -1_000_000,
-    -1_000,
-    0,
-    1_000,
-    1_000_000,
-    1_000_000_000,
-    10_000_000_000,
-    1_000_000_000_000,
-];
-
-const SIGNED_PERCENT: &[i64] = &[-50, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50];
 
 /// One column of amounts.
 type Column = fn(&Amounts) -> u64;
@@ -53,11 +23,6 @@ type Column = fn(&Amounts) -> u64;
 /// | `bazelre_cache_upload_bytes_created` | counter | bytes that uploads created, as stored |
 /// | `bazelre_cache_accounting_reports_completed` | counter | reports that were acknowledged |
 /// | `bazelre_cache_accounting_reports_failed_to_send` | counter | reports that were not |
-/// | `bazelre_cache_actual_storage_bytes` | histogram | bytes that scans listed |
-/// | `bazelre_cache_reported_storage_bytes` | histogram | bytes that were reported before those scans |
-/// | `bazelre_cache_storage_drift_bytes` | histogram | the middle of the drift that scans showed, in bytes |
-/// | `bazelre_cache_storage_drift_percent` | histogram | that middle, in percent of the bytes stored |
-/// | `blobaccess_accounting_drift_width_bytes` | histogram | the width of the interval of the drift, in bytes |
 /// | `blobaccess_accounting_uploads_total` | counter, by `storage_type`, `status`, `reason` | uploads begun, and how they ended |
 /// | `blobaccess_accounting_stored_bytes_total` | counter, by the same | their bytes, as stored |
 /// | `blobaccess_accounting_logical_bytes_total` | counter, by the same | their bytes, by the sizes in their digests |
@@ -73,45 +38,39 @@ type Column = fn(&Amounts) -> u64;
 /// | `blobaccess_accounting_unreadable_journals` | gauge | files there that are no journals of a version that is known |
 /// | `blobaccess_accounting_unreported_uploads` | gauge | uploads since the last report that was acknowledged |
 /// | `blobaccess_accounting_open_quotas` | gauge | 1 while the use of a quota is not known, else 0 |
+///
+/// Those of scans for drift are listed at [`DriftMetrics`].
 #[derive(Debug)]
 pub struct Metrics {
     accounts: Arc<Accounts>,
     reporting: Arc<Reporting>,
-    actual: Histogram,
-    reported: Histogram,
-    drift: Histogram,
-    percent: Histogram,
-    width: Histogram,
+    drift: Arc<DriftMetrics>,
 }
 
 impl Metrics {
     /// Makes metrics of `accounts` and `reporting`.
     #[must_use]
     pub fn new(accounts: Arc<Accounts>, reporting: Arc<Reporting>) -> Self {
-        Self {
-            accounts,
-            reporting,
-            actual: Histogram::new(BYTES),
-            reported: Histogram::new(BYTES),
-            drift: Histogram::new(SIGNED_BYTES),
-            percent: Histogram::new(SIGNED_PERCENT),
-            width: Histogram::new(BYTES),
-        }
+        Self { accounts, reporting, drift: Arc::new(DriftMetrics::new(1)) }
     }
 
-    /// Records the result of a scan.
+    /// Shows the metrics of a [watch over drift](crate::DriftWatch::metrics), in place of those of scans that the host makes by
+    /// itself.
+    #[must_use]
+    pub fn with_drift(mut self, drift: Arc<DriftMetrics>) -> Self {
+        self.drift = drift;
+        self
+    }
+
+    /// Records the result of a scan that the host made by itself.
     pub fn observe_drift(&self, drift: &DriftInterval) {
-        self.actual.observe(drift.actual_bytes.into());
-        self.reported.observe(drift.reported_bytes);
-        self.drift.observe(drift.middle_bytes());
-        self.percent.observe(i128::from(drift.basis_points(1)) / 100);
-        self.width.observe(drift.width_bytes());
+        self.drift.observe(drift);
     }
 
     /// Returns all metrics as text.
     #[must_use]
     pub fn encode(&self) -> String {
-        let mut text = Text(String::new());
+        let mut text = Text::default();
         let tallies = self.accounts.tallies();
         let mut by_class: BTreeMap<(&'static str, Class), Amounts> = BTreeMap::new();
         let mut in_flight: BTreeMap<&'static str, u64> = BTreeMap::new();
@@ -181,51 +140,11 @@ impl Metrics {
             text.metric(&name, "gauge", help);
             text.line(&name, "", value);
         }
-        for (name, help, histogram) in [
-            ("bazelre_cache_actual_storage_bytes", "Bytes that scans listed.", &self.actual),
-            ("bazelre_cache_reported_storage_bytes", "Bytes reported before scans.", &self.reported),
-            ("bazelre_cache_storage_drift_bytes", "Middle of the drift, in bytes.", &self.drift),
-            (
-                "bazelre_cache_storage_drift_percent",
-                "Middle of the drift, in percent of the bytes stored.",
-                &self.percent,
-            ),
-            ("blobaccess_accounting_drift_width_bytes", "Width of the interval of the drift, in bytes.", &self.width),
-        ] {
-            text.histogram(name, help, &histogram.snapshot());
-        }
+        self.drift.write(&mut text);
         text.0
     }
 }
 
 fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
-}
-
-/// Text in the format of Prometheus. Writing to a string cannot fail.
-struct Text(String);
-
-impl Text {
-    fn metric(&mut self, name: &str, kind: &str, help: &str) {
-        let _: std::fmt::Result = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    fn line(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
-        let _: std::fmt::Result = if labels.is_empty() {
-            writeln!(self.0, "{name} {value}")
-        } else {
-            writeln!(self.0, "{name}{{{labels}}} {value}")
-        };
-    }
-
-    fn histogram(&mut self, name: &str, help: &str, snapshot: &HistogramSnapshot) {
-        self.metric(name, "histogram", help);
-        let bucket = format!("{name}_bucket");
-        for (bound, count) in &snapshot.at_most {
-            self.line(&bucket, &format!(r#"le="{bound}""#), count);
-        }
-        self.line(&bucket, r#"le="+Inf""#, snapshot.count);
-        self.line(&format!("{name}_sum"), "", snapshot.sum);
-        self.line(&format!("{name}_count"), "", snapshot.count);
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use blobaccess::{AccountName, Error};
 
-use crate::{Account, DriftInterval, Outcome};
+use crate::{Account, DriftFinding, DriftInterval, DriftReport, Outcome};
 
 /// An observer of uploads, reports and limits, for logs, alarms and metrics of the host.
 ///
@@ -28,10 +28,22 @@ pub trait AccountingObserver: Debug + Send + Sync + 'static {
         let _: (&AccountName, u64, u64) = (account_name, used_bytes, soft_bytes);
     }
 
-    /// Handles the end of a scan, on behalf of [`DriftAlarm::observe_and_tell`](crate::DriftAlarm::observe_and_tell).
-    /// `alarm` says whether the rule of the alarm is met.
+    /// Handles the end of a scan of stores of one kind, on behalf of [`DriftWatch`](crate::DriftWatch) and
+    /// [`DriftAlarm::observe_and_tell`](crate::DriftAlarm::observe_and_tell). `alarm` says whether the rule of the alarm is
+    /// met.
     fn scanned(&self, drift: &DriftInterval, alarm: bool) {
         let _: (&DriftInterval, bool) = (drift, alarm);
+    }
+
+    /// Handles a drift that is cause for alarm: of everything, of a kind of store, or of one of the accounts that drift most,
+    /// of which there are [as many](crate::DriftWatchOptions::with_worst) as a report names. No lock is held.
+    fn drift_found(&self, finding: &DriftFinding) {
+        let _: &DriftFinding = finding;
+    }
+
+    /// Handles the result of a scan of a [`DriftWatch`](crate::DriftWatch), after its findings. No lock is held.
+    fn scan_ended(&self, report: &DriftReport) {
+        let _: &DriftReport = report;
     }
 }
 
@@ -51,6 +63,14 @@ impl<O: AccountingObserver + ?Sized> AccountingObserver for Arc<O> {
 
     fn scanned(&self, drift: &DriftInterval, alarm: bool) {
         (**self).scanned(drift, alarm);
+    }
+
+    fn drift_found(&self, finding: &DriftFinding) {
+        (**self).drift_found(finding);
+    }
+
+    fn scan_ended(&self, report: &DriftReport) {
+        (**self).scan_ended(report);
     }
 }
 

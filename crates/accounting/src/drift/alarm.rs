@@ -7,7 +7,7 @@ use crate::AccountingObserver;
 ///
 /// The whole interval has to lie beyond a share of the bytes stored, several times in a row. A scan of a busy store proves
 /// little, and a single scan that proves much may have met an outage.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DriftAlarm {
     percent: u32,
     floor_bytes: u64,
@@ -49,12 +49,28 @@ impl DriftAlarm {
         self
     }
 
+    /// Returns whether the whole interval lies beyond the share that is tolerated. This records nothing.
+    #[must_use]
+    pub fn is_beyond(&self, drift: &DriftInterval) -> bool {
+        let base = u128::from(drift.actual_bytes.max(self.floor_bytes));
+        drift.proved_bytes().unsigned_abs().saturating_mul(100) > base.saturating_mul(self.percent.into())
+    }
+
+    /// Returns whether so many scans beyond the share, in a row, are cause for alarm.
+    #[must_use]
+    pub const fn is_cause(&self, scans_beyond: u32) -> bool {
+        let times = if self.times == 0 { 1 } else { self.times };
+        scans_beyond >= times
+    }
+
+    pub(super) const fn floor_bytes(&self) -> u64 {
+        self.floor_bytes
+    }
+
     /// Records a scan, and returns whether there is cause for alarm now.
     pub fn observe(&mut self, drift: &DriftInterval) -> bool {
-        let base = u128::from(drift.actual_bytes.max(self.floor_bytes));
-        let is_beyond = drift.proved_bytes().unsigned_abs() * 100 > base * u128::from(self.percent);
-        self.beyond = if is_beyond { self.beyond.saturating_add(1) } else { 0 };
-        self.beyond >= self.times.max(1)
+        self.beyond = if self.is_beyond(drift) { self.beyond.saturating_add(1) } else { 0 };
+        self.is_cause(self.beyond)
     }
 
     /// Records a scan as [`observe`](Self::observe) does, and notifies `observer`.

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use blobaccess::StorageType;
 
 use super::Scanned;
+use super::sheet::Reported;
 use crate::{Account, Adjustment, Total};
 
 /// The sums of a ledger over all accounts of one kind, at one moment.
@@ -72,6 +73,44 @@ impl DriftInterval {
         }
     }
 
+    /// Computes the interval of an account: `unknown_bytes` of blobs without a known owner may be its own too, and of its
+    /// uploads under way, at most `in_flight_bytes` can have been listed.
+    pub(super) fn of_account(
+        before: &Reported,
+        listed_bytes: u64,
+        unknown_bytes: u64,
+        after: &Reported,
+        in_flight_bytes: u64,
+    ) -> Self {
+        let added = after.added.saturating_sub(before.added).saturating_add(in_flight_bytes);
+        let removed = after.removed.saturating_sub(before.removed).saturating_add(unknown_bytes);
+        let difference = before.footprint - i128::from(listed_bytes);
+        Self {
+            low_bytes: difference - i128::from(removed),
+            high_bytes: difference + i128::from(added),
+            reported_bytes: before.footprint,
+            actual_bytes: listed_bytes,
+        }
+    }
+
+    /// Returns the interval of two subjects together.
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        Self {
+            low_bytes: self.low_bytes.saturating_add(other.low_bytes),
+            high_bytes: self.high_bytes.saturating_add(other.high_bytes),
+            reported_bytes: self.reported_bytes.saturating_add(other.reported_bytes),
+            actual_bytes: self.actual_bytes.saturating_add(other.actual_bytes),
+        }
+    }
+
+    /// Returns the middle in whole percent of the bytes stored, or of `floor_bytes` if that is more, rounded away from 0: what
+    /// is beyond 10 % is not 10.
+    #[must_use]
+    pub fn percent(&self, floor_bytes: u64) -> i64 {
+        let points = self.basis_points(floor_bytes);
+        points.signum().saturating_mul(points.saturating_abs().saturating_add(99) / 100)
+    }
+
     /// Returns the middle of the interval, in bytes.
     #[must_use]
     pub const fn middle_bytes(&self) -> i128 {
@@ -88,7 +127,8 @@ impl DriftInterval {
     #[must_use]
     pub fn basis_points(&self, floor_bytes: u64) -> i64 {
         let base = i128::from(self.actual_bytes.max(floor_bytes).max(1));
-        i64::try_from(self.middle_bytes().saturating_mul(10_000) / base).unwrap_or(i64::MAX)
+        let points = self.middle_bytes().saturating_mul(10_000) / base;
+        i64::try_from(points).unwrap_or(if points < 0 { i64::MIN } else { i64::MAX })
     }
 
     /// Returns the drift that is proved, in bytes: the end of the interval that is closer to 0, or 0 if 0 lies in it.
