@@ -52,7 +52,7 @@ impl Findings {
             conditional_update: !matches!(provider, Provider::Directory),
             conditional_completion: bucket.conditional_parts().is_some() || !provider.is_remote(),
             bare_e_tags: false,
-            keeps_tokens: provider.keeps_tokens(),
+            keeps_tokens: bucket.keeps_tokens(),
             lists_in_order: bucket.lists_in_order(),
         }
     }

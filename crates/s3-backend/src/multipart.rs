@@ -369,7 +369,7 @@ impl<'a> Upload<'a> {
     /// Finds out who created the object, after a completion that did not succeed.
     async fn whose(mut self, error: Option<Error>, classified: bool) -> Result<PutOutcome> {
         let found = self.shared.head_blob(self.ctx, self.digest, &self.place.path).await;
-        let tells = self.shared.findings().keeps_tokens && self.shared.bucket.provider().keeps_tokens_of_parts();
+        let tells = self.shared.findings().keeps_tokens;
         match (found, error) {
             (Ok(Some(found)), error) => {
                 let stored_bytes = found.size_bytes;

@@ -22,10 +22,8 @@ impl Shared {
         Ok(match found.token {
             _ if !self.findings().keeps_tokens => UploadResolution::Unknown,
             Some(stored) if stored == *token => UploadResolution::Mine { stored_bytes },
-            Some(_) => UploadResolution::Anothers { stored_bytes },
-            // The writer leaves no tokens, so the object is not ours, unless a large blob could not carry a token.
-            None if self.bucket.provider().keeps_tokens_of_parts() => UploadResolution::Anothers { stored_bytes },
-            None => UploadResolution::Unknown,
+            // Of another upload, or of a writer that leaves no tokens.
+            Some(_) | None => UploadResolution::Anothers { stored_bytes },
         })
     }
 }

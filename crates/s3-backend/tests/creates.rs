@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use blobaccess::{
     Ac, Blob, BlobAccess, Cas, Clock, Context, Digest, DigestFunction, Error, ErrorKind, InstanceName, PutCertainty,
-    PutOutcome, Result, SystemClock, UploadToken,
+    PutOutcome, ResolveUpload as _, Result, SystemClock, UploadResolution, UploadToken,
 };
 use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
 use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore, Mutability, OnMissingConditions};
@@ -244,4 +244,36 @@ fn a_directory_is_refused_to_a_second_bucket() {
     assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
     drop(first);
     drop(Bucket::directory(root.path(), true).unwrap());
+}
+
+#[tokio::test]
+async fn a_directory_tells_whose_upload_an_object_was_after_a_restart() {
+    let root = tempfile::tempdir().unwrap();
+    let options = BucketOptions::default().with_single_put_max_bytes(1 << 20).with_part_size_bytes(5 << 20);
+    let open = || BucketStore::<Cas>::open(Bucket::directory(root.path(), false).unwrap(), options.clone());
+    let store = open().await.unwrap();
+    if !store.snapshot().findings.keeps_tokens {
+        // The file system of this folder has no extended attributes.
+        return;
+    }
+    let tokens = [UploadToken::from_bytes([1; 16]), UploadToken::from_bytes([2; 16])];
+    // In one piece, and in parts.
+    for contents in [vec![1; 5], vec![2; 6 << 20]] {
+        let digest = digest_of(&contents);
+        for (token, expected) in tokens.iter().zip(["created", "already_exists"]) {
+            let ctx = Context::background().with_upload_token(*token);
+            assert_eq!(store.put(&ctx, &digest, Blob::from_bytes(contents.clone())).await.unwrap().name(), expected);
+        }
+    }
+    drop(store);
+    let store = open().await.unwrap();
+    for contents in [vec![1; 5], vec![2; 6 << 20]] {
+        let (ctx, digest) = (Context::background(), digest_of(&contents));
+        let stored_bytes = u64::try_from(contents.len()).unwrap();
+        let [mine, anothers] = &tokens;
+        let resolved = store.resolve_upload(&ctx, &digest, mine).await.unwrap();
+        assert_eq!(resolved, UploadResolution::Mine { stored_bytes });
+        let resolved = store.resolve_upload(&ctx, &digest, anothers).await.unwrap();
+        assert_eq!(resolved, UploadResolution::Anothers { stored_bytes });
+    }
 }

@@ -6,11 +6,12 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use blobaccess::{Error, Result};
-use object_store::PutPayload;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::{Attributes, ObjectStore, PutPayload};
 use tokio::task::spawn_blocking;
 
+use super::attributed_files::{self, AttributedFiles};
 use super::directory_identity::DirectoryIdentity;
 use super::{Bucket, Parts, Provider};
 
@@ -25,9 +26,10 @@ impl Bucket {
     /// The directory is made here and never again. If it is unmounted, moved or replaced later, every call fails with
     /// `Unavailable` until it is back.
     ///
-    /// Files keep no upload tokens. The outcome of a put is exact while the process lives. A process that is killed during a
-    /// put may leave an object that its ledger does not have: the put is reported as ambiguous. Compare such a ledger with
-    /// the bucket from time to time.
+    /// Upload tokens and accounts are kept in extended attributes of the files (`user.blobaccess.*`), where the file system
+    /// has such: most of Linux and macOS do. So the outcome of a put is exact even if the process is killed. Whoever copies
+    /// the files should copy their attributes. Elsewhere it is exact while the process lives: a process that is killed
+    /// during a put may leave an object that its ledger does not have, and the put is reported as ambiguous.
     ///
     /// # Errors
     ///
@@ -49,13 +51,19 @@ impl Bucket {
             }
             Err(TryLockError::Error(error)) => return Err(failed(&error)),
         }
-        let store = LocalFileSystem::new_with_prefix(root).map_err(|error| failed(&error))?.with_fsync(durable);
-        let store = Arc::new(store);
+        let files = LocalFileSystem::new_with_prefix(root).map_err(|error| failed(&error))?.with_fsync(durable);
+        let keeps_metadata = attributed_files::are_kept(&lock);
+        let folder: Arc<FilePath> = Arc::from(root);
+        let store: Arc<dyn ObjectStore> = if keeps_metadata {
+            Arc::new(AttributedFiles::new(files, Arc::clone(&folder), durable))
+        } else {
+            Arc::new(files)
+        };
         let directory = DirectoryIdentity::note(root).map_err(|error| failed(&error))?;
-        let parts = Parts::Directory(DirectoryParts { root: Arc::from(root), identity: directory.clone(), durable });
+        let parts = Parts::Directory(DirectoryParts { root: folder, identity: directory.clone(), durable });
         let name = format!("directory({})", root.display());
-        let bucket = Self::new(Provider::Directory, name, Arc::<LocalFileSystem>::clone(&store), store, parts);
-        Ok(Self { _exclusive: Some(Arc::new(lock)), directory: Some(directory), ..bucket })
+        let bucket = Self::new(Provider::Directory, name, Arc::clone(&store), store, parts);
+        Ok(Self { _exclusive: Some(Arc::new(lock)), directory: Some(directory), keeps_metadata, ..bucket })
     }
 }
 
@@ -72,16 +80,12 @@ impl DirectoryParts {
         path.parts().fold(self.root.to_path_buf(), |file, part| file.join(part.as_ref()))
     }
 
-    /// Returns the file of an incomplete object. Listings skip names with this suffix.
     fn staged(&self, path: &Path, id: &str) -> PathBuf {
-        let mut name = self.file(path).into_os_string();
-        name.push("#");
-        name.push(id);
-        name.into()
+        attributed_files::staged(&self.file(path), id)
     }
 
     pub(crate) async fn begin(&self, path: &Path) -> Result<String> {
-        let id = (uuid::Uuid::new_v4().as_u128() >> 64).to_string();
+        let id = attributed_files::number();
         let (staged, identity) = (self.staged(path, &id), self.identity.clone());
         blocking(move || {
             identity.check_blocking()?;
@@ -104,12 +108,14 @@ impl DirectoryParts {
         .await
     }
 
-    /// Makes the file an object, unless there is one already. Returns whether it did.
-    pub(crate) async fn complete(&self, path: &Path, id: &str) -> Result<bool> {
+    /// Makes the file an object with this metadata, unless there is one already. Returns whether it did.
+    pub(crate) async fn complete(&self, path: &Path, id: &str, metadata: Attributes) -> Result<bool> {
         let (staged, file, durable) = (self.staged(path, id), self.file(path), self.durable);
         blocking(move || {
+            let complete = OpenOptions::new().write(true).open(&staged)?;
+            attributed_files::write_all(&complete, &metadata)?;
             if durable {
-                File::open(&staged)?.sync_all()?;
+                complete.sync_all()?;
             }
             // Unlike a rename, a link does not replace what is there.
             let created = match fs::hard_link(&staged, &file) {

@@ -1,6 +1,7 @@
 //! A bucket: objects under keys, at any provider.
 
 mod account_metadata;
+mod attributed_files;
 #[cfg(feature = "azure")]
 mod azure;
 #[cfg(feature = "_cloud")]
@@ -108,6 +109,8 @@ pub struct Bucket {
     _exclusive: Option<Arc<File>>,
     /// The directory that was opened, if the bucket is one.
     directory: Option<DirectoryIdentity>,
+    /// Whether objects have metadata, such as tokens.
+    keeps_metadata: bool,
 }
 
 /// The providers of objects.
@@ -128,16 +131,6 @@ impl Provider {
     /// Returns whether answers can get lost, as there is a network in between.
     pub(crate) const fn is_remote(self) -> bool {
         matches!(self, Self::S3 | Self::Gcs | Self::Azure)
-    }
-
-    /// Returns whether an object that is sent in one request carries metadata, and so a token.
-    pub(crate) const fn keeps_tokens(self) -> bool {
-        !matches!(self, Self::Directory)
-    }
-
-    /// Returns whether an object that is sent in parts carries metadata.
-    pub(crate) const fn keeps_tokens_of_parts(self) -> bool {
-        self.is_remote()
     }
 
     /// Returns whether an upload in parts gets its token when it begins, rather than when it is completed.
@@ -224,6 +217,7 @@ impl Bucket {
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
             _exclusive: None,
             directory: None,
+            keeps_metadata: !matches!(provider, Provider::Directory),
         }
     }
 
@@ -275,6 +269,11 @@ impl Bucket {
 
     pub(crate) fn provider(&self) -> Provider {
         self.provider
+    }
+
+    /// Returns whether objects carry metadata, and so a token, whether they are sent in one request or in parts.
+    pub(crate) const fn keeps_tokens(&self) -> bool {
+        self.keeps_metadata
     }
 
     pub(crate) fn parts(&self) -> &Parts {
@@ -547,7 +546,7 @@ impl Bucket {
     pub(crate) fn attributes(&self, token: Option<&UploadToken>, account: Option<&AccountName>) -> Attributes {
         let mut attributes = Attributes::new();
         if let Some(token) = token
-            && self.provider.keeps_tokens()
+            && self.keeps_metadata
         {
             attributes.insert(Attribute::Metadata(TOKEN.into()), AttributeValue::from(token.to_string()));
             if let Some(account) = account {

@@ -97,11 +97,13 @@ impl Parts {
         bucket.count(RequestKind::CompleteMultipart);
         match self {
             Self::None => Completion::Conflict(Error::unimplemented("the bucket takes no objects in parts")),
-            Self::Directory(directory) => match directory.complete(&at.path, &at.id).await {
-                Ok(true) => Completion::Done,
-                Ok(false) => Completion::Exists,
-                Err(error) => Completion::Maybe(error),
-            },
+            Self::Directory(directory) => {
+                match directory.complete(&at.path, &at.id, bucket.attributes(token, account)).await {
+                    Ok(true) => Completion::Done,
+                    Ok(false) => Completion::Exists,
+                    Err(error) => Completion::Maybe(error),
+                }
+            }
             Self::Provider(provider) => {
                 let last_answer = LastAnswer::default();
                 let completing = CompletionScope {
