@@ -14,7 +14,7 @@ use crate::journal::{Found, Journal, Owner};
 use crate::quota::EnforcedQuotas;
 use crate::tally::Table;
 use crate::tokens::Tokens;
-use crate::{AccountingObserver, Epoch, NoAccountingObserver};
+use crate::{AccountingObserver, Epoch, NoAccountingObserver, OwnerIndex};
 
 /// [`Accounts`] that are about to be opened: their settings, and the components that they use.
 ///
@@ -43,6 +43,7 @@ pub struct AccountsBuilder {
     resolvers: Resolvers,
     observer: Arc<dyn AccountingObserver>,
     clock: Arc<dyn Clock>,
+    owners: Option<OwnerIndex>,
 }
 
 impl AccountsBuilder {
@@ -53,6 +54,7 @@ impl AccountsBuilder {
             resolvers: Resolvers::default(),
             observer: Arc::new(NoAccountingObserver),
             clock: Arc::new(SystemClock),
+            owners: None,
         }
     }
 
@@ -66,6 +68,14 @@ impl AccountsBuilder {
     /// Notifies `observer` of outcomes, reports and limits.
     pub fn with_observer(mut self, observer: impl AccountingObserver) -> Self {
         self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Notes in `owners` whose each stored blob is, so that its deletion is counted for the same account.
+    ///
+    /// Where a resolver is set, it should be that of the index ([`OwnerIndex::resolver`]).
+    pub fn with_owner_index(mut self, owners: OwnerIndex) -> Self {
+        self.owners = Some(owners);
         self
     }
 
@@ -83,7 +93,7 @@ impl AccountsBuilder {
     /// `FailedPrecondition` if the journal cannot be made, or the earlier ones cannot be read. `Internal` if the system
     /// has no randomness.
     pub fn open(self) -> Result<Arc<Accounts>> {
-        let Self { options, resolvers, observer, clock } = self;
+        let Self { options, resolvers, observer, clock, owners } = self;
         let epoch = Epoch::random()?;
         let (found, journal) = match &options.journal {
             None => (Found::default(), None),
@@ -126,6 +136,7 @@ impl AccountsBuilder {
             quotas,
             observer,
             clock,
+            owners,
         }))
     }
 }

@@ -73,6 +73,7 @@ pub struct Accounts {
     quotas: EnforcedQuotas,
     observer: Arc<dyn AccountingObserver>,
     clock: Arc<dyn Clock>,
+    owners: Option<OwnerIndex>,
 }
 
 /// The data that is needed to count the outcome of an upload.
@@ -398,6 +399,25 @@ impl Accounts {
         }
         if let Some(account) = self.table.account(&upload.slot) {
             self.observer.upload_ended(account, outcome, upload.logical_bytes);
+        }
+    }
+
+    /// Notes whose the blob of an upload is that is about to end with `outcome`.
+    ///
+    /// The index has the blob before the outcome is counted: a crash in between leaves an upload whose outcome is asked for,
+    /// rather than a blob that nobody owns.
+    pub(crate) fn note_owner(&self, account: &Account, digest: &Digest, token: UploadToken, outcome: Outcome, logical_bytes: u64) {
+        if let Some(owners) = &self.owners {
+            owners.note(account, digest, token, outcome, logical_bytes);
+        }
+    }
+
+    /// Notes whose the blob of an upload of this life is.
+    fn note_upload(&self, upload: &Upload, digest: &Digest, token: UploadToken, outcome: Outcome) {
+        if self.owners.is_some()
+            && let Some(account) = self.table.account(&upload.slot)
+        {
+            self.note_owner(account, digest, token, outcome, upload.logical_bytes);
         }
     }
 

@@ -170,7 +170,9 @@ impl Accounts {
             }
         };
         if let Some(lost) = ended {
-            self.end(&lost.upload, outcome_of(resolution, lost.storage_type, lost.absent));
+            let outcome = outcome_of(resolution, lost.storage_type, lost.absent);
+            self.note_upload(&lost.upload, &lost.digest, lost.token, outcome);
+            self.end(&lost.upload, outcome);
         }
     }
 
@@ -204,6 +206,8 @@ impl Accounts {
                 Ok(UploadResolution::Absent) if !settled => {}
                 Ok(resolution) => {
                     let outcome = outcome_of(resolution, intent.account.storage_type(), ErrorReason::Cancelled);
+                    let account = &intent.account;
+                    self.note_owner(account, &intent.digest, intent.token, outcome, intent.logical_bytes);
                     lock(dead).end(number, outcome);
                 }
                 // The store is asked again before a later report.

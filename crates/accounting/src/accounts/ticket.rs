@@ -111,7 +111,9 @@ impl<A: Borrow<Accounts>, D: Borrow<Digest>> TicketState<A, D> {
     #[inline]
     pub(crate) fn finish(&mut self, outcome: Outcome) {
         if let Some(upload) = self.upload.take() {
-            self.accounts.borrow().end(&upload, outcome);
+            let accounts = self.accounts.borrow();
+            accounts.note_upload(&upload, self.digest.borrow(), self.token, outcome);
+            accounts.end(&upload, outcome);
         }
     }
 

@@ -4,7 +4,7 @@ mod book;
 pub(crate) mod codec;
 mod life;
 mod memory;
-mod redb;
+pub(crate) mod redb;
 mod statement;
 
 use std::fmt::Debug;

@@ -128,7 +128,7 @@ impl LedgerFile {
 }
 
 /// Returns whether the disk failed, or the file was not closed since.
-const fn is_of_disk(error: &redb::Error) -> bool {
+pub(crate) const fn is_of_disk(error: &redb::Error) -> bool {
     matches!(
         error,
         redb::Error::Io(_)
