@@ -21,6 +21,7 @@
 //! | [`Ledger`], [`Accumulator`] | keep them: [`MemoryLedger`], [`RedbLedger`] in a file; PostgreSQL and ClickHouse have crates of their own |
 //! | [`FootprintAccumulator`] | adds rows of operations, or the totals of a ledger, to a table of footprints |
 //! | [`DriftWatch`] | compares the ledger with the store on a schedule, by account; [`DriftScan`] and [`DriftInterval`] are its means |
+//! | [`OwnerIndex`], [`OwnerScan`] | know whose each stored blob is, so that deletions are counted |
 //! | [`Quotas`] | refuse uploads beyond the limit of an account |
 //! | [`Metrics`] | shows all counts to Prometheus |
 //!
@@ -85,6 +86,7 @@ mod ledger;
 mod metrics;
 mod observer;
 mod outcome;
+mod owners;
 mod quota;
 mod report;
 mod reporting;
@@ -118,6 +120,10 @@ pub use self::ledger::{
 pub use self::metrics::Metrics;
 pub use self::observer::{AccountingObserver, NoAccountingObserver};
 pub use self::outcome::{DropReason, ErrorReason, Outcome};
+pub use self::owners::{
+    DeletedBlob, Held, OwnerIndex, OwnerIndexBuilder, OwnerIndexOptions, OwnerIndexSnapshot, OwnerResolver, OwnerScan,
+    OwnerScanOptions, OwnerScanned, ScanPart, UnknownBlobs,
+};
 pub use self::quota::{Quota, QuotaUsage, Quotas};
 pub use self::report::{Report, from_unix_millis, unix_millis};
 pub use self::reporting::{Reporting, ReportingSnapshot, RowsSnapshot};

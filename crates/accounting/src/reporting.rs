@@ -28,7 +28,7 @@ use crate::evictions;
 use crate::journal::{Dead, Journal};
 use crate::ledger::Ledger;
 use crate::rows::{RowSink, RowsOptions};
-use crate::{Account, Class, Report, Reporter, Tally};
+use crate::{Account, Class, OwnerIndex, Report, Reporter, Tally};
 
 /// The number of quotas up to which the ledger is asked for each account by itself.
 const QUOTAS_ASKED_SINGLY: usize = 32;
@@ -85,6 +85,7 @@ pub struct Reporting {
     step_timeout: Duration,
     resolving_budget: Duration,
     evictions: Vec<Source>,
+    owners: Vec<(Reporter, OwnerIndex)>,
     rows: Option<Rows>,
     turn: Mutex<Turn>,
     opened_at: Instant,
@@ -177,6 +178,7 @@ impl Reporting {
             step_timeout: Duration::from_secs(30),
             resolving_budget: Duration::from_secs(10),
             evictions: Vec::new(),
+            owners: Vec::new(),
             rows: None,
             turn: Mutex::default(),
             opened_at,
@@ -220,6 +222,14 @@ impl Reporting {
         evictions: Arc<dyn Evictions>,
     ) -> Self {
         self.evictions.push(Source { reporter, storage_type, evictions });
+        self
+    }
+
+    /// Reports, in addition, the deletions that an index of owners counted, as those of `reporter`, whose life is that of the
+    /// index. It must be no reporter of anything else.
+    #[must_use]
+    pub fn with_owner_index(mut self, reporter: Reporter, owners: OwnerIndex) -> Self {
+        self.owners.push((reporter, owners));
         self
     }
 
@@ -499,7 +509,7 @@ impl Reporting {
         Ok(())
     }
 
-    /// Makes reports of the blobs that stores evicted. A store that cannot be asked now is asked next time: its totals
+    /// Makes reports of the blobs that stores evicted, and of those that were deleted. A store that cannot be asked now is asked next time: its totals
     /// cover its whole life.
     async fn evicted(&self) -> Vec<Report> {
         let mut reports = Vec::new();
@@ -513,6 +523,12 @@ impl Reporting {
                 Err(error) => {
                     tracing::warn!(%error, reporter = %source.reporter, "cannot read what a store has evicted");
                 }
+            }
+        }
+        for (reporter, owners) in &self.owners {
+            match self.step("an index of owners", owners.report(reporter.clone())).await {
+                Ok(report) => reports.push(report),
+                Err(error) => tracing::warn!(%error, %reporter, "cannot read the deletions of an index of owners"),
             }
         }
         reports

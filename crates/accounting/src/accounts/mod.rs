@@ -26,8 +26,8 @@ use crate::quota::{EnforcedQuotas, Reserved};
 use crate::tally::{Slot, Table};
 use crate::tokens::Tokens;
 use crate::{
-    Account, AccountingObserver, Amounts, Class, Epoch, ErrorReason, Outcome, QuotaUsage, Quotas, Report, Reporter,
-    TallySnapshot,
+    Account, AccountingObserver, Amounts, Class, Epoch, ErrorReason, Outcome, OwnerIndex, QuotaUsage, Quotas, Report,
+    Reporter, TallySnapshot,
 };
 
 pub use self::builder::AccountsBuilder;
@@ -406,7 +406,14 @@ impl Accounts {
     ///
     /// The index has the blob before the outcome is counted: a crash in between leaves an upload whose outcome is asked for,
     /// rather than a blob that nobody owns.
-    pub(crate) fn note_owner(&self, account: &Account, digest: &Digest, token: UploadToken, outcome: Outcome, logical_bytes: u64) {
+    pub(crate) fn note_owner(
+        &self,
+        account: &Account,
+        digest: &Digest,
+        token: UploadToken,
+        outcome: Outcome,
+        logical_bytes: u64,
+    ) {
         if let Some(owners) = &self.owners {
             owners.note(account, digest, token, outcome, logical_bytes);
         }

@@ -139,15 +139,14 @@ impl<'t> Changes<'t> {
         let mut bytes = Vec::new();
         put_account(&mut bytes, account);
         let known = self.ids.get(bytes.as_slice())?.map(|id| Bytes(id.value()).u32().ok_or(Fault::Malformed));
-        let owner = match known {
-            Some(id) => OwnerId(id?),
-            None => {
-                let id = u32::try_from(self.number(NEXT_ID)?).map_err(|_| Fault::Malformed)?.max(FIRST_ACCOUNT);
-                self.set_number(NEXT_ID, u64::from(id).saturating_add(1))?;
-                self.ids.insert(bytes.as_slice(), id.to_le_bytes().as_slice())?;
-                self.accounts.insert(id.to_be_bytes().as_slice(), bytes.as_slice())?;
-                OwnerId(id)
-            }
+        let owner = if let Some(id) = known {
+            OwnerId(id?)
+        } else {
+            let id = u32::try_from(self.number(NEXT_ID)?).map_err(|_| Fault::Malformed)?.max(FIRST_ACCOUNT);
+            self.set_number(NEXT_ID, u64::from(id).saturating_add(1))?;
+            self.ids.insert(bytes.as_slice(), id.to_le_bytes().as_slice())?;
+            self.accounts.insert(id.to_be_bytes().as_slice(), bytes.as_slice())?;
+            OwnerId(id)
         };
         self.known.insert(account.clone(), owner);
         Ok(owner)
@@ -400,10 +399,7 @@ pub(super) fn get_entry(
     }
 }
 
-pub(super) fn read_number(
-    meta: &impl ReadableTable<&'static [u8], &'static [u8]>,
-    name: &[u8],
-) -> Result<u64, Fault> {
+pub(super) fn read_number(meta: &impl ReadableTable<&'static [u8], &'static [u8]>, name: &[u8]) -> Result<u64, Fault> {
     match meta.get(name)? {
         None => Ok(0),
         Some(value) => Bytes(value.value()).u64().ok_or(Fault::Malformed),

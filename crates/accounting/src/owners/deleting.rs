@@ -41,7 +41,12 @@ impl OwnerIndex {
     /// # Cancel safety
     ///
     /// A call that is dropped may still take effect, and what it deleted is counted by the next scan.
-    pub async fn delete(&self, ctx: &Context, storage_type: StorageType, digest: &Digest) -> Result<Option<DeletedBlob>> {
+    pub async fn delete(
+        &self,
+        ctx: &Context,
+        storage_type: StorageType,
+        digest: &Digest,
+    ) -> Result<Option<DeletedBlob>> {
         let store = Arc::clone(self.store(storage_type)?);
         let key = self.shared.key(storage_type, digest);
         for _ in 0..TRIES {
@@ -74,7 +79,8 @@ impl OwnerIndex {
     ) -> Result<Option<Entry>> {
         let mark = Mark::of_token(stored.upload_token.as_ref());
         let mut changes = Vec::new();
-        let is_known = entry.is_some_and(|entry| entry.mark == mark || (!mark.is_some() && entry.stored_bytes == stored.stored_bytes));
+        let is_known = entry
+            .is_some_and(|entry| entry.mark == mark || (!mark.is_some() && entry.stored_bytes == stored.stored_bytes));
         let mark = match entry {
             Some(entry) if is_known => entry.mark,
             Some(_) | None => {

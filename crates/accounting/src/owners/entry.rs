@@ -1,6 +1,5 @@
 //! The entries of an index of owners: whose a stored blob is, by its digest.
 
-use std::cmp::Ordering;
 use std::ops::Range;
 
 use blobaccess::{Digest, DigestFunction, InstanceName, StorageType, UploadToken};
@@ -164,11 +163,6 @@ impl Key {
         let function = self.0.get(1).and_then(|rank| function_of_rank(*rank));
         let length = function.map_or(0, DigestFunction::hash_size_bytes);
         self.0.get(..BEFORE_HASH + length).unwrap_or(&self.0)
-    }
-
-    /// Compares the hashes of two keys.
-    pub(super) fn compare_hash(&self, other: &Self) -> Ordering {
-        self.of_hash().cmp(other.of_hash())
     }
 }
 

@@ -70,6 +70,11 @@ pub(super) struct Figures {
 }
 
 impl Figures {
+    /// Makes the figures of the index that `source` identifies.
+    pub(super) fn new(source: [u8; 16]) -> Self {
+        Self { source, ..Self::default() }
+    }
+
     /// Takes the figures that a transaction changed.
     pub(super) fn take(&mut self, changed: Changed) {
         if !changed.is_empty() {

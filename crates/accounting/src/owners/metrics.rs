@@ -6,6 +6,9 @@ use blobaccess::StorageType;
 
 use super::{Held, OwnerIndexSnapshot};
 
+/// The blobs of one sort of owners: the name of the figure, its help, and the blobs by kind of store.
+type Figure<'a> = (&'static str, &'static str, &'a [(StorageType, Held)]);
+
 /// One column of what an owner has.
 type Column = fn(&Held) -> u64;
 
@@ -24,12 +27,11 @@ impl OwnerIndexSnapshot {
     pub fn encode_metrics(&self) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let mut head = |text: &mut String, name: &str, kind: &str, help: &str| {
+        let head = |text: &mut String, name: &str, kind: &str, help: &str| {
             let _: std::fmt::Result = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
         };
-        let columns: [(&str, Column); 2] =
-            [("objects", |held| held.objects), ("bytes", |held| held.stored_bytes)];
-        let figures: [(&str, &str, &[(StorageType, Held)]); 3] = [
+        let columns: [(&str, Column); 2] = [("objects", |held| held.objects), ("bytes", |held| held.stored_bytes)];
+        let figures: [Figure<'_>; 3] = [
             ("owned", "Blobs of accounts that are in the store.", &self.owned),
             ("adopted", "Blobs that were in the store before the ledger began.", &self.adopted),
             ("foreign", "Blobs in the store that nobody counted.", &self.foreign),

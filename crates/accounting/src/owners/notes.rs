@@ -216,7 +216,9 @@ impl Log {
     /// Writes the log anew beside the old one, which a crash in between leaves.
     fn rewrite(&mut self, waiting: &[Note]) -> std::io::Result<()> {
         self.buffer.clear();
-        waiting.iter().for_each(|note| note.put(&mut self.buffer));
+        for note in waiting {
+            note.put(&mut self.buffer);
+        }
         let new = self.path.with_extension("new");
         let mut file = OpenOptions::new().append(true).create(true).open(&new)?;
         file.set_len(0)?;

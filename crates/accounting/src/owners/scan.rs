@@ -214,6 +214,8 @@ impl OwnerScan {
         let mut listed: Vec<(Key, u64)> = Vec::new();
         let mut cursor = None;
         loop {
+            // What is noted by now is older than the listing.
+            self.index.flush().await?;
             let began = self.index.shared.now();
             let page = part.inventory.inventory(ctx, cursor.as_ref()).await?;
             for entry in &page.entries {
@@ -271,10 +273,12 @@ struct Question {
 impl Comparing<'_> {
     /// Compares the listed blobs with the entries up to `end`. The listing began at `began`.
     async fn compare(&mut self, listed: &[(Key, u64)], end: Vec<u8>, began: u32) -> Result<()> {
+        // What was noted while the page was listed is in it.
+        self.scan.index.flush().await?;
         let mut listed = listed.iter().peekable();
-        let mut begin = std::mem::replace(&mut self.begin, end.clone());
+        let mut from = std::mem::replace(&mut self.begin, end.clone());
         loop {
-            let entries = self.scan.index.shared.page(begin, end.clone(), PAGE).await?;
+            let entries = self.scan.index.shared.page(from, end.clone(), PAGE).await?;
             let more = entries.len() == PAGE;
             let after = entries.last().map(|(key, _)| after(key));
             for (key, entry) in entries {
@@ -288,7 +292,7 @@ impl Comparing<'_> {
             }
             self.apply(false).await?;
             match after {
-                Some(after) if more => begin = after,
+                Some(after) if more => from = after,
                 Some(_) | None => break,
             }
         }

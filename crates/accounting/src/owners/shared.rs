@@ -52,12 +52,12 @@ impl Shared {
         let refuse = |error: &dyn std::fmt::Display| {
             Error::failed_precondition(format!("cannot open the index of owners {}: {error}", path.display()))
         };
-        let file =
-            LedgerFile::open(&TABLES, move || Ok(Builder::new().set_cache_size(cache_bytes).create(&opened)?))
-                .map_err(|error| refuse(&error).with_source(error))?;
+        let file = LedgerFile::open(&TABLES, move || Ok(Builder::new().set_cache_size(cache_bytes).create(&opened)?))
+            .map_err(|error| refuse(&error).with_source(error))?;
         let log = path.with_extension(LOG_SUFFIX);
         let has_log = options.log || log.exists();
-        let log = if has_log { Some(Log::open(&log).map_err(|error| refuse(&error).with_source(error))?) } else { None };
+        let log =
+            if has_log { Some(Log::open(&log).map_err(|error| refuse(&error).with_source(error))?) } else { None };
         Self::with_file(file, log, stores, clock)
     }
 
@@ -77,11 +77,11 @@ impl Shared {
         let source = Epoch::random()?;
         let figures = file.run(|database| load(database, source)).map_err(fault)?;
         let applied = file.run(|database| number(database, APPLIED)).map_err(fault)?;
-        let (log, noted) = log.unzip();
-        let next = noted.iter().flatten().map(|note| note.number).fold(applied, u64::max).saturating_add(1);
+        let (log, read) = log.unzip();
+        let next = read.iter().flatten().map(|note| note.number).fold(applied, u64::max).saturating_add(1);
         let mut notes = Notes::new(next, log);
         // Those that the index has taken already are only still in the log.
-        notes.put_back(noted.into_iter().flatten().filter(|note| note.number > applied).collect());
+        notes.put_back(read.into_iter().flatten().filter(|note| note.number > applied).collect());
         let shared = Self {
             file,
             writing: Mutex::new(()),
@@ -176,8 +176,8 @@ impl Shared {
         let notes = self.notes().take();
         let result = self.file.run(|database| self.write(database, &notes, changes));
         match result {
-            Ok((changed, done)) => {
-                self.figures().take(changed);
+            Ok((counts, done)) => {
+                self.figures().take(counts);
                 self.notes().taken();
                 Ok(done)
             }
@@ -207,9 +207,9 @@ impl Shared {
         for (storage_type, change) in changes {
             done.push(writing.apply(*storage_type, change)?);
         }
-        let changed = writing.finish()?;
+        let counts = writing.finish()?;
         transaction.commit()?;
-        Ok((changed, done))
+        Ok((counts, done))
     }
 
     async fn read<T, F>(self: &Arc<Self>, work: F) -> Result<T>
@@ -285,8 +285,7 @@ impl Shared {
     pub(super) fn report(&self, reporter: Reporter) -> Report {
         let figures = self.figures();
         let counted = figures.accounts().filter(|(_, counts)| !counts.tally.is_zero());
-        let mut accounts: Vec<_> =
-            counted.map(|(account, counts)| (account.clone(), counts.tally.clone())).collect();
+        let mut accounts: Vec<_> = counted.map(|(account, counts)| (account.clone(), counts.tally.clone())).collect();
         accounts.sort_by(|(a, _), (b, _)| a.cmp(b));
         // Within the signed numbers of databases.
         let seq = figures.changes.saturating_add(1).min(i64::MAX.unsigned_abs());
@@ -320,12 +319,11 @@ fn load(database: &Database, new: Epoch) -> Result<Figures, Fault> {
     let source = {
         let mut meta = transaction.open_table(META)?;
         let known = meta.get(SOURCE)?.map(|value| Bytes(value.value()).array::<16>().ok_or(Fault::Malformed));
-        match known {
-            Some(source) => source?,
-            None => {
-                meta.insert(SOURCE, new.as_bytes().as_slice())?;
-                *new.as_bytes()
-            }
+        if let Some(source) = known {
+            source?
+        } else {
+            meta.insert(SOURCE, new.as_bytes().as_slice())?;
+            *new.as_bytes()
         }
     };
     transaction.commit()?;
@@ -341,7 +339,7 @@ fn load(database: &Database, new: Epoch) -> Result<Figures, Fault> {
         };
         changed.push((owner, account, Counts::from_bytes(value.value()).ok_or(Fault::Malformed)?));
     }
-    let mut figures = Figures { source, ..Figures::default() };
+    let mut figures = Figures::new(source);
     figures.take(changed);
     figures.changes = read_number(&reading.open_table(META)?, CHANGES)?;
     Ok(figures)
