@@ -108,9 +108,9 @@ pub use self::drift::{
     Owner, Owners, Reading, ScanProgress, Scanned, ShardProgress,
 };
 pub use self::footprints::{
-    AccumulatorRun, AccumulatorSnapshot, Counted, FootprintAccumulator, FootprintFailure, FootprintMark,
-    FootprintOptions, FootprintRow, FootprintShard, FootprintTable, IngestionTime, LedgerSource, MemoryFootprints,
-    RedbFootprints, RowSource, RowSum,
+    AccumulatorRun, AccumulatorSnapshot, Counted, FootprintAccumulator, FootprintAddition, FootprintFailure,
+    FootprintMark, FootprintOptions, FootprintRow, FootprintShard, FootprintTable, IngestionTime, LedgerSource,
+    MemoryFootprints, RedbFootprints, RowSource, RowSum,
 };
 pub use self::identity::{Epoch, Reporter};
 pub use self::ledger::{

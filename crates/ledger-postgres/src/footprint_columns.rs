@@ -157,6 +157,13 @@ pub(crate) struct FootprintSql {
     /// Parameters: the active value, the name, the footprint or null, the cursor.
     pub(crate) import: String,
     pub(crate) set_count: Option<String>,
+    /// Rows, which are locked. Parameters: the active value, the names.
+    pub(crate) lock_all: String,
+    /// The counts of names, unless no counts are kept.
+    pub(crate) count_all: Option<String>,
+    /// Parameters: the active value, the names, the bytes that are added, the cursors.
+    pub(crate) add_all: String,
+    pub(crate) set_counts: Option<String>,
     pub(crate) create: String,
 }
 
@@ -190,6 +197,7 @@ impl FootprintSql {
             )
         };
         let row = format!("t.{name}::text = $2::text AND {active}");
+        let rows = format!("t.{name}::text = ANY ($2::text[]) AND {active}");
         let time = "TIMESTAMP 'epoch' + $4::bigint * INTERVAL '1 microsecond'";
         Self {
             first_page: page(""),
@@ -210,6 +218,29 @@ impl FootprintSql {
                 format!(
                     "INSERT INTO {counts} AS k (name, cursor_micros, since_micros, rows, bytes)
                     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO UPDATE SET cursor_micros = EXCLUDED.cursor_micros,
+                        since_micros = EXCLUDED.since_micros, rows = EXCLUDED.rows, bytes = EXCLUDED.bytes"
+                )
+            }),
+            // In the order of names, so that two of these do not wait for each other.
+            lock_all: format!(
+                "SELECT t.{name}::text, {micros} FROM {table} t WHERE {rows} ORDER BY t.{name}::text FOR UPDATE"
+            ),
+            count_all: counts.as_ref().map(|counts| {
+                format!(
+                    "SELECT name, cursor_micros, since_micros, rows, bytes FROM {counts} WHERE name = ANY ($1::text[])"
+                )
+            }),
+            add_all: format!(
+                "UPDATE {table} t SET {footprint} = COALESCE(t.{footprint}, 0) + w.delta,
+                    {cursor} = TIMESTAMP 'epoch' + w.cursor * INTERVAL '1 microsecond'
+                FROM UNNEST($2::text[], $3::bigint[], $4::bigint[]) AS w (name, delta, cursor)
+                WHERE t.{name}::text = w.name AND {active} RETURNING w.cursor, {micros}"
+            ),
+            set_counts: counts.as_ref().map(|counts| {
+                format!(
+                    "INSERT INTO {counts} AS k (name, cursor_micros, since_micros, rows, bytes)
+                    SELECT * FROM UNNEST($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+                    ON CONFLICT (name) DO UPDATE SET cursor_micros = EXCLUDED.cursor_micros,
                         since_micros = EXCLUDED.since_micros, rows = EXCLUDED.rows, bytes = EXCLUDED.bytes"
                 )
             }),

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use blobaccess::{Clock, Error, Result};
-use blobaccess_accounting::{Counted, FootprintMark, FootprintRow, FootprintShard, FootprintTable, IngestionTime};
+use blobaccess_accounting::{
+    Counted, FootprintAddition, FootprintMark, FootprintRow, FootprintShard, FootprintTable, IngestionTime,
+};
 use futures::FutureExt;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row, Transaction};
 
 use crate::footprint_columns::{FootprintColumns, FootprintSql};
+use crate::footprint_page::{FootprintPage, PageDone, count_of};
+use crate::ledger::refuses_contents;
 use crate::rows::{get, signed};
 use crate::session::Sessions;
 use crate::tls::PostgresTls;
@@ -82,7 +86,7 @@ enum ChangeKind {
 }
 
 /// The failure of a transaction: of the connection or server, or of what was asked for.
-enum Fault {
+pub(crate) enum Fault {
     Database(tokio_postgres::Error),
     Refused(Error),
 }
@@ -162,6 +166,29 @@ impl PostgresFootprints {
             .await
     }
 
+    /// Makes the additions in one transaction; `None` if they have to be made one by one.
+    async fn add_page(&self, additions: &[FootprintAddition]) -> Result<Option<PageDone>> {
+        let by_name = additions.iter().map(|addition| (addition.name.clone(), addition.clone())).collect();
+        let page = FootprintPage { active_value: self.active_value.clone(), additions: by_name };
+        if page.additions.len() < additions.len() || additions.len() == 1 {
+            return Ok(None);
+        }
+        let sql = Arc::clone(&self.sql);
+        self.sessions
+            .run(move |client| {
+                async move {
+                    match page.make(client, &sql).await {
+                        Ok(done) => Ok(Ok(done)),
+                        Err(Fault::Refused(error)) => Ok(Err(error)),
+                        Err(Fault::Database(error)) if refuses_contents(&error) => Ok(Ok(None)),
+                        Err(Fault::Database(error)) => Err(error),
+                    }
+                }
+                .boxed()
+            })
+            .await?
+    }
+
     async fn change(&self, name: &str, kind: ChangeKind, next: &FootprintMark) -> Result<bool> {
         let change = Change { name: name.to_owned(), active_value: self.active_value.clone(), kind, next: *next };
         let sql = Arc::clone(&self.sql);
@@ -181,13 +208,13 @@ impl PostgresFootprints {
 }
 
 /// Reads the time in this column of microseconds; times before the epoch are the epoch.
-fn time(row: &Row, column: usize) -> Result<Option<IngestionTime>> {
+pub(crate) fn time(row: &Row, column: usize) -> Result<Option<IngestionTime>> {
     let micros = get::<Option<i64>>(row, column)?;
     Ok(micros.map(|micros| IngestionTime::from_micros(u64::try_from(micros).unwrap_or(0))))
 }
 
 /// Reads the count in this column and the next three, if it was made for `cursor`.
-fn counted(row: &Row, column: usize, cursor: IngestionTime) -> Result<Option<Counted>> {
+pub(crate) fn counted(row: &Row, column: usize, cursor: IngestionTime) -> Result<Option<Counted>> {
     if get::<Option<i64>>(row, column)? != Some(signed(cursor.micros())) {
         return Ok(None);
     }
@@ -195,7 +222,7 @@ fn counted(row: &Row, column: usize, cursor: IngestionTime) -> Result<Option<Cou
     Ok(Some(Counted::new(since, get(row, column + 2)?, get(row, column + 3)?)))
 }
 
-fn mark(cursor: Option<IngestionTime>, counted: Option<Counted>) -> Option<FootprintMark> {
+pub(crate) fn mark(cursor: Option<IngestionTime>, counted: Option<Counted>) -> Option<FootprintMark> {
     let mark = FootprintMark::new(cursor?);
     Some(match counted {
         Some(counted) => mark.with_counted(counted),
@@ -229,11 +256,7 @@ impl Change {
             ))));
         }
         if let Some(statement) = &sql.set_count {
-            // Without a count, one of another cursor says that there is none.
-            let (of, counted) = match self.next.counted {
-                Some(counted) => (cursor, counted),
-                None => (-1, Counted::nothing_since(IngestionTime::START)),
-            };
+            let (of, counted) = count_of(&self.next);
             let since = signed(counted.since.micros());
             transaction.execute(statement, &[&self.name, &of, &since, &counted.rows, &counted.bytes]).await?;
         }
@@ -271,7 +294,7 @@ impl Change {
             Some(told) if *told.code() == SqlState::NUMERIC_VALUE_OUT_OF_RANGE => {
                 Ok(Error::out_of_range(format!("the footprint of {name:?} does not fit into its column: {told}")))
             }
-            Some(told) if crate::ledger::refuses_contents(&error) => {
+            Some(told) if refuses_contents(&error) => {
                 Ok(Error::invalid_argument(format!("the footprint of {name:?} is refused: {told}")))
             }
             _ => Err(error),
@@ -310,6 +333,25 @@ impl FootprintTable for PostgresFootprints {
         next: &FootprintMark,
     ) -> Result<bool> {
         self.change(name, ChangeKind::Add { expected: expected.copied(), delta_bytes }, next).await
+    }
+
+    /// Makes the additions of different names in one transaction; those that are left out there, and all of them if the server
+    /// refuses one, in transactions of their own.
+    async fn add_all(&self, additions: &[FootprintAddition]) -> Vec<Result<bool>> {
+        let page = match self.add_page(additions).await {
+            Ok(page) => page,
+            Err(error) => return vec![Err(error); additions.len()],
+        };
+        let mut added = Vec::with_capacity(additions.len());
+        for addition in additions {
+            added.push(match page.as_ref().and_then(|page| page.added.get(&addition.name)) {
+                Some(added) => Ok(*added),
+                None => {
+                    self.add(&addition.name, addition.expected.as_ref(), addition.delta_bytes, &addition.next).await
+                }
+            });
+        }
+        added
     }
 
     async fn import(&self, name: &str, footprint_bytes: Option<i64>, mark: &FootprintMark) -> Result<bool> {

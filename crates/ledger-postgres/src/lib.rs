@@ -29,6 +29,7 @@
 //! [`blobaccess_accounting`] explains accounts, reports and ledgers.
 
 mod footprint_columns;
+mod footprint_page;
 mod footprint_table;
 mod identifier;
 mod ledger;

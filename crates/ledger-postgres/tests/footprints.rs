@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use blobaccess::ErrorKind;
 use blobaccess_accounting::{
-    Counted, Epoch, FootprintAccumulator, FootprintMark, FootprintOptions, FootprintRow, FootprintShard,
-    FootprintTable, IngestionTime, RowSource,
+    Counted, Epoch, FootprintAccumulator, FootprintAddition, FootprintMark, FootprintOptions, FootprintRow,
+    FootprintShard, FootprintTable, IngestionTime, RowSource,
 };
 use blobaccess_ledger_postgres::{FootprintColumns, PostgresFootprints, PostgresRows};
 use blobaccess_testkit::{ManualClock, Numbers, seed};
@@ -120,10 +120,36 @@ async fn a_table_refuses_what_it_would_round_wrap_or_take_for_another_row() {
     assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
     assert_eq!(table.import("acme", None, &rounded).await.unwrap_err().kind(), ErrorKind::FailedPrecondition);
     let whole = FootprintMark::new(seconds(1_785_000_000));
+    let counted = FootprintMark::new(seconds(1_785_000_900)).with_counted(Counted::new(seconds(1_785_000_000), 3, 7));
     assert_eq!(table.add("acme", None, 8, &whole).await.unwrap_err().kind(), ErrorKind::OutOfRange);
     assert_eq!(table.add("twice", None, 8, &whole).await.unwrap_err().kind(), ErrorKind::FailedPrecondition);
     assert_eq!(table.add("a\0b", None, 8, &whole).await.unwrap_err().kind(), ErrorKind::InvalidArgument);
     assert_eq!(site.rows().await, before);
+    // One that cannot be made keeps no other.
+    site.insert("('good', 1, NULL, 'on'), ('moved', 1, '2026-01-01', 'on')").await;
+    for (bad, next, kind) in [
+        ("acme", whole, ErrorKind::OutOfRange),
+        ("nobody", whole, ErrorKind::NotFound),
+        ("twice", whole, ErrorKind::FailedPrecondition),
+        ("endless", rounded, ErrorKind::FailedPrecondition),
+        ("a\0b", whole, ErrorKind::InvalidArgument),
+    ] {
+        site.sql("UPDATE TABLE SET last_ingested_at = NULL, storage_footprint_bytes = 1 WHERE namespace = 'good'")
+            .await;
+        let addition = |name, next| FootprintAddition::new(name, None, 8, next);
+        let additions = [addition("good", whole), addition(bad, next), addition("moved", whole)];
+        let added = table.add_all(&additions).await;
+        let added: Vec<_> = added.into_iter().map(|added| added.map_err(|error| error.kind())).collect();
+        assert_eq!(added, [Ok(true), Err(kind), Ok(false)]);
+        let good = site.rows().await.remove(2);
+        assert_eq!(good, FootprintRow::new("good", 9, Some(whole)), "beside {bad:?}");
+    }
+    let additions = ["good", "moved"].map(|name| FootprintAddition::new(name, Some(whole), 1, counted));
+    let added: Vec<_> = table.add_all(&additions).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!((added, site.rows().await.remove(2)), (vec![true, false], FootprintRow::new("good", 10, Some(counted))));
+    let additions = ["good", "twice"].map(|name| FootprintAddition::new(name, Some(counted), 1, whole));
+    table.add_all(&additions).await.remove(0).unwrap();
+    assert_eq!(site.rows().await.remove(2), FootprintRow::new("good", 11, Some(whole)));
     assert!(table.add("acme", None, 7, &whole).await.unwrap());
     assert_eq!(site.rows().await[0].footprint_bytes, i64::MAX);
 }

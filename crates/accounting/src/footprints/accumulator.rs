@@ -11,8 +11,8 @@ use blobaccess::{BackgroundWork, Clock, Error, Result, SystemClock};
 
 use super::plan::{Plan, Span, Sums};
 use super::{
-    AccumulatorRun, AccumulatorSnapshot, Counted, FootprintMark, FootprintOptions, FootprintRow, FootprintShard,
-    FootprintTable, IngestionTime, RowSource,
+    AccumulatorRun, AccumulatorSnapshot, Counted, FootprintAddition, FootprintMark, FootprintOptions, FootprintRow,
+    FootprintShard, FootprintTable, IngestionTime, RowSource,
 };
 use crate::Epoch;
 use crate::reporting::Jitter;
@@ -274,15 +274,59 @@ impl FootprintAccumulator {
             }
         }
         let sums = self.read_sums(&plans, running).await;
-        for plan in plans {
+        let mut additions = Vec::new();
+        for plan in &plans {
             if plan.is_ahead {
                 running.run.ahead_of_source = running.run.ahead_of_source.saturating_add(1);
             }
-            if let Err(error) = self.add(&plan, &sums, running).await {
-                running.fail_row(&plan.row.name, error);
+            match plan.conclude(&sums) {
+                Ok(done) => {
+                    running.run.vanished_rows = running.run.vanished_rows.saturating_add(done.vanished_rows);
+                    let name = plan.row.name.as_str();
+                    if done.delta_bytes != 0 || plan.row.mark != Some(done.next) {
+                        let addition = FootprintAddition::new(name, plan.row.mark, done.delta_bytes, done.next);
+                        additions.push((addition, done.late_rows));
+                    }
+                }
+                Err(error) => running.fail_row(&plan.row.name, error),
             }
         }
+        let (additions, late_rows): (Vec<_>, Vec<_>) = additions.into_iter().unzip();
+        self.add(&additions, &late_rows, running).await;
         Ok(())
+    }
+
+    /// Makes additions, each of which has so many late rows.
+    async fn add(&self, additions: &[FootprintAddition], late_rows: &[u64], running: &mut Running) {
+        if additions.is_empty() {
+            return;
+        }
+        let added = if running.is_given_up() {
+            Err(Error::unavailable("too many calls failed"))
+        } else {
+            let call = async { Ok(self.table.add_all(additions).await) };
+            let added = self.timed("the additions of a page", call).await;
+            running.note_call(&added);
+            added
+        };
+        let mut added = added.map(Vec::into_iter);
+        for (addition, late_rows) in additions.iter().zip(late_rows) {
+            let added = match &mut added {
+                Ok(added) => added.next().unwrap_or_else(|| Err(Error::internal("an addition has no result"))),
+                Err(error) => Err(error.clone()),
+            };
+            let run = &mut running.run;
+            match added {
+                Ok(true) => {
+                    run.advanced = run.advanced.saturating_add(1);
+                    run.bytes_added = run.bytes_added.saturating_add(addition.delta_bytes.into());
+                    run.late_rows = run.late_rows.saturating_add(*late_rows);
+                    run.until = run.until.max(Some(addition.next.cursor));
+                }
+                Ok(false) => run.overtaken = run.overtaken.saturating_add(1),
+                Err(error) => running.fail_row(&addition.name, error),
+            }
+        }
     }
 
     /// Reads the sums that `plans` want, the spans in their order.
@@ -327,33 +371,6 @@ impl FootprintAccumulator {
             }
         }
         sums
-    }
-
-    /// Adds what `plan` comes to.
-    async fn add(&self, plan: &Plan, sums: &Sums, running: &mut Running) -> Result<()> {
-        let done = plan.conclude(sums)?;
-        let run = &mut running.run;
-        run.vanished_rows = run.vanished_rows.saturating_add(done.vanished_rows);
-        if done.delta_bytes == 0 && plan.row.mark == Some(done.next) {
-            return Ok(());
-        }
-        if running.is_given_up() {
-            return Err(Error::unavailable("too many calls failed"));
-        }
-        let expected = plan.row.mark.as_ref();
-        let call = self.table.add(&plan.row.name, expected, done.delta_bytes, &done.next);
-        let added = self.timed("an addition", call).await;
-        running.note_call(&added);
-        let run = &mut running.run;
-        if added? {
-            run.advanced = run.advanced.saturating_add(1);
-            run.bytes_added = run.bytes_added.saturating_add(done.delta_bytes.into());
-            run.late_rows = run.late_rows.saturating_add(done.late_rows);
-            run.until = run.until.max(Some(done.next.cursor));
-        } else {
-            run.overtaken = run.overtaken.saturating_add(1);
-        }
-        Ok(())
     }
 }
 

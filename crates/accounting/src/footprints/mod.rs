@@ -23,4 +23,4 @@ pub use self::redb::RedbFootprints;
 pub use self::run::{AccumulatorRun, AccumulatorSnapshot, FootprintFailure};
 pub use self::shard::FootprintShard;
 pub use self::source::{RowSource, RowSum};
-pub use self::table::{FootprintRow, FootprintTable};
+pub use self::table::{FootprintAddition, FootprintRow, FootprintTable};

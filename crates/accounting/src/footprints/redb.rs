@@ -11,7 +11,7 @@ use redb::{Builder, Database, ReadableDatabase, ReadableTable, Table, TableDefin
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::memory::{added, no_row};
-use super::{Counted, FootprintMark, FootprintRow, FootprintShard, FootprintTable, IngestionTime};
+use super::{Counted, FootprintAddition, FootprintMark, FootprintRow, FootprintShard, FootprintTable, IngestionTime};
 use crate::ledger::codec::Bytes;
 use crate::ledger::{Definition, Fault, LedgerFile};
 
@@ -213,6 +213,30 @@ impl FootprintTable for RedbFootprints {
             }
         })
         .await
+    }
+
+    async fn add_all(&self, additions: &[FootprintAddition]) -> Vec<Result<bool>> {
+        let count = additions.len();
+        let additions = additions.to_vec();
+        let added = self.write(move |rows| {
+            let mut results = Vec::with_capacity(additions.len());
+            for FootprintAddition { name, expected, delta_bytes, next } in &additions {
+                let Some(row) = read_row(rows, name)? else {
+                    results.push(Err(no_row(name)));
+                    continue;
+                };
+                let changed = added(&row, expected.as_ref(), *delta_bytes, next);
+                if let Ok(Some(row)) = &changed {
+                    write_row(rows, row)?;
+                }
+                results.push(changed.map(|changed| changed.is_some()));
+            }
+            Ok(Ok(results))
+        });
+        match added.await {
+            Ok(results) => results,
+            Err(error) => vec![Err(error); count],
+        }
     }
 
     async fn import(&self, name: &str, footprint_bytes: Option<i64>, mark: &FootprintMark) -> Result<bool> {

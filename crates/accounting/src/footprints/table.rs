@@ -44,6 +44,16 @@ pub trait FootprintTable: Debug + Send + Sync + 'static {
         next: &FootprintMark,
     ) -> Result<bool>;
 
+    /// Makes several additions, each as [`add`](Self::add), and returns the result of each in their order. A table may make them
+    /// in one transaction, as long as one that cannot be made keeps no other. By default they are made one by one.
+    async fn add_all(&self, additions: &[FootprintAddition]) -> Vec<Result<bool>> {
+        let mut added = Vec::with_capacity(additions.len());
+        for FootprintAddition { name, expected, delta_bytes, next } in additions {
+            added.push(self.add(name, expected.as_ref(), *delta_bytes, next).await);
+        }
+        added
+    }
+
     /// Takes over an existing footprint: sets the footprint of `name` to `footprint_bytes`, or leaves it as it is, and sets
     /// its mark, if it has none. Returns whether it had none.
     ///
@@ -55,6 +65,33 @@ pub trait FootprintTable: Debug + Send + Sync + 'static {
     /// Returns whether the table keeps the [counts](FootprintMark::counted) of a mark. It is `true` by default.
     fn keeps_counts(&self) -> bool {
         true
+    }
+}
+
+/// An addition to a footprint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct FootprintAddition {
+    /// The namespace.
+    pub name: String,
+    /// The mark that the row must have.
+    pub expected: Option<FootprintMark>,
+    /// The bytes that are added.
+    pub delta_bytes: i64,
+    /// The mark that the row gets.
+    pub next: FootprintMark,
+}
+
+impl FootprintAddition {
+    /// Makes an addition to a row whose mark is `expected`.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        expected: Option<FootprintMark>,
+        delta_bytes: i64,
+        next: FootprintMark,
+    ) -> Self {
+        Self { name: name.into(), expected, delta_bytes, next }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use blobaccess::ErrorKind;
 use blobaccess_accounting::{
-    Counted, FootprintMark, FootprintShard, FootprintTable, IngestionTime, MemoryFootprints, RedbFootprints,
+    Counted, FootprintAddition, FootprintMark, FootprintShard, FootprintTable, IngestionTime, MemoryFootprints,
+    RedbFootprints,
 };
 
 /// Checks a table whose rows `acme` and `other` have nothing yet.
@@ -30,6 +31,21 @@ async fn compares_before_it_adds(table: &dyn FootprintTable) {
     assert!(!table.import("other", Some(12), &second).await.unwrap());
     let rows = table.active(FootprintShard::ALL, Some("acme"), 9).await.unwrap();
     assert_eq!((rows.len(), rows[0].footprint_bytes, rows[0].mark), (1, 11, Some(first)));
+    // One that cannot be made keeps no other.
+    let addition = |name, expected, delta| FootprintAddition::new(name, expected, delta, first);
+    let additions = [
+        addition("nobody", None, 1),
+        addition("acme", Some(first), 1),
+        addition("acme", Some(second), i64::MIN),
+        addition("other", Some(first), 9),
+        addition("acme", Some(second), 17),
+    ];
+    let added: Vec<_> =
+        table.add_all(&additions).await.into_iter().map(|added| added.map_err(|error| error.kind())).collect();
+    let expected = [Err(ErrorKind::NotFound), Ok(false), Err(ErrorKind::OutOfRange), Ok(true), Ok(true)];
+    assert_eq!(added, expected);
+    let rows = table.active(FootprintShard::ALL, None, 9).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.footprint_bytes).collect::<Vec<_>>(), [10, 20]);
 }
 
 #[tokio::test]
