@@ -17,6 +17,9 @@ use super::{
 use crate::Epoch;
 use crate::reporting::Jitter;
 
+/// The number of additions that a table is asked for at once, within the time of one call.
+const ADDITIONS_AT_ONCE: usize = 200;
+
 /// The number of calls that fail one after another before a run is given up. By that many halvings one row is found among
 /// 4,096.
 const MAX_FAILED_CALLS: u32 = 12;
@@ -292,20 +295,19 @@ impl FootprintAccumulator {
             }
         }
         let (additions, late_rows): (Vec<_>, Vec<_>) = additions.into_iter().unzip();
-        self.add(&additions, &late_rows, running).await;
+        for (additions, late_rows) in additions.chunks(ADDITIONS_AT_ONCE).zip(late_rows.chunks(ADDITIONS_AT_ONCE)) {
+            self.add(additions, late_rows, running).await;
+        }
         Ok(())
     }
 
     /// Makes additions, each of which has so many late rows.
     async fn add(&self, additions: &[FootprintAddition], late_rows: &[u64], running: &mut Running) {
-        if additions.is_empty() {
-            return;
-        }
         let added = if running.is_given_up() {
             Err(Error::unavailable("too many calls failed"))
         } else {
             let call = async { Ok(self.table.add_all(additions).await) };
-            let added = self.timed("the additions of a page", call).await;
+            let added = self.timed("an addition", call).await;
             running.note_call(&added);
             added
         };

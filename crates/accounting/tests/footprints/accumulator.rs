@@ -139,7 +139,7 @@ async fn a_row_that_fails_fails_alone() {
     let run = accumulator.run_once().await;
     assert_eq!((run.rows, run.advanced, run.failed), (10, 7, 3), "{run}");
     let failures: Vec<_> = run.failures.iter().map(|failure| (failure.name.as_str(), failure.error.kind())).collect();
-    let expected = [("f", ErrorKind::DataLoss), ("full", ErrorKind::OutOfRange), ("huge", ErrorKind::OutOfRange)];
+    let expected = [("f", ErrorKind::DataLoss), ("huge", ErrorKind::OutOfRange), ("full", ErrorKind::OutOfRange)];
     assert_eq!(failures, expected);
     assert_eq!((site.bytes("e"), site.bytes("f"), site.bytes("full")), (1, 0, i64::MAX));
     site.source.broken.lock().unwrap().clear();

@@ -240,8 +240,10 @@ impl World {
             let view = Arc::new(View { state: Arc::clone(&state), table: Arc::clone(&table), number });
             let lag = if mistake == Mistake::NoLag { 0 } else { LAG };
             let recount = if [Mistake::NoRecount, Mistake::NoLag].contains(&mistake) { 0 } else { RECOUNT };
-            let options =
-                FootprintOptions::new().with_lag(Duration::from_secs(lag)).with_recount(Duration::from_secs(recount));
+            let options = FootprintOptions::new()
+                .with_lag(Duration::from_secs(lag))
+                .with_recount(Duration::from_secs(recount))
+                .with_call_timeout(Duration::MAX);
             let source: Arc<dyn RowSource> = Arc::<View>::clone(&view);
             Arc::new(FootprintAccumulator::new(source, view, options).with_clock(Arc::new(clock.clone())))
         });
