@@ -22,12 +22,17 @@ type Column = fn(&Amounts) -> u64;
 /// |---|---|---|
 /// | `bazelre_cache_upload_bytes_created` | counter | bytes that uploads created, as stored |
 /// | `bazelre_cache_accounting_reports_completed` | counter | reports that were acknowledged |
-/// | `bazelre_cache_accounting_reports_failed_to_send` | counter | reports that were not |
+/// | `bazelre_cache_accounting_reports_failed_to_send` | counter | reports that the ledger or, without one, the sink of rows did not take |
 /// | `blobaccess_accounting_uploads_total` | counter, by `storage_type`, `status`, `reason` | uploads begun, and how they ended |
 /// | `blobaccess_accounting_stored_bytes_total` | counter, by the same | their bytes, as stored |
 /// | `blobaccess_accounting_logical_bytes_total` | counter, by the same | their bytes, by the sizes in their digests |
 /// | `blobaccess_accounting_unsized_logical_bytes_total` | counter, by the same | the part of the logical bytes whose stored size is unknown |
 /// | `blobaccess_accounting_in_flight_uploads` | gauge, by `storage_type` | uploads without an outcome |
+/// | `blobaccess_accounting_rows_delivered_total` | counter | rows that their sink took |
+/// | `blobaccess_accounting_rows_set_aside_total` | counter | the part of these that the sink refused for what is in them |
+/// | `blobaccess_accounting_row_batches_failed_total` | counter | attempts to send a batch of rows that failed |
+/// | `blobaccess_accounting_row_batches_open` | gauge | batches of rows that are not acknowledged |
+/// | `blobaccess_accounting_row_batches_open_since_seconds` | gauge | Unix time of the oldest of them, else 0 |
 /// | `blobaccess_accounting_overflowed_uploads_total` | counter | uploads that were counted for `__other__` |
 /// | `blobaccess_accounting_unresolved_uploads` | gauge | uploads whose answer was lost |
 /// | `blobaccess_accounting_dead_lives` | gauge | earlier lives whose last report is not acknowledged yet |
@@ -85,6 +90,7 @@ impl Metrics {
         let created = by_class.iter().filter(|((_, class), _)| *class == Class::Created);
         let created = created.fold(0_u64, |sum, (_, amounts)| sum.saturating_add(amounts.stored_bytes));
         let reporting = self.reporting.snapshot();
+        let rows = self.reporting.rows_snapshot();
         let accounts = self.accounts.snapshot();
         for (name, help, value) in [
             ("bazelre_cache_upload_bytes_created", "Bytes that uploads created, as stored.", created),
@@ -93,6 +99,13 @@ impl Metrics {
                 "bazelre_cache_accounting_reports_failed_to_send",
                 "Reports that the ledger did not acknowledge.",
                 reporting.failed_to_send,
+            ),
+            ("blobaccess_accounting_rows_delivered_total", "Rows that their sink took.", rows.rows_delivered),
+            ("blobaccess_accounting_rows_set_aside_total", "Rows that their sink refused.", rows.rows_set_aside),
+            (
+                "blobaccess_accounting_row_batches_failed_total",
+                "Attempts to send a batch of rows that failed.",
+                rows.batches_failed,
             ),
             ("blobaccess_accounting_overflowed_uploads_total", "Uploads counted for __other__.", tallies.overflowed),
             (
@@ -134,6 +147,12 @@ impl Metrics {
             ("foreign_journals", "Journals of other reporters or stores.", accounts.foreign_journals),
             ("unreadable_journals", "Files that are no journals of a known version.", accounts.unreadable_journals),
             ("unreported_uploads", "Uploads since the last report.", accounts.unreported),
+            ("row_batches_open", "Batches of rows that are not acknowledged.", rows.open_batches),
+            (
+                "row_batches_open_since_seconds",
+                "Unix time of the oldest batch of rows that is not acknowledged, else 0.",
+                rows.open_since.map_or(0, |time| crate::unix_millis(time) / 1_000),
+            ),
             ("open_quotas", "Whether the use of a quota is not known.", u64::from(!accounts.quotas_known)),
         ] {
             let name = format!("blobaccess_accounting_{name}");

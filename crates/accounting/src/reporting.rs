@@ -111,7 +111,7 @@ struct Turn {
     acknowledged: BTreeMap<Account, Tally>,
 }
 
-/// The number of reports that the ledger acknowledged, and of those that failed. Without a ledger, all are 0.
+/// The number of reports that the ledger acknowledged, and of those that failed. Without a ledger, those of the sink of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReportingSnapshot {
@@ -347,10 +347,8 @@ impl Reporting {
         }
         let mut parts = Parts::default();
         let closed = self.try_report(&mut turn, closing, &mut parts).await;
-        if self.ledger.is_some() {
-            let counter = if parts.is_unsent { &self.failed_to_send } else { &self.completed };
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
+        let counter = if parts.is_unsent { &self.failed_to_send } else { &self.completed };
+        counter.fetch_add(1, Ordering::Relaxed);
         let result = parts.first_error.map_or(Ok(closed), Err);
         self.accounts.watch().expect_report(self.accounts.clock().monotonic(), self.interval);
         self.accounts.observer().reported(result.as_ref().map(|_| ()));
@@ -380,7 +378,11 @@ impl Reporting {
         let ledger = self.report_to_ledger(changes, &dead, parts);
         let rows = self.deliver_rows(&mut turn.rows, synced, &dead, &fresh);
         let (unsent, delivered) = join(ledger, rows).await;
-        parts.note(delivered);
+        if self.ledger.is_some() {
+            parts.note(delivered);
+        } else {
+            parts.note_report(delivered);
+        }
 
         let reported = dead.iter().enumerate().filter(|(index, _)| !unsent.contains(&Origin::Dead(*index)));
         for (_, life) in reported {
@@ -452,6 +454,9 @@ impl Reporting {
     fn remove_dead(&self, life: &DeadLife) -> Result<()> {
         let is_over = lock_dead(life).state.intents().is_empty() && self.have_delivered_of(life);
         if is_over {
+            if self.rows.is_none() && lock_dead(life).state.rows.open().next().is_some() {
+                tracing::warn!(reporter = %self.accounts.reporter(), "rows of an earlier life are given up: there is no sink");
+            }
             // If that fails, the life is reported again, which changes nothing, and its journal is then deleted.
             lock_dead(life).remove()?;
             self.accounts.forget_dead(life);

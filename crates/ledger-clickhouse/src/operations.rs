@@ -1,9 +1,9 @@
 //! The sink of rows: a table of operations in ClickHouse.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Debug, Formatter};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +24,9 @@ const REFUSALS: [u16; 19] = [6, 25, 26, 27, 38, 41, 53, 69, 70, 72, 117, 131, 32
 
 /// The number of rows that may be refused one by one before the table itself is to blame, if it has taken none so far.
 const MAX_REFUSED_AT_FIRST: usize = 16;
+
+/// The number of batches whose refused rows are remembered for the next attempt.
+const MAX_REMEMBERED: usize = 16;
 
 /// A [`RowSink`] that writes into a table of operations, by default the `remote_build_cache_operations` of
 /// [`OperationsTable`].
@@ -96,7 +99,12 @@ struct Counters {
     rows_inserted: AtomicU64,
     rows_found: AtomicU64,
     rows_set_aside: AtomicU64,
+    /// The refused rows of batches whose attempt was cut short, by key, so that it was not in vain.
+    refused: Mutex<BTreeMap<String, Refused>>,
 }
+
+/// The rows of a batch that were refused, by their place, and the reason of the server.
+type Refused = BTreeMap<usize, String>;
 
 /// The rows that were written so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -189,19 +197,25 @@ impl ClickHouseOperations {
         }
     }
 
-    /// Returns the rows that are left to insert: without those that are there, if they may be.
-    async fn missing(&self, batch: &RowBatch, rows: Vec<JsonRow>) -> Result<Vec<(usize, JsonRow)>> {
+    fn refused(&self) -> MutexGuard<'_, BTreeMap<String, Refused>> {
+        // Nothing that panics is called while it is half changed.
+        self.counters.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the rows that are left to insert: without those that are there, if they may be, and without those that were
+    /// `refused`.
+    async fn missing(&self, batch: &RowBatch, rows: &[JsonRow], refused: &Refused) -> Result<Vec<(usize, JsonRow)>> {
         let found = if batch.is_repeated { self.found(batch).await? } else { HashSet::new() };
         // A column of another type may print a name in other words.
         let all = rows.len();
         let missing: Vec<_> = if found.len() >= all {
             Vec::new()
         } else {
-            rows.into_iter().enumerate().filter(|(_, row)| !found.contains(&row.key)).collect()
+            rows.iter().cloned().enumerate().filter(|(_, row)| !found.contains(&row.key)).collect()
         };
         let there = u64::try_from(all.saturating_sub(missing.len())).unwrap_or(u64::MAX);
         self.counters.rows_found.fetch_add(there, Ordering::Relaxed);
-        Ok(missing)
+        Ok(missing.into_iter().filter(|(index, _)| !refused.contains_key(index)).collect())
     }
 
     /// Asks for the rows of a batch that are there. Without the columns that tell batches apart, none is found.
@@ -276,14 +290,24 @@ impl ClickHouseOperations {
         Ok(self.counters.has_taken.load(Ordering::Relaxed))
     }
 
-    /// Inserts rows, and returns those that the server refuses for what is in them. They are found by halves.
+    /// Notes a row that the server refuses, for this attempt and for the next.
+    fn note_refused(&self, batch: &RowBatch, refused: &mut Refused, index: usize, error: &Error) {
+        refused.insert(index, error.to_string());
+        let mut memory = self.refused();
+        if memory.len() >= MAX_REMEMBERED && !memory.contains_key(&batch.key()) {
+            memory.pop_first();
+        }
+        memory.entry(batch.key()).or_default().insert(index, error.to_string());
+    }
+
+    /// Inserts rows, and notes those that the server refuses for what is in them. They are found by halves.
     async fn insert_by_halves(
         &self,
         batch: &RowBatch,
         count: usize,
         rows: &[(usize, JsonRow)],
-    ) -> Result<Vec<(JsonRow, Error)>> {
-        let mut refused = Vec::new();
+        refused: &mut Refused,
+    ) -> Result<()> {
         let mut ranges = vec![(0, count)];
         while let Some((start, end)) = ranges.pop() {
             // The ranges are those of the whole batch, so that their tokens are the same each time.
@@ -294,8 +318,8 @@ impl ClickHouseOperations {
             match self.insert(part, token).await? {
                 Inserted::Taken => {}
                 Inserted::Refused(error) => {
-                    if let [(_, row)] = part {
-                        refused.push((row.clone(), error));
+                    if let [(index, _)] = part {
+                        self.note_refused(batch, refused, *index, &error);
                         if refused.len() >= MAX_REFUSED_AT_FIRST && !self.has_taken().await? {
                             break;
                         }
@@ -306,7 +330,7 @@ impl ClickHouseOperations {
                 }
             }
         }
-        Ok(refused)
+        Ok(())
     }
 }
 
@@ -326,20 +350,20 @@ impl RowSink for ClickHouseOperations {
         if count == 0 {
             return Ok(RowsWritten::ALL);
         }
-        let missing = self.missing(batch, rows).await?;
-        let mut refused = self.insert_by_halves(batch, count, &missing).await?;
-        if refused.is_empty() {
-            return Ok(RowsWritten::ALL);
+        let mut refused = self.refused().get(&batch.key()).cloned().unwrap_or_default();
+        let missing = self.missing(batch, &rows, &refused).await?;
+        self.insert_by_halves(batch, count, &missing, &mut refused).await?;
+        if let Some(error) = refused.values().next() {
+            let has_taken = self.has_taken().await?;
+            self.refused().remove(&batch.key());
+            if !has_taken {
+                let message = "the table of operations is empty and refuses every row";
+                return Err(Error::failed_precondition(format!("{message}: {error}")));
+            }
         }
-        if !self.has_taken().await? {
-            let message = "the table of operations is empty and refuses every row";
-            return Err(match refused.pop() {
-                Some((_, error)) => Error::failed_precondition(format!("{message}: {error}")).with_source(error),
-                None => Error::failed_precondition(message),
-            });
-        }
-        for (row, error) in &refused {
-            tracing::error!(%error, row = row.line, "a row of operations was set aside: the table refuses it");
+        for (index, error) in &refused {
+            let row = rows.get(*index).map_or("", |row| row.line.as_str());
+            tracing::error!(error, row, "a row of operations was set aside: the table refuses it");
         }
         let set_aside = u64::try_from(refused.len()).unwrap_or(u64::MAX);
         self.counters.rows_set_aside.fetch_add(set_aside, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
-use blobaccess::{ErrorKind, Result};
+use blobaccess::{Error, ErrorKind, Result};
 
 use super::{DeadLife, Reporting};
 use crate::accounts::lock_dead;
@@ -138,8 +138,8 @@ impl Reporting {
         }
     }
 
-    /// Sends the batches that are planned, those of this life if its plans are durable. The error is that of the first batch
-    /// that was not acknowledged.
+    /// Sends the batches that are planned, those of this life if its plans are durable, for as long as a step may take: a
+    /// sink that is slow must not hold up the next report. The error is that of the first batch that was not acknowledged.
     pub(super) async fn deliver_rows(
         &self,
         own: &mut OwnRows,
@@ -157,6 +157,8 @@ impl Reporting {
             batches.extend(numbers.into_iter().map(|number| (Life::Dead(life), number)));
         }
         own.is_refused = false;
+        let clock = self.accounts.clock();
+        let deadline = clock.monotonic().checked_add(self.step_timeout);
         let mut delivered = Ok(());
         for (life, number) in batches {
             let batch = match &life {
@@ -167,6 +169,10 @@ impl Reporting {
                 }
             };
             let Some(batch) = batch else { continue };
+            if deadline.is_some_and(|deadline| clock.monotonic() >= deadline) {
+                delivered = delivered.and(Err(Error::deadline_exceeded("the sink of rows is slow: some have to wait")));
+                break;
+            }
             let is_repeated = !fresh.contains(&(batch.epoch, number));
             let batch = batch.with_repeated(is_repeated);
             match self.step("the sink of rows", rows.sink.write(&batch)).await {

@@ -278,7 +278,7 @@ async fn a_site_with_rows_alone_needs_no_ledger() {
     put(&accounts, "acme", 3);
     setup.table.set(Mood::Away);
     reporting.flush().await.unwrap_err();
-    assert_eq!((accounts.snapshot().unreported, reporting.snapshot().failed_to_send), (1, 0));
+    assert_eq!((accounts.snapshot().unreported, reporting.snapshot().failed_to_send), (1, 1));
     crash(accounts, reporting);
     setup.table.set(Mood::Well);
     let accounts = setup.accounts();
@@ -286,7 +286,7 @@ async fn a_site_with_rows_alone_needs_no_ledger() {
     put(&accounts, "acme", 4);
     assert!(reporting.close().await.unwrap());
     assert_eq!((setup.table.created_bytes(), setup.journals()), (7, 0));
-    assert_eq!((accounts.snapshot().unreported, reporting.snapshot().completed), (0, 0));
+    assert_eq!((accounts.snapshot().unreported, reporting.snapshot().completed), (0, 1));
 }
 
 #[tokio::test]
@@ -341,6 +341,36 @@ async fn batches_are_bounded_by_number_and_age() {
     put(&accounts, "tenant 1", 1);
     assert!(reporting.close().await.unwrap());
     assert_eq!(setup.table.created_bytes(), 39);
+}
+
+#[tokio::test]
+async fn a_slow_sink_holds_up_no_report_for_longer_than_a_step() {
+    /// A sink that takes ten seconds for a batch.
+    #[derive(Debug)]
+    struct Slow(Arc<Table>, ManualClock);
+
+    #[async_trait]
+    impl RowSink for Slow {
+        async fn write(&self, batch: &RowBatch) -> Result<RowsWritten> {
+            self.1.advance(Duration::from_secs(10));
+            self.0.write(batch).await
+        }
+    }
+
+    let setup = Setup::new();
+    let accounts = setup.accounts();
+    let slow = Slow(Arc::clone(&setup.table), setup.clock.clone());
+    let options = RowsOptions::default().with_max_batch_rows(1);
+    let reporting = Reporting::without_ledger(Arc::clone(&accounts)).with_rows(Arc::new(slow), options);
+    for number in 0..10 {
+        put(&accounts, &format!("tenant {number}"), 1);
+    }
+    for delivered in [3, 6, 9] {
+        assert_eq!(reporting.flush().await.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+        assert_eq!(setup.table.created_bytes(), delivered);
+    }
+    reporting.flush().await.unwrap();
+    assert_eq!(setup.table.created_bytes(), 10);
 }
 
 #[tokio::test]
