@@ -13,8 +13,8 @@ use crate::journal::Record;
 use crate::rows::{PlannedRows, RowSink, RowsOptions};
 use crate::{Account, Epoch, RowBatch, Tally, from_unix_millis, unix_millis};
 
-/// The number of batches that may be open for more to be planned. It matters for a sink that refuses a batch and takes
-/// others; one that is away costs one plan.
+/// The number of batches of a life that may be open for more to be planned. It matters for a sink that refuses a batch and
+/// takes others, and for an earlier life, whose rest is planned at once; a sink that is away costs one plan.
 const MAX_OPEN: usize = 16;
 
 /// The destination of rows, and what became of them.
@@ -113,7 +113,7 @@ impl Reporting {
         let (now, max_rows) = (self.accounts.clock().now(), rows.options.max_batch_rows);
         for life in self.accounts.dead_lives() {
             let mut life = lock_dead(&life);
-            if life.state.rows.open().next().is_none() {
+            if life.state.rows.open().count() < MAX_OPEN {
                 let epoch = life.state.epoch;
                 fresh.extend(life.plan_rows(now, max_rows).into_iter().map(|number| (epoch, number)));
             }

@@ -28,7 +28,7 @@ impl World {
         lives.filter(|(_, life)| life.rows.open().next().is_some()).map(|(index, _)| index).collect()
     }
 
-    /// Writes down the plans of all rows that are in no batch yet, of lives that have no open batch.
+    /// Writes down the plans of all rows that are in no batch yet, of this life if it has no open batch.
     pub(super) fn plan_rows(&mut self) {
         if !self.bounds.has_rows {
             return;
@@ -38,7 +38,7 @@ impl World {
         for index in 0..self.lives().len() {
             let counted = if index == 0 { counted.clone() } else { self.life(index).totals() };
             let life = self.life(index);
-            if life.rows.open().next().is_none() {
+            if index > 0 || life.rows.open().next().is_none() {
                 let planned = life.rows.plan(&counted, 0, MAX_BATCH_ROWS);
                 for record in &planned {
                     life.apply(record);
