@@ -34,6 +34,7 @@ mod footprint_table;
 mod identifier;
 mod ledger;
 mod operations;
+mod operations_sink;
 mod options;
 mod rows;
 mod schema;

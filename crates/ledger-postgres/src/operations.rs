@@ -6,19 +6,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use blobaccess::{Clock, Error, Result};
-use blobaccess_accounting::{IngestionTime, RowSource, RowSum};
+use blobaccess_accounting::{IngestionTime, RowBatch, RowSink, RowSource, RowSum, RowsWritten};
 use futures::FutureExt;
 
 use crate::identifier::{check, quote};
 use crate::ledger::refuses_contents;
+use crate::operations_sink::{BatchRows, MoreClasses};
 use crate::rows::{get, signed, unsigned};
 use crate::session::Sessions;
 use crate::tls::PostgresTls;
 
 /// Rows of operations in a table in PostgreSQL, over one connection that is opened when it is needed.
 ///
-/// It is the [`RowSource`] of an accumulator. [`create_table`](Self::create_table) makes the table. Its primary key is that of
-/// a row, and `ingested_at` is set by the server, so a row that is written again changes nothing.
+/// It is the [`RowSource`] of an accumulator, and the [`RowSink`] of those who report. [`create_table`](Self::create_table)
+/// makes the table. Its primary key is that of a row, and `ingested_at` is set by the server, so a row that is written again
+/// changes nothing and keeps its first time.
+///
+/// The statuses are `created`, `already_exists`, `error`, `rejected` and `dropped`, and `deleted` if
+/// [that is wanted](Self::with_deletions). A sum adds the bytes of `created`, and subtracts those of `deleted`.
 ///
 /// Another table, or a view, can be read if it has the columns `namespace`, `status`, `bytes` and `ingested_at`, and each row
 /// once.
@@ -31,7 +36,8 @@ use crate::tls::PostgresTls;
 /// # Errors
 ///
 /// `Unavailable` with the message of the server, whatever it refuses, and if it does not answer within the
-/// [time](Self::with_timeout) of a call; `InvalidArgument` if it refuses a name of the question.
+/// [time](Self::with_timeout) of a call; `InvalidArgument` if it refuses a name of the question. A row of a batch that is
+/// refused for what is in it is set aside, written to the log and counted.
 ///
 /// # Cancel safety
 ///
@@ -40,11 +46,13 @@ use crate::tls::PostgresTls;
 pub struct PostgresRows {
     sessions: Sessions,
     sql: Arc<Sql>,
+    more: MoreClasses,
 }
 
 #[derive(Debug)]
 struct Sql {
     create: String,
+    insert: String,
     sum: String,
 }
 
@@ -73,11 +81,21 @@ impl Sql {
                     ingested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
                     PRIMARY KEY (reporter, epoch, seq, namespace, kind, status, reason)
                 );
-                CREATE INDEX IF NOT EXISTS {index} ON {quoted} (namespace, ingested_at) WHERE status = 'created';"
+                CREATE INDEX IF NOT EXISTS {index} ON {quoted} (namespace, ingested_at)
+                    WHERE status IN ('created', 'deleted');"
+            ),
+            insert: format!(
+                "INSERT INTO {quoted} (reporter, epoch, seq, created_at, namespace, kind, status, reason, objects, bytes,
+                    logical_bytes, unsized_bytes)
+                SELECT $1::text, $2::text, $3::bigint, TIMESTAMPTZ 'epoch' + $4::bigint * INTERVAL '1 microsecond', w.*
+                FROM UNNEST($5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[],
+                    $12::bigint[]) AS w
+                ON CONFLICT DO NOTHING"
             ),
             sum: format!(
-                "SELECT namespace::text, COUNT(*), COALESCE(SUM(bytes), 0)::text FROM {quoted}
-                WHERE status = 'created' AND namespace = ANY ($1)
+                "SELECT namespace::text, COUNT(*), COALESCE(SUM(CASE status WHEN 'deleted' THEN -bytes::numeric ELSE
+                    bytes END), 0)::text FROM {quoted}
+                WHERE status IN ('created', 'deleted') AND namespace = ANY ($1)
                     AND ingested_at > TIMESTAMPTZ 'epoch' + $2::bigint * INTERVAL '1 microsecond'
                     AND ingested_at <= TIMESTAMPTZ 'epoch' + $3::bigint * INTERVAL '1 microsecond'
                 GROUP BY namespace"
@@ -107,7 +125,8 @@ impl PostgresRows {
             let most = Self::MAX_TABLE_BYTES;
             return Err(Error::invalid_argument(format!("the name of the table {table} has more than {most} bytes")));
         }
-        Ok(Self { sessions: Sessions::new("operations", config, Self::TIMEOUT)?, sql: Arc::new(Sql::new(table)) })
+        let sessions = Sessions::new("operations", config, Self::TIMEOUT)?;
+        Ok(Self { sessions, sql: Arc::new(Sql::new(table)), more: MoreClasses::default() })
     }
 
     /// Encrypts connections, and refuses servers that do not.
@@ -131,6 +150,20 @@ impl PostgresRows {
         self
     }
 
+    /// Writes the growth of replaced values as `created`: their bytes beyond those of the values before, which may be fewer.
+    #[must_use]
+    pub const fn with_growth_of_replaced(mut self) -> Self {
+        self.more.growth_of_replaced = true;
+        self
+    }
+
+    /// Writes deletions, as `deleted`.
+    #[must_use]
+    pub const fn with_deletions(mut self) -> Self {
+        self.more.deletions = true;
+        self
+    }
+
     /// Makes the table, if it is missing. Several hosts may do so at once.
     ///
     /// # Errors
@@ -148,6 +181,20 @@ impl PostgresRows {
                 .boxed()
             })
             .await
+    }
+}
+
+#[async_trait]
+impl RowSink for PostgresRows {
+    async fn write(&self, batch: &RowBatch) -> Result<RowsWritten> {
+        let rows = BatchRows::new(batch, self.more);
+        if rows.is_empty() {
+            return Ok(RowsWritten::ALL);
+        }
+        let sql = Arc::clone(&self.sql);
+        let set_aside =
+            self.sessions.run(move |client| async move { rows.insert(client, &sql.insert).await }.boxed()).await?;
+        Ok(RowsWritten::ALL.with_set_aside(set_aside))
     }
 }
 

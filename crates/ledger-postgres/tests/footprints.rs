@@ -7,12 +7,13 @@ mod server;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use blobaccess::ErrorKind;
+use blobaccess::{AccountName, ErrorKind, StorageType};
 use blobaccess_accounting::{
-    Counted, Epoch, FootprintAccumulator, FootprintAddition, FootprintMark, FootprintOptions, FootprintRow,
-    FootprintShard, FootprintTable, IngestionTime, RowSource,
+    Account, Amounts, Class, Counted, Epoch, FootprintAccumulator, FootprintAddition, FootprintMark, FootprintOptions,
+    FootprintRow, FootprintShard, FootprintTable, IngestionTime, OperationRow, Reporter, RowBatch, RowSink, RowSource,
+    RowsWritten,
 };
 use blobaccess_ledger_postgres::{FootprintColumns, PostgresFootprints, PostgresRows};
 use blobaccess_testkit::{ManualClock, Numbers, seed};
@@ -178,6 +179,53 @@ async fn pages_and_shards_have_each_row_once_in_the_order_of_the_server() {
     let mut expected = names;
     expected.sort();
     assert_eq!(seen, expected);
+}
+
+fn batch(number: u64, rows: &[(&str, Class, u64)]) -> RowBatch {
+    let rows = rows.iter().map(|(name, class, bytes)| {
+        let account = Account::new(AccountName::new(*name), StorageType::Cas);
+        OperationRow::new(account, *class, Amounts::deleted(1, *bytes))
+    });
+    let created_at = SystemTime::UNIX_EPOCH + Duration::from_mins(29_750_000);
+    RowBatch::new(Reporter::new("ho'st"), Epoch::from_bytes([3; 16]), number, created_at, rows.collect())
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server, whose address is in BLOBACCESS_POSTGRESQL_URL"]
+async fn a_batch_that_is_written_again_changes_nothing_and_keeps_its_first_time() {
+    let operations = Operations::new().await;
+    let rows = PostgresRows::new(&elsewhere(), &operations.table).unwrap().with_deletions();
+    let hostile = "'; DROP TABLE x; --ünï😀";
+    let first = batch(1, &[("acme", Class::Created, 100), (hostile, Class::Created, 7), ("acme", Class::QueueFull, 9)]);
+    assert_eq!(rows.write(&first).await.unwrap(), RowsWritten::ALL);
+    let shown = format!("SELECT CONCAT(t.*) FROM {} t ORDER BY 1", operations.table);
+    let before = query(&address(), &shown).await;
+    assert_eq!(before.len(), 3);
+    assert!(before[1].contains("ho'st") && before[1].contains("2026-07-25 17:20"), "{before:?}");
+    rows.write(&first.clone().with_repeated(true)).await.unwrap();
+    rows.write(&first).await.unwrap();
+    assert_eq!(query(&address(), &shown).await, before);
+    rows.write(&batch(2, &[("acme", Class::DeletedOnRequest, 30), ("acme", Class::Created, 0)])).await.unwrap();
+    rows.write(&batch(3, &[("acme", Class::Started, 5), ("acme", Class::Replaced, 5)])).await.unwrap();
+    let names = ["acme", hostile].map(str::to_owned);
+    let sums = rows.sum(&names, IngestionTime::START, seconds(1 << 40)).await.unwrap();
+    assert_eq!((sums["acme"].rows, sums["acme"].bytes, sums[hostile].bytes), (3, 70, 7));
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server, whose address is in BLOBACCESS_POSTGRESQL_URL"]
+async fn a_row_of_a_batch_that_the_server_refuses_is_set_aside() {
+    let operations = Operations::new().await;
+    let constraint = format!("ALTER TABLE {} ADD CONSTRAINT short CHECK (length(namespace) < 9)", operations.table);
+    query(&address(), &constraint).await;
+    let names: Vec<_> = (0..20).map(|number| format!("good {number:02}")).collect();
+    let mut rows: Vec<_> = names.iter().map(|name| (name.as_str(), Class::Created, 1)).collect();
+    rows.insert(4, ("much too long", Class::Created, 1));
+    rows.push(("also too long", Class::Created, 1));
+    let written = operations.source.write(&batch(1, &rows)).await.unwrap();
+    assert_eq!(written.set_aside, 2);
+    let sums = operations.source.sum(&names, IngestionTime::START, seconds(1 << 40)).await.unwrap();
+    assert_eq!(sums.len(), 20);
 }
 
 /// Rows of operations that a test writes by plain statements, with the time that it likes.
