@@ -8,15 +8,19 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::hint::black_box;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestFunction, DigestSet, Error, InstanceName, KeyFormat,
-    PutOutcome, Result, Slicer, StorageType,
+    Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestFunction, DigestSet, Error, InstanceName, Inventory,
+    InventoryCursor, InventoryEntry, InventoryPage, KeyFormat, PutOutcome, Result, Slicer, StorageType,
 };
-use blobaccess_accounting::{Accounted, Accounts, AccountsOptions, Outcome, Reporter};
+use blobaccess_accounting::{
+    Accounted, Accounts, AccountsOptions, Outcome, OwnerIndex, OwnerIndexOptions, OwnerScan, OwnerScanOptions,
+    Reporter, ScanPart, UnknownBlobs,
+};
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures::FutureExt;
 
@@ -112,11 +116,18 @@ fn accounted(c: &mut Criterion) {
     let directory = tempfile::tempdir().unwrap();
     let journaled = Accounts::open(AccountsOptions::new(Reporter::new("host")).with_journal(directory.path())).unwrap();
     let mut group = c.benchmark_group("put");
-    let stores: [(&str, Box<dyn BlobAccess<Kind = Cas>>); 4] = [
+    let owners = OwnerIndex::builder(OwnerIndexOptions::default()).open(directory.path().join("owners")).unwrap();
+    let options = AccountsOptions::new(Reporter::new("host"));
+    let indexed = Accounts::builder(options.clone()).with_owner_index(owners.clone()).open().unwrap();
+    let journal = directory.path().join("journal of all");
+    let all = Accounts::builder(options.with_journal(journal)).with_owner_index(owners.clone()).open().unwrap();
+    let stores: [(&str, Box<dyn BlobAccess<Kind = Cas>>); 6] = [
         ("no_layer", Box::new(Nowhere)),
         ("a_layer_that_passes_on", Box::new(Passing(Nowhere))),
         ("accounted", Box::new(Accounted::new(Nowhere, Arc::clone(&accounts)))),
         ("accounted_with_a_journal", Box::new(Accounted::new(Nowhere, journaled))),
+        ("accounted_with_an_index", Box::new(Accounted::new(Nowhere, indexed))),
+        ("accounted_with_both", Box::new(Accounted::new(Nowhere, all))),
     ];
     if !std::env::args().any(|argument| argument == "--test") {
         for (name, store) in &stores {
@@ -145,5 +156,43 @@ fn accounted(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, accounted);
+/// A listing of many blobs, in the order of keys.
+#[derive(Debug)]
+struct Listing(Vec<InventoryEntry>);
+
+#[async_trait]
+impl Inventory for Listing {
+    async fn inventory(&self, _: &Context, cursor: Option<&InventoryCursor>) -> Result<InventoryPage> {
+        let begin =
+            cursor.map_or(0, |cursor| usize::from_str(std::str::from_utf8(cursor.as_bytes()).unwrap()).unwrap());
+        let end = self.0.len().min(begin + 1_000);
+        let next = (end < self.0.len()).then(|| InventoryCursor::from_bytes(end.to_string()));
+        Ok(InventoryPage::new(self.0.get(begin..end).unwrap_or_default().to_vec(), next))
+    }
+}
+
+/// Prints how long an index and a listing of a million blobs take to compare.
+fn scans(_: &mut Criterion) {
+    let blobs: u64 = if std::env::args().any(|argument| argument == "--test") { 1_000 } else { 1_000_000 };
+    let digest = |number: u64| Digest::of(InstanceName::empty(), DigestFunction::Sha256, &number.to_le_bytes());
+    let mut entries: Vec<_> = (0..blobs).map(|number| InventoryEntry::new(digest(number), 8)).collect();
+    entries.sort_by(|a, b| a.digest.cmp(&b.digest));
+    let part = ScanPart::whole(Arc::new(Listing(entries)));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("owners");
+    let owners = OwnerIndex::builder(OwnerIndexOptions::default()).open(&path).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for (what, unknown) in [("enter", UnknownBlobs::Adopt), ("compare", UnknownBlobs::Ask)] {
+        let options = OwnerScanOptions::default().with_unknown(unknown);
+        let scan = OwnerScan::new(owners.clone(), StorageType::Cas, vec![part.clone()], options);
+        let begin = Instant::now();
+        let scanned = runtime.block_on(scan.run(&Context::background())).unwrap();
+        assert_eq!(scanned.objects, blobs);
+        println!("scan/{what} {blobs} blobs: {:?}", begin.elapsed());
+    }
+    let bytes = std::fs::metadata(&path).unwrap().len();
+    println!("scan/file: {} bytes a blob", bytes / blobs);
+}
+
+criterion_group!(benches, accounted, scans);
 criterion_main!(benches);
