@@ -512,12 +512,11 @@ async fn replacing_round(seed: u64) {
             }
             5 => {
                 let deleting = life.owners.delete(&ctx, StorageType::Ac, &action);
-                let (_, _, deleted) = tokio::join!(
+                let ((), (), ()) = tokio::join!(
                     life.put(name, &action, &value),
                     life.put(other, &action, &next),
                     for_some_steps(async { drop(deleting.await) }, Some(numbers.below(30))),
                 );
-                let () = deleted;
             }
             6 => life.owners.flush().await.unwrap(),
             _ => {

@@ -10,6 +10,9 @@ mod options;
 mod resolving;
 mod scan;
 mod shared;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;
 
 use std::borrow::Cow;
 use std::fmt::{self, Debug, Formatter};
