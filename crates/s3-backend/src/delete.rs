@@ -48,6 +48,7 @@ impl Shared {
             account: None,
             e_tag: given(e_tag),
             version: given(version),
+            age: None,
             own: true,
         };
         let deleting = self.bucket.delete_if_same(&path, &object, self.findings().bare_e_tags);

@@ -11,6 +11,9 @@ use crate::bucket::{Bucket, Provider};
 pub struct Findings {
     /// Whether the bucket was probed. If not, these are the facts that the provider documents.
     pub probed: bool,
+    /// Whether creates with large bodies were raced, now or at an earlier start, as far as races tell of this provider. Some
+    /// servers look first and store later.
+    pub raced: bool,
     /// Whether a put that requires that there be no object keeps an existing one, also if several puts run
     /// concurrently.
     pub conditional_put: bool,
@@ -25,6 +28,8 @@ pub struct Findings {
     /// Whether listings are in the order of keys, and begin after the key that they are asked for. Directory buckets of S3
     /// (Express One Zone) list in another order.
     pub lists_in_order: bool,
+    /// Whether an object can be created under a key below which another lies. No layout needs that.
+    pub keys_below_keys: bool,
 }
 
 impl Display for Findings {
@@ -43,6 +48,39 @@ impl Display for Findings {
 }
 
 impl Findings {
+    /// Returns what the server lacks, as short sentences: nothing if it was not [probed](Self::probed).
+    ///
+    /// `docs/servers.md` explains each. One line of the log has them when a store is opened, and so should a status page.
+    #[must_use]
+    pub fn shortcomings(&self) -> Vec<&'static str> {
+        let all = [
+            (self.conditional_put, "several creates of a key may succeed"),
+            (self.conditional_update, "updates ignore their condition"),
+            (self.conditional_completion, "completions ignore their condition"),
+            (self.keeps_tokens, "metadata is not kept"),
+            (self.lists_in_order, "listings are in no order"),
+            (self.keys_below_keys, "keys below keys are refused"),
+            (self.raced, "large creates were not raced"),
+        ];
+        all.into_iter().filter(|(there, _)| self.probed && !there).map(|(_, lack)| lack).collect()
+    }
+
+    /// Returns the findings of a server that lacks everything that is asked about, for tests and for texts.
+    #[must_use]
+    pub const fn nothing() -> Self {
+        Self {
+            probed: true,
+            raced: false,
+            conditional_put: false,
+            conditional_update: false,
+            conditional_completion: false,
+            bare_e_tags: true,
+            keeps_tokens: false,
+            lists_in_order: false,
+            keys_below_keys: false,
+        }
+    }
+
     /// Returns the facts that the provider documents.
     pub(crate) fn documented(bucket: &Bucket) -> Self {
         let provider = bucket.provider();
@@ -54,6 +92,8 @@ impl Findings {
             bare_e_tags: false,
             keeps_tokens: bucket.keeps_tokens(),
             lists_in_order: bucket.lists_in_order(),
+            keys_below_keys: !matches!(provider, Provider::Directory),
+            raced: false,
         }
     }
 }

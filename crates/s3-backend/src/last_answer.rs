@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use object_store::Extensions;
 
@@ -39,17 +40,29 @@ impl Display for Answer {
 /// The place where the connector records the answer to the last request of a call. It travels in the request's
 /// extensions.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LastAnswer(Arc<Mutex<Option<Answer>>>);
+pub(crate) struct LastAnswer(Arc<Mutex<Recorded>>);
+
+#[derive(Debug, Default)]
+struct Recorded {
+    answer: Option<Answer>,
+    /// The time of the server's clock, if it told it.
+    date: Option<SystemTime>,
+}
 
 impl LastAnswer {
     #[cfg_attr(not(feature = "_cloud"), expect(dead_code, reason = "only requests over HTTP are answered"))]
-    pub(crate) fn record(&self, answer: Answer) {
+    pub(crate) fn record(&self, answer: Answer, date: Option<SystemTime>) {
         // One assignment: a panic cannot leave it half done.
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Recorded { answer: Some(answer), date };
     }
 
     pub(crate) fn answer(&self) -> Option<Answer> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).answer.clone()
+    }
+
+    /// Returns the time that the server's clock had when it answered, in whole seconds, if it told it.
+    pub(crate) fn date(&self) -> Option<SystemTime> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).date
     }
 
     pub(crate) fn extensions(&self) -> Extensions {

@@ -69,6 +69,7 @@ mod complaints;
 mod create;
 mod damage;
 mod delete;
+mod doubts;
 mod error;
 mod find;
 mod findings;
@@ -91,6 +92,7 @@ mod shared;
 pub mod sim;
 mod store;
 mod verdict;
+mod whose;
 
 pub use self::bucket::Bucket;
 #[cfg(feature = "_cloud")]
@@ -98,7 +100,7 @@ pub use self::bucket::Connection;
 pub use self::findings::Findings;
 pub use self::inventory::{DigestSizes, Shard, ShardInventory};
 pub use self::layout::Layout;
-pub use self::options::{BucketOptions, LargeCreates, Mutability, OnMissingConditions, OnUnreachable};
+pub use self::options::{BucketOptions, LargeCreates, Mutability, OnMissingConditions, OnUnreachable, ProbeRaces};
 pub use self::requests::RequestCounts;
 pub use self::store::{BucketSnapshot, BucketStore};
 pub use object_store;

@@ -19,7 +19,8 @@ use crate::bucket::{Completion, MultipartUpload, ObjectInfo, Parts};
 use crate::casblob::{Encoder, header_size_bytes};
 use crate::claim::{Claim, Claimed};
 use crate::layout::Form;
-use crate::shared::{Shared, token_of};
+use crate::shared::Shared;
+use crate::whose::{Putting, Whose};
 
 /// The largest number of parts that providers accept.
 const MAX_PARTS: u64 = 10_000;
@@ -34,8 +35,9 @@ impl Shared {
         path: &Path,
         blob: Blob,
         wrong: Option<ObjectInfo>,
+        putting: &Putting,
     ) -> Result<PutOutcome> {
-        let token = token_of(ctx);
+        let token = putting.token;
         let (conditional, parts) = match self.bucket.conditional_parts() {
             // An object that is wrong is replaced without a condition: all who complete an upload complete the same.
             Some(_) if wrong.is_some() => (false, self.bucket.parts()),
@@ -56,7 +58,7 @@ impl Shared {
                 Claimed::Yes(claimed) => claim = Some(claimed),
                 Claimed::Exists(found) => {
                     guard.abandoned = None;
-                    return Ok(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes });
+                    return Ok(self.outcome_of_found(&found, putting));
                 }
             }
         }
@@ -80,6 +82,7 @@ impl Shared {
             ctx,
             digest,
             token: &token,
+            putting,
             parts,
             guard,
             place: &place,
@@ -147,6 +150,7 @@ struct Upload<'a> {
     ctx: &'a Context,
     digest: &'a Digest,
     token: &'a UploadToken,
+    putting: &'a Putting,
     parts: &'a Parts,
     guard: Guard<'a>,
     place: &'a MultipartUpload,
@@ -382,7 +386,8 @@ impl<'a> Upload<'a> {
                     });
                 }
                 self.guard.abort().await;
-                if tells || error.is_none() {
+                let is_nobodys = self.shared.whose(&found, self.token, self.putting.since) == Whose::Unknown;
+                if !is_nobodys && (tells || error.is_none()) {
                     Ok(PutOutcome::AlreadyExists { stored_bytes })
                 } else {
                     Ok(PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) })

@@ -29,6 +29,23 @@ pub enum OnUnreachable {
     Wait,
 }
 
+/// Whether creates with large bodies are raced when a store is opened.
+///
+/// Some servers that keep the conditions of small creates let several large ones succeed that run concurrently. A race costs
+/// 40 MiB in 8 bodies of 5 MiB, some 20 requests, and a minute at most. It takes place only at servers that speak the protocol
+/// of S3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ProbeRaces {
+    /// They are raced, and the result is kept in the bucket, as the object `probe/races`, for 30 days. Another start reads it by
+    /// one `GET`. Delete the object after the server was replaced.
+    #[default]
+    Remember,
+    /// They are raced each time.
+    Always,
+    /// They are not raced: large creates are believed to be as small ones.
+    Never,
+}
+
 /// The way to create a large blob whose multipart upload cannot be completed conditionally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum LargeCreates {
@@ -85,6 +102,7 @@ pub struct BucketOptions {
     pub(crate) large_creates: LargeCreates,
     pub(crate) claim_lease: Duration,
     pub(crate) probe: bool,
+    pub(crate) probe_races: ProbeRaces,
 }
 
 impl Default for BucketOptions {
@@ -109,6 +127,7 @@ impl Default for BucketOptions {
             large_creates: LargeCreates::default(),
             claim_lease: Duration::from_mins(5),
             probe: true,
+            probe_races: ProbeRaces::default(),
         }
     }
 }
@@ -254,6 +273,13 @@ impl BucketOptions {
     #[must_use]
     pub fn with_claim_lease(mut self, lease: Duration) -> Self {
         self.claim_lease = lease.min(YEAR);
+        self
+    }
+
+    /// Sets whether the probe races creates with large bodies: [`ProbeRaces::Remember`] unless set.
+    #[must_use]
+    pub const fn with_probe_races(mut self, probe_races: ProbeRaces) -> Self {
+        self.probe_races = probe_races;
         self
     }
 

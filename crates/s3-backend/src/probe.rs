@@ -1,18 +1,22 @@
 //! Probes how a server treats conditions, before puts rely on them.
 
 use blobaccess::{Error, Result, UploadToken};
-use futures::future::join_all;
+use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{PutMode, PutPayload, UpdateVersion};
 use uuid::Uuid;
 
 use crate::backoff::{Backoff, seed};
-use crate::bucket::{Bucket, Completion, MultipartUpload, Parts};
-use crate::error::excerpt;
+use crate::bucket::{Bucket, Completion, MultipartUpload, Parts, Provider};
+use crate::error::{code_in, excerpt};
 use crate::findings::Findings;
 use crate::last_answer::LastAnswer;
 use crate::verdict::{self, Verdict};
 use crate::{BucketOptions, OnMissingConditions};
+
+mod races;
+
+pub(crate) use self::races::Races;
 
 /// The number of concurrent writers of one key in the probe.
 const RACERS: usize = 8;
@@ -24,7 +28,17 @@ pub(crate) async fn probe(bucket: &Bucket, options: &BucketOptions, mutable: boo
     }
     bucket.check_credentials().await?;
     let findings = Probe { bucket, options }.run().await.map_err(|error| in_full(error, bucket))?;
-    judged(findings, bucket, options, mutable)
+    let findings = judged(findings, bucket, options, mutable)?;
+    if bucket.is_first_to_tell() {
+        let lacks = findings.shortcomings();
+        if lacks.is_empty() {
+            tracing::info!(%bucket, %findings, "the server of the bucket was probed");
+        } else {
+            let lacks = lacks.join("; ");
+            tracing::warn!(%bucket, %lacks, "the server of the bucket lacks what exact accounts need, see docs/servers.md");
+        }
+    }
+    Ok(findings)
 }
 
 /// Returns an error of the probe with all that is known of it: an operator reads it, not a client.
@@ -71,6 +85,7 @@ struct Probe<'a> {
 
 impl Probe<'_> {
     async fn run(&self) -> Result<Findings> {
+        self.ask("bucket", |path| self.is_there(path)).await?;
         // A put is refused with a reason, if it is. So what is refused after it is the question.
         let creates = self.ask("double", |path| self.creates(path)).await?;
         self.ask("absent", |path| self.absent(path)).await?;
@@ -79,15 +94,23 @@ impl Probe<'_> {
             Some(parts) => self.ask("completed", |path| self.completes(parts, path)).await?,
             None => false,
         };
+        let conditional_put = creates.conditional && self.ask("raced", |path| self.race(path)).await?;
+        let keys_below_keys = self.ask("above", |path| self.keys_below_keys(path)).await?;
+        let lists_in_order =
+            self.bucket.lists_in_order() && self.ask("listed", |path| self.lists_in_order(path)).await?;
+        // Google and Azure document what they do, and no server that speaks their protocols was seen to do otherwise.
+        let races_tell = conditional_put && self.bucket.provider() == Provider::S3;
+        let races = if races_tell { self.races(conditional_completion).await } else { None };
         Ok(Findings {
             probed: true,
-            conditional_put: creates.conditional && self.ask("raced", |path| self.race(path)).await?,
+            raced: races.is_some() || !races_tell,
+            conditional_put: conditional_put && races.is_none_or(|races| races.puts),
             conditional_update: updates.conditional,
             bare_e_tags: updates.bare_e_tags,
-            conditional_completion,
+            conditional_completion: conditional_completion && races.is_none_or(|races| races.completions),
             keeps_tokens: creates.keeps_tokens,
-            lists_in_order: self.bucket.lists_in_order()
-                && self.ask("listed", |path| self.lists_in_order(path)).await?,
+            lists_in_order,
+            keys_below_keys,
         })
     }
 
@@ -115,6 +138,35 @@ impl Probe<'_> {
                 }
                 answer => return answer,
             }
+        }
+    }
+
+    /// Fails if the bucket says that it does not exist. Some servers make a bucket that is put into, so it is asked before.
+    async fn is_there(&self, path: Path) -> Result<()> {
+        let Err(error) = self.bucket.get(&path, None).await else { return Ok(()) };
+        let code = std::error::Error::source(&error).map(ToString::to_string);
+        let is_gone = code.as_deref().and_then(code_in) == Some("NoSuchBucket");
+        if !is_gone {
+            // What else is wrong is asked about below.
+            return if error.is_retryable() { Err(error) } else { Ok(()) };
+        }
+        let message = "the bucket does not exist (NoSuchBucket); it is not made";
+        Err(Error::failed_precondition(message).with_source(error))
+    }
+
+    /// Returns whether an object can be created under a key below which another lies.
+    async fn keys_below_keys(&self, path: Path) -> Result<bool> {
+        let below = Path::from(format!("{path}/below"));
+        self.create(&below, &token()).await?;
+        let above = self.put(&path, PutMode::Create, &token()).await;
+        if let Err(error) = self.bucket.delete(&below).await {
+            tracing::warn!(%error, key = %below, "an object of the probe could not be deleted");
+        }
+        match above {
+            Ok(created) => Ok(created),
+            // Whatever it is that speaks against it, it is no outage.
+            Err(error) if error.put_certainty() == blobaccess::PutCertainty::NotStored => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -223,19 +275,7 @@ impl Probe<'_> {
 
     /// Returns whether at most one of several concurrent puts succeeds.
     async fn race(&self, path: Path) -> Result<bool> {
-        let tokens: Vec<_> = (0..RACERS).map(|_| token()).collect();
-        let racing = join_all(tokens.iter().map(|token| self.put(&path, PutMode::Create, token))).await;
-        let mut created = 0;
-        for result in racing {
-            match result {
-                Ok(true) => created += 1,
-                Ok(false) => {}
-                // A conflict is an answer, too.
-                Err(error) if error.put_certainty() == blobaccess::PutCertainty::NotStored => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(created <= 1)
+        self.race_puts(path, RACERS, Bytes::from_static(b"probe")).await
     }
 
     /// Returns whether a completion keeps the object that is there.

@@ -6,17 +6,30 @@ use futures::TryStreamExt;
 use object_store::PutPayload;
 use object_store::path::Path;
 
-use crate::bucket::ObjectInfo;
 use crate::casblob;
 use crate::create::Creation;
 use crate::layout::Form;
-use crate::shared::{Shared, token_of};
+use crate::shared::Shared;
+use crate::whose::Putting;
 
 /// The size of the largest object that providers accept, in bytes. It takes 10,000 parts of 5 GiB; S3 allows 48.8 TiB.
 pub(crate) const MAX_OBJECT_BYTES: u64 = 48 << 40;
 
 impl Shared {
     pub(crate) async fn put_contents(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        let putting = self.begin_putting(ctx);
+        let result = self.put_contents_as(ctx, digest, blob, &putting).await;
+        self.end_putting(&putting, &result);
+        result
+    }
+
+    async fn put_contents_as(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        blob: Blob,
+        putting: &Putting,
+    ) -> Result<PutOutcome> {
         let path = self.path(digest)?;
         if self.is_always_there(digest) {
             self.within(ctx, blob.with_expected_digest(digest).verify()).await??;
@@ -33,15 +46,15 @@ impl Shared {
         let mut wrong = None;
         if asks_first && let Some(found) = self.head(ctx, &path).await.map_err(Error::not_stored)? {
             if self.holds_blob(digest, &found).map_err(Error::not_stored)? {
-                return Ok(self.exists(ctx, &found));
+                return Ok(self.outcome_of_found(&found, putting));
             }
             wrong = Some(found).filter(|found| !self.is_claim(digest, found.size_bytes));
         }
         let blob = blob.with_expected_digest(digest);
         if large {
-            self.put_in_parts(ctx, digest, &path, blob, wrong).await
+            Box::pin(self.put_in_parts(ctx, digest, &path, blob, wrong, putting)).await
         } else {
-            self.put_whole(ctx, digest, &path, blob).await
+            self.put_whole(ctx, digest, &path, blob, putting).await
         }
     }
 
@@ -54,24 +67,20 @@ impl Shared {
         self.options.single_put_max_bytes.max(self.options.part_size_bytes)
     }
 
-    /// Returns the outcome of a put that finds `found`: the object existed, or an earlier attempt under the same token
-    /// stored it.
-    fn exists(&self, ctx: &Context, found: &ObjectInfo) -> PutOutcome {
-        let stored_bytes = found.size_bytes;
-        if self.findings().keeps_tokens && ctx.upload_token().is_some() && found.token.as_ref() == ctx.upload_token() {
-            // The caller repeats a put whose outcome was unknown.
-            return PutOutcome::Created { stored_bytes };
-        }
-        PutOutcome::AlreadyExists { stored_bytes }
-    }
-
-    async fn put_whole(&self, ctx: &Context, digest: &Digest, path: &Path, blob: Blob) -> Result<PutOutcome> {
+    async fn put_whole(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        path: &Path,
+        blob: Blob,
+        putting: &Putting,
+    ) -> Result<PutOutcome> {
         let payload = self.within(ctx, self.payload(digest, blob)).await.map_err(Error::not_stored)??;
         let stored_bytes = u64::try_from(payload.content_length()).unwrap_or(u64::MAX);
-        let token = token_of(ctx);
+        let token = &putting.token;
         loop {
             let creation =
-                self.create(ctx, path, &payload, &token).await.map_err(|error| error.at(digest.to_string()))?;
+                self.create(ctx, path, &payload, token).await.map_err(|error| error.at(digest.to_string()))?;
             return Ok(match creation {
                 // A server that ignores the condition answers with success even if there is an object.
                 Creation::Created { .. } if !self.findings().conditional_put => {
@@ -80,13 +89,13 @@ impl Shared {
                 Creation::Created { .. } => PutOutcome::Created { stored_bytes },
                 Creation::Exists { found, .. } if self.is_claim(digest, found.size_bytes) => {
                     // Another upload sends the same blob in parts.
-                    if let Some(outcome) = self.wait_for_claimed(ctx, digest, path, &token).await? {
+                    if let Some(outcome) = self.wait_for_claimed(ctx, digest, path, putting).await? {
                         return Ok(outcome);
                     }
                     continue;
                 }
                 Creation::Exists { found, .. } if self.is_wrong(digest, &found)? => {
-                    if let Some(outcome) = self.replace_wrong(ctx, digest, path, &payload, &token, &found).await? {
+                    if let Some(outcome) = self.replace_wrong(ctx, digest, path, &payload, token, &found).await? {
                         return Ok(outcome);
                     }
                     continue;
@@ -94,7 +103,7 @@ impl Shared {
                 Creation::Exists { found, after_ambiguity: true } if !self.findings().keeps_tokens => {
                     PutOutcome::Unclassified { stored_bytes: Some(found.size_bytes) }
                 }
-                Creation::Exists { found, .. } => PutOutcome::AlreadyExists { stored_bytes: found.size_bytes },
+                Creation::Exists { found, .. } => self.outcome_of_found(&found, putting),
             });
         }
     }
@@ -106,12 +115,11 @@ impl Shared {
         ctx: &Context,
         digest: &Digest,
         path: &Path,
-        token: &blobaccess::UploadToken,
+        putting: &Putting,
     ) -> Result<Option<PutOutcome>> {
+        let token = &putting.token;
         match self.claim(ctx, digest, path, token).await? {
-            crate::claim::Claimed::Exists(found) => {
-                Ok(Some(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes }))
-            }
+            crate::claim::Claimed::Exists(found) => Ok(Some(self.outcome_of_found(&found, putting))),
             crate::claim::Claimed::Yes(_) => {
                 self.within(ctx, self.release(path, token))
                     .await

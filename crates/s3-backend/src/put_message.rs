@@ -12,6 +12,7 @@ use crate::create::Creation;
 use crate::last_answer::LastAnswer;
 use crate::shared::{Shared, token_of};
 use crate::verdict::{self, Verdict};
+use crate::whose::{Putting, Whose};
 
 /// An update whose result is not known.
 struct Pending {
@@ -38,30 +39,40 @@ impl Shared {
         }
         let value =
             self.within(ctx, blob.into_bytes(max)).await.map_err(Error::not_stored)?.map_err(Error::not_stored)?;
-        if self.options.mutability == Mutability::CreateOnly {
-            return self.put_first(ctx, &path, &value).await;
-        }
-        if self.bucket.provider().is_remote() && self.findings().conditional_put && self.findings().conditional_update {
-            self.replace(ctx, digest, &path, value).await
+        let putting = self.begin_putting(ctx);
+        let conditional = self.findings().conditional_put && self.findings().conditional_update;
+        let result = if self.options.mutability == Mutability::CreateOnly {
+            self.put_first(ctx, &path, &value, &putting).await
+        } else if self.bucket.provider().is_remote() && conditional {
+            self.replace(ctx, digest, &path, value, &putting).await
         } else {
             self.replace_alone(ctx, &path, value).await
-        }
+        };
+        self.end_putting(&putting, &result);
+        result
     }
 
-    async fn put_first(&self, ctx: &Context, path: &Path, value: &Bytes) -> Result<PutOutcome> {
+    async fn put_first(&self, ctx: &Context, path: &Path, value: &Bytes, putting: &Putting) -> Result<PutOutcome> {
         let stored_bytes = size_of(value);
-        match self.create(ctx, path, &value.clone().into(), &token_of(ctx)).await? {
+        match self.create(ctx, path, &value.clone().into(), &putting.token).await? {
             Creation::Created { .. } if !self.findings().conditional_put => {
                 Ok(PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) })
             }
             Creation::Created { .. } => Ok(PutOutcome::Created { stored_bytes }),
-            Creation::Exists { found, .. } => Ok(PutOutcome::AlreadyExists { stored_bytes: found.size_bytes }),
+            Creation::Exists { found, .. } => Ok(self.outcome_of_found(&found, putting)),
         }
     }
 
     /// Creates the entry, or compares and replaces the existing one, and starts over if another writer was quicker.
-    async fn replace(&self, ctx: &Context, digest: &Digest, path: &Path, value: Bytes) -> Result<PutOutcome> {
-        let (stored_bytes, token) = (size_of(&value), token_of(ctx));
+    async fn replace(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        path: &Path,
+        value: Bytes,
+        putting: &Putting,
+    ) -> Result<PutOutcome> {
+        let (stored_bytes, token) = (size_of(&value), putting.token);
         let payload = PutPayload::from_bytes(value.clone());
         let mut backoff = self.backoff(&token);
         // Whether another writer may have replaced a value of ours: then the outcome cannot be known.
@@ -92,7 +103,9 @@ impl Shared {
                 uncertain |= pending.take().is_some_and(|pending| pending.lost);
                 match self.create(ctx, path, &payload, &token).await? {
                     Creation::Created { .. } => return Ok(outcome(PutOutcome::Created { stored_bytes }, uncertain)),
-                    Creation::Exists { after_ambiguity, .. } => uncertain |= after_ambiguity,
+                    Creation::Exists { found, after_ambiguity } => {
+                        uncertain |= after_ambiguity || self.whose(&found, &token, putting.since) == Whose::Unknown;
+                    }
                 }
                 continue;
             };

@@ -66,6 +66,10 @@ impl Shared {
                     Ok(Some(now)) if now.token.as_ref() == Some(token) && self.findings().keeps_tokens => {
                         return Ok(Some(replaced()));
                     }
+                    // Its metadata may have been lost.
+                    Ok(Some(now)) if maybe && now.token.is_none() => {
+                        return Ok(Some(PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) }));
+                    }
                     Ok(Some(_) | None) if maybe && !self.findings().keeps_tokens => {
                         return Ok(Some(PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) }));
                     }

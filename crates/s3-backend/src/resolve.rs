@@ -3,6 +3,7 @@
 use blobaccess::{Context, Digest, Result, UploadResolution, UploadToken};
 
 use crate::shared::Shared;
+use crate::whose::Whose;
 
 impl Shared {
     pub(crate) async fn resolve_upload(
@@ -22,8 +23,15 @@ impl Shared {
         Ok(match found.token {
             _ if !self.findings().keeps_tokens => UploadResolution::Unknown,
             Some(stored) if stored == *token => UploadResolution::Mine { stored_bytes },
-            // Of another upload, or of a writer that leaves no tokens.
-            Some(_) | None => UploadResolution::Anothers { stored_bytes },
+            Some(_) => UploadResolution::Anothers { stored_bytes },
+            None if !self.bucket.provider().is_remote() => UploadResolution::Anothers { stored_bytes },
+            // The writer leaves no tokens, or the token was lost. A put of this process knows whether the object is older.
+            None => match self.doubts.since(token) {
+                Some(since) if self.whose(&found, token, since) == Whose::Anothers => {
+                    UploadResolution::Anothers { stored_bytes }
+                }
+                Some(_) | None => UploadResolution::Unknown,
+            },
         })
     }
 }

@@ -13,6 +13,7 @@ use crate::backoff::{Backoff, seed};
 use crate::bucket::{Bucket, ObjectInfo};
 use crate::complaints::Complaints;
 use crate::damage::Damage;
+use crate::doubts::Doubts;
 use crate::findings::Findings;
 use crate::layout::Form;
 use crate::probe::probe;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) complaints: Complaints,
     pub(crate) aborts: Aborts,
     pub(crate) damage: Damage,
+    pub(crate) doubts: Doubts,
     pub(crate) storage_type: StorageType,
 }
 

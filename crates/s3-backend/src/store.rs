@@ -17,6 +17,7 @@ use crate::aborts::Aborts;
 use crate::casblob;
 use crate::complaints::Complaints;
 use crate::damage::Damage;
+use crate::doubts::Doubts;
 use crate::findings::Findings;
 use crate::inventory::{DigestSizes, Shard, ShardInventory};
 use crate::layout::Form;
@@ -153,6 +154,7 @@ impl<K: Kind> BucketStore<K> {
             complaints: Complaints::default(),
             aborts: Aborts::default(),
             damage: Damage::default(),
+            doubts: Doubts::default(),
             storage_type: K::STORAGE_TYPE,
         };
         Ok(Self { shared: Arc::new(shared), kind: PhantomData })

@@ -1,11 +1,12 @@
 //! The HTTP client of a bucket, which counts requests and records answers.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use blobaccess::Result;
 use http::Method;
-use http::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use http::header::{DATE, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use object_store::ClientOptions;
 #[cfg(feature = "azure")]
 use object_store::azure::AzureCredentialProvider;
@@ -145,7 +146,7 @@ impl HttpService for Connector {
         };
         drop(room);
         if let Some(last_answer) = last_answer {
-            last_answer.record(answer(&result, &self.marks));
+            last_answer.record(answer(&result, &self.marks), date(&result));
         }
         result
     }
@@ -163,6 +164,12 @@ fn answer(result: &std::result::Result<HttpResponse, HttpError>, marks: &Marks) 
         Err(error) if error.kind() == HttpErrorKind::Connect => Answer::NotSent,
         Err(error) => Answer::Lost { timed_out: error.kind() == HttpErrorKind::Timeout },
     }
+}
+
+/// Returns the time of the server's clock, as its answer tells it.
+fn date(result: &std::result::Result<HttpResponse, HttpError>) -> Option<SystemTime> {
+    let date = result.as_ref().ok()?.headers().get(DATE)?.to_str().ok()?;
+    httpdate::parse_http_date(date).ok()
 }
 
 /// Classifies a request by method and query, in the dialect of S3 (and of Google's XML interface) or of Azure.

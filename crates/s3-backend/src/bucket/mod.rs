@@ -31,6 +31,8 @@ use std::fmt::{self, Debug, Display, Formatter};
 use std::fs::File;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use blobaccess::{AccountName, Clock, DeleteOutcome, Error, Result, SystemClock, UploadToken};
 use bytes::Bytes;
@@ -47,6 +49,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::error::{code_in, from_provider};
 use crate::last_answer::{Answer, LastAnswer};
+use crate::probe::Races;
 use crate::requests::{RequestCounts, RequestKind, Requests};
 
 #[cfg(feature = "_cloud")]
@@ -111,6 +114,10 @@ pub struct Bucket {
     directory: Option<DirectoryIdentity>,
     /// Whether objects have metadata, such as tokens.
     keeps_metadata: bool,
+    /// What races of large creates would show, if that is known beforehand.
+    known_races: Option<Races>,
+    /// Whether it was said what the server lacks.
+    told: Arc<AtomicBool>,
 }
 
 /// The providers of objects.
@@ -159,6 +166,8 @@ pub(crate) struct ObjectInfo {
     pub(crate) account: Option<AccountName>,
     pub(crate) e_tag: Option<String>,
     pub(crate) version: Option<String>,
+    /// The time since it was written, by the server's own clock, if it was told.
+    pub(crate) age: Option<Duration>,
     /// Whether the answer was marked as the store's own, or the store marks nothing. A proxy may answer with a page of its
     /// own.
     pub(crate) own: bool,
@@ -218,6 +227,8 @@ impl Bucket {
             _exclusive: None,
             directory: None,
             keeps_metadata: !matches!(provider, Provider::Directory),
+            known_races: None,
+            told: Arc::default(),
         }
     }
 
@@ -247,6 +258,22 @@ impl Bucket {
     pub(crate) fn not_seen_yet(mut self) -> Self {
         self.presence = Arc::new(Presence::new(Arc::clone(&self.clock)));
         self
+    }
+
+    /// Returns the same bucket, of whose server it is known what races would show.
+    #[cfg(feature = "sim")]
+    pub(crate) fn with_known_races(mut self, races: Races) -> Self {
+        self.known_races = Some(races);
+        self
+    }
+
+    pub(crate) const fn known_races(&self) -> Option<Races> {
+        self.known_races
+    }
+
+    /// Returns whether nothing was said yet of what the server lacks, to any store of this bucket. It is said once.
+    pub(crate) fn is_first_to_tell(&self) -> bool {
+        !self.told.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
@@ -328,7 +355,8 @@ impl Bucket {
         match self.store.get_opts(path, options).await {
             Ok(result) => {
                 self.presence.note_seen();
-                Ok(Some(found(&result.meta, &result.attributes, self.is_own(&last_answer))))
+                let own = self.is_own(&last_answer);
+                Ok(Some(found(&result.meta, &result.attributes, last_answer.date(), own)))
             }
             Err(error) if !self.provider.is_remote() => self.absent_or(error, &last_answer).await,
             Err(error) => match last_answer.answer() {
@@ -371,7 +399,8 @@ impl Bucket {
         match self.store.get_opts(path, options).await {
             Ok(result) => {
                 self.presence.note_seen();
-                let found = found(&result.meta, &result.attributes, self.is_own(&last_answer));
+                let own = self.is_own(&last_answer);
+                let found = found(&result.meta, &result.attributes, last_answer.date(), own);
                 let expected = result.range.end.saturating_sub(result.range.start);
                 let stream = result.into_stream();
                 let stream = stream.map_err(move |error| from_provider(error, last_answer.answer().as_ref()));
@@ -562,11 +591,14 @@ fn is_not_found(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::NotFound { .. })
 }
 
-fn found(meta: &ObjectMeta, attributes: &Attributes, own: bool) -> ObjectInfo {
+fn found(meta: &ObjectMeta, attributes: &Attributes, date: Option<SystemTime>, own: bool) -> ObjectInfo {
+    // Both are whole seconds of the server's clock, or of the clocks of two of its nodes.
+    let age = date.map(|date| date.duration_since(meta.last_modified.into()).unwrap_or_default());
     let token = attributes.get(&Attribute::Metadata(TOKEN.into())).and_then(|value| parse_token(value));
     let account = attributes.get(&Attribute::Metadata(ACCOUNT.into()));
     let account = account.and_then(|value| account_metadata::decode(value)).filter(|_| token.is_some());
-    ObjectInfo { size_bytes: meta.size, token, account, e_tag: meta.e_tag.clone(), version: meta.version.clone(), own }
+    let (e_tag, version) = (meta.e_tag.clone(), meta.version.clone());
+    ObjectInfo { size_bytes: meta.size, token, account, e_tag, version, age, own }
 }
 
 fn parse_token(hex: &str) -> Option<UploadToken> {

@@ -36,7 +36,22 @@ pub(super) enum Ending {
 
 impl SimS3 {
     /// Carries a request out, with the fault that befalls it, if one does.
-    pub(super) async fn handle(&self, request: Request) -> Ending {
+    pub(super) async fn handle(&self, mut request: Request) -> Ending {
+        let (looks_first, refused) = {
+            let state = self.lock();
+            let looks_first = state.world.looks_first(&request, state.modes);
+            (looks_first, state.world.refused(&request, state.modes).filter(|_| looks_first))
+        };
+        if let Some(refused) = refused {
+            return Ending::Reply(refused.with("x-amz-request-id", "SIM"));
+        }
+        if looks_first {
+            // Others look meanwhile.
+            for _ in 0..8 {
+                tokio::task::yield_now().await;
+            }
+            request.if_none_match = false;
+        }
         let (slow, ending) = self.decide(request);
         if slow {
             SystemClock.sleep_until(SystemClock.monotonic() + SLOW).await;
@@ -52,6 +67,9 @@ impl SimS3 {
         }
         if state.broken {
             return (false, Ending::Reply(Reply::error(503, "ServiceUnavailable")));
+        }
+        if state.modes.makes_buckets && matches!(request.operation, Operation::Put) {
+            state.deleted = false;
         }
         if state.deleted {
             let reply = Reply::error(404, "NoSuchBucket").with("x-amz-request-id", "SIM");

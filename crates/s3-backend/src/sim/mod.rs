@@ -50,6 +50,7 @@ use self::faults::Dice;
 pub use self::faults::FaultPlan;
 pub use self::foreign_answer::ForeignAnswer;
 use self::world::World;
+use crate::probe::Races;
 use crate::{Bucket, Connection};
 
 /// An S3 bucket within the process. Clones are the same bucket.
@@ -82,6 +83,11 @@ struct Modes {
     hides_absence: bool,
     refuses_aborts: bool,
     marks_nothing: bool,
+    strips_metadata: bool,
+    looks_before_puts: bool,
+    looks_before_completions: bool,
+    nests_no_keys: bool,
+    makes_buckets: bool,
     deletes_unconditionally: bool,
 }
 
@@ -171,6 +177,45 @@ impl SimS3 {
         self.change(|state| state.modes.drops_metadata = true)
     }
 
+    /// Makes the server look before it stores a large body, so that several creates succeed that race: puts, as moto does.
+    #[must_use]
+    pub fn racing_puts(self) -> Self {
+        self.change(|state| state.modes.looks_before_puts = true)
+    }
+
+    /// Makes the server let several completions of large uploads succeed that race, as moto does.
+    #[must_use]
+    pub fn racing_completions(self) -> Self {
+        self.change(|state| state.modes.looks_before_completions = true)
+    }
+
+    /// Makes the server refuse creates of keys below which others lie, as `SeaweedFS` does.
+    #[must_use]
+    pub fn nesting_no_keys(self) -> Self {
+        self.change(|state| state.modes.nests_no_keys = true)
+    }
+
+    /// Makes the server make a bucket that is [deleted](Self::set_deleted) and put into, as `SeaweedFS` does.
+    #[must_use]
+    pub fn making_buckets(self) -> Self {
+        self.change(|state| state.modes.makes_buckets = true)
+    }
+
+    /// Forgets the metadata of all objects, as a server does that keeps it in memory when it starts anew.
+    pub fn forget_metadata(&self) {
+        self.lock().world.forget_metadata();
+    }
+
+    /// Strips the metadata of objects that are written, as a proxy may, or no longer.
+    pub fn set_stripping(&self, strips: bool) {
+        self.lock().modes.strips_metadata = strips;
+    }
+
+    /// Moves the server's clock on, by whole seconds.
+    pub fn advance(&self, time: Duration) {
+        self.lock().world.advance(time.as_secs());
+    }
+
     /// Sets the faults from now on.
     pub fn set_faults(&self, plan: FaultPlan) {
         self.lock().plan = plan;
@@ -203,7 +248,7 @@ impl SimS3 {
         self.lock().world.contents(key)
     }
 
-    /// Puts an object, as a writer that leaves no token would.
+    /// Puts an object, as a writer that leaves no token would have done an hour ago.
     pub fn insert(&self, key: &str, contents: impl Into<Bytes>) {
         self.lock().world.insert(key, contents.into());
     }
@@ -232,7 +277,8 @@ impl SimS3 {
         state.world.deliver_all(state.modes);
     }
 
-    /// Makes a bucket for a store. Its retries follow without pauses, so that tests need not wait.
+    /// Makes a bucket for a store. Its retries follow without pauses, so that tests need not wait. Large creates are not raced
+    /// at the start unless the server has a fault that a race shows, or [`ProbeRaces::Always`](crate::ProbeRaces) says so.
     ///
     /// # Errors
     ///
@@ -243,7 +289,10 @@ impl SimS3 {
             .with_allow_http(true)
             .with_backoff(Duration::from_millis(1), Duration::from_millis(2))
             .with_retries(5, Duration::from_mins(1));
-        Bucket::s3(self.builder(), &connection)
+        let bucket = Bucket::s3(self.builder(), &connection)?;
+        let modes = self.lock().modes;
+        let races = modes.looks_before_puts || modes.looks_before_completions;
+        Ok(if races { bucket } else { bucket.with_known_races(Races::KEPT) })
     }
 
     /// Returns a builder of the client library for this bucket, for use without this crate.

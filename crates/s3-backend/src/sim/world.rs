@@ -1,6 +1,7 @@
 //! The objects and uploads of the bucket, and what requests do to them.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 
@@ -12,6 +13,8 @@ use super::xml;
 struct Object {
     contents: Bytes,
     metadata: Vec<(String, String)>,
+    /// The time at which it was written, by the server's clock.
+    written: u64,
     e_tag: String,
 }
 
@@ -29,7 +32,15 @@ pub(super) struct World {
     uploads: BTreeMap<String, Upload>,
     late: Vec<Request>,
     named: u64,
+    /// The time of the server's clock, in seconds since [`BEGIN`].
+    now: u64,
 }
+
+/// The time at which the server's clock begins, in seconds since 1970: 2026 in Greenwich.
+const BEGIN: u64 = 1_767_225_600;
+
+/// The size from which bodies are large enough for a race to show what a server does, in bytes.
+const LARGE: usize = 4 << 20;
 
 /// The answer to a request.
 #[derive(Clone, Debug)]
@@ -71,7 +82,29 @@ impl World {
 
     pub(super) fn insert(&mut self, key: &str, contents: Bytes) {
         let e_tag = e_tag_of(&contents);
-        self.objects.insert(key.to_owned(), Object { contents, metadata: Vec::new(), e_tag });
+        let written = (BEGIN + self.now).saturating_sub(3_600);
+        self.objects.insert(key.to_owned(), Object { contents, metadata: Vec::new(), written, e_tag });
+    }
+
+    pub(super) fn forget_metadata(&mut self) {
+        for object in self.objects.values_mut() {
+            object.metadata.clear();
+        }
+    }
+
+    pub(super) fn advance(&mut self, seconds: u64) {
+        self.now += seconds;
+    }
+
+    /// Returns whether the server looks at the key before it takes the body of `request`, which is large.
+    pub(super) fn looks_first(&self, request: &Request, modes: Modes) -> bool {
+        let is_large = if let Operation::Complete { upload } = &request.operation {
+            let size = |upload: &Upload| upload.parts.values().map(|(part, _)| part.len()).sum::<usize>();
+            modes.looks_before_completions && self.uploads.get(upload).is_some_and(|upload| size(upload) >= LARGE)
+        } else {
+            modes.looks_before_puts && request.operation == Operation::Put && request.body.len() >= LARGE
+        };
+        request.if_none_match && is_large
     }
 
     pub(super) fn remove(&mut self, key: &str) {
@@ -107,6 +140,7 @@ impl World {
         let reads = matches!(request.operation, Operation::Get { .. } | Operation::Head);
         let hidden = reads && reply.status == 404 && modes.hides_absence;
         let reply = if hidden { Reply::error(403, "AccessDenied") } else { reply };
+        let reply = reply.with("date", &http_date(BEGIN + self.now));
         if modes.marks_nothing { reply } else { reply.with("x-amz-request-id", "SIM") }
     }
 
@@ -136,7 +170,8 @@ impl World {
             Operation::Begin => {
                 self.named += 1;
                 let id = format!("upload-{}", self.named);
-                let metadata = if modes.drops_metadata { Vec::new() } else { request.metadata.clone() };
+                let metadata =
+                    if modes.drops_metadata || modes.strips_metadata { Vec::new() } else { request.metadata.clone() };
                 let upload = Upload { key: request.key.clone(), metadata, parts: BTreeMap::new() };
                 self.uploads.insert(id.clone(), upload);
                 Reply::ok(xml::begun(&request.key, &id))
@@ -162,7 +197,7 @@ impl World {
     }
 
     /// Returns the answer to a failed condition, if it failed.
-    fn refused(&self, request: &Request, modes: Modes) -> Option<Reply> {
+    pub(super) fn refused(&self, request: &Request, modes: Modes) -> Option<Reply> {
         let current = self.objects.get(&request.key);
         let matches = |expected: &str, e_tag: &str| {
             expected == if modes.compares_bare_e_tags { e_tag.trim_matches('"') } else { e_tag }
@@ -170,7 +205,9 @@ impl World {
         if modes.ignores_conditions {
             return None;
         }
-        if request.if_none_match && current.is_some() {
+        let below = format!("{}/", request.key);
+        let is_above = modes.nests_no_keys && self.objects.keys().any(|key| key.starts_with(&below));
+        if request.if_none_match && (current.is_some() || is_above) {
             let status = if modes.answers_not_modified { 304 } else { 412 };
             return Some(Reply::error(status, "PreconditionFailed"));
         }
@@ -188,8 +225,10 @@ impl World {
             return refused;
         }
         let e_tag = e_tag_of(&request.body);
-        let metadata = if modes.drops_metadata { Vec::new() } else { request.metadata.clone() };
-        let object = Object { contents: request.body.clone(), metadata, e_tag: e_tag.clone() };
+        let metadata =
+            if modes.drops_metadata || modes.strips_metadata { Vec::new() } else { request.metadata.clone() };
+        let written = BEGIN + self.now;
+        let object = Object { contents: request.body.clone(), metadata, written, e_tag: e_tag.clone() };
         self.objects.insert(request.key.clone(), object);
         Reply::ok("").with("etag", &e_tag)
     }
@@ -268,7 +307,8 @@ impl World {
         };
         let contents = contents.freeze();
         let e_tag = e_tag_of(&contents);
-        let object = Object { contents, metadata: upload.metadata, e_tag: e_tag.clone() };
+        let written = BEGIN + self.now;
+        let object = Object { contents, metadata: upload.metadata, written, e_tag: e_tag.clone() };
         self.objects.insert(request.key.clone(), object);
         Reply::ok(xml::completed(&request.key, &e_tag))
     }
@@ -283,7 +323,11 @@ fn e_tag_of(contents: &Bytes) -> String {
     format!("\"{hash:016x}{:016x}\"", contents.len())
 }
 
+fn http_date(seconds: u64) -> String {
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
 fn described(object: &Object, body: Bytes) -> Reply {
-    let reply = Reply::ok(body).with("etag", &object.e_tag).with("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT");
+    let reply = Reply::ok(body).with("etag", &object.e_tag).with("last-modified", &http_date(object.written));
     object.metadata.iter().fold(reply, |reply, (name, value)| reply.with(name, value))
 }

@@ -222,7 +222,7 @@ async fn a_blob_that_comes_while_blocks_are_sent_is_kept() {
     let contents = large();
     fake.state().raced = Some(contents.clone());
     let stored_bytes = digest_of(&contents).size_bytes();
-    assert_eq!(put(&store, &contents).await.unwrap(), PutOutcome::AlreadyExists { stored_bytes });
+    assert_eq!(put(&store, &contents).await.unwrap(), PutOutcome::Unclassified { stored_bytes: Some(stored_bytes) });
     assert_eq!(fake.state().versions, 1 + PROBED, "the list was not put over the blob that was there");
 }
 

@@ -1,0 +1,139 @@
+//! What the probe finds out at the start, what that costs, and how it is told.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
+
+use std::time::Duration;
+
+use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, ErrorKind, InstanceName, PutOutcome};
+use blobaccess_s3_backend::sim::SimS3;
+use blobaccess_s3_backend::{BucketOptions, BucketStore, Findings, OnMissingConditions, OnUnreachable, ProbeRaces};
+use blobaccess_testkit::fakes::Warnings;
+use futures::future::join_all;
+
+async fn open(sim: &SimS3, options: BucketOptions) -> BucketStore<Cas> {
+    BucketStore::open(sim.bucket().unwrap(), options).await.unwrap()
+}
+
+fn options() -> BucketOptions {
+    BucketOptions::default().with_single_put_max_bytes(0).with_part_size_bytes(5 << 20)
+}
+
+fn lacks(findings: Findings) -> Vec<&'static str> {
+    findings.shortcomings()
+}
+
+#[tokio::test(start_paused = true)]
+async fn completions_that_race_are_seen_through_and_large_blobs_are_created_once() {
+    let sim = SimS3::new(1).racing_completions();
+    let store = open(&sim, options()).await;
+    let findings = store.snapshot().findings;
+    assert!(findings.raced && findings.conditional_put && !findings.conditional_completion, "{findings}");
+    assert_eq!(lacks(findings), ["completions ignore their condition"]);
+    let contents = vec![7; 6 << 20];
+    let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents);
+    let stored_bytes = digest.size_bytes();
+    let stores = join_all((0..4).map(|_| open(&sim, options()))).await;
+    let put = async |store: &BucketStore<Cas>| {
+        store.put(&Context::background(), &digest, Blob::from_bytes(contents.clone())).await.unwrap()
+    };
+    let outcomes = join_all(stores.iter().map(put)).await;
+    let created = outcomes.iter().filter(|outcome| **outcome == PutOutcome::Created { stored_bytes }).count();
+    let there = outcomes.iter().filter(|outcome| **outcome == PutOutcome::AlreadyExists { stored_bytes }).count();
+    assert_eq!((created, there), (1, 3));
+    assert_eq!(sim.unfinished_uploads(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_races_such_a_server_creates_a_large_blob_several_times() {
+    // The same as above, for a store that was told not to look: the races are worth their price.
+    let sim = SimS3::new(1).racing_completions();
+    let store = open(&sim, options().with_probe_races(ProbeRaces::Never)).await;
+    assert!(store.snapshot().findings.conditional_completion);
+    assert_eq!(lacks(store.snapshot().findings), ["large creates were not raced"]);
+    let contents = vec![7; 6 << 20];
+    let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents);
+    // One store completes one upload of a key at a time; these are those of four hosts.
+    let stores = join_all((0..4).map(|_| open(&sim, options().with_probe_races(ProbeRaces::Never)))).await;
+    let put = async |store: &BucketStore<Cas>| {
+        store.put(&Context::background(), &digest, Blob::from_bytes(contents.clone())).await.unwrap()
+    };
+    let outcomes = join_all(stores.iter().map(put)).await;
+    assert!(outcomes.iter().filter(|outcome| matches!(outcome, PutOutcome::Created { .. })).count() > 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_large_puts_race_is_refused() {
+    let sim = SimS3::new(1).racing_puts();
+    let error = BucketStore::<Cas>::open(sim.bucket().unwrap(), options()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
+    let store = open(&sim, options().with_on_missing_conditions(OnMissingConditions::Degrade)).await;
+    assert!(!store.snapshot().findings.conditional_put);
+}
+
+#[tokio::test(start_paused = true)]
+async fn races_are_bounded_and_remembered_for_a_month_of_the_server() {
+    let sim = SimS3::new(1).racing_completions();
+    let raced = |store: &BucketStore<Cas>| store.snapshot().requests.put_part;
+    let first = open(&sim, options()).await;
+    let requests = first.snapshot().requests;
+    assert_eq!((requests.begin_multipart, requests.put_part, requests.complete_multipart), (5, 5, 5));
+    assert!(requests.total() <= 70, "{requests:?}");
+    assert_eq!(sim.objects().keys().collect::<Vec<_>>(), ["probe/races"]);
+    for (days, races) in [(29, false), (2, true), (0, false)] {
+        sim.advance(Duration::from_hours(days * 24));
+        let store = open(&sim, options()).await;
+        assert!(!store.snapshot().findings.conditional_completion, "also if it is remembered");
+        assert_eq!(raced(&store), if races { 5 } else { 1 }, "after {days} days");
+    }
+    let always = open(&sim, options().with_probe_races(ProbeRaces::Always)).await;
+    assert_eq!(raced(&always), 5);
+    assert_eq!(sim.unfinished_uploads(), 0);
+    // What is no record of ours is not believed.
+    sim.insert("probe/races", "completions kept");
+    assert_eq!(raced(&open(&sim, options()).await), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bucket_that_is_not_there_is_not_made() {
+    let sim = SimS3::new(1).making_buckets();
+    sim.set_deleted(true);
+    let waiting = options().with_on_unreachable(OnUnreachable::Wait);
+    let error = BucketStore::<Cas>::open(sim.bucket().unwrap(), waiting).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
+    assert!(error.to_string().contains("NoSuchBucket"), "{error}");
+    assert_eq!(sim.bucket().unwrap().requests().put, 0);
+    assert!(sim.objects().is_empty());
+    let again = BucketStore::<Cas>::open(sim.bucket().unwrap(), options()).await;
+    assert!(again.is_err(), "it was made by the first start");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_a_server_lacks_is_said_in_one_line_at_the_start() {
+    let warnings = Warnings::begin();
+    let sim = SimS3::new(1).nesting_no_keys().completing_unconditionally().listing_backwards();
+    let bucket = sim.bucket().unwrap();
+    let store = BucketStore::<Cas>::open(bucket.clone(), options()).await.unwrap();
+    let expected = ["completions ignore their condition", "listings are in no order", "keys below keys are refused"];
+    assert_eq!(lacks(store.snapshot().findings), expected);
+    assert!(sim.objects().is_empty());
+    drop(BucketStore::<Cas>::open(bucket, options()).await.unwrap());
+    let told = warnings.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(expected.iter().all(|lack| told[0].contains(lack)) && told[0].contains("docs/servers.md"), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_server_that_lacks_nothing_nothing_is_said() {
+    let warnings = Warnings::begin();
+    let store = open(&SimS3::new(1), options()).await;
+    assert_eq!(lacks(store.snapshot().findings), [""; 0]);
+    assert_eq!(warnings.take(), [""; 0]);
+}
+
+#[test]
+fn the_page_on_servers_explains_every_word_of_the_probe() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/servers.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    for lack in Findings::nothing().shortcomings() {
+        assert!(page.contains(lack), "docs/servers.md lacks {lack:?}");
+    }
+}
