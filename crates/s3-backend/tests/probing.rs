@@ -6,7 +6,6 @@ use std::time::Duration;
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, ErrorKind, InstanceName, PutOutcome};
 use blobaccess_s3_backend::sim::SimS3;
 use blobaccess_s3_backend::{BucketOptions, BucketStore, Findings, OnMissingConditions, OnUnreachable, ProbeRaces};
-use blobaccess_testkit::fakes::Warnings;
 use futures::future::join_all;
 
 async fn open(sim: &SimS3, options: BucketOptions) -> BucketStore<Cas> {
@@ -104,29 +103,6 @@ async fn a_bucket_that_is_not_there_is_not_made() {
     assert!(sim.objects().is_empty());
     let again = BucketStore::<Cas>::open(sim.bucket().unwrap(), options()).await;
     assert!(again.is_err(), "it was made by the first start");
-}
-
-#[tokio::test(start_paused = true)]
-async fn all_that_a_server_lacks_is_said_in_one_line_at_the_start() {
-    let warnings = Warnings::begin();
-    let sim = SimS3::new(1).nesting_no_keys().completing_unconditionally().listing_backwards();
-    let bucket = sim.bucket().unwrap();
-    let store = BucketStore::<Cas>::open(bucket.clone(), options()).await.unwrap();
-    let expected = ["completions ignore their condition", "listings are in no order", "keys below keys are refused"];
-    assert_eq!(lacks(store.snapshot().findings), expected);
-    assert!(sim.objects().is_empty());
-    drop(BucketStore::<Cas>::open(bucket, options()).await.unwrap());
-    let told = warnings.take();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(expected.iter().all(|lack| told[0].contains(lack)) && told[0].contains("docs/servers.md"), "{told:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn of_a_server_that_lacks_nothing_nothing_is_said() {
-    let warnings = Warnings::begin();
-    let store = open(&SimS3::new(1), options()).await;
-    assert_eq!(lacks(store.snapshot().findings), [""; 0]);
-    assert_eq!(warnings.take(), [""; 0]);
 }
 
 #[test]
