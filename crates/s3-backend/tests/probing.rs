@@ -1,4 +1,4 @@
-//! What the probe finds out at the start, what that costs, and how it is told.
+//! The probe at the start: its findings, and its price.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
 
 use std::time::Duration;

@@ -40,7 +40,7 @@ fn in_parts() -> BucketOptions {
     small_probe().with_single_put_max_bytes(0).with_part_size_bytes(5 << 20)
 }
 
-/// Each test has a prefix of its own, below which no result of races is remembered.
+/// Returns options without races: each test has a prefix of its own, below which no result is remembered.
 fn small_probe() -> BucketOptions {
     BucketOptions::default().with_probe_races(ProbeRaces::Never)
 }

@@ -1,4 +1,4 @@
-//! What is logged of a server at the start. It is the only test of its process, as tests that run beside it would decide what
+//! The line of the log about a server at the start. This is the only test of its process, as tests that run beside it would decide what
 //! is logged at all.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
 

@@ -114,7 +114,7 @@ pub struct Bucket {
     directory: Option<DirectoryIdentity>,
     /// Whether objects have metadata, such as tokens.
     keeps_metadata: bool,
-    /// What races of large creates would show, if that is known beforehand.
+    /// The result that races of large creates would have, if it is known beforehand.
     known_races: Option<Races>,
     /// Whether it was said what the server lacks.
     told: Arc<AtomicBool>,

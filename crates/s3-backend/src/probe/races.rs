@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// The longest object that may be what is kept, in bytes.
 const MAX_KEPT_BYTES: u64 = 256;
 
-/// What the races showed: whether at most one create of a key wins.
+/// The result of the races: whether at most one create of a key wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Races {
     pub(crate) puts: bool,

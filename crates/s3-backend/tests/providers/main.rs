@@ -227,7 +227,7 @@ async fn a_blob_that_comes_while_blocks_are_sent_is_kept() {
 }
 
 /// How many objects the probe of Azure writes.
-const PROBED: u64 = 5;
+const PROBED: u64 = 7;
 
 #[tokio::test(start_paused = true)]
 async fn without_conditions_a_large_blob_on_azure_is_unclassified_rather_than_claimed() {
