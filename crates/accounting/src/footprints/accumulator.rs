@@ -35,10 +35,12 @@ const MAX_FAILED_CALLS: u32 = 12;
 ///
 /// # Late rows and clocks
 ///
-/// With a lag `L` and a recount `R`, every row of the source is counted exactly once if it becomes visible before its time
-/// of arrival is `L + R` ago, by the clock of the source and by that of this process. How late a row becomes visible, and how
-/// far the source's clock has gone back meanwhile, may share out that time as they like. Rows count no later than a clock
-/// that is ahead is caught up with by the other one. With `R` = 0, the bound is `L`.
+/// Let `L` be the [lag](FootprintOptions::with_lag), and `R` the [recount](FootprintOptions::with_recount). A row of the source
+/// is counted exactly once if, when it becomes visible, its time of arrival is less than `L + R` ago, by the clock of this
+/// process or by the latest time that the source has shown. With `R` = 0, or a table that keeps no counts, the bound is `L`.
+///
+/// A cursor stays behind both clocks, so that one that is ahead takes it nowhere: rows from the future wait until their time
+/// has come. An accumulator whose own clock is behind counts late, and loses nothing.
 ///
 /// Rows that were late are in [`late_rows`](AccumulatorSnapshot::late_rows). Cursors that the source's clock has fallen
 /// behind are in [`ahead_of_source`](AccumulatorSnapshot::ahead_of_source); rows that come then and are older than the
