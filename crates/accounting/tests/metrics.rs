@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use blobaccess::{AccountName, Context, Digest, DigestFunction, Error, InstanceName, Result, StorageType};
 use blobaccess_accounting::{
-    Accounts, AccountsOptions, Adjustment, DriftInterval, DropReason, ErrorReason, InFlight, Ledger, Life,
-    MemoryLedger, Metrics, Outcome, Reading, Report, Reporter, Reporting, Scanned, Total,
+    Accounts, AccountsOptions, Adjustment, DriftInterval, DriftWatch, DriftWatchOptions, DropReason, ErrorReason,
+    InFlight, Ledger, Life, MemoryLedger, Metrics, Outcome, Reading, Report, Reporter, Reporting, Scanned, Total,
 };
 
 /// A ledger that can be down.
@@ -142,4 +142,29 @@ async fn metrics_have_the_names_that_operators_know_and_the_values_of_the_histor
     assert_eq!(types.len(), all);
     drop(under_way);
     assert_eq!(value(&metrics.encode(), r#"blobaccess_accounting_in_flight_uploads{storage_type="cas"}"#), "0");
+}
+
+#[tokio::test]
+async fn the_alerts_query_metrics_and_buckets_that_there_are() {
+    let accounts = Accounts::open(AccountsOptions::new(Reporter::new("host"))).unwrap();
+    let ledger = Arc::new(MemoryLedger::new());
+    let reporting = Arc::new(Reporting::new(Arc::clone(&accounts), Arc::<MemoryLedger>::clone(&ledger)));
+    let watch = DriftWatch::new(ledger, DriftWatchOptions::new());
+    watch.run_once(&Context::background()).await.unwrap();
+    let text = Metrics::new(accounts, reporting).with_drift(watch.metrics()).encode();
+
+    let alerts = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/alerts/drift.yml")).unwrap();
+    let rules = alerts.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let mut found = 0;
+    for word in rules.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')) {
+        if word.starts_with("blobaccess_") || word.starts_with("bazelre_") {
+            assert!(text.lines().any(|line| line.starts_with(word)), "{word} is no metric");
+            found += 1;
+        }
+    }
+    assert_eq!(found, 8);
+    for bound in ["-11", "10", "+Inf"] {
+        value(&text, &format!(r#"bazelre_cache_storage_drift_percent_bucket{{le="{bound}"}}"#));
+        assert!(alerts.contains(&format!(r#"le="{bound}""#)) || alerts.contains(&format!(r#"le=~"{bound}([.]0)?""#)));
+    }
 }

@@ -35,7 +35,8 @@ const SIGNED_BYTES: &[i64] = &[
     1_000_000_000_000,
 ];
 
-const SIGNED_PERCENT: &[i64] = &[-50, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50];
+/// The bounds of percents. Numbers are whole, so those beyond -10 are those up to -11.
+const SIGNED_PERCENT: &[i64] = &[-50, -20, -11, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50];
 
 /// One column of what was listed.
 type Column = fn(&Listed) -> u64;
