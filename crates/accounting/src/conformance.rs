@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use blobaccess::{AccountName, StorageType};
 
-use crate::{Account, Accumulator, Adjustment, Amounts, Class, Epoch, Ledger, Life, Outcome, Report, Reporter, Tally};
+use crate::{
+    Account, Accumulator, Adjustment, Amounts, Class, Correction, Epoch, Ledger, Life, Outcome, Report, Reporter, Tally,
+};
 
 /// The reports of a test, and their sums.
 #[derive(Debug)]
@@ -308,4 +310,68 @@ pub async fn consuming<L: Accumulator>(ledger: &L, prefix: &str, seed: u64) {
     assert_eq!(found, truth.totals.len(), "not every account has a statement");
     let rest = ledger.consume(at(now)).await.expect("consuming is to pass");
     assert!(rest.iter().all(|movement| !movement.account.account_name().as_str().starts_with(prefix)));
+}
+
+/// Checks that what a clock that was ahead has billed can be taken back, and that a correction counts once. The ledger has no
+/// statements yet.
+///
+/// # Panics
+///
+/// Panics if that is not so.
+pub async fn statements_are_rewound_and_corrected<L: Accumulator>(ledger: &L, prefix: &str) {
+    const HOUR: u64 = 3_600;
+    const HOUR_MILLIS: i128 = 3_600_000;
+    let all = accounts(prefix);
+    let Some(account) = all.first() else { panic!("there are accounts") };
+    let bytes = |bytes| Amounts { objects: 1, stored_bytes: bytes, ..Amounts::default() };
+    let (reporter, epoch) = (Reporter::new(format!("{prefix}/host")), Epoch::from_bytes([7; 16]));
+    let counted = all.iter().map(|account| (account.clone(), [(Class::Created, bytes(100))].into_iter().collect()));
+    let report = Report::new(reporter, epoch, 1, at(0), counted.collect());
+    ledger.apply(&[report]).await.expect("a report is to be acknowledged");
+    let statements = || async {
+        let mut statements = ledger.statements().await.expect("statements are to be read");
+        statements.retain(|statement| statement.account.account_name().as_str().starts_with(prefix));
+        assert_eq!(statements.len(), all.len());
+        statements
+    };
+    let check = |hours: u64, billed: i128| {
+        let statements = statements();
+        async move {
+            for statement in statements.await {
+                let corrected = if statement.account == *account { billed } else { i128::from(hours) * 100 };
+                assert_eq!((statement.as_of, statement.byte_hours()), (at(hours * HOUR), corrected));
+                assert_eq!(statement.footprint_bytes(), 100);
+            }
+        }
+    };
+    let consume = |hours: u64| async move {
+        ledger.consume(at(hours * HOUR)).await.expect("consuming is to pass");
+    };
+    consume(0).await;
+    consume(1).await;
+    check(1, 100).await;
+    // A clock is a year ahead, twice.
+    consume(365 * 24).await;
+    consume(365 * 24).await;
+    check(49, 4_900).await;
+    for to in [2, 2, 3] {
+        ledger.rewind(at(to * HOUR)).await.expect("statements are to be rewound");
+        check(2, 200).await;
+    }
+    consume(3).await;
+    check(3, 300).await;
+    let correction =
+        |bytes: i128| Correction::new(format!("{prefix}/wrong"), account.clone(), bytes * HOUR_MILLIS, at(4));
+    for bytes in [-50, -50, 7] {
+        ledger.correct(&[correction(bytes)]).await.expect("a correction is to be kept");
+        check(3, 250).await;
+    }
+    ledger.correct(&[]).await.expect("no corrections are to be kept");
+    let mut kept = ledger.corrections().await.expect("corrections are to be read");
+    kept.retain(|correction| correction.correction_id.starts_with(prefix));
+    assert_eq!(kept, [correction(-50)]);
+    consume(4).await;
+    check(4, 350).await;
+    ledger.rewind(at(3 * HOUR)).await.expect("statements are to be rewound");
+    check(3, 250).await;
 }

@@ -114,8 +114,8 @@ pub use self::footprints::{
 };
 pub use self::identity::{Epoch, Reporter};
 pub use self::ledger::{
-    Accumulator, Adjustment, Completeness, InFlight, Ledger, Life, MemoryLedger, Movement, RedbLedger, RedbOptions,
-    Statement, Total,
+    Accumulator, Adjustment, Completeness, Correction, InFlight, Ledger, Life, MemoryLedger, Movement, RedbLedger,
+    RedbOptions, Statement, Total,
 };
 pub use self::metrics::Metrics;
 pub use self::observer::{AccountingObserver, NoAccountingObserver};

@@ -2,7 +2,7 @@
 
 use blobaccess_accounting::conformance::{
     a_retired_life_is_not_awaited_until_it_reports_again, an_adjustment_counts_once_and_is_kept_with_its_proof,
-    consuming, reports_in_any_order_and_number_come_to_the_truth,
+    consuming, reports_in_any_order_and_number_come_to_the_truth, statements_are_rewound_and_corrected,
 };
 use blobaccess_accounting::{Ledger, MemoryLedger, RedbLedger};
 
@@ -17,6 +17,7 @@ async fn a_ledger_in_memory_keeps_the_contracts() {
     }
     an_adjustment_counts_once_and_is_kept_with_its_proof(&MemoryLedger::new(), "t").await;
     a_retired_life_is_not_awaited_until_it_reports_again(&MemoryLedger::new(), "t").await;
+    statements_are_rewound_and_corrected(&MemoryLedger::new(), "t").await;
 }
 
 #[tokio::test]
@@ -29,6 +30,8 @@ async fn a_ledger_in_a_file_keeps_the_contracts() {
     }
     an_adjustment_counts_once_and_is_kept_with_its_proof(&ledger, "adjusted").await;
     a_retired_life_is_not_awaited_until_it_reports_again(&ledger, "retired").await;
+    let ledger = RedbLedger::open(directory.path().join("statements.redb")).unwrap();
+    statements_are_rewound_and_corrected(&ledger, "rewound").await;
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blobaccess::{
-    AccountName, Context, Digest, DigestFunction, InstanceName, Inventory, InventoryCursor, InventoryEntry, InventoryPage,
-    Result, StorageType,
+    AccountName, Context, Digest, DigestFunction, InstanceName, Inventory, InventoryCursor, InventoryEntry,
+    InventoryPage, Result, StorageType,
 };
 use blobaccess_accounting::{DriftWatch, DriftWatchOptions, MemoryLedger, Owner, Owners};
 use blobaccess_testkit::allocations::{Counting, counting};

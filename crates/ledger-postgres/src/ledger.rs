@@ -9,12 +9,13 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use blobaccess::{AccountName, Clock, Error, Result};
 use blobaccess_accounting::{
-    Account, Accumulator, Adjustment, InFlight, Ledger, Life, Movement, Report, Statement, Tally, Total,
+    Account, Accumulator, Adjustment, Correction, InFlight, Ledger, Life, Movement, Report, Statement, Tally, Total,
     from_unix_millis, unix_millis,
 };
 use futures::FutureExt;
 use tokio_postgres::{Client, Row, Transaction};
 
+use crate::correcting;
 use crate::options::PostgresOptions;
 use crate::rows::{self, get, signed, unsigned};
 use crate::schema;
@@ -29,7 +30,9 @@ use crate::tls::PostgresTls;
 /// # Clocks
 ///
 /// The statements advance by at most a day with each call of [`consume`](Accumulator::consume), so that a clock that is
-/// ahead once bills no more than that. After a longer pause, each call catches up by a day.
+/// ahead once bills no more than that. After a longer pause, each call catches up by a day. With
+/// [`server_time`](Self::server_time), all who consume have one clock. What a clock billed that was ahead again and again is
+/// taken back by [`rewind`](Accumulator::rewind).
 ///
 /// # Memory
 ///
@@ -64,12 +67,12 @@ pub struct PostgresSnapshot {
 
 /// The statements, for tables with a prefix.
 #[derive(Debug)]
-struct Sql {
+pub(crate) struct Sql {
     prefix: String,
 }
 
 impl Sql {
-    fn of(&self, statement: &str) -> String {
+    pub(crate) fn of(&self, statement: &str) -> String {
         statement.replace("blobaccess_", &self.prefix)
     }
 }
@@ -125,6 +128,17 @@ impl PostgresLedger {
     #[must_use]
     pub fn snapshot(&self) -> PostgresSnapshot {
         PostgresSnapshot { rows_set_aside: self.rows_set_aside.load(Ordering::Relaxed) }
+    }
+
+    /// Returns the time of the server, for [`consume`](Accumulator::consume): one clock for all who consume.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the server cannot be reached.
+    pub async fn server_time(&self) -> Result<SystemTime> {
+        let rows = self.rows(schema::SERVER_TIME).await?;
+        let millis = rows.first().map(|row| unsigned(row, 0)).transpose()?;
+        millis.map(from_unix_millis).ok_or_else(|| Error::data_loss("the server of a ledger has no time"))
     }
 
     /// Makes the tables and columns that are missing. Their names begin with `blobaccess_`, or another
@@ -298,7 +312,7 @@ struct Unconsumed {
     statements: Vec<Row>,
 }
 
-fn time(row: &Row) -> Result<Option<SystemTime>, tokio_postgres::Error> {
+pub(crate) fn time(row: &Row) -> Result<Option<SystemTime>, tokio_postgres::Error> {
     let millis = row.try_get::<_, Option<i64>>(0)?;
     Ok(millis.map(|millis| from_unix_millis(u64::try_from(millis).unwrap_or(0))))
 }
@@ -352,7 +366,7 @@ async fn write_consumed(
 }
 
 /// Collects tallies by account from rows that have an account, a class and amounts.
-fn tallies(rows: &[Row]) -> Result<BTreeMap<Account, Tally>> {
+pub(crate) fn tallies(rows: &[Row]) -> Result<BTreeMap<Account, Tally>> {
     let mut tallies: BTreeMap<Account, Tally> = BTreeMap::new();
     for row in rows {
         let tally = tallies.entry(rows::account(row, 0)?).or_default();
@@ -362,7 +376,7 @@ fn tallies(rows: &[Row]) -> Result<BTreeMap<Account, Tally>> {
 }
 
 /// Sums up by account rows that have an account and a number.
-fn adjusted(rows: &[Row]) -> Result<BTreeMap<Account, i64>> {
+pub(crate) fn adjusted(rows: &[Row]) -> Result<BTreeMap<Account, i64>> {
     let mut sums: BTreeMap<Account, i64> = BTreeMap::new();
     for row in rows {
         let sum = sums.entry(rows::account(row, 0)?).or_default();
@@ -372,7 +386,7 @@ fn adjusted(rows: &[Row]) -> Result<BTreeMap<Account, i64>> {
 }
 
 /// Makes statements of the consumed tallies and of rows that have an account, an integral and a time.
-fn statements(
+pub(crate) fn statements(
     rows: &[Row],
     tallies: &BTreeMap<Account, Tally>,
     adjusted: &BTreeMap<Account, i64>,
@@ -380,9 +394,7 @@ fn statements(
     let mut statements = BTreeMap::new();
     for row in rows {
         let account = rows::account(row, 0)?;
-        let byte_millis = get::<&str>(row, 2)?
-            .parse()
-            .map_err(|error| Error::data_loss(format!("the ledger in postgresql has a bad integral: {error}")))?;
+        let byte_millis = rows::byte_millis(row, 2)?;
         let as_of = from_unix_millis(unsigned(row, 3)?);
         let mut statement = Statement::new(account.clone(), as_of).with_byte_millis(byte_millis);
         statement.tally = tallies.get(&account).cloned().unwrap_or_default();
@@ -558,6 +570,23 @@ impl Accumulator for PostgresLedger {
                 statement.advance(as_of, &nothing);
             }
         }
+        Correction::add_all(&self.corrections().await?, &mut statements);
         Ok(statements)
+    }
+
+    async fn correct(&self, corrections: &[Correction]) -> Result<()> {
+        let (corrections, sql) = (corrections.to_vec(), Arc::clone(&self.sql));
+        self.sessions
+            .run(move |client| async move { correcting::correct(client, &corrections, &sql).await }.boxed())
+            .await
+    }
+
+    async fn corrections(&self) -> Result<Vec<Correction>> {
+        self.rows(schema::CORRECTIONS).await?.iter().map(rows::correction).collect()
+    }
+
+    async fn rewind(&self, to: SystemTime) -> Result<()> {
+        let sql = Arc::clone(&self.sql);
+        self.sessions.run(move |client| async move { correcting::rewind(client, to, &sql).await }.boxed()).await?
     }
 }

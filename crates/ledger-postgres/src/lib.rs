@@ -28,6 +28,7 @@
 //!
 //! [`blobaccess_accounting`] explains accounts, reports and ledgers.
 
+mod correcting;
 mod footprint_columns;
 mod footprint_page;
 mod footprint_table;

@@ -1,7 +1,9 @@
 //! The rows of the database, and their meaning.
 
 use blobaccess::{AccountName, Error, Result};
-use blobaccess_accounting::{Account, Adjustment, Amounts, Class, Epoch, InFlight, Life, Reporter, from_unix_millis};
+use blobaccess_accounting::{
+    Account, Adjustment, Amounts, Class, Correction, Epoch, InFlight, Life, Reporter, from_unix_millis,
+};
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
@@ -67,4 +69,15 @@ pub(crate) fn adjustment(row: &Row) -> Result<Adjustment> {
     let drift = (get(row, 4)?, get(row, 5)?);
     let made_at = from_unix_millis(unsigned(row, 6)?);
     Ok(Adjustment::new(get::<&str>(row, 0)?, account(row, 1)?, get(row, 3)?, drift, made_at))
+}
+
+/// Reads the integral in this column, which is a number as text.
+pub(crate) fn byte_millis(row: &Row, column: usize) -> Result<i128> {
+    let number = get::<&str>(row, column)?.parse();
+    number.map_err(|error| Error::data_loss(format!("the ledger in postgresql has a bad integral: {error}")))
+}
+
+pub(crate) fn correction(row: &Row) -> Result<Correction> {
+    let made_at = from_unix_millis(unsigned(row, 4)?);
+    Ok(Correction::new(get::<&str>(row, 0)?, account(row, 1)?, byte_millis(row, 3)?, made_at))
 }

@@ -52,6 +52,14 @@ CREATE TABLE IF NOT EXISTS blobaccess_statements (
     as_of_millis bigint NOT NULL,
     PRIMARY KEY (account_name, storage_type)
 );
+CREATE TABLE IF NOT EXISTS blobaccess_corrections (
+    correction_id text NOT NULL,
+    storage_type text NOT NULL,
+    account_name text NOT NULL,
+    byte_millis numeric NOT NULL,
+    made_at_millis bigint NOT NULL,
+    PRIMARY KEY (correction_id, storage_type, account_name)
+);
 CREATE TABLE IF NOT EXISTS blobaccess_cursor (id smallint PRIMARY KEY, as_of_millis bigint);
 ALTER TABLE blobaccess_cursor ADD COLUMN IF NOT EXISTS as_of_millis bigint;
 INSERT INTO blobaccess_cursor (id) VALUES (1) ON CONFLICT DO NOTHING;
@@ -219,3 +227,14 @@ WITH gone AS (
             LEAST(t.consumed_old_bytes::numeric + EXCLUDED.consumed_old_bytes, 9223372036854775807)::bigint
 )
 UPDATE blobaccess_lives l SET folded = true FROM gone WHERE l.reporter = gone.reporter AND l.epoch = gone.epoch";
+
+pub(crate) const INSERT_CORRECTIONS: &str = "
+INSERT INTO blobaccess_corrections (correction_id, storage_type, account_name, byte_millis, made_at_millis)
+SELECT i, s, n, b::numeric, m FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[]) AS new (i, s, n, b, m)
+ON CONFLICT DO NOTHING";
+
+pub(crate) const CORRECTIONS: &str = "
+SELECT correction_id, storage_type, account_name, byte_millis::text, made_at_millis FROM blobaccess_corrections
+ORDER BY correction_id, account_name, storage_type";
+
+pub(crate) const SERVER_TIME: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint";

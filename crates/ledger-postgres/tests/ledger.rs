@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use blobaccess::{AccountName, ErrorKind, StorageType};
 use blobaccess_accounting::conformance::{
     a_retired_life_is_not_awaited_until_it_reports_again, an_adjustment_counts_once_and_is_kept_with_its_proof,
-    consuming, reports_in_any_order_and_number_come_to_the_truth,
+    consuming, reports_in_any_order_and_number_come_to_the_truth, statements_are_rewound_and_corrected,
 };
 use blobaccess_accounting::{Account, Accumulator, Amounts, Class, Epoch, Ledger, Report, Reporter, Total};
 use blobaccess_ledger_postgres::{PostgresLedger, PostgresOptions, PostgresTls};
@@ -35,6 +35,15 @@ async fn a_ledger_in_postgresql_keeps_the_contracts() {
     an_adjustment_counts_once_and_is_kept_with_its_proof(&ledger, &format!("{run}/adjusted")).await;
     a_retired_life_is_not_awaited_until_it_reports_again(&ledger, &format!("{run}/retired")).await;
     consuming(&ledger, &format!("{run}/consumed"), 7).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server, whose address is in BLOBACCESS_POSTGRESQL_URL"]
+async fn statements_in_postgresql_are_rewound_and_corrected_and_the_server_has_a_clock() {
+    let ledger = ledger("rewound").await;
+    statements_are_rewound_and_corrected(&ledger, "rewound").await;
+    let year = Duration::from_hours(24 * 365);
+    assert!(ledger.server_time().await.unwrap() > SystemTime::UNIX_EPOCH + 50 * year);
 }
 
 /// Makes a ledger with tables of its own.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use blobaccess::AccountName;
 
 use super::life::note_return;
-use super::{Adjustment, InFlight, Life, Movement, Statement, Total};
+use super::{Adjustment, Correction, InFlight, Life, Movement, Statement, Total};
 use crate::report::{from_unix_millis, unix_millis};
 use crate::{Account, Epoch, Report, Reporter, Tally};
 
@@ -16,6 +16,7 @@ pub(crate) struct Book {
     lives: BTreeMap<(Reporter, Epoch), Pages>,
     adjustments: BTreeMap<(String, Account), (Adjustment, bool)>,
     statements: BTreeMap<Account, Statement>,
+    corrections: BTreeMap<(String, Account), Correction>,
 }
 
 /// The reports of one life of a reporter.
@@ -121,6 +122,23 @@ impl Book {
     }
 
     pub(crate) fn statements(&self) -> Vec<Statement> {
-        self.statements.values().cloned().collect()
+        let mut statements: Vec<_> = self.statements.values().cloned().collect();
+        Correction::add_all(self.corrections.values(), &mut statements);
+        statements
+    }
+
+    pub(crate) fn correct(&mut self, correction: &Correction) {
+        let key = (correction.correction_id.clone(), correction.account.clone());
+        self.corrections.entry(key).or_insert_with(|| correction.clone());
+    }
+
+    pub(crate) fn corrections(&self) -> Vec<Correction> {
+        self.corrections.values().cloned().collect()
+    }
+
+    pub(crate) fn rewind(&mut self, to: SystemTime) {
+        for statement in self.statements.values_mut() {
+            statement.rewind(to);
+        }
     }
 }

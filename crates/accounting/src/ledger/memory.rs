@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use blobaccess::{AccountName, Result};
 
-use super::{Accumulator, Adjustment, Book, InFlight, Ledger, Life, Movement, Statement, Total};
+use super::{Accumulator, Adjustment, Book, Correction, InFlight, Ledger, Life, Movement, Statement, Total};
 use crate::Report;
 
 /// A [`Ledger`] in memory. Nothing outlives the value.
@@ -83,5 +83,22 @@ impl Accumulator for MemoryLedger {
 
     async fn statements(&self) -> Result<Vec<Statement>> {
         Ok(self.book().statements())
+    }
+
+    async fn correct(&self, corrections: &[Correction]) -> Result<()> {
+        let mut book = self.book();
+        for correction in corrections {
+            book.correct(correction);
+        }
+        Ok(())
+    }
+
+    async fn corrections(&self) -> Result<Vec<Correction>> {
+        Ok(self.book().corrections())
+    }
+
+    async fn rewind(&self, to: SystemTime) -> Result<()> {
+        self.book().rewind(to);
+        Ok(())
     }
 }

@@ -18,7 +18,7 @@ pub use self::life::{Completeness, InFlight, Life};
 pub use self::memory::MemoryLedger;
 pub(crate) use self::redb::{Definition, Fault, LedgerFile};
 pub use self::redb::{RedbLedger, RedbOptions};
-pub use self::statement::{Movement, Statement};
+pub use self::statement::{Correction, Movement, Statement};
 
 use crate::{Account, Report, Tally};
 
@@ -111,6 +111,30 @@ pub trait Accumulator: Ledger {
     ///
     /// Fails if the ledger cannot be read now.
     async fn statements(&self) -> Result<Vec<Statement>>;
+
+    /// Corrects the integrals of statements, each once: a correction with the name and the account of an earlier one is
+    /// ignored. Statements are read with their corrections.
+    ///
+    /// # Errors
+    ///
+    /// Fails if not all could be kept. They may be sent again.
+    async fn correct(&self, corrections: &[Correction]) -> Result<()>;
+
+    /// Returns every correction, for audits.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the ledger cannot be read now.
+    async fn corrections(&self) -> Result<Vec<Correction>>;
+
+    /// Takes back what statements were billed beyond `to`, as [`Statement::rewind`] does: after calls of
+    /// [`consume`](Self::consume) by a clock that was ahead. What moved meanwhile stays moved, and counts from the time of the
+    /// statement on. If footprints changed since `to`, a [correction](Self::correct) makes up for the rest.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the ledger cannot be changed now. No statement has changed then.
+    async fn rewind(&self, to: SystemTime) -> Result<()>;
 }
 
 /// The sums of all reports for one account.

@@ -12,7 +12,7 @@ use redb::{Builder, Database, ReadableDatabase, ReadableTable, Table, TableDefin
 
 use super::codec::{Bytes, put_account, put_tally, put_text};
 use super::life::note_return;
-use super::{Accumulator, Adjustment, InFlight, Ledger, Life, Movement, Statement, Total};
+use super::{Accumulator, Adjustment, Correction, InFlight, Ledger, Life, Movement, Statement, Total};
 use crate::report::{from_unix_millis, unix_millis};
 use crate::{Account, Epoch, Report, Reporter, Tally};
 
@@ -23,7 +23,8 @@ const REPORTED: Definition = TableDefinition::new("reported");
 const CONSUMED: Definition = TableDefinition::new("consumed");
 const ADJUSTMENTS: Definition = TableDefinition::new("adjustments");
 const STATEMENTS: Definition = TableDefinition::new("statements");
-const TABLES: [Definition; 5] = [LIVES, REPORTED, CONSUMED, ADJUSTMENTS, STATEMENTS];
+const CORRECTIONS: Definition = TableDefinition::new("corrections");
+const TABLES: [Definition; 6] = [LIVES, REPORTED, CONSUMED, ADJUSTMENTS, STATEMENTS, CORRECTIONS];
 
 /// A [`Ledger`] in a file of its own, which one process has open at a time.
 ///
@@ -297,6 +298,12 @@ fn put_adjustment(table: &mut Table<'_, &[u8], &[u8]>, adjustment: &Adjustment, 
     Ok(())
 }
 
+fn read_correction(mut key: Bytes<'_>, mut value: Bytes<'_>) -> Option<Correction> {
+    let correction_id = key.text()?;
+    let (byte_millis, made_at) = (value.i128()?, from_unix_millis(value.u64()?));
+    Some(Correction::new(correction_id, key.account()?, byte_millis, made_at))
+}
+
 fn read_statement(mut key: Bytes<'_>, mut value: Bytes<'_>) -> Option<Statement> {
     let account = key.account()?;
     let (byte_millis, adjusted_bytes, as_of) = (value.i128()?, value.i64()?, value.u64()?);
@@ -497,7 +504,52 @@ impl Accumulator for RedbLedger {
     async fn statements(&self) -> Result<Vec<Statement>> {
         let mut statements = self.rows(STATEMENTS, read_statement).await?;
         statements.sort_by(|a, b| a.account.cmp(&b.account));
+        Correction::add_all(&self.corrections().await?, &mut statements);
         Ok(statements)
+    }
+
+    async fn correct(&self, corrections: &[Correction]) -> Result<()> {
+        let corrections = corrections.to_vec();
+        self.write(move |transaction| {
+            let mut table = transaction.open_table(CORRECTIONS)?;
+            for correction in &corrections {
+                let mut key = Vec::new();
+                put_text(&mut key, &correction.correction_id);
+                put_account(&mut key, &correction.account);
+                let mut value = correction.byte_millis.to_le_bytes().to_vec();
+                value.extend(unix_millis(correction.made_at).to_le_bytes());
+                let is_known = table.get(key.as_slice())?.is_some();
+                if !is_known {
+                    table.insert(key.as_slice(), value.as_slice())?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn corrections(&self) -> Result<Vec<Correction>> {
+        self.rows(CORRECTIONS, read_correction).await
+    }
+
+    async fn rewind(&self, to: SystemTime) -> Result<()> {
+        self.write(move |transaction| {
+            let mut table = transaction.open_table(STATEMENTS)?;
+            let mut beyond = Vec::new();
+            for row in table.iter()? {
+                let (key, value) = row?;
+                let statement = read_statement(Bytes(key.value()), Bytes(value.value())).ok_or(Fault::Malformed)?;
+                if statement.as_of > to {
+                    beyond.push(statement);
+                }
+            }
+            for mut statement in beyond {
+                statement.rewind(to);
+                put_statement(&mut table, &statement)?;
+            }
+            Ok(())
+        })
+        .await
     }
 }
 

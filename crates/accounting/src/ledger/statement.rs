@@ -1,5 +1,6 @@
 //! Statements: the footprint of an account over time.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use crate::{Account, Tally};
@@ -46,6 +47,43 @@ pub struct Statement {
     pub as_of: SystemTime,
 }
 
+/// A correction of the integral of a statement, such as of what a clock that was ahead has billed.
+///
+/// Statements are never overwritten: a correction is a row of its own, and statements are read with it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Correction {
+    /// The name of the correction. With the account, it identifies it.
+    pub correction_id: String,
+    /// The account that is corrected.
+    pub account: Account,
+    /// The part that is added to the integral, in bytes times milliseconds. It may be negative.
+    pub byte_millis: i128,
+    /// The time of the correction.
+    pub made_at: SystemTime,
+}
+
+impl Correction {
+    /// Makes a correction of `account` by `byte_millis`, in bytes times milliseconds.
+    #[must_use]
+    pub fn new(correction_id: impl Into<String>, account: Account, byte_millis: i128, made_at: SystemTime) -> Self {
+        Self { correction_id: correction_id.into(), account, byte_millis, made_at }
+    }
+
+    /// Adds all `corrections` to the integrals of the statements of their accounts, as a ledger does that is read.
+    pub fn add_all<'a>(corrections: impl IntoIterator<Item = &'a Self>, statements: &mut [Statement]) {
+        let mut sums: BTreeMap<&Account, i128> = BTreeMap::new();
+        for correction in corrections {
+            let sum = sums.entry(&correction.account).or_default();
+            *sum = sum.saturating_add(correction.byte_millis);
+        }
+        for statement in statements {
+            let sum = sums.get(&statement.account).copied().unwrap_or(0);
+            statement.byte_millis = statement.byte_millis.saturating_add(sum);
+        }
+    }
+}
+
 /// The longest time by which a statement advances at once.
 const MAX_STEP: Duration = Duration::from_hours(24);
 
@@ -84,6 +122,15 @@ impl Statement {
     #[must_use]
     pub fn next_time(&self, now: SystemTime) -> SystemTime {
         now.clamp(self.as_of, self.as_of.checked_add(MAX_STEP).unwrap_or(self.as_of))
+    }
+
+    /// Takes back what was billed beyond `to`: sets the time back, and takes the present footprint over that time from the
+    /// integral. A statement that is not beyond `to` stays as it is.
+    pub fn rewind(&mut self, to: SystemTime) {
+        let Ok(beyond) = self.as_of.duration_since(to) else { return };
+        let millis = i128::try_from(beyond.as_millis()).unwrap_or(i128::MAX);
+        self.byte_millis = self.byte_millis.saturating_sub(self.footprint_bytes().saturating_mul(millis));
+        self.as_of = to;
     }
 
     /// Advances the statement to `now`. The changes in `movement` count from `now`, as their exact times are not known. A
