@@ -4,12 +4,20 @@
 use std::sync::Arc;
 
 use blobaccess::{Ac, Cas};
-use blobaccess_accounting::{Accounted, Accounts, AccountsOptions, Reporter};
+use blobaccess_accounting::{Accounted, Accounts, AccountsOptions, OwnerIndex, OwnerIndexOptions, Reporter};
 use blobaccess_testkit::{Layered, conformance};
 
 conformance! {
     accounted => Layered::<Cas, _>::new(|beneath| Accounted::new(beneath.store("inner"), accounts())),
+    accounted_with_owners => Layered::<Cas, _>::new(|beneath| Accounted::new(beneath.store("inner"), with_owners())),
+    accounted_messages_with_owners: Ac =>
+        Layered::<Ac, _>::new(|beneath| Accounted::new(beneath.store("inner"), with_owners())),
     accounted_messages: Ac => Layered::<Ac, _>::new(|beneath| Accounted::new(beneath.store("inner"), accounts())),
+}
+
+fn with_owners() -> Arc<Accounts> {
+    let owners = OwnerIndex::builder(OwnerIndexOptions::default()).open_in_memory().unwrap();
+    Accounts::builder(AccountsOptions::new(Reporter::new("host"))).with_owner_index(owners).open().unwrap()
 }
 
 fn accounts() -> Arc<Accounts> {

@@ -1,6 +1,7 @@
 //! The entries of an index of owners: whose a stored blob is, by its digest.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use blobaccess::{Digest, DigestFunction, InstanceName, StorageType, UploadToken};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -107,15 +108,22 @@ impl Entry {
     }
 }
 
-/// Returns the place of a function in the order of the names of functions, in which buckets list them.
+/// The functions in the order of their names, in which buckets list them.
+static BY_NAME: LazyLock<Vec<DigestFunction>> = LazyLock::new(|| {
+    let mut functions = DigestFunction::ALL.to_vec();
+    functions.sort_by_key(|function| function.name().to_ascii_lowercase());
+    functions
+});
+
+/// Returns the place of a function in that order. Keys in files depend on it: a new function must come last, or the files be
+/// of a new version.
 fn rank(function: DigestFunction) -> u8 {
-    let name = function.name().to_ascii_lowercase();
-    let before = DigestFunction::ALL.iter().filter(|other| other.name().to_ascii_lowercase() < name).count();
-    u8::try_from(before).unwrap_or(u8::MAX)
+    let place = BY_NAME.iter().position(|known| *known == function);
+    place.and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX)
 }
 
 fn function_of_rank(wanted: u8) -> Option<DigestFunction> {
-    DigestFunction::ALL.into_iter().find(|function| rank(*function) == wanted)
+    BY_NAME.get(usize::from(wanted)).copied()
 }
 
 /// The key of an entry: kind of store, function, hash, size, instance name. Keys are ordered as listings are, but for the
@@ -218,6 +226,12 @@ mod tests {
             assert_eq!(Entry::from_bytes(&bytes), Some(entry));
             assert_eq!(Entry::from_bytes(&bytes[1..]), None);
         }
+    }
+
+    #[test]
+    fn the_numbers_of_functions_in_files_stay() {
+        let names: Vec<_> = BY_NAME.iter().map(|function| function.name()).collect();
+        assert_eq!(names, ["blake3", "gitsha1", "md5", "sha1", "sha256", "sha256tree", "sha384", "sha512"]);
     }
 
     #[test]

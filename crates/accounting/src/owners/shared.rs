@@ -36,6 +36,9 @@ pub(super) struct Shared {
     wanted: Notify,
     stores: Stores,
     clock: Arc<dyn Clock>,
+    /// Whether the next transaction fails, for tests.
+    #[cfg(test)]
+    failing: std::sync::atomic::AtomicBool,
 }
 
 /// A page of entries, in the order of their keys.
@@ -90,9 +93,17 @@ impl Shared {
             wanted: Notify::new(),
             stores,
             clock,
+            #[cfg(test)]
+            failing: false.into(),
         };
         shared.change_blocking(&[])?;
         Ok(shared)
+    }
+
+    #[cfg(test)]
+    #[cfg(not(loom))]
+    pub(super) fn fail_next_change(&self) {
+        self.failing.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 
     pub(super) const fn clock(&self) -> &Arc<dyn Clock> {
@@ -195,6 +206,10 @@ impl Shared {
         changes: &[(StorageType, Change)],
     ) -> Result<(super::changes::Changed, Vec<bool>), Fault> {
         let transaction = database.begin_write()?;
+        #[cfg(test)]
+        if self.failing.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            return Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into());
+        }
         let mut writing = Changes::begin(&transaction, self.now())?;
         for note in notes {
             let key = self.key(note.account.storage_type(), &note.digest);

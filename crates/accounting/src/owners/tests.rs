@@ -160,3 +160,21 @@ async fn an_index_goes_on_where_it_was_closed() {
     }
     assert!(OwnerIndex::builder(OwnerIndexOptions::default()).open(directory.path()).is_err());
 }
+
+#[tokio::test]
+async fn notes_wait_while_the_file_cannot_be_written_and_nothing_is_counted_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = OwnerIndex::builder(OwnerIndexOptions::default()).open(directory.path().join("owners")).unwrap();
+    note(&index, StorageType::Cas, 1, "acme", Outcome::Created { stored_bytes: 5 });
+    index.shared.fail_next_change();
+    assert!(index.flush().await.is_err());
+    assert_eq!((index.snapshot().waiting, index.snapshot().owned.len()), (1, 0));
+    note(&index, StorageType::Cas, 2, "acme", Outcome::Created { stored_bytes: 6 });
+    index.flush().await.unwrap();
+    assert_eq!(
+        counted(&index, "acme").await.deleted(),
+        Amounts::deleted(1, 5),
+        "in the order in which they were noted"
+    );
+    assert_eq!((index.snapshot().waiting, index.snapshot().lost), (0, 0));
+}
