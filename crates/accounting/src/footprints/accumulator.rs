@@ -273,7 +273,7 @@ impl FootprintAccumulator {
         let mut plans = Vec::with_capacity(page.len());
         for row in page {
             let name = row.name.clone();
-            match Plan::new(row, watermark, recount, self.source.is_cumulative()) {
+            match Plan::new(row, (watermark, self.options.lag), recount, self.source.is_cumulative()) {
                 Ok(plan) => plans.push(plan),
                 Err(error) => running.fail_row(&name, error),
             }

@@ -37,7 +37,7 @@ impl Sums {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) row: FootprintRow,
-    /// Whether the cursor is ahead of the source's time.
+    /// Whether the cursor is ahead of the source's time by more than the lag.
     pub(super) is_ahead: bool,
     is_cumulative: bool,
     /// The count of rows before the cursor; `None` if rows are counted once only.
@@ -64,10 +64,11 @@ fn out_of_range(name: &str) -> Error {
 }
 
 impl Plan {
-    /// Plans to advance `row` to `watermark`. Rows within `recount` of the cursor are counted again, unless it is 0.
+    /// Plans to advance `row` to `watermark`, which is `lag` ago. Rows within `recount` of the cursor are counted again, unless
+    /// it is 0.
     pub(super) fn new(
         row: FootprintRow,
-        watermark: IngestionTime,
+        (watermark, lag): (IngestionTime, Duration),
         recount: Duration,
         is_cumulative: bool,
     ) -> Result<Self> {
@@ -100,7 +101,8 @@ impl Plan {
         let since = until.before(recount).rounded_down(recount).max(known_since);
         // It was waited for while the cursor moved on, not while nothing ran.
         let is_stale = cursor.before(recount.saturating_mul(4)) > known_since;
-        Ok(Self { is_ahead: watermark < cursor, is_cumulative, counted, cursor, until, since, is_stale, row })
+        let is_ahead = !is_cumulative && watermark < cursor.before(lag);
+        Ok(Self { is_ahead, is_cumulative, counted, cursor, until, since, is_stale, row })
     }
 
     /// Returns the spans that are to be summed up: those after the first time, until the second.

@@ -24,7 +24,8 @@ pub struct AccumulatorRun {
     pub late_rows: u64,
     /// The number of rows of the source that were counted before and are no longer there. They stay counted.
     pub vanished_rows: u64,
-    /// The number of rows whose cursor is ahead of the source: its clock went back. They wait until it has caught up.
+    /// The number of rows whose cursor is ahead of the source by more than the lag: its clock went back. They wait until it has
+    /// caught up, while late rows are counted.
     pub ahead_of_source: u64,
     /// The latest time until which rows of the source were counted.
     pub until: Option<IngestionTime>,
@@ -102,7 +103,7 @@ pub struct AccumulatorSnapshot {
     pub late_rows: u64,
     /// The number of rows of the source that were counted and are no longer there.
     pub vanished_rows: u64,
-    /// The number of rows whose cursor was ahead of the source. If it grows, the clock of the source went back.
+    /// The number of rows whose cursor was ahead of the source by more than the lag. If it grows, its clock went back.
     pub ahead_of_source: u64,
     /// The latest time until which rows of the source were counted.
     pub until: Option<IngestionTime>,
