@@ -6,6 +6,7 @@
 
 mod flags;
 mod stack;
+mod verdict;
 mod workload;
 
 use std::error::Error;
@@ -49,7 +50,7 @@ async fn run(flags: Flags) -> Result<()> {
     let every = Duration::from_secs(flags.report_every);
     let (cas, ac) = (local(&directory, "cas", CAS_BYTES).await?, local(&directory, "ac", AC_BYTES).await?);
     let stack = CachedBucket::open(&bucket, &directory.join("accounts"), every, cas, ac).await?;
-    println!("contents:        {}\naction results:  {}\n", stack.cas, stack.ac);
+    println!("contents:        {}\naction results:  {}\n{}", stack.cas, stack.ac, stack.describe_server());
     if let Err(error) = check_at_start(&stack, &directory).await {
         stack.stop().await?;
         return Err(error);
@@ -61,19 +62,16 @@ async fn run(flags: Flags) -> Result<()> {
     }
     stack.stop().await?;
     println!("{}", stack.describe());
+    let mut undecided = Vec::new();
     for (storage_type, scanned, drift) in stack.scan().await? {
         println!("{:<22}{} bytes in {} objects", storage_type.name(), scanned.stored_bytes, scanned.objects);
-        if (drift.low_bytes, drift.high_bytes) != (0, 0) {
-            let (low, high) = (drift.low_bytes, drift.high_bytes);
-            return Err(format!(
-                "the ledger has {low} to {high} bytes of {} more than the bucket",
-                storage_type.name()
-            )
-            .into());
-        }
+        undecided.extend(verdict::judge(storage_type, &stack.totals(), &drift)?);
     }
     if flags.metrics {
         println!("{}", stack.metrics());
+    }
+    if !undecided.is_empty() {
+        return Err(undecided.join("; ").into());
     }
     println!("the ledger equals the bucket, to the byte");
     Ok(())

@@ -203,7 +203,13 @@ impl CachedBucket {
     pub(crate) fn describe(&self) -> String {
         let queues =
             [("uploads of contents", self.cas_queue.snapshot()), ("of action results", self.ac_queue.snapshot())];
-        report::report(&self.totals(), queues)
+        report::report(&self.totals(), queues) + &self.describe_server()
+    }
+
+    /// Describes what the server of the bucket lacks: nothing, or one line.
+    pub(crate) fn describe_server(&self) -> String {
+        let lacks = self.bucket_cas.snapshot().findings.shortcomings().join("; ");
+        if lacks.is_empty() { lacks } else { format!("{:<22}{lacks} (see docs/servers.md)\n", "the server lacks") }
     }
 
     /// Returns the same for Prometheus.
