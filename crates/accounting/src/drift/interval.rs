@@ -18,7 +18,8 @@ pub struct Reading {
     pub added_bytes: u64,
     /// The bytes that were ever removed.
     pub removed_bytes: u64,
-    /// The logical size of uploads under way, in bytes.
+    /// The logical size of uploads under way, in bytes, also of lives that are dead. A [`DriftWatch`](crate::DriftWatch) counts
+    /// those of lives that are heard only.
     pub in_flight_bytes: u64,
 }
 
