@@ -89,7 +89,6 @@ mod context;
 pub mod decorators;
 mod delete_blob;
 mod digest;
-mod equal_uploads;
 mod error;
 mod evictions;
 mod failing;
@@ -125,7 +124,6 @@ pub use digest::{
     Digest, DigestFunction, DigestKey, DigestSet, Hash, Hasher, InstanceName, InstanceNamePatcher, InstanceNameTrie,
     KeyFormat, ReadResource, WriteResource,
 };
-pub use equal_uploads::{EqualUploads, UploadFollower, UploadRole, UploadWriter};
 pub use error::{Error, ErrorKind, PutCertainty, Result};
 pub use evictions::{EvictionTotal, EvictionTotals, Evictions};
 pub use failing::FailingStore;

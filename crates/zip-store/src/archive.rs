@@ -1,6 +1,7 @@
 //! An archive that is written: the space that is taken, the entries that are stored, and the directory at the end.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blobaccess::{Error, PutOutcome, Result};
@@ -68,7 +69,8 @@ pub(crate) struct Reservation {
     header_offset: u64,
     contents_offset: u64,
     end: u64,
-    is_stored: bool,
+    /// Set under the lock of the state.
+    is_stored: AtomicBool,
 }
 
 impl Reservation {
@@ -83,7 +85,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if !self.is_stored {
+        if !self.is_stored.load(Ordering::Relaxed) {
             self.archive.lock().give_back(self.header_offset, self.end);
         }
     }
@@ -151,7 +153,40 @@ impl Archive {
             return Err(Error::resource_exhausted(message));
         };
         state.end = end;
-        Ok(Reservation { archive: Arc::clone(self), header_offset, contents_offset, end, is_stored: false })
+        Ok(Reservation {
+            archive: Arc::clone(self),
+            header_offset,
+            contents_offset,
+            end,
+            is_stored: AtomicBool::new(false),
+        })
+    }
+
+    /// Returns the outcome of a put of contents that are stored already.
+    pub(crate) fn find_stored(&self, name: &str) -> Option<PutOutcome> {
+        let known = self.find(name)?;
+        Some(PutOutcome::AlreadyExists { stored_bytes: known.entry.size_bytes })
+    }
+
+    /// Returns whether `contents` lie at `offset`, by reading up to `chunk_bytes` at a time.
+    pub(crate) fn has_written(&self, contents: &[u8], offset: u64, chunk_bytes: usize) -> Result<bool> {
+        let mut there = vec![0; contents.len().min(chunk_bytes)];
+        let mut at = offset;
+        for chunk in contents.chunks(chunk_bytes) {
+            if self.read(&mut there, at, chunk.len())? != chunk {
+                return Ok(false);
+            }
+            at += count(chunk.len());
+        }
+        Ok(true)
+    }
+
+    /// Reads up to `max_bytes` of what was written at `offset`, as many as the buffer takes.
+    pub(crate) fn read<'b>(&self, buffer: &'b mut [u8], offset: u64, max_bytes: usize) -> Result<&'b [u8]> {
+        let length = buffer.len().min(max_bytes);
+        let (wanted, _) = buffer.split_at_mut(length);
+        self.file.read_exact(wanted, offset)?;
+        Ok(wanted)
     }
 
     /// Writes contents into their space, from `offset` on.
@@ -182,7 +217,7 @@ impl Archive {
         let reservation = self.reserve(name, count(contents.len()))?;
         let header_offset = reservation.header_offset;
         let stored = self.write_whole(name, contents, crc32, &reservation);
-        let stored = stored.and_then(|()| self.publish(name, reservation, crc32, is_mutable));
+        let stored = stored.and_then(|()| self.publish(name, &reservation, crc32, is_mutable));
         if stored.is_err() && is_mutable {
             // Part of a message must not be taken for entries when the archive is salvaged. There is nothing behind it,
             // as messages are stored one after another. If this fails too, the disk takes nothing anyway.
@@ -208,7 +243,7 @@ impl Archive {
         self.write(&header, reservation.header_offset)
     }
 
-    /// Stores an entry whose contents are written.
+    /// Stores an entry whose contents are written. If this fails, the reservation is as before.
     ///
     /// # Errors
     ///
@@ -216,7 +251,7 @@ impl Archive {
     pub(crate) fn store(
         &self,
         name: &str,
-        reservation: Reservation,
+        reservation: &Reservation,
         crc32: u32,
     ) -> Result<(PutOutcome, Option<Arc<Known>>)> {
         let header = local_header(name, reservation.size_bytes(), crc32);
@@ -232,7 +267,7 @@ impl Archive {
     fn publish(
         &self,
         name: &str,
-        mut reservation: Reservation,
+        reservation: &Reservation,
         crc32: u32,
         is_mutable: bool,
     ) -> Result<(PutOutcome, Option<Arc<Known>>)> {
@@ -254,7 +289,7 @@ impl Archive {
         if let Some(old_bytes) = old_bytes {
             state.gap_bytes = state.gap_bytes.saturating_add(local_header_bytes(name) + old_bytes);
         }
-        reservation.is_stored = true;
+        reservation.is_stored.store(true, Ordering::Relaxed);
         drop(state);
         let outcome = match old_bytes {
             None => PutOutcome::Created { stored_bytes: size_bytes },

@@ -41,10 +41,6 @@ impl Contents {
         Self::new(self.file.clone(), self.options, clock)
     }
 
-    pub(crate) fn clock(&self) -> &dyn Clock {
-        &*self.clock
-    }
-
     fn now(&self) -> Duration {
         self.clock.monotonic().saturating_duration_since(self.opened)
     }

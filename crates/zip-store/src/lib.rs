@@ -69,6 +69,7 @@ mod directory;
 mod entries;
 mod entry;
 mod file;
+mod large_uploads;
 mod names;
 mod opening;
 mod options;

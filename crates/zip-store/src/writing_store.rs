@@ -7,18 +7,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use blobaccess::{
-    Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, EqualUploads, Error, InstanceName, KeyFormat,
-    Kind, PutOutcome, Result, Slicer, SystemClock, UploadFollower, UploadRole, blocking, get_and_slice,
+    Blob, BlobAccess, Capabilities, Clock, Context, Digest, DigestSet, Error, InstanceName, KeyFormat, Kind,
+    PutOutcome, Result, Slicer, SystemClock, blocking, get_and_slice,
 };
 use bytes::Bytes;
 use futures::TryStreamExt;
 use tokio::sync::Mutex;
 
-use crate::archive::{Archive, Phase, Reservation};
+use crate::archive::{Archive, Phase};
 use crate::contents::Contents;
 use crate::entries::Entries;
-use crate::entry::Known;
 use crate::file::ArchiveFile;
+use crate::large_uploads::{LargeUploads, Stored};
 use crate::names;
 use crate::opening::Opened;
 use crate::options::ZipOptions;
@@ -44,7 +44,8 @@ const DIGESTS_PER_LOCK: usize = 512;
 ///
 /// # Contract
 ///
-/// * Equal blobs are stored once, also if they are put at the same time. An equal message is not stored again.
+/// * Equal blobs are stored once, also if they are put at the same time. They take the space of one then, and none waits
+///   for another: whichever is complete first is stored. An equal message is not stored again.
 /// * A message that replaces another is written behind it. The space of the former is lost, as is that of a blob of more
 ///   than 1 MiB whose put failed: an archive only grows.
 /// * One writer has an archive open at a time, by a lock of the file.
@@ -90,7 +91,7 @@ pub struct ZipWritingStore<K: Kind> {
     archive: Arc<Archive>,
     /// Held by the one call that writes blobs at hand, or the directory. Callers wait here rather than on threads.
     appending: Arc<Mutex<()>>,
-    uploads: EqualUploads<String>,
+    uploads: LargeUploads,
     kind: PhantomData<K>,
 }
 
@@ -107,7 +108,7 @@ pub struct ZipWritingSnapshot {
     /// The bytes within the archive that no entry uses: those of failed puts, of messages that were replaced since it
     /// was opened, and of its former directory.
     pub gap_bytes: u64,
-    /// The number of blobs of more than 1 MiB that are being written.
+    /// The number of blobs of more than 1 MiB that are being written. Equal ones count once.
     pub uploads: u64,
     /// Whether the directory is written.
     pub is_finished: bool,
@@ -160,16 +161,17 @@ impl<K: Kind> ZipWritingStore<K> {
     }
 
     fn new(file: ArchiveFile, archive: Archive, options: ZipOptions) -> Self {
+        let archive = Arc::new(archive);
         Self {
             contents: Arc::new(Contents::new(file, options, Arc::new(SystemClock))),
-            archive: Arc::new(archive),
+            uploads: LargeUploads::new(Arc::clone(&archive)),
+            archive,
             appending: Arc::default(),
-            uploads: EqualUploads::default(),
             kind: PhantomData,
         }
     }
 
-    /// Takes the time from `clock`, by which verifications expire and deadlines end waiting.
+    /// Takes the time from `clock`, by which verifications expire.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.contents = Arc::new(self.contents.with_clock(clock));
@@ -207,13 +209,13 @@ impl<K: Kind> ZipWritingStore<K> {
             directory_memory_bytes: totals.directory_memory_bytes,
             archive_bytes: totals.end,
             gap_bytes: totals.gap_bytes,
-            uploads: self.uploads.written(),
+            uploads: self.uploads.copies(),
             is_finished: totals.phase == Phase::Finished,
         }
     }
 
-    async fn put_contents(&self, ctx: &Context, digest: &Digest, name: String, blob: Blob) -> Result<PutOutcome> {
-        if let Some(outcome) = self.find_stored(&name) {
+    async fn put_contents(&self, digest: &Digest, name: String, blob: Blob) -> Result<PutOutcome> {
+        if let Some(outcome) = self.archive.find_stored(&name) {
             return Ok(outcome);
         }
         let blob = blob.with_expected_digest(digest);
@@ -221,21 +223,12 @@ impl<K: Kind> ZipWritingStore<K> {
             let contents = blob.into_bytes(READ_WHOLE_BYTES).await?;
             return self.append_whole(name, contents).await;
         }
-        match self.uploads.join(name.clone()) {
-            UploadRole::Write(_writing) => self.put_large(digest, name, blob).await,
-            UploadRole::Follow(following) => self.follow(ctx, &name, blob, following).await,
-        }
+        self.put_large(digest, &name, blob).await
     }
 
     async fn put_message(&self, name: String, blob: Blob) -> Result<PutOutcome> {
         let message = blob.into_bytes(self.contents.options.max_message_size_bytes).await?;
         self.append_whole(name, message).await
-    }
-
-    /// Returns the outcome of a put of contents that are stored already.
-    fn find_stored(&self, name: &str) -> Option<PutOutcome> {
-        let known = self.archive.find(name)?;
-        Some(PutOutcome::AlreadyExists { stored_bytes: known.entry.size_bytes })
     }
 
     /// Stores contents that are at hand.
@@ -251,7 +244,7 @@ impl<K: Kind> ZipWritingStore<K> {
     }
 
     /// Notes that the entry of a put is right.
-    fn conclude(&self, (outcome, known): (PutOutcome, Option<Arc<Known>>)) -> PutOutcome {
+    fn conclude(&self, (outcome, known): Stored) -> PutOutcome {
         if let Some(known) = known {
             self.contents.set_verified(&known);
         }
@@ -259,9 +252,8 @@ impl<K: Kind> ZipWritingStore<K> {
     }
 
     /// Writes a blob as it arrives.
-    async fn put_large(&self, digest: &Digest, name: String, blob: Blob) -> Result<PutOutcome> {
-        let reservation = self.archive.reserve(&name, digest.size_bytes())?;
-        let mut upload = Upload::new(Arc::clone(&self.archive), reservation);
+    async fn put_large(&self, digest: &Digest, name: &str, blob: Blob) -> Result<PutOutcome> {
+        let mut upload = self.uploads.join(name, digest.size_bytes())?;
         let mut stream = blob.into_stream(..)?;
         let mut pieces = Vec::new();
         while let Some(piece) = stream.try_next().await? {
@@ -269,63 +261,19 @@ impl<K: Kind> ZipWritingStore<K> {
             if pieces.iter().map(|piece| count(piece.len())).sum::<u64>() < PIECE_BYTES {
                 continue;
             }
-            upload = upload.write(std::mem::take(&mut pieces)).await?;
+            let stored = upload.write(std::mem::take(&mut pieces)).await?;
             self.archive.check_writing()?;
-            if let Some(outcome) = self.find_stored(&name) {
+            if let Some(outcome) = stored {
                 // Another put was faster: the rest is read to be verified, and nothing more.
                 drop(upload);
                 while stream.try_next().await?.is_some() {}
                 return Ok(outcome);
             }
         }
-        let Upload { archive, reservation, crc32, .. } = upload.write(pieces).await?;
-        let stored = blocking(move || archive.store(&name, reservation, crc32.finalize()));
-        Ok(self.conclude(stored.await?))
-    }
-
-    /// Verifies a blob that equal uploads are writing, and waits for these.
-    async fn follow(
-        &self,
-        ctx: &Context,
-        name: &str,
-        blob: Blob,
-        following: UploadFollower<'_, String>,
-    ) -> Result<PutOutcome> {
-        blob.verify().await?;
-        let is_stored = || self.archive.find(name).is_some();
-        let waited = self.contents.clock().timeout(ctx.deadline(), following.wait(is_stored)).await;
-        waited.map_err(|_| Error::deadline_exceeded("equal puts did not end before the deadline"))?;
-        self.find_stored(name)
-            .ok_or_else(|| Error::unavailable("the equal puts that were to store the blob have failed"))
-    }
-}
-
-/// A large blob on its way into the archive.
-struct Upload {
-    archive: Arc<Archive>,
-    reservation: Reservation,
-    offset: u64,
-    crc32: crc32fast::Hasher,
-}
-
-impl Upload {
-    fn new(archive: Arc<Archive>, reservation: Reservation) -> Self {
-        let offset = reservation.contents_offset();
-        Self { archive, reservation, offset, crc32: crc32fast::Hasher::new() }
-    }
-
-    /// Writes the next pieces. The reservation goes along to the thread that writes, so that a dropped put gives the
-    /// space back only once nothing writes into it.
-    async fn write(mut self, pieces: Vec<Bytes>) -> Result<Self> {
-        blocking(move || {
-            for piece in pieces {
-                self.crc32.update(&piece);
-                self.archive.write(&piece, self.offset)?;
-                self.offset += count(piece.len());
-            }
-            Ok(self)
-        })
-        .await
+        if let Some(outcome) = upload.write(pieces).await? {
+            return Ok(outcome);
+        }
+        Ok(self.conclude(upload.store().await?))
     }
 }
 
@@ -371,7 +319,7 @@ impl<K: Kind> BlobAccess for ZipWritingStore<K> {
     ///
     /// `Unavailable` once the archive is finished. `ResourceExhausted` if the disk is full, or if the directory takes
     /// too much memory.
-    async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+    async fn put(&self, _ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let name = names::entry_name::<K>(digest);
         let put = async {
             self.archive.check_writing()?;
@@ -379,7 +327,7 @@ impl<K: Kind> BlobAccess for ZipWritingStore<K> {
             if K::STORAGE_TYPE.is_mutable() {
                 self.put_message(name, blob).await
             } else {
-                self.put_contents(ctx, digest, name, blob).await
+                self.put_contents(digest, name, blob).await
             }
         };
         put.await.map_err(Error::not_stored)

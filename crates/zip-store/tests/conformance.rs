@@ -1,6 +1,6 @@
 //! ZIP archives of every kind, held to the suite: while they are written, appended to, salvaged and read.
 
-#![expect(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a fixture that cannot be made is a failed test")]
 
 use std::fmt::{self, Display, Formatter};
 use std::marker::PhantomData;
@@ -12,8 +12,9 @@ use blobaccess::{
     Ac, Blob, BlobAccess, Capabilities, Cas, Context, Digest, DigestSet, Fsac, Icas, InstanceName, Iscc, KeyFormat,
     Kind, PutOutcome, Result, Slicer,
 };
-use blobaccess_testkit::{Fixture, Promises, conformance};
+use blobaccess_testkit::{Damage, Fixture, Promises, conformance};
 use blobaccess_zip_store::{ZipOptions, ZipReadingStore, ZipWritingStore};
+use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
@@ -82,6 +83,17 @@ impl<K: Kind> Fixture for Written<K> {
 
     async fn close(&self, store: ZipWritingStore<K>) -> Result<()> {
         if self.is_salvaged() { Ok(()) } else { store.finish().await }
+    }
+
+    fn damage(&self, _digest: &Digest, contents: &Bytes, damage: Damage) -> bool {
+        let mut archive = std::fs::read(self.path()).unwrap();
+        let lies_at = archive.windows(contents.len()).rposition(|window| window == contents);
+        let is_damaged = damage == Damage::Wrong;
+        if is_damaged {
+            archive[lies_at.unwrap() + contents.len() / 2] ^= 1;
+            std::fs::write(self.path(), archive).unwrap();
+        }
+        is_damaged
     }
 
     fn layers(&self) -> Vec<String> {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blobaccess::{
-    Blob, BlobAccess, Cas, Clock, Digest, Error, ErrorKind, Provenance, PutCertainty, PutOutcome, Result,
+    Blob, BlobAccess, Cas, Clock, Digest, Error, ErrorKind, Provenance, PutCertainty, PutOutcome, Result, SystemClock,
 };
 use blobaccess_testkit::fakes::{failing_stream, slow_stream};
-use blobaccess_testkit::{ManualClock, Numbers, seed};
+use blobaccess_testkit::{Numbers, seed};
 use blobaccess_zip_store::ZipWritingStore;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -107,63 +107,115 @@ async fn equal_uploads_are_stored_once() {
     assert_eq!((get(&store, &digest).await, store.snapshot().entries), (contents.to_vec(), 1));
 }
 
-/// Starts two equal uploads, which are written, and a third.
-async fn third_of_equal_uploads(
-    store: &Arc<ZipWritingStore<Cas>>,
-    ctx: blobaccess::Context,
-) -> ([UnboundedSender<Result<Bytes>>; 2], tokio::task::JoinHandle<Result<PutOutcome>>) {
-    let digest = digest(large(1));
-    let start = |blob| {
-        let (store, ctx, digest) = (Arc::clone(store), ctx.clone(), digest.clone());
-        tokio::spawn(async move { store.put(&ctx, &digest, blob).await })
-    };
-    let (first, blob) = sent(&digest);
-    drop(start(blob));
-    until_uploads(store, 1).await;
-    let (second, blob) = sent(&digest);
-    drop(start(blob));
-    until_uploads(store, 2).await;
-    let third = start(Blob::from_bytes(large(1)));
-    ([first, second], third)
+/// An upload whose pieces the test sends, which runs by itself.
+struct Sending {
+    sender: UnboundedSender<Result<Bytes>>,
+    put: tokio::task::JoinHandle<Result<PutOutcome>>,
 }
 
-#[tokio::test]
-async fn a_third_equal_upload_waits_for_the_other_two() {
-    let place = Place::new();
-    let store = Arc::new(place.create::<Cas>().await);
-    let ([first, second], third) = third_of_equal_uploads(&store, ctx()).await;
-    drop(first);
-    send(&second, large(1));
-    drop(second);
-    let stored_bytes = u64::try_from(SIZE).unwrap();
-    assert_eq!(third.await.unwrap().unwrap(), PutOutcome::AlreadyExists { stored_bytes });
-    assert_eq!(get(&*store, &digest(large(1))).await, large(1));
-}
-
-#[tokio::test]
-async fn a_third_equal_upload_fails_if_the_other_two_do() {
-    let place = Place::new();
-    let store = Arc::new(place.create::<Cas>().await);
-    let (senders, third) = third_of_equal_uploads(&store, ctx()).await;
-    drop(senders);
-    let error = third.await.unwrap().unwrap_err();
-    assert_eq!((error.kind(), error.put_certainty()), (ErrorKind::Unavailable, PutCertainty::NotStored));
-    assert!(error.is_retryable());
-}
-
-#[tokio::test]
-async fn a_third_equal_upload_waits_no_longer_than_its_deadline() {
-    let place = Place::new();
-    let clock = Arc::new(ManualClock::new());
-    let store = Arc::new(place.create::<Cas>().await.with_clock(Arc::<ManualClock>::clone(&clock)));
-    let ctx = ctx().with_deadline(clock.monotonic() + Duration::from_secs(5));
-    let (senders, third) = third_of_equal_uploads(&store, ctx).await;
-    while clock.sleepers() == 0 {
-        tokio::task::yield_now().await;
+impl Sending {
+    fn begin(store: &Arc<ZipWritingStore<Cas>>, digest: &Digest) -> Self {
+        let ((sender, blob), store, digest) = (sent(digest), Arc::clone(store), digest.clone());
+        Self { sender, put: tokio::spawn(async move { store.put(&ctx(), &digest, blob).await }) }
     }
-    clock.advance(Duration::from_secs(5));
-    assert_eq!(third.await.unwrap().unwrap_err().kind(), ErrorKind::DeadlineExceeded);
-    drop(senders);
+
+    /// Sends a piece, and lets the put take it.
+    async fn send(&self, piece: Bytes) {
+        send(&self.sender, piece);
+        settle().await;
+    }
+
+    async fn end(self, rest: Bytes) -> Result<PutOutcome> {
+        send(&self.sender, rest);
+        drop(self.sender);
+        self.put.await.unwrap()
+    }
+}
+
+/// Waits until all tasks and all threads that write have done what they can: time only goes on then.
+async fn settle() {
+    SystemClock.sleep_until(SystemClock.monotonic() + Duration::from_millis(1)).await;
+}
+
+/// Returns contents of which no two pieces are equal.
+fn distinct() -> Bytes {
+    Numbers::new(14).bytes(SIZE).into()
+}
+
+const STORED_BYTES: u64 = 3 << 20;
+
+#[tokio::test(start_paused = true)]
+async fn of_many_equal_uploads_the_first_complete_one_stores_and_one_takes_space() {
+    let place = Place::new();
+    let store = Arc::new(place.create::<Cas>().await);
+    let (contents, step) = (distinct(), 400_000);
+    let digest = digest(&contents);
+    let mut uploads: Vec<_> = (0..6).map(|_| Sending::begin(&store, &digest)).collect();
+    for (number, upload) in (1..).zip(&uploads) {
+        upload.send(contents.slice(..step * number)).await;
+    }
+    assert_eq!(store.snapshot().uploads, 1);
+    assert!(store.snapshot().archive_bytes < STORED_BYTES + 1000, "{:?}", store.snapshot());
+    // The third one is complete, and all others are stalled.
+    let outcome = uploads.remove(2).end(contents.slice(3 * step..)).await;
+    assert_eq!(outcome.unwrap(), PutOutcome::Created { stored_bytes: STORED_BYTES });
+    assert_eq!(get(&*store, &digest).await, contents);
+    for (number, upload) in [1, 2, 4, 5, 6].into_iter().zip(uploads) {
+        let outcome = upload.end(contents.slice(number * step..)).await;
+        assert_eq!(outcome.unwrap(), PutOutcome::AlreadyExists { stored_bytes: STORED_BYTES });
+    }
+    assert_eq!((store.snapshot().uploads, store.snapshot().gap_bytes), (0, 0));
+    store.finish().await.unwrap();
+    assert_eq!(get(&place.open::<Cas>().await, &digest).await, contents);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_goes_on_where_an_equal_upload_that_failed_has_come_to() {
+    let place = Place::new();
+    let store = Arc::new(place.create::<Cas>().await);
+    let contents = distinct();
+    let digest = digest(&contents);
+    let [ahead, behind] = [0, 1].map(|_| Sending::begin(&store, &digest));
+    ahead.send(contents.slice(..2_000_000)).await;
+    behind.send(contents.slice(..500_000)).await;
+    ahead.sender.unbounded_send(Err(Error::unavailable("the client is gone"))).unwrap();
+    assert_eq!(ahead.put.await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+    let outcome = behind.end(contents.slice(500_000..)).await;
+    assert_eq!(outcome.unwrap(), PutOutcome::Created { stored_bytes: STORED_BYTES });
+    assert_eq!(get(&*store, &digest).await, contents);
+    assert_eq!(store.snapshot().gap_bytes, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_bytes_of_an_equal_upload_harm_nobody_wherever_they_are_found() {
+    let contents = distinct();
+    let digest = digest(&contents);
+    for apart_at in [0, 700_000, 1_999_999, 2_000_001] {
+        let place = Place::new();
+        let store = Arc::new(place.create::<Cas>().await);
+        let mut wrong = contents.to_vec();
+        *wrong.get_mut(apart_at).unwrap() ^= 1;
+        let wrong = Bytes::from(wrong);
+        let liar = Sending::begin(&store, &digest);
+        liar.send(wrong.slice(..2_000_000)).await;
+        let [first, second] = [0, 1].map(|_| Sending::begin(&store, &digest));
+        // One is apart from the copy at once, or later.
+        first.send(contents.slice(..600_000)).await;
+        second.send(contents.slice(..1_500_000)).await;
+        first.send(contents.slice(600_000..2_100_000)).await;
+        let late = Sending::begin(&store, &digest);
+        let outcome = late.end(contents.clone()).await;
+        assert_eq!(outcome.unwrap(), PutOutcome::Created { stored_bytes: STORED_BYTES }, "apart at {apart_at}");
+        assert_eq!(get(&*store, &digest).await, contents);
+        assert_eq!(liar.end(wrong.slice(2_000_000..)).await.unwrap_err().kind(), ErrorKind::InvalidArgument);
+        for (upload, from) in [(first, 2_100_000), (second, 1_500_000)] {
+            let outcome = upload.end(contents.slice(from..)).await;
+            assert_eq!(outcome.unwrap(), PutOutcome::AlreadyExists { stored_bytes: STORED_BYTES });
+        }
+        assert_eq!(store.snapshot().uploads, 0);
+        store.finish().await.unwrap();
+        assert_eq!(get(&place.open::<Cas>().await, &digest).await, contents);
+    }
 }
 
 #[tokio::test]
