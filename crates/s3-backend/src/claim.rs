@@ -1,4 +1,4 @@
-//! Takes, renews and releases the claim on the key of a large blob.
+//! Takes, renews and releases the claim on the key of a large blob, which is held while the blob is completed.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,6 @@ use crate::shared::Shared;
 pub(crate) struct Claim {
     version: UpdateVersion,
     renewals: u32,
-    renewed: Instant,
 }
 
 /// The result of claiming a key.
@@ -41,10 +40,9 @@ impl Shared {
         let mut seen: Option<(Option<String>, Instant)> = None;
         let mut backoff = self.backoff(token);
         loop {
-            let before = self.clock().monotonic();
             let found = match self.create(ctx, path, &payload, token).await? {
                 Creation::Created { version } => {
-                    return Ok(Claimed::Yes(Claim { version, renewals: 0, renewed: before }));
+                    return Ok(Claimed::Yes(Claim { version, renewals: 0 }));
                 }
                 Creation::Exists { found, .. } if !self.is_claim(digest, found.size_bytes) => {
                     return Ok(Claimed::Exists(found));
@@ -72,28 +70,18 @@ impl Shared {
         }
     }
 
-    /// Returns the time at which the claim must be renewed.
-    pub(crate) fn renewal(&self, claim: &Claim) -> Instant {
-        claim.renewed + self.options.claim_lease / 3
-    }
-
-    /// Renews the claim. Fails if another upload has it, or if it is so old that another may take it over at any
-    /// moment.
-    pub(crate) async fn renew(&self, ctx: &Context, path: &Path, token: &UploadToken, claim: &mut Claim) -> Result<()> {
+    /// Checks that the claim is still ours, and keeps it for as long as a completion takes.
+    ///
+    /// # Errors
+    ///
+    /// `Aborted` if another upload has it.
+    pub(crate) async fn renew(&self, ctx: &Context, path: &Path, token: &UploadToken, claim: &Claim) -> Result<()> {
         match self.replace_claim(ctx, path, token, &claim.version, claim.renewals + 1).await? {
-            Some(renewed) => {
-                *claim = renewed;
-                Ok(())
-            }
+            Some(_) => Ok(()),
             None => Err(Error::aborted("the claim on the object was taken over by another upload")
                 .with_retryable(true)
                 .not_stored()),
         }
-    }
-
-    /// Checks that the claim is still ours, and keeps it for as long as a completion takes.
-    pub(crate) async fn holds(&self, ctx: &Context, path: &Path, token: &UploadToken, claim: &mut Claim) -> Result<()> {
-        self.renew(ctx, path, token, claim).await
     }
 
     /// Deletes the claim, if it exists.
@@ -118,7 +106,6 @@ impl Shared {
         // The new contents must differ from any before, also from an earlier claim under the same token.
         let renewals = renewals.wrapping_add(1);
         let contents = claim_marker::contents(token, renewals);
-        let before = self.clock().monotonic();
         let bare = self.findings().bare_e_tags;
         let mut backoff = self.backoff(token);
         for _ in 0..self.options.attempts {
@@ -129,7 +116,7 @@ impl Shared {
             let put = self.bucket.put_once(path, payload, PutMode::Update(version), Some(token), None, &last_answer);
             let end = self.attempt_ends(ctx, claim_marker::SIZE_BYTES);
             if let Ok(Ok(done)) = self.clock().timeout(Some(end), put).await {
-                return Ok(Some(Claim { version: done.into(), renewals, renewed: before }));
+                return Ok(Some(Claim { version: done.into(), renewals }));
             }
             // The answer was lost, a conflict or a failure: the object that is there now tells.
             match self.head(ctx, path).await {
@@ -137,7 +124,7 @@ impl Shared {
                 Ok(Some(found))
                     if found.token.as_ref() == Some(token) && found.size_bytes == claim_marker::SIZE_BYTES =>
                 {
-                    return Ok(Some(Claim { version: found.update_version(false), renewals, renewed: before }));
+                    return Ok(Some(Claim { version: found.update_version(false), renewals }));
                 }
                 Ok(_) => return Ok(None),
                 Err(error) if !error.is_retryable() => return Err(error),

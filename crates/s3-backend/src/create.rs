@@ -72,7 +72,7 @@ impl Attempts<'_> {
         for attempt in 0..self.shared.options.attempts {
             if attempt > 0 {
                 let pause = self.backoff.next();
-                if !self.shared.pause(self.ctx, pause).await {
+                if !self.shared.pause_to_retry(self.ctx, pause).await {
                     break;
                 }
             }
@@ -139,7 +139,10 @@ impl Attempts<'_> {
                 Err(error) => {
                     tries -= 1;
                     self.history.note(self.shared.clock().monotonic(), format_args!("condition failed, then {error}"));
-                    if tries == 0 || !error.is_retryable() || !self.shared.pause(self.ctx, backoff.next()).await {
+                    if tries == 0
+                        || !error.is_retryable()
+                        || !self.shared.pause_to_retry(self.ctx, backoff.next()).await
+                    {
                         // A proxy may have sent the first attempt twice.
                         return Err(self.failed(&error, PutCertainty::MaybeStored));
                     }

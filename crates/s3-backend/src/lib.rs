@@ -49,7 +49,7 @@
 //!
 //! Large blobs are sent in parts. With Azure, and with S3 if [`Findings`] say that its completions take a condition, the
 //! condition and the token come with the completion. With Google, and with servers that ignore that condition, the key is
-//! claimed first. Azure does not allow such claims, as a put discards the blocks that are not yet a blob. A server that
+//! claimed before. Azure does not allow such claims, as a put discards the blocks that are not yet a blob. A server that
 //! speaks Azure's protocol and ignores conditions therefore makes large blobs `Unclassified`. Azure deletes the blocks of
 //! abandoned uploads after a week.
 //!

@@ -17,7 +17,7 @@ use crate::LargeCreates;
 use crate::aborts::Abandoned;
 use crate::bucket::{Completion, MultipartUpload, ObjectInfo, Parts};
 use crate::casblob::{Encoder, header_size_bytes};
-use crate::claim::{Claim, Claimed};
+use crate::claim::Claimed;
 use crate::layout::Form;
 use crate::shared::Shared;
 use crate::whose::{Putting, Whose};
@@ -48,25 +48,12 @@ impl Shared {
             && self.findings().conditional_update
             && self.bucket.provider().claims_beside_parts();
         let claims = wrong.is_none() && !conditional && can_claim && self.options.large_creates == LargeCreates::Claim;
-        let abandoned = Abandoned { path: path.clone(), begun: None, claim: claims.then_some(token), tries: 0 };
+        let abandoned = Abandoned { path: path.clone(), begun: None, claim: None, tries: 0 };
         let mut guard = Guard { shared: self, abandoned: Some(abandoned) };
-        let mut claim = None;
-        if claims {
-            // An abort that fails or takes too long changes nothing: the claim lapses.
-            drop(self.within(ctx, self.abort_claim(path)).await);
-            match self.claim(ctx, digest, path, &token).await? {
-                Claimed::Yes(claimed) => claim = Some(claimed),
-                Claimed::Exists(found) => {
-                    guard.abandoned = None;
-                    return Ok(self.outcome_of_found(&found, putting));
-                }
-            }
-        }
         let begun = self.within(ctx, parts.begin(&self.bucket, path, Some(&token), ctx.counted_account())).await;
         let id = match begun.and_then(|begun| begun) {
             Ok(id) => id,
             Err(error) => {
-                // If the claim stays, the next upload takes it over.
                 guard.abort().await;
                 return Err(error.not_stored());
             }
@@ -86,7 +73,7 @@ impl Shared {
             parts,
             guard,
             place: &place,
-            claim,
+            claims,
             wrong,
             part_size_bytes: self.part_size_bytes(digest),
             sent: BTreeMap::new(),
@@ -154,7 +141,8 @@ struct Upload<'a> {
     parts: &'a Parts,
     guard: Guard<'a>,
     place: &'a MultipartUpload,
-    claim: Option<Claim>,
+    /// Whether the key is claimed before the upload is completed.
+    claims: bool,
     /// The object to replace, which is wrong.
     wrong: Option<ObjectInfo>,
     part_size_bytes: u64,
@@ -242,7 +230,7 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    /// Returns the next piece of the blob, while parts are being sent and the claim is renewed.
+    /// Returns the next piece of the blob, while parts are being sent.
     async fn next(
         &mut self,
         stream: &mut BlobStream,
@@ -250,30 +238,16 @@ impl<'a> Upload<'a> {
     ) -> Result<Option<Bytes>> {
         let mut piece = stream.try_next();
         loop {
-            let clock = self.shared.clock();
-            if let Some(claim) = &mut self.claim
-                && clock.monotonic() >= self.shared.renewal(claim)
-            {
-                self.shared.renew(self.ctx, &self.place.path, self.token, claim).await?;
-            }
-            let renewal = self.claim.as_ref().map(|claim| clock.sleep_until(self.shared.renewal(claim)));
             let work =
                 async { if sending.is_empty() { futures::future::pending().await } else { sending.next().await } };
-            let timer = async {
-                match renewal {
-                    Some(renewal) => renewal.await,
-                    None => futures::future::pending().await,
-                }
-            };
             let work = std::pin::pin!(work);
-            let timer = std::pin::pin!(timer);
-            match select(&mut piece, select(work, timer)).await {
+            match select(&mut piece, work).await {
                 Either::Left((piece, _)) => return piece,
-                Either::Right((Either::Left((Some(sent), _)), _)) => {
+                Either::Right((Some(sent), _)) => {
                     let (index, part) = sent?;
                     self.sent.insert(index, part);
                 }
-                Either::Right((Either::Left((None, _)) | Either::Right(_), _)) => {}
+                Either::Right((None, _)) => {}
             }
         }
     }
@@ -307,13 +281,39 @@ impl<'a> Upload<'a> {
         sending.push(Box::pin(parts.put(bucket, place, number, offset, part)));
     }
 
+    /// Claims the key, now that all parts are sent. Returns the claim, or the object if the blob exists by now.
+    ///
+    /// An upload that claimed before it is complete would keep equal ones waiting for its source.
+    async fn claim(&mut self) -> Result<Claimed> {
+        // An abort that fails or takes too long changes nothing: the claim lapses.
+        drop(self.shared.within(self.ctx, self.shared.abort_claim(&self.place.path)).await);
+        if let Some(abandoned) = &mut self.guard.abandoned {
+            abandoned.claim = Some(*self.token);
+        }
+        let claimed = self.shared.claim(self.ctx, self.digest, &self.place.path, self.token).await?;
+        match (&claimed, &mut self.guard.abandoned) {
+            (Claimed::Yes(claim), _) => self.shared.renew(self.ctx, &self.place.path, self.token, claim).await?,
+            (Claimed::Exists(_), Some(abandoned)) => abandoned.claim = None,
+            (Claimed::Exists(_), None) => {}
+        }
+        Ok(claimed)
+    }
+
     /// Completes the upload, and finds out whether it created the object.
     async fn complete(mut self, classified: bool) -> Result<PutOutcome> {
-        if let Some(claim) = &mut self.claim
-            && let Err(error) = self.shared.holds(self.ctx, &self.place.path, self.token, claim).await
-        {
-            self.guard.abort().await;
-            return Err(error);
+        if self.claims {
+            match self.claim().await {
+                Ok(Claimed::Yes(_)) => {}
+                Ok(Claimed::Exists(found)) => {
+                    self.guard.abort().await;
+                    return Ok(self.shared.outcome_of_found(&found, self.putting));
+                }
+                Err(error) => {
+                    // If the claim stays, the next upload takes it over.
+                    self.guard.abort().await;
+                    return Err(error);
+                }
+            }
         }
         let parts = std::mem::take(&mut self.sent).into_values().collect();
         let completion = {

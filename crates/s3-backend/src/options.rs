@@ -49,7 +49,7 @@ pub enum ProbeRaces {
 /// The way to create a large blob whose multipart upload cannot be completed conditionally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum LargeCreates {
-    /// The key is claimed first, by a conditional put of a small marker, which the blob then replaces.
+    /// The key is claimed once all parts are sent, by a conditional put of a small marker, which the blob then replaces.
     #[default]
     Claim,
     /// The key is not claimed, and the outcome is `Unclassified`.
@@ -266,10 +266,10 @@ impl BucketOptions {
         self
     }
 
-    /// Sets the time after which another upload may take over a claim that its owner has not renewed: 5 minutes unless
-    /// set, at most a year.
+    /// Sets the time after which another upload may take over a claim that is unchanged: 5 minutes unless set, at most a
+    /// year.
     ///
-    /// Owners renew their claims after a third of this time.
+    /// A claim is held while an upload is completed. One that stays for longer is that of a process that has ended.
     #[must_use]
     pub fn with_claim_lease(mut self, lease: Duration) -> Self {
         self.claim_lease = lease.min(YEAR);

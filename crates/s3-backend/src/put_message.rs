@@ -91,7 +91,7 @@ impl Shared {
         while tries > 0 && races > 0 {
             let current = match self.value(ctx, path).await {
                 Ok(current) => current,
-                Err(error) if error.is_retryable() && self.pause(ctx, backoff.next()).await => {
+                Err(error) if error.is_retryable() && self.pause_to_retry(ctx, backoff.next()).await => {
                     tries -= 1;
                     last = Some(error);
                     continue;

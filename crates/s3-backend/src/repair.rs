@@ -34,7 +34,7 @@ impl Shared {
         let mut backoff = self.backoff(token);
         let (mut last, mut maybe) = (None, false);
         for attempt in 0..self.options.attempts {
-            if attempt > 0 && !self.pause(ctx, backoff.next()).await {
+            if attempt > 0 && !self.pause_to_retry(ctx, backoff.next()).await {
                 break;
             }
             let mode = if conditional {

@@ -192,6 +192,12 @@ impl Shared {
         ctx.deadline().map_or(end, |deadline| deadline.min(end))
     }
 
+    /// Waits for `pause` before something is tried again. Returns `false` at once if the caller's deadline comes earlier, or
+    /// if all callers together have tried too much again.
+    pub(crate) async fn pause_to_retry(&self, ctx: &Context, pause: Duration) -> bool {
+        self.bucket.may_retry() && self.pause(ctx, pause).await
+    }
+
     /// Waits for `pause`. Returns `false` at once if the caller's deadline comes earlier.
     pub(crate) async fn pause(&self, ctx: &Context, pause: Duration) -> bool {
         let until = self.clock().monotonic() + pause;

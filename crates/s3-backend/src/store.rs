@@ -105,6 +105,8 @@ pub struct BucketSnapshot {
     pub findings: Findings,
     /// The requests that the bucket was sent, by all its clones.
     pub requests: RequestCounts,
+    /// The rest of the budget of retries ([`Connection::with_retry_budget`]); `None` if no network is in between.
+    pub retry_budget_left: Option<u32>,
     /// The number of multipart uploads that are yet to be aborted.
     pub uploads_to_abort: usize,
     /// The number of those that could not be aborted, and are left to the bucket's rule for incomplete uploads.
@@ -198,6 +200,7 @@ impl<K: Kind> BucketStore<K> {
         BucketSnapshot {
             findings: self.shared.findings(),
             requests: self.shared.bucket.requests(),
+            retry_budget_left: self.shared.bucket.retry_budget_left(),
             uploads_to_abort: self.shared.aborts.waiting(),
             uploads_left: self.shared.aborts.left(),
             objects_wrong,

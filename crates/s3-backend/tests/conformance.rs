@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
 
 use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use blobaccess::{Ac, Cas, Digest, DigestFunction, InstanceName, Kind, Result};
@@ -138,9 +139,33 @@ impl<K: Kind> Fixture for Directory<K> {
         BucketStore::open(Bucket::directory(self.root.path(), false)?, self.options.clone()).await
     }
 
+    fn damage(&self, digest: &Digest, _contents: &Bytes, damage: Damage) -> bool {
+        let file = find_file(self.root.path(), &digest.hash().to_string());
+        // A message has nothing to be verified by.
+        let is_damaged = damage == Damage::Wrong && !K::STORAGE_TYPE.is_mutable();
+        if is_damaged {
+            let file = file.unwrap();
+            let mut contents = std::fs::read(&file).unwrap();
+            *contents.last_mut().unwrap() ^= 1;
+            std::fs::write(&file, contents).unwrap();
+        }
+        is_damaged
+    }
+
     fn layers(&self) -> Vec<String> {
         vec!["bucket(directory(".to_owned()]
     }
+}
+
+/// Returns the file within `folder` whose name has `hash` in it.
+fn find_file(folder: &Path, hash: &str) -> Option<PathBuf> {
+    std::fs::read_dir(folder).unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return find_file(&path, hash);
+        }
+        path.file_name()?.to_str()?.contains(hash).then_some(path)
+    })
 }
 
 /// An S3 within the process, which can break down.

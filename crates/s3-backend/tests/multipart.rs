@@ -1,7 +1,7 @@
 //! Large blobs: in parts, claimed where need be, and never left behind.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
 
-use std::sync::Arc;
+use std::future::Future;
 use std::time::Duration;
 
 use blobaccess::{
@@ -120,6 +120,18 @@ async fn what_is_dropped_is_aborted_in_the_background() {
     }
 }
 
+/// Polls a put until it has claimed its key, and has not completed yet.
+async fn until_claimed(sim: &SimS3, put: &mut (impl Future<Output = blobaccess::Result<PutOutcome>> + Unpin)) {
+    sim.set_faults(FaultPlan::NONE.with_slow(1000));
+    while !sim.objects().values().any(|size| *size == 37) {
+        tokio::select! {
+            put = &mut *put => unreachable!("it is complete: {put:?}"),
+            () = SystemClock.sleep_until(SystemClock.monotonic() + Duration::from_millis(1)) => {}
+        }
+    }
+    sim.set_faults(FaultPlan::NONE);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_claim_is_no_blob() {
     for layout in [Layout::own(), Layout::own_compressed(), Layout::bazel_remote()] {
@@ -128,12 +140,8 @@ async fn a_claim_is_no_blob() {
         let contents = large();
         let digest = Digest::of(InstanceName::empty(), DigestFunction::Sha256, &contents);
         let ctx = Context::background();
-        let blob = Blob::from_untrusted_stream(&digest, stream::pending(), Provenance::client());
-        let mut claiming = store.put(&ctx, &digest, blob);
-        for _ in 0..100 {
-            assert!(poll!(&mut claiming).is_pending());
-            tokio::task::yield_now().await;
-        }
+        let mut claiming = store.put(&ctx, &digest, Blob::from_bytes(contents));
+        until_claimed(&sim, &mut claiming).await;
         assert_eq!(sim.objects().values().copied().collect::<Vec<_>>(), [37]);
         assert!(store.get(&ctx, &digest).await.unwrap_err().is_not_found());
         assert_eq!(store.find_missing(&ctx, &digest.clone().into()).await.unwrap().len(), 1);
@@ -142,16 +150,13 @@ async fn a_claim_is_no_blob() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_nobody_renews_is_taken_over() {
+async fn a_claim_that_stays_is_taken_over() {
     let sim = SimS3::new(1).completing_unconditionally();
     let contents = large();
     let (dead, alive) = (open(&sim, options()).await, open(&sim, options()).await);
     let (ctx, digest) = (Context::background(), digest_of(&contents));
-    let mut claiming = dead.put(&ctx, &digest, stalled(&contents));
-    for _ in 0..100 {
-        assert!(poll!(&mut claiming).is_pending());
-        tokio::task::yield_now().await;
-    }
+    let mut claiming = dead.put(&ctx, &digest, Blob::from_bytes(contents.clone()));
+    until_claimed(&sim, &mut claiming).await;
     // Nobody polls it any more: a process that was stopped.
     assert_eq!(put(&alive, &contents).await.unwrap(), PutOutcome::Created { stored_bytes: digest.size_bytes() });
     let error = claiming.await.unwrap_err();
@@ -160,25 +165,27 @@ async fn a_claim_that_nobody_renews_is_taken_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_is_renewed_for_as_long_as_its_source_takes() {
+async fn an_upload_claims_its_key_no_earlier_than_it_is_complete() {
     let sim = SimS3::new(1).completing_unconditionally();
-    let contents = large();
-    let store = Arc::new(open(&sim, options().with_claim_lease(Duration::from_secs(30))).await);
+    let (contents, store) = (large(), open(&sim, options()).await);
+    let (ctx, digest, began) = (Context::background(), digest_of(&contents), SystemClock.monotonic());
     let slow = {
         let pieces = [contents.slice(..6 * MIB), contents.slice(6 * MIB..)];
         let stream = stream::iter(pieces).then(|piece| async {
             SystemClock.sleep_until(SystemClock.monotonic() + Duration::from_mins(5)).await;
             Ok(piece)
         });
-        Blob::from_untrusted_stream(&digest_of(&contents), stream, Provenance::client())
+        Blob::from_untrusted_stream(&digest, stream, Provenance::client())
     };
-    let digest = digest_of(&contents);
     let token = Context::background().with_upload_token(UploadToken::from_bytes([1; 16]));
-    let ctx = Context::background();
     let (first, second) = futures::join!(store.put(&token, &digest, slow), async {
         SystemClock.sleep_until(SystemClock.monotonic() + Duration::from_secs(1)).await;
-        store.put(&ctx, &digest, Blob::from_bytes(contents.clone())).await
+        let outcome = store.put(&ctx, &digest, Blob::from_bytes(contents.clone())).await;
+        (outcome, SystemClock.monotonic() - began)
     });
-    assert_eq!(first.unwrap().name(), "created");
-    assert_eq!(second.unwrap().name(), "already_exists");
+    let (second, took) = second;
+    assert_eq!(second.unwrap().name(), "created");
+    assert!(took < Duration::from_secs(10), "it waited for {took:?}");
+    assert_eq!(first.unwrap().name(), "already_exists");
+    assert_eq!((sim.objects().len(), sim.unfinished_uploads()), (1, 0));
 }

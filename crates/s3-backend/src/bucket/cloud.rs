@@ -32,10 +32,11 @@ macro_rules! bucket {
         let build = move |connector: Connector, retry| {
             builder.clone().with_http_connector(connector).with_retry(retry).build().map_err(cannot_build).map(Arc::new)
         };
-        let once = build(connector.clone(), $connection.no_retry())?;
+        let once = build(connector.sending_once(), $connection.no_retry())?;
         let bucket = Bucket::new($provider, store.to_string(), store.clone(), once, Parts::Provider(store.clone()));
         let credentials = signs.then(|| $credentials(Arc::clone(store.credentials())));
-        (Bucket { pages: Some(store.clone()), requests, credentials, ..bucket }, build, connector, store)
+        let retry_budget = Some(connector.retry_budget());
+        (Bucket { pages: Some(store.clone()), requests, credentials, retry_budget, ..bucket }, build, connector, store)
     }};
 }
 

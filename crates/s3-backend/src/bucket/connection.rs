@@ -9,6 +9,7 @@ use object_store::client::{HttpClient, HttpConnector};
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, RetryConfig};
 
 use super::paced_client::PacedClient;
+use super::retry_budget::DEFAULT_TOKENS;
 
 /// The time after which a connection without a request is closed, and after which a silent one is tested. Servers and
 /// boxes in between forget idle connections after a minute or more.
@@ -29,6 +30,7 @@ pub struct Connection {
     read_timeout: Duration,
     retry: RetryConfig,
     max_requests: usize,
+    retry_budget: u32,
     allow_http: bool,
     connector: Option<Arc<dyn HttpConnector>>,
 }
@@ -44,6 +46,7 @@ impl Default for Connection {
                 retry_timeout: Duration::from_mins(1),
             },
             max_requests: 256,
+            retry_budget: DEFAULT_TOKENS,
             allow_http: false,
             connector: None,
         }
@@ -92,6 +95,16 @@ impl Connection {
         self
     }
 
+    /// Sets the budget of retries, which all stores and callers of the bucket share (500; 0: nothing is sent again).
+    ///
+    /// A retry takes 5, or 10 after a time-out. An answer gives 1 back, or 5 after a retry. So a bucket that fails now and
+    /// then has requests sent again, and one that is down gets each request once as soon as the budget is used up.
+    #[must_use]
+    pub const fn with_retry_budget(mut self, tokens: u32) -> Self {
+        self.retry_budget = tokens;
+        self
+    }
+
     /// Sets whether the bucket may be reached over plain HTTP (no).
     #[must_use]
     pub fn with_allow_http(mut self, allow: bool) -> Self {
@@ -104,6 +117,10 @@ impl Connection {
     pub fn with_connector(mut self, connector: impl HttpConnector) -> Self {
         self.connector = Some(Arc::new(connector));
         self
+    }
+
+    pub(super) const fn retry_budget(&self) -> u32 {
+        self.retry_budget
     }
 
     pub(super) const fn max_requests(&self) -> usize {

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use blobaccess::Result;
-use http::Method;
 use http::header::{DATE, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use http::{Method, StatusCode};
 use object_store::ClientOptions;
 #[cfg(feature = "azure")]
 use object_store::azure::AzureCredentialProvider;
@@ -20,6 +20,7 @@ use super::azure;
 use super::completion_scope::CompletionScope;
 use super::deletion_scope::DeletionScope;
 use super::marks::{Marks, is_marked};
+use super::retry_budget::RetryBudget;
 use super::slots::Slots;
 use crate::last_answer::{Answer, LastAnswer};
 use crate::requests::{RequestKind, Requests};
@@ -36,6 +37,10 @@ pub(super) struct Connector {
     /// The room for requests to the bucket, shared by all its clients.
     slots: Arc<Slots>,
     marks: Arc<Marks>,
+    /// The budget of retries, shared by all clients.
+    retry_budget: Arc<RetryBudget>,
+    /// Whether the client library sends requests again that failed.
+    retries: bool,
     conditional_completion: bool,
     /// The credentials that sign completions again, for Azure alone.
     #[cfg(feature = "azure")]
@@ -51,9 +56,47 @@ impl Connector {
             requests,
             slots: Arc::new(Slots::new(connection.max_requests())),
             marks: Arc::default(),
+            retry_budget: Arc::new(RetryBudget::new(connection.retry_budget())),
+            retries: true,
             conditional_completion: false,
             #[cfg(feature = "azure")]
             azure: None,
+        })
+    }
+
+    /// Returns the same connector, for a client that sends each request once.
+    pub(super) fn sending_once(&self) -> Self {
+        Self { retries: false, ..self.clone() }
+    }
+
+    pub(super) fn retry_budget(&self) -> Arc<RetryBudget> {
+        Arc::clone(&self.retry_budget)
+    }
+
+    /// Lets the client library retry what failed, if the budget of all callers has enough for it.
+    fn within_budget(
+        &self,
+        result: std::result::Result<HttpResponse, HttpError>,
+        was_retried: bool,
+    ) -> std::result::Result<HttpResponse, HttpError> {
+        let timed_out = match &result {
+            Ok(answer) if !may_be_retried(answer.status()) => {
+                self.retry_budget.note_answer(was_retried);
+                return result;
+            }
+            Ok(_) => false,
+            Err(error) => error.kind() == HttpErrorKind::Timeout,
+        };
+        if !self.retries || self.retry_budget.take(timed_out) {
+            return result;
+        }
+        // The library does not send again what has failed for a reason that it does not know.
+        Err(match result {
+            Ok(answer) => {
+                let what = format!("the answer is {}, and too many requests are sent again", answer.status().as_u16());
+                HttpError::new(HttpErrorKind::Unknown, std::io::Error::other(what))
+            }
+            Err(error) => HttpError::new(HttpErrorKind::Unknown, error),
         })
     }
 
@@ -121,6 +164,7 @@ impl HttpService for Connector {
         let kind = kind_of(&request);
         self.requests.count(kind);
         let mut last_answer = request.extensions().get::<LastAnswer>().cloned();
+        let was_retried = last_answer.as_ref().is_some_and(|last| last.answer().is_some());
         if kind == RequestKind::CompleteMultipart {
             let completing = CompletionScope::current();
             self.amend(&mut request, completing.as_ref()).await?;
@@ -148,7 +192,7 @@ impl HttpService for Connector {
         if let Some(last_answer) = last_answer {
             last_answer.record(answer(&result, &self.marks), date(&result));
         }
-        result
+        self.within_budget(result, was_retried)
     }
 }
 
@@ -170,6 +214,11 @@ fn answer(result: &std::result::Result<HttpResponse, HttpError>, marks: &Marks) 
 fn date(result: &std::result::Result<HttpResponse, HttpError>) -> Option<SystemTime> {
     let date = result.as_ref().ok()?.headers().get(DATE)?.to_str().ok()?;
     httpdate::parse_http_date(date).ok()
+}
+
+/// Returns whether the client library sends a request again that is answered so.
+fn may_be_retried(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
 
 /// Classifies a request by method and query, in the dialect of S3 (and of Google's XML interface) or of Azure.

@@ -23,6 +23,7 @@ mod marks;
 mod paced_client;
 mod parts;
 mod presence;
+mod retry_budget;
 #[cfg(feature = "_cloud")]
 mod slots;
 mod whole;
@@ -60,6 +61,7 @@ use self::deletion_scope::DeletionScope;
 use self::directory_identity::DirectoryIdentity;
 pub(crate) use self::parts::{Completion, MultipartUpload, Parts};
 use self::presence::Presence;
+use self::retry_budget::RetryBudget;
 use self::whole::Whole;
 
 /// The name of the user metadata that holds the token of an upload. Azure takes letters and digits only.
@@ -102,6 +104,8 @@ pub struct Bucket {
     conditional_parts: Option<Parts>,
     pages: Option<Arc<dyn PaginatedListStore>>,
     requests: Arc<Requests>,
+    /// The budget of retries, if requests go over a network.
+    retry_budget: Option<Arc<RetryBudget>>,
     /// The credentials that requests are signed with, if they are.
     #[cfg(feature = "_cloud")]
     credentials: Option<Credentials>,
@@ -219,6 +223,7 @@ impl Bucket {
             conditional_parts: None,
             pages: None,
             requests: Arc::default(),
+            retry_budget: None,
             #[cfg(feature = "_cloud")]
             credentials: None,
             presence: Arc::new(Presence::new(Arc::clone(&clock))),
@@ -286,6 +291,16 @@ impl Bucket {
     #[must_use]
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
         Arc::clone(&self.store)
+    }
+
+    /// Takes a retry from the budget of all callers. Returns `false` if there is not enough left for it.
+    pub(crate) fn may_retry(&self) -> bool {
+        self.retry_budget.as_ref().is_none_or(|budget| budget.take(false))
+    }
+
+    /// Returns what is left of the budget of retries, if there is one.
+    pub(crate) fn retry_budget_left(&self) -> Option<u32> {
+        self.retry_budget.as_ref().map(|budget| budget.left())
     }
 
     /// Returns the number of requests that the bucket was sent so far, by all its clones.

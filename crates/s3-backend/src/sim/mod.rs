@@ -277,7 +277,7 @@ impl SimS3 {
         state.world.deliver_all(state.modes);
     }
 
-    /// Makes a bucket for a store. Its retries follow without pauses, so that tests need not wait. Large creates are not raced
+    /// Makes a bucket for a store. Its retries follow without pauses, so that tests need not wait, and their budget is as large as can be. Large creates are not raced
     /// at the start unless the server has a fault that a race shows, or [`ProbeRaces::Always`](crate::ProbeRaces) says so.
     ///
     /// # Errors
@@ -288,7 +288,8 @@ impl SimS3 {
             .with_connector(self.clone())
             .with_allow_http(true)
             .with_backoff(Duration::from_millis(1), Duration::from_millis(2))
-            .with_retries(5, Duration::from_mins(1));
+            .with_retries(5, Duration::from_mins(1))
+            .with_retry_budget(u32::MAX);
         let bucket = Bucket::s3(self.builder(), &connection)?;
         let modes = self.lock().modes;
         let races = modes.looks_before_puts || modes.looks_before_completions;
