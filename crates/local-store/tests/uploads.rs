@@ -489,3 +489,76 @@ fn puts_that_wait_for_a_sync_hold_one_thread_and_share_the_next_sync() {
         assert!(store.snapshot().syncs - syncs <= 3, "{} syncs", store.snapshot().syncs - syncs);
     });
 }
+
+/// A device whose writes wait until they are let go.
+#[derive(Debug)]
+struct SlowWrites {
+    inner: MemoryDevice,
+    gate: std::sync::Mutex<bool>,
+    opened: std::sync::Condvar,
+    waiting: std::sync::atomic::AtomicUsize,
+}
+
+impl blobaccess_local_store::Device for SlowWrites {
+    fn size_bytes(&self) -> u64 {
+        self.inner.size_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.inner.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        let is_shut = self.gate.lock().unwrap();
+        if *is_shut {
+            self.waiting.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+        drop(self.opened.wait_while(is_shut, |is_shut| *is_shut).unwrap());
+        self.inner.write_at(offset, bytes)
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        self.inner.sync()
+    }
+}
+
+#[test]
+fn an_upload_that_finds_an_equal_one_ended_finds_its_blob_too() {
+    let device = Arc::new(SlowWrites {
+        inner: MemoryDevice::new(128 << 20),
+        gate: std::sync::Mutex::new(false),
+        opened: std::sync::Condvar::new(),
+        waiting: std::sync::atomic::AtomicUsize::new(0),
+    });
+    let options = Options::on_device(128 << 20).with_blocks(2, 4, 2);
+    let store =
+        block_on(LocalStore::<Cas>::open_on(options, Arc::<SlowWrites>::clone(&device), Environment::default()));
+    let (store, ctx, (digest, bytes)) = (store.unwrap(), Context::background(), contents());
+    let (mut first, mut second) = (upload(&store, &ctx, &digest), upload(&store, &ctx, &digest));
+    first.send(bytes.clone());
+    second.send(bytes.slice(..500_000));
+    *device.gate.lock().unwrap() = true;
+    std::thread::scope(|scope| {
+        // It is being stored, and waits for the disk with that.
+        let first = scope.spawn(|| block_on(first.end()));
+        while device.waiting.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        let (begun, begins) = std::sync::mpsc::channel();
+        let rest = bytes.slice(500_000..);
+        let second = scope.spawn(move || {
+            second.sender.unbounded_send(Ok(rest)).unwrap();
+            begun.send(()).unwrap();
+            block_on(second.end())
+        });
+        begins.recv().unwrap();
+        // It gets to the copy meanwhile, or else learns nothing new.
+        for _ in 0..10_000 {
+            std::thread::yield_now();
+        }
+        *device.gate.lock().unwrap() = false;
+        device.opened.notify_all();
+        assert_eq!(first.join().unwrap().unwrap(), CREATED);
+        assert_eq!(second.join().unwrap().unwrap(), EXISTS);
+    });
+}

@@ -233,6 +233,60 @@ fn keep_in_place(file: &File, path: &Path) {
 #[cfg(not(target_os = "linux"))]
 fn keep_in_place(_file: &File, _path: &Path) {}
 
+/// The alignment of what is read around the page cache, in bytes: at least that of any disk.
+#[cfg(target_os = "linux")]
+const DIRECT_BYTES: usize = 4096;
+
+#[cfg(target_os = "linux")]
+impl FileDevice {
+    /// Returns whether the page cache has all that lies at `offset`; `None` if the system cannot tell.
+    fn is_remembered(&self, offset: u64, length: usize) -> Option<bool> {
+        use std::io::IoSliceMut;
+
+        use rustix::io::ReadWriteFlags;
+
+        let mut read = vec![0; length];
+        match rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(&mut read)], offset, ReadWriteFlags::NOWAIT) {
+            Ok(_) => Some(true),
+            Err(Errno::AGAIN) => Some(false),
+            Err(_) => None,
+        }
+    }
+
+    /// Reads around the page cache. What was written and not synced is written first, by the system.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the disk from being read or written; also if the file system reads through its memory alone, so that
+    /// nobody can say whether the disk is there.
+    fn read_directly(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        use std::os::fd::AsRawFd as _;
+
+        use rustix::fs::{Mode, OFlags};
+
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let direct = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC, Mode::empty())?;
+        let aligned = u64::try_from(DIRECT_BYTES).unwrap_or(u64::MAX);
+        let begin = offset / aligned * aligned;
+        let skipped = usize::try_from(offset - begin).unwrap_or(usize::MAX);
+        let length = (skipped + buffer.len()).next_multiple_of(DIRECT_BYTES);
+        let mut memory = vec![0; length + DIRECT_BYTES];
+        let shift = memory.as_ptr().align_offset(DIRECT_BYTES);
+        let read = match memory.get_mut(shift..shift + length) {
+            Some(into) => rustix::io::pread(&direct, into, begin)?,
+            None => 0,
+        };
+        let wanted = memory.get(shift + skipped..shift + skipped + buffer.len());
+        match wanted.filter(|_| read >= skipped + buffer.len()) {
+            Some(wanted) => {
+                buffer.copy_from_slice(wanted);
+                Ok(())
+            }
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
 impl Device for FileDevice {
     fn size_bytes(&self) -> u64 {
         self.size_bytes
@@ -244,12 +298,20 @@ impl Device for FileDevice {
 
     #[cfg(target_os = "linux")]
     fn read_from_disk(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        // What was written and not synced stays; nothing else is remembered.
+        if self.at_once == AtOnce::Any {
+            // The file is in memory, and has no disk.
+            return self.read_at(offset, buffer);
+        }
         let length = std::num::NonZeroU64::new(u64::try_from(buffer.len()).unwrap_or(u64::MAX));
         if let Err(error) = rustix::fs::fadvise(&self.file, offset, length, rustix::fs::Advice::DontNeed) {
             tracing::debug!(%error, "a read may be answered from memory");
         }
-        self.read_at(offset, buffer)
+        match self.is_remembered(offset, buffer.len()) {
+            // The disk is asked. The check may have begun to read ahead: then it is asked for the same.
+            Some(false) => self.read_at(offset, buffer),
+            // It was written and not synced, so it stays; or nobody can tell.
+            Some(true) | None => self.read_directly(offset, buffer),
+        }
     }
 
     #[cfg(target_os = "linux")]
@@ -405,6 +467,35 @@ mod tests {
         let mut buffer = [0; 5];
         assert!(device.read_at_once(5000, &mut buffer).unwrap());
         assert_eq!(&buffer, b"hello");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_is_not_synced_does_not_answer_for_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let device = FileDevice::open(directory.path().join("blocks"), 1 << 20).unwrap();
+        if device.at_once != AtOnce::Cached {
+            return;
+        }
+        let page = [7; 4096];
+        device.write_at(8192, &page).unwrap();
+        // Nothing but the page cache has it now, unless the system was very quick.
+        assert_eq!(device.is_remembered(8192, page.len()), Some(true));
+        let mut read = [0; 1000];
+        match device.read_from_disk(9000, &mut read) {
+            Ok(()) => assert_eq!(read, [7; 1000], "it was written first"),
+            // A file system without reads around its memory cannot say that the disk is there.
+            Err(error) => assert_eq!(error.raw_os_error(), Some(Errno::INVAL.raw_os_error()), "{error}"),
+        }
+        let mut read = [0; 4096];
+        if device.read_directly(8192, &mut read).is_ok() {
+            assert_eq!(read, page);
+            assert!(device.read_directly((1 << 20) - 10, &mut [0; 20]).is_err(), "beyond the end");
+            device.read_directly((1 << 20) - 10, &mut [0; 10]).unwrap();
+        }
+        device.sync().unwrap();
+        device.read_from_disk(8192, &mut read).unwrap();
+        assert_eq!(read, page);
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub trait Device: Debug + Send + Sync + 'static {
     }
 
     /// Fills `buffer` with what lies at `offset` on the disk itself, not with what is remembered of it: a disk that is gone
-    /// must not seem to be there. The default reads as [`read_at`](Self::read_at) does.
+    /// must not seem to be there. It fails if nobody can say whether the disk was asked. The default reads as [`read_at`](Self::read_at) does.
     ///
     /// # Errors
     ///
