@@ -28,6 +28,9 @@ use tonic::transport::Endpoint;
 /// The largest message of a remote store: one of the connection, less everything that surrounds it.
 const MAX_MESSAGE_BYTES: u64 = (4 << 20) - (64 << 10);
 
+/// The calls that a narrow client has under way.
+const NARROW_CALLS: usize = 8;
+
 conformance! {
     contents => Layered::<Cas, _>::new(|beneath| cas(over(beneath.store("inner")), options())).promising(of_contents),
     contents_uncompressed =>
@@ -55,10 +58,10 @@ conformance! {
                 .with_max_message_size_bytes(128 << 10)
                 .with_max_in_flight_bytes(256 << 10)
                 .with_batch_concurrency(1);
-            let options = options().with_max_message_size_bytes(128 << 10).with_max_concurrent_calls(8);
+            let options = options().with_max_message_size_bytes(128 << 10).with_max_concurrent_calls(NARROW_CALLS);
             cas(Services::new(narrow).with_cas(beneath.store("inner")), options)
         })
-        .promising(of_contents),
+        .promising(|promises| of_contents(promises).with_max_slow_peers(Some(NARROW_CALLS - 1))),
     contents_through_two_servers =>
         Layered::<Cas, _>::new(|beneath| cas(over(cas(over(beneath.store("inner")), options())), options()))
             .promising(of_contents),

@@ -4,7 +4,8 @@ use std::task::{Context, Poll};
 
 #[cfg(feature = "server")]
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, Either};
+use futures::TryFutureExt as _;
+use futures::future::{BoxFuture, Either, MapOk};
 use http::{Request, Response};
 use tonic::body::Body;
 use tonic::transport::channel::ResponseFuture;
@@ -12,6 +13,7 @@ use tonic::transport::{Channel, Error};
 use tower::Service;
 
 #[cfg(feature = "server")]
+use super::not_grpc;
 use crate::server::{ObservedMethods, ObservedRequest, ObservedResponse};
 
 /// A channel whose calls are observed, if anybody observes them.
@@ -34,10 +36,13 @@ impl CallChannel {
     }
 }
 
+/// An answer, once it is known whether it is one of gRPC.
+type Checked = MapOk<ResponseFuture, fn(Response<Body>) -> Response<Body>>;
+
 impl Service<Request<Body>> for CallChannel {
     type Response = Response<Body>;
     type Error = Error;
-    type Future = Either<ResponseFuture, BoxFuture<'static, Result<Response<Body>, Error>>>;
+    type Future = Either<Checked, BoxFuture<'static, Result<Response<Body>, Error>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Service::poll_ready(&mut self.channel, cx)
@@ -48,7 +53,7 @@ impl Service<Request<Body>> for CallChannel {
         if let Some(methods) = &self.methods {
             let mut call = methods.begin(request.uri().path());
             let request = request.map(|body| Body::new(ObservedRequest::new(body, &call)));
-            let answer = Service::call(&mut self.channel, request);
+            let answer = Service::call(&mut self.channel, request).map_ok(not_grpc::replace);
             let observed = async move {
                 match answer.await {
                     Ok(answer) => {
@@ -64,6 +69,7 @@ impl Service<Request<Body>> for CallChannel {
             };
             return Either::Right(observed.boxed());
         }
-        Either::Left(Service::call(&mut self.channel, request))
+        let replace: fn(Response<Body>) -> Response<Body> = not_grpc::replace;
+        Either::Left(Service::call(&mut self.channel, request).map_ok(replace))
     }
 }

@@ -7,6 +7,8 @@ use blobaccess::{Digest, Error, ErrorKind, PutCertainty};
 use blobaccess_proto::rpc;
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 
+use super::not_grpc::is_foreign;
+
 /// Returns the error that a call failed with.
 ///
 /// What the server reported keeps its kind. A failure on the way to it or back is `Unavailable`, whatever the layers
@@ -33,14 +35,22 @@ pub(super) fn is_time_out(status: &Status) -> bool {
 /// Returns whether nobody knows what became of a call: it may have been sent, and it may still arrive.
 pub(super) fn is_lost(error: &Error) -> bool {
     let status = error.source().and_then(|source| source.downcast_ref::<Status>());
-    error.put_certainty() == PutCertainty::MaybeStored && status.is_some_and(|status| status.source().is_some())
+    error.put_certainty() == PutCertainty::MaybeStored
+        && status.is_some_and(|status| status.source().is_some() || is_foreign(status))
 }
 
 fn from_server(status: Status) -> Error {
     let too_large = matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted)
         && TOO_LARGE.iter().any(|words| status.message().contains(words));
+    let foreign = is_foreign(&status);
     let error = crate::status::from_status(status);
-    if too_large { error.with_kind(ErrorKind::FailedPrecondition) } else { error }
+    if too_large {
+        error.with_kind(ErrorKind::FailedPrecondition)
+    } else if foreign {
+        error.with_kind(ErrorKind::Unavailable)
+    } else {
+        error
+    }
 }
 
 /// Returns the error that one entry of a batch failed with, if it did.

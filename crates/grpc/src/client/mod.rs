@@ -20,6 +20,7 @@ mod icas;
 mod known_offers;
 mod link;
 mod messages;
+mod not_grpc;
 mod options;
 mod proxy;
 mod read;

@@ -38,6 +38,8 @@ pub(crate) enum Needs {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Known {
     failed: FailedStores,
+    /// The stores of which a part is out, while the rest serves.
+    degraded: FailedStores,
     draining: bool,
 }
 
@@ -107,6 +109,11 @@ impl Health {
         self.known.borrow().serving(Needs::All)
     }
 
+    /// Returns whether a part of a store is out, while the rest serves.
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.known.borrow().degraded != FailedStores::default()
+    }
+
     /// Returns whether [`drain`](Self::drain) was called.
     pub(crate) fn is_draining(&self) -> bool {
         self.known.borrow().draining
@@ -160,10 +167,24 @@ impl fmt::Debug for Check {
     }
 }
 
+/// Says whether a part of a store is out, while the rest serves.
+#[derive(Clone)]
+pub(crate) struct Degradation {
+    pub(crate) storage_type: StorageType,
+    pub(crate) is_degraded: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for Degradation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Degradation").field("storage_type", &self.storage_type).finish_non_exhaustive()
+    }
+}
+
 /// A probe that asks the stores every ten seconds whether a random digest is stored, and makes the checks of them.
 pub(crate) struct Probe {
     pub(crate) stores: Vec<Box<dyn Probed>>,
     pub(crate) checks: Vec<Check>,
+    pub(crate) degradations: Vec<Degradation>,
     pub(crate) ctx: Context,
     pub(crate) instance_name: InstanceName,
     pub(crate) clock: Arc<dyn Clock>,
@@ -182,9 +203,23 @@ impl Probe {
                     failed = failed.with(failures.0);
                 }
             }
-            health.change(|known| known.failed = failed);
+            let degraded = self.degraded();
+            if health.known.borrow().degraded != degraded {
+                let is_degraded = degraded != FailedStores::default();
+                tracing::info!(is_degraded, "serving what does not need the part of a store that is out");
+            }
+            health.change(|known| {
+                known.failed = failed;
+                known.degraded = degraded;
+            });
             self.clock.sleep_until(due).await;
         }
+    }
+
+    /// Returns the stores of which a part is out.
+    fn degraded(&self) -> FailedStores {
+        let degraded = self.degradations.iter().filter(|degradation| (degradation.is_degraded)());
+        degraded.fold(FailedStores::default(), |degraded, degradation| degraded.with(degradation.storage_type))
     }
 
     async fn ask(&self, store: &dyn Probed, due: Instant) -> Result<()> {
@@ -194,6 +229,8 @@ impl Probe {
         let answer = pin!(store.ask(&ctx, DigestSet::from(digest)));
         match future::select(answer, self.clock.sleep_until(due)).await {
             Either::Left((Ok(()), _)) => {}
+            // A random digest is asked of the part that is out, too.
+            _ if self.degraded().has(store.storage_type()) => {}
             // The store was reached, and does not find in bulk.
             Either::Left((Err(error), _)) if error.kind() == ErrorKind::Unimplemented => {}
             Either::Left((Err(error), _)) => return Err(error),
@@ -310,6 +347,7 @@ mod tests {
         let probe = |checks| Probe {
             stores: Vec::new(),
             checks,
+            degradations: Vec::new(),
             ctx: Context::background(),
             instance_name: InstanceName::empty(),
             clock: Arc::clone(&clock),

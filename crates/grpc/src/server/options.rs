@@ -104,7 +104,8 @@ impl ServiceOptions {
     ///
     /// Answers wait for memory. A request that is arriving waits for three seconds and is then refused with
     /// `ResourceExhausted`. While more than three quarters of either half are taken, or somebody waits for what other connections
-    /// hold of it, calls that hold some end when their clients send nothing for a second, or take less than 32 KiB.
+    /// hold of it, calls that hold some end when their clients send nothing for a second, or take less than 32 KiB: a reader on
+    /// a line that is slower than 32 KiB a second is reset then, and has to ask for the rest.
     ///
     /// If it is too small, large messages are refused under load. It need not exceed the number of concurrent batches
     /// times twice their size.

@@ -12,7 +12,7 @@ use super::authentication::Authenticator;
 use super::call::CallLimits;
 use super::call_observer::CallObserver;
 use super::failed_puts::{FailedPuts, PutFailures};
-use super::health::{Check, Health, Probe};
+use super::health::{Check, Degradation, Health, Probe};
 use super::in_flight::InFlight;
 use super::open_calls::OpenCalls;
 use super::open_connections::OpenConnections;
@@ -35,7 +35,7 @@ use super::uploads_under_way::UploadsUnderWay;
 /// [checked](Self::with_health_check). After two failures in a row, other than
 /// `Unimplemented`, the services that need it are `NOT_SERVING`, until it answers again; so are all of them from the
 /// moment that the server is told to stop. Health is known by the name of each service, and as a whole by the empty
-/// name.
+/// name. A store of which a part is out may [serve on](Self::with_degraded_while).
 ///
 /// # Limits
 ///
@@ -64,6 +64,7 @@ use super::uploads_under_way::UploadsUnderWay;
 pub struct Services {
     pub(super) served: Served,
     checks: Vec<Check>,
+    degradations: Vec<Degradation>,
     probe_ctx: Context,
     probe_instance_name: InstanceName,
     pub(super) authenticator: Option<Arc<dyn Authenticator>>,
@@ -105,6 +106,8 @@ pub struct ServicesSnapshot {
     pub max_in_flight_bytes: u64,
     /// Whether the server as a whole reports `SERVING`.
     pub serving: bool,
+    /// Whether a part of a store is out, as [`with_degraded_while`](Services::with_degraded_while) tells, at the last probe.
+    pub degraded: bool,
     /// Whether the server was told to stop.
     pub draining: bool,
 }
@@ -116,6 +119,7 @@ impl Services {
         let served = Served::default();
         Self {
             checks: Vec::new(),
+            degradations: Vec::new(),
             probe_ctx: Context::background(),
             probe_instance_name: InstanceName::empty(),
             authenticator: None,
@@ -266,6 +270,20 @@ impl Services {
         self
     }
 
+    /// Has the store of this kind count as serving while `is_degraded`, whether or not it answers the probe: a part of it is
+    /// out, and the rest serves. Such is a disk in front of a bucket that has not answered yet (`BucketStore::has_answered`).
+    /// [Checks](Self::with_health_check) count all the same, and the [snapshot](Self::snapshot) says that it is degraded. The
+    /// function must not block. Several may be added.
+    #[must_use]
+    pub fn with_degraded_while(
+        mut self,
+        storage_type: StorageType,
+        is_degraded: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.degradations.push(Degradation { storage_type, is_degraded: Arc::new(is_degraded) });
+        self
+    }
+
     /// Identifies the callers of the storage services by `authenticator`, so that
     /// [`Authorizing`](blobaccess::decorators::Authorizing) stores and accounts can distinguish them.
     ///
@@ -310,6 +328,7 @@ impl Services {
         let probe = Probe {
             stores: self.served.probed(),
             checks: self.checks.clone(),
+            degradations: self.degradations.clone(),
             ctx: self.probe_ctx.clone(),
             instance_name: self.probe_instance_name.clone(),
             clock: Arc::clone(&self.clock),
@@ -337,6 +356,7 @@ impl Services {
             in_flight_bytes: self.in_flight.taken_bytes(),
             max_in_flight_bytes: self.options.max_in_flight_bytes,
             serving: self.health.is_serving(),
+            degraded: self.health.is_degraded(),
             draining: self.health.is_draining(),
         }
     }

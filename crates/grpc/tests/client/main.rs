@@ -11,6 +11,7 @@ mod find_missing;
 mod hostile;
 mod messages;
 mod observed_calls;
+mod outages;
 mod reads;
 #[path = "../support/recorded_calls.rs"]
 mod recorded_calls;

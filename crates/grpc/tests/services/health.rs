@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use blobaccess::{Clock, Context, Error, InstanceName, SystemClock};
+use blobaccess::{Clock, Context, Error, InstanceName, StorageType, SystemClock};
 use blobaccess_grpc::{ServiceOptions, Services};
 use futures::future::{self, Either};
 use tonic::service::Routes;
@@ -60,6 +61,26 @@ async fn a_store_that_hangs_has_failed() {
     *wired.cas.finds.lock().unwrap() = vec![None, None, None, None];
     let reported = after_probes(&wired.services, 5).await;
     assert_eq!(reported, [Serving, Serving, NotServing, NotServing, Serving]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_of_which_a_part_is_out_serves_the_rest_until_nothing_answers() {
+    let mut wired = Wired::new(ServiceOptions::default());
+    *wired.ac.error.lock().unwrap() = Some(Error::unavailable("the bucket has not answered yet"));
+    let waits = Arc::new(AtomicBool::new(true));
+    let is_waiting = Arc::clone(&waits);
+    wired.services =
+        wired.services.clone().with_degraded_while(StorageType::Ac, move || is_waiting.load(Ordering::Relaxed));
+    after_probes(&wired.services, 4).await;
+    let mut client = HealthClient::new(wired.services.routes().unwrap());
+    assert_eq!((check(&mut client, AC).await, check(&mut client, "").await), (Serving, Serving));
+    let snapshot = wired.services.snapshot();
+    assert!(snapshot.serving && snapshot.degraded);
+    // It has answered, and fails since then.
+    waits.store(false, Ordering::Relaxed);
+    after_probes(&wired.services, 2).await;
+    assert_eq!((check(&mut client, AC).await, check(&mut client, CAS).await), (NotServing, Serving));
+    assert!(!wired.services.snapshot().degraded);
 }
 
 #[tokio::test(start_paused = true)]
