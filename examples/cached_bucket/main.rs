@@ -59,6 +59,7 @@ async fn run(flags: Flags) -> Result<()> {
     tokio::select! {
         done = work(&flags, &stack) => done?,
         () = print_reports(&stack, every) => {}
+        panicked = stack.until_panicked() => return Err(panicked.into()),
     }
     stack.stop().await?;
     println!("{}", stack.describe());

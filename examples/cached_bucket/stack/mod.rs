@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use blobaccess::decorators::{ExistenceCaching, QueryCoalescing, ReadCoalescing};
-use blobaccess::{Ac, BlobAccess, Cas, Clock, Context, Error, Inventory, Result, StorageType, SystemClock};
+use blobaccess::{
+    Ac, Background, BlobAccess, Cas, Clock, Context, Error, Inventory, Result, StorageType, SystemClock, WorkPanicked,
+};
 use blobaccess_accounting::{
     Accounts, AccountsOptions, DriftInterval, DriftScan, Ledger, Metrics, Reading, RedbLedger, Reporter, Reporting,
     Scanned, Total,
@@ -18,6 +20,7 @@ use blobaccess_accounting::{
 use blobaccess_local_store::LocalStore;
 use blobaccess_s3_backend::{BucketOptions, BucketStore, OnUnreachable};
 use blobaccess_write_behind::{QueueOptions, QueueSnapshot, UploadQueue, WriteBehind};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::place::bucket;
@@ -64,6 +67,8 @@ pub(crate) struct CachedBucket {
     /// The totals that were read last.
     totals: Mutex<Vec<Total>>,
     running: Mutex<Option<JoinHandle<()>>>,
+    /// The background work that has panicked.
+    panicked: watch::Sender<Option<WorkPanicked>>,
 }
 
 impl CachedBucket {
@@ -120,6 +125,7 @@ impl CachedBucket {
             report_every,
             totals: Mutex::default(),
             running: Mutex::default(),
+            panicked: watch::Sender::new(None),
         });
         if this.bucket_cas.has_answered() && this.bucket_ac.has_answered() {
             opening::enter(this.ledger.as_ref(), &this.reporting, &this.shards()).await?;
@@ -128,17 +134,42 @@ impl CachedBucket {
             let message = "the bucket does not answer, and a new ledger begins with what is in it";
             return Err(Error::unavailable(message));
         }
-        let running = Arc::clone(&this);
-        // A task of its own, as uploads go on after their callers have gone.
-        *this.running() = Some(tokio::spawn(async move { running.run().await }));
+        let (reports, requeues) = (Arc::clone(&this), Arc::clone(&this));
+        let background = Background::new()
+            .with(Arc::clone(&this.local_cas))
+            .with(Arc::clone(&this.local_ac))
+            .with(Arc::clone(&this.bucket_cas))
+            .with(Arc::clone(&this.bucket_ac))
+            .with(Arc::clone(&this.cas_queue))
+            .with(Arc::clone(&this.ac_queue))
+            .with_future("reports", async move { reports.report().await })
+            .with_future("uploads of an earlier process", async move { requeues.requeue().await });
+        this.spawn(background);
         Ok(this)
     }
 
-    async fn run(&self) {
-        let stores = futures::future::join(self.local_cas.run(), self.local_ac.run());
-        let buckets = futures::future::join(self.bucket_cas.run(), self.bucket_ac.run());
-        let queues = futures::future::join(self.cas_queue.run(), self.ac_queue.run());
-        Box::pin(async { futures::join!(stores, buckets, queues, self.report(), self.requeue()) }).await;
+    /// Does the work in a task of its own, as uploads go on after their callers have gone.
+    fn spawn(&self, mut background: Background) {
+        let panicked = self.panicked.clone();
+        *self.running() = Some(tokio::spawn(async move {
+            if let Err(error) = background.run().await {
+                panicked.send_replace(Some(error));
+            }
+        }));
+    }
+
+    /// Waits until background work has panicked. What is put from then on may never be uploaded, so the process must end.
+    pub(crate) async fn until_panicked(&self) -> WorkPanicked {
+        let mut panicked = self.panicked.subscribe();
+        loop {
+            if let Some(error) = panicked.borrow_and_update().clone() {
+                return error;
+            }
+            if panicked.changed().await.is_err() {
+                // This has the sender, so the channel is not closed.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Queues what was not uploaded when the process ended, once the bucket answers.
@@ -283,5 +314,27 @@ impl CachedBucket {
         synced?;
         closed?;
         totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use blobaccess_local_store::Options;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_has_panicked_is_noticed_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let bucket = folder.path().join("bucket").display().to_string();
+        let (cas, ac) = (LocalStore::open(Options::in_memory(8 << 20)), LocalStore::open(Options::in_memory(8 << 20)));
+        let (cas, ac) = (Arc::new(cas.await.unwrap()), Arc::new(ac.await.unwrap()));
+        let accounts = folder.path().join("accounts");
+        let stack = CachedBucket::open(&bucket, &accounts, Duration::from_mins(1), cas, ac).await.unwrap();
+        let noticed = futures::FutureExt::now_or_never(stack.until_panicked());
+        assert_eq!(noticed, None);
+        stack.spawn(Background::new().with_future("uploads", async { panic!("no way") }));
+        assert_eq!(stack.until_panicked().await.to_string(), "the background work of uploads has panicked: no way");
+        stack.stop().await.unwrap();
     }
 }
