@@ -1,6 +1,7 @@
 //! Answers over HTTP that are not those of the store that was asked: of proxies, of middle boxes, and of a store that refuses.
 
 use std::borrow::Cow;
+use std::fmt::{self, Display, Formatter};
 
 /// A mark that is in the bodies of all answers, and must not get into the texts of errors.
 pub const PAGE_MARK: &str = "page-of-a-proxy";
@@ -46,6 +47,12 @@ impl ForeignAnswer {
         self
     }
 
+    /// Makes the answer one that has a status of gRPC and nothing else.
+    fn grpc_status(mut self, code: u32) -> Self {
+        self.headers.push(("grpc-status", Cow::Owned(code.to_string())));
+        self.header("grpc-message", "so it is")
+    }
+
     fn body(self, body: impl Into<Cow<'static, str>>) -> Self {
         Self { body: body.into(), ..self }
     }
@@ -75,7 +82,49 @@ impl ForeignAnswer {
     }
 }
 
-/// Returns about fifty answers, none of which says that a blob is not stored.
+impl Display for ForeignAnswer {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.status, self.name)?;
+        match self.headers.iter().find(|(name, _)| *name == "grpc-status") {
+            Some((_, code)) => write!(f, " {code}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The code by which gRPC says that something was not found.
+const GRPC_NOT_FOUND: u32 = 5;
+
+/// Returns answers of gRPC that say nothing about whether a blob is stored: every code but those of success and absence, and
+/// answers that end too early.
+#[must_use]
+pub fn grpc_answers() -> Vec<ForeignAnswer> {
+    let grpc = |name| ForeignAnswer::new(name, 200).header("content-type", "application/grpc");
+    let codes = (1..=16).filter(|code| *code != GRPC_NOT_FOUND).chain([17, 999]);
+    let mut answers: Vec<_> = codes.map(|code| grpc("an answer with the code").grpc_status(code)).collect();
+    answers.extend([
+        grpc("an answer without a message or an end"),
+        grpc("an empty message without an end").body("\0\0\0\0\0").end(AnswerEnd::Cut),
+        grpc("a message that breaks off").body("\0\0\0\x01\0page-of-a-proxy").end(AnswerEnd::Cut),
+        grpc("a message that is larger than permitted").body("\0\x7f\x7f\x7f\x7fpage-of-a-proxy"),
+        grpc("a message that is none").body(PAGE_MARK),
+        ForeignAnswer::new("the message of a gateway without an end", 502).header("content-type", "application/grpc"),
+        ForeignAnswer::new("a page that calls itself gRPC", 404)
+            .body(PAGE_MARK)
+            .header("content-type", "application/grpc"),
+    ]);
+    answers
+}
+
+/// Returns the answer of gRPC that something was not found. It says that a blob is absent where one is read, and nothing
+/// where anything else is asked.
+#[must_use]
+pub fn grpc_not_found() -> ForeignAnswer {
+    let answer = ForeignAnswer::new("an answer with the code", 200).header("content-type", "application/grpc");
+    answer.grpc_status(GRPC_NOT_FOUND)
+}
+
+/// Returns about ninety answers, none of which says that a blob is not stored.
 #[must_use]
 pub fn foreign_answers() -> Vec<ForeignAnswer> {
     let new = ForeignAnswer::new;

@@ -72,6 +72,7 @@
 pub mod allocations;
 mod clock;
 pub mod contracts;
+mod erased;
 pub mod fakes;
 mod fixture;
 pub mod foreign_answers;

@@ -40,6 +40,9 @@ pub struct Promises {
     pub demands_possession: bool,
     /// Whether the empty blob exists without having been put. If not, it is like any other.
     pub empty_blob_exists: bool,
+    /// The number of slow peers that harm nobody: of uploads that stand still, and of readers that do not read. `None`: any
+    /// number. The suite has up to eight. A store that bears only some says so in its documentation, or is told how many.
+    pub max_slow_peers: Option<usize>,
     /// Whether the store knows if contents of one instance name are visible in another. If not, its key format is the
     /// one that is safe for caches above it: with instance names.
     pub knows_key_format: bool,
@@ -57,6 +60,7 @@ impl Promises {
         capacity_bytes: None,
         demands_possession: false,
         empty_blob_exists: false,
+        max_slow_peers: None,
         knows_key_format: true,
     };
 
@@ -125,6 +129,13 @@ impl Promises {
     #[must_use]
     pub const fn with_empty_blob_exists(mut self, exists: bool) -> Self {
         self.empty_blob_exists = exists;
+        self
+    }
+
+    /// Sets the number of slow peers that harm nobody; `None` if any number does not.
+    #[must_use]
+    pub const fn with_max_slow_peers(mut self, max: Option<usize>) -> Self {
+        self.max_slow_peers = max;
         self
     }
 

@@ -1,16 +1,23 @@
 //! Running a contract: on a runtime of its own, within a bounded time.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread;
 use std::time::Duration;
 
 use blobaccess::{Clock, Error, Result, SystemClock};
 use futures::FutureExt;
-use futures::future::{Either, select};
+use futures::future::{Either, LocalBoxFuture, select};
 
 /// The time after which a contract counts as broken, so that a hang is reported. On an idle machine the longest take
 /// a few seconds.
 const LIMIT: Duration = Duration::from_mins(10);
+
+/// The time by which a paused clock goes on at once.
+const TICK: Duration = Duration::from_millis(20);
+
+/// The time that the machine gets for [`TICK`].
+const REAL_TICK: Duration = Duration::from_millis(1);
 
 /// Runs a contract, and panics if the store breaks it.
 ///
@@ -44,6 +51,42 @@ pub fn check(contract: impl Future<Output = Result<()>>) -> std::result::Result<
             (None, Some(message)) => (*message).to_owned(),
             (None, None) => "the contract panicked without a message".to_owned(),
         }),
+    }
+}
+
+/// Runs a contract on a runtime whose time is paused, and goes on only when nothing else does: by
+/// [`TICK`] at a time, each of which takes at least [`REAL_TICK`]. So what comes from sockets and other threads is not
+/// overtaken by alarms.
+///
+/// # Errors
+///
+/// The errors of the contract. It panics as the contract does.
+#[expect(clippy::disallowed_methods, reason = "threads and sockets of stores need some time of the machine")]
+pub(crate) fn on_a_paused_clock<'c>(
+    contract: Box<dyn FnOnce() -> LocalBoxFuture<'c, Result<()>> + Send + 'c>,
+) -> Result<()> {
+    let run = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().start_paused(true).build();
+        let runtime = runtime.map_err(|error| Error::internal("no runtime could be started").with_source(error))?;
+        let result = runtime.block_on(async {
+            let ticking = tokio::spawn(async {
+                loop {
+                    tokio::time::sleep(TICK).await;
+                    drop(tokio::task::spawn_blocking(|| thread::sleep(REAL_TICK)).await);
+                }
+            });
+            let result = contract().await;
+            ticking.abort();
+            result
+        });
+        runtime.shutdown_background();
+        result
+    };
+    // A runtime cannot wait for another on one thread.
+    match thread::scope(|scope| scope.spawn(run).join()) {
+        Ok(result) => result,
+        Err(panic) => resume_unwind(panic),
     }
 }
 

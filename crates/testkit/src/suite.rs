@@ -48,6 +48,10 @@ macro_rules! __contracts {
             outages::an_outage_of_any_shape_is_no_miss
             outages::an_error_keeps_its_kind_and_message
             outages::after_an_outage_a_store_serves_as_before
+            slow_peers::uploads_that_stand_still_harm_nobody
+            slow_peers::uploads_that_trickle_harm_nobody
+            slow_peers::no_upload_waits_for_an_equal_one_that_stands_still
+            slow_peers::readers_that_do_not_read_harm_nobody
         }
     };
     (Cas, $callback:ident $given:tt) => {

@@ -94,6 +94,12 @@ teeth! {
         Cas an_error_keeps_its_kind_and_message: HidesTheKindOfErrors;
         Ac after_an_outage_a_store_serves_as_before: NeverRecovers;
     }
+    slow_peers {
+        Ac uploads_that_stand_still_harm_nobody: PutsOneAfterTheOther;
+        Cas uploads_that_trickle_harm_nobody: PutsOneAfterTheOtherUnlessSilent;
+        Cas no_upload_waits_for_an_equal_one_that_stands_still: WaitsForEqualUploads;
+        Cas readers_that_do_not_read_harm_nobody: WaitsForUnreadBlobs;
+    }
     contents {
         Cas contents_of_the_wrong_size_are_refused: TakesAnySize;
         Cas contents_with_the_wrong_hash_are_refused: TakesAnyHash;

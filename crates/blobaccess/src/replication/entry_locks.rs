@@ -4,11 +4,15 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::DigestKey;
+use crate::{Blob, DigestKey, Error, Result};
 
 /// The number of locks. With 64, two of ten entries that change at the same time share a lock in half of all cases,
 /// and then one waits for the other.
 const LOCKS: u64 = 64;
+
+/// The size up to which a message is read before the lock of its entry is taken, in bytes: 4 MiB, as much as a message of
+/// gRPC has unless more is permitted.
+const MAX_READ_FIRST_BYTES: u64 = 4 << 20;
 
 /// Locks for the entries of a mutable kind, so that two stores get the values of one entry in the same order.
 ///
@@ -33,6 +37,25 @@ impl EntryLocks {
         let index = usize::try_from(hash % LOCKS).unwrap_or_default();
         #[expect(clippy::indexing_slicing, reason = "a remainder is less than the number of locks")]
         self.0[index].lock().await
+    }
+
+    /// Reads the message that `blob` is, and locks its entry then: nobody waits for the source of somebody else's message.
+    ///
+    /// A message that is larger than messages are is left unread, as stores may refuse it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the source. Nothing is stored then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the blob, and gives up the place in the queue for the lock.
+    pub(crate) async fn lock_to_put(&self, key: &DigestKey, mut blob: Blob) -> Result<(MutexGuard<'_, ()>, Blob)> {
+        let size = blob.size_bytes();
+        if !blob.is_at_hand() && size <= MAX_READ_FIRST_BYTES {
+            blob = blob.into_bytes(size).await.map(Blob::from_bytes).map_err(Error::not_stored)?;
+        }
+        Ok((self.lock(key).await, blob))
     }
 }
 

@@ -17,5 +17,6 @@ pub mod outages;
 pub mod reading;
 pub mod replicating;
 pub mod restart;
+pub mod slow_peers;
 pub mod uploads;
 pub mod writing;

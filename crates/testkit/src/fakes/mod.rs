@@ -22,7 +22,7 @@ pub use self::observer::RecordingObserver;
 pub use self::paused::PausedStore;
 pub use self::scripted::{RecordedCall, ScriptedStore};
 pub use self::slicers::LeadingBytes;
-pub use self::streams::{Polls, failing_stream, slow_stream, watched_stream};
+pub use self::streams::{Polls, failing_stream, slow_stream, trickling_stream, watched_stream};
 pub use self::unreliable::UnreliableStore;
 pub use self::warnings::Warnings;
 /// A store whose every call fails with the same error.

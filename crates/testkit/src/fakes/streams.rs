@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use blobaccess::{Error, Result};
+use blobaccess::{Clock, Error, Result, SystemClock};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
@@ -32,6 +33,20 @@ pub fn failing_stream(
 ) -> BoxStream<'static, Result<Bytes>> {
     contents.truncate(after_bytes);
     slow_stream(contents, piece_bytes).chain(async { Err(error) }.into_stream()).boxed()
+}
+
+/// Returns `contents` byte by byte, with a pause before each, by the time of the runtime.
+#[must_use]
+pub fn trickling_stream(contents: Bytes, pause: Duration) -> BoxStream<'static, Result<Bytes>> {
+    stream::unfold(contents, move |mut rest| async move {
+        SystemClock.sleep_until(SystemClock.monotonic() + pause).await;
+        if rest.is_empty() {
+            return None;
+        }
+        let byte = rest.split_to(1);
+        Some((Ok(byte), rest))
+    })
+    .boxed()
 }
 
 /// Returns an empty stream that counts how often it is polled, and its counter.

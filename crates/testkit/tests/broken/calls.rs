@@ -91,6 +91,10 @@ impl<K: Kind> Broken<K> {
                     }
                 })
             }
+            Fault::WaitsForUnreadBlobs => {
+                let turn = self.turn().lock_owned().await;
+                blob.on_finish(move |_| drop(turn))
+            }
             Fault::NeedsItsStoreToRead => {
                 let store = Arc::downgrade(&self.alive);
                 let pieces = blob.into_stream(..)?.map(move |piece| {

@@ -62,11 +62,17 @@ struct State {
     part: Option<Bytes>,
     lent: u64,
     latched: Option<Error>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl<K: Kind> Broken<K> {
     fn is(&self, fault: Fault) -> bool {
         self.fault == fault
+    }
+
+    /// Returns the lock that one call has at a time.
+    fn turn(&self) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(&self.state().turn)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

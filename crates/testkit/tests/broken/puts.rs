@@ -1,8 +1,11 @@
 //! The puts of a broken store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use blobaccess::{Blob, BlobAccess, Context, Digest, DigestFunction, Error, ErrorKind, Kind, PutOutcome, Result};
+use blobaccess::{
+    Blob, BlobAccess, Clock, Context, Digest, DigestFunction, Error, ErrorKind, Kind, PutOutcome, Result, SystemClock,
+};
 use bytes::BytesMut;
 use futures::{FutureExt, StreamExt};
 
@@ -65,25 +68,15 @@ impl<K: Kind> Broken<K> {
                 self.state().instead.insert(digest.clone(), bytes);
                 Ok(PutOutcome::AlreadyExists { stored_bytes: size })
             }
-            Fault::GivesFollowersTheFailureOfTheirLeader => {
-                let (flight, leads) = {
-                    let mut state = self.state();
-                    if let Some(flight) = state.flights.get(digest) {
-                        (flight.clone(), false)
-                    } else {
-                        let (inner, ctx, digest) = (Arc::clone(inner), ctx.clone(), digest.clone());
-                        let key = digest.clone();
-                        let flight = async move { inner.put(&ctx, &digest, blob).await }.boxed().shared();
-                        state.flights.insert(key, flight.clone());
-                        (flight, true)
-                    }
-                };
-                let outcome = flight.await?;
-                if leads {
-                    self.state().flights.remove(digest);
-                    return Ok(outcome);
-                }
-                Ok(PutOutcome::AlreadyExists { stored_bytes: outcome.stored_bytes().unwrap() })
+            Fault::PutsOneAfterTheOther => {
+                let turn = self.turn().lock_owned().await;
+                let outcome = inner.put(ctx, digest, blob).await;
+                drop(turn);
+                outcome
+            }
+            Fault::PutsOneAfterTheOtherUnlessSilent => self.put_unless_silent(ctx, digest, blob).await,
+            Fault::GivesFollowersTheFailureOfTheirLeader | Fault::WaitsForEqualUploads => {
+                self.put_as_equals(ctx, digest, blob).await
             }
             Fault::KeepsTheFirstValue if inner.find_missing(ctx, &digest.clone().into()).await?.is_empty() => {
                 Ok(PutOutcome::AlreadyExists { stored_bytes: size })
@@ -101,5 +94,44 @@ impl<K: Kind> Broken<K> {
             }
             _ => inner.put(ctx, digest, blob).await,
         }
+    }
+
+    /// Puts one blob at a time, and ends those that send nothing for a second.
+    async fn put_unless_silent(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        let turn = self.turn().lock_owned().await;
+        let mut so_far = BytesMut::new();
+        let mut pieces = blob.into_stream(..)?;
+        loop {
+            let clock: &dyn Clock = &SystemClock;
+            let piece = clock.timeout(Some(clock.monotonic() + Duration::from_secs(1)), pieces.next()).await;
+            match piece.map_err(|_| Error::unavailable("it is silent for too long"))? {
+                Some(piece) => so_far.extend_from_slice(&piece?),
+                None => break,
+            }
+        }
+        drop(turn);
+        self.inner.put(ctx, digest, Blob::from_bytes(so_far.freeze())).await
+    }
+
+    /// Lets equal puts wait for the first of them.
+    async fn put_as_equals(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
+        let (flight, leads) = {
+            let mut state = self.state();
+            if let Some(flight) = state.flights.get(digest) {
+                (flight.clone(), false)
+            } else {
+                let (inner, ctx, digest) = (Arc::clone(&self.inner), ctx.clone(), digest.clone());
+                let key = digest.clone();
+                let flight = async move { inner.put(&ctx, &digest, blob).await }.boxed().shared();
+                state.flights.insert(key, flight.clone());
+                (flight, true)
+            }
+        };
+        let outcome = flight.await?;
+        if leads {
+            self.state().flights.remove(digest);
+            return Ok(outcome);
+        }
+        Ok(PutOutcome::AlreadyExists { stored_bytes: outcome.stored_bytes().unwrap() })
     }
 }

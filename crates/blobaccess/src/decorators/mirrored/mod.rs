@@ -362,7 +362,7 @@ impl<K: Kind> BlobAccess for Mirrored<K> {
         if !K::STORAGE_TYPE.is_mutable() {
             return self.put_admitted(ctx, digest, blob).await;
         }
-        let _guard = self.locks.lock(&digest.cache_key(self.key_format())).await;
+        let (_guard, blob) = self.locks.lock_to_put(&digest.cache_key(self.key_format()), blob).await?;
         self.put_admitted(ctx, digest, blob).await
     }
 

@@ -55,7 +55,7 @@ where
 
     pub(super) async fn put_message(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let key = digest.cache_key(self.slow.store.key_format().combine(self.fast.store.key_format()));
-        let _guard = self.locks.lock(&key).await;
+        let (_guard, blob) = self.locks.lock_to_put(&key, blob).await?;
         let mut noted = StaleUnlessFilled { stale: &self.stale, digest, acknowledged: false, filled: false };
         let (result, filled) = if self.fast.rest.admits() {
             self.put_into_both(ctx, digest, blob, true).await

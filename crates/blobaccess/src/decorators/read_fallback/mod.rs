@@ -273,10 +273,13 @@ where
     }
 
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
-        let _guard;
-        if P::Kind::STORAGE_TYPE.is_mutable() {
-            _guard = self.locks.lock(&digest.cache_key(self.primary.store.key_format())).await;
-        }
+        let (_guard, blob) = if P::Kind::STORAGE_TYPE.is_mutable() {
+            let key = digest.cache_key(self.primary.store.key_format());
+            let (guard, blob) = self.locks.lock_to_put(&key, blob).await?;
+            (Some(guard), blob)
+        } else {
+            (None, blob)
+        };
         self.primary.store.put(ctx, digest, blob).await.map_err(|error| error.at(self.primary.name))
     }
 

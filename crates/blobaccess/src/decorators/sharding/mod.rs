@@ -296,10 +296,12 @@ impl<S: BlobAccess> BlobAccess for Sharding<S> {
     async fn put(&self, ctx: &Context, digest: &Digest, blob: Blob) -> Result<PutOutcome> {
         let home = self.home(digest)?;
         let (blob, source) = UploadSource::observe(blob);
-        let _guard;
-        if self.is_moving && S::Kind::STORAGE_TYPE.is_mutable() {
-            _guard = self.locks.lock(&digest.cache_key(home.store().key_format())).await;
-        }
+        let (_guard, blob) = if self.is_moving && S::Kind::STORAGE_TYPE.is_mutable() {
+            let (guard, blob) = self.locks.lock_to_put(&digest.cache_key(home.store().key_format()), blob).await?;
+            (Some(guard), blob)
+        } else {
+            (None, blob)
+        };
         let put = home.store().put(ctx, digest, blob);
         home.call(ctx, &self.options, &*self.clock, put, || source.has_failed()).await
     }
