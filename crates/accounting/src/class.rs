@@ -40,7 +40,7 @@ pub enum Class {
     DeletedByRotation = 14,
     /// A blob that was deleted on request.
     DeletedOnRequest = 15,
-    /// A blob that was deleted to keep a bucket within its limits.
+    /// A blob that was deleted to keep a bucket within its limits, or by a rule of the bucket.
     DeletedByCollection = 16,
 }
 

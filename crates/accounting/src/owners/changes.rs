@@ -28,6 +28,7 @@ pub(super) const TABLES: [Definition; 8] = [ENTRIES, ACCOUNTS, IDS, COUNTS, GONE
 pub(super) const SOURCE: &[u8] = b"source";
 pub(super) const APPLIED: &[u8] = b"applied";
 pub(super) const CHANGES: &[u8] = b"changes";
+pub(super) const VERSION: &[u8] = b"version";
 const NEXT_GONE: &[u8] = b"next_gone";
 const NEXT_ID: &[u8] = b"next_id";
 

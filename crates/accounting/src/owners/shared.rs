@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::changes::{
     ACCOUNTS, APPLIED, CHANGES, COUNTS, Change, Changes, ENTRIES, GONE, GONE_BY_MARK, Gone, META, SOURCE, TABLES,
-    get_entry, read_number,
+    VERSION, get_entry, read_number,
 };
 use super::entry::{Entry, Key, Mark, OwnerId};
 use super::figures::{Counts, Figures, Held};
@@ -328,11 +328,19 @@ impl Shared {
     }
 }
 
+/// The version of the tables. A file of another one is not touched.
+const FORMAT: u64 = 1;
+
 /// Reads the figures, and makes the identifier of the index if it has none.
 fn load(database: &Database, new: Epoch) -> Result<Figures, Fault> {
     let transaction = database.begin_write()?;
     let source = {
         let mut meta = transaction.open_table(META)?;
+        match read_number(&meta, VERSION)? {
+            0 => drop(meta.insert(VERSION, FORMAT.to_le_bytes().as_slice())?),
+            FORMAT => {}
+            _ => return Err(Fault::Malformed),
+        }
         let known = meta.get(SOURCE)?.map(|value| Bytes(value.value()).array::<16>().ok_or(Fault::Malformed));
         if let Some(source) = known {
             source?
