@@ -1,6 +1,6 @@
-//! The line of the log about a server at the start. This is the only test of its process, as tests that run beside it would decide what
-//! is logged at all.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
+//! The line of the log about a server at the start.
+//!
+//! This is the only test of its process, as tests that run beside it would decide what is logged at all.
 
 use blobaccess::Cas;
 use blobaccess_s3_backend::sim::SimS3;
