@@ -102,7 +102,7 @@ impl Plan {
         // It was waited for while the cursor moved on, not while nothing ran.
         let is_stale = cursor.before(recount.saturating_mul(4)) > known_since;
         let is_ahead = !is_cumulative && watermark < cursor.before(lag);
-        Ok(Self { is_ahead, is_cumulative, counted, cursor, until, since, is_stale, row })
+        Ok(Self { row, is_ahead, is_cumulative, counted, cursor, until, since, is_stale })
     }
 
     /// Returns the spans that are to be summed up: those after the first time, until the second.
