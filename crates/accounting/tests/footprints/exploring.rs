@@ -53,13 +53,9 @@ fn in_every_state_within_small_bounds_the_sum_is_exact() {
 
 /// Visits every state within larger bounds.
 #[test]
-#[ignore = "takes minutes: for whoever changes what it is a model of"]
+#[ignore = "takes a minute: for whoever changes what it is a model of"]
 fn in_every_state_within_larger_bounds_the_sum_is_exact() {
-    let larger = [
-        Bounds { rows: 2, late: 1, passings: 2, runs: 2, ..NONE },
-        Bounds { rows: 1, repeats: 1, late: 1, steps: 2, passings: 2, crashes: 1, runs: 2 },
-    ];
-    let states: Vec<_> = larger.into_iter().map(|bounds| explore(bounds, Mistake::None)).collect();
+    let states = explore(Bounds { rows: 2, late: 1, passings: 2, runs: 2, ..NONE }, Mistake::None);
     println!("{states:?} states");
 }
 
