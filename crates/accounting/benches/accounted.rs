@@ -132,7 +132,20 @@ fn accounted(c: &mut Criterion) {
     if !std::env::args().any(|argument| argument == "--test") {
         for (name, store) in &stores {
             let put = || store.put(&ctx, &digest, Blob::from_bytes("hello")).now_or_never().unwrap().unwrap();
-            println!("put/{name}: {} ns, the best of {ROUNDS} rounds", best_round(put));
+            // Nobody takes the notes meanwhile, so a put with an index is measured apart.
+            if !name.ends_with("index") && !name.ends_with("both") {
+                println!("put/{name}: {} ns, the best of {ROUNDS} rounds", best_round(put));
+                continue;
+            }
+            let round = |_| {
+                owners.flush().now_or_never().unwrap().unwrap();
+                let begin = Instant::now();
+                for _ in 0..1_000 {
+                    black_box(put());
+                }
+                begin.elapsed().as_nanos() / 1_000
+            };
+            println!("put/{name}: {} ns, the best of 40 rounds", (0..40).map(round).min().unwrap_or_default());
         }
         let ticket = || {
             let ticket = accounts.begin(&ctx, &digest, StorageType::Cas, 5).unwrap();

@@ -62,7 +62,8 @@ const GATHERING: Duration = Duration::from_secs(1);
 /// # Memory
 ///
 /// In a file, the [cache](OwnerIndexOptions::with_cache_bytes) and the ends of uploads that the file has not taken yet: some
-/// 200 bytes each, for a second. An entry takes some 90 bytes on the disk. In memory, an entry takes some 150 bytes.
+/// 200 bytes each, for a second. An entry takes up to 140 bytes on the disk, and as
+/// much of memory in an index that is in memory.
 ///
 /// # Errors
 ///
