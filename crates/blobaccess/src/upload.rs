@@ -27,6 +27,12 @@ pub trait ResolveUpload: Debug + Send + Sync + 'static {
         let _: u64 = logical_bytes;
         StoredSize::Unknown
     }
+
+    /// Returns whether a value that is stored is never replaced, even of a kind whose values may change. Then the token tells
+    /// what became of an upload of any kind. `false` unless the store says otherwise.
+    fn keeps_first_values(&self) -> bool {
+        false
+    }
 }
 
 /// The bytes that a blob would take in a store, as far as they are known before it is put.

@@ -337,6 +337,10 @@ impl<K: Kind> ResolveUpload for BucketStore<K> {
             Form::Casblob => StoredSize::AtMost(casblob::max_file_size_bytes(logical_bytes)),
         }
     }
+
+    fn keeps_first_values(&self) -> bool {
+        !K::STORAGE_TYPE.is_mutable() || self.shared.options.mutability == crate::Mutability::CreateOnly
+    }
 }
 
 /// The deletion of blobs, with their accounts where the server keeps metadata: `stored_blob` costs 1 `HEAD`, `delete_blob`

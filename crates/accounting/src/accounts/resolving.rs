@@ -33,6 +33,11 @@ impl Resolvers {
         self.by_code.get(usize::from(Account::storage_code(storage_type)))?.as_ref()
     }
 
+    /// Returns whether values of this kind may be replaced in the store.
+    pub(crate) fn may_replace(&self, storage_type: StorageType) -> bool {
+        storage_type.is_mutable() && !self.resolver(storage_type).is_some_and(|store| store.keeps_first_values())
+    }
+
     /// Returns the bytes that a blob of `logical_bytes` would take in the store, as far as that is known.
     #[inline]
     pub(crate) fn stored_size(&self, storage_type: StorageType, logical_bytes: u64) -> StoredSize {
@@ -57,14 +62,10 @@ impl Resolvers {
 /// Returns the outcome of an upload for which the store gave `resolution`; `absent` is the reason of the failure if nothing
 /// is stored.
 ///
-/// Contents never change, so their token decides. In a mutable kind, our entry may have replaced another, and another's
-/// entry may have replaced ours: neither is guessed.
-pub(crate) const fn outcome_of(
-    resolution: UploadResolution,
-    storage_type: StorageType,
-    absent: ErrorReason,
-) -> Outcome {
-    match (resolution, storage_type.is_mutable()) {
+/// Values that are never replaced are told by their token. Else our entry may have replaced another, and another's entry may
+/// have replaced ours (`may_replace`): neither is guessed.
+pub(crate) const fn outcome_of(resolution: UploadResolution, may_replace: bool, absent: ErrorReason) -> Outcome {
+    match (resolution, may_replace) {
         (UploadResolution::Mine { stored_bytes }, false) => Outcome::Created { stored_bytes },
         (UploadResolution::Mine { stored_bytes }, true) => Outcome::Unclassified { stored_bytes: Some(stored_bytes) },
         (UploadResolution::Anothers { stored_bytes }, false) => Outcome::AlreadyExists { stored_bytes },
@@ -170,7 +171,7 @@ impl Accounts {
             }
         };
         if let Some(lost) = ended {
-            let outcome = outcome_of(resolution, lost.storage_type, lost.absent);
+            let outcome = outcome_of(resolution, self.resolvers.may_replace(lost.storage_type), lost.absent);
             self.note_upload(&lost.upload, &lost.digest, lost.token, outcome);
             self.end(&lost.upload, outcome);
         }
@@ -205,7 +206,8 @@ impl Accounts {
             match answer {
                 Ok(UploadResolution::Absent) if !settled => {}
                 Ok(resolution) => {
-                    let outcome = outcome_of(resolution, intent.account.storage_type(), ErrorReason::Cancelled);
+                    let may_replace = self.resolvers.may_replace(intent.account.storage_type());
+                    let outcome = outcome_of(resolution, may_replace, ErrorReason::Cancelled);
                     let account = &intent.account;
                     self.note_owner(account, &intent.digest, intent.token, outcome, intent.logical_bytes);
                     lock(dead).end(number, outcome);
@@ -231,7 +233,9 @@ mod tests {
 
     #[test]
     fn contents_are_told_by_their_token_and_entries_are_not_guessed() {
-        let of = |resolution, storage_type| outcome_of(resolution, storage_type, ErrorReason::Cancelled);
+        let of = |resolution, storage_type: StorageType| {
+            outcome_of(resolution, Resolvers::default().may_replace(storage_type), ErrorReason::Cancelled)
+        };
         let (mine, anothers) =
             (UploadResolution::Mine { stored_bytes: 3 }, UploadResolution::Anothers { stored_bytes: 4 });
         let ambiguous = Outcome::Error(ErrorReason::Ambiguous);

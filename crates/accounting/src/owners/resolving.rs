@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use blobaccess::{Context, Digest, ResolveUpload, Result, StorageType, UploadResolution, UploadToken};
+use blobaccess::{Context, Digest, ResolveUpload, Result, StorageType, StoredSize, UploadResolution, UploadToken};
 
 use super::OwnerIndex;
 
@@ -27,6 +27,7 @@ impl OwnerIndex {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl ResolveUpload for OwnerResolver {
     async fn resolve_upload(&self, ctx: &Context, digest: &Digest, token: &UploadToken) -> Result<UploadResolution> {
@@ -39,5 +40,13 @@ impl ResolveUpload for OwnerResolver {
                 Ok(stored_bytes.map_or(resolution, |stored_bytes| UploadResolution::Mine { stored_bytes }))
             }
         }
+    }
+
+    fn stored_size(&self, logical_bytes: u64) -> StoredSize {
+        self.store.stored_size(logical_bytes)
+    }
+
+    fn keeps_first_values(&self) -> bool {
+        self.store.keeps_first_values()
     }
 }

@@ -334,6 +334,38 @@ fn uploads_that_stored_nothing_say_what_they_would_have_stored_also_after_a_cras
     assert_eq!((shutdown.stored_bytes, shutdown.unsized_bytes), (310 + 71, 300));
 }
 
+/// A store that has every upload under its own token, and replaces no value.
+#[derive(Debug)]
+struct FirstValues;
+
+#[async_trait]
+impl ResolveUpload for FirstValues {
+    async fn resolve_upload(&self, _: &Context, _: &Digest, _: &UploadToken) -> Result<UploadResolution> {
+        Ok(UploadResolution::Mine { stored_bytes: 7 })
+    }
+
+    fn keeps_first_values(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_replaces_nothing_tells_what_became_of_an_entry() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = || options().with_journal(directory.path()).with_settle_after(Duration::ZERO);
+    let accounts = Accounts::open(options()).unwrap();
+    let ctx = Context::background();
+    let mut crashed = accounts.begin(&ctx, &digest("acme"), StorageType::Ac, 7).unwrap();
+    drop(crashed.send(&ctx));
+    accounts.lose_the_journal();
+    drop((crashed, accounts));
+    let accounts = Accounts::builder(options()).with_resolver(StorageType::Ac, Arc::new(FirstValues)).open().unwrap();
+    let ledger = Arc::new(MemoryLedger::new());
+    Reporting::new(accounts, Arc::<MemoryLedger>::clone(&ledger)).flush().await.unwrap();
+    let total = ledger.totals(None).await.unwrap().remove(0);
+    assert_eq!((total.tally.get(Class::Created).objects, total.footprint_bytes()), (1, 7));
+}
+
 #[tokio::test]
 async fn a_report_is_made_at_each_interval_and_between_them_the_journal_is_mended() {
     let setup = Setup::new();

@@ -78,7 +78,7 @@ impl World {
         {
             resolution = UploadResolution::Anothers { stored_bytes };
         }
-        self.end(&upload, outcome_of(resolution, storage_type(upload.key), ErrorReason::Rejected));
+        self.end(&upload, outcome_of(resolution, storage_type(upload.key).is_mutable(), ErrorReason::Rejected));
     }
 
     fn resolve(&self, key: u8, token: UploadToken) -> UploadResolution {
@@ -131,7 +131,7 @@ impl World {
             for (number, intent) in life.intents().clone() {
                 let key = KEYS.iter().find(|(key, _)| digest(*key) == intent.digest).unwrap().0;
                 let resolution = self.resolve(key, intent.token);
-                let outcome = outcome_of(resolution, storage_type(key), ErrorReason::Cancelled);
+                let outcome = outcome_of(resolution, storage_type(key).is_mutable(), ErrorReason::Cancelled);
                 life.apply(&Record::End { number, outcome });
             }
         }
