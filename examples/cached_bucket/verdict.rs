@@ -1,7 +1,7 @@
 //! The verdict on a ledger, once everything was uploaded: it equals the bucket, or some uploads are undecided, or it is wrong.
 
 use blobaccess::StorageType;
-use blobaccess_accounting::{Class, DriftInterval, Tally, Total};
+use blobaccess_accounting::{Amounts, Class, DriftInterval, Tally, Total};
 
 /// Returns nothing if the ledger equals the bucket, and what is undecided if uploads without a known end explain the
 /// difference.
@@ -23,7 +23,7 @@ pub(crate) fn judge(
         sum.add_all(&total.tally);
     }
     let ends = [sum.get(Class::Ambiguous), sum.get(Class::Unclassified), sum.get(Class::Panicked)];
-    let ends = ends.into_iter().fold(sum.in_flight(), |all, class| all.plus(class));
+    let ends = ends.into_iter().fold(sum.in_flight(), Amounts::plus);
     let bytes = i128::from(ends.stored_bytes.max(ends.logical_bytes));
     // The bucket may have what the ledger does not. A ledger that has more is wrong in any case.
     if ends.objects > 0 && (-bytes..=0).contains(&low) {

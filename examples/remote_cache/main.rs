@@ -89,7 +89,7 @@ async fn run(flags: Flags) -> Result<()> {
     tokio::select! {
         ended = services.serve(listener, shutdown) => ended?,
         ended = pages::serve(status_listener, Arc::new(pages)) => ended?,
-        () = stack.backend.run() => return Err("the background work of the stores ended".into()),
+        ended = stack.backend.run() => return Err(ended.into()),
     }
     stack.backend.sync().await?;
     println!("stopped");

@@ -81,16 +81,24 @@ impl Others {
 }
 
 impl Backend {
-    /// Does the background work of the stores, for as long as the future is polled.
-    pub(crate) async fn run(&self) {
+    /// Does the background work of the stores, for as long as the future is polled. It ends if some of it has panicked.
+    pub(crate) async fn run(&self) -> String {
         match self {
             Self::Local { cas, ac, others, .. } => drop(futures::join!(cas.run(), ac.run(), others.run())),
-            Self::Bucket { stack, scan_every: Some(every), others, .. } => {
-                futures::join!(scan(stack, *every), others.run());
+            Self::Bucket { stack, scan_every, others, .. } => {
+                let scanning = async {
+                    if let Some(every) = scan_every {
+                        scan(stack, *every).await;
+                    }
+                };
+                tokio::select! {
+                    panicked = stack.until_panicked() => return panicked.to_string(),
+                    _ = async { futures::join!(scanning, others.run()) } => {}
+                }
             }
-            Self::Bucket { others, .. } => others.run().await,
             Self::Memory { .. } | Self::Remote(_) => std::future::pending().await,
         }
+        "the background work of the stores ended".to_owned()
     }
 
     /// Has services fail their health once a local store takes nothing more.

@@ -291,7 +291,7 @@ fn mix(numbers: &mut Numbers) -> FaultPlan {
         .with_slow(some())
 }
 
-/// One of the blobs of a customer.
+/// Returns one of the blobs of a customer.
 fn blob(customer: &str, number: usize) -> (Digest, Vec<u8>) {
     let mut contents = format!("{customer} {number} ").into_bytes();
     contents.resize(contents.len() + number % 50, b'.');

@@ -1,5 +1,4 @@
 //! The number of allocations for a scan for drift.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::sync::Arc;
 
