@@ -27,18 +27,9 @@ pub(crate) struct Books {
 impl Books {
     /// Opens the books of the site `id`. What is missing is made, under names that end with `id`.
     pub(crate) async fn open(flags: &Flags, directory: &Path, id: &str) -> Result<Self> {
-        let (ledger, footprints): (Arc<dyn Ledger>, Arc<dyn FootprintTable>) = match &flags.postgres {
-            Some(postgres) => {
-                let options = PostgresOptions::new().with_table_prefix(format!("metering_{id}_"));
-                let ledger = PostgresLedger::with_options(postgres, options)?;
-                ledger.create_tables().await?;
-                (Arc::new(ledger), Arc::new(open_entries(postgres, id).await?))
-            }
-            None => {
-                let footprints = RedbFootprints::open(directory.join("footprints.redb"))?;
-                footprints.insert(CUSTOMERS).await?;
-                (Arc::new(RedbLedger::open(directory.join("ledger.redb"))?), Arc::new(footprints))
-            }
+        let (ledger, footprints) = match &flags.postgres {
+            Some(postgres) => in_postgres(postgres, id).await?,
+            None => in_files(directory).await?,
         };
         let (rows, source): (Option<Arc<dyn RowSink>>, Arc<dyn RowSource>) = match &flags.clickhouse {
             Some(clickhouse) => {
@@ -52,6 +43,21 @@ impl Books {
         };
         Ok(Self { ledger, rows, source, footprints })
     }
+}
+
+/// Opens ledger and footprints in files of `directory`.
+async fn in_files(directory: &Path) -> Result<(Arc<dyn Ledger>, Arc<dyn FootprintTable>)> {
+    let footprints = RedbFootprints::open(directory.join("footprints.redb"))?;
+    footprints.insert(CUSTOMERS).await?;
+    Ok((Arc::new(RedbLedger::open(directory.join("ledger.redb"))?), Arc::new(footprints)))
+}
+
+/// Opens ledger and footprints in PostgreSQL.
+async fn in_postgres(postgres: &str, id: &str) -> Result<(Arc<dyn Ledger>, Arc<dyn FootprintTable>)> {
+    let options = PostgresOptions::new().with_table_prefix(format!("metering_{id}_"));
+    let ledger = PostgresLedger::with_options(postgres, options)?;
+    ledger.create_tables().await?;
+    Ok((Arc::new(ledger), Arc::new(open_entries(postgres, id).await?)))
 }
 
 /// Opens the table `bazelre_cache_entries` of a site, with a row for each customer. A site has such a table already: here it

@@ -56,6 +56,9 @@ async fn run(flags: Flags) -> Result<()> {
     println!("1. Two customers upload {blobs} blobs each, and an action result for every fifth.");
     let site = Site::open(&flags, &directory).await?;
     println!("   {} and {}", site.cas, site.ac);
+    for shortcoming in site.shortcomings() {
+        println!("   the server lacks: {shortcoming}");
+    }
     upload(&site, 0..blobs).await?;
     report(&site).await?;
 

@@ -20,7 +20,7 @@ use crate::flags::Flags;
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// The time that the uploads of a killed process get to be resolved.
-const RECOVER: Duration = Duration::from_secs(60);
+const RECOVER: Duration = Duration::from_mins(1);
 
 /// A site.
 #[derive(Debug)]
@@ -72,6 +72,11 @@ impl Site {
         let cas = Accounted::new(cas, Arc::clone(&accounts));
         let ac = Accounted::new(ac, Arc::clone(&accounts));
         Ok(Self { cas, ac, books, accounts, reporting: Arc::new(reporting), owners })
+    }
+
+    /// Returns what the server lacks for exact counts, in words; nothing if it lacks nothing.
+    pub(crate) fn shortcomings(&self) -> Vec<String> {
+        self.cas.inner().snapshot().findings.shortcomings().iter().map(ToString::to_string).collect()
     }
 
     /// Reports to the ledger, and delivers rows: what a program does every minute.
