@@ -8,7 +8,6 @@ use std::time::SystemTime;
 
 use blobaccess::{Error, Result};
 
-use super::record::Frame;
 use super::state::{Intent, Replayed};
 use super::{Owner, Record, State, encode, publish, sync_directory, write_new};
 use crate::rows::PlannedRows;
@@ -38,7 +37,7 @@ pub(crate) struct Dead {
     length: u64,
     /// The records that are to be written.
     pending: Vec<u8>,
-    /// Whether the file is to be written anew: it is of the first version, or could not be synced.
+    /// Whether the file is to be written anew: it is of an earlier version, or could not be synced.
     outdated: bool,
     /// The number of the upload from which on the store is asked next.
     pub(crate) next_asked: u64,
@@ -74,7 +73,7 @@ impl Dead {
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let Some(Replayed { state, frame, length, damaged }) = State::read(&bytes) else {
+        let Some(Replayed { state, outdated, length, damaged }) = State::read(&bytes) else {
             return Ok(Opening::Unknown);
         };
         if !owner.takes_up(&state.owner) {
@@ -90,7 +89,6 @@ impl Dead {
             // It may be there from an earlier start.
             drop(std::fs::hard_link(path, kept));
         }
-        let outdated = frame == Frame::First;
         let length = u64::try_from(length).unwrap_or(u64::MAX);
         let path = path.to_owned();
         let mut dead = Self { path, file, state, damaged, length, pending: Vec::new(), outdated, next_asked: 0 };

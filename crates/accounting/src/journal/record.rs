@@ -6,8 +6,11 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use crate::ledger::codec::{Bytes, put_account, put_amounts, put_tally, put_text};
 use crate::{Account, Amounts, Class, DropReason, Epoch, ErrorReason, Outcome, Reporter, Tally};
 
-/// The version of the format that is written. Version 1 is read; a journal of any other is left alone.
-pub(super) const VERSION: u8 = 2;
+/// The version of the format that is written. Versions 1 and 2 are read; a journal of any other is left alone.
+pub(super) const VERSION: u8 = 3;
+
+/// The version before: no rows, and no sizes of open uploads in the store.
+const SECOND_VERSION: u8 = 2;
 
 /// The first version: lengths of two bytes, and no store in the head.
 const FIRST_VERSION: u8 = 1;
@@ -106,7 +109,7 @@ const FIRST_FRAME_BYTES: usize = 6;
 /// The length of the longest record that is looked for behind damage, in bytes. It has two names and a tally.
 const MAX_SOUGHT_BYTES: usize = 8 << 10;
 
-/// The frame of records, by the version of the journal.
+/// The frame of records: that of the first version, and that of all since the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Frame {
     First,
@@ -244,6 +247,11 @@ impl Record {
         bytes.is_empty().then_some(record)
     }
 
+    /// Returns whether the record with this body is the head of a journal of the version that is written.
+    pub(super) fn is_head_of_present_version(body: &[u8]) -> bool {
+        body.starts_with(&[HEAD, VERSION])
+    }
+
     fn read_body(bytes: &mut Bytes<'_>, instance_name: impl Fn(u32) -> Option<InstanceName>) -> Option<Self> {
         Some(match bytes.byte()? {
             HEAD => {
@@ -252,7 +260,7 @@ impl Record {
                 let reporter = Reporter::new(bytes.text()?);
                 let store = match version {
                     FIRST_VERSION => String::new(),
-                    VERSION => bytes.text()?.to_owned(),
+                    SECOND_VERSION | VERSION => bytes.text()?.to_owned(),
                     _ => return None,
                 };
                 Self::Head { owner: Owner { reporter, store }, epoch }

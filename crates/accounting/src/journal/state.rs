@@ -39,7 +39,8 @@ pub(crate) struct Intent {
 #[derive(Debug)]
 pub(super) struct Replayed {
     pub(super) state: State,
-    pub(super) frame: Frame,
+    /// Whether it is of a version before the one that is written.
+    pub(super) outdated: bool,
     /// The place behind the last whole record. A record that follows was torn.
     pub(super) length: usize,
     /// The number of places with records that cannot be read, although whole ones follow.
@@ -76,7 +77,8 @@ impl State {
             let record = Record::read(body, |id| replayed.as_ref()?.state.instance_name(id));
             match (record, &mut replayed) {
                 (Some(Record::Head { owner, epoch }), None) => {
-                    replayed = Some(Replayed { state: Self::new(owner, epoch), frame, length: 0, damaged: 0 });
+                    let outdated = !Record::is_head_of_present_version(body);
+                    replayed = Some(Replayed { state: Self::new(owner, epoch), outdated, length: 0, damaged: 0 });
                 }
                 (Some(record), Some(replayed)) => replayed.state.apply(&record),
                 (Some(_), None) | (None, _) => damaged += 1,

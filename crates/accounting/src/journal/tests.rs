@@ -4,6 +4,7 @@ use std::time::SystemTime;
 use blobaccess::{AccountName, DigestFunction, StorageType};
 use blobaccess_testkit::ManualClock;
 
+use super::record::VERSION;
 use super::*;
 use crate::Reporter;
 
@@ -369,6 +370,80 @@ fn a_journal_of_the_first_version_is_read_and_written_anew() {
         dead.sync().unwrap();
         assert!(!std::fs::read(&path).unwrap().starts_with(&bytes[..10]), "{outdated}");
     }
+}
+
+/// Returns a record as all versions since the second frame it.
+fn framed(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap();
+    let check = xxhash_rust::xxh3::xxh3_64_with_seed(body, length.into());
+    [&length.to_le_bytes(), &check.to_le_bytes()[..4], body].concat()
+}
+
+/// Returns the head of a journal of the reporter `host` for the store `bucket`.
+fn head_of_version(version: u8, epoch: Epoch) -> Vec<u8> {
+    let names = [&[4, 0, 0, 0][..], b"host", &[6, 0, 0, 0], b"bucket"].concat();
+    framed(&[&[1, version], &epoch.as_bytes()[..], &names].concat())
+}
+
+#[test]
+fn a_journal_of_the_second_version_is_read_and_written_anew() {
+    let setup = Setup::new();
+    let epoch = Epoch::from_bytes([7; 16]);
+    let (name, open) = ([9, 0, 0, 0], |number, flags| {
+        framed(
+            &[&[3, flags, number, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1][..], &[5; 32]].concat(),
+        )
+    });
+    let bytes = [
+        head_of_version(2, epoch),
+        head_of_version(2, epoch),
+        framed(&[&[2], &name[..], &[0, 4, 0, 0, 0], b"acme", &[0, 0, 0, 0]].concat()),
+        // One that was sent, one whose first byte follows, and one that ended with 8 bytes created.
+        open(1, 1),
+        open(2, 0),
+        framed(&[4, 2, 0, 0, 0, 0, 0, 0, 0]),
+        open(3, 1),
+        framed(&[&[5, 3, 0, 0, 0, 0, 0, 0, 0, Class::Created.code(), 1, 8, 0, 0, 0, 0, 0, 0, 0][..], &[0; 8]].concat()),
+    ]
+    .concat();
+    let path = setup.directory.path().join(format!("{epoch}.journal"));
+    std::fs::write(&path, &bytes).unwrap();
+    let owner = owner("host", "bucket");
+    for outdated in [true, false] {
+        let found = setup.found(&owner);
+        assert_eq!((found.damaged, found.unreadable, found.dead.len()), (0, 0, 1));
+        let mut dead = found.dead.into_iter().next().unwrap();
+        assert_eq!(dead.state.intents().keys().copied().collect::<Vec<_>>(), [1, 2]);
+        assert!(dead.state.intents().values().all(|intent| intent.sent && intent.size == StoredSize::Unknown));
+        let tally = dead.state.totals().remove(0).1;
+        assert_eq!((tally.get(Class::Started).objects, tally.get(Class::Created).stored_bytes), (3, 8));
+        // Its rows are those of everything that it counted, as it delivered none.
+        assert_eq!(outdated, !dead.plan_rows(SystemTime::UNIX_EPOCH, 10).is_empty());
+        dead.sync().unwrap();
+        assert!(std::fs::read(&path).unwrap().starts_with(&head_of_version(VERSION, epoch)), "{outdated}");
+    }
+}
+
+#[test]
+fn a_journal_of_a_later_version_is_left_alone() {
+    let setup = Setup::new();
+    let epoch = Epoch::from_bytes([7; 16]);
+    let head = head_of_version(VERSION + 1, epoch);
+    let bytes = [&head[..], &head, &framed(&[200, 1, 2, 3])].concat();
+    let path = setup.directory.path().join(format!("{epoch}.journal"));
+    std::fs::write(&path, &bytes).unwrap();
+    let found = setup.found(&owner("host", "bucket"));
+    assert_eq!((found.dead.len(), found.unreadable), (0, 1));
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn the_version_is_one_that_builds_without_rows_and_sizes_leave_alone() {
+    // The codes of the records of rows and the flags of sizes are damage to whoever reads versions 1 and 2 only.
+    let setup = Setup::new();
+    let journal = setup.create_for(owner("host", "bucket"), 7);
+    let path = journal.path.clone();
+    assert!(std::fs::read(path).unwrap().starts_with(&head_of_version(3, Epoch::from_bytes([7; 16]))));
 }
 
 #[test]
