@@ -19,6 +19,15 @@ pub(super) const WANTED: usize = 1_024;
 /// The length from which on a log is written anew while notes come, in bytes.
 const REWRITE_AT_BYTES: u64 = 4 << 20;
 
+/// The beginning of a log, before its version. As the length of a note, it would be one that no note has.
+const MAGIC: &[u8] = b"uploads";
+
+/// The version of the format that is written. A log without a beginning is from before there were versions, and is read.
+const VERSION: u8 = 1;
+
+/// The extension of a second name of a log that could not be read whole.
+const DAMAGED_SUFFIX: &str = "damaged";
+
 /// The end of an upload that concerns the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Note {
@@ -167,19 +176,35 @@ pub(super) struct Log {
 
 impl Log {
     /// Opens the log at `path`, and reads the notes in it.
+    ///
+    /// If something in it cannot be read, the log keeps its contents under the extension `damaged`, in place of what was
+    /// kept there before, and goes on with the notes before that place.
     pub(super) fn open(path: &Path) -> std::io::Result<(Self, Vec<Note>)> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let mut rest = Bytes(&bytes);
-        // What follows a note that is torn was never acknowledged to anybody.
-        let notes = std::iter::from_fn(|| Note::read(&mut rest)).collect();
+        let (notes, unread) = read_notes(&bytes)?;
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        Ok((Self { path: path.to_owned(), file, length, buffer: Vec::new(), failures: 0 }, notes))
+        let mut log = Self { path: path.to_owned(), file, length, buffer: Vec::new(), failures: 0 };
+        if unread > 0 {
+            let (kept, read) = (path.with_extension(DAMAGED_SUFFIX), notes.len());
+            let (log, shown) = (path.display(), kept.display());
+            tracing::warn!(%log, read, bytes = unread, kept = %shown, "passing over a part of the log of an index: a scan finds its blobs");
+            drop(std::fs::remove_file(&kept));
+            drop(std::fs::hard_link(path, &kept));
+        }
+        // Notes behind what cannot be read would not be read either.
+        if unread > 0 || (!bytes.is_empty() && !bytes.starts_with(MAGIC)) {
+            log.rewrite(&notes)?;
+        }
+        Ok((log, notes))
     }
 
     fn append(&mut self, note: &Note) {
         self.buffer.clear();
+        if self.length == 0 {
+            put_head(&mut self.buffer);
+        }
         note.put(&mut self.buffer);
         let length = u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
         match self.file.write_all(&self.buffer) {
@@ -216,6 +241,7 @@ impl Log {
     /// Writes the log anew beside the old one, which a crash in between leaves.
     fn rewrite(&mut self, waiting: &[Note]) -> std::io::Result<()> {
         self.buffer.clear();
+        put_head(&mut self.buffer);
         for note in waiting {
             note.put(&mut self.buffer);
         }
@@ -229,6 +255,34 @@ impl Log {
         self.buffer = Vec::new();
         Ok(())
     }
+}
+
+fn put_head(out: &mut Vec<u8>) {
+    out.extend(MAGIC);
+    out.push(VERSION);
+}
+
+/// Returns the notes in the contents of a log, and the number of bytes behind them that cannot be read.
+///
+/// # Errors
+///
+/// `Unsupported` if the log is of another version.
+fn read_notes(bytes: &[u8]) -> std::io::Result<(Vec<Note>, usize)> {
+    let mut rest = match bytes.strip_prefix(MAGIC) {
+        Some([VERSION, notes @ ..]) => Bytes(notes),
+        Some([other, ..]) => {
+            let message = format!("its log is of version {other}, and this build reads version {VERSION}");
+            return Err(std::io::Error::new(std::io::ErrorKind::Unsupported, message));
+        }
+        Some([]) | None => Bytes(bytes),
+    };
+    let mut notes = Vec::new();
+    let mut next = rest;
+    while let Some(note) = Note::read(&mut next) {
+        notes.push(note);
+        rest = next;
+    }
+    Ok((notes, rest.0.len()))
 }
 
 #[cfg(test)]
@@ -288,6 +342,57 @@ mod tests {
         log.rewrite(&read[1..]).unwrap();
         log.append(&read[0]);
         assert_eq!(Log::open(&path).unwrap().1, [read[1].clone(), read[0].clone()]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_kept_and_hides_no_later_note() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("index.notes");
+        let kept = directory.path().join("index.damaged");
+        let mut notes = Notes::new(1, Some(Log::open(&path).unwrap().0));
+        (0..3).for_each(|number| assert!(!push(&mut notes, number)));
+        assert!(!kept.exists());
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let (log, read) = Log::open(&path).unwrap();
+        assert_eq!(read, notes.waiting[..1]);
+        assert!(std::fs::read(&kept).unwrap() == bytes);
+        let mut later = Notes::new(4, Some(log));
+        push(&mut later, 3);
+        assert_eq!(Log::open(&path).unwrap().1, [read[0].clone(), later.waiting[0].clone()]);
+        // The log is emptied, and what was kept is not.
+        later.take();
+        later.taken();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+        assert!(std::fs::read(&kept).unwrap() == bytes);
+    }
+
+    #[test]
+    fn a_log_says_its_version_and_one_of_another_is_not_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notes");
+        let mut notes = Notes::new(1, Some(Log::open(&path).unwrap().0));
+        for _ in 0..2 {
+            push(&mut notes, 0);
+            assert!(std::fs::read(&path).unwrap().starts_with(b"uploads\x01"));
+            notes.take();
+            notes.taken();
+        }
+        push(&mut notes, 1);
+        let written = std::fs::read(&path).unwrap();
+        let mut other = written.clone();
+        other[7] = 2;
+        std::fs::write(&path, &other).unwrap();
+        let error = Log::open(&path).unwrap_err();
+        assert!(error.to_string().contains("of version 2, and this build reads version 1"), "{error}");
+        assert!(std::fs::read(&path).unwrap() == other);
+        // A log from before there were versions.
+        std::fs::write(&path, &written[8..]).unwrap();
+        assert_eq!(Log::open(&path).unwrap().1, notes.waiting);
+        assert!(std::fs::read(&path).unwrap() == written);
+        assert!(!path.with_extension("damaged").exists());
     }
 
     #[test]

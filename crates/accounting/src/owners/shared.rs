@@ -1,5 +1,6 @@
 //! The state that all handles of an index share: its file, its figures, and the notes that it has not taken.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -7,7 +8,10 @@ use std::time::{Duration, SystemTime};
 use blobaccess::{Clock, DeleteBlob, Digest, Error, InventoryEntry, Result, StorageType, UploadToken, blocking};
 use futures::future::{Either, select};
 use redb::backends::InMemoryBackend;
-use redb::{Builder, Database, ReadableDatabase, ReadableTable};
+use redb::{
+    Builder, Database, DatabaseError, MultimapTableHandle, ReadTransaction, ReadableDatabase, ReadableTable,
+    TableHandle,
+};
 use tokio::sync::Notify;
 
 use super::changes::{
@@ -55,6 +59,12 @@ impl Shared {
         let refuse = |error: &dyn std::fmt::Display| {
             Error::failed_precondition(format!("cannot open the index of owners {}: {error}", path.display()))
         };
+        match find_misfit(path, cache_bytes) {
+            Ok(None) => {}
+            Ok(Some(misfit)) => return Err(refuse(&misfit)),
+            Err(Fault::Malformed) => return Err(refuse(&"its version is no number")),
+            Err(Fault::Database(error)) => return Err(refuse(&error).with_source(error)),
+        }
         let file = LedgerFile::open(&TABLES, move || Ok(Builder::new().set_cache_size(cache_bytes).create(&opened)?))
             .map_err(|error| refuse(&error).with_source(error))?;
         let log = path.with_extension(LOG_SUFFIX);
@@ -331,6 +341,41 @@ impl Shared {
 /// The version of the tables. A file of another one is not touched.
 const FORMAT: u64 = 1;
 
+/// Returns why the file at `path` is not to be opened, if it is no index, or one of another version.
+///
+/// Nothing is written into it, but for the repair of a file that was not closed.
+fn find_misfit(path: &Path, cache_bytes: usize) -> Result<Option<String>, Fault> {
+    // An empty file becomes an index. If nothing can be told of it, opening it tells why.
+    if std::fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0 {
+        return Ok(None);
+    }
+    let mut builder = Builder::new();
+    builder.set_cache_size(cache_bytes);
+    match builder.open_read_only(path) {
+        Err(DatabaseError::RepairAborted) => find_misfit_in(&builder.open(path)?.begin_read()?),
+        opened => find_misfit_in(&opened?.begin_read()?),
+    }
+}
+
+fn find_misfit_in(reading: &ReadTransaction) -> Result<Option<String>, Fault> {
+    let mut names: BTreeSet<String> = reading.list_tables()?.map(|table| table.name().to_owned()).collect();
+    names.extend(reading.list_multimap_tables()?.map(|table| table.name().to_owned()));
+    if names.is_empty() {
+        return Ok(None);
+    }
+    if let Some(foreign) = names.iter().find(|name| TABLES.iter().all(|table| table.name() != name.as_str())) {
+        return Ok(Some(format!("it has a table `{foreign}`, which no index of version {FORMAT} has")));
+    }
+    if !names.contains(META.name()) {
+        return Ok(Some(format!("it lacks the table `{}`", META.name())));
+    }
+    Ok(match read_number(&reading.open_table(META)?, VERSION)? {
+        // The writer was interrupted before it had written the version.
+        0 | FORMAT => None,
+        other => Some(format!("it is of version {other}, and this build reads version {FORMAT}")),
+    })
+}
+
 /// Reads the figures, and makes the identifier of the index if it has none.
 fn load(database: &Database, new: Epoch) -> Result<Figures, Fault> {
     let transaction = database.begin_write()?;
@@ -379,5 +424,83 @@ fn fault(fault: Fault) -> Error {
         }
         Fault::Database(error) => Error::internal(format!("index of owners: {error}")).with_source(error),
         Fault::Malformed => Error::data_loss("the index of owners has a row that no index wrote"),
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use blobaccess::ErrorKind;
+    use redb::TableDefinition;
+
+    use super::*;
+    use crate::ledger::Definition;
+    use crate::{OwnerIndex, OwnerIndexOptions, RedbLedger};
+
+    fn open(path: &Path) -> Result<OwnerIndex> {
+        OwnerIndex::builder(OwnerIndexOptions::default()).open(path)
+    }
+
+    /// Expects that the file is refused with this message, and that it stays as it is.
+    fn expect_refusal(path: &Path, message: &str) {
+        let before = std::fs::read(path).unwrap();
+        let error = open(path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+        assert!(error.to_string().contains(message), "{error}");
+        assert!(before == std::fs::read(path).unwrap(), "{message}: the file was written into");
+        assert!(!path.with_extension(LOG_SUFFIX).exists(), "{message}");
+    }
+
+    fn write(path: &Path, table: Definition, key: &[u8], value: &[u8]) {
+        let database = Database::create(path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(table).unwrap().insert(key, value).unwrap();
+        transaction.commit().unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_index_is_refused_and_not_written_into() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger");
+        drop(RedbLedger::open(&path).unwrap());
+        expect_refusal(&path, "it has a table `adjustments`");
+        let path = directory.path().join("entries");
+        write(&path, ENTRIES, b"a", b"b");
+        expect_refusal(&path, "it lacks the table `meta`");
+        let path = directory.path().join("numbers");
+        let database = Database::create(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(TableDefinition::<u64, u64>::new("meta")).unwrap().insert(1, 2).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        expect_refusal(&path, "meta");
+        let path = directory.path().join("text");
+        std::fs::write(&path, "not a database").unwrap();
+        expect_refusal(&path, "Not a redb database");
+    }
+
+    #[test]
+    fn an_index_of_another_version_is_refused_and_not_written_into() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("later");
+        write(&path, META, VERSION, &7_u64.to_le_bytes());
+        expect_refusal(&path, "it is of version 7, and this build reads version 1");
+        write(&path, META, VERSION, b"seven");
+        expect_refusal(&path, "its version is no number");
+    }
+
+    #[test]
+    fn an_index_is_opened_again_and_so_is_an_empty_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("index");
+        std::fs::write(&path, "").unwrap();
+        let index = open(&path).unwrap();
+        assert_eq!(open(&path).unwrap_err().kind(), ErrorKind::FailedPrecondition);
+        // The copy is a file that was not closed.
+        let copy = directory.path().join("copy");
+        std::fs::copy(&path, &copy).unwrap();
+        drop(index);
+        drop(open(&path).unwrap());
+        drop(open(&copy).unwrap());
     }
 }
