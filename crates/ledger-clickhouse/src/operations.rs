@@ -300,7 +300,17 @@ impl ClickHouseOperations {
         memory.entry(batch.key()).or_default().insert(index, error.to_string());
     }
 
+    /// Forgets the refused rows of a batch, and returns the error of a table that takes none.
+    fn refuse_batch(&self, batch: &RowBatch, error: &str) -> Error {
+        self.refused().remove(&batch.key());
+        Error::failed_precondition(format!("the table of operations is empty and refuses every row: {error}"))
+    }
+
     /// Inserts rows, and notes those that the server refuses for what is in them. They are found by halves.
+    ///
+    /// # Errors
+    ///
+    /// `FailedPrecondition` if the table is empty and refuses many, before all were sent.
     async fn insert_by_halves(
         &self,
         batch: &RowBatch,
@@ -321,7 +331,8 @@ impl ClickHouseOperations {
                     if let [(index, _)] = part {
                         self.note_refused(batch, refused, *index, &error);
                         if refused.len() >= MAX_REFUSED_AT_FIRST && !self.has_taken().await? {
-                            break;
+                            // The rest was not sent, so the batch fails whatever the table takes from now on.
+                            return Err(self.refuse_batch(batch, &error.to_string()));
                         }
                     } else {
                         let middle = usize::midpoint(start, end);
@@ -354,12 +365,10 @@ impl RowSink for ClickHouseOperations {
         let missing = self.missing(batch, &rows, &refused).await?;
         self.insert_by_halves(batch, count, &missing, &mut refused).await?;
         if let Some(error) = refused.values().next() {
-            let has_taken = self.has_taken().await?;
-            self.refused().remove(&batch.key());
-            if !has_taken {
-                let message = "the table of operations is empty and refuses every row";
-                return Err(Error::failed_precondition(format!("{message}: {error}")));
+            if !self.has_taken().await? {
+                return Err(self.refuse_batch(batch, error));
             }
+            self.refused().remove(&batch.key());
         }
         for (index, error) in &refused {
             let row = rows.get(*index).map_or("", |row| row.line.as_str());
@@ -374,5 +383,48 @@ impl RowSink for ClickHouseOperations {
 impl Debug for ClickHouseOperations {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClickHouseOperations").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use blobaccess::{AccountName, ErrorKind, StorageType};
+    use blobaccess_accounting::{Account, Amounts, Class, Epoch, OperationRow, Outcome, Reporter};
+    use clickhouse::test::{Mock, handlers};
+    use serde::Serialize;
+
+    use super::*;
+
+    #[derive(Row, Serialize)]
+    struct Count {
+        counted: u64,
+    }
+
+    #[tokio::test]
+    async fn rows_that_were_never_sent_are_not_acknowledged_though_another_host_fills_the_table() {
+        let mut mock = Mock::new();
+        // The batch as a whole, and its first half by halves down to the sixteenth row.
+        for _ in 0..32 {
+            mock.add(handlers::exception(117));
+        }
+        for counted in [0, 1] {
+            mock.add(handlers::provide([Count { counted }]));
+        }
+        // Whoever asks again learns that the table takes rows.
+        mock.non_exhaustive();
+        let row = |number: usize| {
+            let account = Account::new(AccountName::new(format!("{number:02}")), StorageType::Cas);
+            let amounts = Amounts::ended(Outcome::Created { stored_bytes: 3 }, 7);
+            OperationRow::new(account, Class::Created, amounts)
+        };
+        let rows = (0..32).map(row).collect();
+        let batch = RowBatch::new(Reporter::new("host"), Epoch::from_bytes([7; 16]), 1, SystemTime::UNIX_EPOCH, rows);
+        let operations =
+            ClickHouseOperations::new(Client::default().with_mock(&mock), OperationsTable::default()).unwrap();
+        let error = operations.write(&batch).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+        assert_eq!((operations.snapshot().rows_set_aside, operations.refused().len()), (0, 0));
     }
 }
