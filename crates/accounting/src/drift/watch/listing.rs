@@ -8,6 +8,7 @@ use blobaccess::{Context, Error, ErrorKind, InventoryEntry, InventoryPage, Resul
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::super::Owner;
+use super::super::pace::Pace;
 use super::super::sheet::PageSums;
 use super::{DriftWatch, Part};
 
@@ -32,10 +33,7 @@ impl DriftWatch {
                 return Ok(());
             };
             let page = self
-                .attempt("a page of a listing", || async {
-                    self.pace.turn(self.clock.as_ref()).await;
-                    part.inventory.inventory(ctx, next.as_ref()).await
-                })
+                .attempt("a page of a listing", Some(&self.pace), || part.inventory.inventory(ctx, next.as_ref()))
                 .await;
             let page = match page {
                 Err(error) if error.kind() == ErrorKind::InvalidArgument && next.is_some() => {
@@ -68,7 +66,7 @@ impl DriftWatch {
             return Ok(PageSums::default());
         }
         let owners: Vec<Owner> = self
-            .attempt("the owners of a page", || async {
+            .attempt("the owners of a page", None, || async {
                 let owners = self.owners.owners(ctx, storage_type, entries).await?;
                 if owners.len() == entries.len() {
                     return Ok(owners);
@@ -81,13 +79,18 @@ impl DriftWatch {
     }
 
     /// Attempts a step as often as the options say, with a pause after each failure. A cursor that is refused is refused again.
-    async fn attempt<T, F>(&self, what: &str, attempt: impl Fn() -> F) -> Result<T>
+    ///
+    /// Each attempt waits for its turn in the pace first, which does not count against its time.
+    async fn attempt<T, F>(&self, what: &str, pace: Option<&Pace>, attempt: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
         let mut pause = Duration::from_secs(1);
         let mut left = self.options.attempts.max(1);
         loop {
+            if let Some(pace) = pace {
+                pace.turn(self.clock.as_ref()).await;
+            }
             let result = self.step(what, attempt()).await;
             left -= 1;
             let Err(error) = &result else { return result };

@@ -137,6 +137,18 @@ async fn pages_of_all_shards_together_keep_to_the_pace() {
     assert_eq!(world.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap(), 7 * SECOND);
 }
 
+#[tokio::test]
+async fn a_page_that_waits_long_for_its_turn_has_the_whole_time_of_a_step() {
+    let shards = (0..6).map(|number| Shard::new([(number, account("a"), 10)])).collect();
+    let (world, mut host) = (World::new(shards), Host::new("host"));
+    host.upload("a", 60);
+    host.send(&world.ledger);
+    let options = options().with_pages_per_second(1).with_step_timeout(2 * SECOND).with_attempts(1);
+    let watch = world.watch(options.with_shards_at_once(6));
+    let report = world.scan(&watch, &mut host).await.unwrap();
+    assert_eq!((report.total.interval.actual_bytes, watch.snapshot().failed_pages), (60, 0));
+}
+
 /// Runs the schedule of a new watch for a time, and returns the number of scans.
 async fn run_for(world: &World, options: &DriftWatchOptions, time: Duration) -> u64 {
     let watch = world.watch(options.clone());
