@@ -27,7 +27,12 @@ pub(crate) enum Claimed {
 }
 
 impl Shared {
-    /// Claims the key, waits until another upload's claim becomes the blob, or takes over a claim that is not renewed.
+    /// Claims the key, waits until another upload's claim becomes the blob, or takes over a claim that is not renewed. An earlier
+    /// put under the same token may have left the blob.
+    ///
+    /// # Errors
+    ///
+    /// `Aborted` if an object lies there that is neither a claim nor the blob. The next put replaces it.
     pub(crate) async fn claim(
         &self,
         ctx: &Context,
@@ -41,11 +46,17 @@ impl Shared {
         let mut backoff = self.backoff(token);
         loop {
             let found = match self.create(ctx, path, &payload, token).await? {
-                Creation::Created { version } => {
-                    return Ok(Claimed::Yes(Claim { version, renewals: 0 }));
-                }
-                Creation::Exists { found, .. } if !self.is_claim(digest, found.size_bytes) => {
+                Creation::Created { found: Some(found), .. } | Creation::Exists { found, .. }
+                    if !self.is_claim(digest, found.size_bytes) =>
+                {
+                    if self.is_wrong(digest, &found)? {
+                        let message = format!("a wrong object was put in the place of blob {digest} meanwhile");
+                        return Err(Error::aborted(message).with_retryable(true).not_stored());
+                    }
                     return Ok(Claimed::Exists(found));
+                }
+                Creation::Created { version, .. } => {
+                    return Ok(Claimed::Yes(Claim { version, renewals: 0 }));
                 }
                 Creation::Exists { found, .. } => found,
             };

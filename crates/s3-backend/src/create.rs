@@ -18,7 +18,12 @@ use crate::verdict::{self, Verdict};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Creation {
     /// This upload created the object.
-    Created { version: UpdateVersion },
+    Created {
+        version: UpdateVersion,
+        /// The object that a question found, unless an answer said that it was created. Another put under the same token may
+        /// have left it, with other contents.
+        found: Option<ObjectInfo>,
+    },
     /// Another upload created the object.
     Exists {
         found: ObjectInfo,
@@ -77,7 +82,7 @@ impl Attempts<'_> {
                 }
             }
             match self.attempt(payload, size_bytes).await {
-                Ok(version) => return Ok(Creation::Created { version }),
+                Ok(version) => return Ok(Creation::Created { version, found: None }),
                 Err(Verdict::Failed) => {
                     if let Some(creation) = self.verify().await? {
                         return Ok(creation);
@@ -153,7 +158,7 @@ impl Attempts<'_> {
 
     fn whose(&self, found: ObjectInfo) -> Creation {
         if found.token.as_ref() == Some(self.token) && self.shared.findings().keeps_tokens {
-            Creation::Created { version: found.update_version(false) }
+            Creation::Created { version: found.update_version(false), found: Some(found) }
         } else {
             Creation::Exists { found, after_ambiguity: self.ambiguous }
         }

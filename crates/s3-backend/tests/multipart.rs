@@ -1,12 +1,13 @@
 //! Large blobs: in parts, claimed where need be, and never left behind.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
 
 use blobaccess::{
     Blob, BlobAccess, Cas, Clock, Context, Digest, DigestFunction, Error, ErrorKind, InstanceName, Inventory,
-    Provenance, PutOutcome, SystemClock, UploadToken,
+    Provenance, PutCertainty, PutOutcome, SystemClock, UploadToken,
 };
 use blobaccess_s3_backend::sim::{FaultPlan, SimS3};
 use blobaccess_s3_backend::{BucketOptions, BucketStore, LargeCreates, Layout};
@@ -120,16 +121,47 @@ async fn what_is_dropped_is_aborted_in_the_background() {
     }
 }
 
-/// Polls a put until it has claimed its key, and has not completed yet.
-async fn until_claimed(sim: &SimS3, put: &mut (impl Future<Output = blobaccess::Result<PutOutcome>> + Unpin)) {
+/// Polls `work`, with answers that take their time, until `happens` does. Later answers take none.
+async fn until<T: Debug>(sim: &SimS3, work: &mut (impl Future<Output = T> + Unpin), mut happens: impl FnMut() -> bool) {
     sim.set_faults(FaultPlan::NONE.with_slow(1000));
-    while !sim.objects().values().any(|size| *size == 37) {
+    while !happens() {
         tokio::select! {
-            put = &mut *put => unreachable!("it is complete: {put:?}"),
+            ended = &mut *work => unreachable!("it has ended: {ended:?}"),
             () = SystemClock.sleep_until(SystemClock.monotonic() + Duration::from_millis(1)) => {}
         }
     }
     sim.set_faults(FaultPlan::NONE);
+}
+
+/// Polls a put until it has renewed its claim, and has not completed yet. Its next request is the completion.
+async fn until_renewed(sim: &SimS3, put: &mut (impl Future<Output = blobaccess::Result<PutOutcome>> + Unpin)) {
+    let marker = || sim.objects().into_iter().find(|(_, size)| *size == 37).and_then(|(key, _)| sim.object(&key));
+    let mut first = None;
+    until(sim, put, || {
+        let now = marker();
+        first = first.take().or_else(|| now.clone());
+        now != first
+    })
+    .await;
+}
+
+/// Returns a blob in two pieces. `meanwhile` runs between them, when the put has begun.
+fn in_two_pieces(contents: &Bytes, meanwhile: impl FnOnce() + Send + 'static) -> Blob {
+    let (first, second) = (contents.slice(..6 * MIB), contents.slice(6 * MIB..));
+    let second = stream::once(async move {
+        meanwhile();
+        Ok(second)
+    });
+    Blob::from_untrusted_stream(&digest_of(contents), stream::iter([Ok(first)]).chain(second), Provenance::client())
+}
+
+fn with_token() -> Context {
+    Context::background().with_upload_token(UploadToken::from_bytes([1; 16]))
+}
+
+/// Polls a put until it has claimed its key, and has not completed yet.
+async fn until_claimed(sim: &SimS3, put: &mut (impl Future<Output = blobaccess::Result<PutOutcome>> + Unpin)) {
+    until(sim, put, || sim.objects().values().any(|size| *size == 37)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,4 +220,62 @@ async fn an_upload_claims_its_key_no_earlier_than_it_is_complete() {
     assert!(took < Duration::from_secs(10), "it waited for {took:?}");
     assert_eq!(first.unwrap().name(), "already_exists");
     assert_eq!((sim.objects().len(), sim.unfinished_uploads()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_put_leaves_the_blob_that_its_first_attempt_completed_late() {
+    let sim = SimS3::new(1).completing_unconditionally();
+    let (contents, ctx) = (large(), with_token());
+    let digest = digest_of(&contents);
+    let bucket = sim.bucket().unwrap();
+    // Both are open before, as a late request may arrive before any other.
+    let first: BucketStore<Cas> = BucketStore::open(bucket.clone(), options()).await.unwrap();
+    let second: BucketStore<Cas> = BucketStore::open(bucket.clone(), options()).await.unwrap();
+    let completions = bucket.requests().complete_multipart;
+    let mut put = first.put(&ctx, &digest, Blob::from_bytes(contents.clone()));
+    until_renewed(&sim, &mut put).await;
+    sim.set_faults(FaultPlan::NONE.with_late(1000));
+    while bucket.requests().complete_multipart == completions {
+        assert!(poll!(&mut put).is_pending());
+        SystemClock.sleep_until(SystemClock.monotonic() + Duration::from_millis(1)).await;
+    }
+    sim.set_faults(FaultPlan::NONE);
+    drop(put);
+    // Its process is gone, and another one repeats the put.
+    drop(first);
+    let settling = sim.clone();
+    let before = bucket.requests();
+    let blob = in_two_pieces(&contents, move || settling.settle());
+    let outcome = second.put(&ctx, &digest, blob).await.unwrap();
+    assert_eq!(outcome, PutOutcome::Created { stored_bytes: digest.size_bytes() });
+    assert_eq!(sim.objects().into_values().collect::<Vec<_>>(), [digest.size_bytes()]);
+    assert_eq!(sim.unfinished_uploads(), 0);
+    let requests = bucket.requests();
+    // The claim that met the blob is its only change.
+    assert_eq!(
+        (
+            requests.put - before.put,
+            requests.complete_multipart - before.complete_multipart,
+            requests.delete - before.delete
+        ),
+        (1, 0, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_object_that_comes_before_the_claim_is_not_taken_for_the_blob() {
+    let (sim, elsewhere) = (SimS3::new(1).completing_unconditionally(), SimS3::new(1));
+    let (contents, ctx) = (large(), Context::background());
+    let digest = digest_of(&contents);
+    put(&open(&elsewhere, options()).await, &contents).await.unwrap();
+    let key = elsewhere.objects().into_keys().next().unwrap();
+    let store = open(&sim, options()).await;
+    let other = sim.clone();
+    let blob = in_two_pieces(&contents, move || other.insert(&key, "wrong"));
+    let error = store.put(&ctx, &digest, blob).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Aborted, true), "{error}");
+    assert_eq!(error.put_certainty(), PutCertainty::NotStored);
+    assert_eq!(sim.unfinished_uploads(), 0);
+    put(&store, &contents).await.unwrap();
+    assert_eq!(sim.objects().into_values().collect::<Vec<_>>(), [digest.size_bytes()]);
 }
