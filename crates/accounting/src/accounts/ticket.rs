@@ -112,7 +112,10 @@ impl<A: Borrow<Accounts>, D: Borrow<Digest>> TicketState<A, D> {
     pub(crate) fn finish(&mut self, outcome: Outcome) {
         if let Some(upload) = self.upload.take() {
             let accounts = self.accounts.borrow();
-            accounts.note_upload(&upload, self.digest.borrow(), self.token, outcome);
+            // What sent nothing has stored nothing, such as a put that joined another.
+            if self.sent {
+                accounts.note_upload(&upload, self.digest.borrow(), self.token, outcome);
+            }
             accounts.end(&upload, outcome);
         }
     }

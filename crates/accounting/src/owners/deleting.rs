@@ -60,8 +60,12 @@ impl OwnerIndex {
                 DeleteOutcome::Deleted | DeleteOutcome::Absent => {
                     return self.settle(storage_type, key, entry).await;
                 }
-                // The replaced value is handed over when the upload is noted, or when the new one is looked at.
-                DeleteOutcome::Replaced => {}
+                // The replaced value is handed over when the upload is noted, or when the new one is looked at. It was not
+                // deleted, so it must not count as deleted then.
+                DeleteOutcome::Replaced => {
+                    let change = Change::Set { key: key.clone(), mark: entry.mark, state: State::Stored };
+                    self.shared.change(vec![(storage_type, change)]).await?;
+                }
             }
         }
         let message = format!("blob {digest} was replaced while it was deleted, again and again");

@@ -11,12 +11,14 @@ use blobaccess_s3_backend::{Bucket, BucketOptions, BucketStore};
 
 use super::{OwnerIndex, OwnerIndexOptions};
 use crate::drift::Owner;
-use crate::{Account, Amounts, Class, Outcome, Reporter, Tally};
+use crate::{Account, Accounts, AccountsOptions, Amounts, Class, Outcome, Reporter, Tally};
 
-/// A store in which something happens right after each deletion.
+/// A store in which something happens right before or after a deletion.
 #[derive(Debug)]
 struct Eventful<K: Kind> {
     bucket: BucketStore<K>,
+    /// The value that the upload 9 puts before the next deletion.
+    before_deletion: Mutex<Option<Blob>>,
     after_deletion: Mutex<Option<OwnerIndex>>,
 }
 
@@ -36,6 +38,11 @@ impl<K: Kind> DeleteBlob for Eventful<K> {
     }
 
     async fn delete_blob(&self, ctx: &Context, digest: &Digest, expected: &StoredBlob) -> Result<DeleteOutcome> {
+        let value = self.before_deletion.lock().unwrap().take();
+        if let Some(value) = value {
+            self.bucket.put(&upload(9, "quick"), digest, value).await?;
+            return Ok(DeleteOutcome::Replaced);
+        }
         let outcome = self.bucket.delete_blob(ctx, digest, expected).await?;
         let index = self.after_deletion.lock().unwrap().take();
         if let Some(index) = index {
@@ -52,7 +59,7 @@ impl<K: Kind> DeleteBlob for Eventful<K> {
 
 async fn open<K: Kind>() -> (OwnerIndex, Arc<Eventful<K>>) {
     let bucket = BucketStore::open(Bucket::memory(), BucketOptions::default()).await.unwrap();
-    let store = Arc::new(Eventful { bucket, after_deletion: Mutex::new(None) });
+    let store = Arc::new(Eventful { bucket, before_deletion: Mutex::new(None), after_deletion: Mutex::new(None) });
     let builder = OwnerIndex::builder(OwnerIndexOptions::default());
     let given: Arc<dyn DeleteBlob> = Arc::<Eventful<K>>::clone(&store);
     (builder.with_store(K::STORAGE_TYPE, given).open_in_memory().unwrap(), store)
@@ -130,6 +137,37 @@ async fn a_value_that_was_deleted_and_then_counted_as_replaced_is_subtracted_onc
     assert_eq!(counted(&index, "second").await.net_bytes(), 5, "the upload counted 7 - 5");
     delete::<Ac>(&index).await;
     assert_eq!(counted(&index, "second").await.net_bytes(), -2);
+}
+
+#[tokio::test]
+async fn a_value_that_was_replaced_before_its_deletion_is_subtracted_once() {
+    let (index, store) = open::<Ac>().await;
+    store.bucket.put(&upload(1, "first"), &digest(), Blob::from_bytes(vec![1; 100])).await.unwrap();
+    note(&index, StorageType::Ac, 1, "first", Outcome::Created { stored_bytes: 100 });
+    *store.before_deletion.lock().unwrap() = Some(Blob::from_bytes(vec![2; 40]));
+    assert_eq!(delete::<Ac>(&index).await, Some(Owner::Account(AccountName::new("quick"))));
+    note(&index, StorageType::Ac, 9, "quick", Outcome::Replaced { stored_bytes: 40, old_bytes: 100 });
+    assert_eq!(counted(&index, "first").await.net_bytes(), -100);
+    assert_eq!(counted(&index, "quick").await.net_bytes(), 60, "the upload counted 40 - 100");
+    assert_eq!(delete::<Ac>(&index).await, None);
+}
+
+#[tokio::test]
+async fn an_upload_that_sent_nothing_leaves_no_entry() {
+    let (index, _) = open::<Ac>().await;
+    let options = AccountsOptions::new(Reporter::new("host"));
+    let accounts = Accounts::builder(options).with_owner_index(index.clone()).open().unwrap();
+    let foreign = || index.snapshot().foreign.iter().map(|(_, held)| held.stored_bytes).sum::<u64>();
+    let outcome = Outcome::Unclassified { stored_bytes: Some(5) };
+    let ctx = Context::background();
+    accounts.begin_joined(&ctx, &digest(), StorageType::Ac, 5).finish(outcome);
+    index.flush().await.unwrap();
+    assert_eq!(foreign(), 0, "the upload that it joined is noted");
+    let mut ticket = accounts.begin(&ctx, &digest(), StorageType::Ac, 5).unwrap();
+    drop(ticket.send(&ctx));
+    ticket.finish(outcome);
+    index.flush().await.unwrap();
+    assert_eq!(foreign(), 5);
 }
 
 #[tokio::test]
