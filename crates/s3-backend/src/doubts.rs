@@ -38,8 +38,9 @@ impl Doubts {
             state.begun.clear();
             state.forgotten = first;
         }
-        state.begun.insert(token, now);
-        (state.forgotten.unwrap_or(now), false)
+        let since = state.forgotten.unwrap_or(now);
+        state.begun.insert(token, since);
+        (since, false)
     }
 
     /// Forgets a put whose end is known.
@@ -76,5 +77,7 @@ mod tests {
         }
         assert_eq!(doubts.since(&token(0)), None);
         assert_eq!(doubts.begin(token(0), at(9)), (at(3), false), "the first that was forgotten");
+        assert_eq!(doubts.since(&token(0)), Some(at(3)));
+        assert_eq!(doubts.begin(token(0), at(10)), (at(3), true), "also if it is repeated");
     }
 }

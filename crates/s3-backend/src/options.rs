@@ -36,8 +36,8 @@ pub enum OnUnreachable {
 /// of S3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ProbeRaces {
-    /// They are raced, and the result is kept in the bucket, as the object `probe/races`, for 30 days. Another start reads it by
-    /// one `GET`. Delete the object after the server was replaced.
+    /// They are raced, and the result is kept in the bucket, as the object `probe/races`, for 30 days; for a day, if the races had
+    /// no end. Another start reads it by one `GET`. Delete the object after the server was replaced.
     #[default]
     Remember,
     /// They are raced each time.

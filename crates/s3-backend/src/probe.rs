@@ -1,5 +1,7 @@
 //! Probes how a server treats conditions, before puts rely on them.
 
+use std::time::{Duration, Instant};
+
 use blobaccess::{Error, Result, UploadToken};
 use bytes::Bytes;
 use object_store::path::Path;
@@ -20,6 +22,9 @@ pub(crate) use self::races::Races;
 
 /// The number of concurrent writers of one key in the probe.
 const RACERS: usize = 8;
+
+/// The time that cleaning up may take after a question whose time is limited.
+const CLEANING: Duration = Duration::from_secs(15);
 
 /// Probes the bucket, if it is one whose behaviour may differ from its documentation.
 pub(crate) async fn probe(bucket: &Bucket, options: &BucketOptions, mutable: bool) -> Result<Findings> {
@@ -124,11 +129,8 @@ impl Probe<'_> {
         let mut backoff = Backoff::new(first, max, seed(Uuid::new_v4().as_bytes()));
         let mut left = self.options.attempts;
         loop {
-            let path = self.bucket.path(&format!("probe/{}-{what}", Uuid::new_v4()))?;
-            let answer = question(path.clone()).await;
-            if let Err(error) = self.bucket.delete(&path).await {
-                tracing::warn!(%error, key = %path, "an object of the probe could not be deleted");
-            }
+            let path = self.path(what)?;
+            let answer = self.ask_once(&path, None, question(path.clone())).await;
             left -= 1;
             match answer {
                 Err(error) if error.is_retryable() && left > 0 => {
@@ -139,6 +141,31 @@ impl Probe<'_> {
                 answer => return answer,
             }
         }
+    }
+
+    /// Returns the path of an object for a question.
+    fn path(&self, what: &str) -> Result<Path> {
+        self.bucket.path(&format!("probe/{}-{what}", Uuid::new_v4()))
+    }
+
+    /// Asks one question once, until `end`. The object at `path` is deleted in any case.
+    async fn ask_once<T, F>(&self, path: &Path, end: Option<Instant>, question: F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let clock = self.bucket.clock();
+        let answer = clock.timeout(end, question).await;
+        let deletion = clock.timeout(end.map(|_| self.cleaning_ends()), self.bucket.delete(path)).await;
+        let late = |_| Error::deadline_exceeded("the bucket did not answer in time");
+        if let Err(error) = deletion.map_err(late).flatten() {
+            tracing::warn!(%error, key = %path, "an object of the probe could not be deleted");
+        }
+        answer.map_err(late).flatten()
+    }
+
+    /// Returns the time at which cleaning up is given up that begins now.
+    fn cleaning_ends(&self) -> Instant {
+        self.bucket.clock().monotonic() + CLEANING
     }
 
     /// Fails if the bucket says that it does not exist. Some servers make a bucket that is put into, so it is asked before.

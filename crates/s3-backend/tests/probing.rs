@@ -1,12 +1,22 @@
 //! The probe at the start: its findings, and its price.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail so")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use blobaccess::{Blob, BlobAccess, Cas, Context, Digest, DigestFunction, ErrorKind, InstanceName, PutOutcome};
 use blobaccess_s3_backend::sim::SimS3;
-use blobaccess_s3_backend::{BucketOptions, BucketStore, Findings, OnMissingConditions, OnUnreachable, ProbeRaces};
+use blobaccess_s3_backend::{
+    Bucket, BucketOptions, BucketStore, Connection, Findings, OnMissingConditions, OnUnreachable, ProbeRaces,
+};
 use futures::future::join_all;
+use http::Method;
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+};
 
 async fn open(sim: &SimS3, options: BucketOptions) -> BucketStore<Cas> {
     BucketStore::open(sim.bucket().unwrap(), options).await.unwrap()
@@ -89,6 +99,112 @@ async fn races_are_bounded_and_remembered_for_a_month_of_the_server() {
     // What is no record of ours is not believed.
     sim.insert("probe/races", "completions kept");
     assert_eq!(raced(&open(&sim, options()).await), 5);
+}
+
+/// The way to a bucket on which something becomes of the requests that race.
+#[derive(Clone, Debug)]
+struct Way {
+    sim: SimS3,
+    fate: Fate,
+    /// The number of large bodies that were sent since the last start.
+    large: Arc<AtomicUsize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    /// Large bodies are answered so.
+    Status(u16),
+    /// No connection can be made for large bodies.
+    NotConnected,
+    /// Large bodies arrive, and are not answered.
+    Silence,
+    /// Completions of large uploads are answered with 409.
+    Conflicts,
+    /// Answers do not tell the time.
+    Timeless,
+}
+
+impl Way {
+    fn new(fate: Fate) -> Self {
+        Self { sim: SimS3::new(1), fate, large: Arc::default() }
+    }
+
+    /// Opens a store, and returns its findings and the number of large bodies that this took.
+    async fn open(&self) -> (Findings, usize) {
+        self.large.store(0, Ordering::Relaxed);
+        let connection = Connection::default().with_connector(self.clone()).with_allow_http(true);
+        let bucket = Bucket::s3(self.sim.builder(), &connection).unwrap();
+        let store = BucketStore::<Cas>::open(bucket, options()).await.unwrap();
+        (store.snapshot().findings, self.large.load(Ordering::Relaxed))
+    }
+}
+
+#[async_trait]
+impl HttpService for Way {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let is_large = request.body().content_length() >= 5 << 20;
+        let large = self.large.fetch_add(usize::from(is_large), Ordering::Relaxed);
+        let completes =
+            *request.method() == Method::POST && request.uri().query().unwrap_or_default().contains("uploadId");
+        let empty = |status: u16| {
+            let response = http::Response::builder().status(status).header("x-amz-request-id", "WAY");
+            Ok(response.body(bytes::Bytes::new().into()).unwrap())
+        };
+        match self.fate {
+            Fate::Status(status) if is_large => empty(status),
+            Fate::NotConnected if is_large => {
+                Err(HttpError::new(HttpErrorKind::Connect, std::io::Error::other("connection refused")))
+            }
+            Fate::Silence if is_large => {
+                drop(self.sim.call(request).await);
+                std::future::pending().await
+            }
+            Fate::Conflicts if completes && large > 0 => empty(409),
+            Fate::Timeless => {
+                let mut answer = self.sim.call(request).await?;
+                answer.headers_mut().remove("date");
+                Ok(answer)
+            }
+            Fate::Status(_) | Fate::NotConnected | Fate::Silence | Fate::Conflicts => self.sim.call(request).await,
+        }
+    }
+}
+
+impl HttpConnector for Way {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.clone()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_raced_nothing_is_believed_and_nothing_is_left_behind() {
+    let fates = [Fate::Status(413), Fate::Status(403), Fate::Status(409), Fate::Status(503)];
+    for fate in fates.into_iter().chain([Fate::NotConnected, Fate::Silence, Fate::Conflicts]) {
+        let way = Way::new(fate);
+        let (findings, large) = way.open().await;
+        assert!(!findings.raced && findings.conditional_put && findings.conditional_completion, "{fate:?}: {findings}");
+        assert_eq!(lacks(findings), ["large creates were not raced"], "{fate:?}");
+        assert_eq!(large, if matches!(fate, Fate::Conflicts) { 8 } else { 4 }, "{fate:?}: one attempt");
+        assert_eq!(way.sim.objects().keys().collect::<Vec<_>>(), ["probe/races"], "{fate:?}");
+        assert_eq!(way.sim.unfinished_uploads(), 0, "{fate:?}");
+        // A slow way does not pay at each start, but it is tried again the next day.
+        way.sim.advance(Duration::from_hours(23));
+        let (findings, large) = way.open().await;
+        assert!(!findings.raced && large == 0, "{fate:?}: {large}");
+        way.sim.advance(Duration::from_hours(2));
+        assert!(way.open().await.1 >= 4, "{fate:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_tell_the_time_is_not_raced_at_each_start() {
+    let way = Way::new(Fate::Timeless);
+    let (findings, large) = way.open().await;
+    assert!(findings.raced && large == 8, "{large}");
+    let (findings, large) = way.open().await;
+    assert!(findings.raced && large == 0, "{large}");
+    way.sim.insert("probe/races", "races of large bodies, version 1\nputs kept\ncompletions kept\nat 1\n");
+    assert_eq!(way.open().await.1, 8, "it is from 1970");
 }
 
 #[tokio::test(start_paused = true)]
