@@ -131,8 +131,8 @@ impl Attempts<'_> {
 
     /// Finds out who created the object that failed the condition. Returns `None` if the object is gone.
     async fn verify(&mut self) -> Result<Option<Creation>> {
-        if !self.shared.bucket.provider().is_remote() {
-            // No answer can have been lost, so the object belongs to another upload.
+        if !self.shared.bucket.provider().is_remote() && !self.ambiguous {
+            // No answer was lost, so the object belongs to another upload.
             let found = self.shared.head(self.ctx, self.path).await?;
             return Ok(found.map(|found| Creation::Exists { found, after_ambiguity: false }));
         }
@@ -167,7 +167,9 @@ impl Attempts<'_> {
     /// Asks a last time after attempts that may have stored the object.
     async fn resolve(mut self, last: Error) -> Result<Creation> {
         let pause = self.backoff.next().min(Duration::from_secs(1));
-        if self.shared.pause(self.ctx, pause).await
+        // What is found in a directory need not be on its disk.
+        if self.shared.bucket.provider().is_remote()
+            && self.shared.pause(self.ctx, pause).await
             && let Ok(Some(found)) = self.shared.head(self.ctx, self.path).await
         {
             return Ok(self.whose(found));

@@ -372,6 +372,13 @@ impl<'a> Upload<'a> {
 
     /// Finds out who created the object, after a completion that did not succeed.
     async fn whose(mut self, error: Option<Error>, classified: bool) -> Result<PutOutcome> {
+        if let Some(error) = &error
+            && !self.shared.bucket.provider().is_remote()
+        {
+            // What is found in a directory need not be on its disk.
+            self.guard.abort().await;
+            return Err(error.clone().at(self.digest.to_string()));
+        }
         let found = self.shared.head_blob(self.ctx, self.digest, &self.place.path).await;
         let tells = self.shared.findings().keeps_tokens;
         match (found, error) {

@@ -2,7 +2,7 @@
 
 use blobaccess::Error;
 
-use crate::bucket::Provider;
+use crate::bucket::{Provider, is_unsynced};
 use crate::error::{code_in, from_provider};
 use crate::last_answer::Answer;
 
@@ -63,6 +63,9 @@ fn without_answer(error: object_store::Error, provider: Provider) -> Verdict {
     let exists = matches!(error, object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. });
     if exists && !provider.is_remote() {
         return Verdict::Failed;
+    }
+    if is_unsynced(&error) {
+        return Verdict::Maybe(from_provider(error, None));
     }
     let ours = from_provider(error, None).not_stored();
     if provider.is_remote() { Verdict::Again(ours.with_retryable(true)) } else { Verdict::Refused(ours) }

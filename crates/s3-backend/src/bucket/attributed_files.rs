@@ -5,7 +5,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,6 +18,7 @@ use object_store::{
 };
 use tokio::task::spawn_blocking;
 
+use super::folders::Folders;
 use super::{ACCOUNT, TOKEN};
 
 /// The names of metadata that files keep.
@@ -29,20 +29,48 @@ const MAX_VALUE_BYTES: usize = 2048;
 
 /// Files of a directory with the metadata of objects, in extended attributes (`user.blobaccess.*`).
 ///
-/// The client library writes files without metadata, and refuses to write any with some. So a put that has metadata is
-/// written here, in the same two steps: a file beside the final one, whose name listings skip, and then a link or a rename.
-/// An object appears together with its metadata.
+/// The client library writes files without metadata, and refuses to write any with some. So each put is written here, in the
+/// same two steps: a file beside the final one, whose name listings skip, and then a link or a rename. An object appears
+/// together with its metadata.
 #[derive(Debug)]
 pub(super) struct AttributedFiles {
     inner: LocalFileSystem,
-    root: Arc<FilePath>,
+    folders: Folders,
     durable: bool,
+    /// Whether the file system keeps attributes.
+    keeps_metadata: bool,
 }
 
 impl AttributedFiles {
-    pub(super) fn new(inner: LocalFileSystem, root: Arc<FilePath>, durable: bool) -> Self {
-        Self { inner, root, durable }
+    pub(super) fn new(inner: LocalFileSystem, folders: Folders, durable: bool) -> Self {
+        Self { inner, folders, durable, keeps_metadata: true }
     }
+
+    /// Sets whether objects have metadata.
+    pub(super) fn with_metadata(self, keeps_metadata: bool) -> Self {
+        Self { keeps_metadata, ..self }
+    }
+}
+
+/// The failure to sync the folder of an object that is there: after a power cut it may be gone.
+#[derive(Debug)]
+struct Unsynced(io::Error);
+
+impl Display for Unsynced {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "the object is there, but its folder was not synced: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unsynced {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// Returns whether a put failed after the object was there.
+pub(crate) fn is_unsynced(error: &Error) -> bool {
+    matches!(error, Error::Generic { source, .. } if source.is::<Unsynced>())
 }
 
 /// Returns whether the file system of `file` keeps attributes. One is written to find out.
@@ -77,6 +105,7 @@ fn read_all(file: &File) -> io::Result<Attributes> {
 }
 
 /// Writes a file beside `file`, and then links or renames it. Returns `false` if there is a file that must not be replaced.
+/// The folder has the file then, but was not synced.
 fn put(
     file: &FilePath,
     payload: &PutPayload,
@@ -85,10 +114,6 @@ fn put(
     durable: bool,
 ) -> io::Result<bool> {
     let staged = staged(file, &number());
-    let folder = file.parent();
-    if let Some(folder) = folder {
-        fs::create_dir_all(folder)?;
-    }
     let written = (|| {
         let mut writing = OpenOptions::new().create_new(true).write(true).open(&staged)?;
         payload.iter().try_for_each(|piece| writing.write_all(piece))?;
@@ -107,9 +132,6 @@ fn put(
     if !(replaces && created.is_ok()) {
         // What is left of it is no object: listings skip it.
         drop(fs::remove_file(&staged));
-    }
-    if durable && let (Ok(true), Some(folder)) = (&created, folder) {
-        File::open(folder)?.sync_all()?;
     }
     created
 }
@@ -139,13 +161,16 @@ impl ObjectStore for AttributedFiles {
             PutMode::Overwrite => true,
             PutMode::Update(_) => return self.inner.put_opts(location, payload, options).await,
         };
-        if options.attributes.is_empty() {
-            return self.inner.put_opts(location, payload, options).await;
-        }
-        let file = location.parts().fold(self.root.to_path_buf(), |file, part| file.join(part.as_ref()));
-        let (metadata, durable) = (options.attributes, self.durable);
-        let done = spawn_blocking(move || put(&file, &payload, &metadata, replaces, durable)).await.map_err(failed)?;
-        match done {
+        let file = location.parts().fold(self.folders.root().to_path_buf(), |file, part| file.join(part.as_ref()));
+        let (metadata, folders, durable) = (options.attributes, self.folders.clone(), self.durable);
+        let done = spawn_blocking(move || {
+            folders.make_for(&file).map_err(failed)?;
+            let created = put(&file, &payload, &metadata, replaces, durable).map_err(failed)?;
+            // Also if the object is another's, or an earlier attempt's, who may not have synced it.
+            folders.sync_entry(&file).map_err(|error| failed(Unsynced(error)))?;
+            Ok(created)
+        });
+        match done.await.map_err(failed)? {
             // Its entity tag is made of the file's number, size and time, in the client library only.
             Ok(true) => {
                 let e_tag = self.inner.head(location).await.ok().and_then(|meta| meta.e_tag);
@@ -155,7 +180,7 @@ impl ObjectStore for AttributedFiles {
                 let source = Box::new(io::Error::from(io::ErrorKind::AlreadyExists));
                 Err(Error::AlreadyExists { path: location.to_string(), source })
             }
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(error),
         }
     }
 
@@ -168,11 +193,19 @@ impl ObjectStore for AttributedFiles {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        // Whoever reads ranges of an object has asked for its metadata before.
+        let with_metadata = self.keeps_metadata && (options.head || options.range.is_none());
         let mut found = self.inner.get_opts(location, options).await?;
-        if let GetResultPayload::File(file, _) = &found.payload {
-            found.attributes = read_all(file).map_err(failed)?;
+        if !with_metadata {
+            return Ok(found);
         }
-        Ok(found)
+        let read = spawn_blocking(move || {
+            if let GetResultPayload::File(file, _) = &found.payload {
+                found.attributes = read_all(file)?;
+            }
+            Ok::<_, io::Error>(found)
+        });
+        read.await.map_err(failed)?.map_err(failed)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
@@ -257,10 +290,17 @@ mod attributes {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use blobaccess::PutCertainty;
+
     use super::*;
+    use crate::bucket::Provider;
+    use crate::verdict::{self, Verdict};
 
     fn files(root: &FilePath) -> AttributedFiles {
-        AttributedFiles::new(LocalFileSystem::new_with_prefix(root).unwrap(), Arc::from(root), false)
+        let files = LocalFileSystem::new_with_prefix(root).unwrap();
+        AttributedFiles::new(files, Folders::new(Arc::from(root), false), false)
     }
 
     fn options(mode: PutMode, token: &str) -> PutOptions {
@@ -293,5 +333,43 @@ mod tests {
         assert_eq!(left.len(), 1, "{left:?}");
         files.put_opts(&path, "without".into(), PutMode::Overwrite.into()).await.unwrap();
         assert_eq!(token(&files, &path).await, None);
+    }
+
+    #[tokio::test]
+    async fn an_object_whose_folder_cannot_be_synced_may_be_stored() {
+        let root = tempfile::tempdir().unwrap();
+        let inner = LocalFileSystem::new_with_prefix(root.path()).unwrap();
+        let folders = Folders::new(Arc::from(root.path()), true).with_sync(|folder| {
+            if folder.join("object").exists() { Err(io::Error::other("a broken disk")) } else { Ok(()) }
+        });
+        let (files, path) = (AttributedFiles::new(inner, folders, true), Path::from("a/object"));
+        for mode in [PutMode::Create, PutMode::Create, PutMode::Overwrite] {
+            let error = files.put_opts(&path, "contents".into(), mode.into()).await.unwrap_err();
+            let verdict = verdict::judge(error, None, Provider::Directory);
+            let Verdict::Maybe(error) = verdict else { panic!("{verdict:?}") };
+            assert_eq!(error.put_certainty(), PutCertainty::MaybeStored);
+        }
+        assert_eq!(files.head(&path).await.unwrap().size, 8);
+        fs::write(root.path().join("b"), "no folder").unwrap();
+        let error = files.put_opts(&"b/object".into(), "contents".into(), PutMode::Create.into()).await.unwrap_err();
+        let verdict = verdict::judge(error, None, Provider::Directory);
+        assert!(matches!(verdict, Verdict::Refused(_)), "{verdict:?}");
+    }
+
+    #[tokio::test]
+    async fn metadata_is_read_with_the_whole_object_or_with_nothing_of_it() {
+        let root = tempfile::tempdir().unwrap();
+        if !are_kept(&File::create(root.path().join("probe")).unwrap()) {
+            return;
+        }
+        let (files, path) = (files(root.path()), Path::from("object"));
+        files.put_opts(&path, "contents".into(), options(PutMode::Create, "1")).await.unwrap();
+        for (head, range, is_read) in
+            [(false, None, true), (true, None, true), (true, Some(0..1), true), (false, Some(0..1), false)]
+        {
+            let options = GetOptions { head, range: range.map(Into::into), ..GetOptions::default() };
+            let found = files.get_opts(&path, options).await.unwrap();
+            assert_eq!(found.attributes.len(), usize::from(is_read));
+        }
     }
 }

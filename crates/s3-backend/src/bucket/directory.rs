@@ -1,6 +1,6 @@
 //! A local directory as a bucket, for one process at a time.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 
 use super::attributed_files::{self, AttributedFiles};
 use super::directory_identity::DirectoryIdentity;
+use super::folders::{self, Folders};
 use super::{Bucket, Parts, Provider};
 
 /// The file whose lock says that the directory is in use. No key of ours has this name.
@@ -40,7 +41,7 @@ impl Bucket {
         let failed = |error: &dyn std::error::Error| {
             Error::unavailable(format!("directory {} cannot be opened: {error}", root.display())).with_retryable(false)
         };
-        fs::create_dir_all(root).map_err(|error| failed(&error))?;
+        folders::make_root(root, durable).map_err(|error| failed(&error))?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(root.join(LOCK));
         let lock = lock.map_err(|error| failed(&error))?;
         match lock.try_lock() {
@@ -53,14 +54,11 @@ impl Bucket {
         }
         let files = LocalFileSystem::new_with_prefix(root).map_err(|error| failed(&error))?.with_fsync(durable);
         let keeps_metadata = attributed_files::are_kept(&lock);
-        let folder: Arc<FilePath> = Arc::from(root);
-        let store: Arc<dyn ObjectStore> = if keeps_metadata {
-            Arc::new(AttributedFiles::new(files, Arc::clone(&folder), durable))
-        } else {
-            Arc::new(files)
-        };
+        let folders = Folders::new(Arc::from(root), durable);
+        let store: Arc<dyn ObjectStore> =
+            Arc::new(AttributedFiles::new(files, folders.clone(), durable).with_metadata(keeps_metadata));
         let directory = DirectoryIdentity::note(root).map_err(|error| failed(&error))?;
-        let parts = Parts::Directory(DirectoryParts { root: folder, identity: directory.clone(), durable });
+        let parts = Parts::Directory(DirectoryParts { folders, identity: directory.clone(), durable });
         let name = format!("directory({})", root.display());
         let bucket = Self::new(Provider::Directory, name, Arc::clone(&store), store, parts);
         Ok(Self { _exclusive: Some(Arc::new(lock)), directory: Some(directory), keeps_metadata, ..bucket })
@@ -70,14 +68,14 @@ impl Bucket {
 /// The receiver of objects in parts, which writes each to a file of its own until it is complete.
 #[derive(Clone, Debug)]
 pub(crate) struct DirectoryParts {
-    root: Arc<FilePath>,
+    folders: Folders,
     identity: DirectoryIdentity,
     durable: bool,
 }
 
 impl DirectoryParts {
     fn file(&self, path: &Path) -> PathBuf {
-        path.parts().fold(self.root.to_path_buf(), |file, part| file.join(part.as_ref()))
+        path.parts().fold(self.folders.root().to_path_buf(), |file, part| file.join(part.as_ref()))
     }
 
     fn staged(&self, path: &Path, id: &str) -> PathBuf {
@@ -86,12 +84,10 @@ impl DirectoryParts {
 
     pub(crate) async fn begin(&self, path: &Path) -> Result<String> {
         let id = attributed_files::number();
-        let (staged, identity) = (self.staged(path, &id), self.identity.clone());
+        let (staged, identity, folders) = (self.staged(path, &id), self.identity.clone(), self.folders.clone());
         blocking(move || {
             identity.check_blocking()?;
-            if let Some(folder) = staged.parent() {
-                fs::create_dir_all(folder)?;
-            }
+            folders.make_for(&staged)?;
             OpenOptions::new().create_new(true).write(true).open(&staged).map(drop)
         })
         .await?;
@@ -111,6 +107,7 @@ impl DirectoryParts {
     /// Makes the file an object with this metadata, unless there is one already. Returns whether it did.
     pub(crate) async fn complete(&self, path: &Path, id: &str, metadata: Attributes) -> Result<bool> {
         let (staged, file, durable) = (self.staged(path, id), self.file(path), self.durable);
+        let folders = self.folders.clone();
         blocking(move || {
             let complete = OpenOptions::new().write(true).open(&staged)?;
             attributed_files::write_all(&complete, &metadata)?;
@@ -124,9 +121,8 @@ impl DirectoryParts {
                 Err(error) => return Err(error),
             };
             fs::remove_file(&staged)?;
-            if durable && let Some(folder) = file.parent() {
-                File::open(folder)?.sync_all()?;
-            }
+            // Also if the object is another's, who may not have synced it yet.
+            folders.sync_entry(&file)?;
             Ok(created)
         })
         .await

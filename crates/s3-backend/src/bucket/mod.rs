@@ -16,6 +16,7 @@ mod credentials;
 mod deletion_scope;
 mod directory;
 mod directory_identity;
+mod folders;
 mod from_url;
 #[cfg(feature = "_cloud")]
 mod marks;
@@ -53,6 +54,7 @@ use crate::last_answer::{Answer, LastAnswer};
 use crate::probe::Races;
 use crate::requests::{RequestCounts, RequestKind, Requests};
 
+pub(crate) use self::attributed_files::is_unsynced;
 #[cfg(feature = "_cloud")]
 pub use self::connection::Connection;
 #[cfg(feature = "_cloud")]
