@@ -95,11 +95,12 @@ impl Shared {
         }
     }
 
-    /// Deletes the claim, if it exists.
+    /// Deletes the claim, if it exists. Another put under the same token may renew it meanwhile, or replace it with the blob,
+    /// which stays.
     pub(crate) async fn release(&self, path: &Path, token: &UploadToken) -> Result<()> {
         match self.bucket.head(path).await? {
             Some(found) if found.size_bytes == claim_marker::SIZE_BYTES && found.token.as_ref() == Some(token) => {
-                self.bucket.delete(path).await
+                self.bucket.delete_if_same(path, &found, self.findings().bare_e_tags).await.map(|_| ())
             }
             Some(_) | None => Ok(()),
         }

@@ -175,3 +175,31 @@ async fn a_listing_shows_a_blob_under_its_listed_digest() {
     check::<Ac>(Layout::own()).await;
     check::<Ac>(Layout::bazel_remote()).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_deletion_asks_whether_the_object_is_another() {
+    let sim = SimS3::new(1);
+    let store: BucketStore<Cas> = open(sim.bucket().unwrap(), options()).await;
+    let (ctx, digest) = (Context::background(), digest(b"hello"));
+    store.put(&upload(1, "acme"), &digest, Blob::from_bytes("hello")).await.unwrap();
+    let found = stored(&store, &digest).await.unwrap();
+    sim.set_faults(FaultPlan::NONE.with_conflict(1000));
+    let error = store.delete_blob(&ctx, &digest, &found).await.unwrap_err();
+    assert!(error.is_retryable(), "it collided with another request: {error}");
+    let key = sim.objects().into_keys().next().unwrap();
+    sim.remove(&key);
+    assert_eq!(store.delete_blob(&ctx, &digest, &found).await.unwrap(), DeleteOutcome::Absent);
+    sim.insert(&key, "other");
+    assert_eq!(store.delete_blob(&ctx, &digest, &found).await.unwrap(), DeleteOutcome::Replaced);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_compares_in_another_way_has_not_replaced_the_object() {
+    let sim = SimS3::new(1).comparing_bare_e_tags();
+    let store: BucketStore<Cas> = open(sim.bucket().unwrap(), options().with_probe(false)).await;
+    let digest = digest(b"hello");
+    store.put(&upload(1, "acme"), &digest, Blob::from_bytes("hello")).await.unwrap();
+    let found = stored(&store, &digest).await.unwrap();
+    let error = store.delete_blob(&Context::background(), &digest, &found).await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+}

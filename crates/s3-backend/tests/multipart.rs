@@ -279,3 +279,30 @@ async fn a_wrong_object_that_comes_before_the_claim_is_not_taken_for_the_blob() 
     put(&store, &contents).await.unwrap();
     assert_eq!(sim.objects().into_values().collect::<Vec<_>>(), [digest.size_bytes()]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_became_the_blob_is_not_released() {
+    for sim in [SimS3::new(1), SimS3::new(1).comparing_bare_e_tags()] {
+        let sim = sim.completing_unconditionally();
+        let (contents, ctx) = (large(), with_token());
+        let digest = digest_of(&contents);
+        let bucket = sim.bucket().unwrap();
+        let first: BucketStore<Cas> = BucketStore::open(bucket.clone(), options()).await.unwrap();
+        let second = open(&sim, options()).await;
+        let mut put = first.put(&ctx, &digest, Blob::from_bytes(contents.clone()));
+        until_claimed(&sim, &mut put).await;
+        drop(put);
+        let heads = bucket.requests().head;
+        let mut aborting = Box::pin(first.run());
+        until(&sim, &mut aborting, || bucket.requests().head > heads).await;
+        // The release has seen the claim, and another process repeats the put.
+        let outcome = second.put(&ctx, &digest, Blob::from_bytes(contents.clone())).await.unwrap();
+        assert_eq!(outcome, PutOutcome::Created { stored_bytes: digest.size_bytes() });
+        tokio::select! {
+            ended = &mut aborting => unreachable!("it has ended: {ended:?}"),
+            () = SystemClock.sleep_until(SystemClock.monotonic() + Duration::from_mins(1)) => {}
+        }
+        assert_eq!(first.snapshot().uploads_to_abort, 0);
+        assert_eq!(sim.objects().into_values().collect::<Vec<_>>(), [digest.size_bytes()]);
+    }
+}

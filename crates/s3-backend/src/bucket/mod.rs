@@ -529,16 +529,19 @@ impl Bucket {
             Ok(()) => return Ok(DeleteOutcome::Deleted),
             Err(error) => error,
         };
+        let asks = match last_answer.answer() {
+            Some(Answer::Status { status: 404, .. }) => is_not_found(&error),
+            Some(Answer::Status { status, .. }) => matches!(status, 409 | 412),
+            Some(Answer::NotSent | Answer::Lost { .. }) | None => false,
+        };
         match last_answer.answer() {
-            // The bucket may be gone as well, which a question finds out. An earlier attempt may have deleted the object.
-            Some(Answer::Status { status: 404, .. }) if is_not_found(&error) => {
-                match self.get(path, None).await?.map(|reading| reading.found) {
-                    None => Ok(DeleteOutcome::Absent),
-                    Some(now) if !now.is_same(expected) => Ok(DeleteOutcome::Replaced),
-                    Some(_) => Err(from_provider(error, last_answer.answer().as_ref())),
-                }
-            }
-            Some(Answer::Status { status: 412 | 409, .. }) => Ok(DeleteOutcome::Replaced),
+            // The bucket may be gone, an earlier attempt may have deleted the object, two requests may have collided, or the
+            // server may compare in another way. A question finds out.
+            answer if asks => match self.get(path, None).await?.map(|reading| reading.found) {
+                None => Ok(DeleteOutcome::Absent),
+                Some(now) if !now.is_same(expected) => Ok(DeleteOutcome::Replaced),
+                Some(_) => Err(from_provider(error, answer.as_ref()).with_retryable(true)),
+            },
             // The server does not know such a condition.
             Some(Answer::Status { status: 501, .. }) => self.delete(path).await.map(|()| DeleteOutcome::Deleted),
             answer => Err(from_provider(error, answer.as_ref())),
