@@ -35,6 +35,7 @@ mod footprint_table;
 mod identifier;
 mod ledger;
 mod operations;
+mod operations_refusals;
 mod operations_sink;
 mod options;
 mod rows;

@@ -11,7 +11,8 @@ use futures::FutureExt;
 
 use crate::identifier::{check, quote};
 use crate::ledger::refuses_contents;
-use crate::operations_sink::{BatchRows, MoreClasses};
+use crate::operations_refusals::Refusals;
+use crate::operations_sink::{BatchRows, InsertSql, MoreClasses};
 use crate::rows::{get, signed, unsigned};
 use crate::session::Sessions;
 use crate::tls::PostgresTls;
@@ -39,20 +40,26 @@ use crate::tls::PostgresTls;
 /// [time](Self::with_timeout) of a call; `InvalidArgument` if it refuses a name of the question. A row of a batch that is
 /// refused for what is in it is set aside, written to the log and counted.
 ///
+/// `FailedPrecondition` if it is the table that refuses, so that the batch is kept: none of its rows is taken, and the table
+/// is empty, or a column that is not written has no value, or sixteen rows break a constraint.
+///
 /// # Cancel safety
 ///
-/// A call that is dropped may still take effect, as a whole.
+/// A call that is dropped may still take effect: rows in part, of which the batch that is written again adds the rest, all
+/// else as a whole.
 #[derive(Debug)]
 pub struct PostgresRows {
     sessions: Sessions,
     sql: Arc<Sql>,
     more: MoreClasses,
+    refusals: Arc<Refusals>,
 }
 
 #[derive(Debug)]
 struct Sql {
     create: String,
     insert: String,
+    has_rows: String,
     sum: String,
 }
 
@@ -92,6 +99,7 @@ impl Sql {
                     $12::bigint[]) AS w
                 ON CONFLICT DO NOTHING"
             ),
+            has_rows: format!("SELECT EXISTS (SELECT 1 FROM {quoted})"),
             sum: format!(
                 "SELECT namespace::text, COUNT(*), COALESCE(SUM(CASE status WHEN 'deleted' THEN -bytes::numeric ELSE
                     bytes END), 0)::text FROM {quoted}
@@ -126,7 +134,7 @@ impl PostgresRows {
             return Err(Error::invalid_argument(format!("the name of the table {table} has more than {most} bytes")));
         }
         let sessions = Sessions::new("operations", config, Self::TIMEOUT)?;
-        Ok(Self { sessions, sql: Arc::new(Sql::new(table)), more: MoreClasses::default() })
+        Ok(Self { sessions, sql: Arc::new(Sql::new(table)), more: MoreClasses::default(), refusals: Arc::default() })
     }
 
     /// Encrypts connections, and refuses servers that do not.
@@ -191,10 +199,15 @@ impl RowSink for PostgresRows {
         if rows.is_empty() {
             return Ok(RowsWritten::ALL);
         }
-        let sql = Arc::clone(&self.sql);
-        let set_aside =
-            self.sessions.run(move |client| async move { rows.insert(client, &sql.insert).await }.boxed()).await?;
-        Ok(RowsWritten::ALL.with_set_aside(set_aside))
+        let (sql, refusals) = (Arc::clone(&self.sql), Arc::clone(&self.refusals));
+        let set_aside = self.sessions.run(move |client| {
+            async move {
+                let sql = InsertSql { insert: &sql.insert, has_rows: &sql.has_rows };
+                rows.insert(client, &sql, &refusals).await
+            }
+            .boxed()
+        });
+        Ok(RowsWritten::ALL.with_set_aside(set_aside.await??))
     }
 }
 

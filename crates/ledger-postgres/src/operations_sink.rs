@@ -1,12 +1,13 @@
 //! The rows of a batch, as a table of operations in PostgreSQL has them.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
+use blobaccess::Error;
 use blobaccess_accounting::{Class, IngestionTime, OperationRow, RowBatch};
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, Statement};
 
 use crate::ledger::refuses_contents;
+use crate::operations_refusals::{Refusal, Refusals, Refused};
 use crate::rows::signed;
 
 /// The part of the key of a row that tells it from others of its batch: namespace, kind, status, reason.
@@ -22,9 +23,19 @@ pub(crate) struct MoreClasses {
     pub(crate) deletions: bool,
 }
 
+/// The statements of a table of operations that inserts need.
+#[derive(Debug)]
+pub(crate) struct InsertSql<'a> {
+    pub(crate) insert: &'a str,
+    /// Asks whether the table has a row.
+    pub(crate) has_rows: &'a str,
+}
+
 /// The rows of a batch, by column, in the order of their keys.
 #[derive(Debug)]
 pub(crate) struct BatchRows {
+    /// The key of the batch.
+    key: String,
     reporter: String,
     epoch: String,
     seq: i64,
@@ -85,6 +96,7 @@ impl BatchRows {
             }
         }
         let mut by_column = Self {
+            key: batch.key(),
             reporter: batch.reporter.as_str().to_owned(),
             epoch: batch.epoch.to_string(),
             seq: signed(batch.number),
@@ -111,23 +123,46 @@ impl BatchRows {
         self.namespaces.is_empty()
     }
 
-    /// Inserts the rows in one transaction, and returns the number of rows that the server refuses for what is in them.
-    pub(crate) async fn insert(&self, client: &mut Client, sql: &str) -> Result<u64, tokio_postgres::Error> {
-        let mut transaction = client.transaction().await?;
-        let mut set_aside = 0;
-        // The rows that are refused are found by halves.
+    /// Inserts the rows, and returns the number of those that the server refuses for what is in them.
+    ///
+    /// They are found by halves. What is taken is committed at once, and what is refused is remembered, so that an attempt
+    /// that is cut short brings the next one forward.
+    ///
+    /// # Errors
+    ///
+    /// `FailedPrecondition` within the result if it is the table that refuses every row.
+    pub(crate) async fn insert(
+        &self,
+        client: &Client,
+        sql: &InsertSql<'_>,
+        refusals: &Refusals,
+    ) -> Result<blobaccess::Result<u64>, tokio_postgres::Error> {
+        let statement = client.prepare(sql.insert).await?;
+        let mut refused = refusals.get(&self.key);
         let mut open: Vec<_> = std::iter::once(0..self.namespaces.len()).collect();
-        while let Some(range) = open.pop().filter(|range| !range.is_empty()) {
-            let savepoint = transaction.transaction().await?;
-            match self.insert_range(&savepoint, sql, range.clone()).await {
-                Ok(()) => savepoint.commit().await?,
+        while let Some(range) = open.pop() {
+            let is_open = |index: &usize| !refused.0.contains_key(index) && !refused.1.contains(index);
+            let rows: Vec<_> = range.clone().filter(is_open).collect();
+            if rows.is_empty() {
+                continue;
+            }
+            match self.insert_rows(client, &statement, &rows).await {
+                Ok(()) => {
+                    refused.1.extend(&rows);
+                    refusals.note(&self.key, |refused| refused.1.extend(&rows));
+                    refusals.note_taken();
+                }
                 Err(error) if refuses_contents(&error) => {
-                    savepoint.rollback().await?;
-                    if range.len() == 1 {
-                        let (namespace, seq) = (self.namespaces.get(range.start), self.seq);
-                        let (epoch, numbers) = (&self.epoch, self.numbers_at(range.start));
-                        tracing::error!(%error, ?namespace, %epoch, seq, ?numbers, "a row was set aside: it is refused");
-                        set_aside += 1;
+                    if let [index] = rows.as_slice() {
+                        let refusal = Refusal::new(&error);
+                        refused.0.insert(*index, refusal.clone());
+                        refusals.note(&self.key, |refused| drop(refused.0.insert(*index, refusal)));
+                        if refused.1.is_empty()
+                            && refused.are_many()
+                            && takes_none(client, sql, &refused, refusals).await?
+                        {
+                            return Ok(Err(self.refuse_batch(&refused, refusals)));
+                        }
                     } else {
                         let middle = range.start.midpoint(range.end);
                         open.extend([middle..range.end, range.start..middle]);
@@ -136,29 +171,48 @@ impl BatchRows {
                 Err(error) => return Err(error),
             }
         }
-        transaction.commit().await?;
-        Ok(set_aside)
+        if refused.1.is_empty() && !refused.0.is_empty() && takes_none(client, sql, &refused, refusals).await? {
+            return Ok(Err(self.refuse_batch(&refused, refusals)));
+        }
+        refusals.forget(&self.key);
+        for (index, Refusal { message, .. }) in &refused.0 {
+            let (namespace, seq, numbers) = (self.namespaces.get(*index), self.seq, self.numbers_at(*index));
+            tracing::error!(
+                message,
+                ?namespace,
+                epoch = self.epoch,
+                seq,
+                ?numbers,
+                "a row was set aside: it is refused"
+            );
+        }
+        Ok(Ok(u64::try_from(refused.0.len()).unwrap_or(u64::MAX)))
+    }
+
+    /// Forgets what was refused, and returns the error of a table that takes nothing.
+    fn refuse_batch(&self, refused: &Refused, refusals: &Refusals) -> Error {
+        refusals.forget(&self.key);
+        let message = refused.0.values().next().map_or("", |refusal| refusal.message.as_str());
+        Error::failed_precondition(format!("the table of operations in postgresql refuses every row: {message}"))
     }
 
     fn numbers_at(&self, index: usize) -> Vec<i64> {
         self.numbers.iter().filter_map(|column| column.get(index).copied()).collect()
     }
 
-    async fn insert_range(
+    /// Inserts the rows at these places, all or none.
+    async fn insert_rows(
         &self,
-        transaction: &Transaction<'_>,
-        sql: &str,
-        range: Range<usize>,
+        client: &Client,
+        statement: &Statement,
+        rows: &[usize],
     ) -> Result<(), tokio_postgres::Error> {
-        let namespaces = self.namespaces.get(range.clone()).unwrap_or_default();
-        let kinds = self.kinds.get(range.clone()).unwrap_or_default();
-        let statuses = self.statuses.get(range.clone()).unwrap_or_default();
-        let reasons = self.reasons.get(range.clone()).unwrap_or_default();
-        let [objects, bytes, logical, unsize] =
-            self.numbers.each_ref().map(|column| column.get(range.clone()).unwrap_or_default());
-        transaction
+        let namespaces = pick(&self.namespaces, rows);
+        let [kinds, statuses, reasons] = [&self.kinds, &self.statuses, &self.reasons].map(|column| pick(column, rows));
+        let [objects, bytes, logical, unsize] = self.numbers.each_ref().map(|column| pick(column, rows));
+        client
             .execute(
-                sql,
+                statement,
                 &[
                     &self.reporter,
                     &self.epoch,
@@ -177,6 +231,28 @@ impl BatchRows {
             .await?;
         Ok(())
     }
+}
+
+/// Returns the values of a column at these places.
+fn pick<'a, T>(column: &'a [T], rows: &[usize]) -> Vec<&'a T> {
+    rows.iter().filter_map(|index| column.get(*index)).collect()
+}
+
+/// Returns whether the table is to blame for the refusals of a batch of which it has taken no row: it is empty, or they show
+/// it.
+async fn takes_none(
+    client: &Client,
+    sql: &InsertSql<'_>,
+    refused: &Refused,
+    refusals: &Refusals,
+) -> Result<bool, tokio_postgres::Error> {
+    if refused.blame_table() {
+        return Ok(true);
+    }
+    if !refusals.has_taken() && client.query_one(sql.has_rows, &[]).await?.try_get(0)? {
+        refusals.note_taken();
+    }
+    Ok(!refusals.has_taken())
 }
 
 #[cfg(test)]

@@ -228,6 +228,79 @@ async fn a_row_of_a_batch_that_the_server_refuses_is_set_aside() {
     assert_eq!(sums.len(), 20);
 }
 
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server, whose address is in BLOBACCESS_POSTGRESQL_URL"]
+async fn a_table_that_refuses_everything_fails_the_batch_until_it_is_mended() {
+    let names: Vec<_> = (0..40).map(|number| format!("name {number:02}")).collect();
+    let rows =
+        |count: usize| names.iter().take(count).map(|name| (name.as_str(), Class::Created, 1)).collect::<Vec<_>>();
+    // An empty table refuses whatever it is, and one with rows by what the refusals show.
+    for (rule, mend, is_empty, count) in [
+        ("ADD more text NOT NULL", "DROP more", true, 1),
+        ("ADD more text NOT NULL DEFAULT ''; ALTER TABLE TABLE ALTER more DROP DEFAULT", "DROP more", false, 3),
+        ("ADD CONSTRAINT none CHECK (bytes < 0) NOT VALID", "DROP CONSTRAINT none", true, 3),
+        ("ADD CONSTRAINT none CHECK (bytes < 0) NOT VALID", "DROP CONSTRAINT none", false, 40),
+    ] {
+        let operations = Operations::new().await;
+        if !is_empty {
+            operations.source.write(&batch(1, &[("acme", Class::Created, 1)])).await.unwrap();
+        }
+        query(
+            &address(),
+            &format!("ALTER TABLE TABLE {rule}").replace("TABLE TABLE", &format!("TABLE {}", operations.table)),
+        )
+        .await;
+        let batch = batch(2, &rows(count));
+        for _ in 0..2 {
+            let error = operations.source.write(&batch).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{rule}: {error}");
+        }
+        query(&address(), &format!("ALTER TABLE {} {mend}", operations.table)).await;
+        assert_eq!(operations.source.write(&batch).await.unwrap(), RowsWritten::ALL, "{rule}");
+        let sums = operations.source.sum(&names, IngestionTime::START, seconds(1 << 40)).await.unwrap();
+        assert_eq!(sums.len(), count, "{rule}");
+    }
+    // A few rows that break a rule of a table with others are set aside.
+    let operations = Operations::new().await;
+    operations.source.write(&batch(1, &[("acme", Class::Created, 1)])).await.unwrap();
+    query(&address(), &format!("ALTER TABLE {} ADD CHECK (bytes < 2)", operations.table)).await;
+    assert_eq!(operations.source.write(&batch(2, &[("acme", Class::Created, 2)])).await.unwrap().set_aside, 1);
+}
+
+#[tokio::test]
+#[ignore = "needs a PostgreSQL server, whose address is in BLOBACCESS_POSTGRESQL_URL"]
+async fn an_attempt_at_a_batch_that_is_cut_short_brings_the_next_one_forward() {
+    let operations = Operations::new().await;
+    let table = &operations.table;
+    // Half of the rows are refused, and each sixtieth row of all attempts ends its attempt.
+    let cut_short = format!(
+        "CREATE SEQUENCE rows_of_{table};
+        CREATE FUNCTION cut_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('rows_of_{table}') % 60 = 0 THEN RAISE 'too slow' USING ERRCODE = 'query_canceled'; END IF;
+            IF NEW.bytes > 1 THEN RAISE 'too many' USING ERRCODE = 'check_violation'; END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER cut BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION cut_{table}()"
+    );
+    query(&address(), &cut_short).await;
+    let names: Vec<_> = (0..64).map(|number| format!("name {number:02}")).collect();
+    let rows: Vec<_> = (0..).zip(&names).map(|(place, name)| (name.as_str(), Class::Created, 1 + place % 2)).collect();
+    let batch = batch(1, &rows);
+    let mut failed = 0;
+    let written = loop {
+        match operations.source.write(&batch).await {
+            Ok(written) => break written,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+        }
+        failed += 1;
+        assert!(failed < 10, "no attempt brings the next one forward");
+    };
+    assert!(failed > 0, "an attempt is cut short");
+    assert_eq!(written.set_aside, 32);
+    let sums = operations.source.sum(&names, IngestionTime::START, seconds(1 << 40)).await.unwrap();
+    assert_eq!(sums.len(), 32);
+}
+
 /// Rows of operations that a test writes by plain statements, with the time that it likes.
 struct Operations {
     table: String,
