@@ -88,6 +88,8 @@ impl Attempts<'_> {
                         return Ok(creation);
                     }
                     // The object was deleted between the answer and the question.
+                    let gone = "an object of the same key was deleted while it was asked about";
+                    last = Some(Error::aborted(gone).with_retryable(true));
                 }
                 Err(Verdict::Again(error)) => last = Some(error),
                 Err(Verdict::Maybe(error)) => {

@@ -195,7 +195,10 @@ impl Shared {
     /// Waits for `pause` before something is tried again. Returns `false` at once if the caller's deadline comes earlier, or
     /// if all callers together have tried too much again.
     pub(crate) async fn pause_to_retry(&self, ctx: &Context, pause: Duration) -> bool {
-        self.bucket.may_retry() && self.pause(ctx, pause).await
+        // What is not tried again takes nothing from the budget.
+        let until = self.clock().monotonic() + pause;
+        let is_late = ctx.deadline().is_some_and(|deadline| deadline <= until);
+        !is_late && self.bucket.may_retry() && self.pause(ctx, pause).await
     }
 
     /// Waits for `pause`. Returns `false` at once if the caller's deadline comes earlier.

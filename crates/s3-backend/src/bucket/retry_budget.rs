@@ -10,6 +10,7 @@ const RETRY_AFTER_TIME_OUT: u32 = 10;
 const FIRST_ANSWER: u32 = 1;
 
 /// The size of the budget, unless set.
+#[cfg_attr(not(feature = "_cloud"), expect(dead_code, reason = "only buckets over HTTP have a budget"))]
 pub(super) const DEFAULT_TOKENS: u32 = 500;
 
 /// The budget of retries, which all callers of a bucket share: each retry takes from it, and each answer gives to it.
@@ -23,6 +24,7 @@ pub(crate) struct RetryBudget {
 }
 
 impl RetryBudget {
+    #[cfg_attr(not(feature = "_cloud"), expect(dead_code, reason = "only buckets over HTTP have a budget"))]
     pub(super) fn new(tokens: u32) -> Self {
         Self { max: tokens, left: AtomicU32::new(tokens) }
     }
