@@ -301,6 +301,19 @@ impl<'a> Upload<'a> {
 
     /// Completes the upload, and finds out whether it created the object.
     async fn complete(mut self, classified: bool) -> Result<PutOutcome> {
+        let (shared, place) = (self.shared, self.place);
+        // Only where there is no server do conditions take a lock. It is not waited for under a claim, which would lapse.
+        let exclusively = if shared.bucket.provider().is_remote() {
+            None
+        } else {
+            match shared.within(self.ctx, shared.bucket.lock(&place.path)).await {
+                Ok(exclusively) => Some(exclusively),
+                Err(error) => {
+                    self.guard.abort().await;
+                    return Err(error.not_stored());
+                }
+            }
+        };
         if self.claims {
             match self.claim().await {
                 Ok(Claimed::Yes(_)) => {}
@@ -317,7 +330,6 @@ impl<'a> Upload<'a> {
         }
         let parts = std::mem::take(&mut self.sent).into_values().collect();
         let completion = {
-            let exclusively = self.shared.bucket.lock(&self.place.path).await;
             if let Err(error) = self.make_way().await {
                 drop(exclusively);
                 self.guard.abort().await;

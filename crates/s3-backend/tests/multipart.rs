@@ -306,3 +306,26 @@ async fn a_claim_that_became_the_blob_is_not_released() {
         assert_eq!(sim.objects().into_values().collect::<Vec<_>>(), [digest.size_bytes()]);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_completion_waits_for_no_other_that_is_not_answered() {
+    let sim = SimS3::new(1).completing_unconditionally();
+    let bucket = sim.bucket().unwrap();
+    let options = options().with_large_creates(LargeCreates::Unclassified);
+    let store: BucketStore<Cas> = BucketStore::open(bucket.clone(), options).await.unwrap();
+    let (contents, ctx) = (large(), Context::background());
+    let (digest, before) = (digest_of(&contents), bucket.requests());
+    let mut silent = store.put(&ctx, &digest, Blob::from_bytes(contents.clone()));
+    until(&sim, &mut silent, || bucket.requests().put_part == before.put_part + 3).await;
+    sim.set_faults(FaultPlan::NONE.with_late(1000));
+    while bucket.requests().complete_multipart == before.complete_multipart {
+        assert!(poll!(&mut silent).is_pending());
+        SystemClock.sleep_until(SystemClock.monotonic() + Duration::from_millis(1)).await;
+    }
+    sim.set_faults(FaultPlan::NONE);
+    let end = SystemClock.monotonic() + Duration::from_mins(1);
+    tokio::select! {
+        second = put(&store, &contents) => assert!(second.is_ok(), "{second:?}"),
+        () = SystemClock.sleep_until(end) => unreachable!("it waits for the other"),
+    }
+}
