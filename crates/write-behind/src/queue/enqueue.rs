@@ -153,8 +153,11 @@ impl<B: BlobAccess> UploadQueue<B> {
     }
 
     /// Joins the upload of equal contents, if there is one; else returns the waiter. This takes no room. The put has an outcome
-    /// of its own once the upload has ended.
+    /// of its own once the upload has ended. A value of a mutable kind joins none: the one that is queued may be another.
     pub(super) fn join(&self, job: &Job, waiter: Option<Waiter>) -> Result<(), Option<Waiter>> {
+        if B::Kind::STORAGE_TYPE.is_mutable() {
+            return Err(waiter);
+        }
         let joined = self.entries().join(&self.options, &job.key, waiter)?;
         let ticket = self.accounts.begin_joined(&job.ctx, &job.digest, B::Kind::STORAGE_TYPE, job.logical_bytes);
         match joined {
@@ -245,13 +248,7 @@ impl<B: BlobAccess> UploadQueue<B> {
         waiter: Option<Waiter>,
     ) -> Result<()> {
         let admission = self.admission();
-        let mut waiter = waiter;
-        if !B::Kind::STORAGE_TYPE.is_mutable() {
-            match self.join(&job, waiter) {
-                Ok(()) => return Ok(()),
-                Err(back) => waiter = back,
-            }
-        }
+        let Err(waiter) = self.join(&job, waiter) else { return Ok(()) };
         let Admitted { room, ticket } = self.admit(&job, reservation)?;
         let queued = Queued::new(job, contents, room, ticket).with_waiter(waiter);
         let inserted = self.entries().insert(queued);

@@ -324,7 +324,7 @@ impl<B: BlobAccess> BlobAccess for UploadQueue<B> {
         let mutable = B::Kind::STORAGE_TYPE.is_mutable();
         let waits = self.options.acknowledge == Acknowledge::Uploaded;
         // A put that waits for its outcome reads its blob first, so that one whose contents are wrong fails.
-        if !mutable && !waits && self.join(&job, None).is_ok() {
+        if !waits && self.join(&job, None).is_ok() {
             return Ok(PutOutcome::Unclassified { stored_bytes: None });
         }
         let mut reservation = self.reserve(&job, 0)?;

@@ -286,6 +286,34 @@ async fn values_of_one_entry_are_uploaded_one_after_another() {
 }
 
 #[tokio::test]
+async fn a_value_that_is_read_from_a_store_joins_no_older_one() {
+    let setup = Setup::new();
+    let results = Arc::new(setup.results(&setup.contents(QueueOptions::new())));
+    let (ctx, action) = (Context::background(), digest(b"action"));
+    let fast = Arc::new(MemoryStore::<Ac>::new(1 << 20));
+    let upload = async |value: &'static str| {
+        fast.put(&ctx, &action, Blob::from_bytes(value)).await.unwrap();
+        let fast: Arc<dyn BlobAccess<Kind = Ac>> = Arc::<MemoryStore<Ac>>::clone(&fast);
+        results.upload_from(&ctx, &action, 5, None, fast).await.unwrap();
+    };
+    for value in ["one", "two"] {
+        upload(value).await;
+    }
+    let sent = results.entries().next(setup.clock.monotonic()).unwrap();
+    upload("three").await;
+    assert_eq!(results.snapshot().items, 2, "it waits for the one that is under way");
+    // A value that comes by itself takes the place of the one that waits.
+    results.put(&ctx, &action, Blob::from_bytes("four")).await.unwrap();
+    results.upload(sent, None).await;
+    settle(&*results).await;
+    assert_eq!(setup.ac.get(&ctx, &action).await.unwrap().into_bytes(9).await.unwrap(), "four");
+    let tally = setup.accounts.tallies().sum();
+    assert_eq!((tally.get(Class::Started).objects, tally.in_flight().objects), (4, 0));
+    assert_eq!((tally.get(Class::Created).objects, tally.get(Class::SourceUnavailable).objects), (1, 2));
+    assert_eq!((results.snapshot().joined, results.snapshot().superseded, results.snapshot().items), (0, 2, 0));
+}
+
+#[tokio::test]
 async fn a_result_follows_its_contents() {
     let setup = Setup::new();
     let contents = setup.contents(QueueOptions::new());
