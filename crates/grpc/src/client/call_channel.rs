@@ -12,8 +12,8 @@ use tonic::transport::channel::ResponseFuture;
 use tonic::transport::{Channel, Error};
 use tower::Service;
 
-#[cfg(feature = "server")]
 use super::not_grpc;
+#[cfg(feature = "server")]
 use crate::server::{ObservedMethods, ObservedRequest, ObservedResponse};
 
 /// A channel whose calls are observed, if anybody observes them.
