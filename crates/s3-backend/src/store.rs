@@ -105,7 +105,7 @@ pub struct BucketSnapshot {
     pub findings: Findings,
     /// The requests that the bucket was sent, by all its clones.
     pub requests: RequestCounts,
-    /// The rest of the budget of retries ([`Connection::with_retry_budget`]); `None` if no network is in between.
+    /// The rest of the budget of retries (`Connection::with_retry_budget`); `None` if no network is in between.
     pub retry_budget_left: Option<u32>,
     /// The number of multipart uploads that are yet to be aborted.
     pub uploads_to_abort: usize,
