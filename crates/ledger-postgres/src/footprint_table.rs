@@ -153,17 +153,7 @@ impl PostgresFootprints {
     ///
     /// `Unavailable` if the server cannot be reached or does not allow it.
     pub async fn create_tables(&self) -> Result<()> {
-        let sql = Arc::clone(&self.sql);
-        self.sessions
-            .run(move |client| {
-                async move {
-                    let transaction = client.transaction().await?;
-                    transaction.batch_execute(&sql.create).await?;
-                    transaction.commit().await
-                }
-                .boxed()
-            })
-            .await
+        self.sessions.execute_together(self.sql.create.clone()).await
     }
 
     /// Makes the additions in one transaction; `None` if they have to be made one by one.

@@ -148,17 +148,7 @@ impl PostgresLedger {
     ///
     /// `Unavailable` if the server cannot be reached or does not allow it.
     pub async fn create_tables(&self) -> Result<()> {
-        let sql = self.sql.of(schema::SCHEMA);
-        self.sessions
-            .run(move |client| {
-                async move {
-                    let transaction = client.transaction().await?;
-                    transaction.batch_execute(&sql).await?;
-                    transaction.commit().await
-                }
-                .boxed()
-            })
-            .await
+        self.sessions.execute_together(self.sql.of(schema::SCHEMA)).await
     }
 
     async fn rows(&self, statement: &'static str) -> Result<Vec<Row>> {

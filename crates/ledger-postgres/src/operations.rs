@@ -178,17 +178,7 @@ impl PostgresRows {
     ///
     /// `Unavailable` if the server cannot be reached or does not allow it.
     pub async fn create_table(&self) -> Result<()> {
-        let sql = Arc::clone(&self.sql);
-        self.sessions
-            .run(move |client| {
-                async move {
-                    let transaction = client.transaction().await?;
-                    transaction.batch_execute(&sql.create).await?;
-                    transaction.commit().await
-                }
-                .boxed()
-            })
-            .await
+        self.sessions.execute_together(self.sql.create.clone()).await
     }
 }
 

@@ -71,6 +71,19 @@ impl Sessions {
         })
     }
 
+    /// Executes statements in one transaction, such as those that make tables.
+    pub(crate) async fn execute_together(&self, statements: String) -> Result<()> {
+        self.run(move |client| {
+            async move {
+                let transaction = client.transaction().await?;
+                transaction.batch_execute(&statements).await?;
+                transaction.commit().await
+            }
+            .boxed()
+        })
+        .await
+    }
+
     async fn run_untimed<T, F>(&self, work: F) -> Result<T>
     where
         F: for<'a> FnOnce(&'a mut Client) -> BoxFuture<'a, Result<T, tokio_postgres::Error>> + Send,
